@@ -1,0 +1,151 @@
+//! The reference encoder: `candle-transformers`' own `stella_en_v5`, unchanged.
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::{Activation, Init, VarBuilder, var_builder::SimpleBackend};
+use candle_transformers::models::stella_en_v5 as stella;
+
+use crate::batch::PackedBatch;
+use crate::config::{Architecture, ModelConfig};
+use crate::encoder::{CancelFlag, Encoder, Workspace};
+use crate::error::{Error, Result};
+use crate::weights::MappedWeights;
+
+/// Candle's model with its weights. Texts are run one by one: without padding there is nothing in a batch
+/// that could change a text's result.
+#[derive(Debug)]
+pub struct CandleEncoder {
+    model: stella::Model,
+}
+
+impl CandleEncoder {
+    /// Copies the weights out of their files.
+    ///
+    /// # Errors
+    /// [`Error::FileInvalid`] for weights that are not finite, [`Error::Internal`] for anything that the
+    /// checks before should have caught.
+    pub fn load(config: &ModelConfig, max_tokens: usize, weights: &MappedWeights<'_>) -> Result<Self> {
+        let failed = Failed::default();
+        let backend = Backend { weights, failed: &failed };
+        let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
+        let model = stella::Model::new(&candle_config(config, max_tokens), builder);
+        // Candle would flatten our error to text; the first one is kept beside it.
+        match (failed.0.into_inner(), model) {
+            (Ok(Some(error)), _) => Err(error),
+            (_, Ok(model)) => Ok(Self { model }),
+            (_, Err(e)) => Err(Error::Internal(format!("candle refused checked weights: {}", plain(e)))),
+        }
+    }
+
+    /// Hidden states `[1, tokens, hidden_size]` of one text.
+    fn forward_text(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
+        let mask = ids.ones_like()?;
+        // Candle's forward takes `&mut self` though it changes nothing. A clone shares every weight.
+        self.model.clone().forward(&ids, &mask)?.flatten_all()?.to_vec1::<f32>()
+    }
+}
+
+impl Encoder for CandleEncoder {
+    fn name(&self) -> &'static str {
+        "candle"
+    }
+
+    fn forward(
+        &self,
+        batch: PackedBatch<'_>,
+        workspace: &mut Workspace,
+        cancel: CancelFlag<'_>,
+    ) -> Result<()> {
+        let (threads, hidden) = workspace.prepare(batch.tokens());
+        let mut rest = hidden;
+        for range in batch.ranges() {
+            cancel.check()?;
+            let ids = &batch.ids()[range];
+            let states = threads
+                .install(|| self.forward_text(ids))
+                .map_err(|e| Error::ForwardFailed(plain(e).into()))?;
+            let (rows, after) = rest.split_at_mut_checked(states.len()).ok_or_else(|| {
+                Error::Internal("candle gave more hidden states than there are tokens".into())
+            })?;
+            rows.copy_from_slice(&states);
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// Candle's configuration. Its tables of rotary positions are made for `max_tokens`, not for the 131,072
+/// positions that the 1.5B model could take.
+fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
+    let (variant, activation_fn) = match config.architecture {
+        Architecture::New => (stella::ModelVariant::Small, Activation::Gelu),
+        Architecture::Qwen2 => (stella::ModelVariant::Large, Activation::Silu),
+    };
+    stella::Config {
+        variant,
+        vocab_size: config.vocab_size,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.layers,
+        num_attention_heads: config.heads,
+        max_position_embeddings: max_tokens,
+        rope_theta: config.rope_theta,
+        embed_head: stella::EmbedHead::default(),
+        norm_eps: config.norm_eps,
+        activation_fn,
+        num_key_value_heads: config.kv_heads,
+        type_vocab_size: config.type_vocab_size,
+        scaling_factor: config.rope_ntk_factor.unwrap_or(0.0),
+    }
+}
+
+#[derive(Default)]
+struct Failed(std::sync::Mutex<Option<Error>>);
+
+/// Gives candle the tensors that it asks for, each copied from the map when it is asked for.
+struct Backend<'a> {
+    weights: &'a MappedWeights<'a>,
+    failed: &'a Failed,
+}
+
+impl SimpleBackend for Backend<'_> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        if tensor.shape() != &shape {
+            candle_core::bail!("tensor {name} has shape {:?}, candle wants {shape:?}", tensor.shape());
+        }
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        match self.weights.tensor(name) {
+            Ok((shape, values)) => Tensor::from_vec(values, shape, device)?.to_dtype(dtype),
+            Err(error) => {
+                let text = error.to_string();
+                if let Ok(mut first) = self.failed.0.lock() {
+                    first.get_or_insert(error);
+                }
+                candle_core::bail!("{text}")
+            }
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.weights.contains(name)
+    }
+}
+
+/// Candle's message without the backtrace that it appends when `RUST_BACKTRACE` is set.
+fn plain(error: candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => plain(*inner),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,262 @@
+//! A model, loaded once and shared.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::candle_encoder::CandleEncoder;
+use crate::config::ModelConfig;
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::folder::ModelFolder;
+use crate::head::Head;
+use crate::layout::Layout;
+use crate::memory::MemoryEstimate;
+use crate::prompt::{Prompt, Prompts};
+use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
+use crate::weights::{WeightSet, encoder_specs, head_specs};
+
+/// Tokens that a text may have unless the caller says otherwise: the length that Stella was trained with.
+pub const DEFAULT_MAX_TOKENS: usize = 512;
+/// The most tokens that a caller may ask for.
+pub const MAX_MAX_TOKENS: usize = 8192;
+
+/// The arithmetic of the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// The fastest that loses nothing worth having, chosen by the machine.
+    Auto,
+    /// 32-bit floating point.
+    F32,
+    /// bfloat16 weights, 32-bit sums.
+    Bf16,
+    /// 8-bit integer weights and activations.
+    Int8,
+}
+
+impl Precision {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// What is really computed when this is asked for.
+    fn resolve(self) -> Result<Self> {
+        match self {
+            Self::Auto | Self::F32 => Ok(Self::F32),
+            Self::Bf16 | Self::Int8 => Err(Error::PrecisionUnavailable {
+                asked: self.name(),
+                reason: "this version computes in f32; ask for auto or f32".to_owned(),
+            }),
+        }
+    }
+}
+
+/// How to open a model.
+#[derive(Debug, Clone)]
+pub struct ModelOptions {
+    /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`].
+    pub max_tokens: usize,
+    /// The head that is used when a call names none; `None` for the one that `modules.json` names.
+    pub dimension: Option<usize>,
+    /// The arithmetic of the encoder.
+    pub precision: Precision,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self { max_tokens: DEFAULT_MAX_TOKENS, dimension: None, precision: Precision::Auto }
+    }
+}
+
+/// A loaded model: immutable, shared by every session, usable from any thread.
+#[derive(Debug)]
+pub struct Model {
+    folder: ModelFolder,
+    config: ModelConfig,
+    layout: Layout,
+    prompts: Prompts,
+    tokenizer: Tokenizer,
+    encoder: Box<dyn Encoder>,
+    precision: Precision,
+    default_dimension: usize,
+    parameters: u64,
+    memory: MemoryEstimate,
+    /// Heads that have been used. Locked only to look one up or to load it, never during a forward.
+    heads: Mutex<BTreeMap<usize, Arc<Head>>>,
+}
+
+impl Model {
+    /// Opens the model in the folder `path`.
+    ///
+    /// Every header is checked against the configuration before the first weight is read.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::PrecisionUnavailable`] or [`Error::UnknownDimension`] for
+    /// options that the model cannot meet; otherwise the errors of the part that failed.
+    pub fn open(path: &Path, options: &ModelOptions) -> Result<Self> {
+        let started = std::time::Instant::now();
+        if !(1..=MAX_MAX_TOKENS).contains(&options.max_tokens) {
+            let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
+            return Err(Error::InvalidArgument(reason));
+        }
+        let precision = options.precision.resolve()?;
+        let folder = ModelFolder::open(path)?;
+        let config = ModelConfig::read(&folder)?;
+        if options.max_tokens > config.max_positions {
+            return Err(Error::InvalidArgument(format!(
+                "max_tokens is {}, but the model has {} positions",
+                options.max_tokens, config.max_positions
+            )));
+        }
+        let layout = Layout::read(&folder, config.hidden_size)?;
+        let default_dimension = options.dimension.unwrap_or(layout.default_dimension);
+        let Some(default_head) = layout.heads.get(&default_dimension) else {
+            return Err(unknown_dimension(&layout, default_dimension));
+        };
+        let prompts = Prompts::read(&folder)?;
+        let weights = WeightSet::open_encoder(&folder)?;
+        let encoder_specs = encoder_specs(&config);
+        weights.check(&encoder_specs)?;
+        for head in layout.heads.values() {
+            Head::check(&folder, head, config.hidden_size)?;
+        }
+        let tokenizer = Tokenizer::read(&folder, config.vocab_size, options.max_tokens)?;
+        log::debug!("{}: configuration, headers and tokenizer are good", path.display());
+
+        let encoder = weights.load(|maps| CandleEncoder::load(&config, options.max_tokens, maps))?;
+        drop(weights);
+        let head = Head::load(&folder, default_head, config.hidden_size)?;
+
+        let head_specs = head_specs(default_head, config.hidden_size);
+        let parameters = encoder_specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
+        let tokenizer_bytes =
+            std::fs::metadata(folder.path(TOKENIZER_FILE)).map(|found| found.len()).unwrap_or_default();
+        let memory = MemoryEstimate::new(&config, &head_specs, options.max_tokens, tokenizer_bytes);
+        let model = Self {
+            prompts,
+            tokenizer,
+            encoder: Box::new(encoder),
+            precision,
+            default_dimension,
+            parameters,
+            memory,
+            heads: Mutex::new(BTreeMap::from([(default_dimension, Arc::new(head))])),
+            folder,
+            config,
+            layout,
+        };
+        log::info!(
+            "{}: {} with {} layers and {} parameters, dimension {default_dimension}, at most {} tokens, on the \
+             {} encoder; loaded in {:.0} ms, memory estimate {} MiB",
+            path.display(),
+            model.config.architecture.name(),
+            model.config.layers,
+            model.parameters,
+            options.max_tokens,
+            model.encoder.name(),
+            started.elapsed().as_secs_f64() * 1e3,
+            model.memory.total() >> 20,
+        );
+        Ok(model)
+    }
+
+    /// The shape of the encoder.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The dimensions for which there is a head, ascending.
+    pub fn dimensions(&self) -> Vec<usize> {
+        self.layout.heads.keys().copied().collect()
+    }
+
+    /// The dimension that is used when a call names none.
+    pub fn default_dimension(&self) -> usize {
+        self.default_dimension
+    }
+
+    /// Parameters of the encoder and the default head.
+    pub fn parameters(&self) -> u64 {
+        self.parameters
+    }
+
+    /// What is computed; never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Tokens that a text may have.
+    pub fn max_tokens(&self) -> usize {
+        self.tokenizer.max_tokens()
+    }
+
+    /// The memory that the model takes with one session.
+    pub fn memory(&self) -> MemoryEstimate {
+        self.memory
+    }
+
+    pub(crate) fn encoder(&self) -> &dyn Encoder {
+        &*self.encoder
+    }
+
+    /// The head of a dimension, loaded at its first use.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDimension`]; those of [`Head::load`].
+    pub fn head(&self, dimension: usize) -> Result<Arc<Head>> {
+        // A panic while the lock was held left at most a head that is not in the map: nothing to repair.
+        let mut loaded = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(head) = loaded.get(&dimension) {
+            return Ok(Arc::clone(head));
+        }
+        let found =
+            self.layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&self.layout, dimension))?;
+        let head = Arc::new(Head::load(&self.folder, found, self.config.hidden_size)?);
+        log::debug!("{}: head of dimension {dimension} loaded", self.path().display());
+        loaded.insert(dimension, Arc::clone(&head));
+        Ok(head)
+    }
+
+    /// The folder of the model.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path("")
+    }
+
+    /// Tokenizes texts and appends their ids to `ids`, with the prompt before each.
+    ///
+    /// # Errors
+    /// [`Error::TextTooLong`] and [`Error::TextNotTokenized`], with the index of the text. What was
+    /// appended for the texts before it stays.
+    pub fn tokenize<'t>(
+        &self,
+        texts: impl IntoIterator<Item = &'t str>,
+        prompt: Prompt,
+        long: LongText,
+        ids: &mut Vec<u32>,
+    ) -> Result<Vec<TokenCount>> {
+        let prompt = self.prompts.text(prompt);
+        // One buffer serves all texts; without a prompt the text is read where it stands.
+        let mut prompted = String::from(prompt);
+        texts
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| {
+                if prompt.is_empty() {
+                    return self.tokenizer.encode(index, text, long, ids);
+                }
+                prompted.truncate(prompt.len());
+                prompted.push_str(text);
+                self.tokenizer.encode(index, &prompted, long, ids)
+            })
+            .collect()
+    }
+}
+
+fn unknown_dimension(layout: &Layout, asked: usize) -> Error {
+    Error::UnknownDimension { asked, available: layout.heads.keys().copied().collect() }
+}

@@ -1,0 +1,122 @@
+//! One caller's workspace over a shared model.
+
+use std::sync::Arc;
+
+use crate::batch::PackedBatch;
+use crate::encoder::{CancelFlag, ThreadStart, Workspace};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::pooling;
+
+/// Tokens that one call may carry unless the caller says otherwise.
+pub const DEFAULT_MAX_BATCH_TOKENS: usize = 16384;
+/// The most tokens that a caller may ask one call to carry.
+pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
+/// The most threads that one session may have.
+pub const MAX_THREADS: usize = 1024;
+
+/// How to start a session.
+#[derive(Clone, Default)]
+pub struct SessionOptions {
+    /// Threads that compute; `None` for as many as the process may use, container limits respected.
+    pub threads: Option<usize>,
+    /// Tokens that one call may carry; `None` for [`DEFAULT_MAX_BATCH_TOKENS`].
+    pub max_batch_tokens: Option<usize>,
+    /// Called on each of the session's threads before it does anything else.
+    pub on_thread_start: Option<ThreadStart>,
+}
+
+/// What one call to [`Session::embed`] is to give.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbedOptions {
+    /// The head; `None` for the model's default.
+    pub dimension: Option<usize>,
+    /// Whether rows are scaled to length 1.
+    pub normalize: bool,
+}
+
+/// One worker over a shared model: its workspace and its threads. One call at a time.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Model>,
+    workspace: Workspace,
+    pooled: Vec<f32>,
+    max_batch_tokens: usize,
+}
+
+impl Session {
+    /// Starts a session.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for limits out of range; those of [`Workspace::new`].
+    pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Self> {
+        let threads = match options.threads {
+            Some(n) if !(1..=MAX_THREADS).contains(&n) => {
+                return Err(Error::InvalidArgument(format!("threads is {n}; it must be 1 to {MAX_THREADS}")));
+            }
+            Some(n) => n,
+            // Counts the processors of the affinity mask and of the container's quota.
+            None => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+        };
+        let max_batch_tokens =
+            options.max_batch_tokens.unwrap_or_else(|| DEFAULT_MAX_BATCH_TOKENS.max(model.max_tokens()));
+        if !(model.max_tokens()..=MAX_MAX_BATCH_TOKENS).contains(&max_batch_tokens) {
+            return Err(Error::InvalidArgument(format!(
+                "max_batch_tokens is {max_batch_tokens}; it must hold at least one text of {} tokens and at most \
+                 {MAX_MAX_BATCH_TOKENS}",
+                model.max_tokens()
+            )));
+        }
+        let workspace = Workspace::new(model.config().hidden_size, threads, options.on_thread_start)?;
+        log::debug!("session with {threads} threads for batches of at most {max_batch_tokens} tokens");
+        Ok(Self { model, workspace, pooled: Vec::new(), max_batch_tokens })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.workspace.threads()
+    }
+
+    /// Tokens that one call may carry.
+    pub fn max_batch_tokens(&self) -> usize {
+        self.max_batch_tokens
+    }
+
+    /// Embeds packed token ids: text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`. Writes one row a text
+    /// into `out`, row-major `[texts, dimension]`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the parts contradict each other or exceed the limits,
+    /// [`Error::UnknownDimension`], [`Error::BufferTooSmall`], [`Error::ForwardFailed`],
+    /// [`Error::ResultNotFinite`], [`Error::Cancelled`]. What `out` then holds is not defined.
+    pub fn embed(
+        &mut self,
+        ids: &[u32],
+        cu_seqlens: &[u32],
+        options: EmbedOptions,
+        cancel: CancelFlag<'_>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let config = self.model.config();
+        if ids.len() > self.max_batch_tokens {
+            let (tokens, limit) = (ids.len(), self.max_batch_tokens);
+            return Err(Error::InvalidArgument(format!(
+                "the batch has {tokens} tokens; the session takes {limit}"
+            )));
+        }
+        let batch = PackedBatch::new(ids, cu_seqlens, self.model.max_tokens(), config.vocab_size)?;
+        let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
+        let needed = batch.texts() * head.dimension();
+        if out.len() < needed {
+            return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
+        }
+        self.model.encoder().forward(batch, &mut self.workspace, cancel)?;
+        pooling::mean(batch, self.workspace.hidden(), config.hidden_size, &mut self.pooled);
+        head.project(&self.pooled, options.normalize, &mut out[..needed])
+    }
+}

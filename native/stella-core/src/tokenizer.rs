@@ -1,0 +1,115 @@
+//! Text to token ids, with the tokenizer of the model's own `tokenizer.json`.
+
+use tokenizers::{Tokenizer as HfTokenizer, TruncationDirection};
+
+use crate::error::{Error, Result};
+use crate::folder::ModelFolder;
+
+/// Name of the tokenizer's file.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// What to do with a text that has more tokens than the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongText {
+    /// Cut it at the end, special tokens kept, and report the cut.
+    Truncate,
+    /// Refuse it.
+    Refuse,
+}
+
+/// How long a text is, in tokens, special tokens and prompt included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCount {
+    /// Tokens that are there.
+    pub kept: usize,
+    /// Tokens that the whole text has; more than `kept` when it was cut.
+    pub total: usize,
+}
+
+impl TokenCount {
+    /// Whether tokens were cut off.
+    pub fn truncated(self) -> bool {
+        self.kept < self.total
+    }
+}
+
+/// A tokenizer with its limits. Shared between threads; nothing in it changes.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: HfTokenizer,
+    max_tokens: usize,
+    special_tokens: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`. Padding and truncation that it asks for are switched off: texts are packed,
+    /// and the cut is made here so that the count before it is known.
+    ///
+    /// # Errors
+    /// Those of [`ModelFolder::read`]; [`Error::TokenizerInvalid`] for a file that is no tokenizer or has
+    /// an id outside the vocabulary; [`Error::InvalidArgument`] when `max_tokens` leaves no room.
+    pub fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Result<Self> {
+        let bytes = folder.read(TOKENIZER_FILE, "it turns text into token ids")?;
+        let invalid = |reason: &str, source| Error::TokenizerInvalid {
+            path: folder.path(TOKENIZER_FILE),
+            reason: reason.to_owned(),
+            source,
+        };
+        let mut inner = HfTokenizer::from_bytes(&bytes)
+            .map_err(|e| invalid("is not a tokenizer that can be used", Some(e)))?;
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| invalid("has a truncation that cannot be lifted", Some(e)))?;
+
+        // Every id that the tokenizer can give must be a row of the embedding table.
+        if let Some((token, id)) = inner.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
+            && id as usize >= vocab_size
+        {
+            let reason =
+                format!("token {token:?} has id {id}, but vocab_size in config.json is {vocab_size}");
+            return Err(invalid(&reason, None));
+        }
+        let special = inner.encode_fast("", true).map_err(|e| invalid("fails on an empty text", Some(e)))?;
+        let special_tokens = special.len();
+        if let Some(id) = special.get_ids().iter().find(|&&id| id as usize >= vocab_size) {
+            let reason = format!("special token id {id} is outside vocab_size {vocab_size} in config.json");
+            return Err(invalid(&reason, None));
+        }
+        if special_tokens == 0 {
+            return Err(invalid("adds no special token, so a blank text would have no token at all", None));
+        }
+        if max_tokens < special_tokens {
+            return Err(Error::InvalidArgument(format!(
+                "max_tokens is {max_tokens}, but this tokenizer adds {special_tokens} special tokens to every text"
+            )));
+        }
+        Ok(Self { inner, max_tokens, special_tokens })
+    }
+
+    /// Tokens that one text may have.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Appends the ids of `text` to `ids`. `index` is the number under which errors name the text.
+    ///
+    /// # Errors
+    /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`].
+    pub fn encode(&self, index: usize, text: &str, long: LongText, ids: &mut Vec<u32>) -> Result<TokenCount> {
+        let failed = |source| Error::TextNotTokenized { index, source };
+        let mut encoding = self.inner.encode_fast(text, false).map_err(failed)?;
+        let total = encoding.len() + self.special_tokens;
+        if total > self.max_tokens {
+            if long == LongText::Refuse {
+                return Err(Error::TextTooLong { index, tokens: total, limit: self.max_tokens });
+            }
+            encoding.truncate(self.max_tokens - self.special_tokens, 0, TruncationDirection::Right);
+            // What was cut off hangs on the encoding as overflow, and would be given special tokens too.
+            encoding.take_overflowing();
+        }
+        let encoding = self.inner.post_process(encoding, None, true).map_err(failed)?;
+        ids.extend_from_slice(encoding.get_ids());
+        Ok(TokenCount { kept: encoding.len(), total })
+    }
+}

@@ -1,0 +1,73 @@
+//! Writes the C# side of the ABI.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
+const INPUTS: [&str; 7] = [
+    "../stella-core/src/code.rs",
+    "src/abi.rs",
+    "src/error.rs",
+    "src/log.rs",
+    "src/model.rs",
+    "src/session.rs",
+    "src/tokenize.rs",
+];
+
+const BINDINGS: &str = "../../src/StellaInterop/Interop/NativeMethods.g.cs";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut builder = csbindgen::Builder::default();
+    for input in INPUTS {
+        println!("cargo:rerun-if-changed={input}");
+        builder = builder.input_extern_file(input);
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={BINDINGS}");
+
+    let fresh = PathBuf::from(env::var("OUT_DIR")?).join("NativeMethods.g.cs");
+    builder
+        .csharp_namespace("StellaInterop.Interop")
+        .csharp_class_name("NativeMethods")
+        .csharp_dll_name("stella_interop")
+        .csharp_generate_const_filter(|name| name.starts_with("STELLA_"))
+        .csharp_type_rename(|name| match name.strip_prefix("Stella") {
+            Some(rest) => format!("Native{rest}"),
+            None if name == "ErrorCode" => "NativeErrorCode".to_owned(),
+            None => name,
+        })
+        .always_included_types([
+            "ErrorCode",
+            "StellaStruct",
+            "StellaHandleKind",
+            "StellaPrecision",
+            "StellaArchitecture",
+            "StellaDevice",
+            "StellaPrompt",
+            "StellaLongText",
+        ])
+        .generate_csharp_file(&fresh)?;
+    publish(&fresh, Path::new(BINDINGS))
+}
+
+/// Copies the bindings into the C# tree when they differ. A tree without C# or without write access builds all
+/// the same; that the committed file is the one that the sources make is checked by the build.
+fn publish(fresh: &Path, bindings: &Path) -> Result<(), Box<dyn Error>> {
+    let text = tidy(&fs::read_to_string(fresh)?);
+    let same = fs::read_to_string(bindings).is_ok_and(|old| old == text);
+    if !same
+        && bindings.parent().is_some_and(Path::is_dir)
+        && let Err(e) = fs::write(bindings, text)
+    {
+        println!("cargo:warning={} could not be written: {e}", bindings.display());
+    }
+    Ok(())
+}
+
+/// csbindgen leaves trailing spaces and runs of blank lines behind.
+fn tidy(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.dedup_by(|a, b| a.is_empty() && b.is_empty());
+    lines.join("\n").trim_end().to_owned() + "\n"
+}

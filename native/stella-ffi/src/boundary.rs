@@ -1,0 +1,115 @@
+//! The line that no panic crosses. Every export runs inside one of these functions.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Once};
+
+use stella_core::Result;
+
+use crate::error::StellaError;
+use crate::log::{LogScope, LogSink};
+
+thread_local! {
+    /// How many exports this thread is inside of; only their panics are ours to report.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Marks this thread as inside an export.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        install_hook();
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Sends the reports of panics inside exports to the log instead of to standard error.
+fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |report| {
+            if DEPTH.get() > 0 || LogScope::is_active() {
+                let backtrace = std::backtrace::Backtrace::force_capture();
+                log::error!(target: "stella_interop::panic", "{report}\n{backtrace}");
+            } else {
+                before(report);
+            }
+        }));
+    });
+}
+
+/// Runs a fallible export. `sink` gets what is logged meanwhile.
+pub(crate) fn fallible(sink: Option<&Arc<LogSink>>, body: impl FnOnce() -> Result<()>) -> *mut StellaError {
+    let _inside = Inside::enter();
+    let _scope = LogScope::enter(sink);
+    // The body holds no state that outlives a panic half-changed: sessions are poisoned by their mutex, and
+    // everything else is immutable or owned by the call.
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => std::ptr::null_mut(),
+        Ok(Err(error)) => StellaError::from_error(&error).into_raw(),
+        Err(payload) => StellaError::from_panic(&message(payload)).into_raw(),
+    }
+}
+
+/// Runs an export that cannot fail by design; should it panic all the same, it gives the type's default.
+pub(crate) fn infallible<T: Default>(body: impl FnOnce() -> T) -> T {
+    let _inside = Inside::enter();
+    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        T::default()
+    })
+}
+
+/// The text of a panic. The payload is leaked: dropping a foreign value could panic again.
+fn message(payload: Box<dyn Any + Send>) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned());
+    std::mem::forget(payload);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{stella_error_code, stella_error_free};
+    use stella_core::{Error, ErrorCode};
+
+    #[test]
+    fn success_is_null_and_failure_is_an_error_with_its_code() {
+        assert!(fallible(None, || Ok(())).is_null());
+        type Body = fn() -> Result<()>;
+        let cases: [(Body, ErrorCode); 3] = [
+            (|| Err(Error::Cancelled), ErrorCode::Cancelled),
+            (|| panic!("static text"), ErrorCode::Panic),
+            (|| panic::panic_any(17), ErrorCode::Panic),
+        ];
+        for (body, code) in cases {
+            let error = fallible(None, body);
+            // SAFETY: the error was just made and is freed once.
+            unsafe {
+                assert_eq!(stella_error_code(error), code as i32);
+                stella_error_free(error);
+            }
+        }
+        assert_eq!(DEPTH.get(), 0);
+    }
+
+    #[test]
+    fn a_panic_in_an_infallible_export_gives_the_default() {
+        assert_eq!(infallible(|| -> u32 { panic!("no") }), 0);
+        assert_eq!(infallible(|| 3), 3);
+    }
+}

@@ -1,0 +1,230 @@
+//! Models: open, describe, free.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use stella_core::config::Architecture;
+use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
+
+use crate::abi::{Counted, StellaHandleKind};
+use crate::args;
+use crate::boundary::{fallible, infallible};
+use crate::error::StellaError;
+use crate::log::{LogSink, StellaLogSink};
+
+/// A loaded model. Immutable; any number of threads may use it at once.
+#[derive(Debug)]
+pub struct StellaModel {
+    pub(crate) model: Arc<Model>,
+    pub(crate) sink: Option<Arc<LogSink>>,
+    _counted: Counted,
+}
+
+/// The arithmetic of the encoder.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaPrecision {
+    /// Chosen by the machine.
+    Auto = 0,
+    /// 32-bit floating point.
+    F32 = 1,
+    /// bfloat16 weights, 32-bit sums.
+    Bf16 = 2,
+    /// 8-bit integers.
+    Int8 = 3,
+}
+
+/// The values of [`StellaPrecision`] in order.
+const PRECISIONS: [Precision; 4] = [Precision::Auto, Precision::F32, Precision::Bf16, Precision::Int8];
+
+/// The kind of encoder.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaArchitecture {
+    /// NewModel, of the 400M model.
+    New = 0,
+    /// Qwen2 without its causal mask, of the 1.5B model.
+    Qwen2 = 1,
+}
+
+/// Where the encoder computes.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaDevice {
+    /// The processor.
+    Cpu = 0,
+}
+
+/// How to open a model.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaModelOptions {
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// A value of StellaPrecision.
+    pub precision: u32,
+    /// Tokens that a text may have, 1 to 8192; 0 for 512.
+    pub max_tokens: u32,
+    /// The head that is used when a call names none; 0 for the one that modules.json names.
+    pub dimension: u32,
+}
+
+/// What a model is.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaModelInfo {
+    /// Size of this struct in bytes, to be set before the call.
+    pub size: u32,
+    /// A value of StellaArchitecture.
+    pub architecture: u32,
+    /// What is computed: a value of StellaPrecision, never Auto.
+    pub precision: u32,
+    /// A value of StellaDevice.
+    pub device: u32,
+    /// Width of a hidden state.
+    pub hidden_size: u32,
+    /// Number of layers.
+    pub layers: u32,
+    /// Number of attention heads.
+    pub heads: u32,
+    /// Rows of the embedding table.
+    pub vocabulary_size: u32,
+    /// Tokens that a text may have.
+    pub max_tokens: u32,
+    /// Length of the vectors of a call that names no dimension.
+    pub default_dimension: u32,
+    /// Number of dimensions for which there is a head.
+    pub dimension_count: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+    /// Parameters of the encoder and the default head.
+    pub parameters: u64,
+    /// Estimated bytes of the model with one session at its peak.
+    pub memory_estimate: u64,
+}
+
+/// Opens the model in a folder. `options` may be null for the defaults, `sink` for silence.
+///
+/// # Safety
+/// `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size;
+/// `sink` is null or a live sink; `model` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_open(
+    path: *const u8,
+    path_length: usize,
+    options: *const StellaModelOptions,
+    sink: *const StellaLogSink,
+    model: *mut *mut StellaModel,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let sink = unsafe { crate::log::optional(sink) };
+    fallible(sink.as_ref().ok().and_then(Option::as_ref), || {
+        // SAFETY: this function's contract.
+        let (path, options, out) = unsafe {
+            (
+                args::slice(path, path_length, "path")?,
+                args::sized(options, "options")?,
+                args::required_mut(model, "model")?,
+            )
+        };
+        let path = args::utf8(path, "path")?;
+        let options = ModelOptions {
+            max_tokens: args::optional(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+            dimension: args::optional(options.dimension),
+            precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
+        };
+        let model = Arc::new(Model::open(Path::new(path), &options)?);
+        let handle = StellaModel {
+            model,
+            sink: sink.as_ref().ok().cloned().flatten(),
+            _counted: Counted::new(StellaHandleKind::Model),
+        };
+        *out = Box::into_raw(Box::new(handle));
+        Ok(())
+    })
+}
+
+/// Describes a model. `info->size` must be set.
+///
+/// # Safety
+/// `model` is a live model; `info` points to a writable struct whose size field is readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_info(
+    model: *const StellaModel,
+    info: *mut StellaModelInfo,
+) -> *mut StellaError {
+    fallible(None, || {
+        // SAFETY: this function's contract.
+        let (model, out) =
+            unsafe { (&args::required(model, "model")?.model, args::sized_mut(info, "info")?) };
+        let config = model.config();
+        *out = StellaModelInfo {
+            size: out.size,
+            architecture: match config.architecture {
+                Architecture::New => StellaArchitecture::New,
+                Architecture::Qwen2 => StellaArchitecture::Qwen2,
+            } as u32,
+            precision: PRECISIONS.iter().position(|&p| p == model.precision()).unwrap_or_default() as u32,
+            device: StellaDevice::Cpu as u32,
+            hidden_size: narrow(config.hidden_size)?,
+            layers: narrow(config.layers)?,
+            heads: narrow(config.heads)?,
+            vocabulary_size: narrow(config.vocab_size)?,
+            max_tokens: narrow(model.max_tokens())?,
+            default_dimension: narrow(model.default_dimension())?,
+            dimension_count: narrow(model.dimensions().len())?,
+            reserved: 0,
+            parameters: model.parameters(),
+            memory_estimate: model.memory().total(),
+        };
+        Ok(())
+    })
+}
+
+/// Writes the dimensions for which the model has a head, ascending, as far as they fit, and their whole number
+/// to `count`.
+///
+/// # Safety
+/// `model` is a live model; `dimensions` points to `capacity` writable numbers; `count` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_dimensions(
+    model: *const StellaModel,
+    dimensions: *mut u32,
+    capacity: usize,
+    count: *mut usize,
+) -> *mut StellaError {
+    fallible(None, || {
+        // SAFETY: this function's contract.
+        let (model, out, count) = unsafe {
+            (
+                &args::required(model, "model")?.model,
+                args::slice_mut(dimensions, capacity, "dimensions")?,
+                args::required_mut(count, "count")?,
+            )
+        };
+        let found = model.dimensions();
+        *count = found.len();
+        for (slot, dimension) in out.iter_mut().zip(found) {
+            *slot = narrow(dimension)?;
+        }
+        Ok(())
+    })
+}
+
+/// Frees a model's handle. Sessions that were started from it go on working. Null is allowed.
+///
+/// # Safety
+/// `model` is null or a model that was not freed, and no other call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_free(model: *mut StellaModel) {
+    infallible(|| {
+        if !model.is_null() {
+            // SAFETY: made by `stella_model_open` and, by this function's contract, not freed yet.
+            drop(unsafe { Box::from_raw(model) });
+        }
+    });
+}
+
+fn narrow(number: usize) -> stella_core::Result<u32> {
+    u32::try_from(number).map_err(|_| stella_core::Error::Internal(format!("{number} does not fit 32 bits")))
+}

@@ -1,0 +1,149 @@
+//! Sessions: one worker's memory and threads over a model.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, TryLockError};
+
+use stella_core::encoder::CancelFlag;
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
+
+use crate::abi::{Counted, StellaHandleKind};
+use crate::args;
+use crate::boundary::{fallible, infallible};
+use crate::error::StellaError;
+use crate::log::{LogSink, on_thread_start};
+use crate::model::StellaModel;
+
+/// One worker. Takes one call at a time, from any thread.
+#[derive(Debug)]
+pub struct StellaSession {
+    /// Never waited for: a second call gets an error. Poisoned by a panic, after which every call does.
+    session: Mutex<Session>,
+    sink: Option<Arc<LogSink>>,
+    _counted: Counted,
+}
+
+/// How to start a session.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaSessionOptions {
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// Threads that compute, 1 to 1024; 0 for as many as the process may use.
+    pub threads: u32,
+    /// Tokens that one call may carry; at least the model's max_tokens; 0 for 16384.
+    pub max_batch_tokens: u32,
+}
+
+/// What a call is to give.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaEmbedOptions {
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// Length of the vectors; 0 for the model's default.
+    pub dimension: u32,
+    /// 0 to scale vectors to length 1, 1 to leave them as the head gives them.
+    pub raw: u32,
+    /// Number of this call's first text in the caller's list; errors count from there.
+    pub first_text: u32,
+}
+
+/// Starts a session. It keeps the model alive by itself. `options` may be null for the defaults.
+///
+/// # Safety
+/// `model` is a live model; `options` is null or points to options that say their size; `session` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_session_new(
+    model: *const StellaModel,
+    options: *const StellaSessionOptions,
+    session: *mut *mut StellaSession,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let model = unsafe { args::required(model, "model") };
+    fallible(model.as_ref().ok().and_then(|m| m.sink.as_ref()), || {
+        let StellaModel { model, sink, .. } = model?;
+        // SAFETY: this function's contract.
+        let (options, out) =
+            unsafe { (args::sized(options, "options")?, args::required_mut(session, "session")?) };
+        let options = SessionOptions {
+            threads: args::optional(options.threads),
+            max_batch_tokens: args::optional(options.max_batch_tokens),
+            on_thread_start: on_thread_start(sink.as_ref()),
+        };
+        let handle = StellaSession {
+            session: Mutex::new(Session::new(Arc::clone(model), options)?),
+            sink: sink.clone(),
+            _counted: Counted::new(StellaHandleKind::Session),
+        };
+        *out = Box::into_raw(Box::new(handle));
+        Ok(())
+    })
+}
+
+/// Embeds packed token ids: text i is ids\[cu_seqlens\[i\]\] to ids\[cu_seqlens\[i + 1\]\]. Writes one row of
+/// `dimension` numbers a text. The call stops with Cancelled soon after another thread makes `*cancel` other
+/// than 0.
+///
+/// # Safety
+/// `session` is a live session; `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers;
+/// `options` is null or points to options that say their size; `cancel` is null or points to a number that
+/// lives during the call and is written to atomically; `vectors` points to `vectors_length` writable numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_session_embed(
+    session: *const StellaSession,
+    ids: *const u32,
+    ids_length: usize,
+    cu_seqlens: *const u32,
+    cu_seqlens_length: usize,
+    options: *const StellaEmbedOptions,
+    cancel: *const u32,
+    vectors: *mut f32,
+    vectors_length: usize,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let session = unsafe { args::required(session, "session") };
+    fallible(session.as_ref().ok().and_then(|s| s.sink.as_ref()), || {
+        let session = session?;
+        // SAFETY: this function's contract. The cancel flag is shared with its writer as an atomic.
+        let (ids, cu_seqlens, options, cancel, vectors) = unsafe {
+            (
+                args::slice(ids, ids_length, "ids")?,
+                args::slice(cu_seqlens, cu_seqlens_length, "cu_seqlens")?,
+                args::sized(options, "options")?,
+                if cancel.is_null() {
+                    None
+                } else {
+                    Some(args::required(cancel.cast::<AtomicU32>(), "cancel")?)
+                },
+                args::slice_mut(vectors, vectors_length, "vectors")?,
+            )
+        };
+        let first_text = options.first_text as usize;
+        let options = EmbedOptions {
+            dimension: args::optional(options.dimension),
+            normalize: args::choice(options.raw, &[true, false], "options.raw")?,
+        };
+        let mut session = match session.session.try_lock() {
+            Ok(session) => session,
+            Err(TryLockError::WouldBlock) => return Err(stella_core::Error::SessionBusy),
+            Err(TryLockError::Poisoned(_)) => return Err(stella_core::Error::SessionPoisoned),
+        };
+        session
+            .embed(ids, cu_seqlens, options, CancelFlag::new(cancel), vectors)
+            .map_err(|e| e.with_first_text(first_text))
+    })
+}
+
+/// Frees a session and ends its threads. Null is allowed.
+///
+/// # Safety
+/// `session` is null or a session that was not freed, and no other call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_session_free(session: *mut StellaSession) {
+    infallible(|| {
+        if !session.is_null() {
+            // SAFETY: made by `stella_session_new` and, by this function's contract, not freed yet.
+            drop(unsafe { Box::from_raw(session) });
+        }
+    });
+}

@@ -1,0 +1,148 @@
+//! Packed text to packed token ids.
+
+use stella_core::prompt::Prompt;
+use stella_core::tokenizer::LongText;
+use stella_core::{Error, Result};
+
+use crate::args;
+use crate::boundary::fallible;
+use crate::error::StellaError;
+use crate::model::StellaModel;
+
+/// What a text is going to be used for.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaPrompt {
+    /// Nothing is put before the text.
+    Document = 0,
+    /// The prompt of a search query.
+    S2p = 1,
+    /// The prompt of both sides of a similarity.
+    S2s = 2,
+}
+
+/// The values of [`StellaPrompt`] in order.
+const PROMPTS: [Prompt; 3] = [Prompt::Document, Prompt::S2p, Prompt::S2s];
+
+/// What to do with a text that has too many tokens.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaLongText {
+    /// Cut it at the end.
+    Truncate = 0,
+    /// Refuse it with TextTooLong.
+    Refuse = 1,
+}
+
+/// The values of [`StellaLongText`] in order.
+const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Refuse];
+
+/// How to tokenize.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaTokenizeOptions {
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// A value of StellaPrompt.
+    pub prompt: u32,
+    /// A value of StellaLongText.
+    pub long_text: u32,
+    /// Number of this call's first text in the caller's list; errors count from there.
+    pub first_text: u32,
+}
+
+/// Length of a text in tokens, special tokens and prompt included.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaTokenCount {
+    /// Tokens that are there.
+    pub kept: u32,
+    /// Tokens of the whole text; more than `kept` when it was cut.
+    pub total: u32,
+}
+
+/// Tokenizes texts: text i is the bytes from offsets\[i\] to offsets\[i + 1\] of `utf8`. Writes the ids of all
+/// texts one after the other, a count for each text, and the number of ids. When the ids do not fit, that number
+/// is still written and the error is BufferTooSmall.
+///
+/// # Safety
+/// `model` is a live model; `utf8` points to `utf8_length` bytes, `offsets` to `text_count + 1` numbers, `ids`
+/// to `ids_capacity` and `counts` to `text_count` writable values; `ids_length` is writable; `options` is null
+/// or points to options that say their size.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_tokenize(
+    model: *const StellaModel,
+    utf8: *const u8,
+    utf8_length: usize,
+    offsets: *const usize,
+    text_count: usize,
+    options: *const StellaTokenizeOptions,
+    ids: *mut u32,
+    ids_capacity: usize,
+    counts: *mut StellaTokenCount,
+    ids_length: *mut usize,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let model = unsafe { args::required(model, "model") };
+    fallible(model.as_ref().ok().and_then(|m| m.sink.as_ref()), || {
+        let model = &model?.model;
+        let offset_count =
+            text_count.checked_add(1).ok_or_else(|| args::invalid("text_count is too large"))?;
+        // SAFETY: this function's contract.
+        let (utf8, offsets, options, ids, counts, ids_length) = unsafe {
+            (
+                args::slice(utf8, utf8_length, "utf8")?,
+                args::slice(offsets, offset_count, "offsets")?,
+                args::sized(options, "options")?,
+                args::slice_mut(ids, ids_capacity, "ids")?,
+                args::slice_mut(counts, text_count, "counts")?,
+                args::required_mut(ids_length, "ids_length")?,
+            )
+        };
+        let prompt = args::choice(options.prompt, &PROMPTS, "options.prompt")?;
+        let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
+        let mut all = Vec::with_capacity(ids.len());
+        let found = unpack(utf8, offsets)
+            .and_then(|texts| model.tokenize(texts, prompt, long_text, &mut all))
+            .map_err(|e| e.with_first_text(options.first_text as usize))?;
+        for (slot, count) in counts.iter_mut().zip(found) {
+            // A text of more than u32::MAX tokens would need more than 4 GB; the count saturates.
+            *slot = StellaTokenCount {
+                kept: u32::try_from(count.kept).unwrap_or(u32::MAX),
+                total: u32::try_from(count.total).unwrap_or(u32::MAX),
+            };
+        }
+        *ids_length = all.len();
+        let capacity = ids.len();
+        match ids.get_mut(..all.len()) {
+            Some(out) => {
+                out.copy_from_slice(&all);
+                Ok(())
+            }
+            None => Err(Error::BufferTooSmall { what: "ids", capacity, needed: all.len() }),
+        }
+    })
+}
+
+/// The texts between offsets.
+fn unpack<'a>(utf8: &'a [u8], offsets: &[usize]) -> Result<Vec<&'a str>> {
+    offsets
+        .windows(2)
+        .enumerate()
+        .map(|(index, pair)| {
+            let bytes = utf8.get(pair[0]..pair[1]).ok_or_else(|| {
+                args::invalid(format!(
+                    "offsets of text {index} are {} and {}; utf8 has {} bytes",
+                    pair[0],
+                    pair[1],
+                    utf8.len()
+                ))
+            })?;
+            std::str::from_utf8(bytes).map_err(|e| Error::TextNotUnicode {
+                index,
+                at: e.valid_up_to(),
+                len: bytes.len(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,90 @@
+using System.CommandLine;
+using System.Text.Json;
+
+namespace StellaInterop.Cli.Commands;
+
+/// <summary><c>stella embed</c>: vectors as JSON.</summary>
+internal static class EmbedCommand
+{
+    public static Command Create()
+    {
+        var command = new Command(
+            "embed",
+            """
+            Writes one JSON object a text, in order:
+            {"index":0,"tokens":12,"total_tokens":12,"truncated":false,"embedding":[...]}
+            tokens counts the special tokens and the prompt; total_tokens is the count before a cut.
+            """);
+        var texts = new TextArguments(command);
+        Choice<RowFormat> format = JsonRows.FormatChoice();
+        Option<bool> raw = RawOption();
+        command.Add(format.Option);
+        command.Add(raw);
+        var model = new ModelArguments(command);
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            StellaEmbedOptions options = texts.Options(parsed) with { Normalize = !parsed.GetValue(raw) };
+            TextBatches.WithProgress(parsed, report =>
+            {
+                using LoadedModel loaded = model.Load(parsed);
+                using var rows = new JsonRows(format.Get(parsed));
+                Run(loaded.Model, texts.Read(parsed), options, rows, report, cancellationToken);
+            });
+            return Task.FromResult((int)ExitCode.Good);
+        });
+        return command;
+    }
+
+    public static Option<bool> RawOption() => new("--raw")
+    {
+        Description = "Leave vectors as the model gives them instead of scaling them to length 1.",
+    };
+
+    private static void Run(
+        StellaModel model,
+        IEnumerable<InputText> texts,
+        StellaEmbedOptions options,
+        JsonRows rows,
+        Action<int> report,
+        CancellationToken cancellationToken)
+    {
+        int dimension = model.Info.DefaultDimension;
+        foreach (var (group, groupOptions) in TextBatches.Group(texts, options))
+        {
+            float[] vectors = new float[group.Length * dimension];
+            var counts = new StellaTokenCount[group.Length];
+            model.Embed(group, vectors, counts, groupOptions, cancellationToken);
+            for (int i = 0; i < group.Length; i++)
+            {
+                var vector = vectors.AsMemory(i * dimension, dimension);
+                int index = groupOptions.FirstTextIndex + i;
+                StellaTokenCount count = counts[i];
+                rows.Write(json =>
+                {
+                    json.WriteNumber("index", index);
+                    WriteCount(json, count);
+                    json.WriteStartArray("embedding");
+                    foreach (float x in vector.Span)
+                    {
+                        // The shortest decimal that reads back as the same 32 bits.
+                        json.WriteNumberValue(x);
+                    }
+
+                    json.WriteEndArray();
+                });
+            }
+
+            rows.Flush();
+            report(groupOptions.FirstTextIndex + group.Length);
+        }
+
+        rows.Complete();
+    }
+
+    public static void WriteCount(Utf8JsonWriter json, StellaTokenCount count)
+    {
+        json.WriteNumber("tokens", count.Kept);
+        json.WriteNumber("total_tokens", count.Total);
+        json.WriteBoolean("truncated", count.IsTruncated);
+    }
+}

@@ -1,0 +1,97 @@
+using System.CommandLine;
+using System.Globalization;
+using Spectre.Console;
+
+namespace StellaInterop.Cli.Commands;
+
+/// <summary><c>stella info</c>: what a model is.</summary>
+internal static class InfoCommand
+{
+    private enum Format
+    {
+        Text,
+        Json,
+    }
+
+    public static Command Create()
+    {
+        var command = new Command("info", "Shows what a model is: architecture, dimensions, size, and the memory that it takes.");
+        var format = new Choice<Format>(
+            "--format", "text for people, json for programs.", ("text", Format.Text), ("json", Format.Json));
+        command.Add(format.Option);
+        var model = new ModelArguments(command);
+        command.SetAction(parsed =>
+        {
+            using LoadedModel loaded = model.Load(parsed);
+            if (format.Get(parsed) == Format.Json)
+            {
+                PrintJson(loaded.Model.Info);
+            }
+            else
+            {
+                PrintText(loaded.Model.Info);
+            }
+
+            return (int)ExitCode.Good;
+        });
+        return command;
+    }
+
+    private static void PrintText(StellaModelInfo info)
+    {
+        var grid = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn();
+        void Row(string name, string value) => grid.AddRow(new Text(name), new Text(value));
+        Row("model", info.Path);
+        Row("architecture", info.Architecture.ToString());
+        Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
+        Row("hidden size", Number(info.HiddenSize));
+        Row("layers", Number(info.Layers));
+        Row("heads", Number(info.Heads));
+        Row("vocabulary", Number(info.VocabularySize));
+        Row("parameters", Number(info.Parameters));
+        Row("precision", PrecisionName(info));
+        Row("device", DeviceName(info));
+        Row("max tokens", Number(info.MaxTokens));
+        Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
+        AnsiConsole.Write(grid);
+    }
+
+    private static void PrintJson(StellaModelInfo info)
+    {
+        using var rows = new JsonRows(RowFormat.JsonLines);
+        rows.Write(json =>
+        {
+            json.WriteString("model", info.Path);
+            json.WriteString("architecture", info.Architecture.ToString());
+            json.WriteStartArray("dimensions");
+            foreach (int dimension in info.Dimensions)
+            {
+                json.WriteNumberValue(dimension);
+            }
+
+            json.WriteEndArray();
+            json.WriteNumber("default_dimension", info.DefaultDimension);
+            json.WriteNumber("hidden_size", info.HiddenSize);
+            json.WriteNumber("layers", info.Layers);
+            json.WriteNumber("heads", info.Heads);
+            json.WriteNumber("vocabulary_size", info.VocabularySize);
+            json.WriteNumber("parameters", info.Parameters);
+            json.WriteString("precision", PrecisionName(info));
+            json.WriteString("device", DeviceName(info));
+            json.WriteNumber("max_tokens", info.MaxTokens);
+            json.WriteNumber("memory_estimate_bytes", info.MemoryEstimateBytes);
+        });
+        rows.Complete();
+    }
+
+    // Lower case as on the command line.
+    private static string PrecisionName(StellaModelInfo info) => Lower(info.Precision.ToString());
+
+    private static string DeviceName(StellaModelInfo info) => Lower(info.Device.ToString());
+
+#pragma warning disable CA1308 // The names are lower case by contract, not for comparison.
+    private static string Lower(string name) => name.ToLowerInvariant();
+#pragma warning restore CA1308
+
+    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,128 @@
+using System.CommandLine;
+using System.Globalization;
+
+namespace StellaInterop.Cli.Commands;
+
+/// <summary><c>stella similarity</c>: texts ranked by how close they are to a query.</summary>
+internal static class SimilarityCommand
+{
+    private enum Format
+    {
+        Text,
+        JsonLines,
+        Json,
+    }
+
+    public static Command Create()
+    {
+        var command = new Command(
+            "similarity",
+            """
+            Ranks texts by their similarity to a query, best first. The score is the cosine, 1 for the same direction;
+            with --raw it is the dot product.
+            """);
+        var query = new Argument<string>("QUERY") { Description = "What the texts are compared with." };
+        var texts = new Argument<string[]>("TEXT")
+        {
+            Description = "Texts to rank. After -- they may begin with a dash.",
+            Arity = ArgumentArity.OneOrMore,
+        };
+        var format = new Choice<Format>(
+            "--format",
+            "text for people, jsonl or json for programs.",
+            ("text", Format.Text),
+            ("jsonl", Format.JsonLines),
+            ("json", Format.Json));
+        Choice<StellaPrompt> prompt = TextArguments.PromptChoice(
+            "s2s puts its prompt before query and texts, s2p before the query alone, document before none.", StellaPrompt.S2S);
+        Choice<StellaLongText> onLongText = TextArguments.LongTextChoice();
+        Option<bool> raw = EmbedCommand.RawOption();
+        command.Add(query);
+        command.Add(texts);
+        command.Add(format.Option);
+        command.Add(prompt.Option);
+        command.Add(onLongText.Option);
+        command.Add(raw);
+        var model = new ModelArguments(command);
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            var options = new StellaEmbedOptions
+            {
+                Prompt = prompt.Get(parsed),
+                OnLongText = onLongText.Get(parsed),
+                Normalize = !parsed.GetValue(raw),
+            };
+            using LoadedModel loaded = model.Load(parsed);
+            string[] candidates = parsed.GetRequiredValue(texts);
+            float[] scores = Score(loaded.Model, parsed.GetRequiredValue(query), candidates, options, cancellationToken);
+            int[] order = [.. Enumerable.Range(0, scores.Length).OrderByDescending(i => scores[i])];
+            Print(format.Get(parsed), candidates, scores, order);
+            return Task.FromResult((int)ExitCode.Good);
+        });
+        return command;
+    }
+
+    private static float[] Score(
+        StellaModel model, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
+    {
+        // s2p is the prompt of a query; what is searched are documents.
+        StellaPrompt textPrompt = options.Prompt == StellaPrompt.S2P ? StellaPrompt.Document : options.Prompt;
+        var (queryVector, _) = Embed(model, [query], options, cancellationToken);
+        var (vectors, counts) = Embed(model, texts, options with { Prompt = textPrompt }, cancellationToken);
+        for (int i = 0; i < counts.Length; i++)
+        {
+            if (counts[i].IsTruncated)
+            {
+                Console.Error.WriteLine($"warning: text {i} was cut from {counts[i].Total} to {counts[i].Kept} tokens");
+            }
+        }
+
+        return [.. Enumerable.Range(0, texts.Length).Select(i => Dot(queryVector, vectors, i * queryVector.Length))];
+    }
+
+    private static (float[] Vectors, StellaTokenCount[] Counts) Embed(
+        StellaModel model, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
+    {
+        float[] vectors = new float[texts.Length * model.Info.DefaultDimension];
+        var counts = new StellaTokenCount[texts.Length];
+        model.Embed(texts, vectors, counts, options, cancellationToken);
+        return (vectors, counts);
+    }
+
+    private static float Dot(float[] query, float[] vectors, int start)
+    {
+        double sum = 0;
+        for (int i = 0; i < query.Length; i++)
+        {
+            sum += (double)query[i] * vectors[start + i];
+        }
+
+        return (float)sum;
+    }
+
+    private static void Print(Format format, string[] texts, float[] scores, int[] order)
+    {
+        if (format == Format.Text)
+        {
+            foreach (int i in order)
+            {
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{scores[i],7:F4}  {texts[i].ReplaceLineEndings(" ")}"));
+            }
+
+            return;
+        }
+
+        using var rows = new JsonRows(format == Format.Json ? RowFormat.Json : RowFormat.JsonLines);
+        foreach (int i in order)
+        {
+            rows.Write(json =>
+            {
+                json.WriteNumber("index", i);
+                json.WriteNumber("score", scores[i]);
+                json.WriteString("text", texts[i]);
+            });
+        }
+
+        rows.Complete();
+    }
+}

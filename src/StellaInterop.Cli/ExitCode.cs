@@ -1,0 +1,11 @@
+namespace StellaInterop.Cli;
+
+/// <summary>What the process returns. Scripts depend on the numbers.</summary>
+internal enum ExitCode
+{
+    Good = 0,
+    Other = 1,
+    Usage = 2,
+    ModelRefused = 3,
+    BadInput = 4,
+}

@@ -1,0 +1,123 @@
+using System.CommandLine;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using StellaInterop.Models.Mini;
+
+namespace StellaInterop.Cli;
+
+/// <summary>How much the program says on standard error.</summary>
+internal enum Verbosity
+{
+    Quiet,
+    Normal,
+    Debug,
+}
+
+/// <summary>The options that every command has: which model, and how to run it.</summary>
+internal sealed class ModelArguments
+{
+    /// <summary>Asked for by the last line of defence too, which knows no command.</summary>
+    public static Choice<Verbosity> Verbosity { get; } = new(
+        "--verbosity",
+        "What is said on standard error. debug adds the library's log and stack traces.",
+        ("normal", Cli.Verbosity.Normal),
+        ("quiet", Cli.Verbosity.Quiet),
+        ("debug", Cli.Verbosity.Debug));
+
+    private readonly Option<string?> model = new("--model")
+    {
+        Description = "Model folder in the sentence-transformers layout. Default: the model that is shipped, stella-mini.",
+        HelpName = "DIR",
+    };
+
+    private readonly Option<int?> dimension = Positive(
+        "--dimension", "Length of the vectors; `stella info` lists those there are. Default: the model's own.");
+
+    private readonly Option<int?> maxTokens = Positive(
+        "--max-tokens", $"Tokens that a text may have, 1 to {StellaModelOptions.MaxTokensLimit}. Default: 512.");
+
+    private readonly Option<int?> threads = Positive(
+        "--threads", "Threads to compute with. Default: as many as this process may use.");
+
+    private readonly Choice<StellaPrecision> precision = new(
+        "--precision",
+        "Arithmetic of the encoder. This version computes in f32.",
+        ("auto", StellaPrecision.Auto),
+        ("f32", StellaPrecision.F32),
+        ("bf16", StellaPrecision.BF16),
+        ("int8", StellaPrecision.Int8));
+
+    public ModelArguments(Command command)
+    {
+        command.Add(model);
+        command.Add(dimension);
+        command.Add(maxTokens);
+        command.Add(precision.Option);
+        command.Add(threads);
+        command.Add(Verbosity.Option);
+        maxTokens.Validators.Add(result =>
+        {
+            if (result.Tokens.Count > 0
+                && int.TryParse(result.Tokens[^1].Value, out int given) && given > StellaModelOptions.MaxTokensLimit)
+            {
+                result.AddError($"--max-tokens is {given}; it must be 1 to {StellaModelOptions.MaxTokensLimit}.");
+            }
+        });
+    }
+
+    /// <summary>Loads the model that the command line asks for.</summary>
+    public LoadedModel Load(ParseResult parsed)
+    {
+        ILoggerFactory? loggers = Verbosity.Get(parsed) == Cli.Verbosity.Debug ? ConsoleLoggers() : null;
+        try
+        {
+            var options = new StellaModelOptions
+            {
+                Dimension = parsed.GetValue(dimension),
+                MaxTokens = parsed.GetValue(maxTokens) ?? new StellaModelOptions().MaxTokens,
+                Precision = precision.Get(parsed),
+                Threads = parsed.GetValue(threads),
+                LoggerFactory = loggers,
+            };
+            return new LoadedModel(StellaModel.Load(parsed.GetValue(model) ?? StellaMiniModel.Path, options), loggers);
+        }
+        catch
+        {
+            loggers?.Dispose();
+            throw;
+        }
+    }
+
+    private static ILoggerFactory ConsoleLoggers() => LoggerFactory.Create(logging => logging
+        .SetMinimumLevel(LogLevel.Debug)
+        .AddSimpleConsole(format =>
+        {
+            format.SingleLine = true;
+            format.ColorBehavior = LoggerColorBehavior.Disabled;
+        })
+        .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace));
+
+    private static Option<int?> Positive(string name, string description)
+    {
+        var option = new Option<int?>(name) { Description = description, HelpName = "N" };
+        option.Validators.Add(result =>
+        {
+            // What is no number at all has been refused already.
+            if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, out int given) && given < 1)
+            {
+                result.AddError($"{name} is {given}; it must be at least 1.");
+            }
+        });
+        return option;
+    }
+}
+
+/// <summary>A model and what logs for it.</summary>
+internal sealed record LoadedModel(StellaModel Model, ILoggerFactory? Loggers) : IDisposable
+{
+    public void Dispose()
+    {
+        Model.Dispose();
+        Loggers?.Dispose();
+    }
+}

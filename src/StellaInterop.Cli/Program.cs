@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using StellaInterop.Cli;
+using StellaInterop.Cli.Commands;
+
+var root = new RootCommand(
+    """
+    Turns text into vectors with a Stella v5 model, on this machine.
+
+    Examples:
+      stella similarity "reset my password" "recover account access" "banana bread"
+      stella embed "one text" "another" --dimension 256
+      stella embed --input texts.txt > vectors.jsonl
+      stella info
+
+    Exit codes: 0 good, 2 wrong usage, 3 model folder refused, 4 bad input text, 1 anything else.
+    """)
+{
+    EmbedCommand.Create(),
+    SimilarityCommand.Create(),
+    TokenizeCommand.Create(),
+    InfoCommand.Create(),
+};
+
+// A text may begin with '@' and be nothing but a text.
+ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+if (parsed.Action is ParseErrorAction)
+{
+    foreach (var error in parsed.Errors)
+    {
+        ErrorReport.Write(error.Message);
+    }
+
+    string command = parsed.CommandResult.Command == root ? "stella" : $"stella {parsed.CommandResult.Command.Name}";
+    await Console.Error.WriteLineAsync($"Try: {command} --help").ConfigureAwait(false);
+    return (int)ExitCode.Usage;
+}
+
+try
+{
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }).ConfigureAwait(false);
+}
+#pragma warning disable CA1031 // The last line of defence: whatever it was becomes a message and an exit code.
+catch (Exception e)
+#pragma warning restore CA1031
+{
+    return (int)ErrorReport.Write(e, verbose: ModelArguments.Verbosity.Get(parsed) == Verbosity.Debug);
+}

@@ -1,0 +1,93 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+
+namespace StellaInterop.Cli;
+
+/// <summary>The form of an input.</summary>
+internal enum InputFormat
+{
+    /// <summary>One text a line.</summary>
+    Lines,
+
+    /// <summary>One JSON object a line, with <c>text</c> and perhaps <c>prompt</c>.</summary>
+    JsonLines,
+}
+
+/// <summary>Where the texts of a command come from, and what is put before them.</summary>
+internal sealed class TextArguments
+{
+    private readonly Argument<string[]> texts = new("TEXT")
+    {
+        Description = "Texts. After -- they may begin with a dash.",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    private readonly Option<string?> input = new("--input")
+    {
+        Description = "Read texts from a file, one a line; - is standard input.",
+        HelpName = "FILE|-",
+    };
+
+    private readonly Choice<InputFormat> inputFormat = new(
+        "--input-format",
+        """Form of the input. A line of jsonl is {"text": "...", "prompt": "s2p|s2s|document"}; prompt may be left out.""",
+        ("lines", InputFormat.Lines),
+        ("jsonl", InputFormat.JsonLines));
+
+    private readonly Choice<StellaPrompt> prompt = PromptChoice(
+        "What the texts are for: s2p a search query, s2s one of two similar sentences, document neither.",
+        StellaPrompt.Document);
+
+    private readonly Choice<StellaLongText> onLongText = LongTextChoice();
+
+    public TextArguments(Command command)
+    {
+        command.Add(texts);
+        command.Add(input);
+        command.Add(inputFormat.Option);
+        command.Add(prompt.Option);
+        command.Add(onLongText.Option);
+        command.Validators.Add(Check);
+    }
+
+    /// <summary>The prompt and the rule for long texts.</summary>
+    public StellaEmbedOptions Options(ParseResult parsed) => new()
+    {
+        Prompt = prompt.Get(parsed),
+        OnLongText = onLongText.Get(parsed),
+    };
+
+    /// <summary>The texts, read as they are asked for.</summary>
+    public IEnumerable<InputText> Read(ParseResult parsed)
+    {
+        StellaPrompt fallback = prompt.Get(parsed);
+        return parsed.GetValue(input) is { } source
+            ? TextReading.FromFile(source, inputFormat.Get(parsed), fallback)
+            : parsed.GetRequiredValue(texts).Select(text => new InputText(text, fallback));
+    }
+
+    /// <summary>--prompt, with its default first.</summary>
+    public static Choice<StellaPrompt> PromptChoice(string description, StellaPrompt fallback) => new(
+        "--prompt",
+        description,
+        [.. StellaPrompts.Names.Select(name => (name, StellaPrompts.Parse(name))).OrderBy(row => row.Item2 != fallback)]);
+
+    /// <summary>--on-long-text.</summary>
+    public static Choice<StellaLongText> LongTextChoice() => new(
+        "--on-long-text",
+        "What to do with a text of too many tokens.",
+        ("truncate", StellaLongText.Truncate),
+        ("error", StellaLongText.Error));
+
+    private void Check(CommandResult result)
+    {
+        bool named = result.GetResult(texts) is { Tokens.Count: > 0 };
+        bool read = result.GetResult(input) is { Implicit: false };
+        if (named == read)
+        {
+            result.AddError(named
+                ? "Give texts or --input, not both."
+                : "Give texts, or --input FILE, or --input - for standard input.");
+        }
+    }
+}

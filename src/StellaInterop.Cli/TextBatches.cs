@@ -1,0 +1,58 @@
+using System.CommandLine;
+using Spectre.Console;
+
+namespace StellaInterop.Cli;
+
+/// <summary>Texts in groups that one call of the library takes, with the progress shown meanwhile.</summary>
+internal static class TextBatches
+{
+    /// <summary>Enough for the library to fill its own batches, few enough for rows to come while a long input runs.</summary>
+    private const int TextsPerBatch = 256;
+
+    /// <summary>Neighbours of one prompt, in order.</summary>
+    /// <param name="texts">The texts.</param>
+    /// <param name="options">Options of the call; prompt and first index are set for each group.</param>
+    public static IEnumerable<(string[] Texts, StellaEmbedOptions Options)> Group(
+        IEnumerable<InputText> texts, StellaEmbedOptions options)
+    {
+        var group = new List<string>(TextsPerBatch);
+        int first = 0;
+        StellaPrompt prompt = options.Prompt;
+        foreach (InputText text in texts)
+        {
+            if (group.Count > 0 && (group.Count == TextsPerBatch || text.Prompt != prompt))
+            {
+                yield return ([.. group], options with { Prompt = prompt, FirstTextIndex = first });
+                first += group.Count;
+                group.Clear();
+            }
+
+            prompt = text.Prompt;
+            group.Add(text.Text);
+        }
+
+        if (group.Count > 0)
+        {
+            yield return ([.. group], options with { Prompt = prompt, FirstTextIndex = first });
+        }
+    }
+
+    /// <summary>
+    /// Runs <paramref name="work"/>, which reports how many texts are done. The number is shown where somebody sees it:
+    /// when standard error is a terminal and the rows go elsewhere.
+    /// </summary>
+    public static void WithProgress(ParseResult parsed, Action<Action<int>> work)
+    {
+        bool shown = ModelArguments.Verbosity.Get(parsed) != Verbosity.Quiet
+            && Console.IsOutputRedirected
+            && !Console.IsErrorRedirected;
+        if (!shown)
+        {
+            work(_ => { });
+            return;
+        }
+
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        console.Status().Start("loading the model", status => work(done => status.Status($"{done:N0} texts")));
+    }
+}

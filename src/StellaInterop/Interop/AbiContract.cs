@@ -1,0 +1,46 @@
+using System.Runtime.InteropServices;
+
+namespace StellaInterop.Interop;
+
+/// <summary>What this assembly and the native library must agree on before the first call between them.</summary>
+internal static unsafe class AbiContract
+{
+    private static readonly (NativeStruct Which, int Size)[] StructSizes =
+    [
+        (NativeStruct.ModelOptions, sizeof(NativeModelOptions)),
+        (NativeStruct.ModelInfo, sizeof(NativeModelInfo)),
+        (NativeStruct.TokenizeOptions, sizeof(NativeTokenizeOptions)),
+        (NativeStruct.TokenCount, sizeof(NativeTokenCount)),
+        (NativeStruct.SessionOptions, sizeof(NativeSessionOptions)),
+        (NativeStruct.EmbedOptions, sizeof(NativeEmbedOptions)),
+    ];
+
+    /// <summary>Asks the library at <paramref name="handle"/> directly, before any import is bound to it.</summary>
+    /// <exception cref="StellaAbiMismatchException">Version or a struct size differs, or this is another library.</exception>
+    public static void Check(nint handle, string path)
+    {
+        if (!NativeLibrary.TryGetExport(handle, "stella_abi_version", out nint version)
+            || !NativeLibrary.TryGetExport(handle, "stella_abi_struct_size", out nint structSize))
+        {
+            throw new StellaAbiMismatchException($"{path} is not a StellaInterop library: it has no stella_abi_version.");
+        }
+
+        uint found = ((delegate* unmanaged[Cdecl]<uint>)version)();
+        if (found != NativeMethods.STELLA_ABI_VERSION)
+        {
+            throw new StellaAbiMismatchException(
+                $"{path} speaks version {found} of the ABI, this assembly version {NativeMethods.STELLA_ABI_VERSION}. "
+                + "Use the library that came with the assembly.");
+        }
+
+        foreach (var (which, size) in StructSizes)
+        {
+            nuint native = ((delegate* unmanaged[Cdecl]<uint, nuint>)structSize)((uint)which);
+            if (native != (nuint)size)
+            {
+                throw new StellaAbiMismatchException(
+                    $"{path} has {native} bytes for {which}, this assembly {size}. Use the library that came with the assembly.");
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+using System.Runtime.InteropServices;
+
+namespace StellaInterop.Interop;
+
+/// <summary>A loaded native model.</summary>
+internal sealed unsafe class ModelHandle : SafeHandle
+{
+    public ModelHandle(NativeModel* model)
+        : base(0, ownsHandle: true) => SetHandle((nint)model);
+
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        NativeMethods.stella_model_free((NativeModel*)handle);
+        return true;
+    }
+}
+
+/// <summary>A native session. Its model's handle stays open for as long as it does.</summary>
+internal sealed unsafe class SessionHandle : SafeHandle
+{
+    private readonly ModelHandle model;
+
+    /// <summary>Starts a session of <paramref name="model"/>.</summary>
+    public SessionHandle(ModelHandle model, NativeSessionOptions options)
+        : base(0, ownsHandle: true)
+    {
+        this.model = model;
+        bool added = false;
+        model.DangerousAddRef(ref added);
+        try
+        {
+            NativeSession* session;
+            NativeErrors.ThrowIfFailed(
+                NativeMethods.stella_session_new((NativeModel*)model.DangerousGetHandle(), &options, &session));
+            SetHandle((nint)session);
+        }
+        catch
+        {
+            // An invalid handle is never released, so the reference is given back here.
+            model.DangerousRelease();
+            throw;
+        }
+    }
+
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        NativeMethods.stella_session_free((NativeSession*)handle);
+        model.DangerousRelease();
+        return true;
+    }
+}
+
+/// <summary>A native log sink. Models that were opened with it keep what it needs alive by themselves.</summary>
+internal sealed unsafe class LogSinkHandle : SafeHandle
+{
+    public LogSinkHandle(NativeLogSink* sink)
+        : base(0, ownsHandle: true) => SetHandle((nint)sink);
+
+    public override bool IsInvalid => handle == 0;
+
+    protected override bool ReleaseHandle()
+    {
+        NativeMethods.stella_log_sink_free((NativeLogSink*)handle);
+        return true;
+    }
+}
+
+/// <summary>Keeps a handle open for the length of a call: a dispose on another thread waits for it.</summary>
+internal readonly ref struct HandleLease : IDisposable
+{
+    private readonly SafeHandle handle;
+
+    /// <exception cref="ObjectDisposedException">The handle is closed.</exception>
+    public HandleLease(SafeHandle handle)
+    {
+        bool added = false;
+        handle.DangerousAddRef(ref added);
+        this.handle = handle;
+    }
+
+    public nint Value => handle.DangerousGetHandle();
+
+    public void Dispose() => handle.DangerousRelease();
+}

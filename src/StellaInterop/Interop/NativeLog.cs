@@ -1,0 +1,64 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+using Microsoft.Extensions.Logging;
+
+namespace StellaInterop.Interop;
+
+/// <summary>Carries native log records to an <see cref="ILogger"/>.</summary>
+internal static unsafe partial class NativeLog
+{
+    /// <summary>The category under which native records arrive.</summary>
+    public const string Category = "StellaInterop.Native";
+
+    /// <summary>
+    /// Makes a sink for a logger. The logger is held until the last model that was opened with the sink is freed;
+    /// native code then says so by calling <see cref="Release"/>, after its last <see cref="Write"/>.
+    /// </summary>
+    public static LogSinkHandle CreateSink(ILogger logger)
+    {
+        var state = GCHandle.Alloc(logger);
+        try
+        {
+            NativeLogSink* sink;
+            NativeErrors.ThrowIfFailed(NativeMethods.stella_log_sink_new(
+                &Write, &Release, (void*)GCHandle.ToIntPtr(state), (uint)LogLevel.Trace, &sink));
+            return new LogSinkHandle(sink);
+        }
+        catch
+        {
+            state.Free();
+            throw;
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void Write(void* userData, uint level, byte* target, nuint targetLength, byte* message, nuint messageLength)
+    {
+        try
+        {
+            // Native levels are numbered as LogLevel is.
+            var logger = (ILogger)GCHandle.FromIntPtr((nint)userData).Target!;
+            var logLevel = (LogLevel)level;
+            if (logger.IsEnabled(logLevel))
+            {
+                string targetText = Text(target, targetLength);
+                string messageText = Text(message, messageLength);
+                Record(logger, logLevel, targetText, messageText);
+            }
+        }
+#pragma warning disable CA1031 // An exception that left this method would end the process; a lost record does not.
+        catch
+#pragma warning restore CA1031
+        {
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void Release(void* userData) => GCHandle.FromIntPtr((nint)userData).Free();
+
+    private static string Text(byte* utf8, nuint length) => Encoding.UTF8.GetString(utf8, checked((int)length));
+
+    [LoggerMessage(EventId = 1, EventName = "NativeRecord", Message = "{Target}: {Message}", SkipEnabledCheck = true)]
+    private static partial void Record(ILogger logger, LogLevel level, string target, string message);
+}

@@ -1,0 +1,163 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+
+namespace StellaInterop.Interop;
+
+/// <summary>The token ids of a pack of texts in rented memory, one text after the other.</summary>
+internal readonly ref struct TokenizedPack : IDisposable
+{
+    /// <summary>Room for the special tokens and the prompt of one text.</summary>
+    private const int ExtraTokens = 64;
+
+    private readonly uint[] ids;
+    private readonly NativeTokenCount[] counts;
+
+    /// <summary>Where each text begins in <see cref="ids"/>; one more entry than there are texts.</summary>
+    private readonly uint[] starts;
+
+    /// <summary>The same within one batch.</summary>
+    private readonly uint[] cuSeqlens;
+
+    /// <param name="model">The model whose tokenizer is used.</param>
+    /// <param name="pack">The texts.</param>
+    /// <param name="options">The prompt and what to do with a long text.</param>
+    /// <param name="maxTokens">Tokens that a text may have.</param>
+    public TokenizedPack(
+        ModelHandle model, ref readonly PackedTexts pack, StellaEmbedOptions options, int maxTokens)
+    {
+        FirstText = pack.FirstText;
+        Count = pack.Count;
+        counts = ArrayPool<NativeTokenCount>.Shared.Rent(Count);
+        starts = ArrayPool<uint>.Shared.Rent(Count + 1);
+        cuSeqlens = ArrayPool<uint>.Shared.Rent(Count + 1);
+
+        // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
+        // one, native code says what it needs.
+        long guess = Math.Min((long)Count * maxTokens, pack.Length + ((long)Count * ExtraTokens));
+        ids = ArrayPool<uint>.Shared.Rent((int)guess);
+        try
+        {
+            int needed = Tokenize(model, in pack, options);
+            if (needed > ids.Length)
+            {
+                ArrayPool<uint>.Shared.Return(ids);
+                ids = ArrayPool<uint>.Shared.Rent(needed);
+                _ = Tokenize(model, in pack, options);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        starts[0] = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            starts[i + 1] = starts[i] + counts[i].kept;
+        }
+    }
+
+    /// <summary>Index of the first text in the caller's list.</summary>
+    public int FirstText { get; }
+
+    /// <summary>Number of texts.</summary>
+    public int Count { get; }
+
+    /// <summary>The end of the longest batch from <paramref name="start"/> on with at most <paramref name="budget"/> tokens.</summary>
+    public int BatchEnd(int start, int budget)
+    {
+        int end = start + 1;
+        while (end < Count && starts[end + 1] - starts[start] <= budget)
+        {
+            end++;
+        }
+
+        return end;
+    }
+
+    /// <summary>The texts from <paramref name="start"/> to <paramref name="end"/> as native code takes them. Valid until the next call.</summary>
+    public TokenBatch Batch(int start, int end)
+    {
+        Span<uint> relative = cuSeqlens.AsSpan(0, end - start + 1);
+        for (int i = 0; i < relative.Length; i++)
+        {
+            relative[i] = starts[start + i] - starts[start];
+        }
+
+        return new TokenBatch(ids.AsSpan((int)starts[start]..(int)starts[end]), relative);
+    }
+
+    public void CopyCounts(Span<StellaTokenCount> destination)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            destination[i] = CountOf(i);
+        }
+    }
+
+    public StellaTokens TokensOf(int text)
+    {
+        Span<uint> found = ids.AsSpan((int)starts[text]..(int)starts[text + 1]);
+        return new StellaTokens(MemoryMarshal.Cast<uint, int>(found).ToArray(), CountOf(text));
+    }
+
+    public void Dispose()
+    {
+        ArrayPool<uint>.Shared.Return(ids);
+        ArrayPool<uint>.Shared.Return(starts);
+        ArrayPool<uint>.Shared.Return(cuSeqlens);
+        ArrayPool<NativeTokenCount>.Shared.Return(counts);
+    }
+
+    private StellaTokenCount CountOf(int text) => new((int)counts[text].kept, (int)counts[text].total);
+
+    /// <summary>Fills ids and counts; returns how many ids there are, which may be more than fit.</summary>
+    private unsafe int Tokenize(ModelHandle model, ref readonly PackedTexts pack, StellaEmbedOptions options)
+    {
+        var native = new NativeTokenizeOptions
+        {
+            size = (uint)sizeof(NativeTokenizeOptions),
+            prompt = (uint)options.Prompt,
+            long_text = (uint)options.OnLongText,
+            first_text = (uint)FirstText,
+        };
+        nuint found = 0;
+        using var lease = new HandleLease(model);
+        fixed (byte* utf8 = pack.Utf8)
+        fixed (nuint* offsets = pack.Offsets)
+        fixed (uint* idsPointer = ids)
+        fixed (NativeTokenCount* countsPointer = counts)
+        {
+            NativeError* error = NativeMethods.stella_model_tokenize(
+                (NativeModel*)lease.Value,
+                utf8,
+                (nuint)pack.Length,
+                offsets,
+                (nuint)Count,
+                &native,
+                idsPointer,
+                (nuint)ids.Length,
+                countsPointer,
+                &found);
+            if (error is not null && NativeErrors.CodeOf(error) == StellaErrorCode.BufferTooSmall)
+            {
+                NativeErrors.Free(error);
+            }
+            else
+            {
+                NativeErrors.ThrowIfFailed(error);
+            }
+        }
+
+        return checked((int)found);
+    }
+}
+
+/// <summary>Packed token ids: text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>.</summary>
+internal readonly ref struct TokenBatch(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens)
+{
+    public ReadOnlySpan<uint> Ids { get; } = ids;
+
+    public ReadOnlySpan<uint> CuSeqlens { get; } = cuSeqlens;
+}

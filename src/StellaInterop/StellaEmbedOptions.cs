@@ -1,0 +1,38 @@
+namespace StellaInterop;
+
+/// <summary>What to do with a text that has more tokens than the model was loaded for.</summary>
+public enum StellaLongText
+{
+    /// <summary>Cut it at the end, special tokens kept. The cut shows in <see cref="StellaTokenCount"/>.</summary>
+    Truncate = 0,
+
+    /// <summary>Throw <see cref="StellaInputException"/> with the text's index and length.</summary>
+    Error = 1,
+}
+
+/// <summary>How to embed or tokenize texts.</summary>
+public sealed record StellaEmbedOptions
+{
+    internal static StellaEmbedOptions Default { get; } = new();
+
+    /// <summary>What the texts are going to be used for. By default nothing is put before them.</summary>
+    public StellaPrompt Prompt { get; init; } = StellaPrompt.Document;
+
+    /// <summary>
+    /// Length of the vectors, one of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's
+    /// default. Vectors of different dimensions cannot be compared.
+    /// </summary>
+    public int? Dimension { get; init; }
+
+    /// <summary>Whether vectors are scaled to length 1, so that their dot product is their cosine. On by default.</summary>
+    public bool Normalize { get; init; } = true;
+
+    /// <summary>What to do with a text that has too many tokens.</summary>
+    public StellaLongText OnLongText { get; init; } = StellaLongText.Truncate;
+
+    /// <summary>
+    /// Index of the call's first text in the caller's own list, for a list that is embedded in parts: errors count from
+    /// here.
+    /// </summary>
+    public int FirstTextIndex { get; init; }
+}

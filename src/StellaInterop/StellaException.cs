@@ -1,0 +1,82 @@
+namespace StellaInterop;
+
+/// <summary>The base of every error of this library.</summary>
+/// <remarks>Causes that native code reports are in <see cref="Exception.InnerException"/>, each in the one before it.</remarks>
+public class StellaException : Exception
+{
+    /// <summary>Makes an error.</summary>
+    /// <param name="code">What went wrong.</param>
+    /// <param name="message">What is wrong, where, and what would be right.</param>
+    /// <param name="innerException">The cause.</param>
+    public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
+        : base(message, innerException) => Code = code;
+
+    /// <summary>What went wrong, as a number that never changes its meaning.</summary>
+    public StellaErrorCode Code { get; }
+}
+
+/// <summary>An option that the model or this build cannot meet: a dimension, a precision, a limit.</summary>
+public sealed class StellaOptionException : StellaException
+{
+    internal StellaOptionException(StellaErrorCode code, string message, Exception? innerException = null)
+        : base(code, message, innerException)
+    {
+    }
+}
+
+/// <summary>A model folder that cannot be loaded. The message names the file.</summary>
+public sealed class StellaModelFolderException : StellaException
+{
+    internal StellaModelFolderException(StellaErrorCode code, string message, Exception? innerException = null)
+        : base(code, message, innerException)
+    {
+    }
+}
+
+/// <summary>A <c>tokenizer.json</c> that cannot be used.</summary>
+public sealed class StellaTokenizerException : StellaException
+{
+    internal StellaTokenizerException(StellaErrorCode code, string message, Exception? innerException = null)
+        : base(code, message, innerException)
+    {
+    }
+}
+
+/// <summary>A text that cannot be embedded.</summary>
+public sealed class StellaInputException : StellaException
+{
+    internal StellaInputException(StellaErrorCode code, string message, int textIndex, Exception? innerException = null)
+        : base(code, message, innerException) => TextIndex = textIndex;
+
+    /// <summary>Index of the text in the list that was passed.</summary>
+    public int TextIndex { get; }
+}
+
+/// <summary>A native library that speaks another version of the ABI than this assembly.</summary>
+public sealed class StellaAbiMismatchException : StellaException
+{
+    internal StellaAbiMismatchException(string message)
+        : base(StellaErrorCode.AbiMismatch, message)
+    {
+    }
+}
+
+/// <summary>The native library was not found or could not be loaded.</summary>
+public sealed class StellaNativeLibraryNotFoundException : StellaException
+{
+    internal StellaNativeLibraryNotFoundException(
+        string fileName, IReadOnlyList<StellaLoadAttempt> attempts, Exception innerException)
+        : base(
+            StellaErrorCode.NativeLibraryNotFound,
+            $"the native library {fileName} could not be loaded; tried "
+            + string.Join("; ", attempts.Select(attempt => $"{attempt.Path}: {attempt.Reason}")),
+            innerException) => Attempts = attempts;
+
+    /// <summary>Every path that was tried, in order, and why it did not serve.</summary>
+    public IReadOnlyList<StellaLoadAttempt> Attempts { get; }
+}
+
+/// <summary>One path at which the native library was looked for.</summary>
+/// <param name="Path">The path.</param>
+/// <param name="Reason">Why it did not serve.</param>
+public sealed record StellaLoadAttempt(string Path, string Reason);
