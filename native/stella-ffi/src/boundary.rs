@@ -49,7 +49,7 @@ fn install_hook() {
 }
 
 /// Runs a fallible export. `sink` gets what is logged meanwhile.
-pub(crate) fn fallible(sink: Option<&Arc<LogSink>>, body: impl FnOnce() -> Result<()>) -> *mut StellaError {
+pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result<()>) -> *mut StellaError {
     let _inside = Inside::enter();
     let _scope = LogScope::enter(sink);
     // The body holds no state that outlives a panic half-changed: sessions are poisoned by their mutex, and

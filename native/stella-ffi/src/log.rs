@@ -92,9 +92,9 @@ pub(crate) struct LogScope {
 }
 
 impl LogScope {
-    pub(crate) fn enter(sink: Option<&Arc<LogSink>>) -> Self {
+    pub(crate) fn enter(sink: Option<Arc<LogSink>>) -> Self {
         install_router();
-        Self { before: CURRENT.replace(sink.cloned()) }
+        Self { before: CURRENT.replace(sink) }
     }
 
     /// Whether this thread has a sink.

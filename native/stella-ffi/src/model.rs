@@ -118,7 +118,8 @@ pub unsafe extern "C" fn stella_model_open(
 ) -> *mut StellaError {
     // SAFETY: this function's contract.
     let sink = unsafe { crate::log::optional(sink) };
-    fallible(sink.as_ref().ok().and_then(Option::as_ref), || {
+    fallible(sink.as_ref().ok().cloned().flatten(), || {
+        let sink = sink?;
         // SAFETY: this function's contract.
         let (path, options, out) = unsafe {
             (
@@ -134,11 +135,7 @@ pub unsafe extern "C" fn stella_model_open(
             precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
         };
         let model = Arc::new(Model::open(Path::new(path), &options)?);
-        let handle = StellaModel {
-            model,
-            sink: sink.as_ref().ok().cloned().flatten(),
-            _counted: Counted::new(StellaHandleKind::Model),
-        };
+        let handle = StellaModel { model, sink, _counted: Counted::new(StellaHandleKind::Model) };
         *out = Box::into_raw(Box::new(handle));
         Ok(())
     })

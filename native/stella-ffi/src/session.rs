@@ -60,7 +60,7 @@ pub unsafe extern "C" fn stella_session_new(
 ) -> *mut StellaError {
     // SAFETY: this function's contract.
     let model = unsafe { args::required(model, "model") };
-    fallible(model.as_ref().ok().and_then(|m| m.sink.as_ref()), || {
+    fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
         let StellaModel { model, sink, .. } = model?;
         // SAFETY: this function's contract.
         let (options, out) =
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn stella_session_embed(
 ) -> *mut StellaError {
     // SAFETY: this function's contract.
     let session = unsafe { args::required(session, "session") };
-    fallible(session.as_ref().ok().and_then(|s| s.sink.as_ref()), || {
+    fallible(session.as_ref().ok().and_then(|s| s.sink.clone()), || {
         let session = session?;
         // SAFETY: this function's contract. The cancel flag is shared with its writer as an atomic.
         let (ids, cu_seqlens, options, cancel, vectors) = unsafe {

@@ -84,7 +84,7 @@ pub unsafe extern "C" fn stella_model_tokenize(
 ) -> *mut StellaError {
     // SAFETY: this function's contract.
     let model = unsafe { args::required(model, "model") };
-    fallible(model.as_ref().ok().and_then(|m| m.sink.as_ref()), || {
+    fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
         let model = &model?.model;
         let offset_count =
             text_count.checked_add(1).ok_or_else(|| args::invalid("text_count is too large"))?;

@@ -1,0 +1,241 @@
+//! Every model of the fixtures against the float64 reference.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use serde_json::Value;
+use stella_core::encoder::CancelFlag;
+use stella_core::model::{Model, ModelOptions};
+use stella_core::prompt::Prompt;
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::tokenizer::LongText;
+use stella_core::{Error, ErrorCode};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folder of a model of the fixtures, or of the one that is shipped.
+fn folder(name: &str) -> PathBuf {
+    match name {
+        "stella-mini" => root().join("src/StellaInterop.Models.Mini/model"),
+        _ => root().join("tests/fixtures/models").join(name),
+    }
+}
+
+fn open(name: &str) -> Arc<Model> {
+    Arc::new(Model::open(&folder(name), &ModelOptions::default()).expect("the fixture opens"))
+}
+
+fn session(model: &Arc<Model>, threads: usize) -> Session {
+    let options = SessionOptions { threads: Some(threads), ..Default::default() };
+    Session::new(Arc::clone(model), options).expect("a session starts")
+}
+
+struct Case {
+    name: String,
+    text: String,
+    prompt: Prompt,
+    ids: Vec<u32>,
+    total: usize,
+    vector: Vec<f64>,
+}
+
+/// The cases of a golden file, with their 256-dimensional vectors.
+fn cases(name: &str) -> Vec<Case> {
+    let path = root().join("tests/fixtures/golden").join(format!("{name}.json"));
+    let golden: Value = serde_json::from_slice(&std::fs::read(path).expect("the golden file")).expect("JSON");
+    let rows = golden["cases"].as_array().expect("cases");
+    rows.iter()
+        .map(|row| Case {
+            name: row["name"].as_str().expect("name").to_owned(),
+            text: row["text"].as_str().expect("text").to_owned(),
+            prompt: match row["prompt"].as_str() {
+                Some("s2p") => Prompt::S2p,
+                Some("s2s") => Prompt::S2s,
+                _ => Prompt::Document,
+            },
+            ids: row["token_ids"]
+                .as_array()
+                .expect("ids")
+                .iter()
+                .map(|id| id.as_u64().expect("id") as u32)
+                .collect(),
+            total: row["token_count"].as_u64().expect("count") as usize,
+            vector: row["vectors"]["256"]
+                .as_array()
+                .expect("256")
+                .iter()
+                .map(|x| x.as_f64().expect("x"))
+                .collect(),
+        })
+        .collect()
+}
+
+/// One packed batch of the ids of all cases.
+fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
+    let mut cu_seqlens = vec![0];
+    let mut ids = Vec::new();
+    for case in cases {
+        ids.extend_from_slice(&case.ids);
+        cu_seqlens.push(ids.len() as u32);
+    }
+    (ids, cu_seqlens)
+}
+
+const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), normalize: false };
+
+fn check(name: &str) {
+    let model = open(name);
+    let cases = cases(name);
+    for case in &cases {
+        let mut ids = Vec::new();
+        let counts =
+            model.tokenize([case.text.as_str()], case.prompt, LongText::Truncate, &mut ids).expect("tokens");
+        assert_eq!(ids, case.ids, "{name}/{}: ids", case.name);
+        assert_eq!((counts[0].kept, counts[0].total), (case.ids.len(), case.total), "{name}/{}", case.name);
+    }
+    let (ids, cu_seqlens) = pack(&cases);
+    let mut out = vec![0.0; cases.len() * 256];
+    let options = SessionOptions { max_batch_tokens: Some(1 << 20), ..Default::default() };
+    let mut session = Session::new(model, options).expect("a session starts");
+    session.embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out).expect("vectors");
+    for (case, row) in cases.iter().zip(out.chunks_exact(256)) {
+        let (mut dot, mut a, mut b, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
+        for (&x, &y) in row.iter().zip(&case.vector) {
+            let x = f64::from(x);
+            dot += x * y;
+            a += x * x;
+            b += y * y;
+            worst = worst.max((x - y).abs());
+        }
+        assert!(worst < 1e-4, "{name}/{}: differs by {worst}", case.name);
+        assert!(dot / (a * b).sqrt() > 0.999_999, "{name}/{}: cosine {}", case.name, dot / (a * b).sqrt());
+    }
+}
+
+#[test]
+fn tiny_new_meets_the_reference() {
+    check("tiny-new");
+}
+
+#[test]
+fn tiny_new_f16_meets_the_reference() {
+    check("tiny-new-f16");
+}
+
+#[test]
+fn tiny_qwen2_meets_the_reference() {
+    check("tiny-qwen2");
+}
+
+#[test]
+fn tiny_qwen2_bf16_meets_the_reference() {
+    check("tiny-qwen2-bf16");
+}
+
+#[test]
+fn tiny_qwen2_sharded_meets_the_reference() {
+    check("tiny-qwen2-sharded");
+}
+
+#[test]
+fn stella_mini_meets_the_reference() {
+    check("stella-mini");
+}
+
+#[test]
+fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() {
+    for name in ["tiny-new", "tiny-qwen2"] {
+        let model = open(name);
+        let cases = cases(name);
+        let cases = &cases[..20];
+        let (ids, cu_seqlens) = pack(cases);
+        let mut batch = vec![0.0; cases.len() * 256];
+        session(&model, 1)
+            .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut batch)
+            .expect("batch");
+        for threads in [1, 2, 4] {
+            let mut session = session(&model, threads);
+            for (case, row) in cases.iter().zip(batch.chunks_exact(256)) {
+                let mut single = vec![0.0; 256];
+                let cu_seqlens = [0, case.ids.len() as u32];
+                session
+                    .embed(&case.ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut single)
+                    .expect("single");
+                assert!(single == row, "{name}/{} on {threads} threads", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
+    let options = ModelOptions { max_tokens: 5, ..Default::default() };
+    for name in ["tiny-new", "tiny-qwen2"] {
+        let model = Model::open(&folder(name), &options).expect("opens");
+        let mut ids = Vec::new();
+        let text = "the river runs under the old stone bridge";
+        let count =
+            model.tokenize([text], Prompt::Document, LongText::Truncate, &mut ids).expect("tokens")[0];
+        assert!(
+            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.truncated(),
+            "{name}: {count:?}"
+        );
+        let whole = open(name);
+        let mut all = Vec::new();
+        whole.tokenize([text], Prompt::Document, LongText::Truncate, &mut all).expect("tokens");
+        assert_eq!(all.len(), count.total, "{name}");
+        assert_eq!(all[..4], ids[..4], "{name}");
+        assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token stays");
+        let error =
+            model.tokenize(["a", text], Prompt::Document, LongText::Refuse, &mut ids).expect_err("too long");
+        assert!(matches!(error, Error::TextTooLong { index: 1, limit: 5, tokens } if tokens == count.total));
+    }
+}
+
+#[test]
+fn limits_and_dimensions_are_checked_with_their_names() {
+    let open_with = |options| Model::open(&folder("tiny-new"), &options).expect_err("refused");
+    for max_tokens in [0, 8193] {
+        let error = open_with(ModelOptions { max_tokens, ..Default::default() });
+        assert!(error.to_string().contains("1 to 8192"), "{error}");
+    }
+    let error = open_with(ModelOptions { max_tokens: 1, ..Default::default() });
+    assert!(error.to_string().contains("2 special tokens"), "{error}");
+    let error = open_with(ModelOptions { dimension: Some(512), ..Default::default() });
+    assert!(error.to_string().contains("256, 768 and 1024"), "{error}");
+
+    let model = open("tiny-new");
+    let start = |threads, tokens| {
+        let options = SessionOptions { threads, max_batch_tokens: tokens, on_thread_start: None };
+        Session::new(Arc::clone(&model), options).map(|_| ()).expect_err("refused").to_string()
+    };
+    assert!(start(Some(0), None).contains("threads is 0"));
+    assert!(start(Some(1 << 20), None).contains("threads is 1048576"));
+    assert!(start(None, Some(511)).contains("max_batch_tokens is 511"));
+}
+
+#[test]
+fn a_set_flag_cancels_and_the_session_goes_on() {
+    let model = open("tiny-new");
+    let mut session = session(&model, 1);
+    let flag = AtomicU32::new(1);
+    let mut out = vec![0.0; 256];
+    let error = session
+        .embed(&[2, 3], &[0, 2], RAW_256, CancelFlag::new(Some(&flag)), &mut out)
+        .expect_err("cancelled");
+    assert_eq!(error.code(), ErrorCode::Cancelled);
+    session.embed(&[2, 3], &[0, 2], RAW_256, CancelFlag::default(), &mut out).expect("goes on");
+    assert!(out.iter().any(|&x| x != 0.0));
+}
+
+#[test]
+fn a_head_is_loaded_once_and_shared() {
+    let model = open("tiny-new");
+    let heads: Vec<_> = (0..2).map(|_| model.head(768).expect("head")).collect();
+    assert!(Arc::ptr_eq(&heads[0], &heads[1]));
+    assert_eq!(model.head(512).expect_err("unknown").code(), ErrorCode::UnknownDimension);
+}

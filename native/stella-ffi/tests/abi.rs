@@ -1,0 +1,547 @@
+//! The exports, called as a foreign caller would call them, good and bad.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use stella_core::ErrorCode;
+use stella_interop::abi::*;
+use stella_interop::error::*;
+use stella_interop::log::*;
+use stella_interop::model::*;
+use stella_interop::session::*;
+use stella_interop::tokenize::*;
+
+/// The counters of live handles belong to the process, so tests that make handles take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn folder(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name);
+    path.to_str().expect("the path is UTF-8").to_owned()
+}
+
+/// Takes an error apart and frees it.
+fn take(error: *mut StellaError) -> Option<(i32, i64, Vec<String>)> {
+    if error.is_null() {
+        return None;
+    }
+    unsafe {
+        let chain = (0..stella_error_chain_length(error))
+            .map(|level| {
+                let mut text = vec![0; stella_error_message(error, level, null_mut(), 0)];
+                stella_error_message(error, level, text.as_mut_ptr(), text.len());
+                String::from_utf8(text).expect("messages are UTF-8")
+            })
+            .collect();
+        let parts = (stella_error_code(error), stella_error_text_index(error), chain);
+        stella_error_free(error);
+        Some(parts)
+    }
+}
+
+#[track_caller]
+fn succeed(error: *mut StellaError) {
+    if let Some(error) = take(error) {
+        panic!("{error:?}");
+    }
+}
+
+#[track_caller]
+fn fail(error: *mut StellaError, code: ErrorCode, says: &str) {
+    let (found, _, chain) = take(error).expect("an error");
+    assert_eq!(found, code as i32, "{chain:?}");
+    assert!(chain[0].contains(says), "{chain:?} does not say {says:?}");
+}
+
+fn model(name: &str) -> *mut StellaModel {
+    let path = folder(name);
+    let mut model = null_mut();
+    succeed(unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) });
+    model
+}
+
+fn session(model: *const StellaModel) -> *mut StellaSession {
+    let mut session = null_mut();
+    succeed(unsafe { stella_session_new(model, null(), &mut session) });
+    session
+}
+
+fn live() -> [usize; 4] {
+    [0, 1, 2, 3].map(|kind| stella_live_handles(kind))
+}
+
+/// An address that is not null and fits no type of more than one byte.
+fn misaligned<T>() -> *mut T {
+    std::ptr::without_provenance_mut(0x1001)
+}
+
+#[test]
+fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
+    assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 16);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 64);
+    assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 16);
+    assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 8);
+    assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
+    assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 16);
+    assert_eq!(stella_abi_struct_size(6), 0);
+    assert_eq!(stella_abi_struct_size(u32::MAX), 0);
+    assert_eq!(stella_live_handles(4), 0);
+}
+
+#[test]
+fn a_text_goes_through_and_every_handle_comes_back() {
+    let _turn = turn();
+    let before = live();
+    unsafe {
+        let model = model("tiny-new");
+        let mut info = StellaModelInfo { size: size_of::<StellaModelInfo>() as u32, ..Default::default() };
+        succeed(stella_model_info(model, &mut info));
+        assert_eq!(
+            (info.hidden_size, info.layers, info.default_dimension, info.dimension_count),
+            (64, 3, 1024, 3)
+        );
+        assert!(info.memory_estimate > 0 && info.parameters > 0 && info.max_tokens == 512);
+        let (mut dimensions, mut count) = ([0; 2], 0);
+        succeed(stella_model_dimensions(model, dimensions.as_mut_ptr(), 2, &mut count));
+        assert_eq!((dimensions, count), ([256, 768], 3));
+
+        let text = "hello worldhi";
+        let offsets = [0, 11, 13];
+        let (mut ids, mut counts, mut found) = ([0; 64], [StellaTokenCount::default(); 2], 0);
+        succeed(stella_model_tokenize(
+            model,
+            text.as_ptr(),
+            text.len(),
+            offsets.as_ptr(),
+            2,
+            null(),
+            ids.as_mut_ptr(),
+            ids.len(),
+            counts.as_mut_ptr(),
+            &mut found,
+        ));
+        assert_eq!(found as u32, counts[0].kept + counts[1].kept);
+
+        let session = session(model);
+        // The session keeps what it needs: the model's handle may go first.
+        stella_model_free(model);
+        let cu_seqlens = [0, counts[0].kept, found as u32];
+        let mut vectors = vec![0.0; 2 * 1024];
+        let running = AtomicU32::new(0);
+        succeed(stella_session_embed(
+            session,
+            ids.as_ptr(),
+            found,
+            cu_seqlens.as_ptr(),
+            cu_seqlens.len(),
+            null(),
+            running.as_ptr(),
+            vectors.as_mut_ptr(),
+            vectors.len(),
+        ));
+        for row in vectors.chunks_exact(1024) {
+            let norm: f32 = row.iter().map(|x| x * x).sum();
+            assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+        }
+        let cancelled = AtomicU32::new(1);
+        fail(
+            stella_session_embed(
+                session,
+                ids.as_ptr(),
+                found,
+                cu_seqlens.as_ptr(),
+                cu_seqlens.len(),
+                null(),
+                cancelled.as_ptr(),
+                vectors.as_mut_ptr(),
+                vectors.len(),
+            ),
+            ErrorCode::Cancelled,
+            "cancelled",
+        );
+        stella_session_free(session);
+    }
+    assert_eq!(live(), before);
+}
+
+#[test]
+fn free_accepts_null_and_error_readers_give_nothing_for_it() {
+    unsafe {
+        stella_model_free(null_mut());
+        stella_session_free(null_mut());
+        stella_log_sink_free(null_mut());
+        stella_error_free(null_mut());
+        assert_eq!(stella_error_code(null()), 0);
+        assert_eq!(stella_error_text_index(null()), -1);
+        assert_eq!(stella_error_chain_length(null()), 0);
+        assert_eq!(stella_error_message(null(), 0, null_mut(), 0), 0);
+        assert_eq!(stella_error_code(misaligned()), 0);
+    }
+}
+
+#[test]
+fn open_refuses_arguments_that_cannot_be() {
+    let _turn = turn();
+    let before = live();
+    let path = folder("tiny-new");
+    let mut model = null_mut();
+    let open = |path: *const u8, len, options: *const StellaModelOptions, out: *mut *mut StellaModel| unsafe {
+        stella_model_open(path, len, options, null(), out)
+    };
+    let size = size_of::<StellaModelOptions>() as u32;
+    let bad = ErrorCode::InvalidArgument;
+    fail(open(null(), 3, null(), &mut model), bad, "path is null");
+    fail(open(path.as_ptr(), usize::MAX, null(), &mut model), bad, "more than memory can hold");
+    fail(open(path.as_ptr(), path.len(), null(), null_mut()), bad, "model is null");
+    fail(open(path.as_ptr(), path.len(), null(), misaligned()), bad, "model is not aligned");
+    fail(
+        open(path.as_ptr(), path.len(), misaligned::<StellaModelOptions>(), &mut model),
+        bad,
+        "options is not aligned",
+    );
+    fail(open([0xff, 0xfe].as_ptr(), 2, null(), &mut model), bad, "path is not valid UTF-8: byte 0");
+    fail(open(null(), 0, null(), &mut model), ErrorCode::ModelFolderNotFound, "does not exist");
+    let cases = [
+        (
+            StellaModelOptions { size: 4, ..Default::default() },
+            bad,
+            "has 4 bytes; in this version of the ABI it has 16",
+        ),
+        (StellaModelOptions { size, precision: 9, ..Default::default() }, bad, "options.precision is 9"),
+        (
+            StellaModelOptions { size, precision: 2, ..Default::default() },
+            ErrorCode::PrecisionUnavailable,
+            "bf16",
+        ),
+        (
+            StellaModelOptions { size, max_tokens: u32::MAX, ..Default::default() },
+            bad,
+            "max_tokens is 4294967295",
+        ),
+        (
+            StellaModelOptions { size, dimension: 512, ..Default::default() },
+            ErrorCode::UnknownDimension,
+            "256, 768",
+        ),
+    ];
+    for (options, code, says) in cases {
+        fail(open(path.as_ptr(), path.len(), &options, &mut model), code, says);
+    }
+    fail(
+        unsafe { stella_model_open(path.as_ptr(), path.len(), null(), misaligned(), &mut model) },
+        bad,
+        "sink is not aligned",
+    );
+    assert!(model.is_null());
+    assert_eq!(live(), before);
+}
+
+#[test]
+fn info_tokenize_and_session_refuse_arguments_that_cannot_be() {
+    let _turn = turn();
+    let bad = ErrorCode::InvalidArgument;
+    unsafe {
+        let model = model("tiny-new");
+        let mut info = StellaModelInfo::default();
+        fail(stella_model_info(null(), &mut info), bad, "model is null");
+        fail(stella_model_info(misaligned(), &mut info), bad, "model is not aligned");
+        fail(stella_model_info(model, null_mut()), bad, "info is null");
+        fail(stella_model_info(model, &mut info), bad, "has 0 bytes");
+        let mut count = 0;
+        fail(stella_model_dimensions(model, null_mut(), 3, &mut count), bad, "dimensions is null");
+        fail(stella_model_dimensions(model, null_mut(), 0, null_mut()), bad, "count is null");
+        succeed(stella_model_dimensions(model, null_mut(), 0, &mut count));
+        assert_eq!(count, 3);
+
+        let text = b"abc\xff";
+        let (mut ids, mut counts, mut found) = ([0u32; 16], [StellaTokenCount::default(); 2], 0);
+        let mut tokenize =
+            |offsets: &[usize], texts: usize, options: *const StellaTokenizeOptions, capacity| {
+                stella_model_tokenize(
+                    model,
+                    text.as_ptr(),
+                    text.len(),
+                    offsets.as_ptr(),
+                    texts,
+                    options,
+                    ids.as_mut_ptr(),
+                    capacity,
+                    counts.as_mut_ptr(),
+                    &mut found,
+                )
+            };
+        succeed(tokenize(&[0], 0, null(), 16));
+        fail(tokenize(&[0, 9], 1, null(), 16), bad, "offsets of text 0 are 0 and 9; utf8 has 4 bytes");
+        fail(tokenize(&[3, 1], 1, null(), 16), bad, "offsets of text 0 are 3 and 1");
+        fail(tokenize(&[0], usize::MAX, null(), 16), bad, "text_count is too large");
+        fail(tokenize(&[0], usize::MAX / 16, null(), 16), bad, "more than memory can hold");
+        let mut options = StellaTokenizeOptions { size: 16, prompt: 3, ..Default::default() };
+        fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.prompt is 3; it must be 0 to 2");
+        options = StellaTokenizeOptions { size: 16, long_text: 2, ..Default::default() };
+        fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.long_text is 2");
+        options = StellaTokenizeOptions { size: 16, first_text: 40, ..Default::default() };
+        let (code, index, chain) = take(tokenize(&[0, 3, 4], 2, &options, 16)).expect("not UTF-8");
+        assert_eq!((code, index), (ErrorCode::TextNotUnicode as i32, 41), "{chain:?}");
+        fail(tokenize(&[0, 3], 1, null(), 1), ErrorCode::BufferTooSmall, "holds 1");
+        assert!(found > 1, "the needed length is told");
+
+        let mut session = null_mut();
+        fail(stella_session_new(null(), null(), &mut session), bad, "model is null");
+        fail(stella_session_new(model, null(), null_mut()), bad, "session is null");
+        let mut options = StellaSessionOptions { size: 12, threads: 4096, ..Default::default() };
+        fail(stella_session_new(model, &options, &mut session), bad, "threads is 4096");
+        options = StellaSessionOptions { size: 12, max_batch_tokens: 1, ..Default::default() };
+        fail(stella_session_new(model, &options, &mut session), bad, "max_batch_tokens is 1");
+        assert!(session.is_null());
+        stella_model_free(model);
+    }
+}
+
+#[test]
+fn embed_refuses_arguments_that_cannot_be() {
+    let _turn = turn();
+    let bad = ErrorCode::InvalidArgument;
+    unsafe {
+        let model = model("tiny-new");
+        let session = session(model);
+        let mut out = vec![0.0f32; 2048];
+        let mut embed = |ids: &[u32], cu: &[u32], options: *const StellaEmbedOptions, len: usize| {
+            stella_session_embed(
+                session,
+                ids.as_ptr(),
+                ids.len(),
+                cu.as_ptr(),
+                cu.len(),
+                options,
+                null(),
+                out.as_mut_ptr(),
+                len,
+            )
+        };
+        fail(embed(&[2, 3], &[], null(), 2048), bad, "cu_seqlens is empty");
+        fail(embed(&[2, 3], &[0, 1], null(), 2048), bad, "cu_seqlens ends at 1");
+        fail(
+            embed(&[2, u32::MAX], &[0, 2], null(), 2048),
+            bad,
+            "id 4294967295 at 1 is outside the vocabulary",
+        );
+        fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "text 0 has 513 tokens");
+        fail(embed(&vec![2; 20000], &[0, 20000], null(), 2048), bad, "20000 tokens; the session takes 16384");
+        fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024 are needed");
+        let mut options = StellaEmbedOptions { size: 16, dimension: 512, ..Default::default() };
+        fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");
+        options = StellaEmbedOptions { size: 16, raw: 2, ..Default::default() };
+        fail(embed(&[2, 3], &[0, 2], &options, 2048), bad, "options.raw is 2");
+        succeed(embed(&[], &[0], null(), 0));
+
+        let call = |session, ids, ids_len, cancel, out| {
+            stella_session_embed(session, ids, ids_len, [0u32, 2].as_ptr(), 2, null(), cancel, out, 1024)
+        };
+        let ids = [2u32, 3];
+        fail(call(null(), ids.as_ptr(), 2, null(), out.as_mut_ptr()), bad, "session is null");
+        fail(call(misaligned(), ids.as_ptr(), 2, null(), out.as_mut_ptr()), bad, "session is not aligned");
+        fail(call(session, null(), 2, null(), out.as_mut_ptr()), bad, "ids is null");
+        fail(call(session, misaligned(), 2, null(), out.as_mut_ptr()), bad, "ids is not aligned");
+        fail(
+            call(session, ids.as_ptr(), usize::MAX / 2, null(), out.as_mut_ptr()),
+            bad,
+            "more than memory can hold",
+        );
+        fail(call(session, ids.as_ptr(), 2, misaligned(), out.as_mut_ptr()), bad, "cancel is not aligned");
+        fail(call(session, ids.as_ptr(), 2, null(), null_mut()), bad, "vectors is null");
+        fail(call(session, ids.as_ptr(), 2, null(), misaligned()), bad, "vectors is not aligned");
+        succeed(call(session, ids.as_ptr(), 2, null(), out.as_mut_ptr()));
+        stella_session_free(session);
+        stella_model_free(model);
+    }
+}
+
+#[test]
+fn a_session_that_is_busy_says_so_instead_of_waiting() {
+    struct Shared(*const StellaSession);
+    unsafe impl Sync for Shared {}
+
+    let _turn = turn();
+    unsafe {
+        let model = model("tiny-qwen2");
+        let shared = Shared(session(model));
+        let shared = &shared;
+        let (busy, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let ids = vec![5u32; 512 * 8];
+        let cu_seqlens: Vec<u32> = (0..=8).map(|n| n * 512).collect();
+        // One call lasts long enough for the others to meet it: rounds go on until that was seen.
+        for _ in 0..50 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let mut out = vec![0.0f32; 8 * 1024];
+                        let error = stella_session_embed(
+                            shared.0,
+                            ids.as_ptr(),
+                            ids.len(),
+                            cu_seqlens.as_ptr(),
+                            cu_seqlens.len(),
+                            null(),
+                            null(),
+                            out.as_mut_ptr(),
+                            out.len(),
+                        );
+                        match take(error) {
+                            None => done.fetch_add(1, Ordering::Relaxed),
+                            Some((code, ..)) => {
+                                assert_eq!(code, ErrorCode::SessionBusy as i32);
+                                busy.fetch_add(1, Ordering::Relaxed)
+                            }
+                        };
+                    });
+                }
+            });
+            if busy.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+        }
+        assert!(busy.load(Ordering::Relaxed) > 0 && done.load(Ordering::Relaxed) > 0);
+        stella_session_free(shared.0.cast_mut());
+        stella_model_free(model);
+    }
+}
+
+/// What a sink was told.
+#[derive(Default)]
+struct Heard {
+    records: Mutex<Vec<(u32, String, String)>>,
+    released: AtomicUsize,
+}
+
+unsafe extern "C" fn hear(
+    heard: *mut c_void,
+    level: u32,
+    target: *const u8,
+    tl: usize,
+    message: *const u8,
+    ml: usize,
+) {
+    let text =
+        |p, len| String::from_utf8(unsafe { std::slice::from_raw_parts(p, len) }.to_vec()).expect("UTF-8");
+    let heard = unsafe { &*heard.cast::<Heard>() };
+    heard.records.lock().expect("lock").push((level, text(target, tl), text(message, ml)));
+}
+
+unsafe extern "C" fn release(heard: *mut c_void) {
+    unsafe { &*heard.cast::<Heard>() }.released.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn records_reach_the_sink_of_their_model_until_the_last_user_is_gone() {
+    let _turn = turn();
+    let (loud, quiet) = (Heard::default(), Heard::default());
+    let before = live();
+    unsafe {
+        let new_sink = |heard: &Heard, level| {
+            let mut sink = null_mut();
+            let user = std::ptr::from_ref(heard).cast_mut().cast();
+            succeed(stella_log_sink_new(Some(hear), Some(release), user, level, &mut sink));
+            sink
+        };
+        let path = folder("tiny-new");
+        let open = |sink| {
+            let mut model = null_mut();
+            succeed(stella_model_open(path.as_ptr(), path.len(), null(), sink, &mut model));
+            model
+        };
+        let (loud_sink, quiet_sink) = (new_sink(&loud, 0), new_sink(&quiet, 3));
+        let (first, second) = (open(loud_sink), open(quiet_sink));
+        let heard = loud.records.lock().expect("lock").clone();
+        assert!(heard.iter().any(|(level, target, text)| {
+            *level == 2 && target.starts_with("stella_core") && text.contains("NewModel with 3 layers")
+        }));
+        assert!(quiet.records.lock().expect("lock").is_empty(), "information is below warning");
+
+        stella_log_sink_free(loud_sink);
+        let session = session(first);
+        assert!(
+            loud.records.lock().expect("lock").len() > heard.len(),
+            "the freed handle did not end the sink"
+        );
+        stella_model_free(first);
+        assert_eq!(loud.released.load(Ordering::SeqCst), 0);
+        stella_session_free(session);
+        // The session's threads end on their own; the last one lets go of the sink.
+        for _ in 0..1000 {
+            if loud.released.load(Ordering::SeqCst) > 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(loud.released.load(Ordering::SeqCst), 1);
+        stella_log_sink_free(quiet_sink);
+        stella_model_free(second);
+        assert_eq!(quiet.released.load(Ordering::SeqCst), 1);
+
+        let mut sink = null_mut();
+        let bad = ErrorCode::InvalidArgument;
+        fail(stella_log_sink_new(None, Some(release), null_mut(), 0, &mut sink), bad, "write is null");
+        fail(stella_log_sink_new(Some(hear), None, null_mut(), 0, &mut sink), bad, "release is null");
+        fail(stella_log_sink_new(Some(hear), Some(release), null_mut(), 0, null_mut()), bad, "sink is null");
+    }
+    assert_eq!(live(), before);
+}
+
+#[test]
+fn causes_of_an_error_come_in_order() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("config.json"), "{").expect("written");
+    let path = dir.path().to_str().expect("UTF-8");
+    let mut model = null_mut();
+    let error = unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) };
+    let (code, index, chain) = take(error).expect("refused");
+    assert_eq!((code, index, chain.len()), (ErrorCode::ModelFileInvalid as i32, -1, 2));
+    assert!(chain[0].contains("config.json") && chain[1].contains("EOF"), "{chain:?}");
+}
+
+#[test]
+fn a_message_is_cut_to_the_buffer_and_its_whole_length_told() {
+    let _turn = turn();
+    unsafe {
+        let error = stella_model_info(null(), null_mut());
+        let mut small = [0u8; 5];
+        assert_eq!(stella_error_message(error, 0, small.as_mut_ptr(), 5), "model is null".len());
+        assert_eq!(&small, b"model");
+        assert_eq!(stella_error_message(error, 1, small.as_mut_ptr(), 5), 0);
+        stella_error_free(error);
+    }
+}
+
+#[test]
+fn every_export_of_the_sources_is_in_the_bindings() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/NativeMethods.g.cs"))
+        .expect("bindings");
+    let mut exports = 0;
+    for file in std::fs::read_dir(root.join("src")).expect("sources") {
+        let source = std::fs::read_to_string(file.expect("file").path()).expect("source");
+        let mut lines = source.lines();
+        while let Some(line) = lines.next() {
+            if line.trim() == "#[unsafe(no_mangle)]" {
+                let signature = lines.next().expect("a signature follows");
+                let name =
+                    signature.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).expect("a name");
+                assert!(
+                    bindings.contains(&format!("EntryPoint = \"{name}\"")),
+                    "{name} is not in the bindings"
+                );
+                exports += 1;
+            }
+        }
+    }
+    assert_eq!(bindings.matches("EntryPoint = ").count(), exports);
+}
