@@ -136,6 +136,7 @@ public sealed unsafe class StellaModel : IDisposable
 
         using var cancel = new CancelFlag(cancellationToken);
         SessionHandle session = sessions.Take();
+        bool broken = false;
         try
         {
             for (int first = 0; first < texts.Length;)
@@ -153,17 +154,25 @@ public sealed unsafe class StellaModel : IDisposable
         }
         catch (OperationCanceledException e)
         {
-            session.Dispose();
             throw new OperationCanceledException(e.Message, e, cancellationToken);
         }
-        catch
+        catch (StellaException e) when (e.Code == StellaErrorCode.Panic)
         {
-            // Whatever went wrong, the next call starts with a session that it did not touch.
-            session.Dispose();
+            // After a panic a session refuses further calls, so the next caller gets another one.
+            broken = true;
             throw;
         }
-
-        sessions.Return(session);
+        finally
+        {
+            if (broken)
+            {
+                session.Dispose();
+            }
+            else
+            {
+                sessions.Return(session);
+            }
+        }
     }
 
     /// <summary>Tokenizes one text as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> would.</summary>

@@ -197,6 +197,31 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
 }
 
 #[test]
+fn odd_texts_have_defined_results() {
+    for (name, special) in [("tiny-new", 2), ("tiny-qwen2", 1)] {
+        let model = open(name);
+        let mut ids = Vec::new();
+        let million = "word ".repeat(200_000);
+        let counts =
+            model.tokenize(["", &million], Prompt::Document, LongText::Truncate, &mut ids).expect("tokens");
+        assert_eq!(
+            (counts[0].kept, counts[0].total),
+            (special, special),
+            "{name}: a blank text is its special tokens"
+        );
+        assert!(counts[1].kept == 512 && counts[1].total >= 200_000, "{name}: {:?}", counts[1]);
+        let cu_seqlens = [0, special as u32, ids.len() as u32];
+        let mut out = vec![0.0; 512];
+        session(&model, 2)
+            .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out)
+            .expect("vectors");
+        assert!(
+            out.iter().all(|x| x.is_finite()) && out.chunks(256).all(|row| row.iter().any(|&x| x != 0.0))
+        );
+    }
+}
+
+#[test]
 fn limits_and_dimensions_are_checked_with_their_names() {
     let open_with = |options| Model::open(&folder("tiny-new"), &options).expect_err("refused");
     for max_tokens in [0, 8193] {

@@ -1,0 +1,409 @@
+// The build of StellaInterop: one task for each thing a person does.
+//
+//     dotnet tool restore
+//     dotnet cake --tree                 what there is and what needs what
+//     dotnet cake --target=Native        the native library of this machine, from source
+//     dotnet cake --target=CI            everything that has to hold before a change lands
+//
+// Air-gapped machines: STELLA_CARGO_CONFIG names an extra cargo configuration file, such as one that replaces the
+// crate registry by a mirror.
+
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using System.Xml.Linq;
+
+var target = Argument("target", "Default");
+var configuration = Argument("configuration", "Release");
+
+var root = Context.Environment.WorkingDirectory;
+var solution = root.CombineWithFilePath("StellaInterop.sln");
+var native = root.Combine("native");
+var artifacts = root.Combine("artifacts");
+var packages = artifacts.Combine("packages");
+var testResults = artifacts.Combine("test-results");
+var bindings = root.CombineWithFilePath("src/StellaInterop/Interop/NativeMethods.g.cs");
+var notices = root.CombineWithFilePath("THIRD-PARTY-NOTICES.md");
+
+// One table of runtime identifiers for MSBuild and for this script: native/Rids.props.
+record NativeRid(string Rid, string RustTarget, string LibraryFile);
+var rids = XDocument.Load(native.CombineWithFilePath("Rids.props").FullPath)
+    .Descendants("NativeRid")
+    .Select(e => new NativeRid((string)e.Attribute("Include"), (string)e.Attribute("RustTarget"), (string)e.Attribute("LibraryFile")))
+    .ToDictionary(r => r.Rid);
+
+var host = Argument("rid", HostRid());
+var built = artifacts.Combine("native").Combine(host);
+var prebuilt = native.Combine("prebuilt").Combine(host);
+const string ManifestName = "manifest.json";
+
+// ---------------------------------------------------------------------------------------------------- tasks
+
+Task("Clean")
+    .Description("Deletes what the other tasks make. Keeps cargo's cache unless --full is given.")
+    .Does(() =>
+{
+    CleanDirectory(artifacts);
+    CleanDirectories("./src/**/bin");
+    CleanDirectories("./src/**/obj");
+    CleanDirectories("./tests/**/bin");
+    CleanDirectories("./tests/**/obj");
+    if (HasArgument("full"))
+    {
+        CleanDirectory(native.Combine("target"));
+    }
+});
+
+Task("Native")
+    .Description("Builds the native library of this machine reproducibly into artifacts/native/<rid>, with its manifest.")
+    .Does(() =>
+{
+    var entry = rids[host];
+    Cargo("fetch --locked");
+    Cargo($"build --release --locked --package stella-ffi --target {entry.RustTarget}", ReproducibleFlags());
+    EnsureDirectoryExists(built);
+    CopyFile(native.CombineWithFilePath($"target/{entry.RustTarget}/release/{entry.LibraryFile}"), built.CombineWithFilePath(entry.LibraryFile));
+    WriteManifest(built, entry);
+    CheckExports(built.CombineWithFilePath(entry.LibraryFile));
+    Information("{0}: {1:N0} bytes, sha256 {2}", entry.LibraryFile, FileSize(built.CombineWithFilePath(entry.LibraryFile)), Sha256(built.CombineWithFilePath(entry.LibraryFile)));
+});
+
+Task("Prebuilt")
+    .Description("Replaces the committed library of this machine by a fresh build.")
+    .IsDependentOn("Native")
+    .Does(() =>
+{
+    EnsureDirectoryExists(prebuilt);
+    CopyFiles(GetFiles($"{built}/*"), prebuilt);
+});
+
+Task("CheckPrebuilt")
+    .Description("Proves that the committed library is what the sources make: same sources, and the same bytes where compiler and linker are the same.")
+    .IsDependentOn("Native")
+    .Does(() =>
+{
+    var entry = rids[host];
+    var committed = ReadManifest(prebuilt);
+    var fresh = ReadManifest(built);
+    var file = prebuilt.CombineWithFilePath(entry.LibraryFile);
+    if (Sha256(file) != committed["library_sha256"])
+    {
+        throw new CakeException($"{file} is not the library that its manifest describes.");
+    }
+
+    if (committed["sources_sha256"] != fresh["sources_sha256"])
+    {
+        throw new CakeException("The native sources have changed since native/prebuilt was made. Run: dotnet cake --target=Prebuilt");
+    }
+
+    var tools = new[] { "rustc", "linker" };
+    var differing = tools.Where(tool => committed[tool] != fresh[tool]).ToArray();
+    if (differing.Length > 0)
+    {
+        foreach (var tool in differing)
+        {
+            Warning("{0} here is {1}; the manifest names {2}", tool, fresh[tool], committed[tool]);
+        }
+
+        Warning("NOT COMPARED: with other tools the bytes of native/prebuilt cannot be proven. The tests run on the rebuilt library.");
+        return;
+    }
+
+    if (committed["library_sha256"] != fresh["library_sha256"])
+    {
+        throw new CakeException(
+            $"native/prebuilt/{host}/{entry.LibraryFile} is not what the sources make: {committed["library_sha256"]} is committed, {fresh["library_sha256"]} was built by the same tools.");
+    }
+
+    Information("EQUAL: native/prebuilt/{0}/{1} is byte for byte what the sources make ({2}).", host, entry.LibraryFile, fresh["library_sha256"]);
+});
+
+Task("Bindings")
+    .Description("Generates the C# imports from the Rust exports and fails if the committed file differs.")
+    .Does(() =>
+{
+    var before = System.IO.File.ReadAllText(bindings.FullPath);
+    // The file is written by the build script of stella-ffi, which runs again when its time is newer.
+    System.IO.File.SetLastWriteTimeUtc(native.CombineWithFilePath("stella-ffi/build.rs").FullPath, DateTime.UtcNow);
+    Cargo("check --locked --package stella-ffi");
+    if (System.IO.File.ReadAllText(bindings.FullPath) != before)
+    {
+        throw new CakeException($"{bindings.GetFilename()} was not what the sources make; it has been written anew. Commit it.");
+    }
+});
+
+Task("Notices")
+    .Description("Writes THIRD-PARTY-NOTICES.md: the model, and every crate in the native library with its licence. --check only compares.")
+    .Does(() =>
+{
+    var text = ThirdPartyNotices();
+    if (!HasArgument("check") && target == "Notices")
+    {
+        System.IO.File.WriteAllText(notices.FullPath, text);
+    }
+    else if (System.IO.File.ReadAllText(notices.FullPath) != text)
+    {
+        throw new CakeException("THIRD-PARTY-NOTICES.md is not what Cargo.lock asks for. Run: dotnet cake --target=Notices");
+    }
+});
+
+Task("NativeLint")
+    .Description("Formatting and lints of the Rust code.")
+    .Does(() =>
+{
+    Cargo("fmt --all --check");
+    Cargo("clippy --locked --workspace --all-targets -- -D warnings");
+});
+
+Task("NativeTest")
+    .Description("Tests of the Rust code, the ABI among them.")
+    .Does(() => Cargo("test --locked --workspace"));
+
+Task("Restore")
+    .Description("Fetches the NuGet packages.")
+    .Does(() => DotNetRestore(solution.FullPath));
+
+Task("Lint")
+    .Description("Formatting of the C# code. Its analyzers run in every build.")
+    .IsDependentOn("Restore")
+    .Does(() => DotNetFormat(solution.FullPath, new DotNetFormatSettings { NoRestore = true, VerifyNoChanges = true }));
+
+Task("Build")
+    .Description("Builds the C# solution.")
+    .IsDependentOn("Restore")
+    .Does(() => DotNetBuild(solution.FullPath, new DotNetBuildSettings { Configuration = configuration, NoRestore = true }));
+
+Task("Test")
+    .Description("Runs the C# tests.")
+    .IsDependentOn("Build")
+    .Does(() => DotNetTest(solution.FullPath, new DotNetTestSettings
+    {
+        Configuration = configuration,
+        NoBuild = true,
+        NoRestore = true,
+        ResultsDirectory = testResults,
+        Loggers = { "trx" },
+    }));
+
+Task("Pack")
+    .Description("Makes the NuGet packages in artifacts/packages and checks that the native library is in its place.")
+    .IsDependentOn("Restore")
+    .Does(() =>
+{
+    CleanDirectory(packages);
+    foreach (var project in new[] { "StellaInterop", "StellaInterop.Models.Mini" })
+    {
+        DotNetPack($"./src/{project}", new DotNetPackSettings { Configuration = configuration, NoRestore = true });
+    }
+
+    var package = GetFiles($"{packages}/StellaInterop.0*.nupkg").Single();
+    using var archive = System.IO.Compression.ZipFile.OpenRead(package.FullPath);
+    var wanted = $"runtimes/{host}/native/{rids[host].LibraryFile}";
+    if (archive.GetEntry(wanted) is null)
+    {
+        throw new CakeException($"{package.GetFilename()} has no {wanted}.");
+    }
+
+    Information("{0} holds native libraries for: {1}", package.GetFilename(),
+        string.Join(", ", archive.Entries.Select(e => e.FullName).Where(n => n.StartsWith("runtimes/")).Select(n => n.Split('/')[1]).Distinct()));
+});
+
+Task("CI")
+    .Description("Everything that has to hold before a change lands, but for the C# tests, which CI runs by the README's own command.")
+    .IsDependentOn("NativeLint")
+    .IsDependentOn("CheckPrebuilt")
+    .IsDependentOn("Bindings")
+    .IsDependentOn("Notices")
+    .IsDependentOn("NativeTest")
+    .IsDependentOn("Lint")
+    .IsDependentOn("Pack");
+
+Task("Default")
+    .Description("Builds and tests the C# solution.")
+    .IsDependentOn("Test");
+
+RunTarget(target);
+
+// ---------------------------------------------------------------------------------------------------- helpers
+
+string HostRid()
+{
+    var os = OperatingSystem.IsWindows() ? "win" : OperatingSystem.IsMacOS() ? "osx" : RuntimeInformation.RuntimeIdentifier.Contains("musl") ? "linux-musl" : "linux";
+    return $"{os}-{RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
+}
+
+/// Runs cargo in native/ and fails with it. Subcommands such as clippy start a second cargo, which does not get
+/// --config, so the extra configuration is written where every cargo in native/ looks.
+void Cargo(string arguments, string rustFlags = null)
+{
+    var settings = new ProcessSettings { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = new Dictionary<string, string>() };
+    if (rustFlags is not null)
+    {
+        settings.EnvironmentVariables["RUSTFLAGS"] = rustFlags;
+    }
+
+    UseExtraCargoConfig();
+    Information("cargo {0}", arguments);
+    var exitCode = StartProcess("cargo", settings);
+    if (exitCode != 0)
+    {
+        throw new CakeException($"cargo {arguments} ended with exit code {exitCode}.");
+    }
+}
+
+void UseExtraCargoConfig()
+{
+    var extra = EnvironmentVariable("STELLA_CARGO_CONFIG");
+    if (string.IsNullOrEmpty(extra))
+    {
+        return;
+    }
+
+    var path = System.IO.Path.GetFullPath(extra, root.FullPath);
+    if (!System.IO.File.Exists(path))
+    {
+        throw new CakeException($"STELLA_CARGO_CONFIG names {path}, which does not exist.");
+    }
+
+    EnsureDirectoryExists(native.Combine(".cargo"));
+    System.IO.File.WriteAllText(native.CombineWithFilePath(".cargo/config.toml").FullPath, $"include = [{{ path = '{path}' }}]\n");
+}
+
+/// Flags that keep the place of the build out of its result. Every folder that a path of a source can begin with
+/// is renamed, and the linker writes no build id.
+string ReproducibleFlags()
+{
+    var cargoHome = EnvironmentVariable("CARGO_HOME") ?? System.IO.Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cargo");
+    var sources = System.IO.Path.Combine(cargoHome, "registry", "src");
+    var flags = System.IO.Directory.Exists(sources)
+        ? System.IO.Directory.GetDirectories(sources).Order().Select(d => $"--remap-path-prefix={d}=/crates").ToList()
+        : new List<string>();
+    flags.Add($"--remap-path-prefix={native.FullPath}=/stella");
+    if (host.StartsWith("linux"))
+    {
+        flags.Add("-Clink-arg=-Wl,--build-id=none");
+    }
+
+    return string.Join(' ', flags);
+}
+
+/// The manifest says from what and by what a library was made.
+void WriteManifest(DirectoryPath directory, NativeRid entry)
+{
+    var file = directory.CombineWithFilePath(entry.LibraryFile);
+    var manifest = new SortedDictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["library"] = entry.LibraryFile,
+        ["library_sha256"] = Sha256(file),
+        ["linker"] = host.StartsWith("linux") ? $"{Output("cc", "--version")[0]}; {Output("ld", "--version")[0]}" : Output("cc", "--version")[0],
+        ["rid"] = entry.Rid,
+        ["rust_target"] = entry.RustTarget,
+        ["rustc"] = string.Join("; ", Output("rustc", "--version --verbose").Where(l => l.StartsWith("rustc") || l.StartsWith("commit-hash") || l.StartsWith("LLVM"))),
+        ["sources_sha256"] = SourcesSha256(),
+    };
+    System.IO.File.WriteAllText(directory.CombineWithFilePath(ManifestName).FullPath, JsonSerializer.Serialize(manifest, new JsonSerializerOptions { WriteIndented = true }) + "\n");
+}
+
+Dictionary<string, string> ReadManifest(DirectoryPath directory)
+{
+    var path = directory.CombineWithFilePath(ManifestName).FullPath;
+    return System.IO.File.Exists(path)
+        ? JsonSerializer.Deserialize<Dictionary<string, string>>(System.IO.File.ReadAllText(path))
+        : throw new CakeException($"{path} does not exist. Run: dotnet cake --target=Prebuilt");
+}
+
+/// One hash over the names and contents of everything that decides what the library is.
+string SourcesSha256()
+{
+    var files = new[] { "Cargo.toml", "Cargo.lock" }.Select(f => native.CombineWithFilePath(f))
+        .Concat(GetFiles($"{native}/stella-*/Cargo.toml"))
+        .Concat(GetFiles($"{native}/stella-*/build.rs"))
+        .Concat(GetFiles($"{native}/stella-*/src/**/*.rs"))
+        .Select(f => (Name: native.GetRelativePath(f).FullPath, Path: f.FullPath))
+        .OrderBy(f => f.Name, StringComparer.Ordinal);
+    using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    foreach (var (name, path) in files)
+    {
+        // Line ends are those of the repository, whatever a checkout made of them.
+        var text = System.IO.File.ReadAllText(path).ReplaceLineEndings("\n");
+        hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{name}\n{text.Length}\n{text}"));
+    }
+
+    return Convert.ToHexStringLower(hash.GetHashAndReset());
+}
+
+/// The exports of a library and the imports of the bindings must be the same names.
+void CheckExports(FilePath library)
+{
+    if (!host.StartsWith("linux"))
+    {
+        Warning("Exports are compared on Linux only.");
+        return;
+    }
+
+    var exported = Output("nm", $"--dynamic --defined-only --format=just-symbols {library}").Where(s => s.Length > 0).Select(s => s.Split('@')[0]).ToHashSet();
+    var imported = Regex.Matches(System.IO.File.ReadAllText(bindings.FullPath), "EntryPoint = \"([^\"]+)\"").Select(m => m.Groups[1].Value).ToHashSet();
+    var differing = exported.Except(imported).Select(s => $"{s} is exported but not imported").Concat(imported.Except(exported).Select(s => $"{s} is imported but not exported")).ToArray();
+    if (differing.Length > 0)
+    {
+        throw new CakeException($"{library.GetFilename()} and {bindings.GetFilename()} differ: {string.Join("; ", differing)}.");
+    }
+}
+
+/// The notices, from the crates that are in the library: those that cargo resolves for any target, less those that
+/// only build or test it. Then the text of each licence, once, with the crates that it covers.
+string ThirdPartyNotices()
+{
+    UseExtraCargoConfig();
+    var metadata = JsonDocument.Parse(string.Concat(OutputIn(native, "cargo", "metadata --locked --format-version 1")));
+    var linked = OutputIn(native, "cargo", "tree --locked --package stella-ffi --edges normal --target all --prefix none --format {p}")
+        .Select(line => line.Split(' '))
+        .Where(parts => parts.Length > 1)
+        .Select(parts => $"{parts[0]} {parts[1].TrimStart('v')}")
+        .ToHashSet();
+    var crates = metadata.RootElement.GetProperty("packages").EnumerateArray()
+        .Where(p => p.GetProperty("source").ValueKind == JsonValueKind.String)
+        .Select(p => (
+            Name: $"{p.GetProperty("name").GetString()} {p.GetProperty("version").GetString()}",
+            License: p.GetProperty("license").GetString(),
+            Source: p.GetProperty("repository").GetString(),
+            Folder: System.IO.Path.GetDirectoryName(p.GetProperty("manifest_path").GetString())))
+        .Where(c => linked.Contains(c.Name))
+        .OrderBy(c => c.Name, StringComparer.Ordinal)
+        .ToArray();
+
+    var text = new System.Text.StringBuilder(System.IO.File.ReadAllText(native.CombineWithFilePath("notices-head.md").FullPath));
+    text.Append("\n| crate | licence | source |\n| --- | --- | --- |\n");
+    foreach (var crate in crates)
+    {
+        text.Append($"| {crate.Name} | {crate.License} | {crate.Source} |\n");
+    }
+
+    foreach (var licence in crates.GroupBy(c => LicenceText(c.Folder)).OrderBy(g => g.First().Name, StringComparer.Ordinal))
+    {
+        text.Append($"\n### {string.Join(", ", licence.Select(c => c.Name))}\n\n");
+        text.Append(licence.Key is null ? "The crate holds no licence file; its licence is named in the table.\n" : $"```text\n{licence.Key}\n```\n");
+    }
+
+    return text.ToString();
+}
+
+string LicenceText(string folder) => System.IO.Directory.GetFiles(folder)
+    .Where(f => Regex.IsMatch(System.IO.Path.GetFileName(f), "^(LICEN[CS]E|COPYING|UNLICENSE)", RegexOptions.IgnoreCase))
+    .OrderBy(f => !f.Contains("MIT", StringComparison.OrdinalIgnoreCase))
+    .ThenBy(f => System.IO.Path.GetFileName(f), StringComparer.Ordinal)
+    .Select(f => string.Join('\n', System.IO.File.ReadAllText(f).ReplaceLineEndings("\n").Split('\n').Select(l => l.TrimEnd())).Trim('\n'))
+    .FirstOrDefault();
+
+string[] Output(string tool, string arguments) => OutputIn(root, tool, arguments);
+
+string[] OutputIn(DirectoryPath directory, string tool, string arguments)
+{
+    var settings = new ProcessSettings { Arguments = arguments, WorkingDirectory = directory, RedirectStandardOutput = true };
+    var exitCode = StartProcess(tool, settings, out IEnumerable<string> lines);
+    return exitCode == 0 ? lines.ToArray() : throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
+}
+
+string Sha256(FilePath file) => Convert.ToHexStringLower(SHA256.HashData(System.IO.File.ReadAllBytes(file.FullPath)));

@@ -1,0 +1,141 @@
+//! Model folders that lack something or hold something wrong: each is refused with the name of the file.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use stella_core::ErrorCode;
+use stella_core::model::{Model, ModelOptions};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for entry in fs::read_dir(from).expect("listed") {
+        let entry = entry.expect("entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::write(target, fs::read(entry.path()).expect("read")).expect("written");
+        }
+    }
+}
+
+/// A copy of a fixture that a test may break.
+fn fixture(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name);
+    copy(&from, dir.path());
+    dir
+}
+
+#[track_caller]
+fn refused(folder: &Path, code: ErrorCode, says: &[&str]) {
+    let error = Model::open(folder, &ModelOptions::default()).expect_err("refused");
+    assert_eq!(error.code(), code, "{error}");
+    let chain = error.chain().join(" / ");
+    for part in says {
+        assert!(chain.contains(part), "{chain:?} does not say {part:?}");
+    }
+}
+
+fn edit(path: &PathBuf, from: &str, to: &str) {
+    let text = fs::read_to_string(path).expect("read");
+    assert!(text.contains(from), "{from} is not in {}", path.display());
+    fs::write(path, text.replacen(from, to, 1)).expect("written");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let files = [
+        "config.json",
+        "tokenizer.json",
+        "modules.json",
+        "model.safetensors",
+        "1_Pooling/config.json",
+        "2_Dense_1024/config.json",
+        "2_Dense_1024/model.safetensors",
+    ];
+    for file in files {
+        let dir = fixture("tiny-new");
+        fs::remove_file(dir.path().join(file)).expect("removed");
+        refused(dir.path(), ErrorCode::ModelFileMissing, &[file, "is missing"]);
+    }
+    let dir = fixture("tiny-qwen2-sharded");
+    fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).expect("removed");
+    refused(dir.path(), ErrorCode::ModelFileMissing, &["model-00002-of-00002.safetensors"]);
+}
+
+#[test]
+fn a_file_that_is_optional_may_be_missing() {
+    let dir = fixture("tiny-new");
+    for file in ["config_sentence_transformers.json", "sentence_bert_config.json"] {
+        fs::remove_file(dir.path().join(file)).expect("removed");
+    }
+    fs::remove_dir_all(dir.path().join("2_Dense_256")).expect("removed");
+    let model = Model::open(dir.path(), &ModelOptions::default()).expect("opens");
+    assert_eq!(model.dimensions(), [768, 1024]);
+}
+
+#[test]
+fn what_does_not_fit_together_is_named() {
+    let cases = [
+        ("config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "layer.3"),
+        (
+            "config.json",
+            "\"intermediate_size\": 128",
+            "\"intermediate_size\": 64",
+            "up_gate_proj.weight has shape",
+        ),
+        ("config.json", "\"vocab_size\": 1216", "\"vocab_size\": 1200", "word_embeddings.weight has shape"),
+        ("2_Dense_768/config.json", "\"in_features\": 64", "\"in_features\": 32", "in_features is 32"),
+        (
+            "2_Dense_768/config.json",
+            "\"out_features\": 768",
+            "\"out_features\": 769",
+            "linear.weight has shape",
+        ),
+    ];
+    for (file, from, to, says) in cases {
+        let dir = fixture("tiny-new");
+        edit(&dir.path().join(file), from, to);
+        refused(dir.path(), ErrorCode::ModelInconsistent, &[says]);
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_file() {
+    for file in ["config.json", "tokenizer.json", "modules.json", "2_Dense_256/config.json"] {
+        let dir = fixture("tiny-new");
+        let path = dir.path().join(file);
+        let half = fs::read(&path).expect("read");
+        fs::write(&path, &half[..half.len() / 2]).expect("written");
+        let code =
+            if file == "tokenizer.json" { ErrorCode::TokenizerInvalid } else { ErrorCode::ModelFileInvalid };
+        refused(dir.path(), code, &[file, "EOF"]);
+    }
+    for file in ["model.safetensors", "2_Dense_256/model.safetensors"] {
+        let dir = fixture("tiny-new");
+        let path = dir.path().join(file);
+        let bytes = fs::read(&path).expect("read");
+        fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
+        refused(dir.path(), ErrorCode::ModelFileInvalid, &[file, "offsets"]);
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_refused_at_load() {
+    let dir = fixture("tiny-new");
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("read");
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    fs::write(&path, bytes).expect("written");
+    refused(dir.path(), ErrorCode::ModelFileInvalid, &["model.safetensors", "inf", "finite"]);
+}
+
+#[test]
+fn a_tokenizer_that_leaves_the_vocabulary_is_refused() {
+    let dir = fixture("tiny-new");
+    edit(&dir.path().join("tokenizer.json"), "\"[CLS]\": 2", "\"[CLS]\": 5000");
+    refused(dir.path(), ErrorCode::TokenizerInvalid, &["tokenizer.json", "5000", "1216"]);
+}
