@@ -18,6 +18,7 @@ public sealed unsafe class StellaModel : IDisposable
     private readonly ModelHandle handle;
     private readonly SessionCache sessions;
     private readonly int batchTokens;
+    private volatile bool disposed;
 
     private StellaModel(ModelHandle handle, string path, StellaModelOptions options)
     {
@@ -127,7 +128,7 @@ public sealed unsafe class StellaModel : IDisposable
                 $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
         }
 
-        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
+        ObjectDisposedException.ThrowIf(disposed, this);
         cancellationToken.ThrowIfCancellationRequested();
         if (texts.IsEmpty)
         {
@@ -192,7 +193,7 @@ public sealed unsafe class StellaModel : IDisposable
     public StellaTokens[] Tokenize(ReadOnlySpan<string> texts, StellaEmbedOptions? options = null)
     {
         options ??= StellaEmbedOptions.Default;
-        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
+        ObjectDisposedException.ThrowIf(disposed, this);
         var result = new StellaTokens[texts.Length];
         for (int first = 0; first < texts.Length;)
         {
@@ -212,6 +213,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <summary>Frees the model when the last running call has ended.</summary>
     public void Dispose()
     {
+        disposed = true;
         sessions.Dispose();
         handle.Dispose();
     }

@@ -1,0 +1,65 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+using StellaInterop.Interop;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Both sides of the boundary name the same things.</summary>
+internal sealed class AbiTests
+{
+    [OneTimeSetUp]
+    public void Load() => NativeLibraryLoader.EnsureLoaded();
+
+    [Test]
+    public void Every_import_has_its_export()
+    {
+        string library = Path.Combine(AppContext.BaseDirectory, "libstella_interop.so");
+        nint handle = NativeLibrary.Load(File.Exists(library) ? library : "stella_interop");
+        string[] imports = [.. typeof(NativeMethods)
+            .GetMethods(BindingFlags.Static | BindingFlags.NonPublic)
+            .Select(method => method.GetCustomAttribute<DllImportAttribute>()?.EntryPoint)
+            .OfType<string>()];
+        Assert.That(imports, Has.Length.GreaterThan(15));
+        Assert.That(imports.Where(name => !NativeLibrary.TryGetExport(handle, name, out _)), Is.Empty);
+        NativeLibrary.Free(handle);
+    }
+
+    [Test]
+    public void The_library_speaks_this_version()
+    {
+        Assert.That(NativeMethods.stella_abi_version(), Is.EqualTo(NativeMethods.STELLA_ABI_VERSION));
+        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(64));
+    }
+
+    [Test]
+    public void Error_codes_are_those_of_the_native_library()
+    {
+        StellaErrorCode[] managedOnly = [StellaErrorCode.None, StellaErrorCode.NativeLibraryNotFound, StellaErrorCode.AbiMismatch];
+        Assert.That(
+            Enum.GetValues<StellaErrorCode>().Except(managedOnly).Select(code => (code.ToString(), (int)code)),
+            Is.EquivalentTo(Enum.GetValues<NativeErrorCode>().Select(code => (code.ToString(), (int)code))));
+    }
+
+    [Test]
+    public void Public_enums_are_numbered_as_the_native_ones()
+    {
+        Assert.Multiple(() =>
+        {
+            Same<StellaPrecision, NativePrecision>();
+            Same<StellaPrompt, NativePrompt>();
+            Same<StellaDevice, NativeDevice>();
+            // Named for people on one side, for what the code does on the other.
+            Same<StellaLongText, NativeLongText>("Error", "Refuse");
+            Same<StellaArchitecture, NativeArchitecture>("NewModel", "New");
+        });
+    }
+
+    /// <summary>Members of the same names, case aside, and numbers; one may be named otherwise on purpose.</summary>
+    private static void Same<TPublic, TNative>(string publicName = "", string nativeName = "")
+        where TPublic : struct, Enum
+        where TNative : struct, Enum =>
+        Assert.That(
+            Enum.GetValues<TPublic>().Select(value =>
+                ((value.ToString() == publicName ? nativeName : value.ToString()).ToUpperInvariant(), Convert.ToUInt32(value))),
+            Is.EquivalentTo(Enum.GetValues<TNative>().Select(value => (value.ToString().ToUpperInvariant(), Convert.ToUInt32(value)))));
+}

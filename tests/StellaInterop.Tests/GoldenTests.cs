@@ -1,0 +1,82 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Token ids and vectors against a float64 reference, for every model and stored type.</summary>
+[Parallelizable(ParallelScope.All)]
+internal sealed class GoldenTests
+{
+    [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
+    public void Token_ids_and_counts_are_those_of_the_reference(string name)
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        Assert.Multiple(() =>
+        {
+            foreach (GoldenCase golden in Golden.Read(name).Cases)
+            {
+                StellaTokens tokens = model.Tokenize(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt });
+                Assert.That(tokens.Ids.ToArray(), Is.EqualTo(golden.Ids), golden.Name);
+                Assert.That(tokens.Count, Is.EqualTo(new StellaTokenCount(golden.Ids.Length, golden.TotalTokens)), golden.Name);
+            }
+        });
+    }
+
+    [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
+    public void Vectors_of_every_dimension_are_those_of_the_reference(string name)
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        int compared = 0;
+        Assert.Multiple(() =>
+        {
+            foreach (GoldenCase golden in Golden.Read(name).Cases)
+            {
+                foreach (var (dimension, reference) in golden.Vectors)
+                {
+                    var options = new StellaEmbedOptions { Prompt = golden.Prompt, Dimension = dimension, Normalize = false };
+                    float[] raw = model.Embed(golden.Text, options);
+                    Assert.That(Vectors.Distance(raw, reference), Is.LessThan(1e-4), $"{golden.Name} {dimension}");
+                    Assert.That(Vectors.Cosine(raw, reference), Is.GreaterThan(0.999999), $"{golden.Name} {dimension}");
+                    compared++;
+                }
+            }
+        });
+        Assert.That(compared, Is.GreaterThanOrEqualTo(10));
+    }
+
+    [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
+    public void Normalised_vectors_have_length_one_and_the_references_cosines(string name)
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        var (texts, cosine) = Golden.Read(name).Pairs();
+        foreach (var (dimension, matrix) in cosine)
+        {
+            float[] vectors = new float[texts.Length * dimension];
+            model.Embed(texts, vectors, new StellaEmbedOptions { Dimension = dimension });
+            for (int i = 0; i < texts.Length; i++)
+            {
+                var row = vectors.AsSpan(i * dimension, dimension);
+                Assert.That(Vectors.Norm(row), Is.EqualTo(1).Within(1e-6));
+                for (int j = 0; j < texts.Length; j++)
+                {
+                    double found = Vectors.Cosine(row, vectors.AsSpan(j * dimension, dimension));
+                    Assert.That(found, Is.EqualTo(matrix[i][j]).Within(1e-5), $"{dimension}: {i}, {j}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void The_shipped_tokenizer_gives_the_ids_of_bert_base_uncased()
+    {
+        using StellaModel model = StellaModel.Load(
+            Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
+        IReadOnlyList<GoldenCase> cases = Golden.Read("tokenizer-bert").Cases;
+        StellaTokens[] tokens = model.Tokenize([.. cases.Select(golden => golden.Text)]);
+        Assert.Multiple(() =>
+        {
+            Assert.That(cases, Has.Count.EqualTo(100));
+            for (int i = 0; i < tokens.Length; i++)
+            {
+                Assert.That(tokens[i].Ids.ToArray(), Is.EqualTo(cases[i].Ids), cases[i].Name);
+            }
+        });
+    }
+}

@@ -1,0 +1,144 @@
+using StellaInterop.Interop;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Lifetimes: whatever the order, nothing crashes and nothing stays behind.</summary>
+[NonParallelizable]
+internal sealed class HandleTests
+{
+    private const string Text = "the river runs under the old stone bridge";
+
+    private int[] before = [];
+
+    [SetUp]
+    public void Count()
+    {
+        StellaModel.Load(Tree.Model("tiny-new")).Dispose();
+        before = Live();
+    }
+
+    [TearDown]
+    public void Nothing_stays_behind()
+    {
+        WaitForBaseline();
+        Assert.That(Live(), Is.EqualTo(before), "models, sessions, log sinks, errors");
+    }
+
+    [Test]
+    public void Dispose_may_be_called_twice_and_use_after_it_is_told()
+    {
+        StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        _ = model.Embed(Text);
+        model.Dispose();
+        model.Dispose();
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => model.Embed(Text), Throws.TypeOf<ObjectDisposedException>());
+            Assert.That(() => model.Embed([Text], new float[1024]), Throws.TypeOf<ObjectDisposedException>());
+            Assert.That(() => model.Tokenize(Text), Throws.TypeOf<ObjectDisposedException>());
+            Assert.That(model.Info.HiddenSize, Is.EqualTo(64));
+        });
+    }
+
+    [Test]
+    public void A_session_outlives_the_handle_of_its_model()
+    {
+        ModelHandle handle = Open();
+        var session = new SessionHandle(handle, default(NativeSessionOptions) with { size = 12, threads = 1 });
+        handle.Dispose();
+        Assert.That(Live()[0], Is.EqualTo(before[0] + 1), "the model lives as long as its session");
+        session.Dispose();
+        Assert.That(Live()[0], Is.EqualTo(before[0]));
+    }
+
+    [Test]
+    public void A_session_that_cannot_start_gives_its_model_back()
+    {
+        ModelHandle handle = Open();
+        Assert.That(
+            () => new SessionHandle(handle, default(NativeSessionOptions) with { size = 12, threads = 4096 }),
+            Throws.TypeOf<StellaOptionException>());
+        handle.Dispose();
+        Assert.That(Live()[0], Is.EqualTo(before[0]));
+    }
+
+    [Test]
+    public void Dispose_while_calls_run_lets_them_finish()
+    {
+        string[] texts = [.. Enumerable.Repeat(string.Join(' ', Enumerable.Repeat(Text, 10)), 16)];
+        for (int round = 0; round < 5; round++)
+        {
+            StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+            using var started = new CountdownEvent(4);
+            int finished = 0, refused = 0;
+            var callers = Enumerable.Range(0, 4).Select(_ => new Thread(() =>
+            {
+                float[] vectors = new float[texts.Length * 1024];
+                started.Signal();
+                try
+                {
+                    model.Embed(texts, vectors);
+                    Assert.That(Vectors.Norm(vectors.AsSpan(^1024..)), Is.EqualTo(1).Within(1e-5));
+                    Interlocked.Increment(ref finished);
+                }
+                catch (ObjectDisposedException)
+                {
+                    Interlocked.Increment(ref refused);
+                }
+            })).ToArray();
+            Array.ForEach(callers, caller => caller.Start());
+            started.Wait();
+            Thread.Sleep(5 * round);
+            model.Dispose();
+            Array.ForEach(callers, caller => caller.Join());
+            Assert.That(finished + refused, Is.EqualTo(4));
+        }
+    }
+
+    [Test]
+    public void A_load_that_fails_leaves_nothing()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        File.WriteAllText(folder.File("tokenizer.json"), "{");
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.That(() => StellaModel.Load(folder.Path), Throws.TypeOf<StellaTokenizerException>());
+        }
+    }
+
+    [Test]
+    public void A_model_that_nobody_disposes_is_freed_by_the_collector()
+    {
+        Abandon();
+        WaitForBaseline();
+        Assert.That(Live(), Is.EqualTo(before));
+    }
+
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+    private static void Abandon() => _ = StellaModel.Load(Tree.Model("tiny-new")).Embed(Text);
+
+    private static unsafe ModelHandle Open()
+    {
+        byte[] path = System.Text.Encoding.UTF8.GetBytes(Tree.Model("tiny-new"));
+        NativeModel* model;
+        fixed (byte* pointer = path)
+        {
+            NativeErrors.ThrowIfFailed(NativeMethods.stella_model_open(pointer, (nuint)path.Length, null, null, &model));
+        }
+
+        return new ModelHandle(model);
+    }
+
+    private void WaitForBaseline()
+    {
+        // Finalizers run when they run, and the threads of a session end on their own.
+        for (int i = 0; i < 200 && !Live().SequenceEqual(before); i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            Thread.Sleep(10);
+        }
+    }
+
+    private static int[] Live() => [.. Enumerable.Range(0, 4).Select(kind => (int)NativeMethods.stella_live_handles((uint)kind))];
+}

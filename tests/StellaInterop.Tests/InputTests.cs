@@ -1,0 +1,154 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Texts as they come: each has a defined result or a typed error with its index.</summary>
+internal sealed class InputTests
+{
+    private StellaModel model = null!;
+
+    [OneTimeSetUp]
+    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+
+    [OneTimeTearDown]
+    public void Free() => model.Dispose();
+
+    [Test]
+    public void No_texts_give_nothing()
+    {
+        float[] untouched = [7];
+        model.Embed([], untouched);
+        Assert.That(untouched, Is.EqualTo(new[] { 7f }));
+        Assert.That(model.Tokenize([]), Is.Empty);
+    }
+
+    [Test]
+    public void A_null_is_named_by_its_index()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => model.Embed(null!), Throws.ArgumentNullException);
+            Assert.That(() => model.Tokenize((string)null!), Throws.ArgumentNullException);
+        });
+        var error = Assert.Throws<StellaInputException>(() => model.Embed(["a", null!, "b"], new float[3 * 1024]));
+        Assert.That(error!.TextIndex, Is.EqualTo(1));
+        Assert.That(error.Message, Is.EqualTo("text 1 is null"));
+    }
+
+    [TestCase("")]
+    [TestCase("   ")]
+    [TestCase("\n\t")]
+    public void A_blank_text_embeds_as_its_special_tokens(string text)
+    {
+        Assert.That(model.Tokenize(text).Ids.ToArray(), Has.Length.EqualTo(2));
+        Assert.That(Vectors.Norm(model.Embed(text)), Is.EqualTo(1).Within(1e-6));
+    }
+
+    // Put together here, because a string in an attribute is stored as UTF-8, which has no half pairs.
+    [TestCase("a", 0xd800, "b")]
+    [TestCase("", 0xdc00, "")]
+    [TestCase("ok ", 0xd83d, "")]
+    public void A_lone_surrogate_is_refused_with_its_place(string before, int surrogate, string after)
+    {
+        string text = $"{before}{(char)surrogate}{after}";
+        int at = before.Length;
+        string[] texts = [.. Enumerable.Repeat("good", 300), text];
+        var error = Assert.Throws<StellaInputException>(() => model.Embed(texts, new float[texts.Length * 1024]));
+        Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.TextNotUnicode));
+        Assert.That(error.TextIndex, Is.EqualTo(300));
+        Assert.That(error.Message, Does.Contain("text 300").And.Contain($"at {at}"));
+        Assert.That(() => model.Tokenize(texts), Throws.TypeOf<StellaInputException>().With.Property("TextIndex").EqualTo(300));
+    }
+
+    [Test]
+    public void A_zero_character_inside_a_text_does_not_end_it()
+    {
+        // The tokenizer drops the character; what stands after it must still be there.
+        Assert.That(model.Tokenize("river\0 stone").Ids.ToArray(), Is.EqualTo(model.Tokenize("river stone").Ids.ToArray()));
+    }
+
+    [Test]
+    public void A_text_of_a_million_characters_is_cut_and_says_so()
+    {
+        string text = string.Concat(Enumerable.Repeat("word ", 200_000));
+        var counts = new StellaTokenCount[1];
+        model.Embed([text], new float[1024], counts);
+        Assert.That(counts[0].Kept, Is.EqualTo(512));
+        Assert.That(counts[0].Total, Is.GreaterThanOrEqualTo(200_002));
+        Assert.That(counts[0].IsTruncated, Is.True);
+    }
+
+    [Test]
+    public void A_long_text_is_an_error_where_that_is_asked_for()
+    {
+        string text = string.Concat(Enumerable.Repeat("word ", 600));
+        string[] texts = [.. Enumerable.Repeat("good", 270), text];
+        var options = new StellaEmbedOptions { OnLongText = StellaLongText.Error, FirstTextIndex = 1000 };
+        var error = Assert.Throws<StellaInputException>(() => model.Embed(texts, new float[texts.Length * 1024], options));
+        int total = model.Tokenize(text).Count.Total;
+        Assert.Multiple(() =>
+        {
+            Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.TextTooLong));
+            Assert.That(error.TextIndex, Is.EqualTo(1270));
+            Assert.That(error.Message, Does.Contain("text 1270").And.Contain($"{total} tokens").And.Contain("512"));
+        });
+    }
+
+    [Test]
+    public void Buffers_that_are_too_small_are_refused()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => model.Embed(["a", "b"], new float[2047]), Throws.ArgumentException.With.Message.Contains("2048"));
+            Assert.That(
+                () => model.Embed(["a", "b"], new float[2048], new StellaTokenCount[1]),
+                Throws.ArgumentException.With.Message.Contains("2 texts"));
+        });
+    }
+
+    [Test]
+    public void A_larger_buffer_is_written_at_its_front_only()
+    {
+        float[] vectors = new float[1024 + 3];
+        vectors.AsSpan().Fill(float.NaN);
+        model.Embed(["a"], vectors);
+        Assert.That(vectors.AsSpan(0, 1024).ToArray(), Has.None.NaN);
+        Assert.That(vectors.AsSpan(1024).ToArray(), Has.All.NaN);
+    }
+
+    [Test]
+    public void Prompts_are_parsed_strictly_and_change_the_ids()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(StellaPrompts.Parse("s2p"), Is.EqualTo(StellaPrompt.S2P));
+            Assert.That(StellaPrompts.Parse("S2S"), Is.EqualTo(StellaPrompt.S2S));
+            Assert.That(StellaPrompts.Parse("document"), Is.EqualTo(StellaPrompt.Document));
+            Assert.That(StellaPrompts.Names, Is.EqualTo(new[] { "s2p", "s2s", "document" }));
+            Assert.That(
+                () => StellaPrompts.Parse("query"), Throws.ArgumentException.With.Message.Contains("s2p, s2s, document"));
+        });
+        int[] lengths = [.. Enum.GetValues<StellaPrompt>().Select(prompt =>
+            model.Tokenize("river", new StellaEmbedOptions { Prompt = prompt }).Ids.Length)];
+        Assert.That(lengths, Is.Unique);
+    }
+
+    [Test]
+    public void A_cancelled_token_stops_a_call_before_and_while_it_runs()
+    {
+        using var cancelled = new CancellationTokenSource();
+        cancelled.Cancel();
+        var before = Assert.Throws<OperationCanceledException>(
+            () => model.Embed(["a"], new float[1024], cancellationToken: cancelled.Token));
+        Assert.That(before!.CancellationToken, Is.EqualTo(cancelled.Token));
+
+        // Far more work than can be done before the token is cancelled.
+        string[] texts = [.. Enumerable.Repeat(string.Concat(Enumerable.Repeat("word ", 500)), 20_000)];
+        float[] vectors = new float[texts.Length * 256];
+        using var running = new CancellationTokenSource();
+        using var timer = new Timer(_ => running.Cancel(), null, 50, Timeout.Infinite);
+        var during = Assert.Throws<OperationCanceledException>(
+            () => model.Embed(texts, vectors, new StellaEmbedOptions { Dimension = 256 }, running.Token));
+        Assert.That(during!.CancellationToken, Is.EqualTo(running.Token));
+        Assert.That(vectors[^256..], Has.All.EqualTo(0f), "the last text was reached");
+        Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "the model goes on");
+    }
+}
