@@ -24,11 +24,17 @@ var root = new RootCommand(
 
 // A text may begin with '@' and be nothing but a text.
 ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
-if (parsed.Action is ParseErrorAction)
+string[] errors = [.. parsed.Errors.Select(error => error.Message)];
+if (errors.Length == 0 && UnknownOption.Find(parsed) is { } option)
 {
-    foreach (var error in parsed.Errors)
+    errors = [$"'{option}' is no option of this command. A text that begins with a dash stands after --."];
+}
+
+if (parsed.Action is ParseErrorAction || errors.Length > 0)
+{
+    foreach (string error in errors)
     {
-        ErrorReport.Write(error.Message);
+        ErrorReport.Write(error);
     }
 
     string command = parsed.CommandResult.Command == root ? "stella" : $"stella {parsed.CommandResult.Command.Name}";

@@ -1,0 +1,111 @@
+using System.Text;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary><c>stella embed</c> and <c>stella tokenize</c>: the rows that scripts depend on.</summary>
+internal sealed class EmbedCommandTests
+{
+    [TestCase("tiny-new", 768)]
+    [TestCase("tiny-qwen2", 1024)]
+    [TestCase("tiny-qwen2-bf16", 256)]
+    [TestCase("stella-mini", 1024)]
+    public void The_golden_texts_give_the_golden_vectors(string name, int dimension)
+    {
+        IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
+        using var folder = new TemporaryFolder();
+        File.WriteAllLines(folder.File("texts.jsonl"), cases.Select(Line));
+        StellaResult result = StellaProcess.Run(
+            "embed", "--input", folder.File("texts.jsonl"), "--input-format", "jsonl", "--raw", "--dimension", $"{dimension}",
+            "--model", Tree.Model(name));
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
+        JsonElement[] rows = result.Rows;
+        Assert.That(rows, Has.Length.EqualTo(cases.Count));
+        Assert.Multiple(() =>
+        {
+            for (int i = 0; i < rows.Length; i++)
+            {
+                Assert.That(rows[i].EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "index", "tokens", "total_tokens", "truncated", "embedding" }));
+                Assert.That(rows[i].GetProperty("index").GetInt32(), Is.EqualTo(i));
+                Assert.That(rows[i].GetProperty("tokens").GetInt32(), Is.EqualTo(cases[i].Ids.Length), cases[i].Name);
+                Assert.That(rows[i].GetProperty("total_tokens").GetInt32(), Is.EqualTo(cases[i].TotalTokens), cases[i].Name);
+                Assert.That(rows[i].GetProperty("truncated").GetBoolean(), Is.EqualTo(cases[i].TotalTokens > cases[i].Ids.Length));
+                float[] vector = rows[i].GetProperty("embedding").Deserialize<float[]>()!;
+                Assert.That(Vectors.Distance(vector, cases[i].Vectors[dimension]), Is.LessThan(1e-4), cases[i].Name);
+                Assert.That(Vectors.Cosine(vector, cases[i].Vectors[dimension]), Is.GreaterThan(0.999999), cases[i].Name);
+            }
+        });
+    }
+
+    [Test]
+    public void Numbers_read_back_as_the_same_floats()
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        JsonElement row = StellaProcess.Run("embed", "a text", "--model", Tree.Model("tiny-new")).Rows.Single();
+        Assert.That(row.GetProperty("embedding").Deserialize<float[]>(), Is.EqualTo(model.Embed("a text")));
+    }
+
+    [Test]
+    public void Tokenize_gives_the_golden_ids()
+    {
+        IReadOnlyList<GoldenCase> cases = Golden.Read("stella-mini").Cases;
+        StellaResult result = StellaProcess.RunWithInput(
+            string.Join('\n', cases.Select(Line)), "tokenize", "--input", "-", "--input-format", "jsonl");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
+        Assert.That(result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()), Is.EqualTo(cases.Select(c => c.Ids)));
+        Assert.That(
+            result.Rows[0].EnumerateObject().Select(p => p.Name),
+            Is.EqualTo(new[] { "index", "ids", "tokens", "total_tokens", "truncated" }));
+    }
+
+    [Test]
+    public void Lines_may_end_as_on_windows_and_begin_with_a_byte_order_mark()
+    {
+        byte[] input = [.. Encoding.UTF8.Preamble, .. "river\r\n\r\nstone"u8];
+        StellaResult result = StellaProcess.RunIn(
+            StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Tree.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        Assert.That(
+            result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
+            Is.EqualTo(model.Tokenize(["river", "", "stone"]).Select(tokens => tokens.Ids.ToArray())));
+    }
+
+    [Test]
+    public void Json_is_one_array_and_no_lines_are_an_empty_one()
+    {
+        string model = Tree.Model("tiny-new");
+        StellaResult two = StellaProcess.Run("embed", "a", "b", "--format", "json", "--model", model);
+        StellaResult none = StellaProcess.RunWithInput("", "embed", "--input", "-", "--format", "json", "--model", model);
+        StellaResult nothing = StellaProcess.RunWithInput("", "embed", "--input", "-", "--model", model);
+        Assert.Multiple(() =>
+        {
+            Assert.That(StellaResult.Parse(two.Output).EnumerateArray().Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(new[] { 0, 1 }));
+            Assert.That(StellaResult.Parse(none.Output).GetArrayLength(), Is.Zero);
+            Assert.That((nothing.ExitCode, nothing.Output), Is.EqualTo((0, "")));
+        });
+    }
+
+    [Test]
+    public void A_long_input_keeps_its_order_and_its_indices()
+    {
+        string[] texts = [.. Enumerable.Range(0, 700).Select(i => $"text number {i}")];
+        StellaResult result = StellaProcess.RunWithInput(
+            string.Join('\n', texts), "tokenize", "--input", "-", "--model", Tree.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        Assert.That(result.Rows.Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(Enumerable.Range(0, 700)));
+        Assert.That(
+            result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
+            Is.EqualTo(model.Tokenize(texts).Select(tokens => tokens.Ids.ToArray())));
+    }
+
+    [Test]
+    public void A_text_may_begin_with_an_at_sign_or_a_dash()
+    {
+        StellaResult result = StellaProcess.Run("tokenize", "--model", Tree.Model("tiny-new"), "--", "@river", "-5 degrees", "--raw");
+        Assert.That((result.ExitCode, result.Rows.Length), Is.EqualTo((0, 3)), result.Error);
+    }
+
+    private static string Line(GoldenCase golden) => golden.PromptName == "none"
+        ? JsonSerializer.Serialize(new { text = golden.Text })
+        : JsonSerializer.Serialize(new { text = golden.Text, prompt = golden.PromptName });
+}

@@ -1,0 +1,110 @@
+using System.Text;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Exit codes and messages: the part of the contract that shows when things go wrong.</summary>
+internal sealed class ErrorTests
+{
+    private static readonly object[] WrongUsage =
+    [
+        new object[] { "embed", "--colour", "red" },
+        new object[] { "similarity", "a", "b", "--colour", "red", "|after --" },
+        new object[] { "paint" },
+        new object[] { "embed" },
+        new object[] { "embed", "x", "--input", "-" },
+        new object[] { "similarity", "only a query" },
+        new object[] { "embed", "x", "--prompt", "query", "|document, s2p, s2s" },
+        new object[] { "embed", "x", "--precision", "f64", "|auto, f32, bf16, int8" },
+        new object[] { "embed", "x", "--precision", "bf16", "|bf16 is not available" },
+        new object[] { "embed", "x", "--precision", "int8", "|int8 is not available" },
+        new object[] { "embed", "x", "--dimension", "512", "|256, 768 and 1024" },
+        new object[] { "embed", "x", "--dimension", "wide" },
+        new object[] { "embed", "x", "--max-tokens", "0", "|at least 1" },
+        new object[] { "embed", "x", "--max-tokens", "8193", "|8192" },
+        new object[] { "embed", "x", "--max-tokens", "1", "|2 special tokens" },
+        new object[] { "embed", "x", "--threads", "0", "|at least 1" },
+        new object[] { "embed", "--input", "/no/such/file", "|/no/such/file" },
+    ];
+
+    [TestCaseSource(nameof(WrongUsage))]
+    public void Wrong_usage_is_2(params string[] arguments)
+    {
+        string[] given = [.. arguments.Where(argument => !argument.StartsWith('|'))];
+        StellaResult result = StellaProcess.Run(given);
+        Check(result, 2);
+        foreach (string says in arguments.Except(given))
+        {
+            Assert.That(result.Error, Does.Contain(says[1..]));
+        }
+    }
+
+    [Test]
+    public void A_refused_model_folder_is_3_and_its_causes_come_line_by_line()
+    {
+        Check(StellaProcess.Run("embed", "x", "--model", "/no/such/folder"), 3, "/no/such/folder does not exist");
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        File.WriteAllText(folder.File("config.json"), "{");
+        StellaResult damaged = StellaProcess.Run("info", "--model", folder.Path);
+        Check(damaged, 3, "config.json");
+        string[] lines = damaged.Error.TrimEnd().Split('\n');
+        Assert.That(lines, Has.Length.EqualTo(2));
+        Assert.That(lines[1], Does.StartWith("caused by: ").And.Contain("line 1"));
+
+        StellaResult debug = StellaProcess.Run("info", "--model", folder.Path, "--verbosity", "debug");
+        Assert.That(debug.Error, Does.Contain("   at "), "a stack trace, where it was asked for");
+    }
+
+    [Test]
+    public void Bad_input_text_is_4_and_names_the_text()
+    {
+        string model = Tree.Model("tiny-new");
+        StellaResult Embed(byte[] input, params string[] more) =>
+            StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", model, .. more]);
+        Check(Embed([.. "good\n"u8, 0xff, (byte)'\n']), 4, "text 1 is not valid UTF-8");
+        Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
+        Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "s2p, s2s, document");
+        Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
+
+        // Beyond the first group of texts, where a count from the group's start would be wrong.
+        string lines = string.Concat(Enumerable.Repeat("good\n", 300)) + string.Concat(Enumerable.Repeat("long ", 600));
+        StellaResult tooLong = Embed(Encoding.UTF8.GetBytes(lines), "--on-long-text", "error");
+        Check(tooLong, 4, "text 300 has 602 tokens, the limit is 512", outputAllowed: true);
+        Assert.That(tooLong.Rows, Has.Length.EqualTo(256), "what was done before is not lost");
+    }
+
+    [Test]
+    public void A_missing_or_foreign_native_library_is_told_with_every_path()
+    {
+        using var copy = new TemporaryFolder();
+        foreach (string file in Directory.EnumerateFiles(StellaProcess.Folder))
+        {
+            File.Copy(file, copy.File(Path.GetFileName(file)));
+        }
+
+        string library = copy.File("libstella_interop.so");
+        File.Delete(library);
+        StellaResult Info() => StellaProcess.RunIn(copy.Path, null, "info", "--model", Tree.Model("tiny-new"));
+        Check(Info(), 1, $"{library}: no such file");
+
+        File.WriteAllText(library, "not a library");
+        StellaResult text = Info();
+        Check(text, 1, library);
+        Assert.That(text.Error, Does.Not.Contain($"{library}: no such file"));
+
+        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
+        File.Copy(Path.Combine(runtime, "libSystem.Native.so"), library, overwrite: true);
+        Check(Info(), 1, $"{library} is not a StellaInterop library");
+    }
+
+    private static void Check(StellaResult result, int exitCode, string says = "", bool outputAllowed = false)
+    {
+        Assert.That(result.ExitCode, Is.EqualTo(exitCode), result.Error);
+        Assert.That(result.Error, Does.StartWith("error: ").And.Contain(says));
+        Assert.That(result.Error, Does.Not.Contain("   at "), "a stack trace");
+        if (!outputAllowed)
+        {
+            Assert.That(result.Output, Is.Empty);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary><c>stella similarity</c>, <c>stella info</c> and help.</summary>
+internal sealed class SimilarityAndInfoTests
+{
+    private static readonly string[] Readme =
+    [
+        "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access to your account",
+        "The new phone has a better camera",
+    ];
+
+    [Test]
+    public void The_texts_of_the_readme_are_ranked_by_the_shipped_model()
+    {
+        StellaResult result = StellaProcess.Run(Readme);
+        string[] lines = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.That((result.ExitCode, result.Error, lines.Length), Is.EqualTo((0, "", 3)));
+        double[] scores = [.. lines.Select(line => double.Parse(line.Trim().Split(' ')[0], CultureInfo.InvariantCulture))];
+        Assert.Multiple(() =>
+        {
+            Assert.That(lines[0], Does.EndWith("  Steps to recover access to your account"));
+            Assert.That(scores, Is.Ordered.Descending);
+            Assert.That(scores[0], Is.GreaterThan(0.5));
+            Assert.That(scores[1], Is.LessThan(0.2));
+        });
+    }
+
+    [Test]
+    public void Rows_carry_index_score_and_text_and_prompts_go_where_they_belong()
+    {
+        StellaResult jsonl = StellaProcess.Run([.. Readme, "--format", "jsonl", "--prompt", "s2p"]);
+        StellaResult json = StellaProcess.Run([.. Readme, "--format", "json", "--prompt", "s2p"]);
+        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        float[] query = model.Embed(Readme[1], new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+        Assert.That(StellaResult.Parse(json.Output).GetArrayLength(), Is.EqualTo(3));
+        Assert.Multiple(() =>
+        {
+            foreach (JsonElement row in jsonl.Rows)
+            {
+                string text = row.GetProperty("text").GetString()!;
+                Assert.That(text, Is.EqualTo(Readme[2 + row.GetProperty("index").GetInt32()]));
+                // s2p is the prompt of the query; the texts are documents.
+                double expected = Vectors.Cosine(query, model.Embed(text));
+                Assert.That(row.GetProperty("score").GetDouble(), Is.EqualTo(expected).Within(1e-5), text);
+            }
+        });
+    }
+
+    [Test]
+    public void A_cut_is_told_on_standard_error()
+    {
+        StellaResult result = StellaProcess.Run("similarity", "a", "b c d e f g", "--max-tokens", "4", "--prompt", "document");
+        Assert.That(result.ExitCode, Is.Zero);
+        Assert.That(result.Error, Does.StartWith("warning: text 0 was cut from 8 to 4 tokens"));
+    }
+
+    [Test]
+    public void Info_tells_the_same_for_people_and_for_programs()
+    {
+        StellaResult text = StellaProcess.Run("info", "--model", Tree.Model("tiny-qwen2"));
+        JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Tree.Model("tiny-qwen2")).Rows.Single();
+        Assert.Multiple(() =>
+        {
+            Assert.That(text.Output, Does.Contain("Qwen2").And.Contain("256, 768, 1024").And.Contain("f32"));
+            Assert.That(json.GetProperty("architecture").GetString(), Is.EqualTo("Qwen2"));
+            Assert.That(json.GetProperty("dimensions").Deserialize<int[]>(), Is.EqualTo(new[] { 256, 768, 1024 }));
+            Assert.That(json.GetProperty("hidden_size").GetInt32(), Is.EqualTo(96));
+            Assert.That(json.GetProperty("precision").GetString(), Is.EqualTo("f32"));
+            Assert.That(json.GetProperty("memory_estimate_bytes").GetInt64(), Is.GreaterThan(0));
+        });
+    }
+
+    [Test]
+    public void Help_names_every_option()
+    {
+        string[] common = ["--model", "--dimension", "--max-tokens", "--precision", "--threads", "--verbosity"];
+        (string Command, string[] Options)[] expected =
+        [
+            ("embed", [.. common, "--input", "--input-format", "--format", "--prompt", "--raw", "--on-long-text"]),
+            ("similarity", [.. common, "--format", "--prompt", "--raw", "--on-long-text"]),
+            ("tokenize", [.. common, "--input", "--input-format", "--format", "--prompt", "--on-long-text"]),
+            ("info", [.. common, "--format"]),
+        ];
+        StellaResult root = StellaProcess.Run("--help");
+        Assert.Multiple(() =>
+        {
+            Assert.That(root.ExitCode, Is.Zero);
+            foreach (var (command, options) in expected)
+            {
+                Assert.That(root.Output, Does.Contain(command));
+                StellaResult help = StellaProcess.Run(command, "--help");
+                Assert.That(help.ExitCode, Is.Zero);
+                Assert.That(options.Where(option => !help.Output.Contains(option)), Is.Empty, command);
+            }
+
+            Assert.That(StellaProcess.Run("--version").Output, Does.StartWith("0."));
+        });
+    }
+}

@@ -1,0 +1,60 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>What a run of <c>stella</c> gave.</summary>
+internal sealed record StellaResult(int ExitCode, string Output, string Error)
+{
+    /// <summary>Rows of JSON, one a line.</summary>
+    public JsonElement[] Rows => [.. Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Parse)];
+
+    public static JsonElement Parse(string json)
+    {
+        using var document = JsonDocument.Parse(json);
+        return document.RootElement.Clone();
+    }
+}
+
+/// <summary>Runs <c>stella</c> as a person does: as a process.</summary>
+internal static class StellaProcess
+{
+    /// <summary>The folder that the command line was built into.</summary>
+    public static string Folder { get; } = Path.Combine(Tree.Root, "src/StellaInterop.Cli/bin", Tree.Configuration, "net10.0");
+
+    public static StellaResult Run(params string[] arguments) => RunIn(Folder, null, arguments);
+
+    public static StellaResult RunWithInput(string input, params string[] arguments) =>
+        RunIn(Folder, Encoding.UTF8.GetBytes(input), arguments);
+
+    /// <summary>Runs the copy in <paramref name="folder"/>, with <paramref name="input"/> on standard input.</summary>
+    public static StellaResult RunIn(string folder, byte[]? input, params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(folder, "stella.dll"), .. arguments])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+        };
+        using var process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        using (Stream stdin = process.StandardInput.BaseStream)
+        {
+            try
+            {
+                stdin.Write(input);
+            }
+            catch (IOException)
+            {
+                // A run that refuses its first line does not read the rest.
+            }
+        }
+
+        process.WaitForExit();
+        return new StellaResult(process.ExitCode, output.Result, error.Result);
+    }
+}
