@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
-const INPUTS: [&str; 7] = [
+const INPUTS: [&str; 8] = [
     "../stella-core/src/code.rs",
     "src/abi.rs",
     "src/error.rs",
+    "src/live.rs",
     "src/log.rs",
     "src/model.rs",
     "src/session.rs",

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::layout::HeadFolder;
-use crate::weights::{HEAD_BIAS, HEAD_WEIGHT, WeightSet, head_specs};
+use crate::specs::{HEAD_BIAS, HEAD_WEIGHT, head_specs};
+use crate::weights::WeightSet;
 
 /// Norms below this are not divided by: such a vector has no direction.
 pub const NORM_FLOOR: f32 = 1e-12;

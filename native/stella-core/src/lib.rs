@@ -7,10 +7,11 @@
 //! | folder, and the only place that opens files | [`folder`] |
 //! | `config.json` to a checked [`config::ModelConfig`] | [`config`] |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
-//! | safetensors headers against the configuration, then the map | [`weights`], [`mapping`] |
+//! | safetensors headers against the configuration, then the map | [`specs`], [`weights`], [`mapping`] |
 //! | text to token ids | [`tokenizer`], [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`], [`candle_encoder`] |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
+//! | how much memory that takes | [`memory`] |
 //! | all of it, loaded once and shared | [`model`] |
 //! | one caller's workspace over a shared model | [`session`] |
 //!
@@ -32,6 +33,7 @@ pub mod model;
 pub mod pooling;
 pub mod prompt;
 pub mod session;
+pub mod specs;
 pub mod tokenizer;
 pub mod weights;
 

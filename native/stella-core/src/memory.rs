@@ -1,7 +1,7 @@
 //! How much memory a model takes, from its configuration alone.
 
 use crate::config::{Architecture, ModelConfig};
-use crate::weights::{TensorSpec, encoder_specs};
+use crate::specs::{TensorSpec, encoder_specs};
 
 const F32: u64 = 4;
 

@@ -13,8 +13,9 @@ use crate::head::Head;
 use crate::layout::Layout;
 use crate::memory::MemoryEstimate;
 use crate::prompt::{Prompt, Prompts};
+use crate::specs::{encoder_specs, head_specs};
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
-use crate::weights::{WeightSet, encoder_specs, head_specs};
+use crate::weights::WeightSet;
 
 /// Tokens that a text may have unless the caller says otherwise: the length that Stella was trained with.
 pub const DEFAULT_MAX_TOKENS: usize = 512;

@@ -1,6 +1,4 @@
-//! What a caller checks before its first call: version, struct sizes, and the count of live handles.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! What a caller checks before its first call: the version and the sizes of structs.
 
 use crate::boundary::infallible;
 use crate::model::{StellaModelInfo, StellaModelOptions};
@@ -38,39 +36,6 @@ const STRUCT_SIZES: [usize; 6] = [
     size_of::<StellaEmbedOptions>(),
 ];
 
-/// The kinds of handle that are counted.
-#[repr(u32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StellaHandleKind {
-    /// `StellaModel`
-    Model = 0,
-    /// `StellaSession`
-    Session = 1,
-    /// `StellaLogSink`
-    LogSink = 2,
-    /// `StellaError`
-    Error = 3,
-}
-
-static LIVE: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
-
-/// Counts one live handle from creation to drop.
-#[derive(Debug)]
-pub(crate) struct Counted(StellaHandleKind);
-
-impl Counted {
-    pub(crate) fn new(kind: StellaHandleKind) -> Self {
-        LIVE[kind as usize].fetch_add(1, Ordering::Relaxed);
-        Self(kind)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        LIVE[self.0 as usize].fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The version of this ABI.
 #[unsafe(no_mangle)]
 pub extern "C" fn stella_abi_version() -> u32 {
@@ -81,10 +46,4 @@ pub extern "C" fn stella_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn stella_abi_struct_size(which: u32) -> usize {
     infallible(|| STRUCT_SIZES.get(which as usize).copied().unwrap_or(0))
-}
-
-/// Handles of a kind (a value of StellaHandleKind) that were made and not freed, in the whole process.
-#[unsafe(no_mangle)]
-pub extern "C" fn stella_live_handles(kind: u32) -> usize {
-    infallible(|| LIVE.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed)))
 }

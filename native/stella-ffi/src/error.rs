@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use stella_core::{Error, ErrorCode};
 
-use crate::abi::{Counted, StellaHandleKind};
 use crate::args;
 use crate::boundary::infallible;
+use crate::live::{Counted, StellaHandleKind};
 
 /// Longest message of one link of the chain, in bytes. What is beyond is cut, and the cut is marked.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;

@@ -26,6 +26,7 @@
 
 pub mod abi;
 pub mod error;
+pub mod live;
 pub mod log;
 pub mod model;
 pub mod session;

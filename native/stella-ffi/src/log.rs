@@ -11,10 +11,10 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use stella_core::encoder::ThreadStart;
 
-use crate::abi::{Counted, StellaHandleKind};
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::live::{Counted, StellaHandleKind};
 
 /// Where log records go. Shared by the handle and by every model that was opened with it.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use stella_core::config::Architecture;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
 
-use crate::abi::{Counted, StellaHandleKind};
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::live::{Counted, StellaHandleKind};
 use crate::log::{LogSink, StellaLogSink};
 
 /// A loaded model. Immutable; any number of threads may use it at once.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, TryLockError};
 use stella_core::encoder::CancelFlag;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 
-use crate::abi::{Counted, StellaHandleKind};
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::live::{Counted, StellaHandleKind};
 use crate::log::{LogSink, on_thread_start};
 use crate::model::StellaModel;
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use stella_core::ErrorCode;
 use stella_interop::abi::*;
 use stella_interop::error::*;
+use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
 use stella_interop::session::*;

@@ -31,12 +31,6 @@ namespace StellaInterop.Interop
         internal static extern nuint stella_abi_struct_size(uint which);
 
         /// <summary>
-        ///  Handles of a kind (a value of StellaHandleKind) that were made and not freed, in the whole process.
-        /// </summary>
-        [DllImport(__DllName, EntryPoint = "stella_live_handles", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
-        internal static extern nuint stella_live_handles(uint kind);
-
-        /// <summary>
         ///  Code of an error (a value of ErrorCode); 0 for null.
         ///
         ///  # Safety
@@ -81,6 +75,12 @@ namespace StellaInterop.Interop
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_error_free", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern void stella_error_free(NativeError* error);
+
+        /// <summary>
+        ///  Handles of a kind (a value of StellaHandleKind) that were made and not freed, in the whole process.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_live_handles", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern nuint stella_live_handles(uint kind);
 
         /// <summary>
         ///  Makes a log sink. `write` gets every record of at least `min_level` from any thread that works for a model
