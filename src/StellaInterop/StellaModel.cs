@@ -54,6 +54,8 @@ public sealed unsafe class StellaModel : IDisposable
             options.MaxTokens, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
         ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
         ThrowIfNotPositive(options.Threads, nameof(options.Threads));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(
+            options.Threads ?? 1, StellaModelOptions.ThreadsLimit, nameof(options.Threads));
         NativeLibraryLoader.EnsureLoaded();
 
         ModelHandle handle = Open(path, options);
@@ -114,6 +116,7 @@ public sealed unsafe class StellaModel : IDisposable
         CancellationToken cancellationToken = default)
     {
         options ??= StellaEmbedOptions.Default;
+        ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
         int dimension = DimensionOf(options);
         if (destination.Length / dimension < texts.Length)
         {
@@ -193,6 +196,7 @@ public sealed unsafe class StellaModel : IDisposable
     public StellaTokens[] Tokenize(ReadOnlySpan<string> texts, StellaEmbedOptions? options = null)
     {
         options ??= StellaEmbedOptions.Default;
+        ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
         ObjectDisposedException.ThrowIf(disposed, this);
         var result = new StellaTokens[texts.Length];
         for (int first = 0; first < texts.Length;)
@@ -326,6 +330,14 @@ public sealed unsafe class StellaModel : IDisposable
             MaxTokens = (int)info.max_tokens,
             MemoryEstimateBytes = (long)info.memory_estimate,
         };
+    }
+
+    /// <summary>Every index of the call must be a number that an error can name.</summary>
+    private static void ThrowIfOutOfRange(int firstTextIndex, int texts)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(firstTextIndex, nameof(StellaEmbedOptions.FirstTextIndex));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(
+            firstTextIndex, int.MaxValue - texts, nameof(StellaEmbedOptions.FirstTextIndex));
     }
 
     private static void ThrowIfNotPositive(int? value, string name)

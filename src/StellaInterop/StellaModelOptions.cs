@@ -24,6 +24,9 @@ public sealed record StellaModelOptions
     /// <summary>The largest value of <see cref="MaxTokens"/>.</summary>
     public const int MaxTokensLimit = 8192;
 
+    /// <summary>The largest value of <see cref="Threads"/>.</summary>
+    public const int ThreadsLimit = 1024;
+
     /// <summary>
     /// Length of the vectors of calls that name none. <see langword="null"/> takes the one of the folder's
     /// <c>modules.json</c>.

@@ -61,10 +61,11 @@ internal sealed class EmbedCommandTests
     [Test]
     public void Lines_may_end_as_on_windows_and_begin_with_a_byte_order_mark()
     {
+        // Byte-level tokens show every byte; WordPiece would drop both marks by itself.
         byte[] input = [.. Encoding.UTF8.Preamble, .. "river\r\n\r\nstone"u8];
         StellaResult result = StellaProcess.RunIn(
-            StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Tree.Model("tiny-new"));
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+            StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Tree.Model("tiny-qwen2"));
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-qwen2"));
         Assert.That(
             result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
             Is.EqualTo(model.Tokenize(["river", "", "stone"]).Select(tokens => tokens.Ids.ToArray())));
@@ -103,6 +104,20 @@ internal sealed class EmbedCommandTests
     {
         StellaResult result = StellaProcess.Run("tokenize", "--model", Tree.Model("tiny-new"), "--", "@river", "-5 degrees", "--raw");
         Assert.That((result.ExitCode, result.Rows.Length), Is.EqualTo((0, 3)), result.Error);
+    }
+
+    [Test]
+    public void A_prompt_on_a_line_wins_over_the_option_and_the_log_stays_on_standard_error()
+    {
+        string input = "{\"text\": \"river\"}\n{\"text\": \"river\", \"prompt\": \"document\"}\n{\"text\": \"river\", \"prompt\": null}";
+        StellaResult result = StellaProcess.RunWithInput(
+            input, "tokenize", "--input", "-", "--input-format", "jsonl", "--prompt", "s2s", "--verbosity", "debug");
+        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        StellaPrompt[] prompts = [StellaPrompt.S2S, StellaPrompt.Document, StellaPrompt.S2S];
+        Assert.That(
+            result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
+            Is.EqualTo(prompts.Select(prompt => model.Tokenize("river", new StellaEmbedOptions { Prompt = prompt }).Ids.ToArray())));
+        Assert.That(result.Error, Does.Contain("stella_core::model").And.Contain("loaded in"));
     }
 
     private static string Line(GoldenCase golden) => golden.PromptName == "none"

@@ -9,6 +9,9 @@ internal sealed class ErrorTests
     [
         new object[] { "embed", "--colour", "red" },
         new object[] { "similarity", "a", "b", "--colour", "red", "|after --" },
+        new object[] { "embed", "--raw", "--colour", "x", "|after --" },
+        new object[] { "embed", "x", "--threads", "5000", "|1024" },
+        new object[] { "embed", "--input", "/", "|--input /" },
         new object[] { "paint" },
         new object[] { "embed" },
         new object[] { "embed", "x", "--input", "-" },
@@ -50,6 +53,10 @@ internal sealed class ErrorTests
         Assert.That(lines, Has.Length.EqualTo(2));
         Assert.That(lines[1], Does.StartWith("caused by: ").And.Contain("line 1"));
 
+        File.WriteAllText(folder.File("config.json"), File.ReadAllText(Path.Combine(Tree.Model("tiny-new"), "config.json")));
+        File.WriteAllText(folder.File("tokenizer.json"), "{");
+        Check(StellaProcess.Run("info", "--model", folder.Path), 3, "tokenizer.json");
+
         StellaResult debug = StellaProcess.Run("info", "--model", folder.Path, "--verbosity", "debug");
         Assert.That(debug.Error, Does.Contain("   at "), "a stack trace, where it was asked for");
     }
@@ -61,6 +68,7 @@ internal sealed class ErrorTests
         StellaResult Embed(byte[] input, params string[] more) =>
             StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", model, .. more]);
         Check(Embed([.. "good\n"u8, 0xff, (byte)'\n']), 4, "text 1 is not valid UTF-8");
+        Check(Embed([.. "{\"text\": \""u8, 0xff, .. "\"}"u8], "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
         Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
         Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "s2p, s2s, document");

@@ -31,7 +31,8 @@ internal static class StellaProcess
     /// <summary>Runs the copy in <paramref name="folder"/>, with <paramref name="input"/> on standard input.</summary>
     public static StellaResult RunIn(string folder, byte[]? input, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(folder, "stella.dll"), .. arguments])
+        string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
+        var start = new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -54,7 +55,12 @@ internal static class StellaProcess
             }
         }
 
-        process.WaitForExit();
+        if (!process.WaitForExit(TimeSpan.FromMinutes(5)))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"stella {string.Join(' ', arguments)} hangs");
+        }
+
         return new StellaResult(process.ExitCode, output.Result, error.Result);
     }
 }

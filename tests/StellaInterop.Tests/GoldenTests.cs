@@ -34,6 +34,10 @@ internal sealed class GoldenTests
                     float[] raw = model.Embed(golden.Text, options);
                     Assert.That(Vectors.Distance(raw, reference), Is.LessThan(1e-4), $"{golden.Name} {dimension}");
                     Assert.That(Vectors.Cosine(raw, reference), Is.GreaterThan(0.999999), $"{golden.Name} {dimension}");
+                    float[] unit = model.Embed(golden.Text, options with { Normalize = true });
+                    double norm = Vectors.Norm(reference);
+                    Assert.That(
+                        Vectors.Distance(unit, [.. reference.Select(x => (float)(x / norm))]), Is.LessThan(2e-6), $"{golden.Name} {dimension}");
                     compared++;
                 }
             }

@@ -92,6 +92,18 @@ internal sealed class InputTests
         });
     }
 
+    [TestCase(-1)]
+    [TestCase(int.MaxValue)]
+    public void A_first_index_that_no_error_could_name_is_refused(int first)
+    {
+        var options = new StellaEmbedOptions { FirstTextIndex = first };
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => model.Embed("a", options), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => model.Tokenize("a", options), Throws.TypeOf<ArgumentOutOfRangeException>());
+        });
+    }
+
     [Test]
     public void Buffers_that_are_too_small_are_refused()
     {

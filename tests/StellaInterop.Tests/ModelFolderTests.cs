@@ -132,6 +132,7 @@ internal sealed class ModelFolderTests
             Assert.That(() => Load(new() { MaxTokens = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => Load(new() { MaxTokens = 8193 }), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => Load(new() { Threads = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => Load(new() { Threads = 1025 }), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => Load(new() { Dimension = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
             var special = Assert.Throws<StellaOptionException>(() => Load(new() { MaxTokens = 1 }));
             Assert.That(special!.Message, Does.Contain("2 special tokens"));

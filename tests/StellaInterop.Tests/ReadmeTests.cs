@@ -9,7 +9,7 @@ internal sealed class ReadmeTests
     public void The_readme_shows_the_code_that_is_compiled()
     {
         string readme = File.ReadAllText(Path.Combine(Tree.Root, "README.md"));
-        string example = Regex.Match(readme, "```csharp\n(.*?)```", RegexOptions.Singleline).Groups[1].Value;
+        string example = Regex.Match(readme, "## Use it from C#\n\n```csharp\n(.*?)```", RegexOptions.Singleline).Groups[1].Value;
         string compiled = File.ReadAllText(Path.Combine(Tree.Root, "tests/StellaInterop.Tests/ReadmeExample.cs"));
         string[] lines = Lines(example);
         Assert.That(example.TrimEnd().Split('\n'), Has.Length.EqualTo(10));

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using Spectre.Console;
 
 namespace StellaInterop.Cli.Commands;
 
@@ -39,8 +38,8 @@ internal static class InfoCommand
 
     private static void PrintText(StellaModelInfo info)
     {
-        var grid = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn();
-        void Row(string name, string value) => grid.AddRow(new Text(name), new Text(value));
+        // Plain lines: a table would break a long path where the output is no terminal.
+        static void Row(string name, string value) => Console.WriteLine($"{name,-16} {value}");
         Row("model", info.Path);
         Row("architecture", info.Architecture.ToString());
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
@@ -53,7 +52,6 @@ internal static class InfoCommand
         Row("device", DeviceName(info));
         Row("max tokens", Number(info.MaxTokens));
         Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
-        AnsiConsole.Write(grid);
     }
 
     private static void PrintJson(StellaModelInfo info)
