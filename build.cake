@@ -51,6 +51,8 @@ Task("Clean")
     CleanDirectories("./src/**/obj");
     CleanDirectories("./tests/**/bin");
     CleanDirectories("./tests/**/obj");
+    CleanDirectories("./bench/**/bin");
+    CleanDirectories("./bench/**/obj");
     if (HasArgument("full"))
     {
         CleanDirectory(native.Combine("target"));
@@ -186,6 +188,12 @@ Task("Test")
         ResultsDirectory = testResults,
         Loggers = { "trx" },
     }));
+
+Task("Bench")
+    .Description("Runs the benchmarks; --filter=NAME chooses among them.")
+    .IsDependentOn("Restore")
+    .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("--filter").AppendQuoted(Argument("filter", "*")),
+        new DotNetRunSettings { Configuration = "Release", NoRestore = true }));
 
 Task("Pack")
     .Description("Makes the NuGet packages in artifacts/packages and checks that the native library is in its place.")
