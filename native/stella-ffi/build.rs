@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
-const INPUTS: [&str; 8] = [
+const INPUTS: [&str; 9] = [
     "../stella-core/src/code.rs",
     "src/abi.rs",
+    "src/counters.rs",
     "src/error.rs",
     "src/live.rs",
     "src/log.rs",
@@ -42,11 +43,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             "ErrorCode",
             "StellaStruct",
             "StellaHandleKind",
+            "StellaCounter",
             "StellaPrecision",
+            "StellaLoadMode",
             "StellaArchitecture",
             "StellaDevice",
             "StellaPrompt",
             "StellaLongText",
+            "StellaCut",
         ])
         .generate_csharp_file(&fresh)?;
     publish(&fresh, Path::new(BINDINGS))

@@ -8,7 +8,7 @@ use crate::batch::PackedBatch;
 use crate::config::{Architecture, ModelConfig};
 use crate::encoder::{CancelFlag, Encoder, Workspace};
 use crate::error::{Error, Result};
-use crate::weights::MappedWeights;
+use crate::weights::Weights;
 
 /// Candle's model with its weights. Texts are run one by one: without padding there is nothing in a batch
 /// that could change a text's result.
@@ -18,12 +18,12 @@ pub struct CandleEncoder {
 }
 
 impl CandleEncoder {
-    /// Copies the weights out of their files.
+    /// Takes the weights.
     ///
     /// # Errors
     /// [`Error::FileInvalid`] for weights that are not finite, [`Error::Internal`] for anything that the
     /// checks before should have caught.
-    pub fn load(config: &ModelConfig, max_tokens: usize, weights: &MappedWeights<'_>) -> Result<Self> {
+    pub fn load(config: &ModelConfig, max_tokens: usize, weights: &Weights<'_>) -> Result<Self> {
         let failed = Failed::default();
         let backend = Backend { weights, failed: &failed };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
@@ -102,9 +102,9 @@ fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
 #[derive(Default)]
 struct Failed(std::sync::Mutex<Option<Error>>);
 
-/// Gives candle the tensors that it asks for, each copied from the map when it is asked for.
+/// Gives candle the tensors that it asks for, each taken when it is asked for.
 struct Backend<'a> {
-    weights: &'a MappedWeights<'a>,
+    weights: &'a Weights<'a>,
     failed: &'a Failed,
 }
 

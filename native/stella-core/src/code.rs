@@ -21,6 +21,8 @@ pub enum ErrorCode {
     PrecisionUnavailable = 103,
     /// The model has no head of the asked dimension.
     UnknownDimension = 104,
+    /// The system has not the memory that is needed.
+    OutOfMemory = 105,
 
     /// The model folder does not exist or is not a folder.
     ModelFolderNotFound = 200,
@@ -49,6 +51,8 @@ pub enum ErrorCode {
     ForwardFailed = 500,
     /// The forward pass gave a value that is not finite.
     ResultNotFinite = 501,
+    /// The forward pass gave a vector of zeros, which has no direction.
+    ResultZero = 502,
 
     /// The caller cancelled the call.
     Cancelled = 600,

@@ -280,7 +280,7 @@ mod tests {
     fn read(value: &Value) -> Result<ModelConfig> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG_FILE), value.to_string()).unwrap();
-        ModelConfig::read(&ModelFolder::open(dir.path()).unwrap())
+        ModelConfig::read(&ModelFolder::open(dir.path(), None).unwrap())
     }
 
     fn with(mut base: Value, field: &str, value: Value) -> Value {

@@ -1,6 +1,7 @@
 //! The one error type of this crate. Every message says what is wrong, where, and what would be right.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::code::ErrorCode;
 
@@ -56,6 +57,15 @@ pub enum Error {
         asked: usize,
         /// The dimensions that exist, ascending.
         available: Vec<usize>,
+    },
+
+    /// The system has not enough memory.
+    #[error("{bytes} bytes for {what} are more than the system gives")]
+    OutOfMemory {
+        /// What the memory is for.
+        what: String,
+        /// Bytes that were asked for.
+        bytes: u64,
     },
 
     /// The folder is not there.
@@ -144,15 +154,17 @@ pub enum Error {
 
     /// A text is longer than allowed.
     #[error(
-        "text {index} has {tokens} tokens, the limit is {limit}: shorten it, raise max_tokens, or allow truncation"
+        "text {index} has {length} {unit}, the limit is {limit}: shorten it, raise max_tokens, or allow truncation"
     )]
     TextTooLong {
         /// Index of the text in the call.
         index: usize,
-        /// Its tokens, special tokens and prompt included.
-        tokens: usize,
+        /// Its length, special tokens and prompt included.
+        length: usize,
         /// The limit.
         limit: usize,
+        /// What is counted: `tokens`, or `bytes` for a text that is too long to be tokenized at all.
+        unit: &'static str,
     },
 
     /// The tokenizer failed.
@@ -176,6 +188,17 @@ pub enum Error {
         index: usize,
     },
 
+    /// The result is zero.
+    #[error("the vector of text {index} is zero: it has no direction, and nothing can be compared with it")]
+    ResultZero {
+        /// Index of the text in the call.
+        index: usize,
+    },
+
+    /// The error of another caller that was loading the same model.
+    #[error(transparent)]
+    Shared(Arc<Error>),
+
     /// The caller cancelled.
     #[error("the call was cancelled")]
     Cancelled,
@@ -192,6 +215,7 @@ impl Error {
             Self::SessionPoisoned => ErrorCode::Panic,
             Self::PrecisionUnavailable { .. } => ErrorCode::PrecisionUnavailable,
             Self::UnknownDimension { .. } => ErrorCode::UnknownDimension,
+            Self::OutOfMemory { .. } => ErrorCode::OutOfMemory,
             Self::FolderNotFound { .. } => ErrorCode::ModelFolderNotFound,
             Self::FileMissing { .. } => ErrorCode::ModelFileMissing,
             Self::FileUnreadable { .. } => ErrorCode::ModelFileUnreadable,
@@ -204,6 +228,8 @@ impl Error {
             Self::TextNotTokenized { .. } => ErrorCode::TextNotTokenized,
             Self::ForwardFailed(_) => ErrorCode::ForwardFailed,
             Self::ResultNotFinite { .. } => ErrorCode::ResultNotFinite,
+            Self::ResultZero { .. } => ErrorCode::ResultZero,
+            Self::Shared(error) => error.code(),
             Self::Cancelled => ErrorCode::Cancelled,
         }
     }
@@ -214,7 +240,8 @@ impl Error {
             Self::TextNotUnicode { index, .. }
             | Self::TextTooLong { index, .. }
             | Self::TextNotTokenized { index, .. }
-            | Self::ResultNotFinite { index } => Some(*index),
+            | Self::ResultNotFinite { index }
+            | Self::ResultZero { index } => Some(*index),
             _ => None,
         }
     }
@@ -225,7 +252,8 @@ impl Error {
         if let Self::TextNotUnicode { index, .. }
         | Self::TextTooLong { index, .. }
         | Self::TextNotTokenized { index, .. }
-        | Self::ResultNotFinite { index } = &mut self
+        | Self::ResultNotFinite { index }
+        | Self::ResultZero { index } = &mut self
         {
             *index = index.saturating_add(first);
         }
@@ -277,7 +305,7 @@ mod tests {
 
     #[test]
     fn text_errors_name_their_text() {
-        let error = Error::TextTooLong { index: 7, tokens: 900, limit: 512 };
+        let error = Error::TextTooLong { index: 7, length: 900, limit: 512, unit: "tokens" };
         assert_eq!(error.text_index(), Some(7));
         let error = error.with_first_text(100);
         assert_eq!(error.text_index(), Some(107));

@@ -1,35 +1,68 @@
 //! A model folder: the only place from which this crate opens files.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::manifest::{Expected, MANIFEST_FILE, Manifest};
+use crate::stamp::Stamp;
 
 /// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
 
-/// A folder that exists.
+/// A folder that exists, with the manifest of its files if there is one.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
+    /// As the caller wrote it: what messages show.
     root: PathBuf,
+    /// With every link resolved.
+    real: PathBuf,
+    /// Where links in the folder may lead: the blobs of the Hugging Face cache that it is a snapshot of.
+    blobs: Option<PathBuf>,
+    manifest: Option<Manifest>,
 }
 
 impl ModelFolder {
-    /// The folder at `root`.
+    /// The folder at `root`. Its files are held against `manifest`, or against the manifest that lies in it.
     ///
     /// # Errors
-    /// [`Error::FolderNotFound`] when nothing is there, or something that is not a folder.
-    pub fn open(root: &Path) -> Result<Self> {
+    /// [`Error::FolderNotFound`] when nothing is there, or something that is not a folder; the errors of
+    /// [`Self::read`] for the manifest.
+    pub fn open(root: &Path, manifest: Option<&Path>) -> Result<Self> {
         let not_found = |reason, source| Error::FolderNotFound { path: root.to_owned(), reason, source };
-        match fs::metadata(root) {
-            Ok(found) if found.is_dir() => Ok(Self { root: root.to_owned() }),
-            Ok(_) => Err(not_found("is not a folder", None)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(not_found("does not exist", None)),
-            Err(e) => Err(not_found("cannot be opened", Some(e))),
+        let real = match fs::canonicalize(root) {
+            Ok(real) if real.is_dir() => real,
+            Ok(_) => return Err(not_found("is not a folder", None)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(not_found("does not exist", None));
+            }
+            Err(e) => return Err(not_found("cannot be opened", Some(e))),
+        };
+        let blobs = blobs_of_snapshot(&real);
+        let mut folder = Self { root: root.to_owned(), real, blobs, manifest: None };
+        folder.manifest = match manifest {
+            Some(path) => {
+                let needed_for = "the options name it as the manifest";
+                let real = resolve(path, needed_for)?;
+                Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?)?))
+            }
+            None if folder.has(MANIFEST_FILE) => {
+                Some((folder.path(MANIFEST_FILE), folder.read(MANIFEST_FILE, "it lists the model's files")?))
+            }
+            None => None,
         }
+        .map(|(path, bytes)| Manifest::parse(&path, &bytes))
+        .transpose()?;
+        Ok(folder)
+    }
+
+    /// The folder with every link resolved: the same for all ways to write its path.
+    pub fn real(&self) -> &Path {
+        &self.real
     }
 
     /// The path of `name` inside the folder.
@@ -61,48 +94,59 @@ impl ModelFolder {
         Ok(names)
     }
 
-    /// Opens a regular file and gives its length.
+    /// Opens a regular file for reading, without waiting for anything: a FIFO or a device is refused. A link may
+    /// lead to a place inside the folder or, in a snapshot of a Hugging Face cache, to one of the cache's blobs.
     ///
     /// # Errors
     /// [`Error::FileMissing`], with `needed_for` as the reason; [`Error::FileUnreadable`];
-    /// [`Error::FileInvalid`] for anything but a regular file.
+    /// [`Error::FileInvalid`] for anything but a regular file and for a link that leads elsewhere;
+    /// [`Error::Inconsistent`] for a file that is not as the manifest says.
     pub fn open_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let path = self.path(name);
-        // Asked before the open, because opening a FIFO waits for a writer.
-        match fs::metadata(&path) {
-            Ok(found) if found.is_file() => {}
-            Ok(_) => {
-                let reason = "is not a regular file".to_owned();
-                return Err(Error::FileInvalid { path, reason, source: None });
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::FileMissing { path, needed_for: needed_for.to_owned() });
-            }
-            Err(source) => return Err(Error::FileUnreadable { path, source }),
+        let real = resolve(&path, needed_for)?;
+        let allowed =
+            real.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
+        if !allowed {
+            let reason = format!(
+                "leads out of the model folder, to {}; its files must lie in it, or in the blobs of the Hugging Face \
+                 cache that it is a snapshot of",
+                real.display()
+            );
+            return Err(Error::FileInvalid { path, reason, source: None });
         }
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match opened {
-            Ok((len, file)) => Ok(OpenFile { path, file, len }),
-            Err(source) => Err(Error::FileUnreadable { path, source }),
+        let mut opened = open_regular(&real, &path, needed_for)?;
+        if let Some(manifest) = &self.manifest {
+            opened.expected = Some(manifest.expect(name, &opened.path, opened.len)?.clone());
         }
+        Ok(opened)
     }
 
-    /// Reads a JSON file whole, as bytes.
+    /// Reads a JSON file whole, as bytes, and compares them with the manifest.
     ///
     /// # Errors
-    /// Those of [`Self::open_file`], and [`Error::FileInvalid`] for a file over the size limit.
+    /// Those of [`Self::open_file`], [`Error::FileInvalid`] for a file over the size limit and
+    /// [`Error::Inconsistent`] for bytes of another hash.
     pub fn read(&self, name: &str, needed_for: &str) -> Result<Vec<u8>> {
-        let opened = self.open_file(name, needed_for)?;
-        if opened.len > MAX_JSON_BYTES {
-            let reason = format!("has {} bytes; at most {MAX_JSON_BYTES} are read", opened.len);
-            return Err(Error::FileInvalid { path: opened.path, reason, source: None });
-        }
-        let mut bytes = Vec::new();
-        // The limit also holds for a file that grows while it is read.
-        match opened.file.take(MAX_JSON_BYTES).read_to_end(&mut bytes) {
-            Ok(_) => Ok(bytes),
-            Err(source) => Err(Error::FileUnreadable { path: opened.path, source }),
-        }
+        read_whole(self.open_file(name, needed_for)?)
+    }
+
+    /// Stamps of every file in the folder and its subfolders, by which a changed folder is told from the same one.
+    pub fn stamps(&self) -> Vec<(PathBuf, Stamp)> {
+        let list = |folder: &Path| -> Vec<PathBuf> {
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let mut paths = list(&self.real);
+        let inner: Vec<PathBuf> = paths.iter().filter(|p| p.is_dir()).flat_map(|p| list(p)).collect();
+        paths.extend(inner);
+        let mut stamps: Vec<_> = paths
+            .into_iter()
+            .filter_map(|path| {
+                let found = fs::metadata(&path).ok()?;
+                Some((path, Stamp::of(&found)))
+            })
+            .collect();
+        stamps.sort_by(|a, b| a.0.cmp(&b.0));
+        stamps
     }
 
     /// Reads a JSON file into `T`.
@@ -117,6 +161,75 @@ impl ModelFolder {
             source: Some(Box::new(e)),
         })
     }
+}
+
+/// The blobs folder of a Hugging Face cache, for a folder `models--…/snapshots/REVISION` in it.
+fn blobs_of_snapshot(real: &Path) -> Option<PathBuf> {
+    let snapshots = real.parent()?;
+    let repository = snapshots.parent()?;
+    let is_cache =
+        snapshots.file_name()? == "snapshots" && repository.file_name()?.to_str()?.starts_with("models--");
+    let blobs = fs::canonicalize(repository.join("blobs")).ok()?;
+    (is_cache && blobs.is_dir()).then_some(blobs)
+}
+
+/// `path` with every link resolved.
+fn resolve(path: &Path, needed_for: &str) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() }
+        }
+        _ => Error::FileUnreadable { path: path.to_owned(), source: e },
+    })
+}
+
+/// Opens the regular file `real`, which messages call `path`.
+fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> {
+    let path = path.to_owned();
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Opening a FIFO would wait for a writer; for a regular file the flag means nothing. Links were resolved
+        // before, so one that is met now was put there meanwhile.
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY);
+    }
+    // A folder cannot be opened everywhere; asked first, it gets the same message everywhere.
+    let opened = match fs::metadata(real) {
+        Ok(found) if found.is_dir() => None,
+        _ => Some(options.open(real).and_then(|file| Ok((file.metadata()?, file)))),
+    };
+    match opened {
+        Some(Ok((found, file))) if found.is_file() => {
+            Ok(OpenFile { path, file, len: found.len(), stamp: Stamp::of(&found), expected: None })
+        }
+        Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::FileMissing { path, needed_for: needed_for.to_owned() })
+        }
+        Some(Err(source)) => Err(Error::FileUnreadable { path, source }),
+        None | Some(Ok(_)) => {
+            Err(Error::FileInvalid { path, reason: "is not a regular file".to_owned(), source: None })
+        }
+    }
+}
+
+/// Reads an open file of bounded size.
+fn read_whole(opened: OpenFile) -> Result<Vec<u8>> {
+    let OpenFile { path, file, len, expected, .. } = opened;
+    if len > MAX_JSON_BYTES {
+        let reason = format!("has {len} bytes; at most {MAX_JSON_BYTES} are read");
+        return Err(Error::FileInvalid { path, reason, source: None });
+    }
+    let mut bytes = Vec::new();
+    // The limit also holds for a file that grows while it is read.
+    if let Err(source) = file.take(MAX_JSON_BYTES).read_to_end(&mut bytes) {
+        return Err(Error::FileUnreadable { path, source });
+    }
+    if let Some(expected) = expected {
+        expected.check(&path, Sha256::new_with_prefix(&bytes))?;
+    }
+    Ok(bytes)
 }
 
 /// Whether `name`, which came from a file, is one plain component: such a name cannot lead out of the folder.
@@ -134,6 +247,10 @@ pub struct OpenFile {
     pub file: File,
     /// Its length in bytes when it was opened.
     pub len: u64,
+    /// What it was when it was opened.
+    pub stamp: Stamp,
+    /// What the manifest says that it is, its size compared already.
+    pub expected: Option<Expected>,
 }
 
 #[cfg(test)]
@@ -144,18 +261,18 @@ mod tests {
     #[test]
     fn a_missing_folder_and_a_file_in_its_place_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = ModelFolder::open(&dir.path().join("none")).unwrap_err();
+        let missing = ModelFolder::open(&dir.path().join("none"), None).unwrap_err();
         assert_eq!(missing.code(), ErrorCode::ModelFolderNotFound);
         assert!(missing.to_string().contains("does not exist"));
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
-        assert!(ModelFolder::open(&file).unwrap_err().to_string().contains("is not a folder"));
+        assert!(ModelFolder::open(&file, None).unwrap_err().to_string().contains("is not a folder"));
     }
 
     #[test]
     fn a_missing_file_says_what_it_is_for() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = ModelFolder::open(dir.path()).unwrap();
+        let folder = ModelFolder::open(dir.path(), None).unwrap();
         let error = folder.read("config.json", "it describes the model").unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelFileMissing);
         assert!(error.to_string().ends_with("config.json is missing: it describes the model"));
@@ -173,7 +290,7 @@ mod tests {
     fn a_directory_is_not_read_as_a_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("config.json")).unwrap();
-        let error = ModelFolder::open(dir.path()).unwrap().read("config.json", "-").unwrap_err();
+        let error = ModelFolder::open(dir.path(), None).unwrap().read("config.json", "-").unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelFileInvalid);
     }
 
@@ -181,7 +298,7 @@ mod tests {
     fn json_errors_keep_the_parsers_words() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("config.json"), "{\"a\": }").unwrap();
-        let folder = ModelFolder::open(dir.path()).unwrap();
+        let folder = ModelFolder::open(dir.path(), None).unwrap();
         let error = folder.read_json::<serde_json::Value>("config.json", "-").unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelFileInvalid);
         assert!(
@@ -189,5 +306,82 @@ mod tests {
             "{:?}",
             error.chain()
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_may_lead_into_the_folder_and_nowhere_else() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("model");
+        fs::create_dir_all(root.join("deep")).unwrap();
+        fs::write(root.join("deep/real.json"), "{}").unwrap();
+        fs::write(dir.path().join("secret.json"), "{}").unwrap();
+        symlink("deep/real.json", root.join("inside.json")).unwrap();
+        symlink("../secret.json", root.join("outside.json")).unwrap();
+        symlink("loop.json", root.join("loop.json")).unwrap();
+        symlink(&root, dir.path().join("alias")).unwrap();
+        for folder in [&root, &dir.path().join("alias")] {
+            let folder = ModelFolder::open(folder, None).unwrap();
+            assert_eq!(folder.read("inside.json", "-").unwrap(), b"{}");
+            let error = folder.read("outside.json", "-").unwrap_err();
+            assert!(
+                error.code() == ErrorCode::ModelFileInvalid && error.to_string().contains("leads out"),
+                "{error}"
+            );
+            assert_eq!(folder.read("loop.json", "-").unwrap_err().code(), ErrorCode::ModelFileUnreadable);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_snapshot_of_a_hugging_face_cache_may_lead_into_its_blobs() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let snapshot = dir.path().join("models--org--name/snapshots/abc");
+        let blobs = dir.path().join("models--org--name/blobs");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(blobs.join("1234"), "{}").unwrap();
+        fs::write(dir.path().join("other"), "{}").unwrap();
+        symlink("../../blobs/1234", snapshot.join("config.json")).unwrap();
+        symlink("../../../other", snapshot.join("other.json")).unwrap();
+        let folder = ModelFolder::open(&snapshot, None).unwrap();
+        assert_eq!(folder.read("config.json", "-").unwrap(), b"{}");
+        assert!(folder.read("other.json", "-").unwrap_err().to_string().contains("leads out"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_and_a_device_are_refused_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join("fifo")).status().unwrap();
+        assert!(made.success());
+        let folder = ModelFolder::open(dir.path(), None).unwrap();
+        assert!(folder.read("fifo", "-").unwrap_err().to_string().contains("not a regular file"));
+        let devices = ModelFolder::open(Path::new("/dev"), None).unwrap();
+        assert!(devices.read("zero", "-").unwrap_err().to_string().contains("not a regular file"));
+    }
+
+    #[test]
+    fn files_are_held_against_the_manifest() {
+        let dir = tempfile::tempdir().unwrap();
+        // SHA-256 of "abc".
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let manifest = format!(r#"{{"version":1,"files":{{"a.json":{{"size":3,"sha256":"{hash}"}}}}}}"#);
+        let read = |content: &str, manifest_at: Option<&Path>| {
+            fs::write(dir.path().join("a.json"), content).unwrap();
+            ModelFolder::open(dir.path(), manifest_at)?.read("a.json", "-")
+        };
+        assert_eq!(read("xyz", None).unwrap(), b"xyz");
+        let elsewhere = dir.path().join("elsewhere.json");
+        fs::write(&elsewhere, &manifest).unwrap();
+        assert!(read("xyz", Some(&elsewhere)).unwrap_err().to_string().contains("has SHA-256"));
+        fs::write(dir.path().join(MANIFEST_FILE), &manifest).unwrap();
+        assert_eq!(read("abc", None).unwrap(), b"abc");
+        assert!(read("abd", None).unwrap_err().to_string().contains("has SHA-256"));
+        assert!(read("ab", None).unwrap_err().to_string().contains("has 2 bytes"));
+        let missing = read("abc", Some(&dir.path().join("none"))).unwrap_err();
+        assert_eq!(missing.code(), ErrorCode::ModelFileMissing);
     }
 }

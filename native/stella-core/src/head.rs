@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::layout::HeadFolder;
 use crate::specs::{HEAD_BIAS, HEAD_WEIGHT, head_specs};
-use crate::weights::WeightSet;
+use crate::weights::{LoadOptions, WeightSet};
 
-/// Norms below this are not divided by: such a vector has no direction.
+/// A vector shorter than this has no direction.
 pub const NORM_FLOOR: f32 = 1e-12;
 
 /// A loaded head. Always in 32 bits: it is small, and the last step should cost no accuracy.
@@ -35,10 +35,15 @@ impl Head {
     ///
     /// # Errors
     /// Those of [`Self::check`] and [`WeightSet::load`].
-    pub fn load(folder: &ModelFolder, head: &HeadFolder, hidden_size: usize) -> Result<Self> {
-        Self::check(folder, head, hidden_size)?.load(|maps| {
-            let (_, weight) = maps.tensor(HEAD_WEIGHT)?;
-            let bias = if head.bias { maps.tensor(HEAD_BIAS)?.1 } else { vec![0.0; head.dimension] };
+    pub fn load(
+        folder: &ModelFolder,
+        head: &HeadFolder,
+        hidden_size: usize,
+        options: LoadOptions,
+    ) -> Result<Self> {
+        Self::check(folder, head, hidden_size)?.load(options, &head_specs(head, hidden_size), |weights| {
+            let (_, weight) = weights.tensor(HEAD_WEIGHT)?;
+            let bias = if head.bias { weights.tensor(HEAD_BIAS)?.1 } else { vec![0.0; head.dimension] };
             Ok(Self { dimension: head.dimension, hidden_size, weight, bias })
         })
     }
@@ -51,7 +56,7 @@ impl Head {
     /// Projects `pooled` `[texts, hidden_size]` into `out` `[texts, dimension]`.
     ///
     /// # Errors
-    /// [`Error::ResultNotFinite`] that names the first text of whose vector a part is not finite.
+    /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] that names the first text with such a vector.
     pub fn project(&self, pooled: &[f32], normalize: bool, out: &mut [f32]) -> Result<()> {
         let texts = pooled.chunks_exact(self.hidden_size).zip(out.chunks_exact_mut(self.dimension));
         for (index, (x, row)) in texts.enumerate() {
@@ -62,22 +67,21 @@ impl Head {
             if row.iter().any(|y| !y.is_finite()) {
                 return Err(Error::ResultNotFinite { index });
             }
+            let norm = norm_l2(row);
+            if norm < f64::from(NORM_FLOOR) {
+                return Err(Error::ResultZero { index });
+            }
             if normalize {
-                normalize_l2(row);
+                row.iter_mut().for_each(|y| *y = (f64::from(*y) / norm) as f32);
             }
         }
         Ok(())
     }
 }
 
-/// Scales a vector to length 1. A vector shorter than [`NORM_FLOOR`] is divided by the floor instead.
-pub fn normalize_l2(row: &mut [f32]) {
-    // In 64 bits the squares of any two floats can be added without overflow.
-    let norm = row.iter().map(|&y| f64::from(y) * f64::from(y)).sum::<f64>().sqrt();
-    let scale = 1.0 / norm.max(f64::from(NORM_FLOOR));
-    for y in row {
-        *y = (f64::from(*y) * scale) as f32;
-    }
+/// Length of a vector. In 64 bits the squares of any two floats can be added without overflow.
+fn norm_l2(row: &[f32]) -> f64 {
+    row.iter().map(|&y| f64::from(y) * f64::from(y)).sum::<f64>().sqrt()
 }
 
 /// Sum of products, in an order that depends on the length alone: 16 running sums, then those in turn.
@@ -111,10 +115,10 @@ mod tests {
     #[test]
     fn rows_are_projected_and_scaled() {
         let mut out = [0.0; 4];
-        head().project(&[3.0, 1.75, 9.0, 0.0, -0.25, 9.0], false, &mut out).unwrap();
-        assert_eq!(out, [3.0, 4.0, 0.0, 0.0]);
-        head().project(&[3.0, 1.75, 9.0, 0.0, -0.25, 9.0], true, &mut out).unwrap();
-        assert_eq!(out, [0.6, 0.8, 0.0, 0.0]);
+        head().project(&[3.0, 1.75, 9.0, 0.0, 0.75, 9.0], false, &mut out).unwrap();
+        assert_eq!(out, [3.0, 4.0, 0.0, 2.0]);
+        head().project(&[3.0, 1.75, 9.0, 0.0, 0.75, 9.0], true, &mut out).unwrap();
+        assert_eq!(out, [0.6, 0.8, 0.0, 1.0]);
     }
 
     #[test]
@@ -124,14 +128,22 @@ mod tests {
         assert_eq!(error.text_index(), Some(1));
     }
 
+    #[test]
+    fn a_vector_of_zeros_is_an_error_that_names_its_text() {
+        for normalize in [false, true] {
+            let pooled = [1.0, 1.0, 0.0, 0.0, -0.25, 9.0];
+            let error = head().project(&pooled, normalize, &mut [0.0; 4]).unwrap_err();
+            assert_eq!((error.code(), error.text_index()), (crate::ErrorCode::ResultZero, Some(1)));
+        }
+    }
+
     proptest! {
         #[test]
-        fn normalised_vectors_have_length_one(row in proptest::collection::vec(-1e30f32..1e30, 1..50)) {
-            prop_assume!(row.iter().any(|y| y.abs() > 1e-6));
-            let mut row = row;
-            normalize_l2(&mut row);
-            let norm: f64 = row.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>().sqrt();
-            prop_assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+        fn normalised_vectors_have_length_one(pooled in proptest::collection::vec(-1e18f32..1e18, 3)) {
+            prop_assume!(pooled[..2].iter().any(|y| y.abs() > 1e-6));
+            let mut row = [0.0; 2];
+            head().project(&pooled, true, &mut row).unwrap();
+            prop_assert!((norm_l2(&row) - 1.0).abs() < 1e-5, "{row:?}");
         }
 
         #[test]

@@ -225,7 +225,7 @@ mod tests {
         }
 
         fn read(&self) -> Result<Layout> {
-            Layout::read(&ModelFolder::open(self.0.path()).unwrap(), 64)
+            Layout::read(&ModelFolder::open(self.0.path(), None).unwrap(), 64)
         }
     }
 

@@ -7,12 +7,13 @@
 //! | folder, and the only place that opens files | [`folder`] |
 //! | `config.json` to a checked [`config::ModelConfig`] | [`config`] |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
-//! | safetensors headers against the configuration, then the map | [`specs`], [`weights`], [`mapping`] |
+//! | size and SHA-256 of files against a manifest | [`manifest`], [`stamp`] |
+//! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
 //! | text to token ids | [`tokenizer`], [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`], [`candle_encoder`] |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
 //! | how much memory that takes | [`memory`] |
-//! | all of it, loaded once and shared | [`model`] |
+//! | all of it, loaded once and shared | [`model`], [`shared`], [`counters`] |
 //! | one caller's workspace over a shared model | [`session`] |
 //!
 //! A [`model::Model`] is immutable and shared between threads; nothing in it is locked during a forward.
@@ -22,20 +23,28 @@ pub mod batch;
 pub mod candle_encoder;
 pub mod code;
 pub mod config;
+pub mod counters;
 pub mod encoder;
 pub mod error;
 pub mod folder;
 pub mod head;
+pub mod header;
 pub mod layout;
+pub mod manifest;
 pub mod mapping;
 pub mod memory;
 pub mod model;
 pub mod pooling;
 pub mod prompt;
 pub mod session;
+pub mod shared;
 pub mod specs;
+pub mod stamp;
+pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
+
+mod reading;
 
 pub use code::ErrorCode;
 pub use error::{Error, Result};

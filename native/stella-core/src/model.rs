@@ -1,11 +1,12 @@
 //! A model, loaded once and shared.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::candle_encoder::CandleEncoder;
 use crate::config::ModelConfig;
+use crate::counters::LOADS;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
@@ -15,7 +16,7 @@ use crate::memory::MemoryEstimate;
 use crate::prompt::{Prompt, Prompts};
 use crate::specs::{encoder_specs, head_specs};
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
-use crate::weights::WeightSet;
+use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
 /// Tokens that a text may have unless the caller says otherwise: the length that Stella was trained with.
 pub const DEFAULT_MAX_TOKENS: usize = 512;
@@ -23,7 +24,7 @@ pub const DEFAULT_MAX_TOKENS: usize = 512;
 pub const MAX_MAX_TOKENS: usize = 8192;
 
 /// The arithmetic of the encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// The fastest that loses nothing worth having, chosen by the machine.
     Auto,
@@ -58,7 +59,7 @@ impl Precision {
 }
 
 /// How to open a model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelOptions {
     /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`].
     pub max_tokens: usize,
@@ -66,11 +67,30 @@ pub struct ModelOptions {
     pub dimension: Option<usize>,
     /// The arithmetic of the encoder.
     pub precision: Precision,
+    /// How the bytes of weights come into memory.
+    pub mode: LoadMode,
+    /// Whether weights that are NaN or infinite are looked for and refused.
+    pub check_weights: bool,
+    /// The manifest of the folder's files; `None` for the one in the folder, if there is one.
+    pub manifest: Option<PathBuf>,
+}
+
+impl ModelOptions {
+    fn load(&self) -> LoadOptions {
+        LoadOptions { mode: self.mode, check_finite: self.check_weights }
+    }
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { max_tokens: DEFAULT_MAX_TOKENS, dimension: None, precision: Precision::Auto }
+        Self {
+            max_tokens: DEFAULT_MAX_TOKENS,
+            dimension: None,
+            precision: Precision::Auto,
+            mode: LoadMode::Copied,
+            check_weights: true,
+            manifest: None,
+        }
     }
 }
 
@@ -87,26 +107,26 @@ pub struct Model {
     default_dimension: usize,
     parameters: u64,
     memory: MemoryEstimate,
+    load: LoadOptions,
     /// Heads that have been used. Locked only to look one up or to load it, never during a forward.
     heads: Mutex<BTreeMap<usize, Arc<Head>>>,
 }
 
 impl Model {
-    /// Opens the model in the folder `path`.
+    /// Loads the model in `folder`. [`crate::shared::open`] is how a model is opened that others may have open.
     ///
     /// Every header is checked against the configuration before the first weight is read.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::PrecisionUnavailable`] or [`Error::UnknownDimension`] for
     /// options that the model cannot meet; otherwise the errors of the part that failed.
-    pub fn open(path: &Path, options: &ModelOptions) -> Result<Self> {
+    pub fn load(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
         let started = std::time::Instant::now();
         if !(1..=MAX_MAX_TOKENS).contains(&options.max_tokens) {
             let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
             return Err(Error::InvalidArgument(reason));
         }
         let precision = options.precision.resolve()?;
-        let folder = ModelFolder::open(path)?;
         let config = ModelConfig::read(&folder)?;
         if options.max_tokens > config.max_positions {
             return Err(Error::InvalidArgument(format!(
@@ -127,11 +147,16 @@ impl Model {
             Head::check(&folder, head, config.hidden_size)?;
         }
         let tokenizer = Tokenizer::read(&folder, config.vocab_size, options.max_tokens)?;
+        let path = folder.path("");
         log::debug!("{}: configuration, headers and tokenizer are good", path.display());
 
-        let encoder = weights.load(|maps| CandleEncoder::load(&config, options.max_tokens, maps))?;
+        LOADS.add_one();
+        let load = options.load();
+        let encoder = weights.load(load, &encoder_specs, |weights| {
+            CandleEncoder::load(&config, options.max_tokens, weights)
+        })?;
         drop(weights);
-        let head = Head::load(&folder, default_head, config.hidden_size)?;
+        let head = Head::load(&folder, default_head, config.hidden_size, load)?;
 
         let head_specs = head_specs(default_head, config.hidden_size);
         let parameters = encoder_specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
@@ -146,6 +171,7 @@ impl Model {
             default_dimension,
             parameters,
             memory,
+            load,
             heads: Mutex::new(BTreeMap::from([(default_dimension, Arc::new(head))])),
             folder,
             config,
@@ -217,7 +243,7 @@ impl Model {
         }
         let found =
             self.layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&self.layout, dimension))?;
-        let head = Arc::new(Head::load(&self.folder, found, self.config.hidden_size)?);
+        let head = Arc::new(Head::load(&self.folder, found, self.config.hidden_size, self.load)?);
         log::debug!("{}: head of dimension {dimension} loaded", self.path().display());
         loaded.insert(dimension, Arc::clone(&head));
         Ok(head)

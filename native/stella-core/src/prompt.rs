@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_folder_wins_and_the_card_fills_the_gap() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = ModelFolder::open(dir.path()).unwrap();
+        let folder = ModelFolder::open(dir.path(), None).unwrap();
         assert_eq!(Prompts::read(&folder).unwrap(), Prompts::default());
         std::fs::write(dir.path().join(PROMPTS_FILE), r#"{"prompts": {"s2p_query": "find: "}}"#).unwrap();
         let prompts = Prompts::read(&folder).unwrap();

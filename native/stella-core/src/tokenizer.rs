@@ -17,20 +17,32 @@ pub enum LongText {
     Refuse,
 }
 
+/// Bytes of a text that are looked at, for each token that it may have. No real text comes near: a token of plain
+/// prose has four or five bytes. Without this limit a text of many megabytes would be tokenized for seconds, to be cut
+/// to 512 tokens then.
+pub const MAX_BYTES_PER_TOKEN: usize = 256;
+
+/// What cut a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing.
+    None,
+    /// It has more tokens than it may have.
+    Tokens,
+    /// It has more than [`MAX_BYTES_PER_TOKEN`] for each token that it may have; what is beyond was not looked at.
+    Bytes,
+}
+
 /// How long a text is, in tokens, special tokens and prompt included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenCount {
     /// Tokens that are there.
     pub kept: usize,
-    /// Tokens that the whole text has; more than `kept` when it was cut.
+    /// Tokens that the text has; more than `kept` when it was cut. Of a text that was cut by bytes, the tokens of what
+    /// was looked at.
     pub total: usize,
-}
-
-impl TokenCount {
-    /// Whether tokens were cut off.
-    pub fn truncated(self) -> bool {
-        self.kept < self.total
-    }
+    /// What cut it.
+    pub cut: Cut,
 }
 
 /// A tokenizer with its limits. Shared between threads; nothing in it changes.
@@ -92,17 +104,33 @@ impl Tokenizer {
         self.max_tokens
     }
 
+    /// Bytes of a text, prompt included, that are looked at.
+    pub fn max_bytes(&self) -> usize {
+        self.max_tokens * MAX_BYTES_PER_TOKEN
+    }
+
     /// Appends the ids of `text` to `ids`. `index` is the number under which errors name the text.
     ///
     /// # Errors
     /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`].
     pub fn encode(&self, index: usize, text: &str, long: LongText, ids: &mut Vec<u32>) -> Result<TokenCount> {
         let failed = |source| Error::TextNotTokenized { index, source };
-        let mut encoding = self.inner.encode_fast(text, false).map_err(failed)?;
+        let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
+        let cut_by_bytes = looked_at.len() < text.len();
+        if cut_by_bytes && long == LongText::Refuse {
+            let (length, limit) = (text.len(), self.max_bytes());
+            return Err(Error::TextTooLong { index, length, limit, unit: "bytes" });
+        }
+        let mut encoding = self.inner.encode_fast(looked_at, false).map_err(failed)?;
         let total = encoding.len() + self.special_tokens;
         if total > self.max_tokens {
             if long == LongText::Refuse {
-                return Err(Error::TextTooLong { index, tokens: total, limit: self.max_tokens });
+                return Err(Error::TextTooLong {
+                    index,
+                    length: total,
+                    limit: self.max_tokens,
+                    unit: "tokens",
+                });
             }
             encoding.truncate(self.max_tokens - self.special_tokens, 0, TruncationDirection::Right);
             // What was cut off hangs on the encoding as overflow, and would be given special tokens too.
@@ -110,6 +138,12 @@ impl Tokenizer {
         }
         let encoding = self.inner.post_process(encoding, None, true).map_err(failed)?;
         ids.extend_from_slice(encoding.get_ids());
-        Ok(TokenCount { kept: encoding.len(), total })
+        let kept = encoding.len();
+        let cut = match (cut_by_bytes, kept < total) {
+            (true, _) => Cut::Bytes,
+            (false, true) => Cut::Tokens,
+            (false, false) => Cut::None,
+        };
+        Ok(TokenCount { kept, total, cut })
     }
 }

@@ -1,30 +1,50 @@
-//! Safetensors files: header by ordinary reads, checked against the configuration, and only then mapped.
+//! The weights of a model: headers checked against the configuration, then the bytes, read or mapped.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Metadata as FileMetadata};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::sync::{Mutex, PoisonError};
 
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
+use crate::counters::{MAPS, TENSORS};
 use crate::error::{Error, Result};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
+use crate::header::{Header, HeaderFault, LENGTH_BYTES, TensorEntry};
 use crate::layout::WEIGHTS_FILE;
+use crate::manifest::Expected;
 use crate::mapping::Mapping;
+use crate::reading;
 use crate::specs::TensorSpec;
+use crate::stamp::Stamp;
+use crate::tensor::RawTensor;
 
 /// Name of the file that lists the shards of a model whose weights are in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-/// The largest header that is read. The 400M model has one of 31 KB.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Bytes of a safetensors file before its header.
-const LENGTH_BYTES: u64 = 8;
 
-/// Checked headers of one or more files that together hold a model's tensors. Nothing is mapped yet.
+/// How the bytes of weights come into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoadMode {
+    /// Ordinary reads. A file that is cut or overwritten meanwhile gives an error and nothing else, and what is
+    /// hashed is what is used.
+    Copied,
+    /// A map, from which tensors are copied. A file that is cut meanwhile kills the process (SIGBUS).
+    Mapped,
+}
+
+/// How weights are loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// How the bytes come into memory.
+    pub mode: LoadMode,
+    /// Whether weights that are NaN or infinite are looked for and refused.
+    pub check_finite: bool,
+}
+
+/// Checked headers of one or more files that together hold a model's tensors. Nothing is mapped or read yet.
 #[derive(Debug)]
 pub struct WeightSet {
     files: Vec<WeightFile>,
@@ -49,7 +69,7 @@ impl WeightSet {
     /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`] for a damaged file.
     pub fn open_file(folder: &ModelFolder, name: &str) -> Result<Self> {
         let file = WeightFile::open(folder, name)?;
-        let owner = file.header.offset_keys().into_iter().map(|tensor| (tensor, 0)).collect();
+        let owner = file.header.tensors().iter().map(|tensor| (tensor.name.clone(), 0)).collect();
         Ok(Self { files: vec![file], owner })
     }
 
@@ -72,7 +92,7 @@ impl WeightSet {
             }
             let file = WeightFile::open(folder, shard)?;
             for tensor in tensors {
-                if file.header.info(tensor).is_none() {
+                if file.header.get(tensor).is_none() {
                     let reason = format!("places {tensor} in {shard}, which does not hold it");
                     return Err(Error::Inconsistent { path: index_path, reason });
                 }
@@ -103,7 +123,7 @@ impl WeightSet {
             return Err(Error::Inconsistent { path, reason });
         }
         for spec in specs {
-            let (file, info) = self.find(&spec.name)?;
+            let (_, file, info) = self.find(&spec.name)?;
             if info.shape != spec.shape {
                 let reason = format!(
                     "tensor {} has shape {:?}, the configuration asks for shape {:?}",
@@ -122,183 +142,189 @@ impl WeightSet {
         Ok(())
     }
 
-    /// Maps the files, lets `build` copy out of them, and takes the maps down again.
+    /// Loads the tensors of `wanted`, which [`Self::check`] has passed, and lets `build` take them.
     ///
     /// # Errors
-    /// [`Error::FileUnreadable`] when a file cannot be mapped, [`Error::FileInvalid`] when one changed
-    /// since its header was read, and whatever `build` gives.
-    pub fn load<T>(&self, build: impl FnOnce(&MappedWeights<'_>) -> Result<T>) -> Result<T> {
-        let maps = self
-            .files
-            .iter()
-            .map(|f| {
-                let map = Mapping::of(&f.file)
-                    .map_err(|source| Error::FileUnreadable { path: f.path.clone(), source })?;
-                f.still_the_same()?;
-                Ok(map)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let built = build(&MappedWeights { set: self, maps })?;
+    /// [`Error::FileUnreadable`], [`Error::Inconsistent`] for a file of another hash than the manifest says,
+    /// [`Error::FileInvalid`] for one that changed since its header was read or that holds a weight that is not
+    /// finite, [`Error::OutOfMemory`], and whatever `build` gives.
+    pub fn load<T>(
+        &self,
+        options: LoadOptions,
+        wanted: &[TensorSpec],
+        build: impl FnOnce(&Weights<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let wanted: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+        let weights = match options.mode {
+            LoadMode::Copied => Weights::Copied(Mutex::new(self.read(options.check_finite, &wanted)?)),
+            LoadMode::Mapped => Weights::Mapped {
+                set: self,
+                maps: self.files.iter().map(WeightFile::map).collect::<Result<_>>()?,
+                check_finite: options.check_finite,
+            },
+        };
+        let built = build(&weights)?;
         self.files.iter().try_for_each(WeightFile::still_the_same)?;
         Ok(built)
     }
 
-    fn find(&self, name: &str) -> Result<(&WeightFile, &TensorInfo)> {
+    fn read(&self, check_finite: bool, wanted: &HashSet<&str>) -> Result<HashMap<String, RawTensor>> {
+        let mut tensors = HashMap::new();
+        for (at, file) in self.files.iter().enumerate() {
+            let wanted = |name: &str| wanted.contains(name) && self.owner.get(name) == Some(&at);
+            tensors.extend(reading::read(file, check_finite, &wanted)?);
+            file.still_the_same()?;
+        }
+        Ok(tensors)
+    }
+
+    fn find(&self, name: &str) -> Result<(usize, &WeightFile, &TensorEntry)> {
         self.owner
             .get(name)
-            .and_then(|&at| Some((&self.files[at], self.files[at].header.info(name)?)))
+            .and_then(|&at| Some((at, &self.files[at], self.files[at].header.get(name)?)))
             .ok_or_else(|| Error::Internal(format!("tensor {name} was never checked")))
     }
 }
 
-/// Weights whose files are mapped, for as long as they are being copied.
+/// Weights for as long as they are being taken.
 #[derive(Debug)]
-pub struct MappedWeights<'a> {
-    set: &'a WeightSet,
-    maps: Vec<Mapping>,
+pub enum Weights<'a> {
+    /// In memory, each until it is taken.
+    Copied(Mutex<HashMap<String, RawTensor>>),
+    /// In mapped files.
+    Mapped {
+        /// The headers.
+        set: &'a WeightSet,
+        /// A map for each file.
+        maps: Vec<Mapping>,
+        /// Whether weights are looked at before they are given.
+        check_finite: bool,
+    },
 }
 
-impl MappedWeights<'_> {
+impl Weights<'_> {
     /// Whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.set.owner.contains_key(name)
+        match self {
+            Self::Copied(tensors) => {
+                tensors.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+            }
+            Self::Mapped { set, .. } => set.owner.contains_key(name),
+        }
     }
 
-    /// Copies a tensor, widened to 32 bits: its shape and its elements in row-major order.
+    /// Takes a tensor, widened to 32 bits: its shape and its elements in row-major order. Each can be taken once.
     ///
     /// # Errors
-    /// [`Error::FileInvalid`] when an element is not finite.
+    /// [`Error::FileInvalid`] when an element is not finite and that is looked for.
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-        let (file, info) = self.set.find(name)?;
-        let map = &self.maps[self.set.owner[name]];
-        let start = file.data_start + info.data_offsets.0;
-        let bytes = map
-            .get(start..file.data_start + info.data_offsets.1)
-            .ok_or_else(|| Error::Internal(format!("tensor {name} lies outside its file")))?;
-        let values = widen(bytes, info.dtype)?;
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            let reason =
-                format!("tensor {name} holds {} at element {at}; weights must be finite", values[at]);
-            return Err(Error::FileInvalid { path: file.path.clone(), reason, source: None });
-        }
-        Ok((info.shape.clone(), values))
-    }
-}
-
-/// Little-endian numbers of a file as `f32`. Exact: every F16 and BF16 value is an F32 value.
-fn widen(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>> {
-    let bits = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect::<Vec<u16>>();
-    match dtype {
-        Dtype::F32 => {
-            Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        Dtype::F16 => Ok(bits().reinterpret_cast::<half::f16>().to_f32_vec()),
-        Dtype::BF16 => Ok(bits().reinterpret_cast::<half::bf16>().to_f32_vec()),
-        other => Err(Error::Internal(format!("dtype {other:?} was never checked"))),
+        let taken = match self {
+            Self::Copied(tensors) => tensors.lock().unwrap_or_else(PoisonError::into_inner).remove(name),
+            Self::Mapped { set, maps, check_finite } => {
+                let (at, file, entry) = set.find(name)?;
+                let place = |offset: u64| usize::try_from(file.data_start + offset).unwrap_or(usize::MAX);
+                let bytes = maps[at]
+                    .get(place(entry.range.start)..place(entry.range.end))
+                    .ok_or_else(|| Error::Internal(format!("tensor {name} lies outside its file")))?;
+                let tensor = RawTensor::read(entry, &mut &*bytes).map_err(|e| e.of_file(&file.path))?;
+                TENSORS.add_one();
+                if *check_finite {
+                    tensor.check_finite(&entry.name, &file.path)?;
+                }
+                Some(tensor)
+            }
+        };
+        taken
+            .map(RawTensor::into_f32)
+            .ok_or_else(|| Error::Internal(format!("tensor {name} was not loaded, or taken before")))
     }
 }
 
 /// One safetensors file whose header has been checked.
 #[derive(Debug)]
-struct WeightFile {
-    path: PathBuf,
-    file: File,
-    header: Metadata,
+pub(crate) struct WeightFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) header: Header,
     /// Where the data begins; offsets in the header count from here.
-    data_start: usize,
+    pub(crate) data_start: u64,
+    /// What the manifest says, and the hash of the bytes before the data.
+    pub(crate) expected: Option<(Expected, Sha256)>,
     stamp: Stamp,
 }
 
 impl WeightFile {
     fn open(folder: &ModelFolder, name: &str) -> Result<Self> {
-        let OpenFile { path, mut file, len } = folder.open_file(name, "it holds weights of the model")?;
-        let stamp =
-            Stamp::of(&file).map_err(|source| Error::FileUnreadable { path: path.clone(), source })?;
+        let OpenFile { path, mut file, len, stamp, expected } =
+            folder.open_file(name, "it holds weights of the model")?;
         match read_header(&mut file, len) {
-            Ok((header, data_start)) => Ok(Self { path, file, header, data_start, stamp }),
-            Err(HeaderError::Io(source)) => Err(Error::FileUnreadable { path, source }),
-            Err(HeaderError::Invalid(reason)) => Err(Error::FileInvalid { path, reason, source: None }),
-            Err(HeaderError::Json(e)) => Err(Error::FileInvalid {
+            Ok((header, bytes)) => Ok(Self {
+                header,
+                data_start: bytes.len() as u64,
+                expected: expected.map(|expected| (expected, Sha256::new_with_prefix(&bytes))),
                 path,
-                reason: "the header is not a valid safetensors header".to_owned(),
-                source: Some(Box::new(e)),
+                file,
+                stamp,
             }),
+            Err(HeaderError::Io(source)) => Err(Error::FileUnreadable { path, source }),
+            Err(HeaderError::Fault(fault)) => {
+                let reason = fault.to_string();
+                let source = match fault {
+                    HeaderFault::Json(e) => Some(Box::new(e).into()),
+                    _ => None,
+                };
+                Err(Error::FileInvalid { path, reason, source })
+            }
         }
     }
 
+    /// Maps the file, after its hash has been compared by ordinary reads.
+    fn map(&self) -> Result<Mapping> {
+        if self.expected.is_some() {
+            reading::read(self, false, &|_| false)?;
+        }
+        let map = Mapping::of(&self.file)
+            .map_err(|source| Error::FileUnreadable { path: self.path.clone(), source })?;
+        MAPS.add_one();
+        self.still_the_same()?;
+        Ok(map)
+    }
+
     fn still_the_same(&self) -> Result<()> {
-        match Stamp::of(&self.file) {
-            Ok(now) if now == self.stamp => Ok(()),
-            Ok(_) => Err(Error::FileInvalid {
-                path: self.path.clone(),
-                reason: "was changed while it was being loaded".to_owned(),
-                source: None,
-            }),
+        match self.file.metadata() {
+            Ok(found) if Stamp::of(&found) == self.stamp => Ok(()),
+            Ok(_) => Err(self.changed()),
             Err(source) => Err(Error::FileUnreadable { path: self.path.clone(), source }),
         }
+    }
+
+    /// The error for a file that changed under us.
+    pub(crate) fn changed(&self) -> Error {
+        let reason = "was changed while it was being loaded".to_owned();
+        Error::FileInvalid { path: self.path.clone(), reason, source: None }
     }
 }
 
 enum HeaderError {
     Io(std::io::Error),
-    Invalid(String),
-    Json(serde_json::Error),
+    Fault(HeaderFault),
 }
 
-/// Reads the header of a safetensors file of `len` bytes and where its data begins.
-///
-/// The crate's own parser checks that the tensors tile the data without hole or overlap; here it is held
-/// against the length of the file, which the crate does only for a file that is in memory already.
-fn read_header(file: &mut File, len: u64) -> Result<(Metadata, usize), HeaderError> {
+/// Reads the header of a safetensors file of `len` bytes by ordinary reads. Gives also the bytes of the file up to
+/// its data.
+fn read_header(file: &mut File, len: u64) -> std::result::Result<(Header, Vec<u8>), HeaderError> {
     if len < LENGTH_BYTES {
-        return Err(HeaderError::Invalid(format!("has {len} bytes; a safetensors file begins with 8")));
+        return Err(HeaderError::Fault(HeaderFault::NoLength(len)));
     }
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(HeaderError::Io)?;
-    let header_len = u64::from_le_bytes(length);
-    if header_len > MAX_HEADER_BYTES || header_len > len - LENGTH_BYTES {
-        return Err(HeaderError::Invalid(format!(
-            "claims a header of {header_len} bytes; the file has {len} and a header at most {MAX_HEADER_BYTES}"
-        )));
-    }
-    let mut header = vec![0; header_len as usize];
-    file.read_exact(&mut header).map_err(HeaderError::Io)?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(HeaderError::Json)?;
-    let data_start = LENGTH_BYTES + header_len;
-    let data = header.data_len() as u64;
-    if data != len - data_start {
-        return Err(HeaderError::Invalid(format!(
-            "offsets in the header end at byte {data} of the data, but the file holds {} bytes of data",
-            len - data_start
-        )));
-    }
-    Ok((header, data_start as usize))
-}
-
-/// What tells that a file is still the file whose header was checked. It notices accidents, not forgers.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    len: u64,
-    modified: Option<SystemTime>,
-    changed: Option<(i64, i64)>,
-}
-
-impl Stamp {
-    fn of(file: &File) -> std::io::Result<Self> {
-        let found = file.metadata()?;
-        Ok(Self { len: found.len(), modified: found.modified().ok(), changed: changed(&found) })
-    }
-}
-
-#[cfg(unix)]
-fn changed(found: &FileMetadata) -> Option<(i64, i64)> {
-    use std::os::unix::fs::MetadataExt;
-    Some((found.ctime(), found.ctime_nsec()))
-}
-
-#[cfg(not(unix))]
-fn changed(_: &FileMetadata) -> Option<(i64, i64)> {
-    None
+    let header_len = Header::check_length(length, len).map_err(HeaderError::Fault)?;
+    let mut bytes = length.to_vec();
+    bytes.resize(length.len() + header_len as usize, 0);
+    file.read_exact(&mut bytes[length.len()..]).map_err(HeaderError::Io)?;
+    let header =
+        Header::parse(&bytes[length.len()..], len - bytes.len() as u64).map_err(HeaderError::Fault)?;
+    Ok((header, bytes))
 }
 
 #[cfg(test)]
@@ -306,6 +332,8 @@ mod tests {
     use super::*;
     use crate::ErrorCode;
     use proptest::prelude::*;
+
+    const COPIED: LoadOptions = LoadOptions { mode: LoadMode::Copied, check_finite: true };
 
     /// The bytes of a safetensors file.
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
@@ -315,13 +343,13 @@ mod tests {
     fn open(bytes: &[u8]) -> (tempfile::TempDir, Result<WeightSet>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(WEIGHTS_FILE), bytes).unwrap();
-        let set = WeightSet::open_encoder(&ModelFolder::open(dir.path()).unwrap());
+        let set = WeightSet::open_encoder(&ModelFolder::open(dir.path(), None).unwrap());
         (dir, set)
     }
 
     fn read(bytes: &[u8], name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let (_dir, set) = open(bytes);
-        set?.load(|maps| maps.tensor(name))
+        set?.load(COPIED, &[TensorSpec::new(name, &[])], |weights| weights.tensor(name))
     }
 
     #[test]
@@ -354,8 +382,8 @@ mod tests {
             (file(good, &[0; 9]), "holds 9 bytes"),
             (u64::MAX.to_le_bytes().to_vec(), "header of 18446744073709551615"),
             (file("", &[]), "not a valid safetensors header"),
-            (file("[]", &[]), "not a valid safetensors header"),
-            (file(overlap, &[0; 6]), "not a valid safetensors header"),
+            (file("[]", &[]), "begins with byte"),
+            (file(overlap, &[0; 6]), "without hole or overlap"),
         ];
         for (bytes, says) in cases {
             let error = open(&bytes).1.unwrap_err();
@@ -404,8 +432,8 @@ mod tests {
         let (dir, set) = open(&bytes);
         let error = set
             .unwrap()
-            .load(|maps| {
-                let copied = maps.tensor("w")?;
+            .load(COPIED, &[TensorSpec::new("w", &[2])], |weights| {
+                let copied = weights.tensor("w")?;
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 std::fs::write(dir.path().join(WEIGHTS_FILE), [&bytes[..], &[0]].concat()).unwrap();
                 Ok(copied)
@@ -417,7 +445,7 @@ mod tests {
     #[test]
     fn an_index_may_not_lead_out_of_the_folder_or_lie() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = ModelFolder::open(dir.path()).unwrap();
+        let folder = ModelFolder::open(dir.path(), None).unwrap();
         let shard = file(r#"{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#, &[]);
         std::fs::write(dir.path().join("s.safetensors"), shard).unwrap();
         let index = |map: &str| {

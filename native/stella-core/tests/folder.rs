@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use stella_core::ErrorCode;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::ModelOptions;
+use stella_core::shared;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("created");
@@ -30,7 +31,7 @@ fn fixture(name: &str) -> tempfile::TempDir {
 
 #[track_caller]
 fn refused(folder: &Path, code: ErrorCode, says: &[&str]) {
-    let error = Model::open(folder, &ModelOptions::default()).expect_err("refused");
+    let error = shared::open(folder, &ModelOptions::default()).expect_err("refused");
     assert_eq!(error.code(), code, "{error}");
     let chain = error.chain().join(" / ");
     for part in says {
@@ -72,7 +73,7 @@ fn a_file_that_is_optional_may_be_missing() {
         fs::remove_file(dir.path().join(file)).expect("removed");
     }
     fs::remove_dir_all(dir.path().join("2_Dense_256")).expect("removed");
-    let model = Model::open(dir.path(), &ModelOptions::default()).expect("opens");
+    let model = shared::open(dir.path(), &ModelOptions::default()).expect("opens");
     assert_eq!(model.dimensions(), [768, 1024]);
 }
 

@@ -10,7 +10,8 @@ use stella_core::encoder::CancelFlag;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::tokenizer::LongText;
+use stella_core::shared;
+use stella_core::tokenizer::{Cut, LongText};
 use stella_core::{Error, ErrorCode};
 
 fn root() -> PathBuf {
@@ -26,7 +27,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn open(name: &str) -> Arc<Model> {
-    Arc::new(Model::open(&folder(name), &ModelOptions::default()).expect("the fixture opens"))
+    shared::open(&folder(name), &ModelOptions::default()).expect("the fixture opens")
 }
 
 fn session(model: &Arc<Model>, threads: usize) -> Session {
@@ -175,13 +176,13 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() 
 fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
     let options = ModelOptions { max_tokens: 5, ..Default::default() };
     for name in ["tiny-new", "tiny-qwen2"] {
-        let model = Model::open(&folder(name), &options).expect("opens");
+        let model = shared::open(&folder(name), &options).expect("opens");
         let mut ids = Vec::new();
         let text = "the river runs under the old stone bridge";
         let count =
             model.tokenize([text], Prompt::Document, LongText::Truncate, &mut ids).expect("tokens")[0];
         assert!(
-            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.truncated(),
+            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.cut == Cut::Tokens,
             "{name}: {count:?}"
         );
         let whole = open(name);
@@ -192,7 +193,9 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
         assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token stays");
         let error =
             model.tokenize(["a", text], Prompt::Document, LongText::Refuse, &mut ids).expect_err("too long");
-        assert!(matches!(error, Error::TextTooLong { index: 1, limit: 5, tokens } if tokens == count.total));
+        assert!(
+            matches!(error, Error::TextTooLong { index: 1, limit: 5, length, .. } if length == count.total)
+        );
     }
 }
 
@@ -209,7 +212,12 @@ fn odd_texts_have_defined_results() {
             (special, special),
             "{name}: a blank text is its special tokens"
         );
-        assert!(counts[1].kept == 512 && counts[1].total >= 200_000, "{name}: {:?}", counts[1]);
+        // Only the first 512 * 256 bytes of a text are looked at, and the result says so.
+        assert_eq!((counts[1].kept, counts[1].cut), (512, Cut::Bytes), "{name}");
+        assert!(counts[1].total >= 512 * 256 / 5, "{name}: {:?}", counts[1]);
+        let refused =
+            model.tokenize([&*million], Prompt::Document, LongText::Refuse, &mut ids).expect_err("refused");
+        assert!(refused.to_string().contains("1000000 bytes, the limit is 131072"), "{refused}");
         let cu_seqlens = [0, special as u32, ids.len() as u32];
         let mut out = vec![0.0; 512];
         session(&model, 2)
@@ -223,7 +231,7 @@ fn odd_texts_have_defined_results() {
 
 #[test]
 fn limits_and_dimensions_are_checked_with_their_names() {
-    let open_with = |options| Model::open(&folder("tiny-new"), &options).expect_err("refused");
+    let open_with = |options| shared::open(&folder("tiny-new"), &options).expect_err("refused");
     for max_tokens in [0, 8193] {
         let error = open_with(ModelOptions { max_tokens, ..Default::default() });
         assert!(error.to_string().contains("1 to 8192"), "{error}");

@@ -6,7 +6,7 @@ use crate::session::{StellaEmbedOptions, StellaSessionOptions};
 use crate::tokenize::{StellaTokenCount, StellaTokenizeOptions};
 
 /// Version of this ABI. Raised when a signature, a struct or a meaning changes.
-pub const STELLA_ABI_VERSION: u32 = 1;
+pub const STELLA_ABI_VERSION: u32 = 2;
 
 /// The structs whose size both sides must agree on.
 #[repr(u32)]

@@ -25,6 +25,7 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
+pub mod counters;
 pub mod error;
 pub mod live;
 pub mod log;

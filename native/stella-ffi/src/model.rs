@@ -1,10 +1,12 @@
 //! Models: open, describe, free.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stella_core::config::Architecture;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
+use stella_core::shared;
+use stella_core::weights::LoadMode;
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -37,6 +39,19 @@ pub enum StellaPrecision {
 /// The values of [`StellaPrecision`] in order.
 const PRECISIONS: [Precision; 4] = [Precision::Auto, Precision::F32, Precision::Bf16, Precision::Int8];
 
+/// How the bytes of weights come into memory.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaLoadMode {
+    /// By ordinary reads.
+    Copied = 0,
+    /// Out of a map.
+    Mapped = 1,
+}
+
+/// The values of [`StellaLoadMode`] in order.
+const LOAD_MODES: [LoadMode; 2] = [LoadMode::Copied, LoadMode::Mapped];
+
 /// The kind of encoder.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +72,7 @@ pub enum StellaDevice {
 
 /// How to open a model.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct StellaModelOptions {
     /// Size of this struct in bytes.
     pub size: u32,
@@ -67,6 +82,29 @@ pub struct StellaModelOptions {
     pub max_tokens: u32,
     /// The head that is used when a call names none; 0 for the one that modules.json names.
     pub dimension: u32,
+    /// A value of StellaLoadMode.
+    pub load_mode: u32,
+    /// 0 to refuse weights that are NaN or infinite, 1 to load them unseen.
+    pub unchecked_weights: u32,
+    /// Path of the manifest of the folder's files, as UTF-8; null for the one in the folder, if there is one.
+    pub manifest: *const u8,
+    /// Length of `manifest` in bytes.
+    pub manifest_length: usize,
+}
+
+impl Default for StellaModelOptions {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            precision: StellaPrecision::Auto as u32,
+            max_tokens: 0,
+            dimension: 0,
+            load_mode: StellaLoadMode::Copied as u32,
+            unchecked_weights: 0,
+            manifest: std::ptr::null(),
+            manifest_length: 0,
+        }
+    }
 }
 
 /// What a model is.
@@ -103,10 +141,12 @@ pub struct StellaModelInfo {
     pub memory_estimate: u64,
 }
 
-/// Opens the model in a folder. `options` may be null for the defaults, `sink` for silence.
+/// Opens the model in a folder. `options` may be null for the defaults, `sink` for silence. A folder that is open
+/// already with the same options is not loaded again: both handles share its weights.
 ///
 /// # Safety
-/// `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size;
+/// `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size and
+/// whose `manifest` is null or points to `manifest_length` bytes;
 /// `sink` is null or a live sink; `model` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_open(
@@ -129,12 +169,22 @@ pub unsafe extern "C" fn stella_model_open(
             )
         };
         let path = args::utf8(path, "path")?;
+        // SAFETY: this function's contract.
+        let manifest = unsafe { args::slice(options.manifest, options.manifest_length, "options.manifest") }?;
+        let manifest = args::utf8(manifest, "options.manifest")?;
         let options = ModelOptions {
             max_tokens: args::optional(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
             dimension: args::optional(options.dimension),
             precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
+            mode: args::choice(options.load_mode, &LOAD_MODES, "options.load_mode")?,
+            check_weights: args::choice(
+                options.unchecked_weights,
+                &[true, false],
+                "options.unchecked_weights",
+            )?,
+            manifest: (!manifest.is_empty()).then(|| PathBuf::from(manifest)),
         };
-        let model = Arc::new(Model::open(Path::new(path), &options)?);
+        let model = shared::open(Path::new(path), &options)?;
         let handle = StellaModel { model, sink, _counted: Counted::new(StellaHandleKind::Model) };
         *out = Box::into_raw(Box::new(handle));
         Ok(())

@@ -1,7 +1,7 @@
 //! Packed text to packed token ids.
 
 use stella_core::prompt::Prompt;
-use stella_core::tokenizer::LongText;
+use stella_core::tokenizer::{Cut, LongText};
 use stella_core::{Error, Result};
 
 use crate::args;
@@ -51,14 +51,29 @@ pub struct StellaTokenizeOptions {
     pub first_text: u32,
 }
 
+/// What cut a text.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaCut {
+    /// Nothing.
+    None = 0,
+    /// It has more than max_tokens tokens.
+    Tokens = 1,
+    /// It has more than 256 bytes for each of max_tokens; what is beyond was not looked at.
+    Bytes = 2,
+}
+
 /// Length of a text in tokens, special tokens and prompt included.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StellaTokenCount {
     /// Tokens that are there.
     pub kept: u32,
-    /// Tokens of the whole text; more than `kept` when it was cut.
+    /// Tokens of the text; more than `kept` when it was cut. Of a text that was cut by bytes, the tokens of what was
+    /// looked at.
     pub total: u32,
+    /// What cut it: a value of StellaCut.
+    pub cut: u32,
 }
 
 /// Tokenizes texts: text i is the bytes from offsets\[i\] to offsets\[i + 1\] of `utf8`. Writes the ids of all
@@ -110,6 +125,11 @@ pub unsafe extern "C" fn stella_model_tokenize(
             *slot = StellaTokenCount {
                 kept: u32::try_from(count.kept).unwrap_or(u32::MAX),
                 total: u32::try_from(count.total).unwrap_or(u32::MAX),
+                cut: match count.cut {
+                    Cut::None => StellaCut::None,
+                    Cut::Tokens => StellaCut::Tokens,
+                    Cut::Bytes => StellaCut::Bytes,
+                } as u32,
             };
         }
         *ids_length = all.len();

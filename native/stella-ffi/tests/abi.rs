@@ -86,10 +86,10 @@ fn misaligned<T>() -> *mut T {
 #[test]
 fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
-    assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 16);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 40);
     assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 64);
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 16);
-    assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 8);
+    assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 16);
     assert_eq!(stella_abi_struct_size(6), 0);
@@ -214,7 +214,7 @@ fn open_refuses_arguments_that_cannot_be() {
         (
             StellaModelOptions { size: 4, ..Default::default() },
             bad,
-            "has 4 bytes; in this version of the ABI it has 16",
+            "has 4 bytes; in this version of the ABI it has 40",
         ),
         (StellaModelOptions { size, precision: 9, ..Default::default() }, bad, "options.precision is 9"),
         (

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 1;
+        internal const uint STELLA_ABI_VERSION = 2;
 
         /// <summary>
         ///  The version of this ABI.
@@ -29,6 +29,12 @@ namespace StellaInterop.Interop
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_abi_struct_size", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern nuint stella_abi_struct_size(uint which);
+
+        /// <summary>
+        ///  The value of a counter (a value of StellaCounter); 0 for one that is not known.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_counter", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern ulong stella_counter(uint which);
 
         /// <summary>
         ///  Code of an error (a value of ErrorCode); 0 for null.
@@ -103,10 +109,12 @@ namespace StellaInterop.Interop
         internal static extern void stella_log_sink_free(NativeLogSink* sink);
 
         /// <summary>
-        ///  Opens the model in a folder. `options` may be null for the defaults, `sink` for silence.
+        ///  Opens the model in a folder. `options` may be null for the defaults, `sink` for silence. A folder that is open
+        ///  already with the same options is not loaded again: both handles share its weights.
         ///
         ///  # Safety
-        ///  `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size;
+        ///  `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size and
+        ///  whose `manifest` is null or points to `manifest_length` bytes;
         ///  `sink` is null or a live sink; `model` is writable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_open", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
@@ -232,6 +240,22 @@ namespace StellaInterop.Interop
         ///  The head that is used when a call names none; 0 for the one that modules.json names.
         /// </summary>
         public uint dimension;
+        /// <summary>
+        ///  A value of StellaLoadMode.
+        /// </summary>
+        public uint load_mode;
+        /// <summary>
+        ///  0 to refuse weights that are NaN or infinite, 1 to load them unseen.
+        /// </summary>
+        public uint unchecked_weights;
+        /// <summary>
+        ///  Path of the manifest of the folder's files, as UTF-8; null for the one in the folder, if there is one.
+        /// </summary>
+        public byte* manifest;
+        /// <summary>
+        ///  Length of `manifest` in bytes.
+        /// </summary>
+        public nuint manifest_length;
     }
 
     /// <summary>
@@ -385,9 +409,14 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint kept;
         /// <summary>
-        ///  Tokens of the whole text; more than `kept` when it was cut.
+        ///  Tokens of the text; more than `kept` when it was cut. Of a text that was cut by bytes, the tokens of what was
+        ///  looked at.
         /// </summary>
         public uint total;
+        /// <summary>
+        ///  What cut it: a value of StellaCut.
+        /// </summary>
+        public uint cut;
     }
 
     /// <summary>
@@ -425,6 +454,10 @@ namespace StellaInterop.Interop
         ///  The model has no head of the asked dimension.
         /// </summary>
         UnknownDimension = 104,
+        /// <summary>
+        ///  The system has not the memory that is needed.
+        /// </summary>
+        OutOfMemory = 105,
         /// <summary>
         ///  The model folder does not exist or is not a folder.
         /// </summary>
@@ -474,6 +507,10 @@ namespace StellaInterop.Interop
         /// </summary>
         ResultNotFinite = 501,
         /// <summary>
+        ///  The forward pass gave a vector of zeros, which has no direction.
+        /// </summary>
+        ResultZero = 502,
+        /// <summary>
         ///  The caller cancelled the call.
         /// </summary>
         Cancelled = 600,
@@ -508,6 +545,29 @@ namespace StellaInterop.Interop
         ///  `StellaEmbedOptions`
         /// </summary>
         EmbedOptions = 5,
+    }
+
+    /// <summary>
+    ///  What is counted, in the whole process.
+    /// </summary>
+    internal enum NativeCounter : uint
+    {
+        /// <summary>
+        ///  Models whose weights were loaded. A model that is opened again while it is open does not count.
+        /// </summary>
+        Loads = 0,
+        /// <summary>
+        ///  Files that were mapped.
+        /// </summary>
+        Maps = 1,
+        /// <summary>
+        ///  Tensors that were read or copied out of a map.
+        /// </summary>
+        Tensors = 2,
+        /// <summary>
+        ///  Bytes that the library has allocated and not freed. The one that falls again.
+        /// </summary>
+        LiveBytes = 3,
     }
 
     /// <summary>
@@ -554,6 +614,21 @@ namespace StellaInterop.Interop
         ///  8-bit integers.
         /// </summary>
         Int8 = 3,
+    }
+
+    /// <summary>
+    ///  How the bytes of weights come into memory.
+    /// </summary>
+    internal enum NativeLoadMode : uint
+    {
+        /// <summary>
+        ///  By ordinary reads.
+        /// </summary>
+        Copied = 0,
+        /// <summary>
+        ///  Out of a map.
+        /// </summary>
+        Mapped = 1,
     }
 
     /// <summary>
@@ -614,6 +689,25 @@ namespace StellaInterop.Interop
         ///  Refuse it with TextTooLong.
         /// </summary>
         Refuse = 1,
+    }
+
+    /// <summary>
+    ///  What cut a text.
+    /// </summary>
+    internal enum NativeCut : uint
+    {
+        /// <summary>
+        ///  Nothing.
+        /// </summary>
+        None = 0,
+        /// <summary>
+        ///  It has more than max_tokens tokens.
+        /// </summary>
+        Tokens = 1,
+        /// <summary>
+        ///  It has more than 256 bytes for each of max_tokens; what is beyond was not looked at.
+        /// </summary>
+        Bytes = 2,
     }
 
 }

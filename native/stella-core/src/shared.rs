@@ -1,0 +1,76 @@
+//! One copy of a model for all who open it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::{Error, Result};
+use crate::folder::ModelFolder;
+use crate::model::{Model, ModelOptions};
+use crate::stamp::Stamp;
+
+/// What makes two openings the same: the folder with links resolved, the options, and the files as they are now. A
+/// folder whose files were replaced is another model.
+type Key = (PathBuf, ModelOptions, Vec<(PathBuf, Stamp)>);
+
+/// The models that somebody holds or is loading.
+static MODELS: LazyLock<Mutex<HashMap<Key, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+
+/// The place of one model. Whoever holds `state` loads; the others wait for it.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Loads that have ended, well or badly.
+    ended: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    model: Weak<Model>,
+    failure: Option<Arc<Error>>,
+}
+
+/// Opens the model in the folder `path`, or gives the one that is open already. It is freed with its last user.
+///
+/// # Errors
+/// Those of [`Model::load`]. All who waited for the same load get its error.
+pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
+    let folder = ModelFolder::open(path, options.manifest.as_deref())?;
+    let key = (folder.real().to_owned(), options.clone(), folder.stamps());
+    let slot = {
+        let mut models = lock(&MODELS);
+        models.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.state).model.strong_count() > 0);
+        Arc::clone(models.entry(key).or_default())
+    };
+    let ended_before = slot.ended.load(Ordering::Acquire);
+    let mut state = lock(&slot.state);
+    if let Some(model) = state.model.upgrade() {
+        return Ok(model);
+    }
+    if let Some(failure) = &state.failure
+        && slot.ended.load(Ordering::Acquire) != ended_before
+    {
+        return Err(Error::Shared(Arc::clone(failure)));
+    }
+    let loaded = Model::load(folder, options);
+    let given = match loaded {
+        Ok(model) => {
+            let model = Arc::new(model);
+            *state = State { model: Arc::downgrade(&model), failure: None };
+            Ok(model)
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            *state = State { model: Weak::new(), failure: Some(Arc::clone(&error)) };
+            Err(Error::Shared(error))
+        }
+    };
+    slot.ended.fetch_add(1, Ordering::Release);
+    given
+}
+
+/// A panic while one of these locks was held left nothing half-changed: a state is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,217 @@
+//! The strict header reader beside the one of the `safetensors` crate, on headers that are nearly right.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::env;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use safetensors::tensor::Metadata;
+use stella_core::header::{Header, LENGTH_BYTES};
+
+/// Cases of one run; more for as long as asked by hand.
+const CASES_VARIABLE: &str = "STELLA_HEADER_CASES";
+const DEFAULT_CASES: u32 = 50_000;
+
+/// What both readers are compared by: name to type, shape and range.
+type Tensors = BTreeMap<String, (String, Vec<usize>, (u64, u64))>;
+
+/// What the crate makes of a file with this header and `data_len` bytes of data.
+fn by_crate(json: &[u8], data_len: u64) -> Option<Tensors> {
+    let metadata: Metadata = serde_json::from_slice(json).ok()?;
+    (metadata.data_len() as u64 == data_len).then(|| {
+        metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, t)| {
+                let range = (t.data_offsets.0 as u64, t.data_offsets.1 as u64);
+                (name, (format!("{:?}", t.dtype), t.shape.clone(), range))
+            })
+            .collect()
+    })
+}
+
+fn compare(json: &str, data_len: u64) -> Result<Verdict, TestCaseError> {
+    let theirs = by_crate(json.as_bytes(), data_len);
+    match (Header::parse(json.as_bytes(), data_len), theirs) {
+        (Ok(header), Some(theirs)) => {
+            let ours: Tensors = header
+                .tensors()
+                .iter()
+                .map(|t| {
+                    let range = (t.range.start, t.range.end);
+                    (t.name.clone(), (format!("{:?}", t.dtype), t.shape.clone(), range))
+                })
+                .collect();
+            prop_assert_eq!(ours, theirs);
+            Ok(Verdict::Both)
+        }
+        (Ok(_), None) => Err(TestCaseError::fail(format!("accepted against the crate: {json}"))),
+        (Err(fault), Some(_)) if fault.is_stricter() => Ok(Verdict::Stricter),
+        (Err(fault), Some(_)) => Err(TestCaseError::fail(format!("{fault} is not on the list: {json}"))),
+        (Err(_), None) => Ok(Verdict::Neither),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Both,
+    Stricter,
+    Neither,
+}
+
+/// A way in which one part of a header goes wrong. Most parts of most headers are right.
+fn sometimes(wrong: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = Option<String>> {
+    prop_oneof![24 => Just(None), 1 => wrong.prop_map(Some)]
+}
+
+fn texts(from: &'static [&'static str]) -> impl Strategy<Value = String> {
+    select(from).prop_map(str::to_owned)
+}
+
+const DTYPES: [(&str, u64); 9] = [
+    ("F32", 32),
+    ("F16", 16),
+    ("BF16", 16),
+    ("I64", 64),
+    ("U8", 8),
+    ("BOOL", 8),
+    ("F8_E4M3", 8),
+    ("F4", 4),
+    ("F64", 64),
+];
+const NAMES: &[&str] = &["a", "b", "w", "\\u0077", "", "a\\u0000b", "../x", "__metadata__", "layer.0.weight"];
+const ODD_DTYPES: &[&str] = &[r#""f32""#, r#""X""#, "null", "7", r#"{"F32":null}"#, r#"["F32"]"#];
+const ODD_SHAPES: &[&str] = &[
+    "[-1]",
+    "[1.0]",
+    "[4e0]",
+    "[18446744073709551616]",
+    "[0,9223372036854775808,9223372036854775808]",
+    "[9223372036854775808,9223372036854775808,0]",
+    "[281474976710656,0]",
+    "[4194305,4194305,211106198978564]",
+    "[1,1,1,1,1,1,1,1,1]",
+    "null",
+    "{}",
+    "\"1\"",
+];
+const ODD_OFFSETS: &[&str] =
+    &["[0]", "[0,1,2]", "[8,0]", "[-1,3]", "[0.0,4]", "null", "[18446744073709551615,0]"];
+const ODD_FIELDS: &[&str] = &[
+    r#","note":1"#,
+    r#","dtype":"F32""#,
+    r#","shape":[]"#,
+    r#","data_offsets":[0,0]"#,
+    r#","x":{"y":[[]]}"#,
+];
+const METADATA: &[&str] = &[
+    r#""__metadata__":{"format":"pt"}"#,
+    r#""__metadata__":{}"#,
+    r#""__metadata__":null"#,
+    r#""__metadata__":{"a":1}"#,
+    r#""__metadata__":{"a":"1","a":"2"}"#,
+    r#""__metadata__":[]"#,
+];
+const AROUND: &[&str] = &[" ", "\n", "  \t", "\u{feff}", "x", "}", "\0"];
+
+/// One tensor: everything but where it lies, and what is wrong with it.
+#[derive(Debug, Clone)]
+struct Part {
+    name: String,
+    dtype: (&'static str, u64),
+    shape: Vec<u64>,
+    odd_dtype: Option<String>,
+    odd_shape: Option<String>,
+    odd_offsets: Option<String>,
+    odd_fields: Option<String>,
+    as_array: bool,
+    /// Bytes by which it lies too far on or back.
+    shift: i64,
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    (
+        (
+            prop_oneof![6 => "[a-f]{1,3}", 1 => texts(NAMES)],
+            select(&DTYPES[..]),
+            prop::collection::vec(prop_oneof![8 => 1u64..4, 1 => Just(0u64)], 0..4),
+        ),
+        (sometimes(texts(ODD_DTYPES)), sometimes(texts(ODD_SHAPES)), sometimes(texts(ODD_OFFSETS))),
+        (sometimes(texts(ODD_FIELDS)), prop_oneof![40 => Just(false), 1 => Just(true)]),
+        prop_oneof![30 => Just(0i64), 1 => -4i64..5],
+    )
+        .prop_map(
+            |((name, dtype, shape), (odd_dtype, odd_shape, odd_offsets), (odd_fields, as_array), shift)| {
+                Part { name, dtype, shape, odd_dtype, odd_shape, odd_offsets, odd_fields, as_array, shift }
+            },
+        )
+}
+
+/// A header as text, and the bytes of data that it should be followed by.
+fn header() -> impl Strategy<Value = (String, u64)> {
+    (
+        prop::collection::vec(part(), 0..5),
+        prop_oneof![3 => Just(None), 1 => texts(METADATA).prop_map(Some)],
+        (sometimes(texts(AROUND)), sometimes(texts(AROUND))),
+        prop_oneof![20 => Just(0i64), 1 => -3i64..4],
+    )
+        .prop_map(|(parts, metadata, (before, after), beyond)| {
+            let mut at = 0u64;
+            let mut members: Vec<String> = metadata.into_iter().collect();
+            for part in parts {
+                let bytes = part.shape.iter().product::<u64>() * part.dtype.1 / 8;
+                let begin = at.saturating_add_signed(part.shift);
+                let end = begin + bytes;
+                at = end;
+                let dtype = part.odd_dtype.unwrap_or_else(|| format!("{:?}", part.dtype.0));
+                let shape = part.odd_shape.unwrap_or_else(|| format!("{:?}", part.shape));
+                let offsets = part.odd_offsets.unwrap_or_else(|| format!("[{begin},{end}]"));
+                let more = part.odd_fields.unwrap_or_default();
+                members.push(if part.as_array {
+                    format!(r#""{}":[{dtype},{shape},{offsets}]"#, part.name)
+                } else {
+                    format!(
+                        r#""{}":{{"dtype":{dtype},"shape":{shape},"data_offsets":{offsets}{more}}}"#,
+                        part.name
+                    )
+                });
+            }
+            let json = format!(
+                "{}{{{}}}{}",
+                before.unwrap_or_default(),
+                members.join(","),
+                after.unwrap_or_default()
+            );
+            (json, at.saturating_add_signed(beyond))
+        })
+}
+
+#[test]
+fn what_is_accepted_is_what_the_crate_accepts_and_every_other_refusal_is_on_the_list() {
+    let cases = env::var(CASES_VARIABLE).ok().and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_CASES);
+    let seen = std::cell::RefCell::new(BTreeMap::<Verdict, u32>::new());
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&header(), |(json, data_len)| {
+            let verdict = compare(&json, data_len)?;
+            *seen.borrow_mut().entry(verdict).or_default() += 1;
+            Ok(())
+        })
+        .expect("the two readers agree");
+    // A generator that only made rubbish, or only good headers, would prove nothing.
+    let seen = seen.into_inner();
+    println!("{cases} headers: {seen:?}");
+    for verdict in [Verdict::Both, Verdict::Stricter, Verdict::Neither] {
+        assert!(seen.get(&verdict).is_some_and(|&n| n > cases / 50), "{verdict:?} is rare: {seen:?}");
+    }
+}
+
+#[test]
+fn a_header_longer_than_the_cap_is_refused_from_its_length_alone() {
+    let fault = Header::check_length((17u64 << 20).to_le_bytes(), u64::MAX).expect_err("refused");
+    assert!(fault.is_stricter() && fault.to_string().contains("at most 16777216"), "{fault}");
+    let fault = Header::check_length(100u64.to_le_bytes(), 100 + LENGTH_BYTES - 1).expect_err("refused");
+    assert!(!fault.is_stricter());
+}

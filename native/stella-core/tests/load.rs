@@ -1,0 +1,264 @@
+//! What loading costs, shares and survives. The counters belong to the process, so these tests take turns.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+use stella_core::counters::{LOADS, MAPS, TENSORS};
+use stella_core::encoder::CancelFlag;
+use stella_core::model::{Model, ModelOptions};
+use stella_core::prompt::Prompt;
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::tokenizer::LongText;
+use stella_core::weights::LoadMode;
+use stella_core::{ErrorCode, shared};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
+}
+
+/// A copy of a fixture that a test may change.
+fn copy_of(name: &str) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).expect("created");
+        for entry in fs::read_dir(from).expect("listed") {
+            let entry = entry.expect("entry");
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &target)
+            } else {
+                drop(fs::copy(entry.path(), target))
+            }
+        }
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    copy(&fixture(name), dir.path());
+    dir
+}
+
+/// Writes a manifest of every file in the folder.
+fn write_manifest(folder: &Path) {
+    let mut files = serde_json::Map::new();
+    for (path, _) in stella_core::folder::ModelFolder::open(folder, None).expect("opens").stamps() {
+        if path.is_file() {
+            let bytes = fs::read(&path).expect("read");
+            let real = fs::canonicalize(folder).expect("real");
+            let name = path.strip_prefix(real).expect("inside").to_str().expect("UTF-8").replace('\\', "/");
+            let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+            files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": sha256}));
+        }
+    }
+    let manifest = serde_json::json!({"version": 1, "files": files});
+    fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
+}
+
+fn with_mode(mode: LoadMode) -> ModelOptions {
+    ModelOptions { mode, ..ModelOptions::default() }
+}
+
+fn embed(model: Arc<Model>) -> Vec<u32> {
+    let mut ids = Vec::new();
+    model.tokenize(["a river runs"], Prompt::S2p, LongText::Truncate, &mut ids).expect("tokenizes");
+    let mut row = vec![0.0; model.default_dimension()];
+    let mut session =
+        Session::new(model, SessionOptions { threads: Some(1), ..Default::default() }).expect("starts");
+    let options = EmbedOptions { dimension: None, normalize: true };
+    let ends = [0, ids.len() as u32];
+    session.embed(&ids, &ends, options, CancelFlag::default(), &mut row).expect("embeds");
+    row.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn both_modes_give_the_same_bits_with_and_without_a_manifest() {
+    let _turn = turn();
+    for name in ["tiny-new", "tiny-new-f16", "tiny-qwen2-bf16", "tiny-qwen2-sharded"] {
+        let dir = copy_of(name);
+        let load = |mode| embed(shared::open(dir.path(), &with_mode(mode)).expect("loads"));
+        let copied = load(LoadMode::Copied);
+        let maps = MAPS.get();
+        assert_eq!(load(LoadMode::Mapped), copied, "{name}");
+        assert!(MAPS.get() > maps);
+        write_manifest(dir.path());
+        let maps = MAPS.get();
+        assert_eq!(load(LoadMode::Copied), copied, "{name}");
+        assert_eq!(MAPS.get(), maps, "copying maps nothing");
+        assert_eq!(load(LoadMode::Mapped), copied, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_as_its_manifest_says_is_refused_in_both_modes() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    write_manifest(dir.path());
+    let weights = dir.path().join("model.safetensors");
+    let good = fs::read(&weights).expect("read");
+    for (mode, at) in
+        [(LoadMode::Copied, good.len() / 2), (LoadMode::Mapped, good.len() - 1), (LoadMode::Mapped, 100)]
+    {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&weights, bad).expect("written");
+        let (maps, tensors) = (MAPS.get(), TENSORS.get());
+        let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+        let chain = error.chain().join(" / ");
+        assert!(chain.contains("model.safetensors"), "{chain}");
+        if mode == LoadMode::Mapped {
+            assert_eq!(
+                (MAPS.get(), TENSORS.get()),
+                (maps, tensors),
+                "nothing is mapped before the hash is right"
+            );
+        }
+    }
+    fs::write(&weights, &good[..good.len() - 4]).expect("written");
+    let tensors = TENSORS.get();
+    let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+    assert_eq!((error.code(), TENSORS.get()), (ErrorCode::ModelInconsistent, tensors), "{error}");
+    let tokenizer = dir.path().join("tokenizer.json");
+    fs::write(&weights, &good).expect("written");
+    let text = fs::read_to_string(&tokenizer).expect("read");
+    fs::write(&tokenizer, text.replacen(": ", ":\t", 1)).expect("written");
+    let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+    assert!(error.to_string().contains("tokenizer.json: has SHA-256"), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_refused_before_its_weights_reads_and_maps_none() {
+    let _turn = turn();
+    let edits: [(&str, &str, &str); 5] = [
+        ("config.json", r#""num_hidden_layers": 3"#, r#""num_hidden_layers": 4"#),
+        ("config.json", r#""num_attention_heads": 4"#, r#""num_attention_heads": 5"#),
+        ("config.json", r#""intermediate_size": 128"#, r#""intermediate_size": 127"#),
+        ("2_Dense_256/config.json", r#""out_features": 256"#, r#""out_features": 257"#),
+        ("tokenizer.json", "{", "["),
+    ];
+    for (file, from, to) in edits {
+        for mode in [LoadMode::Copied, LoadMode::Mapped] {
+            let dir = copy_of("tiny-new");
+            let text = fs::read_to_string(dir.path().join(file)).expect("read");
+            assert!(text.contains(from), "{file} does not contain {from}");
+            fs::write(dir.path().join(file), text.replacen(from, to, 1)).expect("written");
+            let before = (LOADS.get(), MAPS.get(), TENSORS.get());
+            let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+            assert_eq!((LOADS.get(), MAPS.get(), TENSORS.get()), before, "{file}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_model_that_many_open_at_once_is_loaded_once_and_freed_with_its_last_user() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let loads = LOADS.get();
+    let barrier = Barrier::new(64);
+    let models: Vec<Arc<Model>> = thread::scope(|scope| {
+        let open = || {
+            barrier.wait();
+            shared::open(dir.path(), &ModelOptions::default()).expect("loads")
+        };
+        let threads: Vec<_> = (0..64).map(|_| scope.spawn(open)).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).collect()
+    });
+    assert_eq!(LOADS.get(), loads + 1);
+    assert!(models.iter().all(|m| Arc::ptr_eq(m, &models[0])));
+
+    // Another way to write the path is the same folder; other options are another model.
+    let same = shared::open(&dir.path().join("2_Dense_256/.."), &ModelOptions::default()).expect("opens");
+    assert!(Arc::ptr_eq(&same, &models[0]));
+    let other = ModelOptions { max_tokens: 64, ..ModelOptions::default() };
+    drop(shared::open(dir.path(), &other).expect("loads"));
+    assert_eq!(LOADS.get(), loads + 2);
+
+    let watch = Arc::downgrade(&models[0]);
+    drop((models, same));
+    assert!(watch.upgrade().is_none(), "the registry keeps nothing alive");
+    drop(shared::open(dir.path(), &ModelOptions::default()).expect("loads again"));
+    assert_eq!(LOADS.get(), loads + 3);
+}
+
+#[test]
+fn a_folder_whose_files_were_replaced_is_another_model() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let first = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    let weights = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).expect("read");
+    let last = bytes.len() - 2;
+    bytes[last] ^= 0x40;
+    fs::write(dir.path().join("new"), bytes).expect("written");
+    fs::rename(dir.path().join("new"), &weights).expect("renamed");
+    let second = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    assert!(!Arc::ptr_eq(&first, &second));
+    assert_ne!(embed(first), embed(second), "the first keeps the weights that it loaded");
+}
+
+#[test]
+fn all_who_wait_for_a_load_that_fails_get_its_error_and_the_next_one_tries_again() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let config = dir.path().join("config.json");
+    let good = fs::read(&config).expect("read");
+    fs::write(&config, "{").expect("written");
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+                assert_eq!((error.code(), error.chain().len()), (ErrorCode::ModelFileInvalid, 2), "{error}");
+            });
+        }
+    });
+    fs::write(&config, good).expect("written");
+    shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+}
+
+#[test]
+fn a_file_that_is_cut_rewritten_and_replaced_while_it_is_copied_never_gives_a_wrong_model() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    write_manifest(dir.path());
+    let weights = dir.path().join("model.safetensors");
+    let good = fs::read(&weights).expect("read");
+    let right = embed(shared::open(dir.path(), &ModelOptions::default()).expect("loads"));
+    let done = AtomicBool::new(false);
+    let (mut loaded, mut refused) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bad = good.clone();
+            bad.iter_mut().skip(good.len() / 2).for_each(|b| *b = 0xff);
+            while !done.load(Ordering::Relaxed) {
+                let file = fs::OpenOptions::new().write(true).open(&weights).expect("opens");
+                file.set_len(good.len() as u64 / 3).expect("cut");
+                fs::write(&weights, &bad).expect("rewritten");
+                fs::write(dir.path().join("next"), &good).expect("written");
+                fs::rename(dir.path().join("next"), &weights).expect("replaced");
+                thread::yield_now();
+            }
+        });
+        for _ in 0..200 {
+            match shared::open(dir.path(), &ModelOptions::default()) {
+                Ok(model) => {
+                    loaded += 1;
+                    assert_eq!(embed(model), right, "what loads is what the manifest says");
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.chain().join(" ").contains("model.safetensors"), "{:?}", error.chain());
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    println!("{loaded} loaded, {refused} refused");
+    assert!(refused > 0, "the writer was never met");
+}
