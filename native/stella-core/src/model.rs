@@ -11,10 +11,10 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::head::Head;
-use crate::layout::Layout;
+use crate::layout::{HeadFolder, Layout};
 use crate::memory::MemoryEstimate;
 use crate::prompt::{Prompt, Prompts};
-use crate::specs::{encoder_specs, head_specs};
+use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
@@ -122,47 +122,30 @@ impl Model {
     /// options that the model cannot meet; otherwise the errors of the part that failed.
     pub fn load(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
         let started = std::time::Instant::now();
-        if !(1..=MAX_MAX_TOKENS).contains(&options.max_tokens) {
-            let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
-            return Err(Error::InvalidArgument(reason));
-        }
-        let precision = options.precision.resolve()?;
-        let config = ModelConfig::read(&folder)?;
-        if options.max_tokens > config.max_positions {
-            return Err(Error::InvalidArgument(format!(
-                "max_tokens is {}, but the model has {} positions",
-                options.max_tokens, config.max_positions
-            )));
-        }
-        let layout = Layout::read(&folder, config.hidden_size)?;
-        let default_dimension = options.dimension.unwrap_or(layout.default_dimension);
-        let Some(default_head) = layout.heads.get(&default_dimension) else {
-            return Err(unknown_dimension(&layout, default_dimension));
-        };
-        let prompts = Prompts::read(&folder)?;
-        let weights = WeightSet::open_encoder(&folder)?;
-        let encoder_specs = encoder_specs(&config);
-        weights.check(&encoder_specs)?;
-        for head in layout.heads.values() {
-            Head::check(&folder, head, config.hidden_size)?;
-        }
-        let tokenizer = Tokenizer::read(&folder, config.vocab_size, options.max_tokens)?;
+        let checked = Checked::read(folder, options)?;
+        let tokenizer = Tokenizer::read(&checked.folder, checked.config.vocab_size, options.max_tokens)?;
+        let Checked {
+            folder,
+            config,
+            layout,
+            prompts,
+            precision,
+            default_head,
+            weights,
+            specs,
+            parameters,
+            memory,
+        } = checked;
         let path = folder.path("");
         log::debug!("{}: configuration, headers and tokenizer are good", path.display());
 
         LOADS.add_one();
         let load = options.load();
-        let encoder = weights.load(load, &encoder_specs, |weights| {
-            CandleEncoder::load(&config, options.max_tokens, weights)
-        })?;
+        let encoder = weights
+            .load(load, &specs, |weights| CandleEncoder::load(&config, options.max_tokens, weights))?;
         drop(weights);
-        let head = Head::load(&folder, default_head, config.hidden_size, load)?;
-
-        let head_specs = head_specs(default_head, config.hidden_size);
-        let parameters = encoder_specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
-        let tokenizer_bytes =
-            std::fs::metadata(folder.path(TOKENIZER_FILE)).map(|found| found.len()).unwrap_or_default();
-        let memory = MemoryEstimate::new(&config, &head_specs, options.max_tokens, tokenizer_bytes);
+        let default_dimension = default_head.dimension;
+        let head = Head::load(&folder, &default_head, config.hidden_size, load)?;
         let model = Self {
             prompts,
             tokenizer,
@@ -190,6 +173,15 @@ impl Model {
             model.memory.total() >> 20,
         );
         Ok(model)
+    }
+
+    /// The memory that the model in `folder` would take with one session, from its configuration and headers alone:
+    /// no weight is read.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] but for the tokenizer's and those that only the weights themselves can cause.
+    pub fn estimate(folder: ModelFolder, options: &ModelOptions) -> Result<MemoryEstimate> {
+        Ok(Checked::read(folder, options)?.memory)
     }
 
     /// The shape of the encoder.
@@ -281,6 +273,65 @@ impl Model {
                 self.tokenizer.encode(index, &prompted, long, ids)
             })
             .collect()
+    }
+}
+
+/// A folder whose configuration and headers are good and fit the options. No weight has been read.
+struct Checked {
+    folder: ModelFolder,
+    config: ModelConfig,
+    layout: Layout,
+    prompts: Prompts,
+    precision: Precision,
+    default_head: HeadFolder,
+    weights: WeightSet,
+    /// The encoder's tensors.
+    specs: Vec<TensorSpec>,
+    parameters: u64,
+    memory: MemoryEstimate,
+}
+
+impl Checked {
+    fn read(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
+        if !(1..=MAX_MAX_TOKENS).contains(&options.max_tokens) {
+            let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
+            return Err(Error::InvalidArgument(reason));
+        }
+        let precision = options.precision.resolve()?;
+        let config = ModelConfig::read(&folder)?;
+        if options.max_tokens > config.max_positions {
+            return Err(Error::InvalidArgument(format!(
+                "max_tokens is {}, but the model has {} positions",
+                options.max_tokens, config.max_positions
+            )));
+        }
+        let layout = Layout::read(&folder, config.hidden_size)?;
+        let dimension = options.dimension.unwrap_or(layout.default_dimension);
+        let default_head =
+            layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&layout, dimension))?.clone();
+        let prompts = Prompts::read(&folder)?;
+        let weights = WeightSet::open_encoder(&folder)?;
+        let specs = encoder_specs(&config);
+        weights.check(&specs)?;
+        for head in layout.heads.values() {
+            Head::check(&folder, head, config.hidden_size)?;
+        }
+        let head_specs = head_specs(&default_head, config.hidden_size);
+        let parameters = specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
+        let tokenizer_bytes = folder.open_file(TOKENIZER_FILE, "it turns text into token ids")?.len;
+        let memory = MemoryEstimate::new(&config, &head_specs, options.max_tokens, tokenizer_bytes);
+        Ok(Self {
+            folder,
+            config,
+            layout,
+            prompts,
+            precision,
+            default_head,
+            weights,
+            specs,
+            parameters,
+            memory,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stella_core::config::Architecture;
+use stella_core::folder::ModelFolder;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
 use stella_core::shared;
 use stella_core::weights::LoadMode;
@@ -170,24 +171,59 @@ pub unsafe extern "C" fn stella_model_open(
         };
         let path = args::utf8(path, "path")?;
         // SAFETY: this function's contract.
-        let manifest = unsafe { args::slice(options.manifest, options.manifest_length, "options.manifest") }?;
-        let manifest = args::utf8(manifest, "options.manifest")?;
-        let options = ModelOptions {
-            max_tokens: args::optional(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
-            dimension: args::optional(options.dimension),
-            precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
-            mode: args::choice(options.load_mode, &LOAD_MODES, "options.load_mode")?,
-            check_weights: args::choice(
-                options.unchecked_weights,
-                &[true, false],
-                "options.unchecked_weights",
-            )?,
-            manifest: (!manifest.is_empty()).then(|| PathBuf::from(manifest)),
-        };
+        let options = unsafe { core_options(&options) }?;
         let model = shared::open(Path::new(path), &options)?;
         let handle = StellaModel { model, sink, _counted: Counted::new(StellaHandleKind::Model) };
         *out = Box::into_raw(Box::new(handle));
         Ok(())
+    })
+}
+
+/// Estimates the bytes that the model in a folder would take with one session at its peak, from its configuration and
+/// the headers of its files. Nothing is loaded. Arguments as for `stella_model_open`.
+///
+/// # Safety
+/// As for `stella_model_open`; `bytes` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_estimate(
+    path: *const u8,
+    path_length: usize,
+    options: *const StellaModelOptions,
+    bytes: *mut u64,
+) -> *mut StellaError {
+    fallible(None, || {
+        // SAFETY: this function's contract.
+        let (path, options, out) = unsafe {
+            (
+                args::slice(path, path_length, "path")?,
+                args::sized(options, "options")?,
+                args::required_mut(bytes, "bytes")?,
+            )
+        };
+        let path = args::utf8(path, "path")?;
+        // SAFETY: this function's contract.
+        let options = unsafe { core_options(&options) }?;
+        let folder = ModelFolder::open(Path::new(path), options.manifest.as_deref())?;
+        *out = Model::estimate(folder, &options)?.total();
+        Ok(())
+    })
+}
+
+/// Options as the core takes them.
+///
+/// # Safety
+/// `options.manifest` is null or points to `options.manifest_length` bytes.
+unsafe fn core_options(options: &StellaModelOptions) -> stella_core::Result<ModelOptions> {
+    // SAFETY: this function's contract.
+    let manifest = unsafe { args::slice(options.manifest, options.manifest_length, "options.manifest") }?;
+    let manifest = args::utf8(manifest, "options.manifest")?;
+    Ok(ModelOptions {
+        max_tokens: args::optional(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        dimension: args::optional(options.dimension),
+        precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
+        mode: args::choice(options.load_mode, &LOAD_MODES, "options.load_mode")?,
+        check_weights: args::choice(options.unchecked_weights, &[true, false], "options.unchecked_weights")?,
+        manifest: (!manifest.is_empty()).then(|| PathBuf::from(manifest)),
     })
 }
 

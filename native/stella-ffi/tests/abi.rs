@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use stella_core::ErrorCode;
 use stella_interop::abi::*;
+use stella_interop::counters::*;
 use stella_interop::error::*;
 use stella_interop::live::*;
 use stella_interop::log::*;
@@ -95,6 +96,55 @@ fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_struct_size(6), 0);
     assert_eq!(stella_abi_struct_size(u32::MAX), 0);
     assert_eq!(stella_live_handles(4), 0);
+}
+
+#[test]
+fn an_estimate_loads_nothing_and_a_second_opening_shares_the_first() {
+    let _turn = turn();
+    let path = folder("tiny-new");
+    let count = |which: StellaCounter| stella_counter(which as u32);
+    unsafe {
+        let (loads, tensors) = (count(StellaCounter::Loads), count(StellaCounter::Tensors));
+        let mut bytes = 0;
+        succeed(stella_model_estimate(path.as_ptr(), path.len(), null(), &mut bytes));
+        assert!(
+            bytes > 0 && (count(StellaCounter::Loads), count(StellaCounter::Tensors)) == (loads, tensors)
+        );
+        fail(
+            stella_model_estimate(path.as_ptr(), path.len(), null(), null_mut()),
+            ErrorCode::InvalidArgument,
+            "bytes is null",
+        );
+
+        let (first, second) = (model("tiny-new"), model("tiny-new"));
+        assert_eq!(count(StellaCounter::Loads), loads + 1);
+        let held = count(StellaCounter::LiveBytes);
+        stella_model_free(first);
+        assert!(held - count(StellaCounter::LiveBytes) < 4096, "the second handle still holds the weights");
+        stella_model_free(second);
+        // The encoder of tiny-new has 249,000 parameters of 4 bytes.
+        assert!(held - count(StellaCounter::LiveBytes) > 900_000);
+        assert_eq!(stella_counter(4), 0);
+    }
+}
+
+#[test]
+fn live_bytes_come_back_to_where_they_were() {
+    let _turn = turn();
+    let cycle = || unsafe {
+        let model = model("tiny-qwen2");
+        let session = session(model);
+        stella_session_free(session);
+        stella_model_free(model);
+    };
+    // The first cycle fills what lives as long as the process.
+    cycle();
+    let before = stella_counter(StellaCounter::LiveBytes as u32);
+    for _ in 0..5 {
+        cycle();
+    }
+    let after = stella_counter(StellaCounter::LiveBytes as u32);
+    assert!(after <= before + 64 * 1024, "{before} bytes before, {after} after");
 }
 
 #[test]

@@ -121,6 +121,16 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_open(byte* path, nuint path_length, NativeModelOptions* options, NativeLogSink* sink, NativeModel** model);
 
         /// <summary>
+        ///  Estimates the bytes that the model in a folder would take with one session at its peak, from its configuration and
+        ///  the headers of its files. Nothing is loaded. Arguments as for `stella_model_open`.
+        ///
+        ///  # Safety
+        ///  As for `stella_model_open`; `bytes` is writable.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_model_estimate", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_model_estimate(byte* path, nuint path_length, NativeModelOptions* options, ulong* bytes);
+
+        /// <summary>
         ///  Describes a model. `info-&gt;size` must be set.
         ///
         ///  # Safety
