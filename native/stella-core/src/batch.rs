@@ -55,7 +55,7 @@ impl<'a> PackedBatch<'a> {
     }
 
     /// For each text, where its tokens stand in the batch.
-    pub fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = std::ops::Range<usize>> + '_ {
         self.cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
     }
 

@@ -266,13 +266,35 @@ impl Model {
             .enumerate()
             .map(|(index, text)| {
                 if prompt.is_empty() {
-                    return self.tokenizer.encode(index, text, long, ids);
+                    return self.tokenizer.encode(index, text, long, ids, None);
                 }
                 prompted.truncate(prompt.len());
                 prompted.push_str(text);
-                self.tokenizer.encode(index, &prompted, long, ids)
+                self.tokenizer.encode(index, &prompted, long, ids, None)
             })
             .collect()
+    }
+
+    /// Tokenizes one text as [`Self::tokenize`] does, and tells where in it each token comes from: its first byte and
+    /// the one after its last. Both are equal for special tokens and for those of the prompt.
+    ///
+    /// # Errors
+    /// Those of [`Self::tokenize`].
+    pub fn tokenize_with_places(
+        &self,
+        text: &str,
+        prompt: Prompt,
+        long: LongText,
+    ) -> Result<(Vec<u32>, Vec<(usize, usize)>, TokenCount)> {
+        let prompt = self.prompts.text(prompt);
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        let prompted = format!("{prompt}{text}");
+        let count = self.tokenizer.encode(0, &prompted, long, &mut ids, Some(&mut places))?;
+        for (begin, end) in &mut places {
+            *begin = begin.saturating_sub(prompt.len());
+            *end = end.saturating_sub(prompt.len());
+        }
+        Ok((ids, places, count))
     }
 }
 

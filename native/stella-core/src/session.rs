@@ -116,7 +116,56 @@ impl Session {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
         self.model.encoder().forward(batch, &mut self.workspace, cancel)?;
-        pooling::mean(batch, self.workspace.hidden(), config.hidden_size, &mut self.pooled);
+        pooling::mean(batch.ranges(), self.workspace.hidden(), config.hidden_size, &mut self.pooled);
+        head.project(&self.pooled, options.normalize, &mut out[..needed])
+    }
+
+    /// Runs one text once and gives what its tokens became: their hidden states into `hidden`, row-major
+    /// `[ids, hidden_size]` (empty when they are not wanted), and for each range of tokens in `spans` the vector of
+    /// their mean into `out`, row-major `[spans, dimension]`. So parts of a text are embedded in the light of all of it
+    /// (late chunking).
+    ///
+    /// # Errors
+    /// Those of [`Self::embed`]; the index in [`Error::ResultNotFinite`] and [`Error::ResultZero`] is that of the
+    /// span. [`Error::InvalidArgument`] for a span that is empty or leaves the text.
+    pub fn embed_tokens(
+        &mut self,
+        ids: &[u32],
+        spans: &[(u32, u32)],
+        options: EmbedOptions,
+        cancel: CancelFlag<'_>,
+        hidden: &mut [f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let config = self.model.config();
+        let tokens = u32::try_from(ids.len())
+            .map_err(|_| Error::InvalidArgument(format!("the text has {} tokens", ids.len())))?;
+        let ends = [0, tokens];
+        let batch = PackedBatch::new(ids, &ends, self.model.max_tokens(), config.vocab_size)?;
+        if let Some((at, (begin, end))) = spans.iter().enumerate().find(|(_, (b, e))| b >= e || *e > tokens) {
+            return Err(Error::InvalidArgument(format!(
+                "span {at} goes from token {begin} to {end}; it must hold at least one of the text's {tokens} tokens"
+            )));
+        }
+        let states = ids.len() * config.hidden_size;
+        if !hidden.is_empty() && hidden.len() < states {
+            return Err(Error::BufferTooSmall { what: "hidden", capacity: hidden.len(), needed: states });
+        }
+        let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
+        let needed = spans.len() * head.dimension();
+        if out.len() < needed {
+            return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
+        }
+        self.model.encoder().forward(batch, &mut self.workspace, cancel)?;
+        let found = self.workspace.hidden();
+        if found.iter().any(|x| !x.is_finite()) {
+            return Err(Error::ResultNotFinite { index: 0 });
+        }
+        if !hidden.is_empty() {
+            hidden[..states].copy_from_slice(found);
+        }
+        let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
+        pooling::mean(ranges, found, config.hidden_size, &mut self.pooled);
         head.project(&self.pooled, options.normalize, &mut out[..needed])
     }
 }

@@ -109,11 +109,20 @@ impl Tokenizer {
         self.max_tokens * MAX_BYTES_PER_TOKEN
     }
 
-    /// Appends the ids of `text` to `ids`. `index` is the number under which errors name the text.
+    /// Appends the ids of `text` to `ids`, and to `places`, if it is wanted, where in `text` each id comes from: its
+    /// first byte and the one after its last, both 0 for a special token. `index` is the number under which errors
+    /// name the text.
     ///
     /// # Errors
     /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`].
-    pub fn encode(&self, index: usize, text: &str, long: LongText, ids: &mut Vec<u32>) -> Result<TokenCount> {
+    pub fn encode(
+        &self,
+        index: usize,
+        text: &str,
+        long: LongText,
+        ids: &mut Vec<u32>,
+        places: Option<&mut Vec<(usize, usize)>>,
+    ) -> Result<TokenCount> {
         let failed = |source| Error::TextNotTokenized { index, source };
         let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
         let cut_by_bytes = looked_at.len() < text.len();
@@ -121,7 +130,12 @@ impl Tokenizer {
             let (length, limit) = (text.len(), self.max_bytes());
             return Err(Error::TextTooLong { index, length, limit, unit: "bytes" });
         }
-        let mut encoding = self.inner.encode_fast(looked_at, false).map_err(failed)?;
+        let encoded = match places {
+            Some(_) => self.inner.encode(looked_at, false),
+            // Without places the tokenizer has less to keep.
+            None => self.inner.encode_fast(looked_at, false),
+        };
+        let mut encoding = encoded.map_err(failed)?;
         let total = encoding.len() + self.special_tokens;
         if total > self.max_tokens {
             if long == LongText::Refuse {
@@ -138,6 +152,9 @@ impl Tokenizer {
         }
         let encoding = self.inner.post_process(encoding, None, true).map_err(failed)?;
         ids.extend_from_slice(encoding.get_ids());
+        if let Some(places) = places {
+            places.extend_from_slice(encoding.get_offsets());
+        }
         let kept = encoding.len();
         let cut = match (cut_by_bytes, kept < total) {
             (true, _) => Cut::Bytes,

@@ -2,8 +2,8 @@
 
 use crate::boundary::infallible;
 use crate::model::{StellaModelInfo, StellaModelOptions};
-use crate::session::{StellaEmbedOptions, StellaSessionOptions};
-use crate::tokenize::{StellaTokenCount, StellaTokenizeOptions};
+use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
+use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
 /// Version of this ABI. Raised when a signature, a struct or a meaning changes.
 pub const STELLA_ABI_VERSION: u32 = 2;
@@ -24,16 +24,22 @@ pub enum StellaStruct {
     SessionOptions = 4,
     /// `StellaEmbedOptions`
     EmbedOptions = 5,
+    /// `StellaPlace`
+    Place = 6,
+    /// `StellaSpan`
+    Span = 7,
 }
 
 /// Sizes in bytes, in the order of [`StellaStruct`].
-const STRUCT_SIZES: [usize; 6] = [
+const STRUCT_SIZES: [usize; 8] = [
     size_of::<StellaModelOptions>(),
     size_of::<StellaModelInfo>(),
     size_of::<StellaTokenizeOptions>(),
     size_of::<StellaTokenCount>(),
     size_of::<StellaSessionOptions>(),
     size_of::<StellaEmbedOptions>(),
+    size_of::<StellaPlace>(),
+    size_of::<StellaSpan>(),
 ];
 
 /// The version of this ABI.

@@ -1,5 +1,8 @@
 //! Arguments from the other side, checked before they are used.
 
+use std::sync::atomic::AtomicU32;
+
+use stella_core::encoder::CancelFlag;
 use stella_core::{Error, Result};
 
 /// An argument that cannot be used.
@@ -114,6 +117,18 @@ unsafe fn check_size<T>(pointer: *const T, name: &str) -> Result<()> {
     Err(invalid(format!(
         "{name} says that it has {size} bytes; in this version of the ABI it has {expected}"
     )))
+}
+
+/// A flag that another thread may set; null is never set.
+///
+/// # Safety
+/// If not null and aligned, `pointer` points to a number that lives during `'a` and is written to atomically.
+pub(crate) unsafe fn cancel_flag<'a>(pointer: *const u32) -> Result<CancelFlag<'a>> {
+    if pointer.is_null() {
+        return Ok(CancelFlag::default());
+    }
+    // SAFETY: an atomic has the size and alignment of its number; the rest is this function's contract.
+    Ok(CancelFlag::new(Some(unsafe { required(pointer.cast::<AtomicU32>(), "cancel") }?)))
 }
 
 /// UTF-8 text. `what` names it in the error.

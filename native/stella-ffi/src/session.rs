@@ -1,9 +1,7 @@
 //! Sessions: one worker's memory and threads over a model.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use stella_core::encoder::CancelFlag;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 
 use crate::args;
@@ -104,33 +102,87 @@ pub unsafe extern "C" fn stella_session_embed(
     let session = unsafe { args::required(session, "session") };
     fallible(session.as_ref().ok().and_then(|s| s.sink.clone()), || {
         let session = session?;
-        // SAFETY: this function's contract. The cancel flag is shared with its writer as an atomic.
+        // SAFETY: this function's contract.
         let (ids, cu_seqlens, options, cancel, vectors) = unsafe {
             (
                 args::slice(ids, ids_length, "ids")?,
                 args::slice(cu_seqlens, cu_seqlens_length, "cu_seqlens")?,
                 args::sized(options, "options")?,
-                if cancel.is_null() {
-                    None
-                } else {
-                    Some(args::required(cancel.cast::<AtomicU32>(), "cancel")?)
-                },
+                args::cancel_flag(cancel)?,
                 args::slice_mut(vectors, vectors_length, "vectors")?,
             )
         };
         let first_text = options.first_text as usize;
-        let options = EmbedOptions {
-            dimension: args::optional(options.dimension),
-            normalize: args::choice(options.raw, &[true, false], "options.raw")?,
-        };
-        let mut session = match session.session.try_lock() {
-            Ok(session) => session,
-            Err(TryLockError::WouldBlock) => return Err(stella_core::Error::SessionBusy),
-            Err(TryLockError::Poisoned(_)) => return Err(stella_core::Error::SessionPoisoned),
-        };
         session
-            .embed(ids, cu_seqlens, options, CancelFlag::new(cancel), vectors)
+            .lock()?
+            .embed(ids, cu_seqlens, core_options(options)?, cancel, vectors)
             .map_err(|e| e.with_first_text(first_text))
+    })
+}
+
+/// A range of tokens.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaSpan {
+    /// The first token.
+    pub begin: u32,
+    /// The token after the last.
+    pub end: u32,
+}
+
+/// Runs one text and writes what its tokens became: their hidden states, one row of hidden_size numbers a token, unless
+/// `hidden_length` is 0; and for each span one row of `dimension` numbers, the vector of the mean of its tokens.
+///
+/// # Safety
+/// As for `stella_session_embed`; `spans` points to `span_count` spans, `hidden` to `hidden_length` writable numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_session_embed_tokens(
+    session: *const StellaSession,
+    ids: *const u32,
+    ids_length: usize,
+    spans: *const StellaSpan,
+    span_count: usize,
+    options: *const StellaEmbedOptions,
+    cancel: *const u32,
+    hidden: *mut f32,
+    hidden_length: usize,
+    vectors: *mut f32,
+    vectors_length: usize,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let session = unsafe { args::required(session, "session") };
+    fallible(session.as_ref().ok().and_then(|s| s.sink.clone()), || {
+        let session = session?;
+        // SAFETY: this function's contract.
+        let (ids, spans, options, cancel, hidden, vectors) = unsafe {
+            (
+                args::slice(ids, ids_length, "ids")?,
+                args::slice(spans, span_count, "spans")?,
+                args::sized(options, "options")?,
+                args::cancel_flag(cancel)?,
+                args::slice_mut(hidden, hidden_length, "hidden")?,
+                args::slice_mut(vectors, vectors_length, "vectors")?,
+            )
+        };
+        let spans: Vec<_> = spans.iter().map(|span| (span.begin, span.end)).collect();
+        session.lock()?.embed_tokens(ids, &spans, core_options(options)?, cancel, hidden, vectors)
+    })
+}
+
+impl StellaSession {
+    /// The session, for one call.
+    fn lock(&self) -> stella_core::Result<MutexGuard<'_, Session>> {
+        self.session.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => stella_core::Error::SessionBusy,
+            TryLockError::Poisoned(_) => stella_core::Error::SessionPoisoned,
+        })
+    }
+}
+
+fn core_options(options: StellaEmbedOptions) -> stella_core::Result<EmbedOptions> {
+    Ok(EmbedOptions {
+        dimension: args::optional(options.dimension),
+        normalize: args::choice(options.raw, &[true, false], "options.raw")?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Packed text to packed token ids.
 
 use stella_core::prompt::Prompt;
-use stella_core::tokenizer::{Cut, LongText};
+use stella_core::tokenizer::{Cut, LongText, TokenCount};
 use stella_core::{Error, Result};
 
 use crate::args;
@@ -121,16 +121,7 @@ pub unsafe extern "C" fn stella_model_tokenize(
             .and_then(|texts| model.tokenize(texts, prompt, long_text, &mut all))
             .map_err(|e| e.with_first_text(options.first_text as usize))?;
         for (slot, count) in counts.iter_mut().zip(found) {
-            // A text of more than u32::MAX tokens would need more than 4 GB; the count saturates.
-            *slot = StellaTokenCount {
-                kept: u32::try_from(count.kept).unwrap_or(u32::MAX),
-                total: u32::try_from(count.total).unwrap_or(u32::MAX),
-                cut: match count.cut {
-                    Cut::None => StellaCut::None,
-                    Cut::Tokens => StellaCut::Tokens,
-                    Cut::Bytes => StellaCut::Bytes,
-                } as u32,
-            };
+            *slot = count.into();
         }
         *ids_length = all.len();
         let capacity = ids.len();
@@ -142,6 +133,83 @@ pub unsafe extern "C" fn stella_model_tokenize(
             None => Err(Error::BufferTooSmall { what: "ids", capacity, needed: all.len() }),
         }
     })
+}
+
+/// Where in a text a token comes from, in bytes of its UTF-8. Empty for special tokens and those of the prompt.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaPlace {
+    /// The first byte.
+    pub begin: u32,
+    /// The byte after the last.
+    pub end: u32,
+}
+
+/// Tokenizes one text and tells where in it each token comes from. Writes as many ids as places, their number and the
+/// text's length. When they do not fit, the number is still written and the error is BufferTooSmall.
+///
+/// # Safety
+/// `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
+/// each; `count` and `ids_length` are writable; `options` is null or points to options that say their size.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_tokenize_places(
+    model: *const StellaModel,
+    utf8: *const u8,
+    utf8_length: usize,
+    options: *const StellaTokenizeOptions,
+    ids: *mut u32,
+    places: *mut StellaPlace,
+    capacity: usize,
+    count: *mut StellaTokenCount,
+    ids_length: *mut usize,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let model = unsafe { args::required(model, "model") };
+    fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
+        let model = &model?.model;
+        // SAFETY: this function's contract.
+        let (utf8, options, ids, places, count, ids_length) = unsafe {
+            (
+                args::slice(utf8, utf8_length, "utf8")?,
+                args::sized(options, "options")?,
+                args::slice_mut(ids, capacity, "ids")?,
+                args::slice_mut(places, capacity, "places")?,
+                args::required_mut(count, "count")?,
+                args::required_mut(ids_length, "ids_length")?,
+            )
+        };
+        let prompt = args::choice(options.prompt, &PROMPTS, "options.prompt")?;
+        let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
+        let (found, at, length) = unpack(utf8, &[0, utf8.len()])
+            .and_then(|texts| model.tokenize_with_places(texts[0], prompt, long_text))
+            .map_err(|e| e.with_first_text(options.first_text as usize))?;
+        *count = length.into();
+        *ids_length = found.len();
+        let (Some(ids), Some(places)) = (ids.get_mut(..found.len()), places.get_mut(..found.len())) else {
+            return Err(Error::BufferTooSmall { what: "ids and places", capacity, needed: found.len() });
+        };
+        ids.copy_from_slice(&found);
+        for (place, (begin, end)) in places.iter_mut().zip(at) {
+            // No more than 2 MB of a text are looked at, so that every place fits.
+            *place = StellaPlace { begin: saturated(begin), end: saturated(end) };
+        }
+        Ok(())
+    })
+}
+
+impl From<TokenCount> for StellaTokenCount {
+    fn from(count: TokenCount) -> Self {
+        let cut = match count.cut {
+            Cut::None => StellaCut::None,
+            Cut::Tokens => StellaCut::Tokens,
+            Cut::Bytes => StellaCut::Bytes,
+        };
+        Self { kept: saturated(count.kept), total: saturated(count.total), cut: cut as u32 }
+    }
+}
+
+fn saturated(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The texts between offsets.

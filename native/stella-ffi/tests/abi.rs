@@ -93,7 +93,9 @@ fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 16);
-    assert_eq!(stella_abi_struct_size(6), 0);
+    assert_eq!(stella_abi_struct_size(StellaStruct::Place as u32), 8);
+    assert_eq!(stella_abi_struct_size(StellaStruct::Span as u32), 8);
+    assert_eq!(stella_abi_struct_size(8), 0);
     assert_eq!(stella_abi_struct_size(u32::MAX), 0);
     assert_eq!(stella_live_handles(4), 0);
 }

@@ -181,6 +181,16 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_session_embed(NativeSession* session, uint* ids, nuint ids_length, uint* cu_seqlens, nuint cu_seqlens_length, NativeEmbedOptions* options, uint* cancel, float* vectors, nuint vectors_length);
 
         /// <summary>
+        ///  Runs one text and writes what its tokens became: their hidden states, one row of hidden_size numbers a token, unless
+        ///  `hidden_length` is 0; and for each span one row of `dimension` numbers, the vector of the mean of its tokens.
+        ///
+        ///  # Safety
+        ///  As for `stella_session_embed`; `spans` points to `span_count` spans, `hidden` to `hidden_length` writable numbers.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_session_embed_tokens", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_session_embed_tokens(NativeSession* session, uint* ids, nuint ids_length, NativeSpan* spans, nuint span_count, NativeEmbedOptions* options, uint* cancel, float* hidden, nuint hidden_length, float* vectors, nuint vectors_length);
+
+        /// <summary>
         ///  Frees a session and ends its threads. Null is allowed.
         ///
         ///  # Safety
@@ -201,6 +211,17 @@ namespace StellaInterop.Interop
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_tokenize", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_tokenize(NativeModel* model, byte* utf8, nuint utf8_length, nuint* offsets, nuint text_count, NativeTokenizeOptions* options, uint* ids, nuint ids_capacity, NativeTokenCount* counts, nuint* ids_length);
+
+        /// <summary>
+        ///  Tokenizes one text and tells where in it each token comes from. Writes as many ids as places, their number and the
+        ///  text's length. When they do not fit, the number is still written and the error is BufferTooSmall.
+        ///
+        ///  # Safety
+        ///  `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
+        ///  each; `count` and `ids_length` are writable; `options` is null or points to options that say their size.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_model_tokenize_places", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_model_tokenize_places(NativeModel* model, byte* utf8, nuint utf8_length, NativeTokenizeOptions* options, uint* ids, NativePlace* places, nuint capacity, NativeTokenCount* count, nuint* ids_length);
 
     }
 
@@ -385,6 +406,22 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
+    ///  A range of tokens.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativeSpan
+    {
+        /// <summary>
+        ///  The first token.
+        /// </summary>
+        public uint begin;
+        /// <summary>
+        ///  The token after the last.
+        /// </summary>
+        public uint end;
+    }
+
+    /// <summary>
     ///  How to tokenize.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
@@ -427,6 +464,22 @@ namespace StellaInterop.Interop
         ///  What cut it: a value of StellaCut.
         /// </summary>
         public uint cut;
+    }
+
+    /// <summary>
+    ///  Where in a text a token comes from, in bytes of its UTF-8. Empty for special tokens and those of the prompt.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativePlace
+    {
+        /// <summary>
+        ///  The first byte.
+        /// </summary>
+        public uint begin;
+        /// <summary>
+        ///  The byte after the last.
+        /// </summary>
+        public uint end;
     }
 
     /// <summary>
@@ -555,6 +608,14 @@ namespace StellaInterop.Interop
         ///  `StellaEmbedOptions`
         /// </summary>
         EmbedOptions = 5,
+        /// <summary>
+        ///  `StellaPlace`
+        /// </summary>
+        Place = 6,
+        /// <summary>
+        ///  `StellaSpan`
+        /// </summary>
+        Span = 7,
     }
 
     /// <summary>
