@@ -47,6 +47,24 @@ internal sealed class ModelArguments
         ("bf16", StellaPrecision.BF16),
         ("int8", StellaPrecision.Int8));
 
+    private readonly Choice<StellaLoadMode> loadMode = new(
+        "--load-mode",
+        "How weights come into memory. mapped is for folders that nobody writes to meanwhile.",
+        ("copied", StellaLoadMode.Copied),
+        ("mapped", StellaLoadMode.Mapped));
+
+    private readonly Choice<bool> checkWeights = new(
+        "--check-weights",
+        "Whether weights that are NaN or infinite are looked for and refused.",
+        ("on", true),
+        ("off", false));
+
+    private readonly Option<string?> manifest = new("--manifest")
+    {
+        Description = "Manifest that all files of the model are held against. Default: stella.manifest.json in its folder, if there is one.",
+        HelpName = "FILE",
+    };
+
     public ModelArguments(Command command)
     {
         command.Add(model);
@@ -54,6 +72,9 @@ internal sealed class ModelArguments
         command.Add(maxTokens);
         command.Add(precision.Option);
         command.Add(threads);
+        command.Add(loadMode.Option);
+        command.Add(checkWeights.Option);
+        command.Add(manifest);
         command.Add(Verbosity.Option);
         maxTokens.Validators.Add(result =>
         {
@@ -77,6 +98,9 @@ internal sealed class ModelArguments
                 MaxTokens = parsed.GetValue(maxTokens) ?? new StellaModelOptions().MaxTokens,
                 Precision = precision.Get(parsed),
                 Threads = parsed.GetValue(threads),
+                LoadMode = loadMode.Get(parsed),
+                CheckWeights = checkWeights.Get(parsed),
+                ManifestPath = parsed.GetValue(manifest),
                 LoggerFactory = loggers,
             };
             return new LoadedModel(StellaModel.Load(parsed.GetValue(model) ?? StellaMiniModel.Path, options), loggers);

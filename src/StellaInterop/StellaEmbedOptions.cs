@@ -10,6 +10,16 @@ public enum StellaLongText
     Error = 1,
 }
 
+/// <summary>What to do with a text that has a surrogate without a partner, and so is no Unicode text.</summary>
+public enum StellaInvalidText
+{
+    /// <summary>Throw <see cref="StellaInputException"/> with the text's index and the place.</summary>
+    Error = 0,
+
+    /// <summary>Put U+FFFD in its place. Their number is in <see cref="StellaTokenCount.Replaced"/>.</summary>
+    Replace = 1,
+}
+
 /// <summary>How to embed or tokenize texts.</summary>
 public sealed record StellaEmbedOptions
 {
@@ -29,6 +39,9 @@ public sealed record StellaEmbedOptions
 
     /// <summary>What to do with a text that has too many tokens.</summary>
     public StellaLongText OnLongText { get; init; } = StellaLongText.Truncate;
+
+    /// <summary>What to do with a text that is no valid Unicode.</summary>
+    public StellaInvalidText OnInvalidText { get; init; } = StellaInvalidText.Error;
 
     /// <summary>
     /// Index of the call's first text in the caller's own list, for a list that is embedded in parts: errors count from

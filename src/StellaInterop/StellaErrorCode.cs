@@ -28,6 +28,9 @@ public enum StellaErrorCode
     /// <summary>The model has no head of the asked dimension.</summary>
     UnknownDimension = 104,
 
+    /// <summary>The system has not the memory that is needed.</summary>
+    OutOfMemory = 105,
+
     /// <summary>The model folder does not exist or is not a folder.</summary>
     ModelFolderNotFound = 200,
 
@@ -63,6 +66,9 @@ public enum StellaErrorCode
 
     /// <summary>A vector has a value that is not finite.</summary>
     ResultNotFinite = 501,
+
+    /// <summary>A vector is zero: it has no direction.</summary>
+    ResultZero = 502,
 
     /// <summary>The call was cancelled; surfaces as <see cref="OperationCanceledException"/>.</summary>
     Cancelled = 600,

@@ -47,15 +47,8 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="StellaAbiMismatchException">The native library belongs to another version.</exception>
     public static StellaModel Load(string path, StellaModelOptions? options = null)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
         options ??= new StellaModelOptions();
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxTokens, 1, nameof(options.MaxTokens));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            options.MaxTokens, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
-        ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
-        ThrowIfNotPositive(options.Threads, nameof(options.Threads));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            options.Threads ?? 1, StellaModelOptions.ThreadsLimit, nameof(options.Threads));
+        Check(path, options);
         NativeLibraryLoader.EnsureLoaded();
 
         ModelHandle handle = Open(path, options);
@@ -68,6 +61,28 @@ public sealed unsafe class StellaModel : IDisposable
             handle.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Estimates the memory of a model without loading it.</summary>
+    /// <param name="path">The folder.</param>
+    /// <param name="options">How it would be loaded; <see langword="null"/> for the defaults.</param>
+    /// <returns>Bytes of the weights, the tokenizer and one call at its peak, from the configuration and the headers of the files.</returns>
+    /// <inheritdoc cref="Load(string, StellaModelOptions?)" path="/exception"/>
+    public static long Estimate(string path, StellaModelOptions? options = null)
+    {
+        options ??= new StellaModelOptions();
+        Check(path, options);
+        NativeLibraryLoader.EnsureLoaded();
+        byte[] utf8 = Encoding.UTF8.GetBytes(path);
+        byte[] manifest = Encoding.UTF8.GetBytes(options.ManifestPath ?? string.Empty);
+        ulong bytes;
+        fixed (byte* pathPointer = utf8, manifestPointer = manifest)
+        {
+            NativeModelOptions native = ToNative(options, manifestPointer, manifest.Length);
+            NativeErrors.ThrowIfFailed(NativeMethods.stella_model_estimate(pathPointer, (nuint)utf8.Length, &native, &bytes));
+        }
+
+        return checked((long)bytes);
     }
 
     /// <summary>Embeds one text.</summary>
@@ -139,44 +154,96 @@ public sealed unsafe class StellaModel : IDisposable
         }
 
         using var cancel = new CancelFlag(cancellationToken);
-        SessionHandle session = sessions.Take();
-        bool broken = false;
+        using var session = new SessionLease(sessions, cancellationToken);
         try
         {
             for (int first = 0; first < texts.Length;)
             {
-                using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first);
+                using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
                 using var tokens = new TokenizedPack(handle, in pack, options, Info.MaxTokens);
                 if (!tokenCounts.IsEmpty)
                 {
                     tokens.CopyCounts(tokenCounts[first..]);
                 }
 
-                EmbedPack(session, in tokens, destination[(first * dimension)..], options, cancel);
+                EmbedPack(session.Handle, in tokens, destination[(first * dimension)..], options, cancel);
                 first += pack.Count;
             }
         }
-        catch (OperationCanceledException e)
+        catch (Exception e) when (session.Replaces(e, out Exception replacement))
         {
-            throw new OperationCanceledException(e.Message, e, cancellationToken);
+            throw replacement;
         }
-        catch (StellaException e) when (e.Code == StellaErrorCode.Panic)
+    }
+
+    /// <summary>Runs one text and gives what its tokens became.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="options">The prompt and what to do with a long or invalid text; the rest is not used.</param>
+    /// <param name="cancellationToken">Stops the call before the text is run.</param>
+    /// <returns>A hidden state for each token, special tokens and prompt included, with the token's place in the text.</returns>
+    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public StellaTokenEmbeddings EmbedTokens(
+        string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        options ??= StellaEmbedOptions.Default;
+        PlacedTokens tokens = PlacedTokens.Of(handle, text, options);
+        float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
+        RunTokens(tokens, [], hidden, [], options, cancellationToken);
+        return new StellaTokenEmbeddings(tokens.Ids, tokens.Places, tokens.Count, hidden, Info.HiddenSize);
+    }
+
+    /// <summary>
+    /// Embeds parts of one text in the light of all of it (late chunking): the text is run once, and a part's vector is
+    /// the head's projection of the mean over its tokens.
+    /// </summary>
+    /// <remarks>
+    /// A token belongs to every part with which it shares a character. Method: Günther et al., "Late Chunking",
+    /// arXiv:2409.04701.
+    /// </remarks>
+    /// <param name="text">The whole text.</param>
+    /// <param name="parts">Ranges of characters (UTF-16 units) of <paramref name="text"/>; they may overlap.</param>
+    /// <param name="destination">
+    /// Receives one row a part, row-major <c>[parts, dimension]</c>; at least <c>parts.Length * dimension</c> long.
+    /// </param>
+    /// <param name="options">How to embed them; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">Stops the call before the text is run.</param>
+    /// <returns>The length of the whole text.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A part leaves the text.</exception>
+    /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
+    /// <exception cref="StellaInputException">
+    /// The text is not valid Unicode, or too long where that is an error; or a part has no token, because it is blank or
+    /// lies where the text was cut: <see cref="StellaInputException.TextIndex"/> is then the index of the part.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public StellaTokenCount EmbedParts(
+        string text,
+        ReadOnlySpan<Range> parts,
+        Span<float> destination,
+        StellaEmbedOptions? options = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        options ??= StellaEmbedOptions.Default;
+        int dimension = DimensionOf(options);
+        if (destination.Length / dimension < parts.Length)
         {
-            // After a panic a session refuses further calls, so the next caller gets another one.
-            broken = true;
-            throw;
+            throw new ArgumentException(
+                $"{parts.Length} vectors of {dimension} need {(long)parts.Length * dimension} numbers; there is room for {destination.Length}.",
+                nameof(destination));
         }
-        finally
+
+        PlacedTokens tokens = PlacedTokens.Of(handle, text, options);
+        var spans = new NativeSpan[parts.Length];
+        for (int i = 0; i < parts.Length; i++)
         {
-            if (broken)
-            {
-                session.Dispose();
-            }
-            else
-            {
-                sessions.Return(session);
-            }
+            spans[i] = tokens.SpanOf(parts[i], text.Length, i);
         }
+
+        RunTokens(tokens, spans, [], destination[..(parts.Length * dimension)], options, cancellationToken);
+        return tokens.Count;
     }
 
     /// <summary>Tokenizes one text as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> would.</summary>
@@ -201,7 +268,7 @@ public sealed unsafe class StellaModel : IDisposable
         var result = new StellaTokens[texts.Length];
         for (int first = 0; first < texts.Length;)
         {
-            using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first);
+            using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
             using var tokens = new TokenizedPack(handle, in pack, options, Info.MaxTokens);
             for (int i = 0; i < pack.Count; i++)
             {
@@ -263,6 +330,51 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
+    private void RunTokens(
+        PlacedTokens tokens,
+        ReadOnlySpan<NativeSpan> spans,
+        Span<float> hidden,
+        Span<float> vectors,
+        StellaEmbedOptions options,
+        CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        cancellationToken.ThrowIfCancellationRequested();
+        var native = new NativeEmbedOptions
+        {
+            size = (uint)sizeof(NativeEmbedOptions),
+            dimension = (uint)DimensionOf(options),
+            raw = options.Normalize ? 0u : 1u,
+        };
+        using var cancel = new CancelFlag(cancellationToken);
+        using var session = new SessionLease(sessions, cancellationToken);
+        try
+        {
+            using var lease = new HandleLease(session.Handle);
+            fixed (uint* ids = tokens.Ids, cancelled = cancel.Span)
+            fixed (NativeSpan* spansPointer = spans)
+            fixed (float* hiddenPointer = hidden, vectorsPointer = vectors)
+            {
+                NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed_tokens(
+                    (NativeSession*)lease.Value,
+                    ids,
+                    (nuint)tokens.Ids.Length,
+                    spansPointer,
+                    (nuint)spans.Length,
+                    &native,
+                    cancelled,
+                    hiddenPointer,
+                    (nuint)hidden.Length,
+                    vectorsPointer,
+                    (nuint)vectors.Length));
+            }
+        }
+        catch (Exception e) when (session.Replaces(e, out Exception replacement))
+        {
+            throw replacement;
+        }
+    }
+
     private int DimensionOf(StellaEmbedOptions options)
     {
         ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
@@ -277,27 +389,46 @@ public sealed unsafe class StellaModel : IDisposable
         return dimension;
     }
 
+    private static void Check(string path, StellaModelOptions options)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxTokens, 1, nameof(options.MaxTokens));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(
+            options.MaxTokens, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
+        ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
+        ThrowIfNotPositive(options.Threads, nameof(options.Threads));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(
+            options.Threads ?? 1, StellaModelOptions.ThreadsLimit, nameof(options.Threads));
+    }
+
     private static ModelHandle Open(string path, StellaModelOptions options)
     {
-        var native = new NativeModelOptions
-        {
-            size = (uint)sizeof(NativeModelOptions),
-            precision = (uint)options.Precision,
-            max_tokens = (uint)options.MaxTokens,
-            dimension = (uint)(options.Dimension ?? 0),
-        };
         using LogSinkHandle? sink =
             options.LoggerFactory is { } factory ? NativeLog.CreateSink(factory.CreateLogger(NativeLog.Category)) : null;
         byte[] utf8 = Encoding.UTF8.GetBytes(path);
+        byte[] manifest = Encoding.UTF8.GetBytes(options.ManifestPath ?? string.Empty);
         NativeModel* model;
-        fixed (byte* pathPointer = utf8)
+        fixed (byte* pathPointer = utf8, manifestPointer = manifest)
         {
+            NativeModelOptions native = ToNative(options, manifestPointer, manifest.Length);
             NativeErrors.ThrowIfFailed(NativeMethods.stella_model_open(
                 pathPointer, (nuint)utf8.Length, &native, (NativeLogSink*)(sink?.DangerousGetHandle() ?? 0), &model));
         }
 
         return new ModelHandle(model);
     }
+
+    private static NativeModelOptions ToNative(StellaModelOptions options, byte* manifest, int manifestLength) => new()
+    {
+        size = (uint)sizeof(NativeModelOptions),
+        precision = (uint)options.Precision,
+        max_tokens = (uint)options.MaxTokens,
+        dimension = (uint)(options.Dimension ?? 0),
+        load_mode = (uint)options.LoadMode,
+        unchecked_weights = options.CheckWeights ? 0u : 1u,
+        manifest = manifest,
+        manifest_length = (nuint)manifestLength,
+    };
 
     private static StellaModelInfo ReadInfo(ModelHandle handle, string path)
     {

@@ -18,6 +18,22 @@ public enum StellaPrecision
     Int8 = 3,
 }
 
+/// <summary>How the bytes of a model's weights come into memory.</summary>
+public enum StellaLoadMode
+{
+    /// <summary>
+    /// By ordinary reads. A file that is cut or overwritten meanwhile is an error and nothing else; with a manifest, the
+    /// bytes that are used are those that were hashed. From a cold disk it is also the faster one.
+    /// </summary>
+    Copied = 0,
+
+    /// <summary>
+    /// Copied out of a memory map, which is taken down when the model is loaded. A file that is cut meanwhile ends the
+    /// process with SIGBUS: only for folders that nobody writes to.
+    /// </summary>
+    Mapped = 1,
+}
+
 /// <summary>How to load a model.</summary>
 public sealed record StellaModelOptions
 {
@@ -47,6 +63,18 @@ public sealed record StellaModelOptions
     /// processor affinity and container quota respected.
     /// </summary>
     public int? Threads { get; init; }
+
+    /// <summary>How the bytes of the weights come into memory.</summary>
+    public StellaLoadMode LoadMode { get; init; } = StellaLoadMode.Copied;
+
+    /// <summary>Whether weights that are NaN or infinite are looked for and refused. On by default.</summary>
+    public bool CheckWeights { get; init; } = true;
+
+    /// <summary>
+    /// A manifest with size and SHA-256 of every file, against which all that is loaded is held. <see langword="null"/>
+    /// takes <c>stella.manifest.json</c> of the folder, if there is one.
+    /// </summary>
+    public string? ManifestPath { get; init; }
 
     /// <summary>
     /// Where native log records go, under the category <c>StellaInterop.Native</c>. <see langword="null"/> is silence.

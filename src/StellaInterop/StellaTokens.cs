@@ -1,12 +1,35 @@
 namespace StellaInterop;
 
-/// <summary>The length of a text in tokens, special tokens and prompt included.</summary>
+/// <summary>What cut a text.</summary>
+public enum StellaCut
+{
+    /// <summary>Nothing: all of it was used.</summary>
+    None = 0,
+
+    /// <summary>It has more tokens than <see cref="StellaModelOptions.MaxTokens"/>.</summary>
+    Tokens = 1,
+
+    /// <summary>
+    /// It has, prompt included, more than 256 bytes of UTF-8 for each of <see cref="StellaModelOptions.MaxTokens"/>; what
+    /// is beyond was not looked at. A token of plain prose has four or five.
+    /// </summary>
+    Bytes = 2,
+}
+
+/// <summary>The length of a text in tokens, special tokens and prompt included, and what was done to it.</summary>
 /// <param name="Kept">Tokens that were used.</param>
-/// <param name="Total">Tokens of the whole text.</param>
-public readonly record struct StellaTokenCount(int Kept, int Total)
+/// <param name="Total">
+/// Tokens of the whole text. Where <paramref name="Cut"/> is <see cref="StellaCut.Bytes"/>, those of the part that was
+/// looked at.
+/// </param>
+/// <param name="Cut">What cut the text.</param>
+/// <param name="Replaced">
+/// Surrogates without a partner that became U+FFFD; above zero only with <see cref="StellaInvalidText.Replace"/>.
+/// </param>
+public readonly record struct StellaTokenCount(int Kept, int Total, StellaCut Cut = StellaCut.None, int Replaced = 0)
 {
     /// <summary>Whether the text was cut.</summary>
-    public bool IsTruncated => Kept < Total;
+    public bool IsTruncated => Cut != StellaCut.None;
 }
 
 /// <summary>The tokens of one text.</summary>

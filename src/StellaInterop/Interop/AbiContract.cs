@@ -13,6 +13,8 @@ internal static unsafe class AbiContract
         (NativeStruct.TokenCount, sizeof(NativeTokenCount)),
         (NativeStruct.SessionOptions, sizeof(NativeSessionOptions)),
         (NativeStruct.EmbedOptions, sizeof(NativeEmbedOptions)),
+        (NativeStruct.Place, sizeof(NativePlace)),
+        (NativeStruct.Span, sizeof(NativeSpan)),
     ];
 
     /// <summary>Asks the library at <paramref name="handle"/> directly, before any import is bound to it.</summary>

@@ -15,22 +15,25 @@ internal ref struct PackedTexts : IDisposable
 
     private byte[] utf8;
     private readonly nuint[] offsets;
+    private readonly int[] replaced;
 
     /// <summary>Packs texts until the pack is full; at least one.</summary>
     /// <param name="texts">The texts that remain.</param>
     /// <param name="firstText">Index of the first of them in the caller's list.</param>
-    /// <exception cref="StellaInputException">A text is null or has a lone surrogate.</exception>
-    public PackedTexts(ReadOnlySpan<string> texts, int firstText)
+    /// <param name="onInvalidText">What to do with a surrogate without a partner.</param>
+    /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
+    public PackedTexts(ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText)
     {
         FirstText = firstText;
         utf8 = ArrayPool<byte>.Shared.Rent(64 << 10);
         offsets = ArrayPool<nuint>.Shared.Rent(MaxTexts + 1);
+        replaced = ArrayPool<int>.Shared.Rent(MaxTexts);
         offsets[0] = 0;
         try
         {
             while (Count < Math.Min(texts.Length, MaxTexts) && (Count == 0 || Length < SoftLimitBytes))
             {
-                Append(texts[Count], firstText + Count);
+                Append(texts[Count], firstText + Count, onInvalidText);
             }
         }
         catch
@@ -53,13 +56,17 @@ internal ref struct PackedTexts : IDisposable
 
     public readonly ReadOnlySpan<nuint> Offsets => offsets.AsSpan(0, Count + 1);
 
+    /// <summary>Surrogates of each text that were replaced.</summary>
+    public readonly ReadOnlySpan<int> Replaced => replaced.AsSpan(0, Count);
+
     public readonly void Dispose()
     {
+        ArrayPool<int>.Shared.Return(replaced);
         ArrayPool<byte>.Shared.Return(utf8);
         ArrayPool<nuint>.Shared.Return(offsets);
     }
 
-    private void Append(string? text, int index)
+    private void Append(string? text, int index, StellaInvalidText onInvalidText)
     {
         if (text is null)
         {
@@ -73,7 +80,15 @@ internal ref struct PackedTexts : IDisposable
             Grow(needed, index);
         }
 
-        var status = System.Text.Unicode.Utf8.FromUtf16(text, utf8.AsSpan(Length), out int read, out int written, replaceInvalidSequences: false);
+        Span<byte> rest = utf8.AsSpan(Length);
+        var status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out int read, out int written, replaceInvalidSequences: false);
+        replaced[Count] = 0;
+        if (status != OperationStatus.Done && onInvalidText == StellaInvalidText.Replace)
+        {
+            replaced[Count] = CountLoneSurrogates(text);
+            status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out _, out written, replaceInvalidSequences: true);
+        }
+
         if (status != OperationStatus.Done)
         {
             throw new StellaInputException(
@@ -85,6 +100,22 @@ internal ref struct PackedTexts : IDisposable
         Length += written;
         Count++;
         offsets[Count] = (nuint)Length;
+    }
+
+    private static int CountLoneSurrogates(ReadOnlySpan<char> text)
+    {
+        int count = 0;
+        while (!text.IsEmpty)
+        {
+            if (System.Text.Rune.DecodeFromUtf16(text, out _, out int length) != OperationStatus.Done)
+            {
+                count++;
+            }
+
+            text = text[length..];
+        }
+
+        return count;
     }
 
     private void Grow(long needed, int index)

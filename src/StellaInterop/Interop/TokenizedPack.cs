@@ -11,6 +11,7 @@ internal readonly ref struct TokenizedPack : IDisposable
 
     private readonly uint[] ids;
     private readonly NativeTokenCount[] counts;
+    private readonly ReadOnlySpan<int> replaced;
 
     /// <summary>Where each text begins in <see cref="ids"/>; one more entry than there are texts.</summary>
     private readonly uint[] starts;
@@ -19,7 +20,7 @@ internal readonly ref struct TokenizedPack : IDisposable
     private readonly uint[] cuSeqlens;
 
     /// <param name="model">The model whose tokenizer is used.</param>
-    /// <param name="pack">The texts.</param>
+    /// <param name="pack">The texts; must outlive this.</param>
     /// <param name="options">The prompt and what to do with a long text.</param>
     /// <param name="maxTokens">Tokens that a text may have.</param>
     public TokenizedPack(
@@ -27,6 +28,7 @@ internal readonly ref struct TokenizedPack : IDisposable
     {
         FirstText = pack.FirstText;
         Count = pack.Count;
+        replaced = pack.Replaced;
         counts = ArrayPool<NativeTokenCount>.Shared.Rent(Count);
         starts = ArrayPool<uint>.Shared.Rent(Count + 1);
         cuSeqlens = ArrayPool<uint>.Shared.Rent(Count + 1);
@@ -110,7 +112,7 @@ internal readonly ref struct TokenizedPack : IDisposable
         ArrayPool<NativeTokenCount>.Shared.Return(counts);
     }
 
-    private StellaTokenCount CountOf(int text) => new((int)counts[text].kept, (int)counts[text].total);
+    private StellaTokenCount CountOf(int text) => counts[text].ToManaged(replaced[text]);
 
     /// <summary>Fills ids and counts; returns how many ids there are, which may be more than fit.</summary>
     private unsafe int Tokenize(ModelHandle model, ref readonly PackedTexts pack, StellaEmbedOptions options)
@@ -152,6 +154,13 @@ internal readonly ref struct TokenizedPack : IDisposable
 
         return checked((int)found);
     }
+}
+
+internal static class NativeTokenCountExtensions
+{
+    /// <summary>The count as callers see it.</summary>
+    public static StellaTokenCount ToManaged(this NativeTokenCount count, int replaced) =>
+        new((int)count.kept, (int)count.total, (StellaCut)count.cut, replaced);
 }
 
 /// <summary>Packed token ids: text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>.</summary>

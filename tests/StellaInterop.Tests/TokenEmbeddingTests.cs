@@ -1,0 +1,95 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Hidden states of tokens, their places in the text, and parts embedded in the light of the whole.</summary>
+internal sealed class TokenEmbeddingTests
+{
+    private const string Text = "The river 🌊 runs. Ärger at the bank of the stone bridge.";
+
+    [TestCase("tiny-new", StellaPrompt.Document)]
+    [TestCase("tiny-new", StellaPrompt.S2P)]
+    [TestCase("tiny-qwen2", StellaPrompt.S2S)]
+    public void The_whole_text_as_a_part_is_the_mean_of_its_tokens_through_the_head(string name, StellaPrompt prompt)
+    {
+        using var model = StellaModel.Load(Tree.Model(name));
+        var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
+        StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);
+        Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize(Text, options).Ids.ToArray()));
+        Assert.That(tokens.Hidden.Length, Is.EqualTo(tokens.Ids.Length * model.Info.HiddenSize));
+        Assert.That(tokens.HiddenOf(1).ToArray(), Is.EqualTo(tokens.Hidden.Slice(tokens.HiddenSize, tokens.HiddenSize).ToArray()));
+        Assert.That(() => tokens.HiddenOf(tokens.Ids.Length).Length, Throws.TypeOf<ArgumentOutOfRangeException>());
+
+        // The head is linear: the mean of the vectors of single tokens is the vector of their mean.
+        StellaTokenPlace[] places = [.. tokens.Places.ToArray().Where(place => !place.IsEmpty)];
+        float[] all = new float[256];
+        model.EmbedParts(Text, [Range.All], all, options);
+        Assert.That(all, Is.Not.EqualTo(model.Embed(Text, options)), "special tokens and prompt belong to no part");
+        Range[] each = [.. places.Select(place => place.Start..place.End)];
+        float[] rows = new float[each.Length * 256];
+        StellaTokenCount count = model.EmbedParts(Text, each, rows, options);
+        Assert.That(count.Kept, Is.EqualTo(tokens.Ids.Length));
+        if (each.Distinct().Count() == each.Length)
+        {
+            float[] mean = [.. Enumerable.Range(0, 256).Select(i => Enumerable.Range(0, each.Length).Average(row => rows[(row * 256) + i]))];
+            Assert.That(mean, Is.EqualTo(all).Within(1e-4f));
+        }
+    }
+
+    [TestCase("tiny-new")]
+    [TestCase("tiny-qwen2")]
+    public void Places_lead_back_to_the_characters(string name)
+    {
+        using var model = StellaModel.Load(Tree.Model(name));
+        StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+        bool[] covered = new bool[Text.Length];
+        foreach (StellaTokenPlace place in tokens.Places.Span)
+        {
+            covered.AsSpan(place.Start..place.End).Fill(true);
+        }
+
+        string missed = string.Concat(Text.Where((c, i) => !covered[i]));
+        Assert.That(missed.Trim(), Is.Empty, "every character but spaces belongs to a token, both halves of the wave too");
+        StellaTokenPlace river = tokens.Places.ToArray().First(place => place.Start <= 4 && place.End > 4);
+        Assert.That(Text[river.Start..river.End].Trim(), Does.StartWith("r"));
+    }
+
+    [Test]
+    public void A_part_sees_the_rest_of_the_text()
+    {
+        using var model = StellaModel.Load(Tree.Model("tiny-new"));
+        string[] texts = ["bank of the river", "bank of the stone"];
+        float[][] bank = [new float[256], new float[256], new float[256]];
+        var options = new StellaEmbedOptions { Dimension = 256 };
+        model.EmbedParts(texts[0], [..4], bank[0], options);
+        model.EmbedParts(texts[1], [..4], bank[1], options);
+        model.EmbedParts(texts[0], [..4, 8..11], new float[512], options);
+        model.EmbedParts(texts[0], [..4], bank[2], options);
+        Assert.That(bank[0], Is.Not.EqualTo(bank[1]));
+        Assert.That(bank[2], Is.EqualTo(bank[0]));
+        Assert.That(Vectors.Norm(bank[0]), Is.EqualTo(1).Within(1e-6));
+    }
+
+    [Test]
+    public void A_part_without_a_token_is_named()
+    {
+        using var model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 6 });
+        float[] rows = new float[3 * 1024];
+        var blank = Assert.Throws<StellaInputException>(() => model.EmbedParts("a   b", [0..1, 2..3], rows));
+        Assert.That((blank!.TextIndex, blank.Code), Is.EqualTo((1, StellaErrorCode.InvalidArgument)));
+        var cut = Assert.Throws<StellaInputException>(() => model.EmbedParts("a b c d e f g", [0..1, 0..3, 10..11], rows));
+        Assert.That((cut!.TextIndex, cut.Code), Is.EqualTo((2, StellaErrorCode.TextTooLong)));
+        Assert.That(cut.Message, Does.Contain("cut at character 7"));
+        Assert.That(() => model.EmbedParts("abc", [0..4], rows), Throws.TypeOf<ArgumentOutOfRangeException>());
+        Assert.That(() => model.EmbedParts("abc", [0..1, 0..1], new float[1025]), Throws.ArgumentException);
+    }
+
+    [Test]
+    public void Cancelling_and_disposing_hold_here_too()
+    {
+        var model = StellaModel.Load(Tree.Model("tiny-new"));
+        using var cancelled = new CancellationTokenSource();
+        cancelled.Cancel();
+        Assert.That(() => model.EmbedTokens("a", null, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
+        model.Dispose();
+        Assert.That(() => model.EmbedTokens("a"), Throws.TypeOf<ObjectDisposedException>());
+    }
+}
