@@ -59,10 +59,10 @@ internal sealed class TokenEmbeddingTests
         string[] texts = ["bank of the river", "bank of the stone"];
         float[][] bank = [new float[256], new float[256], new float[256]];
         var options = new StellaEmbedOptions { Dimension = 256 };
-        model.EmbedParts(texts[0], [..4], bank[0], options);
-        model.EmbedParts(texts[1], [..4], bank[1], options);
-        model.EmbedParts(texts[0], [..4, 8..11], new float[512], options);
-        model.EmbedParts(texts[0], [..4], bank[2], options);
+        model.EmbedParts(texts[0], [0..4], bank[0], options);
+        model.EmbedParts(texts[1], [0..4], bank[1], options);
+        model.EmbedParts(texts[0], [0..4, 8..11], new float[512], options);
+        model.EmbedParts(texts[0], [0..4], bank[2], options);
         Assert.That(bank[0], Is.Not.EqualTo(bank[1]));
         Assert.That(bank[2], Is.EqualTo(bank[0]));
         Assert.That(Vectors.Norm(bank[0]), Is.EqualTo(1).Within(1e-6));

@@ -46,6 +46,7 @@ pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
     let ended_before = slot.ended.load(Ordering::Acquire);
     let mut state = lock(&slot.state);
     if let Some(model) = state.model.upgrade() {
+        log::info!("{}: is open already; its weights are shared", path.display());
         return Ok(model);
     }
     if let Some(failure) = &state.failure
