@@ -4,13 +4,16 @@ using System.Net.Http.Headers;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Fetches one file into a partial file, and goes on where an earlier run stopped.</summary>
+/// <summary>Fetches one file into a partial file, and goes on where an earlier run stopped. One instance a file.</summary>
 internal sealed class FileDownload(HubClient client, IDownloadReport report)
 {
     private const int BufferBytes = 128 << 10;
 
     /// <summary>What a file may have whose size the server does not publish: none of the large ones.</summary>
     private const long MaxUnknownBytes = 64 << 20;
+
+    /// <summary>The version that the bytes of this run belong to, where the server has told it.</summary>
+    private EntityTagHeaderValue? tag;
 
     /// <summary>Fetches what is missing of <paramref name="file"/>. The partial file holds it all afterwards, not yet checked.</summary>
     public async Task FetchAsync(HubFile file, Uri address, string partial, CancellationToken cancellationToken)
@@ -23,9 +26,8 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
             target.SetLength(0);
         }
 
-        EntityTagHeaderValue? tag = null;
         await client.WithRetriesAsync(
-            async () => tag = await FetchRestAsync(file, address, target, tag, cancellationToken).ConfigureAwait(false),
+            () => FetchRestAsync(file, address, target, cancellationToken),
             () => target.Length,
             cancellationToken).ConfigureAwait(false);
         ToDisk(target);
@@ -46,15 +48,14 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
         }
     }
 
-    /// <summary>One try. Gives the version of the file, for the next.</summary>
-    private async Task<EntityTagHeaderValue?> FetchRestAsync(
-        HubFile file, Uri address, FileStream target, EntityTagHeaderValue? tag, CancellationToken cancellationToken)
+    /// <summary>One try. Gives the length that the partial file has in the end.</summary>
+    private async Task<long> FetchRestAsync(HubFile file, Uri address, FileStream target, CancellationToken cancellationToken)
     {
         long? size = file.PublishedSize;
         long start = size is null ? 0 : target.Length;
         if (start == size)
         {
-            return tag;
+            return start;
         }
 
         HubRange? range = start > 0 ? new HubRange(start, tag) : null;
@@ -71,12 +72,13 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
             start = 0;
         }
 
+        tag = response.Headers.ETag is { IsWeak: false } strong ? strong : null;
         target.SetLength(start);
         target.Position = start;
         await CopyAsync(file, address, response, target, cancellationToken).ConfigureAwait(false);
         return target.Length < size
             ? throw new TransientHubException($"{file.Path} broke off at byte {target.Length} of {size}")
-            : response.Headers.ETag is { IsWeak: false } strong ? strong : null;
+            : target.Length;
     }
 
     private static bool GoesOn(HttpResponseMessage response, long start) =>
