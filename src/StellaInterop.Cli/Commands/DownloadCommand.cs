@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using StellaInterop.Cli.Hub;
 
 namespace StellaInterop.Cli.Commands;
@@ -97,8 +98,8 @@ internal static class DownloadCommand
     }
 
     private static void Refuse(
-        System.CommandLine.Parsing.SymbolResult result,
-        IEnumerable<System.CommandLine.Parsing.Token> tokens,
+        SymbolResult result,
+        IEnumerable<Token> tokens,
         Func<string, bool> isGood,
         string message)
     {
