@@ -8,4 +8,7 @@ internal enum ExitCode
     Usage = 2,
     ModelRefused = 3,
     BadInput = 4,
+
+    /// <summary>A server was not reached, or it refused. Trying again later may help, unlike after the others.</summary>
+    Network = 5,
 }

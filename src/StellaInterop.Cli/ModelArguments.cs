@@ -26,8 +26,9 @@ internal sealed class ModelArguments
 
     private readonly Option<string?> model = new("--model")
     {
-        Description = "Model folder in the sentence-transformers layout. Default: the model that is shipped, stella-mini.",
-        HelpName = "DIR",
+        Description = "Model folder in the sentence-transformers layout, or the name of a model that `stella download` or "
+            + "another tool has put into the Hugging Face cache. Default: the model that is shipped, stella-mini.",
+        HelpName = ModelLocation.HelpName,
     };
 
     private readonly Option<int?> dimension = Positive(
@@ -103,7 +104,8 @@ internal sealed class ModelArguments
                 ManifestPath = parsed.GetValue(manifest),
                 LoggerFactory = loggers,
             };
-            return new LoadedModel(StellaModel.Load(parsed.GetValue(model) ?? StellaMiniModel.Path, options), loggers);
+            string path = parsed.GetValue(model) is { } given ? ModelLocation.Resolve(given) : StellaMiniModel.Path;
+            return new LoadedModel(StellaModel.Load(path, options), loggers);
         }
         catch
         {

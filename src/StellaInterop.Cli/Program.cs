@@ -12,14 +12,20 @@ var root = new RootCommand(
       stella embed "one text" "another" --dimension 256
       stella embed --input texts.txt > vectors.jsonl
       stella info
+      stella download NovaSearch/stella_en_400M_v5
+      stella embed "one text" --model NovaSearch/stella_en_400M_v5
 
-    Exit codes: 0 good, 2 wrong usage, 3 model folder refused, 4 bad input text, 1 anything else.
+    Exit codes: 0 good, 2 wrong usage, 3 model refused or damaged, 4 bad input text, 5 server not reached or refusing,
+    1 anything else.
     """)
 {
     EmbedCommand.Create(),
     SimilarityCommand.Create(),
     TokenizeCommand.Create(),
     InfoCommand.Create(),
+    DownloadCommand.Create(),
+    VerifyCommand.Create(),
+    ManifestCommand.Create(),
 };
 
 // A text may begin with '@' and be nothing but a text.

@@ -52,7 +52,7 @@ internal static class TextBatches
             return;
         }
 
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        IAnsiConsole console = ErrorConsole.Create();
         console.Status().Start("loading the model", status => work(done => status.Status($"{done:N0} texts")));
     }
 }

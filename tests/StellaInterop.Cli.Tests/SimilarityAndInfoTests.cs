@@ -83,6 +83,9 @@ internal sealed class SimilarityAndInfoTests
             ("similarity", [.. common, "--format", "--prompt", "--raw", "--on-long-text"]),
             ("tokenize", [.. common, "--input", "--input-format", "--format", "--prompt", "--on-long-text"]),
             ("info", [.. common, "--format"]),
+            ("download", ["--revision", "--dir", "--dimension", "--endpoint", "--offline", "--retries", "--verbosity", "HF_TOKEN"]),
+            ("verify", ["--manifest", "--verbosity"]),
+            ("manifest", ["--output", "--verbosity"]),
         ];
         StellaResult root = StellaProcess.Run("--help");
         Assert.Multiple(() =>

@@ -28,8 +28,25 @@ internal static class StellaProcess
     public static StellaResult RunWithInput(string input, params string[] arguments) =>
         RunIn(Folder, Encoding.UTF8.GetBytes(input), arguments);
 
+    /// <summary>Runs with variables of the environment set, or taken away where they are null.</summary>
+    public static StellaResult RunWith(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
+    {
+        using Process process = Start(Folder, variables, arguments);
+        return Finish(process, null, arguments);
+    }
+
     /// <summary>Runs the copy in <paramref name="folder"/>, with <paramref name="input"/> on standard input.</summary>
     public static StellaResult RunIn(string folder, byte[]? input, params string[] arguments)
+    {
+        using Process process = Start(folder, new Dictionary<string, string?>(), arguments);
+        return Finish(process, input, arguments);
+    }
+
+    /// <summary>Starts it, for a test that does something meanwhile.</summary>
+    public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments) =>
+        Start(Folder, variables, arguments);
+
+    private static Process Start(string folder, IReadOnlyDictionary<string, string?> variables, string[] arguments)
     {
         string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
         var start = new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
@@ -40,7 +57,16 @@ internal static class StellaProcess
             StandardOutputEncoding = Encoding.UTF8,
             StandardErrorEncoding = Encoding.UTF8,
         };
-        using var process = Process.Start(start)!;
+        foreach (var (name, value) in variables)
+        {
+            start.Environment[name] = value;
+        }
+
+        return Process.Start(start)!;
+    }
+
+    private static StellaResult Finish(Process process, byte[]? input, string[] arguments)
+    {
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
         using (Stream stdin = process.StandardInput.BaseStream)

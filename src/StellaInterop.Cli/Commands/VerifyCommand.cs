@@ -1,0 +1,85 @@
+using System.CommandLine;
+using System.Globalization;
+
+namespace StellaInterop.Cli.Commands;
+
+/// <summary><c>stella verify</c>: whether a model is what its manifest says.</summary>
+internal static class VerifyCommand
+{
+    /// <summary>What a state is called, and what to do about it.</summary>
+    private static readonly (StellaFileState State, string Word)[] Words =
+    [
+        (StellaFileState.Good, "good"),
+        (StellaFileState.Missing, "missing"),
+        (StellaFileState.WrongSize, "wrong size"),
+        (StellaFileState.WrongHash, "wrong hash"),
+        (StellaFileState.Unlisted, "unlisted"),
+    ];
+
+    public static Command Create()
+    {
+        var command = new Command(
+            "verify",
+            $"""
+            Compares a model with its manifest, one line a file: good, missing, wrong size, wrong hash, or unlisted for a
+            file of the model that the manifest does not know. Anything but good is exit code 3.
+            Without a manifest it writes the SHA-256 of every file, and which published Stella file it is where that is known.
+            """);
+        Argument<string> folder = ManifestCommand.FolderArgument();
+        var manifest = new Option<string?>("--manifest")
+        {
+            Description = $"The manifest. Default: {StellaManifest.FileName} in the folder.",
+            HelpName = "FILE",
+        };
+        command.Add(folder);
+        command.Add(manifest);
+        command.Add(ModelArguments.Verbosity.Option);
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder));
+            string beside = Path.Combine(path, StellaManifest.FileName);
+            string? source = parsed.GetValue(manifest) ?? (File.Exists(beside) ? beside : null);
+            ExitCode code = source is null
+                ? PrintHashes(HashProgress.Show(parsed, progress => StellaManifest.Create(path, progress, cancellationToken)))
+                : PrintStates(Verify(StellaManifest.Read(source)), source);
+            return Task.FromResult((int)code);
+
+            StellaVerification Verify(StellaManifest expected) =>
+                HashProgress.Show(parsed, progress => expected.Verify(path, progress, cancellationToken));
+        });
+        return command;
+    }
+
+    private static ExitCode PrintStates(StellaVerification found, string manifest)
+    {
+        foreach (StellaVerifiedFile file in found.Files)
+        {
+            Console.WriteLine($"{Words.First(row => row.State == file.State).Word,-10}  {file.Path}");
+        }
+
+        if (found.IsGood)
+        {
+            return ExitCode.Good;
+        }
+
+        int bad = found.Files.Count(file => file.State != StellaFileState.Good);
+        ErrorReport.Write(string.Create(
+            CultureInfo.InvariantCulture,
+            $"{bad} of {found.Files.Count} files are not what {manifest} says; do not use the model, get it again"));
+        return ExitCode.ModelRefused;
+    }
+
+    private static ExitCode PrintHashes(StellaManifest found)
+    {
+        Console.Error.WriteLine("note: there is no manifest to compare with; these are the hashes of what is there");
+        foreach (var (path, file) in found.Files)
+        {
+            string known = StellaPublishedFiles.Find(file.Sha256) is { } published
+                ? $"  = {published.Repository} {published.Path}"
+                : "";
+            Console.WriteLine($"{file.Sha256}  {path}{known}");
+        }
+
+        return ExitCode.Good;
+    }
+}

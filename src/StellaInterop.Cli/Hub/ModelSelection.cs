@@ -1,0 +1,91 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace StellaInterop.Cli.Hub;
+
+/// <summary>Which files of a repository make the model that is wanted.</summary>
+/// <param name="where">The repository, for messages.</param>
+/// <param name="available">The paths that it has.</param>
+internal sealed class ModelSelection(string where, IReadOnlySet<string> available)
+{
+    /// <summary>A model loads without it: there are no prompts then.</summary>
+    private const string Prompts = "config_sentence_transformers.json";
+
+    private static readonly string[] Required = ["config.json", "tokenizer.json", "1_Pooling/config.json"];
+
+    private bool IsSharded => !available.Contains(StellaModelFiles.Weights) && available.Contains(StellaModelFiles.ShardIndex);
+
+    /// <summary>The files that name others. They have to be there before <see cref="Rest"/> can be asked.</summary>
+    public IReadOnlyList<string> Naming() =>
+        Present(IsSharded ? [StellaModelFiles.Modules, StellaModelFiles.ShardIndex] : [StellaModelFiles.Modules]);
+
+    /// <summary>All other files that are needed.</summary>
+    /// <param name="open">Opens one of <see cref="Naming"/>.</param>
+    /// <param name="dimensions">The heads that are wanted beside the one that the model computes by default.</param>
+    public IReadOnlyList<string> Rest(Func<string, Stream> open, IReadOnlyCollection<int> dimensions)
+    {
+        string[] heads = [.. dimensions.Select(HeadOf)];
+        if (heads.FirstOrDefault(head => !available.Contains(WeightsOf(head))) is { } missing)
+        {
+            IEnumerable<string> there = available.Where(path => path.StartsWith("2_Dense_", StringComparison.Ordinal))
+                .Select(path => path.Split('/')[0]["2_Dense_".Length..]).Distinct().Order(StringComparer.Ordinal);
+            throw new CliException(
+                ExitCode.Usage, $"{where} has no {missing}; its dimensions are {string.Join(", ", there)}");
+        }
+
+        // The loader reads the default head too, whatever dimension is asked of it.
+        IEnumerable<string> headFiles = heads.Append(Parse(StellaModelFiles.Modules, open, DefaultHead)).Distinct()
+            .SelectMany(head => new[] { $"{head}/config.json", WeightsOf(head) });
+        IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, open, Shards) : [StellaModelFiles.Weights];
+        IEnumerable<string> prompts = available.Contains(Prompts) ? [Prompts] : [];
+        return Present([.. Required, .. prompts, .. headFiles, .. weights]);
+    }
+
+    private static string HeadOf(int dimension) => string.Create(CultureInfo.InvariantCulture, $"2_Dense_{dimension}");
+
+    private static string WeightsOf(string head) => $"{head}/model.safetensors";
+
+    private string[] Present(string[] paths) =>
+        paths.Where(path => !available.Contains(path)).ToArray() is { Length: > 0 } missing
+            ? throw new CliException(ExitCode.ModelRefused, $"{where} has no {string.Join(", no ", missing)}")
+            : paths;
+
+    private T Parse<T>(string file, Func<string, Stream> open, Func<JsonElement, T> read)
+    {
+        try
+        {
+            using Stream stream = open(file);
+            using var json = JsonDocument.Parse(stream);
+            return read(json.RootElement);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
+        {
+            throw new CliException(ExitCode.ModelRefused, $"{where}: {file} is not the JSON that is expected", e);
+        }
+    }
+
+    private string DefaultHead(JsonElement modules)
+    {
+        foreach (JsonElement module in modules.EnumerateArray())
+        {
+            string path = module.GetProperty("path").GetString() ?? "";
+            if (module.GetProperty("type").GetString()?.Split('.')[^1] == "Dense")
+            {
+                return StellaModelFiles.IsModelFile(WeightsOf(path))
+                    ? path
+                    : throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names the head '{path}'; a head is 2_Dense_N");
+            }
+        }
+
+        throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names no Dense module; it is no Stella model");
+    }
+
+    private string[] Shards(JsonElement index)
+    {
+        string[] shards = [.. index.GetProperty("weight_map").EnumerateObject()
+            .Select(tensor => tensor.Value.GetString() ?? "").Distinct().Order(StringComparer.Ordinal)];
+        return shards.FirstOrDefault(shard => !StellaModelFiles.IsModelFile(shard)) is { } other
+            ? throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.ShardIndex} names '{other}'; a shard is model-N-of-N.safetensors")
+            : shards;
+    }
+}

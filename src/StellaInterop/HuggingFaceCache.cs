@@ -1,0 +1,140 @@
+using System.Text.RegularExpressions;
+
+namespace StellaInterop;
+
+/// <summary>The folder in which the tools of Hugging Face keep what they have downloaded.</summary>
+/// <remarks>
+/// A repository is <c>models--org--name</c> with <c>blobs</c>, the content by its hash; <c>snapshots/&lt;commit&gt;</c>,
+/// the files of a commit as links into <c>blobs</c>; and <c>refs</c>, a file with the commit for each branch or tag.
+/// Looking does not connect to anything.
+/// </remarks>
+public sealed partial class HuggingFaceCache
+{
+    /// <summary>The revision of calls that name none.</summary>
+    public const string DefaultRevision = "main";
+
+    /// <summary>The cache in a folder.</summary>
+    /// <param name="folder">The folder, with one <c>models--org--name</c> a repository. It need not exist.</param>
+    public HuggingFaceCache(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        Folder = folder;
+    }
+
+    /// <summary>The folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>The cache that the environment names: <c>HF_HUB_CACHE</c>, or <c>hub</c> in <see cref="HomeFromEnvironment"/>.</summary>
+    public static HuggingFaceCache FromEnvironment() =>
+        new(Variable("HF_HUB_CACHE") ?? Path.Combine(HomeFromEnvironment(), "hub"));
+
+    /// <summary>
+    /// The folder of the Hugging Face tools: <c>HF_HOME</c>, or <c>huggingface</c> in <c>XDG_CACHE_HOME</c>, or
+    /// <c>~/.cache/huggingface</c>.
+    /// </summary>
+    public static string HomeFromEnvironment() =>
+        Variable("HF_HOME") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(UserFolder, ".cache"), "huggingface");
+
+    /// <summary>Whether a text has the form of a model's name, <c>org/name</c>.</summary>
+    /// <param name="text">The text.</param>
+    public static bool IsModelName(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        // The two are refused by Hugging Face too: one parts org from name in the cache, the other leads out of a folder.
+        return ModelName().IsMatch(text) && !text.Contains("--", StringComparison.Ordinal) && !text.Contains("..", StringComparison.Ordinal);
+    }
+
+    /// <summary>Whether a text has the form of a revision: a branch, a tag, or a commit of 40 hexadecimal digits.</summary>
+    /// <param name="text">The text.</param>
+    public static bool IsRevision(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return Revision().IsMatch(text) && !text.Contains("..", StringComparison.Ordinal);
+    }
+
+    /// <summary>Whether a text is a commit in full.</summary>
+    /// <param name="text">The text.</param>
+    public static bool IsCommit(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return text.Length == 40 && text.All(char.IsAsciiHexDigitLower);
+    }
+
+    /// <summary>The folder of a repository, which need not exist.</summary>
+    /// <param name="model">The model's name, <c>org/name</c>.</param>
+    /// <exception cref="ArgumentException">The name has another form.</exception>
+    public string RepositoryFolder(string model)
+    {
+        if (!IsModelName(model))
+        {
+            throw new ArgumentException($"'{model}' is not the name of a model; a name is org/name.", nameof(model));
+        }
+
+        return Path.Combine(Folder, $"models--{model.Replace("/", "--", StringComparison.Ordinal)}");
+    }
+
+    /// <summary>The folder of a model that has been downloaded, to be passed to <see cref="StellaModel.Load"/>.</summary>
+    /// <param name="model">The model's name, <c>org/name</c>.</param>
+    /// <param name="revision">A branch, a tag or a commit in full.</param>
+    /// <exception cref="ArgumentException">The name or the revision has another form.</exception>
+    /// <exception cref="StellaModelFolderException">The model is not in the cache. The message says where it was looked for.</exception>
+    public string Find(string model, string revision = DefaultRevision)
+    {
+        string repository = RepositoryFolder(model);
+        if (!IsRevision(revision))
+        {
+            throw new ArgumentException($"'{revision}' is not the name of a branch, a tag or a commit.", nameof(revision));
+        }
+
+        string reference = Path.Combine(repository, "refs", revision);
+        string? commit = IsCommit(revision) ? revision : ReadReference(reference);
+        string? snapshot = commit is null ? null : Path.Combine(repository, "snapshots", commit);
+        if (Directory.Exists(snapshot))
+        {
+            return snapshot;
+        }
+
+        string option = revision == DefaultRevision ? "" : $" --revision {revision}";
+        throw new StellaModelFolderException(
+            StellaErrorCode.ModelFolderNotFound,
+            $"{model} at revision {revision} is not in the Hugging Face cache; looked for {snapshot ?? reference}. "
+            + $"Get it with: stella download {model}{option}");
+    }
+
+    private static string? ReadReference(string path)
+    {
+        try
+        {
+            if (!File.Exists(path))
+            {
+                return null;
+            }
+
+            string commit = File.ReadAllText(path).Trim();
+            return IsCommit(commit)
+                ? commit
+                : throw new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, $"{path} does not hold a commit");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw FileHash.Unreadable(path, e);
+        }
+    }
+
+    private static string UserFolder => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+
+    /// <summary>A variable that names a folder, <c>~</c> replaced as the tools of Hugging Face do. Empty is as good as not set.</summary>
+    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) switch
+    {
+        null or "" => null,
+        "~" => UserFolder,
+        ['~', '/', .. var rest] => Path.Combine(UserFolder, rest),
+        var path => path,
+    };
+
+    [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}\z")]
+    private static partial Regex ModelName();
+
+    [GeneratedRegex(@"\A(?=.{1,200}\z)[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\z")]
+    private static partial Regex Revision();
+}

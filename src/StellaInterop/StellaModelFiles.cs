@@ -1,0 +1,77 @@
+using System.Text.RegularExpressions;
+
+namespace StellaInterop;
+
+/// <summary>Which files of a folder in the sentence-transformers layout make the model.</summary>
+/// <remarks>
+/// A repository holds more: code, other formats of the same weights, a card. Those below are what
+/// <see cref="StellaModel.Load"/> reads; nothing else is listed in a manifest or downloaded.
+/// </remarks>
+public static partial class StellaModelFiles
+{
+    /// <summary>The heads and the pooling of this file are what the model computes by default.</summary>
+    public const string Modules = "modules.json";
+
+    /// <summary>The weights of the encoder, where they are in one file.</summary>
+    public const string Weights = "model.safetensors";
+
+    /// <summary>The list of the files that the weights of the encoder are in, where they are in several.</summary>
+    public const string ShardIndex = "model.safetensors.index.json";
+
+    /// <summary>Whether a path, relative to a model folder, is that of a file that makes a model.</summary>
+    /// <param name="path">The path, with forward slashes.</param>
+    /// <returns><see langword="true"/> for such a file; it is a plain path then, see <see cref="IsPlainPath"/>.</returns>
+    public static bool IsModelFile(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        return ModelFile().IsMatch(path);
+    }
+
+    /// <summary>Whether a path stays inside the folder that it is relative to, on every operating system.</summary>
+    /// <param name="path">The path. Its parts are parted by forward slashes.</param>
+    public static bool IsPlainPath(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        return path.Split('/').All(part => part is not ("" or "." or "..") && !part.AsSpan().ContainsAny("\\:\0"));
+    }
+
+    /// <summary>The model's files that are in a folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <returns>Paths relative to the folder, with forward slashes, in ordinal order.</returns>
+    /// <exception cref="StellaModelFolderException">The folder does not exist or cannot be listed.</exception>
+    public static IReadOnlyList<string> In(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        if (!Directory.Exists(folder))
+        {
+            throw new StellaModelFolderException(StellaErrorCode.ModelFolderNotFound, $"{folder} does not exist or is not a folder");
+        }
+
+        try
+        {
+            // No file of a model lies deeper than one folder, so a large tree around it is not walked.
+            var depth = new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 };
+            return [.. Directory.EnumerateFiles(folder, "*", depth)
+                .Select(file => Path.GetRelativePath(folder, file).Replace(Path.DirectorySeparatorChar, '/'))
+                .Where(IsModelFile)
+                .Order(StringComparer.Ordinal)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{folder} cannot be listed", e);
+        }
+    }
+
+    [GeneratedRegex(
+        """
+        \A(
+            (config|modules|config_sentence_transformers|tokenizer)\.json
+          | model\.safetensors(\.index\.json)?
+          | model-[A-Za-z0-9_-]+\.safetensors
+          | 1_Pooling/config\.json
+          | 2_Dense(_[A-Za-z0-9_]+)?/(config\.json|model\.safetensors)
+        )\z
+        """,
+        RegexOptions.IgnorePatternWhitespace | RegexOptions.ExplicitCapture)]
+    private static partial Regex ModelFile();
+}

@@ -1,0 +1,311 @@
+using System.Diagnostics;
+
+namespace StellaInterop.Tests;
+
+/// <summary><c>stella download</c> against a server that is not always well.</summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+internal sealed class DownloadTests : IDisposable
+{
+    private const string Weights = "model.safetensors";
+
+    private readonly ModelServer server = new(Tree.Model("tiny-new"));
+    private readonly TemporaryFolder home = new();
+
+    private string Repository => home.File("hub/models--test-org--tiny-new");
+
+    private string Snapshot => Path.Combine(Repository, "snapshots", ModelServer.Commit);
+
+    public void Dispose()
+    {
+        server.Dispose();
+        home.Dispose();
+    }
+
+    [Test]
+    public void A_model_in_the_cache_has_its_layout_loads_by_name_and_is_not_fetched_twice()
+    {
+        StellaResult result = Download();
+        Succeeds(result);
+        Assert.That(result.Output.Trim(), Is.EqualTo(Snapshot));
+        string published = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Fixture(Weights)));
+        Assert.Multiple(() =>
+        {
+            Assert.That(File.ReadAllText(Path.Combine(Repository, "refs/main")), Is.EqualTo(ModelServer.Commit));
+            Assert.That(new FileInfo(Path.Combine(Snapshot, Weights)).LinkTarget, Is.EqualTo($"../../blobs/{published}"));
+            Assert.That(File.ReadAllBytes(Path.Combine(Repository, "blobs", published)), Is.EqualTo(Fixture(Weights)));
+            Assert.That(File.Exists(Path.Combine(Snapshot, "1_Pooling/config.json")), "a link from a folder below");
+            // The one that modules.json names, and no file that a loader does not read.
+            Assert.That(Directory.EnumerateDirectories(Snapshot, "2_*").Select(Path.GetFileName), Is.EqualTo(new[] { "2_Dense_1024" }));
+            Assert.That(File.Exists(Path.Combine(Snapshot, "sentence_bert_config.json")), Is.False);
+            Assert.That(Directory.EnumerateFiles(Repository, "*.incomplete", SearchOption.AllDirectories), Is.Empty);
+        });
+
+        StellaResult byName = Stella("embed", "a text", "--model", ModelServer.Model);
+        StellaResult byFolder = Stella("embed", "a text", "--model", Tree.Model("tiny-new"));
+        Succeeds(byName);
+        Assert.That(byName.Output, Is.EqualTo(byFolder.Output));
+        Succeeds(Stella("verify", ModelServer.Model));
+
+        server.Requests.Clear();
+        Succeeds(Download("--dimension", "256"));
+        Assert.That(
+            server.Requests.Select(request => Path.GetFileName(Path.GetDirectoryName(request.Path))).Skip(1),
+            Is.EqualTo(new[] { "2_Dense_256", "2_Dense_256" }), "only what was missing");
+        Assert.That(Stella("embed", "a text", "--model", ModelServer.Model, "--dimension", "256").ExitCode, Is.Zero);
+        Succeeds(Download());
+        StellaResult verified = Stella("verify", ModelServer.Model);
+        Assert.That((verified.ExitCode, verified.Output.Contains("2_Dense_1024")), Is.EqualTo((0, true)), "the manifest knows the heads of every run");
+    }
+
+    [Test]
+    public void A_folder_gets_plain_files_and_a_damaged_one_is_replaced()
+    {
+        string folder = home.File("model");
+        Succeeds(Download("--dir", folder));
+        Assert.That(Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName), Does.Not.Contain(".stella-download"));
+        Assert.That(new FileInfo(Path.Combine(folder, Weights)).LinkTarget, Is.Null);
+        StellaManifest manifest = StellaManifest.Read(Path.Combine(folder, StellaManifest.FileName));
+        Assert.That((manifest.Model, manifest.Revision), Is.EqualTo((ModelServer.Model, ModelServer.Commit)));
+        Assert.That(manifest.Verify(folder).IsGood);
+        Assert.That(Directory.Exists(home.File("hub")), Is.False, "the cache is left alone");
+
+        Flip(Path.Combine(folder, Weights));
+        server.Requests.Clear();
+        Succeeds(Download("--dir", folder));
+        Assert.That(server.Requests, Has.Count.EqualTo(2), "the list and the damaged file");
+        Assert.That(File.ReadAllBytes(Path.Combine(folder, Weights)), Is.EqualTo(Fixture(Weights)));
+        Succeeds(Stella("embed", "x", "--model", folder));
+    }
+
+    [Test]
+    public void A_connection_that_breaks_off_is_continued_where_it_broke()
+    {
+        server.Plan(Weights, new() { BreakAfter = 1000 }, new() { BreakAfter = 2000 });
+        StellaResult result = Download();
+        Succeeds(result);
+        ModelRequest[] requests = server.RequestsFor(Weights);
+        Assert.That(requests.Select(r => r.Header("range")), Is.EqualTo(new[] { null, "bytes=1000-", "bytes=3000-" }));
+        Assert.That(result.Error, Does.Contain("warning: ").And.Contain("trying again in"));
+        Assert.That(File.ReadAllBytes(Path.Combine(Snapshot, Weights)), Is.EqualTo(Fixture(Weights)));
+    }
+
+    [Test]
+    public void A_length_that_is_a_lie_is_no_end_and_the_version_is_named_for_the_rest()
+    {
+        server.Plan(Weights, new Behaviour { ContentLength = 500, BreakAfter = 500 });
+        Succeeds(Download());
+        ModelRequest rest = server.RequestsFor(Weights)[1];
+        Assert.That((rest.Header("range"), rest.Header("if-range")), Is.EqualTo(("bytes=500-", "\"v1\"")));
+    }
+
+    [Test]
+    public void A_server_that_ignores_the_range_makes_it_start_again()
+    {
+        server.Plan(Weights, new() { BreakAfter = 1000 }, new() { IgnoreRange = true });
+        Succeeds(Download());
+        Assert.That(File.ReadAllBytes(Path.Combine(Snapshot, Weights)), Is.EqualTo(Fixture(Weights)));
+    }
+
+    [Test]
+    public void A_later_run_goes_on_where_an_earlier_one_gave_up()
+    {
+        server.Plan(Weights, new() { BreakAfter = 1000 }, new() { BreakAfter = 0 });
+        Fails(Download("--retries", "0"), 5, "127.0.0.1");
+        Assert.That(File.Exists(Path.Combine(Repository, "refs/main")), Is.False, "a model that is not whole has no name");
+        Assert.That(Directory.EnumerateFiles(Repository, "*.incomplete", SearchOption.AllDirectories).Count(), Is.EqualTo(1));
+        Fails(Download("--retries", "0"), 5);
+        Succeeds(Download());
+        Assert.That(server.RequestsFor(Weights)[^1].Header("range"), Is.EqualTo("bytes=1000-"));
+    }
+
+    [Test]
+    public void Ctrl_c_keeps_what_has_arrived()
+    {
+        server.Plan(Weights, new Behaviour { StallAfter = 4000 });
+        using Process process = StellaProcess.Start(Variables(), Arguments());
+        Assert.That(server.Stalled.Task.Wait(TimeSpan.FromMinutes(1)), "the body has begun");
+        string[] Partials() => Directory.GetFiles(Repository, "*.incomplete", SearchOption.AllDirectories);
+        Assert.That(() => Partials().Sum(file => new FileInfo(file).Length), Is.EqualTo(4000).After(30_000, 20));
+        Process.Start("kill", ["-INT", $"{process.Id}"])!.WaitForExit();
+        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
+        Assert.That(process.ExitCode, Is.Not.Zero);
+        Assert.That(process.StandardError.ReadToEnd(), Does.Contain("goes on from there"));
+        Succeeds(Download());
+        Assert.That(server.RequestsFor(Weights)[^1].Header("range"), Is.EqualTo("bytes=4000-"));
+    }
+
+    [TestCase(Weights)]
+    [TestCase("tokenizer.json")]
+    public void Wrong_bytes_are_refused_and_deleted(string file)
+    {
+        server.Plan(file, new Behaviour { Damage = true });
+        Fails(Download(), 3, $"{file} from");
+        Assert.That(File.Exists(Path.Combine(Snapshot, file)), Is.False);
+        Assert.That(Directory.EnumerateFiles(Repository, "*.incomplete", SearchOption.AllDirectories), Is.Empty);
+        Succeeds(Download());
+    }
+
+    [Test]
+    public void The_token_goes_to_the_endpoint_and_not_where_it_redirects_to()
+    {
+        using var other = new ModelServer(Tree.Model("tiny-new"));
+        string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
+        server.Plan(Weights, new Behaviour { Status = 302, Headers = [$"Location: {elsewhere}"] });
+        server.Plan("config.json", new Behaviour { Status = 307, Headers = ["Location: /moved/config.json"] });
+        server.Plan("moved/config.json", new Behaviour { Status = 307, Headers = [$"Location: /x/{ModelServer.Commit}/config.json"] });
+        var variables = Variables();
+        variables["HF_TOKEN"] = "hf_secret";
+        StellaResult result = StellaProcess.RunWith(variables, Arguments("--verbosity", "debug"));
+        Succeeds(result);
+        Assert.Multiple(() =>
+        {
+            Assert.That(server.Requests.Select(r => r.Header("authorization")), Has.All.EqualTo("Bearer hf_secret"));
+            Assert.That(server.Requests.Select(r => r.Path), Does.Contain("/moved/config.json"));
+            Assert.That(other.Requests, Has.Count.EqualTo(1));
+            Assert.That(other.Requests.Single().Headers.Values, Has.None.Contains("hf_secret"));
+            Assert.That(result.Error + result.Output, Does.Not.Contain("hf_secret"));
+        });
+
+        variables.Remove("HF_TOKEN");
+        File.WriteAllText(home.File("token"), "hf_of_file\n");
+        server.Requests.Clear();
+        Succeeds(StellaProcess.RunWith(variables, Arguments()));
+        Assert.That(server.Requests.First().Header("authorization"), Is.EqualTo("Bearer hf_of_file"));
+    }
+
+    [TestCase(401, "HF_TOKEN")]
+    [TestCase(403, "accept its terms")]
+    [TestCase(404, "check the name and --revision")]
+    public void A_refusal_says_what_to_do_and_is_not_tried_again(int status, string says)
+    {
+        server.Plan("api", new Behaviour { Status = status });
+        Fails(Download(), 5, $"answers {status}: ", says);
+        Assert.That(server.Requests, Has.Count.EqualTo(1));
+    }
+
+    [TestCase(429, "wait before running this again")]
+    [TestCase(503, "--endpoint")]
+    public void A_server_that_recovers_is_tried_again_and_one_that_does_not_is_told(int status, string says)
+    {
+        server.Plan("api", new Behaviour { Status = status, Headers = ["Retry-After: 1"] });
+        server.Plan(Weights, new Behaviour { Status = status });
+        Succeeds(Download());
+        ModelRequest[] list = server.RequestsFor("api");
+        Assert.That(list, Has.Length.EqualTo(2));
+        Assert.That(list[1].At - list[0].At, Is.GreaterThanOrEqualTo(950), "Retry-After is kept");
+
+        server.Plan("api", new() { Status = status }, new() { Status = status });
+        Fails(Download("--retries", "1"), 5, $"answers {status}: ", says);
+        server.Plan("api", new Behaviour { Status = status, Headers = ["Retry-After: 86400"] });
+        Fails(Download(), 5, "the server asks to wait 86400 s");
+    }
+
+    [Test]
+    public void Redirects_end_and_do_not_lead_to_other_schemes()
+    {
+        var again = new Behaviour { Status = 302, Headers = [$"Location: /{ModelServer.Commit}/config.json"] };
+        server.Plan("config.json", [.. Enumerable.Repeat(again, 6)]);
+        Fails(Download(), 5, "more than 5 redirects");
+        server.Plan("config.json", new Behaviour { Status = 302, Headers = ["Location: file:///etc/passwd"] });
+        Fails(Download(), 5, "redirects to file");
+    }
+
+    [Test]
+    public void A_server_that_lists_paths_that_lead_out_writes_nothing_there()
+    {
+        server.AlsoListed.AddRange(["../evil.json", "/tmp/evil.json", "2_Dense_/../../config.json", "2_Dense_x/../model.safetensors"]);
+        Succeeds(Download("--dir", home.File("model")));
+        Assert.That(server.Requests.Select(request => request.Path), Has.None.Contains("evil").And.None.Contains(".."));
+        Assert.That(Directory.EnumerateFiles(home.Path, "evil*", SearchOption.AllDirectories), Is.Empty);
+    }
+
+    [Test]
+    public void More_bytes_than_are_published_are_not_taken()
+    {
+        using var larger = new TemporaryFolder();
+        larger.Take(Tree.Model("tiny-new"));
+        using var other = new ModelServer(larger.Path);
+        File.AppendAllText(larger.File("config.json"), new string(' ', 10));
+        string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/config.json";
+        server.Plan("config.json", new Behaviour { Status = 302, Headers = [$"Location: {elsewhere}"] });
+        Fails(Download(), 3, "config.json: the server sends more than the 930 bytes");
+    }
+
+    [Test]
+    public void Offline_connects_to_nothing_and_says_what_is_missing()
+    {
+        Fails(Download("--offline"), 3, "refs/main", $"stella download {ModelServer.Model}");
+        Succeeds(Download());
+        server.Requests.Clear();
+        StellaResult there = Download("--offline");
+        Succeeds(there);
+        Assert.That(there.Output.Trim(), Is.EqualTo(Snapshot));
+        var variables = Variables();
+        variables["HF_HUB_OFFLINE"] = "1";
+        Fails(StellaProcess.RunWith(variables, Arguments("--dimension", "256")), 2, "2_Dense_256", "1024");
+        File.Delete(Path.Combine(Snapshot, "tokenizer.json"));
+        Fails(StellaProcess.RunWith(variables, Arguments()), 3, "no tokenizer.json");
+        Assert.That(server.Requests, Is.Empty);
+    }
+
+    [Test]
+    public void A_head_that_is_not_there_is_told_with_those_that_are()
+    {
+        Fails(Download("--dimension", "512"), 2, "2_Dense_512", "1024, 256, 768");
+        Fails(Stella("download", "no-name"), 2, "ORG/NAME");
+        Fails(Download("--revision", "../x"), 2, "not the name of a branch");
+        Fails(Download("--endpoint", "ftp://x"), 2, "ftp://x");
+    }
+
+    [Test]
+    public void A_name_that_was_never_downloaded_is_told_with_the_command_that_gets_it() =>
+        Fails(Stella("embed", "x", "--model", ModelServer.Model), 3, "neither a folder", $"stella download {ModelServer.Model}");
+
+    [Test]
+    public void Shards_are_fetched_by_their_index()
+    {
+        using var sharded = new ModelServer(Tree.Model("tiny-qwen2-sharded"));
+        Succeeds(Download("--endpoint", sharded.Endpoint));
+        Assert.That(sharded.RequestsFor("model-00002-of-00002.safetensors"), Has.Length.EqualTo(1));
+        Succeeds(Stella("embed", "x", "--model", ModelServer.Model));
+    }
+
+    private StellaResult Download(params string[] more) => StellaProcess.RunWith(Variables(), Arguments(more));
+
+    private StellaResult Stella(params string[] arguments) => StellaProcess.RunWith(Variables(), arguments);
+
+    private static string[] Arguments(params string[] more) => ["download", ModelServer.Model, .. more];
+
+    private Dictionary<string, string?> Variables() => new()
+    {
+        ["HF_HOME"] = home.Path,
+        ["HF_ENDPOINT"] = server.Endpoint,
+        ["HF_HUB_CACHE"] = null,
+        ["HF_TOKEN"] = null,
+        ["HF_HUB_OFFLINE"] = null,
+        // A proxy of the machine has no business with 127.0.0.1.
+        ["NO_PROXY"] = "127.0.0.1",
+        ["no_proxy"] = "127.0.0.1",
+    };
+
+    private static byte[] Fixture(string file) => File.ReadAllBytes(Path.Combine(Tree.Model("tiny-new"), file));
+
+    private static void Flip(string path)
+    {
+        byte[] content = File.ReadAllBytes(path);
+        content[^1] ^= 1;
+        File.WriteAllBytes(path, content);
+    }
+
+    private static void Succeeds(StellaResult result) => Assert.That(result.ExitCode, Is.Zero, result.Error);
+
+    private static void Fails(StellaResult result, int exitCode, params string[] says)
+    {
+        Assert.That(result.ExitCode, Is.EqualTo(exitCode), result.Error);
+        Assert.That(result.Error, Does.Not.Contain("   at "), "a stack trace");
+        foreach (string text in says)
+        {
+            Assert.That(result.Error, Does.Contain(text));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+namespace StellaInterop.Tests;
+
+/// <summary><c>stella manifest</c> and <c>stella verify</c>.</summary>
+internal sealed class ManifestCommandTests
+{
+    [Test]
+    public void A_manifest_is_made_beside_the_model_and_finds_what_changes_later()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        StellaResult made = StellaProcess.Run("manifest", folder.Path);
+        Assert.That((made.ExitCode, made.Output.Trim()), Is.EqualTo((0, folder.File(StellaManifest.FileName))), made.Error);
+        StellaResult good = StellaProcess.Run("verify", folder.Path);
+        string[] lines = good.Output.TrimEnd().Split('\n');
+        Assert.That((good.ExitCode, good.Error), Is.EqualTo((0, "")));
+        Assert.That(lines, Has.Length.EqualTo(12).And.All.StartWith("good "));
+
+        byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));
+        weights[^1] ^= 1;
+        File.WriteAllBytes(folder.File("model.safetensors"), weights);
+        File.Delete(folder.File("tokenizer.json"));
+        StellaResult bad = StellaProcess.Run("verify", folder.Path);
+        Assert.That(bad.ExitCode, Is.EqualTo(3));
+        Assert.That(bad.Output, Does.Contain("wrong hash  model.safetensors").And.Contain("missing     tokenizer.json"));
+        Assert.That(bad.Error, Does.StartWith("error: 2 of 12 files are not what"));
+    }
+
+    [Test]
+    public void A_manifest_may_lie_elsewhere()
+    {
+        using var elsewhere = new TemporaryFolder();
+        string manifest = elsewhere.File("mine.json");
+        Assert.That(StellaProcess.Run("manifest", Tree.Model("tiny-new"), "--output", manifest).ExitCode, Is.Zero);
+        Assert.That(StellaProcess.Run("verify", Tree.Model("tiny-new"), "--manifest", manifest).ExitCode, Is.Zero);
+        Assert.That(File.Exists(Path.Combine(Tree.Model("tiny-new"), StellaManifest.FileName)), Is.False);
+        StellaResult other = StellaProcess.Run("verify", Tree.Model("tiny-qwen2"), "--manifest", manifest);
+        Assert.That(other.ExitCode, Is.EqualTo(3));
+        Assert.That(other.Output, Does.Contain("wrong size  config.json"));
+        StellaResult missing = StellaProcess.Run("verify", Tree.Model("tiny-new"), "--manifest", elsewhere.File("none"));
+        Assert.That(missing.ExitCode, Is.EqualTo(3));
+        Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
+    }
+
+    [Test]
+    public void Without_a_manifest_the_hashes_are_written()
+    {
+        StellaResult result = StellaProcess.Run("verify", Tree.Model("tiny-new"));
+        string hash = StellaManifest.Create(Tree.Model("tiny-new")).Files["2_Dense_256/model.safetensors"].Sha256;
+        Assert.That(result.ExitCode, Is.Zero);
+        Assert.That(result.Output, Does.Contain($"{hash}  2_Dense_256/model.safetensors\n"));
+        Assert.That(result.Error, Does.StartWith("note: there is no manifest"));
+    }
+}

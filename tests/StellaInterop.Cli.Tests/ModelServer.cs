@@ -1,0 +1,199 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>What a client asked.</summary>
+/// <param name="Path">The path, with its query.</param>
+/// <param name="Headers">Header fields, names in lower case.</param>
+/// <param name="At">When, in milliseconds of a monotonic clock.</param>
+internal sealed record ModelRequest(string Path, IReadOnlyDictionary<string, string> Headers, long At)
+{
+    public string? Header(string name) => Headers.GetValueOrDefault(name);
+}
+
+/// <summary>What the server does with one request. The default is to serve it well.</summary>
+internal sealed record Behaviour
+{
+    /// <summary>Answers with this status instead of the file.</summary>
+    public int? Status { get; init; }
+
+    /// <summary>Fields to add to the header.</summary>
+    public string[] Headers { get; init; } = [];
+
+    /// <summary>Closes the connection after so many bytes of the body.</summary>
+    public int? BreakAfter { get; init; }
+
+    /// <summary>Sends so many bytes of the body and then waits for the client to leave.</summary>
+    public int? StallAfter { get; init; }
+
+    /// <summary>Says this length instead of the true one.</summary>
+    public long? ContentLength { get; init; }
+
+    /// <summary>Sends the whole file whatever part is asked for.</summary>
+    public bool IgnoreRange { get; init; }
+
+    /// <summary>Changes a byte of the body.</summary>
+    public bool Damage { get; init; }
+}
+
+/// <summary>A repository on 127.0.0.1 that speaks as Hugging Face does, and misbehaves where it is told to.</summary>
+internal sealed class ModelServer : IDisposable
+{
+    public const string Model = "test-org/tiny-new";
+    public const string Commit = "0123456789abcdef0123456789abcdef01234567";
+
+    private readonly TcpListener listener = new(IPAddress.Loopback, 0);
+    private readonly ConcurrentDictionary<string, ConcurrentQueue<Behaviour>> planned = new();
+    private readonly CancellationTokenSource stopped = new();
+    private readonly string folder;
+
+    public ModelServer(string folder)
+    {
+        this.folder = folder;
+        listener.Start();
+        _ = AcceptAsync();
+    }
+
+    public string Endpoint => $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
+
+    public ConcurrentQueue<ModelRequest> Requests { get; } = new();
+
+    /// <summary>Paths that are listed beside the true ones.</summary>
+    public List<string> AlsoListed { get; } = [];
+
+    /// <summary>Completed when a body stalls.</summary>
+    public TaskCompletionSource Stalled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Requests for one file, or for <c>api</c>.</summary>
+    public ModelRequest[] RequestsFor(string file) => [.. Requests.Where(request => KeyOf(request.Path) == file)];
+
+    /// <summary>Plans what happens to the next requests for a file, or for <c>api</c>.</summary>
+    public void Plan(string file, params Behaviour[] behaviours)
+    {
+        ConcurrentQueue<Behaviour> queue = planned.GetOrAdd(file, _ => new());
+        Array.ForEach(behaviours, queue.Enqueue);
+    }
+
+    public void Dispose()
+    {
+        stopped.Cancel();
+        listener.Dispose();
+        stopped.Dispose();
+    }
+
+    private static string KeyOf(string path) => path.StartsWith("/api/", StringComparison.Ordinal)
+        ? "api"
+        : path[(path.IndexOf(Commit, StringComparison.Ordinal) is var at and >= 0 ? at + Commit.Length + 1 : 1)..];
+
+    private async Task AcceptAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                _ = ServeAsync(await listener.AcceptTcpClientAsync(stopped.Token));
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
+        {
+            // The test is over.
+        }
+    }
+
+    /// <summary>One request a connection.</summary>
+    private async Task ServeAsync(TcpClient client)
+    {
+        using (client)
+        {
+            try
+            {
+                NetworkStream stream = client.GetStream();
+                using var reader = new StreamReader(stream, Encoding.ASCII, leaveOpen: true);
+                string path = (await reader.ReadLineAsync())!.Split(' ')[1];
+                var headers = new Dictionary<string, string>();
+                while (await reader.ReadLineAsync() is { Length: > 0 } line)
+                {
+                    string[] parts = line.Split(": ", 2);
+                    headers[parts[0].ToLowerInvariant()] = parts[1];
+                }
+
+                var request = new ModelRequest(path, headers, Environment.TickCount64);
+                Requests.Enqueue(request);
+                await AnswerAsync(request, stream);
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException)
+            {
+                // The client has left.
+            }
+        }
+    }
+
+    private async Task AnswerAsync(ModelRequest request, NetworkStream stream)
+    {
+        string key = KeyOf(request.Path);
+        Behaviour behaviour = planned.TryGetValue(key, out var queue) && queue.TryDequeue(out Behaviour? next) ? next : new();
+        byte[] whole = key == "api" ? Listing() : Content(key);
+        int start = !behaviour.IgnoreRange && request.Header("range") is { } range
+            ? int.Parse(range["bytes=".Length..].TrimEnd('-'), CultureInfo.InvariantCulture)
+            : 0;
+        byte[] body = whole[start..];
+        if (behaviour.Damage)
+        {
+            body[body.Length / 2] ^= 1;
+        }
+
+        int status = behaviour.Status ?? (start > 0 ? 206 : 200);
+        if (status >= 300)
+        {
+            body = [];
+        }
+
+        string[] header =
+        [
+            $"HTTP/1.1 {status} x", "Connection: close", $"Content-Length: {behaviour.ContentLength ?? body.Length}", "ETag: \"v1\"",
+            .. start > 0 ? [$"Content-Range: bytes {start}-{whole.Length - 1}/{whole.Length}"] : Array.Empty<string>(),
+            .. behaviour.Headers,
+        ];
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", header) + "\r\n\r\n"));
+        await stream.WriteAsync(body.AsMemory(0, behaviour.BreakAfter ?? behaviour.StallAfter ?? body.Length));
+        if (behaviour.StallAfter is not null)
+        {
+            Stalled.TrySetResult();
+            await Task.Delay(Timeout.Infinite, stopped.Token);
+        }
+    }
+
+    private byte[] Content(string file) => File.ReadAllBytes(Path.Combine(folder, file));
+
+    private byte[] Listing()
+    {
+        IEnumerable<object> files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Select(file => Entry(Path.GetRelativePath(folder, file), File.ReadAllBytes(file)));
+        IEnumerable<object> others = AlsoListed.Select(path => Entry(path, [1, 2, 3]));
+        return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others) });
+    }
+
+    /// <summary>Weights are in LFS, as on Hugging Face; the rest has git's hash.</summary>
+    private static object Entry(string path, byte[] content)
+    {
+        byte[] blob = [.. Encoding.ASCII.GetBytes($"blob {content.Length}\0"), .. content];
+#pragma warning disable CA5350 // Git's name of a content.
+        string blobId = Convert.ToHexStringLower(SHA1.HashData(blob));
+#pragma warning restore CA5350
+        return path.EndsWith(".safetensors", StringComparison.Ordinal)
+            ? new
+            {
+                rfilename = path,
+                size = content.Length,
+                blobId = new string('f', 40),
+                lfs = new { sha256 = Convert.ToHexStringLower(SHA256.HashData(content)), size = content.Length, pointerSize = 130 },
+            }
+            : new { rfilename = path, size = content.Length, blobId };
+    }
+}

@@ -1,0 +1,71 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Where a model is looked for by its name.</summary>
+internal sealed class HuggingFaceCacheTests
+{
+    private const string Model = "NovaSearch/stella_en_400M_v5";
+    private const string Commit = "ffeb2b7ee715c226d4ffe5e4619f7dbb48624c20";
+
+    [Test]
+    public void A_branch_a_tag_with_a_slash_and_a_commit_lead_to_the_snapshot()
+    {
+        using var folder = new TemporaryFolder();
+        string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
+        string snapshot = Path.Combine(repository, "snapshots", Commit);
+        Directory.CreateDirectory(snapshot);
+        Directory.CreateDirectory(Path.Combine(repository, "refs/pr"));
+        File.WriteAllText(Path.Combine(repository, "refs/main"), Commit);
+        File.WriteAllText(Path.Combine(repository, "refs/pr/2"), Commit + "\n");
+        var cache = new HuggingFaceCache(folder.Path);
+        Assert.Multiple(() =>
+        {
+            Assert.That(cache.Find(Model), Is.EqualTo(snapshot));
+            Assert.That(cache.Find(Model, "pr/2"), Is.EqualTo(snapshot));
+            Assert.That(cache.Find(Model, Commit), Is.EqualTo(snapshot));
+        });
+
+        File.WriteAllText(Path.Combine(repository, "refs/main"), "../../..");
+        var error = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model));
+        Assert.That(error!.Message, Does.Contain("refs/main").And.Contain("does not hold a commit"));
+    }
+
+    [Test]
+    public void A_model_that_is_not_there_is_told_with_the_place_and_the_command_that_gets_it()
+    {
+        using var folder = new TemporaryFolder();
+        var cache = new HuggingFaceCache(folder.Path);
+        var main = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model));
+        var commit = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model, Commit));
+        Assert.Multiple(() =>
+        {
+            Assert.That(main!.Code, Is.EqualTo(StellaErrorCode.ModelFolderNotFound));
+            Assert.That(main.Message, Does.Contain(folder.File("models--NovaSearch--stella_en_400M_v5/refs/main")));
+            Assert.That(main.Message, Does.EndWith($"stella download {Model}"));
+            Assert.That(commit!.Message, Does.Contain($"snapshots/{Commit}").And.EndWith($"--revision {Commit}"));
+        });
+    }
+
+    [TestCase("../x")]
+    [TestCase("org/..")]
+    [TestCase("/etc")]
+    [TestCase("org/name/more")]
+    [TestCase("name")]
+    [TestCase("org--x/name")]
+    [TestCase("org/na\\me")]
+    [TestCase(".org/name")]
+    [TestCase("org/name\n")]
+    public void A_name_that_is_none_never_becomes_a_path(string name)
+    {
+        Assert.That(HuggingFaceCache.IsModelName(name), Is.False);
+        Assert.That(() => new HuggingFaceCache("/cache").Find(name), Throws.ArgumentException.With.Message.Contains("org/name"));
+    }
+
+    [TestCase("../../x")]
+    [TestCase("/etc/passwd")]
+    [TestCase("a//b")]
+    [TestCase("a/../b")]
+    [TestCase("")]
+    [TestCase("-x")]
+    public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
+        Assert.That(() => new HuggingFaceCache("/cache").Find(Model, revision), Throws.ArgumentException);
+}

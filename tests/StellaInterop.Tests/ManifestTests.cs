@@ -1,0 +1,178 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>What a manifest holds, what it finds, and which files it refuses to be.</summary>
+internal sealed class ManifestTests
+{
+    private static readonly string Digits = new('a', 64);
+
+    [Test]
+    public void A_manifest_lists_what_a_loader_reads_and_nothing_else()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        StellaManifest manifest = StellaManifest.Create(folder.Path);
+        string[] expected =
+        [
+            "1_Pooling/config.json",
+            "2_Dense_1024/config.json", "2_Dense_1024/model.safetensors",
+            "2_Dense_256/config.json", "2_Dense_256/model.safetensors",
+            "2_Dense_768/config.json", "2_Dense_768/model.safetensors",
+            "config.json", "config_sentence_transformers.json", "model.safetensors", "modules.json", "tokenizer.json",
+        ];
+        Assert.That(manifest.Files.Keys, Is.EqualTo(expected));
+        byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));
+        Assert.That(
+            manifest.Files["model.safetensors"],
+            Is.EqualTo(new StellaManifestFile(weights.Length, Convert.ToHexStringLower(SHA256.HashData(weights)))));
+        Assert.That(
+            StellaManifest.Create(Tree.Model("tiny-qwen2-sharded")).Files.Keys,
+            Is.SupersetOf(new[] { "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" }));
+    }
+
+    [Test]
+    public void The_file_has_the_agreed_form_and_reads_back()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        string path = folder.File(StellaManifest.FileName);
+        File.WriteAllText(path, "an older one is replaced");
+        StellaManifest plain = StellaManifest.Create(folder.Path);
+        new StellaManifest(plain.Files) { Model = "org/name", Revision = "abc" }.Write(path);
+        JsonElement json = JsonElement.Parse(File.ReadAllText(path));
+        StellaManifest read = StellaManifest.Read(path);
+        Assert.Multiple(() =>
+        {
+            Assert.That(json.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "version", "model", "revision", "files" }));
+            Assert.That(json.GetProperty("version").GetInt32(), Is.EqualTo(1));
+            JsonElement file = json.GetProperty("files").GetProperty("2_Dense_256/model.safetensors");
+            Assert.That(file.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "size", "sha256" }));
+            Assert.That(file.GetProperty("size").GetInt64(), Is.EqualTo(66752));
+            Assert.That((read.Model, read.Revision), Is.EqualTo(("org/name", "abc")));
+            Assert.That(read.Files, Is.EqualTo(plain.Files));
+            Assert.That(Directory.EnumerateFiles(folder.Path, "*.tmp"), Is.Empty);
+        });
+        plain.Write(path);
+        Assert.That(JsonElement.Parse(File.ReadAllText(path)).EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "version", "files" }));
+        var error = Assert.Throws<StellaModelFolderException>(() => plain.Write(folder.File("none/file.json")));
+        Assert.That(error!.Message, Does.Contain(folder.File("none/file.json")));
+    }
+
+    [Test]
+    public void Verify_tells_the_five_states_apart()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        StellaManifest manifest = StellaManifest.Create(folder.Path);
+        Assert.That(manifest.Verify(folder.Path).IsGood, Is.True);
+
+        File.Delete(folder.File("tokenizer.json"));
+        File.AppendAllText(folder.File("config.json"), " ");
+        byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));
+        weights[^1] ^= 1;
+        File.WriteAllBytes(folder.File("model.safetensors"), weights);
+        Directory.CreateDirectory(folder.File("2_Dense_512"));
+        File.WriteAllText(folder.File("2_Dense_512/config.json"), "{}");
+        File.WriteAllText(folder.File("README.md"), "no part of a model");
+
+        StellaVerification found = manifest.Verify(folder.Path);
+        Dictionary<string, StellaFileState> bad = found.Files
+            .Where(file => file.State != StellaFileState.Good)
+            .ToDictionary(file => file.Path, file => file.State);
+        Assert.That(found.IsGood, Is.False);
+        Assert.That(bad, Is.EquivalentTo(new Dictionary<string, StellaFileState>
+        {
+            ["tokenizer.json"] = StellaFileState.Missing,
+            ["config.json"] = StellaFileState.WrongSize,
+            ["model.safetensors"] = StellaFileState.WrongHash,
+            ["2_Dense_512/config.json"] = StellaFileState.Unlisted,
+        }));
+    }
+
+    [Test]
+    public void Progress_ends_at_the_total_and_cancellation_stops()
+    {
+        var seen = new List<StellaHashProgress>();
+        StellaManifest manifest = StellaManifest.Create(Tree.Model("tiny-new"), new Collect(seen));
+        long total = manifest.Files.Values.Sum(file => file.Size);
+        Assert.That(seen, Has.All.Matches<StellaHashProgress>(step => step.BytesTotal == total));
+        Assert.That(seen.Select(step => step.BytesDone), Is.Ordered.Ascending);
+        Assert.That(seen[^1].BytesDone, Is.EqualTo(total));
+        Assert.That(
+            () => manifest.Verify(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            Throws.InstanceOf<OperationCanceledException>());
+    }
+
+    [TestCase("../x")]
+    [TestCase("/etc/passwd")]
+    [TestCase("a//b")]
+    [TestCase("a/./b")]
+    [TestCase("a\\b")]
+    [TestCase("C:/x")]
+    [TestCase("")]
+    public void A_path_that_leads_out_is_refused(string path)
+    {
+        Assert.That(StellaModelFiles.IsPlainPath(path), Is.False);
+        Assert.That(() => new StellaManifest([new(path, new StellaManifestFile(1, Digits))]), Throws.ArgumentException);
+        var files = new Dictionary<string, object> { [path] = new { size = 1, sha256 = Digits } };
+        RefusesFile(JsonSerializer.Serialize(new { version = 1, files }), "plain path");
+    }
+
+    [TestCase("""{"version":2,"files":{"a":{"size":1,"sha256":"#"}}}""", "version 2")]
+    [TestCase("""{"version":1}""", "not the JSON")]
+    [TestCase("""{"version":1,"files":{}}""", "no files")]
+    [TestCase("""{"version":1,"files":{"a":null}}""", "sha256")]
+    [TestCase("""{"version":1,"files":{"a":{"size":0,"sha256":"#"}}}""", "size above 0")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#0"}}}""", "64")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1}}}""", "sha256")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#"},"a":{"size":2,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("""{"version":1,"sign":"x","files":{"a":{"size":1,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("null", "null")]
+    [TestCase("{", "not the JSON")]
+    public void A_file_that_is_no_manifest_is_refused(string json, string says) =>
+        RefusesFile(json.Replace("#", Digits, StringComparison.Ordinal), says);
+
+    [Test]
+    public void A_folder_without_a_model_and_a_manifest_that_is_not_there_are_typed_errors_with_the_path()
+    {
+        using var folder = new TemporaryFolder();
+        var none = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.Path));
+        var missing = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.File("none")));
+        var file = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(folder.File("none.json")));
+        File.WriteAllText(folder.File("config.json"), "");
+        var empty = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.Path));
+        Assert.Multiple(() =>
+        {
+            Assert.That((none!.Code, none.Message.Contains(folder.Path)), Is.EqualTo((StellaErrorCode.ModelFileMissing, true)));
+            Assert.That(missing!.Code, Is.EqualTo(StellaErrorCode.ModelFolderNotFound));
+            Assert.That((file!.Code, file.Message.Contains("none.json")), Is.EqualTo((StellaErrorCode.ModelFileMissing, true)));
+            Assert.That(empty!.Message, Does.Contain("config.json is empty"));
+        });
+    }
+
+    [Test]
+    public void A_published_file_is_recognised_by_its_hash()
+    {
+        const string Weights = "17e549d16172a548a3115739b55575968eb6523653daad76c46b0758e9425032";
+        StellaPublishedFile? file = StellaPublishedFiles.Find(Weights);
+        Assert.That((file?.Repository, file?.Path, file?.Sha256), Is.EqualTo(("NovaSearch/stella_en_400M_v5", "model.safetensors", Weights)));
+        Assert.That(StellaPublishedFiles.Find(Digits), Is.Null);
+        Assert.That(StellaPublishedFiles.All, Has.All.Matches<StellaPublishedFile>(
+            known => known.Sha256.Length == 64 && HuggingFaceCache.IsCommit(known.Revision) && StellaModelFiles.IsModelFile(known.Path)));
+    }
+
+    private static void RefusesFile(string json, string says)
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File(StellaManifest.FileName);
+        File.WriteAllText(path, json);
+        var error = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path));
+        Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
+        Assert.That(error.Message, Does.StartWith(path).And.Contain(says));
+    }
+
+    /// <summary>At once and on the same thread, unlike <see cref="Progress{T}"/>.</summary>
+    private sealed class Collect(List<StellaHashProgress> into) : IProgress<StellaHashProgress>
+    {
+        public void Report(StellaHashProgress value) => into.Add(value);
+    }
+}
