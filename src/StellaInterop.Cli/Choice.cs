@@ -16,7 +16,6 @@ internal sealed class Choice<T>
             Description = $"{description} Default: {table[0].Name}.",
             HelpName = string.Join("|", table.Select(row => row.Name)),
             CustomParser = Parse,
-            Arity = ArgumentArity.ExactlyOne,
         };
         Option.CompletionSources.Add([.. table.Select(row => row.Name)]);
     }
@@ -24,7 +23,7 @@ internal sealed class Choice<T>
     public Option<T> Option { get; }
 
     public T Get(ParseResult parsed) =>
-        parsed.GetResult(Option) is { Implicit: false } ? parsed.GetRequiredValue(Option) : table[0].Value;
+        parsed.GetResult(Option) is null ? table[0].Value : parsed.GetRequiredValue(Option);
 
     /// <summary>An unknown name is refused with the list of those there are.</summary>
     private T? Parse(ArgumentResult result)

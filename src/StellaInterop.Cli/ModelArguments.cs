@@ -54,11 +54,12 @@ internal sealed class ModelArguments
         ("copied", StellaLoadMode.Copied),
         ("mapped", StellaLoadMode.Mapped));
 
-    private readonly Choice<bool> checkWeights = new(
+    // Not a bool: for one, System.CommandLine takes no other word than true and false.
+    private readonly Choice<WeightCheck> checkWeights = new(
         "--check-weights",
         "Whether weights that are NaN or infinite are looked for and refused.",
-        ("on", true),
-        ("off", false));
+        ("on", WeightCheck.On),
+        ("off", WeightCheck.Off));
 
     private readonly Option<string?> manifest = new("--manifest")
     {
@@ -100,7 +101,7 @@ internal sealed class ModelArguments
                 Precision = precision.Get(parsed),
                 Threads = parsed.GetValue(threads),
                 LoadMode = loadMode.Get(parsed),
-                CheckWeights = checkWeights.Get(parsed),
+                CheckWeights = checkWeights.Get(parsed) == WeightCheck.On,
                 ManifestPath = parsed.GetValue(manifest),
                 LoggerFactory = loggers,
             };
@@ -136,6 +137,13 @@ internal sealed class ModelArguments
         });
         return option;
     }
+}
+
+/// <summary>Whether weights are looked at.</summary>
+internal enum WeightCheck
+{
+    On,
+    Off,
 }
 
 /// <summary>A model and what logs for it.</summary>

@@ -275,8 +275,9 @@ impl Model {
             .collect()
     }
 
-    /// Tokenizes one text as [`Self::tokenize`] does, and tells where in it each token comes from: its first byte and
-    /// the one after its last. Both are equal for special tokens and for those of the prompt.
+    /// Tokenizes one text as [`Self::tokenize`] does, and writes to `places` where in it each token comes from: its
+    /// first byte and the one after its last. Both are equal for special tokens and for those of the prompt. What
+    /// `ids` and `places` held before is gone.
     ///
     /// # Errors
     /// Those of [`Self::tokenize`].
@@ -285,16 +286,19 @@ impl Model {
         text: &str,
         prompt: Prompt,
         long: LongText,
-    ) -> Result<(Vec<u32>, Vec<(usize, usize)>, TokenCount)> {
+        ids: &mut Vec<u32>,
+        places: &mut Vec<(usize, usize)>,
+    ) -> Result<TokenCount> {
         let prompt = self.prompts.text(prompt);
-        let (mut ids, mut places) = (Vec::new(), Vec::new());
         let prompted = format!("{prompt}{text}");
-        let count = self.tokenizer.encode(0, &prompted, long, &mut ids, Some(&mut places))?;
-        for (begin, end) in &mut places {
+        ids.clear();
+        places.clear();
+        let count = self.tokenizer.encode(0, &prompted, long, ids, Some(places))?;
+        for (begin, end) in places {
             *begin = begin.saturating_sub(prompt.len());
             *end = end.saturating_sub(prompt.len());
         }
-        Ok((ids, places, count))
+        Ok(count)
     }
 }
 

@@ -85,11 +85,9 @@ impl RawTensor {
     /// [`Error::FileInvalid`] when an element is NaN or infinite.
     pub(crate) fn check_finite(&self, name: &str, path: &Path) -> Result<()> {
         let found = match &self.data {
-            Data::F32(numbers) => {
-                first_not_finite(bytemuck::cast_slice(numbers), 0x7f80_0000u32, |b| b & 0x7fff_ffff)
-            }
-            Data::F16(numbers) => first_not_finite(numbers, 0x7c00u16, |b| b & 0x7fff),
-            Data::Bf16(numbers) => first_not_finite(numbers, 0x7f80u16, |b| b & 0x7fff),
+            Data::F32(numbers) => first_not_finite(numbers, |x| x.to_bits() & 0x7f80_0000 == 0x7f80_0000),
+            Data::F16(numbers) => first_not_finite(numbers, |b| b & 0x7c00 == 0x7c00),
+            Data::Bf16(numbers) => first_not_finite(numbers, |b| b & 0x7f80 == 0x7f80),
         };
         let Some(at) = found else { return Ok(()) };
         let value = match &self.data {
@@ -112,20 +110,14 @@ impl RawTensor {
     }
 }
 
-/// The first of `numbers` whose bits without the sign reach those of infinity. Blocks are first compared as a whole,
-/// which vector instructions do at the speed of memory.
-fn first_not_finite<T: Copy + Ord + Default>(
-    numbers: &[T],
-    infinity: T,
-    magnitude: impl Fn(T) -> T,
-) -> Option<usize> {
+/// The first of `numbers` that is not finite, which is when its exponent is all ones. Blocks are first asked as a
+/// whole, without a branch: comparing for equality is what every vector unit can do.
+fn first_not_finite<T: Copy>(numbers: &[T], not_finite: impl Fn(T) -> bool) -> Option<usize> {
     const BLOCK: usize = 4096;
     numbers.chunks(BLOCK).enumerate().find_map(|(block, chunk)| {
-        let largest = chunk.iter().fold(T::default(), |largest, &b| largest.max(magnitude(b)));
-        if largest < infinity {
-            return None;
-        }
-        chunk.iter().position(|&b| magnitude(b) >= infinity).map(|at| block * BLOCK + at)
+        let any = chunk.iter().fold(false, |any, &x| any | not_finite(x));
+        let at = any.then(|| chunk.iter().position(|&x| not_finite(x)))??;
+        Some(block * BLOCK + at)
     })
 }
 

@@ -284,8 +284,10 @@ fn token_states_are_those_of_the_reference_and_spans_are_their_means() {
         let all = cases(name);
         let case =
             all.iter().find(|c| c.name == trace["case"].as_str().expect("case")).expect("the traced case");
-        let (ids, places, count) =
-            model.tokenize_with_places(&case.text, case.prompt, LongText::Truncate).expect("tokens");
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        let count = model
+            .tokenize_with_places(&case.text, case.prompt, LongText::Truncate, &mut ids, &mut places)
+            .expect("tokens");
         assert_eq!((&ids, count.total, places.len()), (&case.ids, case.total, ids.len()), "{name}");
 
         let width = model.config().hidden_size;
@@ -344,7 +346,8 @@ fn places_lead_back_to_the_text() {
         [("tiny-new", Prompt::Document), ("tiny-new", Prompt::S2p), ("tiny-qwen2", Prompt::S2s)]
     {
         let model = open(name);
-        let (ids, places, _) = model.tokenize_with_places(text, prompt, LongText::Truncate).expect("tokens");
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        model.tokenize_with_places(text, prompt, LongText::Truncate, &mut ids, &mut places).expect("tokens");
         assert_eq!(ids.len(), places.len());
         assert!(places.iter().all(|&(b, e)| b <= e && e <= text.len()), "{name}: {places:?}");
         // What the tokens cover, put together, is the text but for its spaces.

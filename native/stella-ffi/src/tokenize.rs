@@ -180,8 +180,9 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
         };
         let prompt = args::choice(options.prompt, &PROMPTS, "options.prompt")?;
         let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
-        let (found, at, length) = unpack(utf8, &[0, utf8.len()])
-            .and_then(|texts| model.tokenize_with_places(texts[0], prompt, long_text))
+        let (mut found, mut at) = (Vec::new(), Vec::new());
+        let length = unpack(utf8, &[0, utf8.len()])
+            .and_then(|texts| model.tokenize_with_places(texts[0], prompt, long_text, &mut found, &mut at))
             .map_err(|e| e.with_first_text(options.first_text as usize))?;
         *count = length.into();
         *ids_length = found.len();
