@@ -1,33 +1,15 @@
 //! Model folders that lack something or hold something wrong: each is refused with the name of the file.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::copy_of;
 use stella_core::ErrorCode;
 use stella_core::model::ModelOptions;
 use stella_core::shared;
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("created");
-    for entry in fs::read_dir(from).expect("listed") {
-        let entry = entry.expect("entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::write(target, fs::read(entry.path()).expect("read")).expect("written");
-        }
-    }
-}
-
-/// A copy of a fixture that a test may break.
-fn fixture(name: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name);
-    copy(&from, dir.path());
-    dir
-}
 
 #[track_caller]
 fn refused(folder: &Path, code: ErrorCode, says: &[&str]) {
@@ -57,18 +39,18 @@ fn a_missing_file_is_named() {
         "2_Dense_1024/model.safetensors",
     ];
     for file in files {
-        let dir = fixture("tiny-new");
+        let dir = copy_of("tiny-new");
         fs::remove_file(dir.path().join(file)).expect("removed");
         refused(dir.path(), ErrorCode::ModelFileMissing, &[file, "is missing"]);
     }
-    let dir = fixture("tiny-qwen2-sharded");
+    let dir = copy_of("tiny-qwen2-sharded");
     fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).expect("removed");
     refused(dir.path(), ErrorCode::ModelFileMissing, &["model-00002-of-00002.safetensors"]);
 }
 
 #[test]
 fn a_file_that_is_optional_may_be_missing() {
-    let dir = fixture("tiny-new");
+    let dir = copy_of("tiny-new");
     for file in ["config_sentence_transformers.json", "sentence_bert_config.json"] {
         fs::remove_file(dir.path().join(file)).expect("removed");
     }
@@ -97,7 +79,7 @@ fn what_does_not_fit_together_is_named() {
         ),
     ];
     for (file, from, to, says) in cases {
-        let dir = fixture("tiny-new");
+        let dir = copy_of("tiny-new");
         edit(&dir.path().join(file), from, to);
         refused(dir.path(), ErrorCode::ModelInconsistent, &[says]);
     }
@@ -106,7 +88,7 @@ fn what_does_not_fit_together_is_named() {
 #[test]
 fn damage_is_named_with_its_file() {
     for file in ["config.json", "tokenizer.json", "modules.json", "2_Dense_256/config.json"] {
-        let dir = fixture("tiny-new");
+        let dir = copy_of("tiny-new");
         let path = dir.path().join(file);
         let half = fs::read(&path).expect("read");
         fs::write(&path, &half[..half.len() / 2]).expect("written");
@@ -115,7 +97,7 @@ fn damage_is_named_with_its_file() {
         refused(dir.path(), code, &[file, "EOF"]);
     }
     for file in ["model.safetensors", "2_Dense_256/model.safetensors"] {
-        let dir = fixture("tiny-new");
+        let dir = copy_of("tiny-new");
         let path = dir.path().join(file);
         let bytes = fs::read(&path).expect("read");
         fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
@@ -125,7 +107,7 @@ fn damage_is_named_with_its_file() {
 
 #[test]
 fn a_weight_that_is_not_finite_is_refused_at_load() {
-    let dir = fixture("tiny-new");
+    let dir = copy_of("tiny-new");
     let path = dir.path().join("model.safetensors");
     let mut bytes = fs::read(&path).expect("read");
     let end = bytes.len();
@@ -136,7 +118,7 @@ fn a_weight_that_is_not_finite_is_refused_at_load() {
 
 #[test]
 fn a_tokenizer_that_leaves_the_vocabulary_is_refused() {
-    let dir = fixture("tiny-new");
+    let dir = copy_of("tiny-new");
     edit(&dir.path().join("tokenizer.json"), "\"[CLS]\": 2", "\"[CLS]\": 5000");
     refused(dir.path(), ErrorCode::TokenizerInvalid, &["tokenizer.json", "5000", "1216"]);
 }

@@ -1,12 +1,15 @@
 //! What loading costs, shares and survives. The counters belong to the process, so these tests take turns.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use common::copy_of;
 use sha2::{Digest, Sha256};
 use stella_core::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
@@ -21,29 +24,6 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
-}
-
-/// A copy of a fixture that a test may change.
-fn copy_of(name: &str) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).expect("created");
-        for entry in fs::read_dir(from).expect("listed") {
-            let entry = entry.expect("entry");
-            let target = to.join(entry.file_name());
-            if entry.path().is_dir() {
-                copy(&entry.path(), &target)
-            } else {
-                drop(fs::copy(entry.path(), target))
-            }
-        }
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    copy(&fixture(name), dir.path());
-    dir
 }
 
 /// Writes a manifest of every file in the folder.
@@ -204,7 +184,7 @@ fn a_folder_whose_files_were_replaced_is_another_model() {
 }
 
 #[test]
-fn all_who_wait_for_a_load_that_fails_get_its_error_and_the_next_one_tries_again() {
+fn a_load_that_fails_tells_each_of_many_callers_why_and_the_next_one_tries_again() {
     let _turn = turn();
     let dir = copy_of("tiny-new");
     let config = dir.path().join("config.json");
