@@ -1,9 +1,11 @@
 //! A manifest: size and SHA-256 of every file of a model, made by somebody who had the right ones.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ pub struct Expected {
 #[derive(Deserialize)]
 struct Raw {
     version: u64,
+    #[serde(deserialize_with = "once_each")]
     files: BTreeMap<String, RawFile>,
 }
 
@@ -42,6 +45,32 @@ struct Raw {
 struct RawFile {
     size: u64,
     sha256: String,
+}
+
+/// A map whose keys stand once: of two entries for one file, nobody could say which counts.
+fn once_each<'de, D: Deserializer<'de>>(
+    source: D,
+) -> std::result::Result<BTreeMap<String, RawFile>, D::Error> {
+    struct Files;
+    impl<'de> Visitor<'de> for Files {
+        type Value = BTreeMap<String, RawFile>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of files")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut files = BTreeMap::new();
+            while let Some((name, file)) = map.next_entry::<String, RawFile>()? {
+                if files.contains_key(&name) {
+                    return Err(A::Error::custom(format_args!("{name:?} is listed twice")));
+                }
+                files.insert(name, file);
+            }
+            Ok(files)
+        }
+    }
+    source.deserialize_map(Files)
 }
 
 impl Manifest {
@@ -141,6 +170,13 @@ mod tests {
         assert!(wrong.starts_with("m/a: has SHA-256 a52d159f") && wrong.contains(ABC), "{wrong}");
         assert!(manifest.expect("a", path, 4).unwrap_err().to_string().contains("has 4 bytes"));
         assert!(manifest.expect("b", path, 3).unwrap_err().to_string().contains("not listed"));
+    }
+
+    #[test]
+    fn a_file_that_is_listed_twice_is_refused() {
+        let entry = format!(r#""a":{{"size":3,"sha256":"{ABC}"}}"#);
+        let error = parse(&format!(r#"{{"version":1,"files":{{{entry},{entry}}}}}"#)).unwrap_err();
+        assert!(error.chain().concat().contains("\"a\" is listed twice"), "{:?}", error.chain());
     }
 
     #[test]

@@ -1,24 +1,63 @@
-//! How much memory a model takes, from its configuration alone.
+//! How much memory a model takes, from its configuration and the headers of its files alone.
 
 use crate::config::{Architecture, ModelConfig};
+use crate::session::{DEFAULT_MAX_BATCH_TOKENS, default_threads};
 use crate::specs::{TensorSpec, encoder_specs};
 
 const F32: u64 = 4;
 
-/// An estimate in bytes, by what the memory is for.
+/// What a model is to do, as far as memory depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload {
+    /// Sessions that embed at once.
+    pub sessions: usize,
+    /// Threads of each; `None` for as many as the process may use.
+    pub threads: Option<usize>,
+    /// Tokens that one call may carry; `None` for the default of a session.
+    pub max_batch_tokens: Option<usize>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { sessions: 1, threads: None, max_batch_tokens: None }
+    }
+}
+
+/// An estimate in bytes, by what the memory is for. It is meant to be safe rather than sharp: above what will be
+/// measured, and below twice that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
     /// Encoder, default head and rotary tables, shared by all sessions.
     pub weights: u64,
     /// The tokenizer: vocabulary, merges and their lookup tables.
     pub tokenizer: u64,
-    /// The peak of one session that embeds a text of `max_tokens`.
+    /// What loading takes beside the weights, and gives back.
+    pub loading: u64,
+    /// The peak of one session that embeds a batch of texts as long as they may be.
     pub session: u64,
+    /// Sessions that embed at once.
+    pub sessions: u64,
+}
+
+/// What an estimate is made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes<'a> {
+    pub config: &'a ModelConfig,
+    /// The tensors of the default head.
+    pub head: &'a [TensorSpec],
+    /// Tokens that a text may have.
+    pub max_tokens: usize,
+    /// Size of `tokenizer.json`.
+    pub tokenizer_bytes: u64,
+    /// Bytes of the files that will be mapped.
+    pub mapped_bytes: u64,
+    /// Bytes of the largest tensor that is stored in 16 bits.
+    pub largest_half: u64,
 }
 
 impl MemoryEstimate {
-    /// The estimate for a model with one session. `tokenizer_bytes` is the size of `tokenizer.json`.
-    pub fn new(config: &ModelConfig, head: &[TensorSpec], max_tokens: usize, tokenizer_bytes: u64) -> Self {
+    pub(crate) fn new(sizes: Sizes<'_>, workload: &Workload) -> Self {
+        let Sizes { config, head, max_tokens, .. } = sizes;
         let elements = |specs: &[TensorSpec]| specs.iter().map(|s| s.elements() as u64).sum::<u64>();
         // Sine and cosine for each position; the NTK factor lengthens candle's table.
         let positions = max_tokens as f64 * config.rope_ntk_factor.unwrap_or(1.0);
@@ -27,28 +66,55 @@ impl MemoryEstimate {
             weights: F32 * (elements(&encoder_specs(config)) + elements(head) + rotary),
             // Seen for both tokenizers of the family: strings, hash tables and tries take up to eight times
             // the JSON that they were read from.
-            tokenizer: 8 * tokenizer_bytes,
-            session: Self::candle_session(config, max_tokens as u64),
+            tokenizer: 8 * sizes.tokenizer_bytes,
+            loading: sizes.mapped_bytes + sizes.largest_half + candle_loading(config),
+            session: candle_session(config, max_tokens as u64, workload),
+            sessions: workload.sessions as u64,
         }
     }
 
-    /// All of it.
+    /// All of it, at the worse of its two peaks: the end of loading, and all sessions at work.
     pub fn total(&self) -> u64 {
-        self.weights + self.tokenizer + self.session
+        LIBRARY + self.weights + self.tokenizer + self.loading.max(self.sessions * self.session)
     }
+}
 
-    /// What candle holds at the peak of a forward over one text of `tokens` tokens: in attention the scores
-    /// three times (product, masked, softmax) and the mask with what it is made from; in the feed-forward part
-    /// the gated product with its halves. The larger of the two, beside the hidden states.
-    fn candle_session(config: &ModelConfig, tokens: u64) -> u64 {
-        let (hidden, inner) = (config.hidden_size as u64, config.intermediate_size as u64);
-        let mask = 5 * tokens * tokens;
-        let attention = 3 * config.heads as u64 * tokens * tokens + 8 * tokens * hidden;
-        let inner_copies = match config.architecture {
-            Architecture::New => 5,
-            Architecture::Qwen2 => 4,
-        };
-        let feed_forward = tokens * (inner_copies * inner + 3 * hidden);
-        F32 * (mask + attention.max(feed_forward) + 3 * tokens * hidden)
+/// Code that is paged in, and what the allocator keeps for itself.
+const LIBRARY: u64 = 12 << 20;
+/// What one thread takes: its stack, and the blocks of matrices that it packs to fit the cache.
+const THREAD: u64 = 2 << 20;
+
+/// The most that a forward leaves in the heap; larger blocks are mapped, and given back when they are freed.
+const HEAP_BLOCKS: u64 = 64 << 20;
+
+/// What candle copies while it is built: in the 1.5B model the weights of query, key and value become one tensor,
+/// layer by layer.
+fn candle_loading(config: &ModelConfig) -> u64 {
+    let (hidden, kv) = (config.hidden_size as u64, (config.kv_heads * config.head_dim()) as u64);
+    match config.architecture {
+        Architecture::New => 0,
+        Architecture::Qwen2 => F32 * hidden * (hidden + 2 * kv),
     }
+}
+
+/// One session on candle: the hidden states of a whole batch and their means, and the peak of a forward over one text.
+/// In attention that is the scores three times (product, masked, softmax) and the mask with what it is made from; in
+/// the feed-forward part the gated product with its halves. The larger of the two, beside the hidden states.
+fn candle_session(config: &ModelConfig, tokens: u64, workload: &Workload) -> u64 {
+    let (hidden, inner) = (config.hidden_size as u64, config.intermediate_size as u64);
+    let threads = workload.threads.unwrap_or_else(default_threads) as u64;
+    let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS) as u64;
+    let mask = 5 * tokens * tokens;
+    let attention = 3 * config.heads as u64 * tokens * tokens + 8 * tokens * hidden;
+    let inner_copies = match config.architecture {
+        Architecture::New => 5,
+        Architecture::Qwen2 => 4,
+    };
+    let feed_forward = tokens * (inner_copies * inner + 3 * hidden);
+    let forward = F32 * (mask + attention.max(feed_forward) + 3 * tokens * hidden);
+    // Seen with glibc: blocks that it does not map one by one stay in its heap when they are freed, and where several
+    // threads free them, gaps add up to more than the forward itself.
+    let in_heap = forward.min(HEAP_BLOCKS);
+    let gaps = if threads > 1 { in_heap * 4 / 3 } else { in_heap / 8 };
+    THREAD * threads + forward + gaps + F32 * 2 * batch.max(tokens) * hidden
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::head::Head;
 use crate::layout::{HeadFolder, Layout};
-use crate::memory::MemoryEstimate;
+use crate::memory::{MemoryEstimate, Sizes, Workload};
 use crate::prompt::{Prompt, Prompts};
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
@@ -123,6 +123,7 @@ impl Model {
     pub fn load(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
         let started = std::time::Instant::now();
         let checked = Checked::read(folder, options)?;
+        let memory = checked.memory(options, &Workload::default());
         let tokenizer = Tokenizer::read(&checked.folder, checked.config.vocab_size, options.max_tokens)?;
         let Checked {
             folder,
@@ -134,7 +135,7 @@ impl Model {
             weights,
             specs,
             parameters,
-            memory,
+            ..
         } = checked;
         let path = folder.path("");
         log::debug!("{}: configuration, headers and tokenizer are good", path.display());
@@ -175,13 +176,17 @@ impl Model {
         Ok(model)
     }
 
-    /// The memory that the model in `folder` would take with one session, from its configuration and headers alone:
-    /// no weight is read.
+    /// The memory that the model in `folder` would take under `workload`, from its configuration and headers alone: no
+    /// weight is read. A head other than the default one adds its own size when it is used.
     ///
     /// # Errors
     /// Those of [`Self::load`] but for the tokenizer's and those that only the weights themselves can cause.
-    pub fn estimate(folder: ModelFolder, options: &ModelOptions) -> Result<MemoryEstimate> {
-        Ok(Checked::read(folder, options)?.memory)
+    pub fn estimate(
+        folder: ModelFolder,
+        options: &ModelOptions,
+        workload: &Workload,
+    ) -> Result<MemoryEstimate> {
+        Ok(Checked::read(folder, options)?.memory(options, workload))
     }
 
     /// The shape of the encoder.
@@ -313,8 +318,10 @@ struct Checked {
     weights: WeightSet,
     /// The encoder's tensors.
     specs: Vec<TensorSpec>,
+    /// The default head's.
+    head_specs: Vec<TensorSpec>,
     parameters: u64,
-    memory: MemoryEstimate,
+    tokenizer_bytes: u64,
 }
 
 impl Checked {
@@ -345,7 +352,6 @@ impl Checked {
         let head_specs = head_specs(&default_head, config.hidden_size);
         let parameters = specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
         let tokenizer_bytes = folder.open_file(TOKENIZER_FILE, "it turns text into token ids")?.len;
-        let memory = MemoryEstimate::new(&config, &head_specs, options.max_tokens, tokenizer_bytes);
         Ok(Self {
             folder,
             config,
@@ -355,9 +361,25 @@ impl Checked {
             default_head,
             weights,
             specs,
+            head_specs,
             parameters,
-            memory,
+            tokenizer_bytes,
         })
+    }
+
+    fn memory(&self, options: &ModelOptions, workload: &Workload) -> MemoryEstimate {
+        let sizes = Sizes {
+            config: &self.config,
+            head: &self.head_specs,
+            max_tokens: options.max_tokens,
+            tokenizer_bytes: self.tokenizer_bytes,
+            mapped_bytes: match options.mode {
+                LoadMode::Copied => 0,
+                LoadMode::Mapped => self.weights.file_bytes(),
+            },
+            largest_half: self.weights.largest_half(),
+        };
+        MemoryEstimate::new(sizes, workload)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tensors out of a file by ordinary reads: the calling thread reads, a second one hashes and looks at what was read.
+//! Tensors out of a file by ordinary reads: the calling thread reads, a second one hashes what was read.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -34,8 +34,8 @@ pub(crate) fn read(
 ) -> Result<HashMap<String, RawTensor>> {
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(QUEUE);
-        let checker = scope.spawn(|| check(file, check_finite, receive));
-        let sent = send_pieces(file, wanted, |piece| send.send(piece).is_ok());
+        let checker = scope.spawn(|| check(file, receive));
+        let sent = send_pieces(file, check_finite, wanted, |piece| send.send(piece).is_ok());
         drop(send);
         // A panic there goes on here.
         let checked = checker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
@@ -47,6 +47,7 @@ pub(crate) fn read(
 /// Reads the file from its first tensor on and hands out pieces until one is not taken.
 fn send_pieces<'a>(
     file: &'a WeightFile,
+    check_finite: bool,
     wanted: &dyn Fn(&str) -> bool,
     send: impl Fn(Piece<'a>) -> bool,
 ) -> Result<(), ReadError> {
@@ -56,7 +57,7 @@ fn send_pieces<'a>(
     for entry in file.header.tensors() {
         let bytes = entry.range.end - entry.range.start;
         let taken = if wanted(&entry.name) {
-            send(Piece::Tensor(entry, RawTensor::read(entry, &mut source)?))
+            send(Piece::Tensor(entry, RawTensor::read(entry, &mut source, check_finite)?))
         } else if file.expected.is_some() {
             pass(&mut source, bytes, &send)?
         } else {
@@ -92,21 +93,14 @@ fn pass<'a>(
     Ok(true)
 }
 
-/// Hashes and looks at pieces as they come, and keeps the tensors.
-fn check(
-    file: &WeightFile,
-    check_finite: bool,
-    pieces: Receiver<Piece<'_>>,
-) -> Result<HashMap<String, RawTensor>> {
+/// Hashes pieces as they come, and keeps the tensors.
+fn check(file: &WeightFile, pieces: Receiver<Piece<'_>>) -> Result<HashMap<String, RawTensor>> {
     let mut hash = file.expected.as_ref().map(|(_, before)| before.clone());
     let mut tensors = HashMap::new();
     for piece in pieces {
         match piece {
             Piece::Tensor(entry, tensor) => {
                 update(&mut hash, tensor.bytes());
-                if check_finite {
-                    tensor.check_finite(&entry.name, &file.path)?;
-                }
                 TENSORS.add_one();
                 tensors.insert(entry.name.clone(), tensor);
             }

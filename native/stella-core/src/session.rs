@@ -15,6 +15,11 @@ pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
 /// The most threads that one session may have.
 pub const MAX_THREADS: usize = 1024;
 
+/// As many threads as the process may use, by the affinity mask and the container's quota.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
 /// How to start a session.
 #[derive(Clone, Default)]
 pub struct SessionOptions {
@@ -55,8 +60,7 @@ impl Session {
                 return Err(Error::InvalidArgument(format!("threads is {n}; it must be 1 to {MAX_THREADS}")));
             }
             Some(n) => n,
-            // Counts the processors of the affinity mask and of the container's quota.
-            None => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+            None => default_threads(),
         };
         let max_batch_tokens =
             options.max_batch_tokens.unwrap_or_else(|| DEFAULT_MAX_BATCH_TOKENS.max(model.max_tokens()));

@@ -142,6 +142,18 @@ impl WeightSet {
         Ok(())
     }
 
+    /// Bytes of all files.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.data_start + file.header.data_len()).sum()
+    }
+
+    /// Bytes of the largest tensor whose elements have 16 bits; 0 when there is none.
+    pub fn largest_half(&self) -> u64 {
+        let tensors = self.files.iter().flat_map(|file| file.header.tensors());
+        let halves = tensors.filter(|tensor| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16));
+        halves.map(|tensor| tensor.range.end - tensor.range.start).max().unwrap_or(0)
+    }
+
     /// Loads the tensors of `wanted`, which [`Self::check`] has passed, and lets `build` take them.
     ///
     /// # Errors
@@ -226,11 +238,9 @@ impl Weights<'_> {
                 let bytes = maps[at]
                     .get(place(entry.range.start)..place(entry.range.end))
                     .ok_or_else(|| Error::Internal(format!("tensor {name} lies outside its file")))?;
-                let tensor = RawTensor::read(entry, &mut &*bytes).map_err(|e| e.of_file(&file.path))?;
+                let tensor =
+                    RawTensor::read(entry, &mut &*bytes, *check_finite).map_err(|e| e.of_file(&file.path))?;
                 TENSORS.add_one();
-                if *check_finite {
-                    tensor.check_finite(&entry.name, &file.path)?;
-                }
                 Some(tensor)
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stella_core::config::Architecture;
 use stella_core::folder::ModelFolder;
+use stella_core::memory::Workload;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
 use stella_core::shared;
 use stella_core::weights::LoadMode;
@@ -204,7 +205,7 @@ pub unsafe extern "C" fn stella_model_estimate(
         // SAFETY: this function's contract.
         let options = unsafe { core_options(&options) }?;
         let folder = ModelFolder::open(Path::new(path), options.manifest.as_deref())?;
-        *out = Model::estimate(folder, &options)?.total();
+        *out = Model::estimate(folder, &options, &Workload::default())?.total();
         Ok(())
     })
 }

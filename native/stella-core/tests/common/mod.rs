@@ -1,17 +1,26 @@
-//! Copies of the fixtures' models, which a test may break.
+//! Models for tests: copies of the fixtures, which a test may break, and models of any size.
+// Each test takes what it needs of this.
+#![allow(dead_code)]
+
+pub mod synthetic;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The folder of the fixture model `name`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
+}
 
 /// A copy of the model `name`, gone after the test.
 pub fn copy_of(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name);
-    copy(&from, dir.path());
+    copy(&fixture(name), dir.path());
     dir
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("created");
     for entry in fs::read_dir(from).expect("listed") {
         let entry = entry.expect("entry");

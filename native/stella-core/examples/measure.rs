@@ -1,0 +1,85 @@
+//! What a model was estimated to take and what it took, in a process of its own:
+//!
+//! `measure FOLDER copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS`
+//!
+//! Loads the model, lets every session embed at once a batch of texts that are as long as they may be, and prints one
+//! line of JSON in bytes. Linux only: it reads the peak that the kernel keeps.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+
+use stella_core::encoder::CancelFlag;
+use stella_core::folder::ModelFolder;
+use stella_core::memory::Workload;
+use stella_core::model::{Model, ModelOptions};
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::shared;
+use stella_core::weights::LoadMode;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, mode, numbers @ ..] = args.as_slice() else {
+        panic!("usage: measure FOLDER copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS");
+    };
+    let folder = Path::new(folder);
+    let mode = match mode.as_str() {
+        "copied" => LoadMode::Copied,
+        "mapped" => LoadMode::Mapped,
+        other => panic!("{other} is no mode; there are copied and mapped"),
+    };
+    let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a number")).collect();
+    let [max_tokens, max_batch_tokens, sessions, threads] = numbers[..] else { panic!("four numbers") };
+
+    let options = ModelOptions { mode, max_tokens, ..ModelOptions::default() };
+    let workload = Workload { sessions, threads: Some(threads), max_batch_tokens: Some(max_batch_tokens) };
+    let opened = ModelFolder::open(folder, None).expect("opens");
+    let estimate = Model::estimate(opened, &options, &workload).expect("an estimate");
+
+    let before = status("VmRSS");
+    let model = shared::open(folder, &options).expect("loads");
+    let (loaded, loading_peak) = (status("VmRSS"), status("VmHWM"));
+    let start = Arc::new(Barrier::new(sessions));
+    std::thread::scope(|scope| {
+        for _ in 0..sessions {
+            let (model, start) = (Arc::clone(&model), Arc::clone(&start));
+            scope.spawn(move || {
+                let options = SessionOptions {
+                    threads: Some(threads),
+                    max_batch_tokens: Some(max_batch_tokens),
+                    on_thread_start: None,
+                };
+                let mut session = Session::new(model, options).expect("starts");
+                start.wait();
+                embed(&mut session);
+            });
+        }
+    });
+    let out = serde_json::json!({
+        "estimate": estimate.total(),
+        "measured": status("VmHWM") - before,
+        "loaded": loaded - before,
+        "loading_peak": loading_peak - before,
+        "parts": format!("{estimate:?}"),
+    });
+    println!("{out}");
+}
+
+/// Embeds texts that are as long as they may be, as many as one call takes.
+fn embed(session: &mut Session) {
+    let (length, vocabulary) = (session.model().max_tokens(), session.model().config().vocab_size);
+    let texts = session.max_batch_tokens() / length;
+    let ids: Vec<u32> = (0..texts * length).map(|i| (i * 7919 % vocabulary) as u32).collect();
+    let ends: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
+    let mut rows = vec![0.0; texts * session.model().default_dimension()];
+    let options = EmbedOptions { dimension: None, normalize: true };
+    session.embed(&ids, &ends, options, CancelFlag::default(), &mut rows).expect("embeds");
+    assert!(rows.iter().all(|x| x.is_finite()));
+}
+
+/// A line of the kernel's account of this process, in bytes.
+fn status(name: &str) -> u64 {
+    let all = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the line");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}

@@ -1,0 +1,18 @@
+//! Writes a model with made-up weights: `synthesize 400m|1500m FOLDER`.
+#![allow(clippy::expect_used, clippy::panic)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::synthetic::Shape;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [shape, folder] = args.as_slice() else { panic!("usage: synthesize 400m|1500m FOLDER") };
+    let shape = match shape.as_str() {
+        "400m" => Shape::STELLA_400M,
+        "1500m" => Shape::STELLA_1500M,
+        other => panic!("{other} is no shape; there are 400m and 1500m"),
+    };
+    shape.write(folder.as_ref());
+}

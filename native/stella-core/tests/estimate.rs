@@ -1,0 +1,95 @@
+//! The memory estimate against what processes took, over a grid of models and workloads. What is measured is the
+//! kernel's peak of a process that does nothing else.
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::synthetic::Shape;
+use safetensors::Dtype;
+use serde_json::Value;
+
+const NEW: Shape = Shape {
+    family: "tiny-new",
+    hidden: 512,
+    layers: 2,
+    heads: 8,
+    kv_heads: 8,
+    inner: 2048,
+    vocabulary: 20_000,
+    dtype: Dtype::F32,
+    shards: 1,
+};
+const QWEN2: Shape = Shape { family: "tiny-qwen2", kv_heads: 2, inner: 3072, vocabulary: 30_000, ..NEW };
+
+/// Runs examples/measure.rs, which cargo builds beside the tests.
+fn measure(folder: &Path, workload: &str) -> Value {
+    let tests = std::env::current_exe().expect("a path");
+    let target = tests.ancestors().nth(2).map(PathBuf::from).expect("the target folder");
+    let run = Command::new(target.join("examples/measure"))
+        .arg(folder)
+        .args(workload.split(' '))
+        .output()
+        .expect("examples/measure runs; cargo test builds it");
+    assert!(run.status.success(), "{workload}: {}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&run.stdout).expect("JSON")
+}
+
+fn check(shape: Shape, workloads: &[&str]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    shape.write(dir.path());
+    let mut wrong = Vec::new();
+    for workload in workloads {
+        let found = measure(dir.path(), workload);
+        let number = |name: &str| found[name].as_f64().expect("a number") / f64::from(1 << 20);
+        let (estimate, measured) = (number("estimate"), number("measured"));
+        let line = format!(
+            "{:?} {}: {workload}: estimate {estimate:.1} MiB, measured {measured:.1} ({:.2}), loaded {:.1}, peak of loading {:.1}; {}",
+            shape.dtype,
+            shape.family,
+            estimate / measured,
+            number("loaded"),
+            number("loading_peak"),
+            found["parts"]
+        );
+        println!("{line}");
+        if estimate < measured || estimate > 2.0 * measured {
+            wrong.push(line);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "estimates below what was measured, or above twice that:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// Mode, tokens of a text, tokens of a batch, sessions, threads.
+const GRID: [&str; 8] = [
+    "copied 512 512 1 1",
+    "copied 512 4096 1 2",
+    "copied 64 2048 1 2",
+    "copied 64 2048 4 2",
+    "copied 512 1024 4 1",
+    "copied 2048 2048 1 2",
+    "mapped 512 512 1 2",
+    "mapped 512 1024 3 2",
+];
+
+#[test]
+fn the_400m_architecture_in_32_bits_takes_what_was_estimated() {
+    check(NEW, &GRID);
+}
+
+#[test]
+fn the_400m_architecture_in_16_bits_takes_what_was_estimated() {
+    check(Shape { dtype: Dtype::F16, ..NEW }, &GRID);
+}
+
+#[test]
+fn the_1500m_architecture_in_shards_takes_what_was_estimated() {
+    check(Shape { dtype: Dtype::BF16, shards: 3, ..QWEN2 }, &GRID);
+}
