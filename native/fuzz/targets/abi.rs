@@ -237,7 +237,7 @@ static HELD: LazyLock<[usize; 2]> = LazyLock::new(|| {
 
 fuzz_target!(|calls: Vec<Call<'_>>| {
     LazyLock::force(&HELD);
-    let before = [0, 1, 2, 3].map(stella_live_handles);
+    let before = [0, 1, 2, 3].map(|kind| stella_live_handles(kind));
     let mut handles = Handles::default();
     for call in calls.into_iter().take(MAX_CALLS) {
         unsafe { run(call, &mut handles) };
@@ -251,7 +251,7 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
         handles.sinks.into_iter().for_each(|s| stella_log_sink_free(s));
         handles.sessions.into_iter().for_each(|s| stella_session_free(s));
     }
-    assert_eq!([0, 1, 2, 3].map(stella_live_handles), before, "handles after all were freed");
+    assert_eq!([0, 1, 2, 3].map(|kind| stella_live_handles(kind)), before, "handles after all were freed");
 });
 
 unsafe fn run(call: Call<'_>, handles: &mut Handles) {
