@@ -40,6 +40,17 @@ var built = artifacts.Combine("native").Combine(host);
 var prebuilt = native.Combine("prebuilt").Combine(host);
 const string ManifestName = "manifest.json";
 
+// The fuzz targets: the longest input in bytes, and what one input may cost in seconds and MiB before it counts as a fault.
+record FuzzTarget(string Name, int MaxLength, int Seconds, int Megabytes);
+var fuzzTargets = new[]
+{
+    new FuzzTarget("header", 4096, 5, 512),
+    new FuzzTarget("config", 4096, 20, 1024),
+    new FuzzTarget("tokenizer_json", 8192, 20, 1024),
+    new FuzzTarget("tokenize", 8192, 10, 1024),
+    new FuzzTarget("abi", 4096, 20, 1024),
+};
+
 // ---------------------------------------------------------------------------------------------------- tasks
 
 Task("Clean")
@@ -161,7 +172,70 @@ Task("NativeLint")
 
 Task("NativeTest")
     .Description("Tests of the Rust code, the ABI among them.")
-    .Does(() => Cargo("test --locked --workspace"));
+    .Does(() => Cargo("test --locked"));
+
+// The fuzz targets are built with the tests, so that one build with AddressSanitizer serves both.
+Task("SanitizedBuild")
+    .Description("Builds the Rust tests and the fuzz targets with AddressSanitizer (nightly Rust, Linux).")
+    .Does(() =>
+{
+    Require("cargo", "+nightly --version", "rustup toolchain install nightly --profile minimal");
+    Require("c++", "--version", "apt-get install g++");
+    Cargo($"+nightly build {SanitizedSelection()} --bins", SanitizerFlags());
+});
+
+Task("Sanitize")
+    .Description("Runs the Rust tests with AddressSanitizer.")
+    .IsDependentOn("SanitizedBuild")
+    .Does(() => RunTestsAgain("AddressSanitizer", "cargo", $"+nightly test {SanitizedSelection()}", new Dictionary<string, string>
+    {
+        ["RUSTFLAGS"] = SanitizerFlags(),
+        // Fewer random cases, each of which costs more here.
+        ["STELLA_HEADER_CASES"] = "5000",
+        ["PROPTEST_CASES"] = "64",
+    }));
+
+Task("Fuzz")
+    .Description("Runs the fuzz targets for --seconds=60 each, two at a time, or one of them by --fuzz-target=NAME. What they find is kept in artifacts/fuzz.")
+    .IsDependentOn("SanitizedBuild")
+    .Does(() =>
+{
+    var only = Argument("fuzz-target", "");
+    var chosen = fuzzTargets.Where(t => only == "" || t.Name == only).ToArray();
+    if (chosen.Length == 0)
+    {
+        throw new CakeException($"There is no fuzz target {only}; there are {string.Join(", ", fuzzTargets.Select(t => t.Name))}.");
+    }
+
+    var failed = new System.Collections.Concurrent.ConcurrentBag<string>();
+    System.Threading.Tasks.Parallel.ForEach(chosen, new System.Threading.Tasks.ParallelOptions { MaxDegreeOfParallelism = 2 }, t =>
+    {
+        if (!Fuzz(t, Argument("seconds", 60)))
+        {
+            failed.Add(t.Name);
+        }
+    });
+    if (!failed.IsEmpty)
+    {
+        throw new CakeException($"Faults were found by: {string.Join(", ", failed.Order())}. Run a target's file again by: native/target/sanitized/{rids[host].RustTarget}/debug/NAME FILE");
+    }
+});
+
+Task("Valgrind")
+    .Description("Runs the tests of the ABI under Valgrind.")
+    .Does(() =>
+{
+    Require("valgrind", "--version", "apt-get install valgrind");
+    var binary = OutputIn(native, "cargo", "test --locked --package stella-ffi --test abi --no-run --message-format=json")
+        .Where(line => line.StartsWith('{'))
+        .Select(line => JsonDocument.Parse(line).RootElement)
+        .Where(m => m.GetProperty("reason").GetString() == "compiler-artifact" && m.GetProperty("target").GetProperty("name").GetString() == "abi")
+        .Select(m => m.GetProperty("executable").GetString())
+        .Single(path => path is not null);
+    RunTestsAgain("Valgrind", "valgrind",
+        $"--error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --quiet {binary} --test-threads=1",
+        new Dictionary<string, string>());
+});
 
 Task("Restore")
     .Description("Fetches the NuGet packages.")
@@ -225,6 +299,9 @@ Task("CI")
     .IsDependentOn("Bindings")
     .IsDependentOn("Notices")
     .IsDependentOn("NativeTest")
+    .IsDependentOn("Valgrind")
+    .IsDependentOn("Sanitize")
+    .IsDependentOn("Fuzz")
     .IsDependentOn("Lint")
     .IsDependentOn("Pack");
 
@@ -277,6 +354,124 @@ void UseExtraCargoConfig()
 
     EnsureDirectoryExists(native.Combine(".cargo"));
     System.IO.File.WriteAllText(native.CombineWithFilePath(".cargo/config.toml").FullPath, $"include = [{{ path = '{path}' }}]\n");
+}
+
+/// Fails with the command that installs a tool, unless the tool is there.
+void Require(string tool, string arguments, string install)
+{
+    if (!host.StartsWith("linux"))
+    {
+        throw new CakeException("Sanitized builds, fuzzing and Valgrind run on Linux.");
+    }
+
+    try
+    {
+        OutputIn(native, tool, arguments);
+    }
+    catch (Exception e) when (e is not OutOfMemoryException)
+    {
+        throw new CakeException($"{tool} {arguments} did not run. Install it by: {install}", e);
+    }
+}
+
+/// What is built and tested with the sanitizer. The same words each time: another selection would be another build.
+string SanitizedSelection() => $"--locked --workspace --lib --tests --target {rids[host].RustTarget} --target-dir target/sanitized";
+
+/// AddressSanitizer, and the instrumentation by which libFuzzer sees what an input reaches.
+string SanitizerFlags() => string.Join(' ',
+    "-Zsanitizer=address",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=16",
+    "--cfg fuzzing");
+
+/// Runs tests that were run before, in another way. They are not counted again: their output is shown when they fail.
+void RunTestsAgain(string how, string tool, string arguments, Dictionary<string, string> environment)
+{
+    UseExtraCargoConfig();
+    Information("{0}: {1} {2}", how, tool, arguments);
+    var settings = new ProcessSettings
+    {
+        WorkingDirectory = native,
+        Arguments = arguments,
+        EnvironmentVariables = environment,
+        RedirectStandardOutput = true,
+    };
+    var exitCode = StartProcess(tool, settings, out IEnumerable<string> output);
+    var lines = output.ToArray();
+    var passed = lines.Select(l => Regex.Match(l, @"(\d+) passed;")).Where(m => m.Success).Sum(m => int.Parse(m.Groups[1].Value));
+    if (exitCode != 0 || passed == 0)
+    {
+        lines.ToList().ForEach(Console.WriteLine);
+        throw new CakeException($"{how} ended with exit code {exitCode}.");
+    }
+
+    Information("{0}: {1} tests, no fault.", how, passed);
+}
+
+/// Runs one fuzz target and says what it did. Inputs that reach something new are kept beside its seeds, out of the
+/// tree, and are where the next run begins.
+bool Fuzz(FuzzTarget t, int seconds)
+{
+    var folder = artifacts.Combine("fuzz").Combine(t.Name);
+    var corpus = folder.Combine("corpus");
+    var scratch = folder.Combine("tmp");
+    EnsureDirectoryExists(corpus);
+    CleanDirectory(scratch);
+    var start = new ProcessStartInfo(native.CombineWithFilePath($"target/sanitized/{rids[host].RustTarget}/debug/{t.Name}").FullPath)
+    {
+        WorkingDirectory = native.Combine("fuzz").FullPath,
+        RedirectStandardError = true,
+        RedirectStandardOutput = true,
+    };
+    // Models that a target breaks lie where writing costs nothing, if there is such a place.
+    var shared = new System.IO.DirectoryInfo($"/dev/shm/stella-fuzz-{Environment.ProcessId}-{t.Name}");
+    if (shared.Parent.Exists)
+    {
+        shared.Create();
+    }
+
+    start.Environment["TMPDIR"] = shared.Exists ? shared.FullName : scratch.FullPath;
+    foreach (var argument in new[]
+    {
+        corpus.FullPath, $"corpus/{t.Name}", "-dict=json.dict", $"-artifact_prefix={folder}/", $"-max_total_time={seconds}",
+        $"-max_len={t.MaxLength}", $"-timeout={t.Seconds}", $"-rss_limit_mb={t.Megabytes}", $"-malloc_limit_mb={t.Megabytes / 2}", "-print_final_stats=1",
+    })
+    {
+        start.ArgumentList.Add(argument);
+    }
+
+    try
+    {
+        using var process = Process.Start(start);
+        var errors = process.StandardError.ReadToEndAsync();
+        process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        var lines = errors.Result.Split('\n');
+        System.IO.File.WriteAllLines(folder.CombineWithFilePath("log").FullPath, lines);
+        var stats = lines.Where(l => l.StartsWith("stat::")).Select(l => Regex.Replace(l["stat::".Length..], " +", " "));
+        if (process.ExitCode == 0)
+        {
+            Information("fuzz {0}: no fault. {1}", t.Name, string.Join(", ", stats));
+            return true;
+        }
+
+        // The report begins where the reports of the runtime and of libFuzzer do, and names the file of the input.
+        var begin = Array.FindIndex(lines, l => l.Contains("panicked at") || l.StartsWith("==") || l.Contains("ERROR: "));
+        Error("fuzz {0}: ended with exit code {1}.\n{2}", t.Name, process.ExitCode, string.Join('\n', lines.Skip(Math.Max(begin, 0)).Take(60)));
+        Error("fuzz {0}: {1}", t.Name, string.Join(' ', lines.Where(l => l.Contains("Test unit written to"))));
+        return false;
+    }
+    finally
+    {
+        if (shared.Exists)
+        {
+            shared.Delete(true);
+        }
+    }
 }
 
 /// Flags that keep the place of the build out of its result. Every folder that a path of a source can begin with

@@ -11,6 +11,9 @@ pub const CONFIG_FILE: &str = "config.json";
 /// No count in a configuration may reach this. It is far above any real model, and low enough that the
 /// product of three of them fits in 64 bits.
 const MAX_COUNT: u64 = 1 << 21;
+/// The most layers. The 1.5B model has 28. What each layer must hold is written down before a file is looked at, so
+/// that a number of millions would cost gigabytes.
+const MAX_LAYERS: usize = 1 << 10;
 
 /// The two architectures of the Stella v5 family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,12 +163,16 @@ impl Reader<'_> {
             }
         };
 
+        let layers = self.count("num_hidden_layers", raw.num_hidden_layers)?;
+        if layers > MAX_LAYERS {
+            return Err(self.invalid(format!("num_hidden_layers is {layers}; at most {MAX_LAYERS} are read")));
+        }
         Ok(ModelConfig {
             architecture,
             vocab_size: self.count("vocab_size", raw.vocab_size)?,
             hidden_size,
             intermediate_size: self.count("intermediate_size", raw.intermediate_size)?,
-            layers: self.count("num_hidden_layers", raw.num_hidden_layers)?,
+            layers,
             heads,
             kv_heads,
             max_positions: self.count("max_position_embeddings", raw.max_position_embeddings)?,
@@ -328,6 +335,7 @@ mod tests {
             (with(new_model(), "vocab_size", json!(i64::MAX)), "vocab_size is 9223372036854775807"),
             (with(new_model(), "vocab_size", Value::Null), "vocab_size is missing"),
             (with(new_model(), "rope_theta", json!(-1.0)), "rope_theta is -1"),
+            (with(new_model(), "num_hidden_layers", json!(2_097_151)), "at most 1024 are read"),
             (with(qwen2(), "num_key_value_heads", json!(4)), "num_key_value_heads 4"),
         ];
         for (config, says) in cases {

@@ -45,6 +45,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod reading;
+mod tokenizer_file;
 
 pub use code::ErrorCode;
 pub use error::{Error, Result};

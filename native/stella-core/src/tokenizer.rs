@@ -1,9 +1,12 @@
 //! Text to token ids, with the tokenizer of the model's own `tokenizer.json`.
 
-use tokenizers::{Tokenizer as HfTokenizer, TruncationDirection};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Error, Result};
+use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection};
+
+use crate::error::{Cause, Error, Result};
 use crate::folder::ModelFolder;
+use crate::tokenizer_file;
 
 /// Name of the tokenizer's file.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -67,12 +70,9 @@ impl Tokenizer {
             reason: reason.to_owned(),
             source,
         };
-        let mut inner = HfTokenizer::from_bytes(&bytes)
-            .map_err(|e| invalid("is not a tokenizer that can be used", Some(e)))?;
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|e| invalid("has a truncation that cannot be lifted", Some(e)))?;
+        let inner = guarded(|| Ok(tokenizer_file::read(&bytes)))
+            .map_err(|e| invalid("is not a tokenizer that can be used", Some(e)))?
+            .map_err(|refusal| invalid(&refusal.reason, refusal.source))?;
 
         // Every id that the tokenizer can give must be a row of the embedding table.
         if let Some((token, id)) = inner.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
@@ -82,7 +82,8 @@ impl Tokenizer {
                 format!("token {token:?} has id {id}, but vocab_size in config.json is {vocab_size}");
             return Err(invalid(&reason, None));
         }
-        let special = inner.encode_fast("", true).map_err(|e| invalid("fails on an empty text", Some(e)))?;
+        let special = guarded(|| inner.encode_fast("", true))
+            .map_err(|e| invalid("fails on an empty text", Some(e)))?;
         let special_tokens = special.len();
         if let Some(id) = special.get_ids().iter().find(|&&id| id as usize >= vocab_size) {
             let reason = format!("special token id {id} is outside vocab_size {vocab_size} in config.json");
@@ -90,6 +91,18 @@ impl Tokenizer {
         }
         if special_tokens == 0 {
             return Err(invalid("adds no special token, so a blank text would have no token at all", None));
+        }
+        // A template may leave the text out or take it twice, and then no length that is told would be right.
+        let one = Encoding::from_tokens(vec![Token::new(0, "a".to_owned(), (0, 1))], 0);
+        let framed = guarded(|| inner.post_process(one, None, true))
+            .map_err(|e| invalid("fails to add its special tokens", Some(e)))?;
+        if framed.len() != special_tokens + 1 {
+            let reason = format!(
+                "adds {special_tokens} special tokens to no token, but makes {} of one token: its post_processor must \
+                 keep the text, once",
+                framed.len()
+            );
+            return Err(invalid(&reason, None));
         }
         if max_tokens < special_tokens {
             return Err(Error::InvalidArgument(format!(
@@ -130,11 +143,11 @@ impl Tokenizer {
             let (length, limit) = (text.len(), self.max_bytes());
             return Err(Error::TextTooLong { index, length, limit, unit: "bytes" });
         }
-        let encoded = match places {
+        let encoded = guarded(|| match places {
             Some(_) => self.inner.encode(looked_at, false),
             // Without places the tokenizer has less to keep.
             None => self.inner.encode_fast(looked_at, false),
-        };
+        });
         let mut encoding = encoded.map_err(failed)?;
         let total = encoding.len() + self.special_tokens;
         if total > self.max_tokens {
@@ -150,7 +163,7 @@ impl Tokenizer {
             // What was cut off hangs on the encoding as overflow, and would be given special tokens too.
             encoding.take_overflowing();
         }
-        let encoding = self.inner.post_process(encoding, None, true).map_err(failed)?;
+        let encoding = guarded(|| self.inner.post_process(encoding, None, true)).map_err(failed)?;
         ids.extend_from_slice(encoding.get_ids());
         if let Some(places) = places {
             places.extend_from_slice(encoding.get_offsets());
@@ -163,4 +176,17 @@ impl Tokenizer {
         };
         Ok(TokenCount { kept, total, cut })
     }
+}
+
+/// Calls the tokenizer library, which panics over some files and some of the texts for them. It holds nothing that a
+/// panic leaves half-changed: a tokenizer does not change but for its cache, whose locks it only tries.
+fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(format!("the tokenizer library panicked: {text}").into())
+    })
 }

@@ -1,0 +1,48 @@
+//! Any bytes are a text for the tokenizers of the fixtures. The first byte chooses tokenizer, limit and policy.
+#![no_main]
+#![allow(clippy::expect_used)]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use stella_core::ErrorCode;
+use stella_core::folder::ModelFolder;
+use stella_core::tokenizer::{Cut, LongText, Tokenizer};
+use stella_fuzz::{check_count, fixture};
+
+/// Fixtures with the rows of their embedding tables.
+const MODELS: [(&str, usize); 2] = [("tiny-new", 1216), ("tiny-qwen2", 816)];
+const LIMITS: [usize; 4] = [2, 3, 16, 512];
+
+static TOKENIZERS: LazyLock<Vec<(Tokenizer, usize)>> = LazyLock::new(|| {
+    let read = |(name, vocabulary), limit| {
+        let folder = ModelFolder::open(&fixture(name), None).expect("a folder");
+        (Tokenizer::read(&folder, vocabulary, limit).expect("a tokenizer"), vocabulary)
+    };
+    MODELS.into_iter().flat_map(|model| LIMITS.map(|limit| read(model, limit))).collect()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let text = &*String::from_utf8_lossy(bytes);
+    let (tokenizer, vocabulary) = &TOKENIZERS[choice as usize % TOKENIZERS.len()];
+    let limit = tokenizer.max_tokens();
+
+    let (mut ids, mut places) = (Vec::new(), Vec::new());
+    let count = tokenizer
+        .encode(0, text, LongText::Truncate, &mut ids, Some(&mut places))
+        .expect("every text can be cut");
+    check_count(count, text, &ids, &places, limit, *vocabulary);
+    assert_eq!(count.cut == Cut::Bytes, text.len() > tokenizer.max_bytes());
+
+    // Asked without places, the tokenizer takes another way to the same ids.
+    let mut same = Vec::new();
+    assert_eq!(tokenizer.encode(0, text, LongText::Truncate, &mut same, None).expect("again"), count);
+    assert_eq!(ids, same);
+
+    let mut refused = Vec::new();
+    match tokenizer.encode(0, text, LongText::Refuse, &mut refused, None) {
+        Ok(whole) => assert!(count.cut == Cut::None && whole == count && refused == ids),
+        Err(error) => assert!(count.cut != Cut::None && error.code() == ErrorCode::TextTooLong, "{error}"),
+    }
+});

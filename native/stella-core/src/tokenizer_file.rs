@@ -1,0 +1,225 @@
+//! `tokenizer.json` as a tokenizer that stays within bounds, whatever the file says.
+//!
+//! The `tokenizers` crate takes a file for good: some of its parts make a text longer with each use, one reserves the
+//! memory that a number in the file asks for, some panic, and added tokens go through them while the file is still
+//! being read. So the parts are read one by one and looked at before they are put together. What is looked at are the
+//! parts that will run and not their JSON, in which the crate sees more than one reading.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::{
+    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+};
+
+use crate::error::Cause;
+
+/// Parts that one step may be made of. Stella's models have at most two.
+const MAX_PARTS: usize = 8;
+/// Characters of a word that are looked up in the vocabulary: the time for a word grows with their cube. Stella has 100.
+const MAX_WORD_CHARS: usize = 256;
+/// Bytes of what is put before or after the pieces of a word. Stella's `##` has 2.
+const MAX_AFFIX_BYTES: usize = 64;
+
+/// Why a file is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    pub(crate) source: Option<Cause>,
+}
+
+impl Refusal {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), source: None }
+    }
+
+    fn unreadable(cause: impl Into<Cause>) -> Self {
+        Self { reason: "is not a tokenizer that can be used".to_owned(), source: Some(cause.into()) }
+    }
+}
+
+/// What of the file is used. Padding and truncation are not: texts are packed, and the cut is made by
+/// [`crate::tokenizer`]. The decoder is not, since nothing is decoded.
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    normalizer: Option<Value>,
+    #[serde(default)]
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    #[serde(default)]
+    post_processor: Option<PostProcessorWrapper>,
+    model: ModelWrapper,
+}
+
+/// Reads the file.
+pub(crate) fn read(bytes: &[u8]) -> Result<Tokenizer, Refusal> {
+    let parts: Parts = serde_json::from_slice(bytes).map_err(Refusal::unreadable)?;
+    if let Some(version) = parts.version.filter(|v| v != "1.0") {
+        return Err(Refusal::new(format!("has version {version:?}; version \"1.0\" is read here")));
+    }
+    let normalizer = parts.normalizer.map(read_normalizer).transpose()?;
+    if let Some(pre_tokenizer) = &parts.pre_tokenizer {
+        check_pre_tokenizer(pre_tokenizer, &mut Seen::default())?;
+    }
+    if let Some(post_processor) = &parts.post_processor {
+        check_post_processor(post_processor, &mut Seen::default())?;
+    }
+    check_model(&parts.model)?;
+    let mut tokenizer = Tokenizer::new(parts.model);
+    tokenizer.with_normalizer(normalizer).map_err(Refusal::unreadable)?;
+    tokenizer.with_pre_tokenizer(parts.pre_tokenizer);
+    tokenizer.with_post_processor(parts.post_processor);
+    tokenizer.add_tokens(parts.added_tokens).map_err(Refusal::unreadable)?;
+    Ok(tokenizer)
+}
+
+/// The parts of one step that were met.
+#[derive(Default)]
+struct Seen {
+    parts: usize,
+    /// Those that may be there once, since each makes the text longer.
+    growing: usize,
+}
+
+impl Seen {
+    fn part(&mut self, step: &str) -> Result<(), Refusal> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(Refusal::new(format!("{step} has more than {MAX_PARTS} parts")));
+        }
+        Ok(())
+    }
+
+    fn growing(&mut self, step: &str, name: &str) -> Result<(), Refusal> {
+        self.growing += 1;
+        if self.growing > 1 {
+            return Err(Refusal::new(format!("{step} has {name} after one of its kind; one is supported")));
+        }
+        Ok(())
+    }
+}
+
+fn not_supported(step: &str, name: &str, supported: &str) -> Refusal {
+    Refusal::new(format!("{step} is {name}; supported are {supported}"))
+}
+
+fn read_normalizer(value: Value) -> Result<NormalizerWrapper, Refusal> {
+    // Looked for in the JSON: while it is read, it reserves whatever its first four bytes ask for.
+    if has_key(&value, "precompiled_charsmap") {
+        return Err(normalizer_not_supported("Precompiled"));
+    }
+    let normalizer = NormalizerWrapper::deserialize(value).map_err(Refusal::unreadable)?;
+    check_normalizer(&normalizer, &mut Seen::default())?;
+    Ok(normalizer)
+}
+
+fn has_key(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, inner)| name == key || has_key(inner, key)),
+        Value::Array(items) => items.iter().any(|inner| has_key(inner, key)),
+        _ => false,
+    }
+}
+
+fn check_normalizer(normalizer: &NormalizerWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+    use NormalizerWrapper as N;
+    seen.part("normalizer")?;
+    match normalizer {
+        N::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_normalizer(part, seen)),
+        N::BertNormalizer(_)
+        | N::StripNormalizer(_)
+        | N::StripAccents(_)
+        | N::NFC(_)
+        | N::NFD(_)
+        | N::NFKC(_)
+        | N::NFKD(_)
+        | N::Lowercase(_)
+        | N::Nmt(_) => Ok(()),
+        // Some of these in a row double a text as often as there are of them.
+        N::Precompiled(_) => Err(normalizer_not_supported("Precompiled")),
+        N::Replace(_) => Err(normalizer_not_supported("Replace")),
+        N::Prepend(_) => Err(normalizer_not_supported("Prepend")),
+        N::ByteLevel(_) => Err(normalizer_not_supported("ByteLevel")),
+    }
+}
+
+fn normalizer_not_supported(name: &str) -> Refusal {
+    let supported = "BertNormalizer, Strip, StripAccents, Unicode forms, Lowercase, Nmt and Sequence";
+    not_supported("normalizer", name, supported)
+}
+
+fn check_pre_tokenizer(pre_tokenizer: &PreTokenizerWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+    use PreTokenizerWrapper as P;
+    let refused = |name| {
+        let supported = "BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Punctuation, Digits, Split and \
+                         Sequence";
+        Err(not_supported("pre_tokenizer", name, supported))
+    };
+    seen.part("pre_tokenizer")?;
+    match pre_tokenizer {
+        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_pre_tokenizer(part, seen)),
+        // Writes a byte as a character of up to two.
+        P::ByteLevel(_) => seen.growing("pre_tokenizer", "ByteLevel"),
+        P::BertPreTokenizer(_)
+        | P::Whitespace(_)
+        | P::WhitespaceSplit(_)
+        | P::Punctuation(_)
+        | P::Digits(_)
+        | P::Split(_) => Ok(()),
+        P::Delimiter(_) => refused("CharDelimiterSplit"),
+        P::Metaspace(_) => refused("Metaspace"),
+        P::UnicodeScripts(_) => refused("UnicodeScripts"),
+        P::FixedLength(_) => refused("FixedLength"),
+    }
+}
+
+fn check_post_processor(post_processor: &PostProcessorWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+    use PostProcessorWrapper as P;
+    seen.part("post_processor")?;
+    match post_processor {
+        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_post_processor(part, seen)),
+        P::ByteLevel(_) => Ok(()),
+        P::Roberta(_) => seen.growing("post_processor", "RobertaProcessing"),
+        P::Bert(_) => seen.growing("post_processor", "BertProcessing"),
+        P::Template(_) => seen.growing("post_processor", "TemplateProcessing"),
+    }
+}
+
+fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
+    let refused = |name| Err(not_supported("model", name, "WordPiece and BPE"));
+    let affix = |field: &str, text: &str| {
+        if text.len() > MAX_AFFIX_BYTES {
+            let reason = format!("{field} has {} bytes; at most {MAX_AFFIX_BYTES} are supported", text.len());
+            return Err(Refusal::new(reason));
+        }
+        Ok(())
+    };
+    match model {
+        ModelWrapper::WordPiece(model) => {
+            if model.max_input_chars_per_word > MAX_WORD_CHARS {
+                return Err(Refusal::new(format!(
+                    "max_input_chars_per_word is {}; at most {MAX_WORD_CHARS} is supported",
+                    model.max_input_chars_per_word
+                )));
+            }
+            affix("continuing_subword_prefix", &model.continuing_subword_prefix)
+        }
+        ModelWrapper::BPE(model) => {
+            if let Some(dropout) = model.dropout.filter(|&share| share != 0.0) {
+                let reason =
+                    format!("dropout is {dropout}; with it a text would not always get the same tokens");
+                return Err(Refusal::new(reason));
+            }
+            affix(
+                "continuing_subword_prefix",
+                model.continuing_subword_prefix.as_deref().unwrap_or_default(),
+            )?;
+            affix("end_of_word_suffix", model.end_of_word_suffix.as_deref().unwrap_or_default())
+        }
+        ModelWrapper::WordLevel(_) => refused("WordLevel"),
+        ModelWrapper::Unigram(_) => refused("Unigram"),
+    }
+}
