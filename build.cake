@@ -299,9 +299,6 @@ Task("CI")
     .IsDependentOn("Bindings")
     .IsDependentOn("Notices")
     .IsDependentOn("NativeTest")
-    .IsDependentOn("Valgrind")
-    .IsDependentOn("Sanitize")
-    .IsDependentOn("Fuzz")
     .IsDependentOn("Lint")
     .IsDependentOn("Pack");
 

@@ -10,6 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use stella_core::Result;
 use stella_core::encoder::CancelFlag;
 use stella_core::folder::ModelFolder;
+use stella_core::memory::Workload;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
@@ -51,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
 fn run(folder: &std::path::Path) -> Result<()> {
     let options = ModelOptions { max_tokens: 16, ..ModelOptions::default() };
     let open = || ModelFolder::open(folder, None);
-    Model::estimate(open()?, &options)?;
+    Model::estimate(open()?, &options, &Workload::default())?;
     let model = Arc::new(Model::load(open()?, &options)?);
     let mut ids = Vec::new();
     model.tokenize(["a river runs"], Prompt::S2p, LongText::Truncate, &mut ids)?;

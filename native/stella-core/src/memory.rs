@@ -115,6 +115,6 @@ fn candle_session(config: &ModelConfig, tokens: u64, workload: &Workload) -> u64
     // Seen with glibc: blocks that it does not map one by one stay in its heap when they are freed, and where several
     // threads free them, gaps add up to more than the forward itself.
     let in_heap = forward.min(HEAP_BLOCKS);
-    let gaps = if threads > 1 { in_heap * 4 / 3 } else { in_heap / 8 };
+    let gaps = if threads > 1 { 2 * in_heap } else { in_heap / 4 };
     THREAD * threads + forward + gaps + F32 * 2 * batch.max(tokens) * hidden
 }

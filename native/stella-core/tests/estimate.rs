@@ -44,19 +44,20 @@ fn check(shape: Shape, workloads: &[&str]) {
     let mut wrong = Vec::new();
     for workload in workloads {
         let found = measure(dir.path(), workload);
-        let number = |name: &str| found[name].as_f64().expect("a number") / f64::from(1 << 20);
-        let (estimate, measured) = (number("estimate"), number("measured"));
+        let (estimate, measured) = (mebibytes(&found, "estimate"), mebibytes(&found, "measured"));
+        let most = measured.max(at_their_most(dir.path(), workload));
         let line = format!(
-            "{:?} {}: {workload}: estimate {estimate:.1} MiB, measured {measured:.1} ({:.2}), loaded {:.1}, peak of loading {:.1}; {}",
+            "{:?} {}: {workload}: estimate {estimate:.1} MiB, measured {measured:.1}, at most {most:.1} ({:.2}), loaded \
+             {:.1}, peak of loading {:.1}; {}",
             shape.dtype,
             shape.family,
-            estimate / measured,
-            number("loaded"),
-            number("loading_peak"),
+            estimate / most,
+            mebibytes(&found, "loaded"),
+            mebibytes(&found, "loading_peak"),
             found["parts"]
         );
         println!("{line}");
-        if estimate < measured || estimate > 2.0 * measured {
+        if estimate < measured || estimate > 2.0 * most {
             wrong.push(line);
         }
     }
@@ -65,6 +66,25 @@ fn check(shape: Shape, workloads: &[&str]) {
         "estimates below what was measured, or above twice that:\n{}",
         wrong.join("\n")
     );
+}
+
+/// What several sessions take when all of them are at their peak at one moment, which is what an estimate is for. One
+/// run has such a moment or has not, as the scheduler likes it; so this comes from what one session took.
+fn at_their_most(folder: &Path, workload: &str) -> f64 {
+    let [mode, text, batch, sessions, threads] = workload.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("five parts: {workload}");
+    };
+    let sessions: f64 = sessions.parse().expect("a number");
+    if sessions == 1.0 {
+        return 0.0;
+    }
+    let one = measure(folder, &format!("{mode} {text} {batch} 1 {threads}"));
+    let loaded = mebibytes(&one, "loaded");
+    loaded + sessions * (mebibytes(&one, "working") - loaded)
+}
+
+fn mebibytes(found: &Value, name: &str) -> f64 {
+    found[name].as_f64().expect("a number") / f64::from(1 << 20)
 }
 
 /// Mode, tokens of a text, tokens of a batch, sessions, threads.
