@@ -14,12 +14,25 @@ internal static class EmbedCommand
             Writes one JSON object a text, in order:
             {"index":0,"tokens":12,"total_tokens":12,"truncated":false,"embedding":[...]}
             tokens counts the special tokens and the prompt; total_tokens is the count before a cut.
+
+            --output-type makes vectors smaller. embedding then holds
+              half     numbers of 16 bits
+              int8     integers from -127 to 127; times "scale", which stands before them, they are the numbers
+              binary   bytes of sign bits, 1 above zero, the first component in the highest bit; "dimension" counts them
             """);
         var texts = new TextArguments(command);
         Choice<RowFormat> format = JsonRows.FormatChoice();
         Option<bool> raw = RawOption();
+        var form = new VectorForm(command);
         command.Add(format.Option);
         command.Add(raw);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(raw) && result.GetResult(form.Prefix) is not null)
+            {
+                result.AddError("--truncate-prefix scales vectors to length 1, which --raw forbids.");
+            }
+        });
         var model = new ModelArguments(command);
         command.SetAction((parsed, cancellationToken) =>
         {
@@ -28,7 +41,7 @@ internal static class EmbedCommand
             {
                 using LoadedModel loaded = model.Load(parsed);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded.Model, texts.Read(parsed), options, rows, report, cancellationToken);
+                Run(loaded.Model, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, report, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -44,6 +57,7 @@ internal static class EmbedCommand
         StellaModel model,
         IEnumerable<InputText> texts,
         StellaEmbedOptions options,
+        VectorWriter writer,
         JsonRows rows,
         Action<int> report,
         CancellationToken cancellationToken)
@@ -63,14 +77,7 @@ internal static class EmbedCommand
                 {
                     json.WriteNumber("index", index);
                     WriteCount(json, count);
-                    json.WriteStartArray("embedding");
-                    foreach (float x in vector.Span)
-                    {
-                        // The shortest decimal that reads back as the same 32 bits.
-                        json.WriteNumberValue(x);
-                    }
-
-                    json.WriteEndArray();
+                    writer.Write(json, index, vector.Span);
                 });
             }
 

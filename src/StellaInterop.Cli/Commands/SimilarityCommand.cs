@@ -55,7 +55,8 @@ internal static class SimilarityCommand
             using LoadedModel loaded = model.Load(parsed);
             string[] candidates = parsed.GetRequiredValue(texts);
             float[] scores = Score(loaded.Model, parsed.GetRequiredValue(query), candidates, options, cancellationToken);
-            int[] order = [.. Enumerable.Range(0, scores.Length).OrderByDescending(i => scores[i])];
+            int[] order = new int[scores.Length];
+            Similarity.TopK<float>(scores, order);
             Print(format.Get(parsed), candidates, scores, order);
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -77,7 +78,9 @@ internal static class SimilarityCommand
             }
         }
 
-        return [.. Enumerable.Range(0, texts.Length).Select(i => Dot(queryVector, vectors, i * queryVector.Length))];
+        float[] scores = new float[texts.Length];
+        Similarity.Dot(queryVector, vectors, scores);
+        return scores;
     }
 
     private static (float[] Vectors, StellaTokenCount[] Counts) Embed(
@@ -87,17 +90,6 @@ internal static class SimilarityCommand
         var counts = new StellaTokenCount[texts.Length];
         model.Embed(texts, vectors, counts, options, cancellationToken);
         return (vectors, counts);
-    }
-
-    private static float Dot(float[] query, float[] vectors, int start)
-    {
-        double sum = 0;
-        for (int i = 0; i < query.Length; i++)
-        {
-            sum += (double)query[i] * vectors[start + i];
-        }
-
-        return (float)sum;
     }
 
     private static void Print(Format format, string[] texts, float[] scores, int[] order)

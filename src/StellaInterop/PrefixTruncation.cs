@@ -1,0 +1,36 @@
+using System.Numerics.Tensors;
+
+namespace StellaInterop;
+
+/// <summary>Shorter vectors without a head for their length: the first components, scaled to length 1 again.</summary>
+/// <remarks>
+/// This is not what a Stella model means by a smaller dimension. Stella has a trained head for each of its dimensions:
+/// <see cref="StellaEmbedOptions.Dimension"/> uses it, and where there is one it is the better choice. A prefix is for
+/// lengths that have no head, and for vectors that are stored already. The two are different vectors: one cannot be
+/// compared with the other. Thread-safe.
+/// </remarks>
+public static class PrefixTruncation
+{
+    /// <summary>Keeps the first <c>destination.Length</c> components of a vector and scales them to length 1.</summary>
+    /// <param name="vector">A vector of finite numbers.</param>
+    /// <param name="destination">Receives the shorter vector. It may be the beginning of <paramref name="vector"/> itself.</param>
+    /// <exception cref="ArgumentException">
+    /// The destination is empty or longer than the vector, a number that is kept is not finite, or all that are kept are zero.
+    /// </exception>
+    public static void TruncateAndRenormalize(ReadOnlySpan<float> vector, Span<float> destination)
+    {
+        if (destination.IsEmpty || destination.Length > vector.Length)
+        {
+            throw new ArgumentException(
+                $"it has {destination.Length} elements; it must have 1 to {vector.Length}, the length of the vector", nameof(destination));
+        }
+
+        ReadOnlySpan<float> prefix = vector[..destination.Length];
+        double norm = Similarity.Norm(prefix, nameof(vector));
+        // The factor itself may be out of a float's range where the numbers are not.
+        float power = (float)Math.ScaleB(1, -Math.ILogB(norm) / 2);
+        float rest = (float)(1 / norm / power);
+        TensorPrimitives.Multiply(prefix, power, destination);
+        TensorPrimitives.Multiply(destination, rest, destination);
+    }
+}

@@ -1,0 +1,40 @@
+using CsCheck;
+
+namespace StellaInterop.Tests;
+
+/// <summary>The beginning of a vector as a vector of its own.</summary>
+internal sealed class PrefixTruncationTests
+{
+    [Test]
+    public void The_prefix_keeps_its_direction_and_has_length_one() =>
+        Gen.Select(Gen.Float[-9, 9].Array[1, 200], Gen.Int[1, 200], Gen.OneOf(Gen.Const(1e-30f), Gen.Const(1f), Gen.Const(1e30f)))
+            .Where(set => set.Item1.Take(set.Item2).Any(x => x != 0))
+            .Sample((numbers, wanted, size) =>
+            {
+                float[] vector = [.. numbers.Select(x => x * size)];
+                float[] shorter = new float[Math.Min(wanted, vector.Length)];
+                PrefixTruncation.TruncateAndRenormalize(vector, shorter);
+                double length = Math.Sqrt(vector.Take(shorter.Length).Sum(x => (double)x * x));
+                Assert.That(shorter, Is.EqualTo(vector.Take(shorter.Length).Select(x => (float)(x / length))).Within(1e-6f));
+            });
+
+    [Test]
+    public void It_may_be_written_where_the_vector_stands()
+    {
+        float[] vector = [3, 4, 5];
+        PrefixTruncation.TruncateAndRenormalize(vector, vector.AsSpan(0, 2));
+        Assert.That(vector, Is.EqualTo(new[] { 0.6f, 0.8f, 5 }).Within(1e-7f));
+    }
+
+    [Test]
+    public void What_has_no_direction_and_what_is_no_prefix_is_refused()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([0, 0, 1], new float[2]), Throws.ArgumentException.With.Message.Contains("zero"));
+            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1, float.NaN], new float[2]), Throws.ArgumentException.With.Message.Contains("number 1"));
+            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1], new float[2]), Throws.ArgumentException.With.Message.Contains("1 to 1"));
+            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1], []), Throws.ArgumentException.With.Message.Contains("0 elements"));
+        });
+    }
+}
