@@ -167,12 +167,12 @@ Task("NativeLint")
     .Does(() =>
 {
     Cargo("fmt --all --check");
-    Cargo("clippy --locked --workspace --all-targets -- -D warnings");
+    Cargo("clippy --locked --workspace --all-targets --all-features -- -D warnings");
 });
 
 Task("NativeTest")
     .Description("Tests of the Rust code, the ABI among them.")
-    .Does(() => Cargo("test --locked"));
+    .Does(() => Cargo("test --locked --all-features"));
 
 // The fuzz targets are built with the tests, so that one build with AddressSanitizer serves both.
 Task("SanitizedBuild")

@@ -13,6 +13,9 @@ public sealed partial class HuggingFaceCache
     /// <summary>The revision of calls that name none.</summary>
     public const string DefaultRevision = "main";
 
+    /// <summary>A commit has 40, and a line end may follow.</summary>
+    private const int MaxReferenceBytes = 100;
+
     /// <summary>The cache in a folder.</summary>
     /// <param name="folder">The folder, with one <c>models--org--name</c> a repository. It need not exist.</param>
     public HuggingFaceCache(string folder)
@@ -110,7 +113,8 @@ public sealed partial class HuggingFaceCache
                 return null;
             }
 
-            string commit = File.ReadAllText(path).Trim();
+            // A pipe has length 0, and to read it is to wait for who writes to it.
+            string commit = FileHash.Length(path) is > 0 and <= MaxReferenceBytes ? File.ReadAllText(path).Trim() : "";
             return IsCommit(commit)
                 ? commit
                 : throw new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, $"{path} does not hold a commit");

@@ -69,9 +69,13 @@ public sealed class StellaManifest
         ArgumentException.ThrowIfNullOrEmpty(path);
         try
         {
-            if (FileHash.Length(path) is var length and > MaxFileBytes)
+            // Asked before the file is opened, as by FileHash.Compute: to read a pipe is to wait for who writes to it.
+            switch (FileHash.Length(path))
             {
-                throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}");
+                case 0:
+                    throw Invalid(path, "is empty or not a regular file");
+                case var length and > MaxFileBytes:
+                    throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}");
             }
 
             ManifestJson json = JsonSerializer.Deserialize(File.ReadAllBytes(path), ManifestJsonContext.Default.ManifestJson)

@@ -13,7 +13,7 @@ namespace StellaInterop;
 public sealed unsafe class StellaModel : IDisposable
 {
     /// <summary>Tokens of one native call. Enough to keep every thread busy; more only takes memory.</summary>
-    private const int BatchTokens = 16384;
+    internal const int BatchTokens = 16384;
 
     private readonly ModelHandle handle;
     private readonly SessionCache sessions;
@@ -63,26 +63,43 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
-    /// <summary>Estimates the memory of a model without loading it.</summary>
+    /// <summary>Estimates the memory of a model from its configuration and the headers of its files, without loading it.</summary>
     /// <param name="path">The folder.</param>
     /// <param name="options">How it would be loaded; <see langword="null"/> for the defaults.</param>
-    /// <returns>Bytes of the weights, the tokenizer and one call at its peak, from the configuration and the headers of the files.</returns>
+    /// <param name="workload">What it is to do; <see langword="null"/> for one call at a time.</param>
+    /// <returns>Bytes by what they are for. Processes were measured at no more than the total, and at no less than half of it.</returns>
     /// <inheritdoc cref="Load(string, StellaModelOptions?)" path="/exception"/>
-    public static long Estimate(string path, StellaModelOptions? options = null)
+    public static StellaMemoryEstimate Estimate(
+        string path, StellaModelOptions? options = null, StellaWorkload? workload = null)
     {
         options ??= new StellaModelOptions();
+        workload ??= new StellaWorkload();
         Check(path, options);
+        workload.Check();
         NativeLibraryLoader.EnsureLoaded();
         byte[] utf8 = Encoding.UTF8.GetBytes(path);
         byte[] manifest = Encoding.UTF8.GetBytes(options.ManifestPath ?? string.Empty);
-        ulong bytes;
+        var nativeWorkload = new NativeWorkload
+        {
+            size = (uint)sizeof(NativeWorkload),
+            sessions = (uint)workload.Sessions,
+            threads = (uint)(workload.Threads ?? options.Threads ?? 0),
+            max_batch_tokens = (uint)Math.Max(workload.BatchTokens, options.MaxTokens),
+        };
+        var found = new NativeMemoryEstimate { size = (uint)sizeof(NativeMemoryEstimate) };
         fixed (byte* pathPointer = utf8, manifestPointer = manifest)
         {
             NativeModelOptions native = ToNative(options, manifestPointer, manifest.Length);
-            NativeErrors.ThrowIfFailed(NativeMethods.stella_model_estimate(pathPointer, (nuint)utf8.Length, &native, &bytes));
+            NativeErrors.ThrowIfFailed(
+                NativeMethods.stella_model_estimate(pathPointer, (nuint)utf8.Length, &native, &nativeWorkload, &found));
         }
 
-        return checked((long)bytes);
+        return new StellaMemoryEstimate(
+            checked((long)found.weights),
+            checked((long)found.tokenizer),
+            checked((long)found.loading),
+            checked((long)found.session),
+            checked((long)found.total));
     }
 
     /// <summary>Embeds one text.</summary>

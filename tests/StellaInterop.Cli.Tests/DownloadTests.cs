@@ -1,4 +1,7 @@
 using System.Diagnostics;
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 
 namespace StellaInterop.Tests;
 
@@ -132,6 +135,91 @@ internal sealed class DownloadTests : IDisposable
         Assert.That(process.StandardError.ReadToEnd(), Does.Contain("goes on from there"));
         Succeeds(Download());
         Assert.That(server.RequestsFor(Weights)[^1].Header("range"), Is.EqualTo("bytes=4000-"));
+    }
+
+    [Test]
+    public void A_server_that_falls_silent_is_left_and_asked_for_the_rest()
+    {
+        server.Plan(Weights, new Behaviour { StallAfter = 4000 });
+        var variables = Variables();
+        variables["HF_HUB_DOWNLOAD_TIMEOUT"] = "1";
+        StellaResult result = StellaProcess.RunWith(variables, Arguments());
+        Succeeds(result);
+        Assert.That(result.Error, Does.Contain("warning: 127.0.0.1 was silent for 1 s; trying again in 0.25 s"));
+        Assert.That(server.RequestsFor(Weights).Select(r => r.Header("range")), Is.EqualTo(new[] { null, "bytes=4000-" }));
+
+        server.Plan("api", new Behaviour { StallAfter = 10 });
+        Fails(StellaProcess.RunWith(variables, Arguments("--retries", "0")), 5, "127.0.0.1 was silent for 1 s");
+        variables["HF_HUB_DOWNLOAD_TIMEOUT"] = "soon";
+        Fails(StellaProcess.RunWith(variables, Arguments()), 2, "HF_HUB_DOWNLOAD_TIMEOUT is 'soon'");
+    }
+
+    [Test]
+    public void Without_a_terminal_progress_is_a_line_a_file_and_quiet_is_silent()
+    {
+        StellaResult result = Download();
+        Succeeds(result);
+        string[] lines = result.Error.TrimEnd().Split('\n');
+        Assert.That(lines, Has.All.Matches("^[A-Za-z0-9_/.]+: [0-9]+ bytes, checked$"));
+        Assert.That(lines[0], Is.EqualTo($"modules.json: {Fixture("modules.json").Length} bytes, checked"), "what names the others comes first");
+        Assert.That(lines, Does.Contain($"{Weights}: {Fixture(Weights).Length} bytes, checked").And.Exactly(8).Items);
+        Assert.That(result.Output, Is.EqualTo($"{Snapshot}\n"), "standard output is for the folder alone");
+        StellaResult quiet = Download("--verbosity", "quiet");
+        Assert.That((quiet.ExitCode, quiet.Error, quiet.Output), Is.EqualTo((0, "", $"{Snapshot}\n")));
+    }
+
+    [Test]
+    public void A_large_file_tells_each_tenth_once()
+    {
+        using TemporaryFolder large = Tree.Copy("tiny-new");
+        using (FileStream file = File.OpenWrite(large.File(Weights)))
+        {
+            file.SetLength(65 << 20);
+        }
+
+        using var other = new ModelServer(large.Path);
+        StellaResult result = Download("--endpoint", other.Endpoint);
+        Succeeds(result);
+        string[] lines = [.. result.Error.Split('\n').Where(line => line.EndsWith('%'))];
+        Assert.That(lines, Is.EqualTo(Enumerable.Range(1, 10).Select(tenth => $"{Weights}: {10 * tenth} %")));
+    }
+
+    /// <summary>Linux, because OpenSSL can be told there whom to trust.</summary>
+    [Test]
+    [Platform("Linux")]
+    public void A_redirect_from_https_to_http_is_not_followed()
+    {
+        using X509Certificate2 certificate = Certificate();
+        using var secure = new ModelServer(Tree.Model("tiny-new"), certificate);
+        string plain = $"{server.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
+        secure.Plan(Weights, new Behaviour { Status = 302, Headers = [$"Location: {plain}"] });
+        var variables = Variables();
+        variables["SSL_CERT_FILE"] = home.File("trusted.pem");
+        File.WriteAllText(home.File("trusted.pem"), certificate.ExportCertificatePem());
+        Fails(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)), 5, "redirects to http, which is not safe");
+        Assert.That(server.Requests, Is.Empty);
+        Assert.That(secure.RequestsFor(Weights), Has.Length.EqualTo(1), "it is not tried again");
+
+        Succeeds(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)));
+        variables.Remove("SSL_CERT_FILE");
+        secure.Requests.Clear();
+        Fails(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)), 5, "cannot be used");
+        Assert.That(secure.Requests, Is.Empty, "who is not trusted is told nothing");
+    }
+
+    [Test]
+    [Platform("Linux,MacOsX")]
+    public void A_pipe_in_the_cache_is_not_waited_for()
+    {
+        Succeeds(Download());
+        string reference = Path.Combine(Repository, "refs/main");
+        File.Delete(reference);
+        Unix.MakeFifo(reference);
+        Fails(Stella("embed", "x", "--model", ModelServer.Model), 3, "refs/main does not hold a commit");
+        string modules = Path.Combine(Snapshot, "modules.json");
+        File.Delete(modules);
+        Unix.MakeFifo(modules);
+        Fails(Download("--offline", "--dir", Snapshot), 3, "modules.json is empty or not a regular file");
     }
 
     [TestCase(Weights)]
@@ -270,6 +358,18 @@ internal sealed class DownloadTests : IDisposable
         Succeeds(Stella("embed", "x", "--model", ModelServer.Model));
     }
 
+    /// <summary>For 127.0.0.1, signed by itself.</summary>
+    private static X509Certificate2 Certificate()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=127.0.0.1", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddIpAddress(IPAddress.Loopback);
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, true));
+        return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+    }
+
     private StellaResult Download(params string[] more) => StellaProcess.RunWith(Variables(), Arguments(more));
 
     private StellaResult Stella(params string[] arguments) => StellaProcess.RunWith(Variables(), arguments);
@@ -283,6 +383,7 @@ internal sealed class DownloadTests : IDisposable
         ["HF_HUB_CACHE"] = null,
         ["HF_TOKEN"] = null,
         ["HF_HUB_OFFLINE"] = null,
+        ["HF_HUB_DOWNLOAD_TIMEOUT"] = null,
         // A proxy of the machine has no business with 127.0.0.1.
         ["NO_PROXY"] = "127.0.0.1",
         ["no_proxy"] = "127.0.0.1",

@@ -40,6 +40,35 @@ internal sealed class ManifestCommandTests
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
     }
 
+    /// <summary>A run that waited would be ended after half a minute, and fail.</summary>
+    [Test]
+    [Platform("Linux,MacOsX")]
+    public void A_pipe_or_a_device_in_the_folder_is_named_and_not_waited_for()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
+        File.Delete(folder.File("config.json"));
+        Unix.MakeFifo(folder.File("config.json"));
+        File.Delete(folder.File("tokenizer.json"));
+        File.CreateSymbolicLink(folder.File("tokenizer.json"), "/dev/zero");
+        StellaResult verified = StellaProcess.RunLimited("verify", folder.Path);
+        Assert.That(verified.ExitCode, Is.EqualTo(3), verified.Error);
+        Assert.That(verified.Output, Does.Contain("wrong size  config.json").And.Contain("wrong size  tokenizer.json"));
+        StellaResult made = StellaProcess.RunLimited("manifest", folder.Path);
+        Assert.That(made.ExitCode, Is.EqualTo(3), made.Error);
+        Assert.That(made.Error, Does.StartWith($"error: {folder.File("config.json")} is empty or not a regular file"));
+
+        string manifest = folder.File(StellaManifest.FileName);
+        File.Delete(manifest);
+        Unix.MakeFifo(manifest);
+        StellaResult pipe = StellaProcess.RunLimited("verify", folder.Path);
+        Assert.That(pipe.ExitCode, Is.EqualTo(3), pipe.Error);
+        Assert.That(pipe.Error, Does.StartWith($"error: {manifest} is empty or not a regular file"));
+        File.Delete(manifest);
+        File.CreateSymbolicLink(manifest, "/dev/zero");
+        Assert.That(StellaProcess.RunLimited("verify", folder.Path).Error, Does.StartWith($"error: {manifest} is empty or not"));
+    }
+
     [Test]
     public void Without_a_manifest_the_hashes_are_written()
     {

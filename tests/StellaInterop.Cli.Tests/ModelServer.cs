@@ -1,8 +1,11 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 
@@ -52,15 +55,17 @@ internal sealed class ModelServer : IDisposable
     private readonly ConcurrentDictionary<string, ConcurrentQueue<Behaviour>> planned = new();
     private readonly CancellationTokenSource stopped = new();
     private readonly string folder;
+    private readonly X509Certificate2? certificate;
 
-    public ModelServer(string folder)
+    /// <summary>Serves a folder, by https if there is a certificate.</summary>
+    public ModelServer(string folder, X509Certificate2? certificate = null)
     {
-        this.folder = folder;
+        (this.folder, this.certificate) = (folder, certificate);
         listener.Start();
         _ = AcceptAsync();
     }
 
-    public string Endpoint => $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
+    public string Endpoint => $"{(certificate is null ? "http" : "https")}://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
 
     public ConcurrentQueue<ModelRequest> Requests { get; } = new();
 
@@ -113,7 +118,7 @@ internal sealed class ModelServer : IDisposable
         {
             try
             {
-                NetworkStream stream = client.GetStream();
+                await using Stream stream = await SecureAsync(client.GetStream());
                 using var reader = new StreamReader(stream, Encoding.ASCII, leaveOpen: true);
                 string path = (await reader.ReadLineAsync())!.Split(' ')[1];
                 var headers = new Dictionary<string, string>();
@@ -127,14 +132,26 @@ internal sealed class ModelServer : IDisposable
                 Requests.Enqueue(request);
                 await AnswerAsync(request, stream);
             }
-            catch (Exception e) when (e is IOException or OperationCanceledException)
+            catch (Exception e) when (e is IOException or OperationCanceledException or AuthenticationException)
             {
                 // The client has left.
             }
         }
     }
 
-    private async Task AnswerAsync(ModelRequest request, NetworkStream stream)
+    private async Task<Stream> SecureAsync(NetworkStream plain)
+    {
+        if (certificate is null)
+        {
+            return plain;
+        }
+
+        var stream = new SslStream(plain);
+        await stream.AuthenticateAsServerAsync(certificate);
+        return stream;
+    }
+
+    private async Task AnswerAsync(ModelRequest request, Stream stream)
     {
         string key = KeyOf(request.Path);
         Behaviour behaviour = planned.TryGetValue(key, out var queue) && queue.TryDequeue(out Behaviour? next) ? next : new();

@@ -20,6 +20,9 @@ internal sealed record StellaResult(int ExitCode, string Output, string Error)
 /// <summary>Runs <c>stella</c> as a person does: as a process.</summary>
 internal static class StellaProcess
 {
+    /// <summary>Memory that <see cref="RunLimited"/> gives; a good run of a tiny model takes a third.</summary>
+    private const int LimitKilobytes = 200_000;
+
     /// <summary>The folder that the command line was built into.</summary>
     public static string Folder { get; } = Path.Combine(Tree.Root, "src/StellaInterop.Cli/bin", Tree.Configuration, "net10.0");
 
@@ -42,21 +45,35 @@ internal static class StellaProcess
         return Finish(process, input, arguments);
     }
 
+    /// <summary>Runs in <see cref="LimitKilobytes"/> of memory: a run that wants more fails.</summary>
+    /// <remarks>
+    /// What is limited is memory that can be written and is not shared, committed and not only reserved. Linux counts it; on
+    /// other systems nothing is limited.
+    /// </remarks>
+    public static StellaResult RunLimited(params string[] arguments)
+    {
+        ProcessStartInfo start = StartInfo(Folder, arguments);
+        // A stack for each of a hundred processors would be counted too.
+        start.Environment["DOTNET_PROCESSOR_COUNT"] = "2";
+        if (OperatingSystem.IsLinux())
+        {
+            string[] command = [start.FileName, .. start.ArgumentList];
+            start.FileName = "/bin/sh";
+            start.ArgumentList.Clear();
+            Array.ForEach(["-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh", .. command], start.ArgumentList.Add);
+        }
+
+        using Process process = Process.Start(start)!;
+        return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
+    }
+
     /// <summary>Starts it, for a test that does something meanwhile.</summary>
     public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments) =>
         Start(Folder, variables, arguments);
 
     private static Process Start(string folder, IReadOnlyDictionary<string, string?> variables, string[] arguments)
     {
-        string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
-        var start = new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = Encoding.UTF8,
-            StandardErrorEncoding = Encoding.UTF8,
-        };
+        ProcessStartInfo start = StartInfo(folder, arguments);
         foreach (var (name, value) in variables)
         {
             start.Environment[name] = value;
@@ -65,7 +82,20 @@ internal static class StellaProcess
         return Process.Start(start)!;
     }
 
-    private static StellaResult Finish(Process process, byte[]? input, string[] arguments)
+    private static ProcessStartInfo StartInfo(string folder, string[] arguments)
+    {
+        string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
+        return new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+        };
+    }
+
+    private static StellaResult Finish(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
@@ -81,7 +111,7 @@ internal static class StellaProcess
             }
         }
 
-        if (!process.WaitForExit(TimeSpan.FromMinutes(5)))
+        if (!process.WaitForExit(patience ?? TimeSpan.FromMinutes(5)))
         {
             process.Kill(entireProcessTree: true);
             Assert.Fail($"stella {string.Join(' ', arguments)} hangs");

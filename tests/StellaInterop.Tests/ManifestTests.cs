@@ -125,11 +125,21 @@ internal sealed class ManifestTests
     [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#0"}}}""", "64")]
     [TestCase("""{"version":1,"files":{"a":{"size":1}}}""", "sha256")]
     [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#"},"a":{"size":2,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#"},"\u0061":{"size":2,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("""{"version":1,"version":1,"files":{"a":{"size":1,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#"}},"files":{"b":{"size":1,"sha256":"#"}}}""", "not the JSON")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"size":2,"sha256":"#"}}}""", "not the JSON")]
     [TestCase("""{"version":1,"sign":"x","files":{"a":{"size":1,"sha256":"#"}}}""", "not the JSON")]
     [TestCase("null", "null")]
+    [TestCase("", "empty")]
     [TestCase("{", "not the JSON")]
     public void A_file_that_is_no_manifest_is_refused(string json, string says) =>
         RefusesFile(json.Replace("#", Digits, StringComparison.Ordinal), says);
+
+    [TestCase("[", "]")]
+    [TestCase("{\"files\":", "}")]
+    public void A_manifest_nested_100000_deep_is_refused(string open, string close) => RefusesFile(
+        string.Concat(Enumerable.Repeat(open, 100_000)) + string.Concat(Enumerable.Repeat(close, 100_000)), "not the JSON");
 
     [Test]
     public void A_folder_without_a_model_and_a_manifest_that_is_not_there_are_typed_errors_with_the_path()

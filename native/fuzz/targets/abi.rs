@@ -451,10 +451,19 @@ unsafe fn open_model(open: &Open<'_>, handles: &mut Handles, estimate: bool) {
     let options = pointer(open.options, &*options);
     unsafe {
         if estimate {
-            let mut bytes = Box::new(0u64);
-            let out = pointer_mut(open.out, &mut *bytes);
-            if take(stella_model_estimate(path.as_ptr(), path.len(), options, out)) {
-                assert!(*bytes > 0);
+            let mut estimate = Box::new(StellaMemoryEstimate {
+                size: open.size.of::<StellaMemoryEstimate>(),
+                ..Default::default()
+            });
+            let workload = StellaWorkload {
+                size: open.size.of::<StellaWorkload>(),
+                sessions: open.dimension.into(),
+                threads: open.precision.into(),
+                max_batch_tokens: u32::from(open.dimension) << (open.load_mode % 17),
+            };
+            let out = pointer_mut(open.out, &mut *estimate);
+            if take(stella_model_estimate(path.as_ptr(), path.len(), options, &workload, out)) {
+                assert!(estimate.total > 0);
             }
             return;
         }

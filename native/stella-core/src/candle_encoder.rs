@@ -8,6 +8,7 @@ use crate::batch::PackedBatch;
 use crate::config::{Architecture, ModelConfig};
 use crate::encoder::{CancelFlag, Encoder, Workspace};
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::weights::Weights;
 
 /// Candle's model with its weights. Texts are run one by one: without padding there is nothing in a batch
@@ -24,6 +25,7 @@ impl CandleEncoder {
     /// [`Error::FileInvalid`] for weights that are not finite, [`Error::Internal`] for anything that the
     /// checks before should have caught.
     pub fn load(config: &ModelConfig, max_tokens: usize, weights: &Weights<'_>) -> Result<Self> {
+        reach(Stage::Encoder);
         let failed = Failed::default();
         let backend = Backend { weights, failed: &failed };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
@@ -38,6 +40,7 @@ impl CandleEncoder {
 
     /// Hidden states `[1, tokens, hidden_size]` of one text.
     fn forward_text(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
+        reach(Stage::Forward);
         let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
         let mask = ids.ones_like()?;
         // Candle's forward takes `&mut self` though it changes nothing. A clone shares every weight.

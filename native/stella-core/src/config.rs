@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
 
 /// Name of the file that describes the encoder.
@@ -14,6 +15,11 @@ const MAX_COUNT: u64 = 1 << 21;
 /// The most layers. The 1.5B model has 28. What each layer must hold is written down before a file is looked at, so
 /// that a number of millions would cost gigabytes.
 const MAX_LAYERS: usize = 1 << 10;
+
+/// The largest rotary base. The 1.5B model has a million.
+const MAX_ROPE_THETA: f64 = 1e12;
+/// The largest factor of the rotary scaling, by which the table of positions grows. The 400M model has 2.
+const MAX_ROPE_FACTOR: f64 = 64.0;
 
 /// The two architectures of the Stella v5 family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +77,7 @@ impl ModelConfig {
     /// Those of [`ModelFolder::read_json`]; [`Error::FileInvalid`] for numbers that no model can have;
     /// [`Error::Unsupported`] for a model of another kind.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
+        reach(Stage::Config);
         let raw: RawConfig =
             folder.read_json(CONFIG_FILE, "it holds the encoder's architecture and sizes")?;
         Reader { folder, raw }.read()
@@ -176,7 +183,7 @@ impl Reader<'_> {
             heads,
             kv_heads,
             max_positions: self.count("max_position_embeddings", raw.max_position_embeddings)?,
-            rope_theta: self.positive("rope_theta", raw.rope_theta)?,
+            rope_theta: self.rope_theta(raw.rope_theta)?,
             rope_ntk_factor: self.rope_ntk_factor(architecture)?,
             norm_eps,
             type_vocab_size,
@@ -199,11 +206,11 @@ impl Reader<'_> {
         let Some(scaling) = &self.raw.rope_scaling else { return Ok(None) };
         let kind = scaling.kind.as_str();
         match architecture {
-            Architecture::New if kind == "ntk" && scaling.factor.is_finite() && scaling.factor >= 1.0 => {
+            Architecture::New if kind == "ntk" && (1.0..=MAX_ROPE_FACTOR).contains(&scaling.factor) => {
                 Ok(Some(scaling.factor))
             }
             Architecture::New => Err(self.unsupported(format!(
-                "rope_scaling is {kind:?} with factor {}; supported is \"ntk\" with a factor of 1 or more",
+                "rope_scaling is {kind:?} with factor {}; supported is \"ntk\" with a factor of 1 to {MAX_ROPE_FACTOR}",
                 scaling.factor
             ))),
             Architecture::Qwen2 => Err(self.unsupported(format!(
@@ -221,6 +228,15 @@ impl Reader<'_> {
                 _ => Err(self.invalid(format!("{field} is {n}; it must be between 1 and {}", MAX_COUNT - 1))),
             },
         }
+    }
+
+    /// The base of the rotary positions. Below 1 their frequencies would rise, without end for the smallest.
+    fn rope_theta(&self, value: Option<f64>) -> Result<f64> {
+        let theta = self.positive("rope_theta", value)?;
+        if !(1.0..=MAX_ROPE_THETA).contains(&theta) {
+            return Err(self.invalid(format!("rope_theta is {theta}; it must be 1 to {MAX_ROPE_THETA}")));
+        }
+        Ok(theta)
     }
 
     fn positive(&self, field: &'static str, value: Option<f64>) -> Result<f64> {
@@ -335,6 +351,7 @@ mod tests {
             (with(new_model(), "vocab_size", json!(i64::MAX)), "vocab_size is 9223372036854775807"),
             (with(new_model(), "vocab_size", Value::Null), "vocab_size is missing"),
             (with(new_model(), "rope_theta", json!(-1.0)), "rope_theta is -1"),
+            (with(new_model(), "rope_theta", json!(1e-300)), "must be 1 to"),
             (with(new_model(), "num_hidden_layers", json!(2_097_151)), "at most 1024 are read"),
             (with(qwen2(), "num_key_value_heads", json!(4)), "num_key_value_heads 4"),
         ];

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 
 /// Turns packed token ids into hidden states.
 ///
@@ -71,8 +72,18 @@ impl Workspace {
         let mut builder =
             rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("stella-{n}"));
         if let Some(on_start) = on_start {
-            builder = builder.start_handler(move |_| on_start());
+            builder = builder.start_handler(move |_| {
+                reach(Stage::Thread);
+                on_start();
+            });
         }
+        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on, and only what
+        // the start was to prepare is missing.
+        builder = builder.panic_handler(|payload| {
+            log::error!("a thread of a session panicked at its start");
+            // To drop a foreign value could panic again.
+            std::mem::forget(payload);
+        });
         let threads = builder
             .build()
             .map_err(|e| Error::Internal(format!("{threads} threads could not be started: {e}")))?;

@@ -8,11 +8,14 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::manifest::{Expected, MANIFEST_FILE, Manifest};
 use crate::stamp::Stamp;
 
 /// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Settings are smaller: an index of ten thousand tensors, the longest of them, has a megabyte.
+const MAX_SETTINGS_BYTES: u64 = 4 << 20;
 
 /// A folder that exists, with the manifest of its files if there is one.
 #[derive(Debug, Clone)]
@@ -33,6 +36,7 @@ impl ModelFolder {
     /// [`Error::FolderNotFound`] when nothing is there, or something that is not a folder; the errors of
     /// [`Self::read`] for the manifest.
     pub fn open(root: &Path, manifest: Option<&Path>) -> Result<Self> {
+        reach(Stage::Folder);
         let not_found = |reason, source| Error::FolderNotFound { path: root.to_owned(), reason, source };
         let real = match fs::canonicalize(root) {
             Ok(real) if real.is_dir() => real,
@@ -48,9 +52,10 @@ impl ModelFolder {
             Some(path) => {
                 let needed_for = "the options name it as the manifest";
                 let real = resolve(path, needed_for)?;
-                Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?)?))
+                Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?, MAX_JSON_BYTES)?))
             }
-            None if folder.has(MANIFEST_FILE) => {
+            // Whatever stands there: one that cannot be read must not count as none.
+            None if fs::symlink_metadata(folder.path(MANIFEST_FILE)).is_ok() => {
                 Some((folder.path(MANIFEST_FILE), folder.read(MANIFEST_FILE, "it lists the model's files")?))
             }
             None => None,
@@ -127,7 +132,7 @@ impl ModelFolder {
     /// Those of [`Self::open_file`], [`Error::FileInvalid`] for a file over the size limit and
     /// [`Error::Inconsistent`] for bytes of another hash.
     pub fn read(&self, name: &str, needed_for: &str) -> Result<Vec<u8>> {
-        read_whole(self.open_file(name, needed_for)?)
+        read_whole(self.open_file(name, needed_for)?, MAX_JSON_BYTES)
     }
 
     /// Stamps of every file in the folder and its subfolders, by which a changed folder is told from the same one.
@@ -154,7 +159,7 @@ impl ModelFolder {
     /// # Errors
     /// Those of [`Self::read`], and [`Error::FileInvalid`] when it is not the JSON that `T` wants.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str, needed_for: &str) -> Result<T> {
-        let bytes = self.read(name, needed_for)?;
+        let bytes = read_whole(self.open_file(name, needed_for)?, MAX_SETTINGS_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|e| Error::FileInvalid {
             path: self.path(name),
             reason: "is not the JSON that is expected here".to_owned(),
@@ -215,15 +220,15 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
 }
 
 /// Reads an open file of bounded size.
-fn read_whole(opened: OpenFile) -> Result<Vec<u8>> {
+fn read_whole(opened: OpenFile, limit: u64) -> Result<Vec<u8>> {
     let OpenFile { path, file, len, expected, .. } = opened;
-    if len > MAX_JSON_BYTES {
-        let reason = format!("has {len} bytes; at most {MAX_JSON_BYTES} are read");
+    if len > limit {
+        let reason = format!("has {len} bytes; at most {limit} are read");
         return Err(Error::FileInvalid { path, reason, source: None });
     }
     let mut bytes = Vec::new();
     // The limit also holds for a file that grows while it is read.
-    if let Err(source) = file.take(MAX_JSON_BYTES).read_to_end(&mut bytes) {
+    if let Err(source) = file.take(limit).read_to_end(&mut bytes) {
         return Err(Error::FileUnreadable { path, source });
     }
     if let Some(expected) = expected {

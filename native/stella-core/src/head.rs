@@ -1,6 +1,7 @@
 //! Pooled vectors to embeddings: one linear map a dimension, and L2 normalisation.
 
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
 use crate::layout::HeadFolder;
 use crate::specs::{HEAD_BIAS, HEAD_WEIGHT, head_specs};
@@ -41,6 +42,7 @@ impl Head {
         hidden_size: usize,
         options: LoadOptions,
     ) -> Result<Self> {
+        reach(Stage::Head);
         Self::check(folder, head, hidden_size)?.load(options, &head_specs(head, hidden_size), |weights| {
             let (_, weight) = weights.tensor(HEAD_WEIGHT)?;
             let bias = if head.bias { weights.tensor(HEAD_BIAS)?.1 } else { vec![0.0; head.dimension] };
@@ -58,6 +60,7 @@ impl Head {
     /// # Errors
     /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] that names the first text with such a vector.
     pub fn project(&self, pooled: &[f32], normalize: bool, out: &mut [f32]) -> Result<()> {
+        reach(Stage::Projection);
         let texts = pooled.chunks_exact(self.hidden_size).zip(out.chunks_exact_mut(self.dimension));
         for (index, (x, row)) in texts.enumerate() {
             let weights = self.weight.chunks_exact(self.hidden_size);

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::folder::{ModelFolder, is_plain_name};
+use crate::json::once_each;
 
 /// Name of the file that lists the modules.
 pub const MODULES_FILE: &str = "modules.json";
@@ -153,8 +154,10 @@ fn read_head(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<Hea
 
 fn check_pooling(folder: &ModelFolder, name: &str) -> Result<()> {
     let file = format!("{name}/config.json");
-    let raw: BTreeMap<String, serde_json::Value> =
-        folder.read_json(&file, "it says how tokens are pooled")?;
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Modes(#[serde(deserialize_with = "once_each")] BTreeMap<String, serde_json::Value>);
+    let Modes(raw) = folder.read_json(&file, "it says how tokens are pooled")?;
     let on = |mode: &str| raw.get(mode).and_then(serde_json::Value::as_bool).unwrap_or(false);
     let other =
         raw.keys().find(|k| k.starts_with("pooling_mode_") && *k != "pooling_mode_mean_tokens" && on(k));

@@ -16,6 +16,8 @@
 //! | all of it, loaded once and shared | [`model`], [`shared`], [`counters`] |
 //! | one caller's workspace over a shared model | [`session`] |
 //!
+//! Tests make any of these steps panic by [`fault`].
+//!
 //! A [`model::Model`] is immutable and shared between threads; nothing in it is locked during a forward.
 //! Everything mutable belongs to one [`session::Session`].
 
@@ -26,6 +28,7 @@ pub mod config;
 pub mod counters;
 pub mod encoder;
 pub mod error;
+pub mod fault;
 pub mod folder;
 pub mod head;
 pub mod header;
@@ -44,6 +47,7 @@ pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
 
+mod json;
 mod reading;
 mod tokenizer_file;
 

@@ -1,14 +1,13 @@
 //! A manifest: size and SHA-256 of every file of a model, made by somebody who had the right ones.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::json::once_each;
 
 /// Name of the manifest inside a model folder.
 pub const MANIFEST_FILE: &str = "stella.manifest.json";
@@ -45,32 +44,6 @@ struct Raw {
 struct RawFile {
     size: u64,
     sha256: String,
-}
-
-/// A map whose keys stand once: of two entries for one file, nobody could say which counts.
-fn once_each<'de, D: Deserializer<'de>>(
-    source: D,
-) -> std::result::Result<BTreeMap<String, RawFile>, D::Error> {
-    struct Files;
-    impl<'de> Visitor<'de> for Files {
-        type Value = BTreeMap<String, RawFile>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of files")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-            let mut files = BTreeMap::new();
-            while let Some((name, file)) = map.next_entry::<String, RawFile>()? {
-                if files.contains_key(&name) {
-                    return Err(A::Error::custom(format_args!("{name:?} is listed twice")));
-                }
-                files.insert(name, file);
-            }
-            Ok(files)
-        }
-    }
-    source.deserialize_map(Files)
 }
 
 impl Manifest {

@@ -1,15 +1,19 @@
 //! How much memory a model takes, from its configuration and the headers of its files alone.
 
 use crate::config::{Architecture, ModelConfig};
-use crate::session::{DEFAULT_MAX_BATCH_TOKENS, default_threads};
+use crate::error::{Error, Result};
+use crate::session::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
 use crate::specs::{TensorSpec, encoder_specs};
 
 const F32: u64 = 4;
 
+/// The most sessions that are estimated for.
+pub const MAX_SESSIONS: usize = 1 << 16;
+
 /// What a model is to do, as far as memory depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// Sessions that embed at once.
+    /// Sessions that embed at once, 1 to [`MAX_SESSIONS`].
     pub sessions: usize,
     /// Threads of each; `None` for as many as the process may use.
     pub threads: Option<usize>,
@@ -20,6 +24,24 @@ pub struct Workload {
 impl Default for Workload {
     fn default() -> Self {
         Self { sessions: 1, threads: None, max_batch_tokens: None }
+    }
+}
+
+impl Workload {
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a number that no session could have.
+    pub(crate) fn check(&self, max_tokens: usize) -> Result<()> {
+        let ranges = [
+            ("sessions", Some(self.sessions), 1, MAX_SESSIONS),
+            ("threads", self.threads, 1, MAX_THREADS),
+            ("max_batch_tokens", self.max_batch_tokens, max_tokens, MAX_MAX_BATCH_TOKENS),
+        ];
+        for (name, number, least, most) in ranges {
+            if let Some(n) = number.filter(|n| !(least..=most).contains(n)) {
+                return Err(Error::InvalidArgument(format!("{name} is {n}; it must be {least} to {most}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -75,7 +97,7 @@ impl MemoryEstimate {
 
     /// All of it, at the worse of its two peaks: the end of loading, and all sessions at work.
     pub fn total(&self) -> u64 {
-        LIBRARY + self.weights + self.tokenizer + self.loading.max(self.sessions * self.session)
+        LIBRARY + self.weights + self.tokenizer + self.loading.max(self.sessions.saturating_mul(self.session))
     }
 }
 

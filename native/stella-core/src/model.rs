@@ -186,7 +186,9 @@ impl Model {
         options: &ModelOptions,
         workload: &Workload,
     ) -> Result<MemoryEstimate> {
-        Ok(Checked::read(folder, options)?.memory(options, workload))
+        let checked = Checked::read(folder, options)?;
+        workload.check(options.max_tokens)?;
+        Ok(checked.memory(options, workload))
     }
 
     /// The shape of the encoder.

@@ -1,5 +1,6 @@
 //! Hidden states to one vector a text.
 
+use crate::fault::{Stage, reach};
 use std::ops::Range;
 
 /// The mean of the hidden states of each range of tokens, none of them empty, row-major `[ranges, hidden_size]`.
@@ -11,6 +12,7 @@ pub fn mean(
     hidden_size: usize,
     pooled: &mut Vec<f32>,
 ) {
+    reach(Stage::Pooling);
     pooled.clear();
     pooled.resize(ranges.len() * hidden_size, 0.0);
     for (range, out) in ranges.zip(pooled.chunks_exact_mut(hidden_size)) {

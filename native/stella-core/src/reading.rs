@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::counters::TENSORS;
 use crate::error::Result;
+use crate::fault::{Stage, reach};
 use crate::header::TensorEntry;
 use crate::tensor::{RawTensor, ReadError};
 use crate::weights::WeightFile;
@@ -51,6 +52,7 @@ fn send_pieces<'a>(
     wanted: &dyn Fn(&str) -> bool,
     send: impl Fn(Piece<'a>) -> bool,
 ) -> Result<(), ReadError> {
+    reach(Stage::Read);
     let mut source = &file.file;
     source.seek(SeekFrom::Start(file.data_start)).map_err(ReadError::Io)?;
     let mut source = BufReader::with_capacity(0, source);
@@ -95,6 +97,7 @@ fn pass<'a>(
 
 /// Hashes pieces as they come, and keeps the tensors.
 fn check(file: &WeightFile, pieces: Receiver<Piece<'_>>) -> Result<HashMap<String, RawTensor>> {
+    reach(Stage::Hash);
     let mut hash = file.expected.as_ref().map(|(_, before)| before.clone());
     let mut tensors = HashMap::new();
     for piece in pieces {

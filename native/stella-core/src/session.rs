@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::batch::PackedBatch;
 use crate::encoder::{CancelFlag, ThreadStart, Workspace};
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::model::Model;
 use crate::pooling;
 
@@ -55,6 +56,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidArgument`] for limits out of range; those of [`Workspace::new`].
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Self> {
+        reach(Stage::Session);
         let threads = match options.threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
                 return Err(Error::InvalidArgument(format!("threads is {n}; it must be 1 to {MAX_THREADS}")));

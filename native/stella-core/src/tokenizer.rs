@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection};
 
 use crate::error::{Cause, Error, Result};
+use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
 use crate::tokenizer_file;
 
@@ -64,6 +65,7 @@ impl Tokenizer {
     /// Those of [`ModelFolder::read`]; [`Error::TokenizerInvalid`] for a file that is no tokenizer or has
     /// an id outside the vocabulary; [`Error::InvalidArgument`] when `max_tokens` leaves no room.
     pub fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Result<Self> {
+        reach(Stage::Tokenizer);
         let bytes = folder.read(TOKENIZER_FILE, "it turns text into token ids")?;
         let invalid = |reason: &str, source| Error::TokenizerInvalid {
             path: folder.path(TOKENIZER_FILE),
@@ -136,6 +138,7 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         places: Option<&mut Vec<(usize, usize)>>,
     ) -> Result<TokenCount> {
+        reach(Stage::Tokenize);
         let failed = |source| Error::TextNotTokenized { index, source };
         let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
         let cut_by_bytes = looked_at.len() < text.len();

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{
-    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+    AddedToken, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
 };
 
 use crate::error::Cause;
@@ -203,6 +203,12 @@ fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
                 return Err(Refusal::new(format!(
                     "max_input_chars_per_word is {}; at most {MAX_WORD_CHARS} is supported",
                     model.max_input_chars_per_word
+                )));
+            }
+            if model.token_to_id(&model.unk_token).is_none() {
+                return Err(Refusal::new(format!(
+                    "unk_token is {:?}, which is not in the vocabulary",
+                    model.unk_token
                 )));
             }
             affix("continuing_subword_prefix", &model.continuing_subword_prefix)

@@ -12,8 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::counters::{MAPS, TENSORS};
 use crate::error::{Error, Result};
+use crate::fault::{Stage, reach};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
 use crate::header::{Header, HeaderFault, LENGTH_BYTES, TensorEntry};
+use crate::json::once_each;
 use crate::layout::WEIGHTS_FILE;
 use crate::manifest::Expected;
 use crate::mapping::Mapping;
@@ -76,10 +78,18 @@ impl WeightSet {
     fn open_shards(folder: &ModelFolder) -> Result<Self> {
         #[derive(Deserialize)]
         struct Index {
+            #[serde(deserialize_with = "once_each")]
             weight_map: BTreeMap<String, String>,
         }
         let index: Index = folder.read_json(INDEX_FILE, "it lists the shards")?;
         let index_path = folder.path(INDEX_FILE);
+        if index.weight_map.is_empty() {
+            return Err(Error::FileInvalid {
+                path: index_path,
+                reason: "lists no tensor".to_owned(),
+                source: None,
+            });
+        }
         let mut by_shard: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (tensor, shard) in &index.weight_map {
             by_shard.entry(shard).or_default().push(tensor);
@@ -290,6 +300,7 @@ impl WeightFile {
 
     /// Maps the file, after its hash has been compared by ordinary reads.
     fn map(&self) -> Result<Mapping> {
+        reach(Stage::Map);
         if self.expected.is_some() {
             reading::read(self, false, &|_| false)?;
         }
@@ -323,6 +334,7 @@ enum HeaderError {
 /// Reads the header of a safetensors file of `len` bytes by ordinary reads. Gives also the bytes of the file up to
 /// its data.
 fn read_header(file: &mut File, len: u64) -> std::result::Result<(Header, Vec<u8>), HeaderError> {
+    reach(Stage::Header);
     if len < LENGTH_BYTES {
         return Err(HeaderError::Fault(HeaderFault::NoLength(len)));
     }

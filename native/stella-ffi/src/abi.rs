@@ -1,12 +1,12 @@
 //! What a caller checks before its first call: the version and the sizes of structs.
 
 use crate::boundary::infallible;
-use crate::model::{StellaModelInfo, StellaModelOptions};
+use crate::model::{StellaMemoryEstimate, StellaModelInfo, StellaModelOptions, StellaWorkload};
 use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
 use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
 /// Version of this ABI. Raised when a signature, a struct or a meaning changes.
-pub const STELLA_ABI_VERSION: u32 = 2;
+pub const STELLA_ABI_VERSION: u32 = 3;
 
 /// The structs whose size both sides must agree on.
 #[repr(u32)]
@@ -28,10 +28,14 @@ pub enum StellaStruct {
     Place = 6,
     /// `StellaSpan`
     Span = 7,
+    /// `StellaWorkload`
+    Workload = 8,
+    /// `StellaMemoryEstimate`
+    MemoryEstimate = 9,
 }
 
 /// Sizes in bytes, in the order of [`StellaStruct`].
-const STRUCT_SIZES: [usize; 8] = [
+const STRUCT_SIZES: [usize; 10] = [
     size_of::<StellaModelOptions>(),
     size_of::<StellaModelInfo>(),
     size_of::<StellaTokenizeOptions>(),
@@ -40,6 +44,8 @@ const STRUCT_SIZES: [usize; 8] = [
     size_of::<StellaEmbedOptions>(),
     size_of::<StellaPlace>(),
     size_of::<StellaSpan>(),
+    size_of::<StellaWorkload>(),
+    size_of::<StellaMemoryEstimate>(),
 ];
 
 /// The version of this ABI.

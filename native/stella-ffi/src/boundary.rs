@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 
 use stella_core::Result;
+use stella_core::fault::{Stage, reach};
 
 use crate::error::StellaError;
 use crate::log::{LogScope, LogSink};
@@ -54,7 +55,7 @@ pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result
     let _scope = LogScope::enter(sink);
     // The body holds no state that outlives a panic half-changed: sessions are poisoned by their mutex, and
     // everything else is immutable or owned by the call.
-    match panic::catch_unwind(AssertUnwindSafe(body)) {
+    match guarded(body) {
         Ok(Ok(())) => std::ptr::null_mut(),
         Ok(Err(error)) => StellaError::from_error(&error).into_raw(),
         Err(payload) => StellaError::from_panic(&message(payload)).into_raw(),
@@ -64,10 +65,18 @@ pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result
 /// Runs an export that cannot fail by design; should it panic all the same, it gives the type's default.
 pub(crate) fn infallible<T: Default>(body: impl FnOnce() -> T) -> T {
     let _inside = Inside::enter();
-    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+    guarded(body).unwrap_or_else(|payload| {
         std::mem::forget(payload);
         T::default()
     })
+}
+
+/// The one place where panics end.
+fn guarded<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(|| {
+        reach(Stage::Boundary);
+        body()
+    }))
 }
 
 /// The text of a panic. The payload is leaked: dropping a foreign value could panic again.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Once};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use stella_core::encoder::ThreadStart;
+use stella_core::fault::{Stage, reach};
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -49,6 +50,7 @@ impl LogSink {
         if level < self.min_level {
             return;
         }
+        reach(Stage::Log);
         let (target, message) = (record.target(), record.args().to_string());
         // SAFETY: both strings outlive the call; the callback may be called from any thread by the contract
         // of `stella_log_sink_new`, and `user_data` was not released, since that happens in `drop`.

@@ -180,32 +180,84 @@ pub unsafe extern "C" fn stella_model_open(
     })
 }
 
-/// Estimates the bytes that the model in a folder would take with one session at its peak, from its configuration and
-/// the headers of its files. Nothing is loaded. Arguments as for `stella_model_open`.
+/// What a model is to do, as far as memory depends on it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaWorkload {
+    /// Size of this struct in bytes.
+    pub size: u32,
+    /// Sessions that embed at once, 1 to 65536; 0 for 1.
+    pub sessions: u32,
+    /// Threads of each, as in StellaSessionOptions.
+    pub threads: u32,
+    /// Tokens that one call may carry, as in StellaSessionOptions.
+    pub max_batch_tokens: u32,
+}
+
+/// Memory in bytes, by what it is for.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StellaMemoryEstimate {
+    /// Size of this struct in bytes, to be set before the call.
+    pub size: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+    /// Encoder, default head and rotary tables, shared by all sessions.
+    pub weights: u64,
+    /// The tokenizer.
+    pub tokenizer: u64,
+    /// What loading takes beside the weights, and gives back.
+    pub loading: u64,
+    /// The peak of one session.
+    pub session: u64,
+    /// All of it, at the worse of two peaks: the end of loading, and all sessions at work.
+    pub total: u64,
+}
+
+/// Estimates the memory that the model in a folder would take, from its configuration and the headers of its files.
+/// Nothing is loaded. Path and options as for `stella_model_open`; `workload` may be null for one session with the
+/// defaults. `estimate->size` must be set.
 ///
 /// # Safety
-/// As for `stella_model_open`; `bytes` is writable.
+/// As for `stella_model_open`; `workload` is null or points to a workload that says its size; `estimate` points to a
+/// writable struct whose size field is readable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_estimate(
     path: *const u8,
     path_length: usize,
     options: *const StellaModelOptions,
-    bytes: *mut u64,
+    workload: *const StellaWorkload,
+    estimate: *mut StellaMemoryEstimate,
 ) -> *mut StellaError {
     fallible(None, || {
         // SAFETY: this function's contract.
-        let (path, options, out) = unsafe {
+        let (path, options, workload, out) = unsafe {
             (
                 args::slice(path, path_length, "path")?,
                 args::sized(options, "options")?,
-                args::required_mut(bytes, "bytes")?,
+                args::sized(workload, "workload")?,
+                args::sized_mut(estimate, "estimate")?,
             )
         };
         let path = args::utf8(path, "path")?;
         // SAFETY: this function's contract.
         let options = unsafe { core_options(&options) }?;
+        let workload = Workload {
+            sessions: args::optional(workload.sessions).unwrap_or(1),
+            threads: args::optional(workload.threads),
+            max_batch_tokens: args::optional(workload.max_batch_tokens),
+        };
         let folder = ModelFolder::open(Path::new(path), options.manifest.as_deref())?;
-        *out = Model::estimate(folder, &options, &Workload::default())?.total();
+        let found = Model::estimate(folder, &options, &workload)?;
+        *out = StellaMemoryEstimate {
+            size: out.size,
+            reserved: 0,
+            weights: found.weights,
+            tokenizer: found.tokenizer,
+            loading: found.loading,
+            session: found.session,
+            total: found.total(),
+        };
         Ok(())
     })
 }

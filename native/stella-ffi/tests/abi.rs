@@ -95,7 +95,9 @@ fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 16);
     assert_eq!(stella_abi_struct_size(StellaStruct::Place as u32), 8);
     assert_eq!(stella_abi_struct_size(StellaStruct::Span as u32), 8);
-    assert_eq!(stella_abi_struct_size(8), 0);
+    assert_eq!(stella_abi_struct_size(StellaStruct::Workload as u32), 16);
+    assert_eq!(stella_abi_struct_size(StellaStruct::MemoryEstimate as u32), 48);
+    assert_eq!(stella_abi_struct_size(10), 0);
     assert_eq!(stella_abi_struct_size(u32::MAX), 0);
     assert_eq!(stella_live_handles(4), 0);
 }
@@ -107,15 +109,31 @@ fn an_estimate_loads_nothing_and_a_second_opening_shares_the_first() {
     let count = |which: StellaCounter| stella_counter(which as u32);
     unsafe {
         let (loads, tensors) = (count(StellaCounter::Loads), count(StellaCounter::Tensors));
-        let mut bytes = 0;
-        succeed(stella_model_estimate(path.as_ptr(), path.len(), null(), &mut bytes));
+        let blank =
+            || StellaMemoryEstimate { size: size_of::<StellaMemoryEstimate>() as u32, ..Default::default() };
+        let (mut one, mut four) = (blank(), blank());
+        succeed(stella_model_estimate(path.as_ptr(), path.len(), null(), null(), &mut one));
+        let mut workload = StellaWorkload {
+            size: size_of::<StellaWorkload>() as u32,
+            sessions: 4,
+            threads: 1,
+            max_batch_tokens: 512,
+        };
+        succeed(stella_model_estimate(path.as_ptr(), path.len(), null(), &workload, &mut four));
+        assert!(one.session > four.session && four.weights == one.weights && four.total >= 4 * four.session);
+        workload.max_batch_tokens = 511;
+        fail(
+            stella_model_estimate(path.as_ptr(), path.len(), null(), &workload, &mut four),
+            ErrorCode::InvalidArgument,
+            "max_batch_tokens is 511; it must be 512 to",
+        );
         assert!(
-            bytes > 0 && (count(StellaCounter::Loads), count(StellaCounter::Tensors)) == (loads, tensors)
+            one.total > 0 && (count(StellaCounter::Loads), count(StellaCounter::Tensors)) == (loads, tensors)
         );
         fail(
-            stella_model_estimate(path.as_ptr(), path.len(), null(), null_mut()),
+            stella_model_estimate(path.as_ptr(), path.len(), null(), null(), null_mut()),
             ErrorCode::InvalidArgument,
-            "bytes is null",
+            "estimate is null",
         );
 
         let (first, second) = (model("tiny-new"), model("tiny-new"));

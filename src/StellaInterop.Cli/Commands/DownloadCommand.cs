@@ -23,7 +23,8 @@ internal static class DownloadCommand
               stella download NovaSearch/stella_en_400M_v5 --dimension 256 --dimension 2048
               stella download NovaSearch/stella_en_400M_v5 --dir models/stella
 
-            Environment: HF_ENDPOINT, HF_TOKEN (or the file token in HF_HOME), HF_HUB_CACHE, HF_HOME, HF_HUB_OFFLINE.
+            Environment: HF_ENDPOINT, HF_TOKEN (or the file token in HF_HOME), HF_HUB_CACHE, HF_HOME, HF_HUB_OFFLINE,
+            HF_HUB_DOWNLOAD_TIMEOUT (seconds that the server may be silent; {HubSettings.DefaultStallSeconds} unless it is set).
             """);
         var model = new Argument<string>("ORG/NAME") { Description = "The model's repository." };
         var revision = new Option<string>("--revision")
@@ -143,7 +144,7 @@ internal static class DownloadCommand
         string folder = wanted.Folder ?? HuggingFaceCache.FromEnvironment().Find(wanted.Model, wanted.Revision);
         var selection = new ModelSelection($"offline, and {folder}", StellaModelFiles.In(folder).ToHashSet());
         selection.Naming();
-        selection.Rest(path => File.OpenRead(Path.Combine(folder, path)), wanted.Dimensions);
+        selection.Rest(path => Path.Combine(folder, path), wanted.Dimensions);
         return folder;
     }
 

@@ -56,9 +56,6 @@ internal sealed class HubClient : IDisposable
             new ProductInfoHeaderValue("stella", typeof(HubClient).Assembly.GetName().Version!.ToString(3)));
     }
 
-    /// <summary>How long a server may be silent.</summary>
-    public static TimeSpan StallTimeout { get; } = TimeSpan.FromSeconds(60);
-
     /// <summary>The commit of a revision and its files.</summary>
     public Task<HubRepository> GetRepositoryAsync(string model, string revision, CancellationToken cancellationToken)
     {
@@ -118,7 +115,7 @@ internal sealed class HubClient : IDisposable
     /// <summary>Receives something, and tells a server that is silent or breaks off from a user who has had enough.</summary>
     public async Task<T> ReceiveAsync<T>(Uri from, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken)
     {
-        using var silence = new CancellationTokenSource(StallTimeout, time);
+        using var silence = new CancellationTokenSource(settings.StallTimeout, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, cancellationToken);
         try
         {
@@ -126,7 +123,7 @@ internal sealed class HubClient : IDisposable
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new TransientHubException($"{from.Host} was silent for {StallTimeout.TotalSeconds:N0} s", e);
+            throw new TransientHubException($"{from.Host} was silent for {Seconds(settings.StallTimeout)}", e);
         }
         catch (HttpRequestException e) when (e.HttpRequestError
             is HttpRequestError.SecureConnectionError or HttpRequestError.ConfigurationLimitExceeded)

@@ -1,11 +1,18 @@
+using System.Globalization;
+
 namespace StellaInterop.Cli.Hub;
 
 /// <summary>Which server to ask, and as whom.</summary>
 /// <param name="Endpoint">Its address, without a slash at the end.</param>
 /// <param name="Token">The token of an account, for the endpoint alone.</param>
 /// <param name="Retries">How often in a row a request is tried again.</param>
-internal sealed record HubSettings(Uri Endpoint, string? Token, int Retries)
+/// <param name="StallTimeout">How long the server may be silent.</param>
+internal sealed record HubSettings(Uri Endpoint, string? Token, int Retries, TimeSpan StallTimeout)
 {
+    /// <summary>How long a server may be silent where the environment says nothing.</summary>
+    public const int DefaultStallSeconds = 60;
+
+    private const int MaxStallSeconds = 3600;
     private const string DefaultEndpoint = "https://huggingface.co";
 
     // As the tools of Hugging Face read it.
@@ -17,7 +24,7 @@ internal sealed record HubSettings(Uri Endpoint, string? Token, int Retries)
 
     /// <summary>The settings of the environment, with the endpoint of the command line before its own.</summary>
     public static HubSettings FromEnvironment(string? endpoint, int retries) =>
-        new(ParseEndpoint(endpoint ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint), ReadToken(), retries);
+        new(ParseEndpoint(endpoint ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint), ReadToken(), retries, ReadStallTimeout());
 
     /// <summary>An address on the endpoint.</summary>
     public Uri At(string path) => new($"{Endpoint.AbsoluteUri.TrimEnd('/')}/{path}");
@@ -33,6 +40,20 @@ internal sealed record HubSettings(Uri Endpoint, string? Token, int Retries)
             ? endpoint
             : throw new CliException(
                 ExitCode.Usage, $"the endpoint '{text}' is no address such as {DefaultEndpoint}, without user, query and fragment");
+
+    /// <summary>The name and the unit are those of the tools of Hugging Face.</summary>
+    private static TimeSpan ReadStallTimeout()
+    {
+        const string Name = "HF_HUB_DOWNLOAD_TIMEOUT";
+        if (Variable(Name) is not { } text)
+        {
+            return TimeSpan.FromSeconds(DefaultStallSeconds);
+        }
+
+        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int seconds) && seconds is >= 1 and <= MaxStallSeconds
+            ? TimeSpan.FromSeconds(seconds)
+            : throw new CliException(ExitCode.Usage, $"{Name} is '{text}'; it must be a number of seconds, 1 to {MaxStallSeconds}");
+    }
 
     private static string? ReadToken()
     {

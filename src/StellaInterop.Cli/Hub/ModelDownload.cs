@@ -29,7 +29,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
 
         IReadOnlyList<string> naming = selection.Naming();
         await FetchAllAsync(naming).ConfigureAwait(false);
-        await FetchAllAsync(selection.Rest(path => File.OpenRead(store.ContentPath(files[path])), dimensions)).ConfigureAwait(false);
+        await FetchAllAsync(selection.Rest(path => store.ContentPath(files[path]), dimensions)).ConfigureAwait(false);
         WriteManifest(store.Folder, model, repository.Sha, contents);
         store.Complete();
         return store.Folder;

@@ -20,9 +20,9 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         Present(IsSharded ? [StellaModelFiles.Modules, StellaModelFiles.ShardIndex] : [StellaModelFiles.Modules]);
 
     /// <summary>All other files that are needed.</summary>
-    /// <param name="open">Opens one of <see cref="Naming"/>.</param>
+    /// <param name="pathOf">Where one of <see cref="Naming"/> lies.</param>
     /// <param name="dimensions">The heads that are wanted beside the one that the model computes by default.</param>
-    public IReadOnlyList<string> Rest(Func<string, Stream> open, IReadOnlyCollection<int> dimensions)
+    public IReadOnlyList<string> Rest(Func<string, string> pathOf, IReadOnlyCollection<int> dimensions)
     {
         string[] heads = [.. dimensions.Select(HeadOf)];
         if (heads.FirstOrDefault(head => !available.Contains(WeightsOf(head))) is { } missing)
@@ -34,9 +34,9 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         }
 
         // The loader reads the default head too, whatever dimension is asked of it.
-        IEnumerable<string> headFiles = heads.Append(Parse(StellaModelFiles.Modules, open, DefaultHead)).Distinct()
+        IEnumerable<string> headFiles = heads.Append(Parse(StellaModelFiles.Modules, pathOf, DefaultHead)).Distinct()
             .SelectMany(head => new[] { $"{head}/config.json", WeightsOf(head) });
-        IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, open, Shards) : [StellaModelFiles.Weights];
+        IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, pathOf, Shards) : [StellaModelFiles.Weights];
         IEnumerable<string> prompts = available.Contains(Prompts) ? [Prompts] : [];
         return Present([.. Required, .. prompts, .. headFiles, .. weights]);
     }
@@ -50,11 +50,17 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
             ? throw new CliException(ExitCode.ModelRefused, $"{where} has no {string.Join(", no ", missing)}")
             : paths;
 
-    private T Parse<T>(string file, Func<string, Stream> open, Func<JsonElement, T> read)
+    private T Parse<T>(string file, Func<string, string> pathOf, Func<JsonElement, T> read)
     {
+        string path = pathOf(file);
+        if (!IsRegular(path))
+        {
+            throw new CliException(ExitCode.ModelRefused, $"{path} is empty or not a regular file");
+        }
+
         try
         {
-            using Stream stream = open(file);
+            using FileStream stream = File.OpenRead(path);
             using var json = JsonDocument.Parse(stream);
             return read(json.RootElement);
         }
@@ -62,6 +68,13 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         {
             throw new CliException(ExitCode.ModelRefused, $"{where}: {file} is not the JSON that is expected", e);
         }
+    }
+
+    /// <summary>Pipes and devices have length 0, and opening a pipe waits for a writer.</summary>
+    private static bool IsRegular(string path)
+    {
+        var file = new FileInfo(path);
+        return (file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file).Length > 0;
     }
 
     private string DefaultHead(JsonElement modules)

@@ -15,6 +15,8 @@ internal static unsafe class AbiContract
         (NativeStruct.EmbedOptions, sizeof(NativeEmbedOptions)),
         (NativeStruct.Place, sizeof(NativePlace)),
         (NativeStruct.Span, sizeof(NativeSpan)),
+        (NativeStruct.Workload, sizeof(NativeWorkload)),
+        (NativeStruct.MemoryEstimate, sizeof(NativeMemoryEstimate)),
     ];
 
     /// <summary>Asks the library at <paramref name="handle"/> directly, before any import is bound to it.</summary>

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 2;
+        internal const uint STELLA_ABI_VERSION = 3;
 
         /// <summary>
         ///  The version of this ABI.
@@ -121,14 +121,16 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_open(byte* path, nuint path_length, NativeModelOptions* options, NativeLogSink* sink, NativeModel** model);
 
         /// <summary>
-        ///  Estimates the bytes that the model in a folder would take with one session at its peak, from its configuration and
-        ///  the headers of its files. Nothing is loaded. Arguments as for `stella_model_open`.
+        ///  Estimates the memory that the model in a folder would take, from its configuration and the headers of its files.
+        ///  Nothing is loaded. Path and options as for `stella_model_open`; `workload` may be null for one session with the
+        ///  defaults. `estimate-&gt;size` must be set.
         ///
         ///  # Safety
-        ///  As for `stella_model_open`; `bytes` is writable.
+        ///  As for `stella_model_open`; `workload` is null or points to a workload that says its size; `estimate` points to a
+        ///  writable struct whose size field is readable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_estimate", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
-        internal static extern NativeError* stella_model_estimate(byte* path, nuint path_length, NativeModelOptions* options, ulong* bytes);
+        internal static extern NativeError* stella_model_estimate(byte* path, nuint path_length, NativeModelOptions* options, NativeWorkload* workload, NativeMemoryEstimate* estimate);
 
         /// <summary>
         ///  Describes a model. `info-&gt;size` must be set.
@@ -351,6 +353,66 @@ namespace StellaInterop.Interop
         ///  Estimated bytes of the model with one session at its peak.
         /// </summary>
         public ulong memory_estimate;
+    }
+
+    /// <summary>
+    ///  What a model is to do, as far as memory depends on it.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativeWorkload
+    {
+        /// <summary>
+        ///  Size of this struct in bytes.
+        /// </summary>
+        public uint size;
+        /// <summary>
+        ///  Sessions that embed at once, 1 to 65536; 0 for 1.
+        /// </summary>
+        public uint sessions;
+        /// <summary>
+        ///  Threads of each, as in StellaSessionOptions.
+        /// </summary>
+        public uint threads;
+        /// <summary>
+        ///  Tokens that one call may carry, as in StellaSessionOptions.
+        /// </summary>
+        public uint max_batch_tokens;
+    }
+
+    /// <summary>
+    ///  Memory in bytes, by what it is for.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativeMemoryEstimate
+    {
+        /// <summary>
+        ///  Size of this struct in bytes, to be set before the call.
+        /// </summary>
+        public uint size;
+        /// <summary>
+        ///  Not used; 0.
+        /// </summary>
+        public uint reserved;
+        /// <summary>
+        ///  Encoder, default head and rotary tables, shared by all sessions.
+        /// </summary>
+        public ulong weights;
+        /// <summary>
+        ///  The tokenizer.
+        /// </summary>
+        public ulong tokenizer;
+        /// <summary>
+        ///  What loading takes beside the weights, and gives back.
+        /// </summary>
+        public ulong loading;
+        /// <summary>
+        ///  The peak of one session.
+        /// </summary>
+        public ulong session;
+        /// <summary>
+        ///  All of it, at the worse of two peaks: the end of loading, and all sessions at work.
+        /// </summary>
+        public ulong total;
     }
 
     /// <summary>
@@ -616,6 +678,14 @@ namespace StellaInterop.Interop
         ///  `StellaSpan`
         /// </summary>
         Span = 7,
+        /// <summary>
+        ///  `StellaWorkload`
+        /// </summary>
+        Workload = 8,
+        /// <summary>
+        ///  `StellaMemoryEstimate`
+        /// </summary>
+        MemoryEstimate = 9,
     }
 
     /// <summary>

@@ -1,0 +1,100 @@
+//! Panics on demand: how tests see what a panic leaves behind. Without the feature `fault-injection`, which no shipped
+//! library has, there is nothing to ask for and [`reach`] is empty.
+
+/// Where a panic can be asked for, in the order in which a text meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Behind the line that no panic crosses, before an export does anything.
+    Boundary,
+    /// A record on its way to the caller's log.
+    Log,
+    /// The folder is resolved.
+    Folder,
+    /// `config.json` is read.
+    Config,
+    /// The header of a file of weights is read.
+    Header,
+    /// `tokenizer.json` is read.
+    Tokenizer,
+    /// Weights are read.
+    Read,
+    /// What was read is hashed and collected, on a thread of its own.
+    Hash,
+    /// A file is mapped.
+    Map,
+    /// The encoder is built.
+    Encoder,
+    /// A head is loaded.
+    Head,
+    /// A session is made.
+    Session,
+    /// A thread of a session begins.
+    Thread,
+    /// A text becomes tokens.
+    Tokenize,
+    /// A text is run, on a thread of the session.
+    Forward,
+    /// Hidden states are averaged.
+    Pooling,
+    /// Means become vectors.
+    Projection,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Boundary,
+        Self::Log,
+        Self::Folder,
+        Self::Config,
+        Self::Header,
+        Self::Tokenizer,
+        Self::Read,
+        Self::Hash,
+        Self::Map,
+        Self::Encoder,
+        Self::Head,
+        Self::Session,
+        Self::Thread,
+        Self::Tokenize,
+        Self::Forward,
+        Self::Pooling,
+        Self::Projection,
+    ];
+}
+
+#[cfg(not(feature = "fault-injection"))]
+/// Called where a stage begins.
+#[inline(always)]
+pub fn reach(_: Stage) {}
+
+#[cfg(feature = "fault-injection")]
+pub use injected::{arm, disarm, reach};
+
+#[cfg(feature = "fault-injection")]
+mod injected {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Stage;
+
+    const NONE: usize = usize::MAX;
+    static ARMED: AtomicUsize = AtomicUsize::new(NONE);
+
+    /// The next call to reach this stage, on any thread, panics. Later ones do not.
+    pub fn arm(stage: Stage) {
+        ARMED.store(stage as usize, Ordering::SeqCst);
+    }
+
+    /// Takes the panic back that was asked for. Says whether it was still to come.
+    pub fn disarm() -> bool {
+        ARMED.swap(NONE, Ordering::SeqCst) != NONE
+    }
+
+    /// Called where a stage begins.
+    #[allow(clippy::panic)]
+    pub fn reach(stage: Stage) {
+        if ARMED.compare_exchange(stage as usize, NONE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            panic!("injected at {stage:?}");
+        }
+    }
+}

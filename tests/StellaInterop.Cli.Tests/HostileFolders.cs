@@ -1,0 +1,629 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace StellaInterop.Tests;
+
+/// <summary>What becomes of a folder.</summary>
+internal enum Fate
+{
+    /// <summary>It is refused, and the message says why.</summary>
+    Refused,
+
+    /// <summary>It gives the vectors of the fixture that it was made from.</summary>
+    Loaded,
+
+    /// <summary>Either of the two: what is odd in it means nothing.</summary>
+    Either,
+}
+
+/// <summary>A fixture and what is done to it.</summary>
+/// <param name="Name">What is wrong with it.</param>
+/// <param name="Change">Makes it so.</param>
+/// <param name="Says">What the message must hold, the file's name before all.</param>
+internal sealed record HostileFolder(string Name, Action<TemporaryFolder> Change, params string[] Says)
+{
+    /// <summary>The fixture that it is made from.</summary>
+    public string Model { get; init; } = "tiny-new";
+
+    public Fate Fate { get; init; }
+
+    public override string ToString() => Name;
+}
+
+/// <summary>Folders as nobody should make them, each made from a fixture by one change.</summary>
+internal static class HostileFolders
+{
+    private const string Config = "config.json";
+    private const string Tokenizer = "tokenizer.json";
+    private const string Modules = "modules.json";
+    private const string Pooling = "1_Pooling/config.json";
+    private const string Head = "2_Dense_1024";
+    private const string HeadConfig = $"{Head}/config.json";
+    private const string HeadWeights = $"{Head}/model.safetensors";
+    private const string Prompts = "config_sentence_transformers.json";
+    private const string Weights = StellaModelFiles.Weights;
+    private const string Shard = "model-00002-of-00002.safetensors";
+    private const string Index = StellaModelFiles.ShardIndex;
+    private const string Manifest = StellaManifest.FileName;
+
+    private const string Qkv = "new.encoder.layer.0.attention.qkv_proj.weight";
+    private const string Output = "new.encoder.layer.1.attention.o_proj.weight";
+    private const string Down = "new.encoder.layer.2.mlp.down_proj.weight";
+    private const string Last = "new.encoder.layer.2.mlp_ln.bias";
+
+    /// <summary>What a header may not be: <see cref="Weights"/> of one fixture with another header.</summary>
+    public static IEnumerable<HostileFolder> Headers { get; } =
+    [
+        new("empty weights", Put(Weights, []), Weights, "0 bytes"),
+        new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
+        new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
+        new("data cut by 1000 bytes", folder => Cut(folder, Weights, -1000), Weights, "offsets", "bytes of data"),
+        new("a byte behind the data", Append(Weights, " "), Weights, "offsets", "bytes of data"),
+        new("header length 0", Length(0), Weights, "not a valid safetensors header"),
+        new("header length 2^64-1", Length(ulong.MaxValue), Weights, "claims a header of 18446744073709551615 bytes"),
+        new("header length 2^63", Length(1UL << 63), Weights, "claims a header of 9223372036854775808 bytes"),
+        new(
+            "header length a byte beyond the file",
+            folder => Length((ulong)new FileInfo(folder.File(Weights)).Length - 7)(folder), Weights, "claims a header"),
+        new("header of 80 MB in a file that has them", LongHeader, Weights, "claims a header of 80000000 bytes", "at most"),
+        new("header that is plain text", Raw("{this is no JSON at all}"), Weights, "not a valid safetensors header"),
+        new("header that is not UTF-8", NotUtf8, Weights, "not a valid safetensors header"),
+        new("header that is an array", Text(h => $"[{h}]"), Weights, "begins with byte 0x5b"),
+        new("header that is null", Raw("null"), Weights, "begins with byte"),
+        new("header that begins with spaces", Text(h => $"   {h}"), Weights, "begins with byte 0x20"),
+        new("header that begins with a BOM", Text(h => $"\uFEFF{h}"), Weights, "header"),
+        new("header padded with NUL", Text(h => $"{h}\0\0\0\0\0\0\0\0"), Weights, "not a valid safetensors header"),
+        new("something behind the header's object", Text(h => $"{h}{{}}"), Weights, "not a valid safetensors header"),
+        new(
+            "a name twice",
+            Text(h => $"{h[..^1]},\"{Last}\":{{\"dtype\":\"F32\",\"shape\":[64],\"data_offsets\":[0,256]}}}}"),
+            Weights, "duplicate", Last),
+        new(
+            "a name twice, once escaped",
+            Text(h => $"{h[..^1]},\"\\u006e{Last[1..]}\":{{\"dtype\":\"F32\",\"shape\":[64],\"data_offsets\":[0,256]}}}}"),
+            Weights, "duplicate", Last),
+        new("__metadata__ twice", Text(h => $"{h[..^1]},\"__metadata__\":{{}}}}"), Weights, "duplicate"),
+        new(
+            "a key of __metadata__ twice",
+            Text(h => h.Replace("{\"format\":", "{\"format\":\"tf\",\"format\":", StringComparison.Ordinal)),
+            Weights, "duplicate", "format"),
+        new(
+            "a field twice",
+            Text(h => h.Replace($"\"{Last}\":{{", $"\"{Last}\":{{\"dtype\":\"F16\",", StringComparison.Ordinal)),
+            Weights, "duplicate", Last),
+        new("__metadata__ that is null", Header(w => w.Header["__metadata__"] = null), Weights, "__metadata__"),
+        new(
+            "__metadata__ with a number",
+            Header(w => w.Header["__metadata__"] = new JsonObject { ["format"] = 1 }), Weights, "not a valid safetensors header"),
+        new("an unknown field", Header(w => w.Header[Last]!["crc"] = 1), Weights, "unknown field", "crc"),
+        new(
+            "a tensor that is an array",
+            Header(w => w.Header[Last] = new JsonArray("F32", new JsonArray(64), new JsonArray(0, 256))), Weights, Last),
+        new("tensors that overlap", Offsets(Output, (b, e) => [b - 4096, e - 4096]), Weights, "overlap"),
+        new("an end before its begin", Offsets(Output, (b, e) => [e, b]), Weights, "data_offsets"),
+        new(
+            "a tensor behind the end of the file",
+            Offsets(Last, (b, e) => [b + 1_000_000, e + 1_000_000]), Weights, "data_offsets"),
+        new("a hole between tensors", Hole, Weights, "without hole"),
+        new(
+            "a hole before the first tensor",
+            Header(w => { w.Move(0, 4); w.Data = [0, 0, 0, 0, .. w.Data]; }), Weights, "without hole"),
+        new("three offsets", Offsets(Last, (b, e) => [b, e, e]), Weights, "not a valid safetensors header"),
+        new("a negative offset", Offsets(Last, (b, e) => [-1, e]), Weights, "not a valid safetensors header"),
+        new(
+            "an offset with a point",
+            Text(h => h.Replace("\"data_offsets\":[0,", "\"data_offsets\":[0.0,", StringComparison.Ordinal)),
+            Weights, "not a valid safetensors header"),
+        new(
+            "an offset beyond 64 bits",
+            Text(h => h.Replace("\"data_offsets\":[0,", "\"data_offsets\":[18446744073709551616,", StringComparison.Ordinal)),
+            Weights, "not a valid safetensors header"),
+        new("a shape whose size does not fit 64 bits", Shape(Last, 4194305, 4194305, 211106198978564), Weights, Last, "64 bits"),
+        new("a shape whose size only a zero makes fit", AddEmpty("zero", 0, 1L << 47, 1L << 47), Weights, "zero", "64 bits"),
+        new("a shape of another size than its bytes", Shape(Last, 65), Weights, Last, "260 by its shape"),
+        new("nine dimensions", Shape(Last, 64, 1, 1, 1, 1, 1, 1, 1, 1), Weights, Last, "9 dimensions"),
+        new("a dimension of 2^48", AddEmpty("wide", 1L << 48, 0), Weights, "wide", "2^48"),
+        new("an unknown type", Type(Last, "F33"), Weights, "not a valid safetensors header"),
+        new("a type in small letters", Type(Last, "f32"), Weights, "not a valid safetensors header"),
+        new(
+            "tensors at odd places",
+            Header(w => { w.Move(0, 1); w.Data = [0, .. w.Data]; w.Add("first", "U8", [1], 0, 1); }),
+            Weights, "no multiple of its element's 4 bytes"),
+        new("a header nested 200 deep", Raw(Nested("{\"a\":", "1", "}", 200)), Weights, "unknown field"),
+        new("a header nested 100,000 deep", Raw(Nested("{\"a\":", "1", "}", 100_000)), Weights, "unknown field"),
+        new("a header of arrays 100,000 deep", Raw(Nested("{\"a\":", Nested("[", "", "]", 100_000), "}", 1)), Weights, "\"a\""),
+        new("10,001 tensors", Header(w => AddMany(w, 10_001)), Weights, "more than 10000 tensors"),
+        new("a header of 16 MB full of tensors", Header(w => AddMany(w, 200_000)), Weights, "more than 10000 tensors"),
+        new(
+            "a shape of two million numbers",
+            Header(w => w.Add("a", "U8", [.. Enumerable.Repeat(0L, 2_000_000)], 0, 0)), Weights, "dimensions"),
+    ];
+
+    /// <summary>Headers that are good, of weights that are not those of the configuration.</summary>
+    public static IEnumerable<HostileFolder> Tensors { get; } =
+    [
+        new("a matrix that is stored turned", Shape(Qkv, 64, 192), Weights, "qkv_proj", "shape [64, 192]"),
+        new(
+            "a matrix of I64",
+            Header(w => { w.Header[Output]!["dtype"] = "I64"; w.Header[Output]!["shape"] = new JsonArray(64, 32); }),
+            Weights, "o_proj", "shape"),
+        new("a matrix of U32, its shape right", Type(Output, "U32"), Weights, "o_proj", "dtype U32"),
+        new("a tensor that is missing", Rename(Down), Weights, Down, "is missing"),
+        new("a NaN", Poke(Weights, Qkv, 777, BitConverter.GetBytes(float.NaN)), Weights, Qkv, "NaN", "finite"),
+        new(
+            "an infinity",
+            Poke(Weights, Down, 5, BitConverter.GetBytes(float.NegativeInfinity)), Weights, Down, "-inf", "finite"),
+        new(
+            "a NaN of 16 bits",
+            Poke(Weights, Qkv, 777, BitConverter.GetBytes(Half.NaN)), Weights, Qkv, "NaN", "finite") { Model = "tiny-new-f16" },
+        new(
+            "an infinity in bfloat16",
+            Poke(Weights, "model.embed_tokens.weight", 3, [0x80, 0x7f]), Weights, "inf", "finite") { Model = "tiny-qwen2-bf16" },
+        new(
+            "a NaN in a head",
+            Poke(HeadWeights, "linear.weight", 9, BitConverter.GetBytes(float.NaN)), HeadWeights, "NaN", "finite"),
+        new("a head that is cut", folder => Cut(folder, HeadWeights, -4), HeadWeights, "bytes of data"),
+        new(
+            "a head of another width",
+            Zeros(HeadWeights, ("linear.bias", [1024]), ("linear.weight", [1024, 63])),
+            HeadWeights, "linear.weight", "[1024, 63]"),
+        new(
+            "a head without its bias",
+            Zeros(HeadWeights, ("linear.weight", [1024, 64])), HeadWeights, "linear.bias", "is missing"),
+        new(
+            "a vocabulary larger than its table",
+            Set(Config, "vocab_size", 2_000_000), Weights, "word_embeddings", "[2000000, 64]"),
+        new("more layers than the file has", Set(Config, "num_hidden_layers", 4), Weights, "layer.3", "missing"),
+        new("another inner width", Set(Config, "intermediate_size", 96), Weights, "up_gate_proj", "[192, 64]"),
+    ];
+
+    /// <summary>JSON that says what cannot be, or what is not computed.</summary>
+    public static IEnumerable<HostileFolder> Settings { get; } =
+    [
+        new("an empty config.json", Put(Config, []), Config, "not the JSON"),
+        new("a config.json of zeros", Put(Config, new byte[1000]), Config, "not the JSON"),
+        new("a config.json that ends early", folder => Cut(folder, Config, -10), Config, "not the JSON"),
+        new("a config.json of 1 TB", folder => Resize(folder, Config, 1L << 40), Config, "1099511627776 bytes"),
+        new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "duplicate", "hidden_size"),
+        new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads 5"),
+        new("heads below zero", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
+        new("no heads", Set(Config, "num_attention_heads", 0), Config, "num_attention_heads is 0"),
+        new("heads of an odd width", Set(Config, "num_attention_heads", 64), Config, "even width"),
+        new("a size with a point", Set(Config, "hidden_size", 64.5), Config, "not the JSON"),
+        new("a size in quotes", Set(Config, "hidden_size", "64"), Config, "not the JSON"),
+        new("a size of 2^63", Set(Config, "vocab_size", 9223372036854775808), Config, "not the JSON"),
+        new("a size of 2^62", Set(Config, "vocab_size", 1L << 62), Config, "vocab_size is 4611686018427387904"),
+        new("a size that is missing", Set(Config, "hidden_size", null), Config, "hidden_size is missing"),
+        new("an epsilon beyond numbers", folder => folder.Edit(Config, "1e-12", "1e999"), Config, "not the JSON"),
+        new("an epsilon of zero", folder => folder.Edit(Config, "1e-12", "0.0"), Config, "layer_norm_eps is 0"),
+        new("a rotary base below zero", Set(Config, "rope_theta", -1), Config, "rope_theta is -1"),
+        new("another architecture", folder => folder.Edit(Config, "\"NewModel\"", "\"T5\""), Config, "T5", "supported"),
+        new("another activation", Set(Config, "hidden_act", "relu"), Config, "relu", "supported"),
+        new("another rotary scaling", folder => folder.Edit(Config, "\"ntk\"", "\"yarn\""), Config, "yarn", "supported"),
+        new("causal attention", Set(Config, "is_causal", true), Config, "is_causal") { Model = "tiny-qwen2" },
+        new(
+            "heads that key heads do not divide",
+            Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads 4") { Model = "tiny-qwen2" },
+        new("no modules", Put(Modules, "[]"u8), Modules, "no Dense module"),
+        new("modules that are no list", Put(Modules, "{}"u8), Modules, "not the JSON"),
+        new(
+            "a module that leads out",
+            folder => folder.Edit(Modules, Head, "../2_Dense_1024"), Modules, "inside the model folder"),
+        new("a module at the root", folder => folder.Edit(Modules, Head, "/etc"), Modules, "inside the model folder"),
+        new("a module that is not there", folder => folder.Edit(Modules, Head, "2_Dense_512"), "2_Dense_512", "is missing"),
+        new("an unknown module", folder => folder.Edit(Modules, "models.Dense", "models.LSTM"), Modules, "LSTM"),
+        new(
+            "pooling of the first token",
+            folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "pooling_mode_cls_token is on"),
+        new("no pooling", Put(Pooling, "{}"u8), Pooling, "pooling_mode_mean_tokens is off"),
+        new("a head for another hidden size", Set(HeadConfig, "in_features", 65), HeadConfig, "in_features is 65"),
+        new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "not the JSON"),
+        new("a head of nothing", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
+        new("a head of 2^60", Set(HeadConfig, "out_features", 1L << 60), HeadConfig, "out_features is 1152921504606846976"),
+        new(
+            "a head with an activation",
+            folder => folder.Edit(HeadConfig, "linear.Identity", "activation.Tanh"), HeadConfig, "Tanh"),
+        new("prompts that are no texts", Put(Prompts, "{\"prompts\":{\"s2p_query\":1}}"u8), Prompts, "not the JSON"),
+        new("no tokenizer in tokenizer.json", Put(Tokenizer, "{}"u8), Tokenizer),
+        new("an empty tokenizer.json", Put(Tokenizer, []), Tokenizer),
+        new("half a tokenizer.json", folder => Cut(folder, Tokenizer, -9000), Tokenizer, "EOF"),
+        new(
+            "a word outside the table",
+            Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = 5000), Tokenizer, "5000", "1216"),
+        new(
+            "a word with the id 2^32-1",
+            Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = uint.MaxValue), Tokenizer, "4294967295"),
+        new("a word with an id below zero", Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = -1), Tokenizer, "-1"),
+        new("a tokenizer without special tokens", Set(Tokenizer, "post_processor", null), Tokenizer, "no special token"),
+        new(
+            "a special token outside the table",
+            folder => folder.Edit(Tokenizer, "\"ids\": [\n          2\n        ]", "\"ids\": [99999]"), Tokenizer, "99999"),
+        new(
+            "a merge of unknown tokens",
+            Edit(Tokenizer, json => json["model"]!["merges"]!.AsArray().Add("qqq zzz")),
+            Tokenizer, "qqq") { Model = "tiny-qwen2" },
+        new("a pattern that is none", Pattern("(["), Tokenizer),
+        new("a pattern nested 100,000 deep", Pattern(Nested("(", "a", ")", 100_000)), Tokenizer, "nested"),
+        new("a pattern of look-aheads 20,000 deep", Pattern(Nested("(?=", "a", ")", 20_000)), Tokenizer, "nested"),
+        new("a pattern of a milliard states", Pattern("((a{1000}){1000}){1000}"), Tokenizer, "regex"),
+        .. Deep("config.json", 200), .. Deep("config.json", 100_000),
+        .. Deep(Tokenizer, 200), .. Deep(Tokenizer, 100_000),
+        .. Deep(Modules, 200), .. Deep(Modules, 100_000),
+        .. Deep(Manifest, 200), .. Deep(Manifest, 100_000),
+        .. Deep(Pooling, 100_000),
+    ];
+
+    /// <summary>Shards, manifests, and things that are no files.</summary>
+    public static IEnumerable<HostileFolder> Files { get; } =
+    [
+        new("no config.json", Remove(Config), Config, "is missing"),
+        new("no tokenizer.json", Remove(Tokenizer), Tokenizer, "is missing"),
+        new("no head", folder => Directory.Delete(folder.File(Head), recursive: true), HeadConfig, "is missing"),
+        new(
+            "weights that are a folder",
+            folder => { Remove(Weights)(folder); Directory.CreateDirectory(folder.File(Weights)); },
+            Weights, "not a regular file"),
+        new(
+            "a config.json that is a folder",
+            folder => { Remove(Config)(folder); Directory.CreateDirectory(folder.File(Config)); }, Config, "not a regular file"),
+        Sharded("a shard that leads out", "../model-00002-of-00002.safetensors", "inside the model folder"),
+        Sharded("a shard at the root", "/etc/passwd", "inside the model folder"),
+        Sharded("a shard in a folder", "2_Dense_256/model.safetensors", "inside the model folder"),
+        Sharded("a shard that is the folder", ".", "inside the model folder"),
+        Sharded("a shard without a name", "", "inside the model folder"),
+        Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not hold it"),
+        new(
+            "a shard that is not there",
+            Remove(Shard),
+            Shard, "is missing") { Model = "tiny-qwen2-sharded" },
+        new(
+            "a shard that is cut",
+            folder => Cut(folder, Shard, -8),
+            Shard, "bytes of data") { Model = "tiny-qwen2-sharded" },
+        new("an index that is no JSON", Put(Index, "weight_map"u8), Index, "not the JSON") { Model = "tiny-qwen2-sharded" },
+        new("an index without a map", Put(Index, "{}"u8), Index, "weight_map") { Model = "tiny-qwen2-sharded" },
+        new(
+            "an index nested 100,000 deep",
+            Put(Index, Encoding.UTF8.GetBytes(Nested("{\"weight_map\":", "1", "}", 100_000))),
+            Index) { Model = "tiny-qwen2-sharded" },
+        new("an index of 100,000 shards", Put(Index, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
+        new("a manifest of another version", Put(Manifest, "{\"version\":2,\"files\":{}}"u8), Manifest, "version 2"),
+        new("a manifest without the files", Put(Manifest, "{\"version\":1,\"files\":{}}"u8), Config, "not listed"),
+        new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "says 1"),
+        new(
+            "a manifest with half a hash",
+            Put(Manifest, "{\"version\":1,\"files\":{\"config.json\":{\"size\":1,\"sha256\":\"ab\"}}}"u8), Manifest, "64"),
+    ];
+
+    /// <summary>What only a Unix can put into a folder.</summary>
+    public static IEnumerable<HostileFolder> UnixFiles { get; } =
+    [
+        .. new[] { Config, Tokenizer, Modules, Weights, HeadWeights }.SelectMany(file => new HostileFolder[]
+        {
+            new(
+                $"{file} that is a FIFO",
+                folder => { Remove(file)(folder); Unix.MakeFifo(folder.File(file)); }, file, "not a regular file"),
+            new($"{file} that is /dev/zero", Link(file, "/dev/zero"), file, "leads out"),
+        }),
+        new("weights that are the memory of the process", Link(Weights, "/proc/self/mem"), Weights, "leads out"),
+        new(
+            "weights that lie elsewhere",
+            folder => Link(Weights, Path.Combine(Tree.Model("tiny-new"), Weights))(folder), Weights, "leads out"),
+        new(
+            "a tokenizer.json that lies elsewhere",
+            folder => Link(Tokenizer, Path.GetRelativePath(folder.Path, Path.Combine(Tree.Model("tiny-new"), Tokenizer)))(folder),
+            Tokenizer, "leads out"),
+        new(
+            "a head that lies elsewhere",
+            folder =>
+            {
+                Directory.Delete(folder.File(Head), recursive: true);
+                Directory.CreateSymbolicLink(folder.File(Head), Path.Combine(Tree.Model("tiny-new"), Head));
+            },
+            HeadConfig, "leads out"),
+        new(
+            "a shard that lies elsewhere",
+            folder => Link(Shard, Path.Combine(Tree.Model("tiny-qwen2-sharded"), Shard))(folder),
+            Shard, "leads out") { Model = "tiny-qwen2-sharded" },
+        new("a link to itself", Link(Config, Config), Config, "cannot be read"),
+        new("a link to nothing", Link(Weights, "nowhere"), Weights, "is missing"),
+        new(
+            "a manifest that lies elsewhere",
+            folder => Link(Manifest, Path.Combine(Tree.Model("tiny-new"), Config))(folder), Manifest, "leads out"),
+    ];
+
+    /// <summary>Folders that are odd and good.</summary>
+    public static IEnumerable<HostileFolder> Good { get; } =
+    [
+        new("a header padded with 4096 spaces", Text(h => h + new string(' ', 4096))) { Fate = Fate.Loaded },
+        new(
+            "a tensor that nobody uses",
+            Header(w => w.Add("new.embeddings.position_ids", "I64", [1, 4], w.Data.Length, w.Data.Length + 32)))
+        {
+            Fate = Fate.Loaded,
+        },
+        new(
+            "an empty tensor that nobody uses",
+            Header(w => w.Add("none", "F32", [0], w.Data.Length, w.Data.Length)))
+        {
+            Fate = Fate.Loaded,
+        },
+        new("empty __metadata__", Header(w => w.Header["__metadata__"] = new JsonObject())) { Fate = Fate.Loaded },
+        new("no __metadata__", Header(w => w.Header.Remove("__metadata__"))) { Fate = Fate.Loaded },
+        new("settings that nobody reads", Set(Config, "colour", "red")) { Fate = Fate.Loaded },
+        new(
+            "a tokenizer.json that pads to 10^12",
+            Edit(Tokenizer, json => json["padding"]!["strategy"]!["Fixed"] = 1_000_000_000_000))
+        {
+            Fate = Fate.Loaded,
+        },
+        new(
+            "an unused setting nested 100,000 deep",
+            Front(Config, $"\"colour\":{Nested("[", "", "]", 100_000)},"))
+        {
+            Fate = Fate.Either, Says = [Config],
+        },
+        new(
+            "an unused setting of a head nested 100,000 deep",
+            Front(HeadConfig, $"\"colour\":{Nested("{\"a\":", "1", "}", 100_000)},"))
+        {
+            Fate = Fate.Either, Says = [HeadConfig],
+        },
+        new("weights of 16 bits", _ => { }) { Model = "tiny-new-f16", Fate = Fate.Loaded },
+        new("weights in bfloat16", _ => { }) { Model = "tiny-qwen2-bf16", Fate = Fate.Loaded },
+        new("shards", _ => { }) { Model = "tiny-qwen2-sharded", Fate = Fate.Loaded },
+        new("a manifest", folder => StellaManifest.Create(folder.Path).Write(folder.File(Manifest))) { Fate = Fate.Loaded },
+    ];
+
+    /// <summary>What once took gigabytes, ended the process, or was read in two ways.</summary>
+    public static IEnumerable<HostileFolder> Found { get; } =
+    [
+        new("two million layers", Set(Config, "num_hidden_layers", 2_000_000), Config, "num_hidden_layers"),
+        new("a rotary factor of 10^6", folder => folder.Edit(Config, "\"factor\": 2.0", "\"factor\": 1e6"), Config, "factor"),
+        new("a normaliser that makes 10^15 characters of one", Set(Tokenizer, "normalizer", Growth()), Tokenizer),
+        new("a character map of noise", Normaliser("AAAAgAAAAAD/////"), Tokenizer),
+        new("a JSON file of 60 MB", Put(Pooling, Encoding.UTF8.GetBytes($"{{\"a\":[{string.Join(',', Enumerable.Repeat(0, 30_000_000))}]}}")), Pooling),
+
+        new("an empty character map", Normaliser(""), Tokenizer),
+        new("a template of special tokens that are not there", Edit(Tokenizer, json => json["post_processor"]!["special_tokens"] = new JsonObject()), Tokenizer),
+        new("a prefix of pieces that no piece has", Edit(Tokenizer, json => json["model"]!["continuing_subword_prefix"] = "##"), Tokenizer) { Model = "tiny-qwen2" },
+
+        // One reader takes the first, another the last.
+        new("a manifest that lists a file twice", folder =>
+        {
+            StellaManifest.Create(folder.Path).Write(folder.File(Manifest));
+            folder.Edit(Manifest, "\"files\": {", $"\"files\": {{ \"config.json\": {{ \"size\": 1, \"sha256\": \"{new string('a', 64)}\" }},");
+        }, Manifest, "config.json"),
+        new("a pooling twice", Front(Pooling, "\"pooling_mode_mean_tokens\":false,"), Pooling, "pooling_mode_mean_tokens"),
+        new("a tensor of an index twice", folder => folder.Edit(Index, "\"weight_map\": {", $"\"weight_map\": {{ \"model.norm.weight\": \"../x\","), Index, "model.norm.weight") { Model = "tiny-qwen2-sharded" },
+
+        // A manifest that is there and is not read.
+        new("a manifest that is a folder", folder => Directory.CreateDirectory(folder.File(Manifest)), Manifest),
+        new("a manifest that is a link to nothing", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
+
+        new("an index of nothing", Edit(Index, json => json["weight_map"] = new JsonObject()), Index) { Model = "tiny-qwen2-sharded" },
+        new("a rotary base of nothing", folder => folder.Edit(Config, "160000", "1e-320"), Config, "rope_theta"),
+        new("a tokenizer without words", Edit(Tokenizer, json => json["model"]!["vocab"] = new JsonObject()), Tokenizer),
+    ];
+
+    /// <summary>Makes the fixture a model of 2^17 times the width. Gives the bytes that its files say they have.</summary>
+    public static long Enlarge(TemporaryFolder folder)
+    {
+        const long Wide = 1 << 17;
+        const long Rows = (1 << 21) - 1;
+        long Scale(long n) => n == 1216 ? Rows : n % 64 == 0 ? n / 64 * Wide : n;
+        Edit(Config, json => (json["hidden_size"], json["vocab_size"], json["intermediate_size"]) = (Wide, Rows, 2 * Wide))(folder);
+        Edit(HeadConfig, json => json["in_features"] = Wide)(folder);
+        Directory.Delete(folder.File("2_Dense_256"), recursive: true);
+        Directory.Delete(folder.File("2_Dense_768"), recursive: true);
+        Widen(HeadWeights, shape => shape.Length == 2 ? [shape[0], Wide] : shape);
+        return Widen(Weights, shape => [.. shape.Select(Scale)]);
+
+        long Widen(string file, Func<long[], long[]> widen)
+        {
+            SafetensorsFile weights = SafetensorsFile.Read(folder.File(file));
+            long end = 0;
+            foreach (var (name, tensor) in weights.Header.Where(tensor => tensor.Key != "__metadata__").ToArray())
+            {
+                long[] shape = widen([.. tensor!["shape"]!.AsArray().Select(n => n!.GetValue<long>())]);
+                long begin = end;
+                end += 4 * shape.Aggregate((a, b) => a * b);
+                tensor["shape"] = new JsonArray([.. shape.Select(n => JsonValue.Create(n))]);
+                tensor["data_offsets"] = new JsonArray(begin, end);
+            }
+
+            weights.Data = [];
+            weights.Write();
+            Resize(folder, file, new FileInfo(folder.File(file)).Length + end);
+            return end;
+        }
+    }
+
+    /// <summary>Five times each x becomes a thousand.</summary>
+    private static JsonObject Growth() => new()
+    {
+        ["type"] = "Sequence",
+        ["normalizers"] = new JsonArray(
+        [
+            new JsonObject { ["type"] = "Prepend", ["prepend"] = "x" },
+            .. Enumerable.Range(0, 5).Select(_ => new JsonObject
+            {
+                ["type"] = "Replace",
+                ["pattern"] = new JsonObject { ["String"] = "x" },
+                ["content"] = new string('x', 1000),
+            }),
+        ]),
+    };
+
+    private static Action<TemporaryFolder> Normaliser(string map) => Set(
+        Tokenizer, "normalizer", new JsonObject { ["type"] = "Precompiled", ["precompiled_charsmap"] = map });
+
+    /// <summary><paramref name="inner"/> in so many pairs.</summary>
+    private static string Nested(string open, string inner, string close, int depth) =>
+        string.Concat(Enumerable.Repeat(open, depth)) + inner + string.Concat(Enumerable.Repeat(close, depth));
+
+    /// <summary>The file is nothing but brackets, of both kinds.</summary>
+    private static IEnumerable<HostileFolder> Deep(string file, int depth) =>
+    [
+        new($"{file} of arrays {depth} deep", Put(file, Encoding.UTF8.GetBytes(Nested("[", "", "]", depth))), file),
+        new($"{file} of objects {depth} deep", Put(file, Encoding.UTF8.GetBytes(Nested("{\"model\":", "1", "}", depth))), file),
+    ];
+
+    private static HostileFolder Sharded(string name, string shard, string says) =>
+        new(name, Edit(Index, json => json["weight_map"]!["model.norm.weight"] = shard), Index, says)
+        {
+            Model = "tiny-qwen2-sharded",
+        };
+
+    private static string ManifestOf(int size, int digits) =>
+        $"{{\"version\":1,\"files\":{{\"config.json\":{{\"size\":{size},\"sha256\":\"{new string('a', digits)}\"}}}}}}";
+
+    private static byte[] ManyShards() => Encoding.UTF8.GetBytes(
+        $"{{\"weight_map\":{{{string.Join(',', Enumerable.Range(0, 100_000).Select(i => $"\"t{i}\":\"s{i}\""))}}}}}");
+
+    private static Action<TemporaryFolder> Put(string file, ReadOnlySpan<byte> content)
+    {
+        byte[] bytes = content.ToArray();
+        return folder => File.WriteAllBytes(folder.File(file), bytes);
+    }
+
+    private static Action<TemporaryFolder> Append(string file, string text) => folder =>
+        File.AppendAllText(folder.File(file), text);
+
+    /// <summary>Puts a text behind the first bracket of a JSON file.</summary>
+    private static Action<TemporaryFolder> Front(string file, string text) => folder =>
+        File.WriteAllText(folder.File(file), $"{{{text}{File.ReadAllText(folder.File(file)).TrimStart()[1..]}");
+
+    private static Action<TemporaryFolder> Remove(string file) => folder => File.Delete(folder.File(file));
+
+    private static Action<TemporaryFolder> Link(string file, string target) => folder =>
+    {
+        File.Delete(folder.File(file));
+        File.CreateSymbolicLink(folder.File(file), target);
+    };
+
+    /// <summary>Leaves so many bytes, or takes so many away where the number is below zero.</summary>
+    private static void Cut(TemporaryFolder folder, string file, long bytes) =>
+        Resize(folder, file, bytes < 0 ? new FileInfo(folder.File(file)).Length + bytes : bytes);
+
+    /// <summary>What is added takes no room on the disk.</summary>
+    private static void Resize(TemporaryFolder folder, string file, long bytes)
+    {
+        using FileStream stream = File.OpenWrite(folder.File(file));
+        stream.SetLength(bytes);
+    }
+
+    private static Action<TemporaryFolder> Edit(string file, Action<JsonNode> edit) => folder =>
+    {
+        JsonNode json = JsonNode.Parse(File.ReadAllText(folder.File(file)))!;
+        edit(json);
+        File.WriteAllText(folder.File(file), json.ToJsonString());
+    };
+
+    private static Action<TemporaryFolder> Set(string file, string field, JsonNode? value) =>
+        Edit(file, json => json[field] = value?.DeepClone());
+
+    private static Action<TemporaryFolder> Pattern(string pattern) => Set(Tokenizer, "pre_tokenizer", new JsonObject
+    {
+        ["type"] = "Split",
+        ["pattern"] = new JsonObject { ["Regex"] = pattern },
+        ["behavior"] = "Isolated",
+        ["invert"] = false,
+    });
+
+    private static Action<TemporaryFolder> Header(Action<SafetensorsFile> edit, string file = Weights) => folder =>
+    {
+        SafetensorsFile weights = SafetensorsFile.Read(folder.File(file));
+        edit(weights);
+        weights.Write();
+    };
+
+    /// <summary>Good F32 tensors of zeros in place of those that were there.</summary>
+    private static Action<TemporaryFolder> Zeros(string file, params (string Name, long[] Shape)[] tensors) => Header(
+        w =>
+        {
+            w.Header.Clear();
+            w.Data = [];
+            foreach (var (name, shape) in tensors)
+            {
+                w.Add(name, "F32", shape, w.Data.Length, w.Data.Length + (4 * shape.Aggregate((a, b) => a * b)));
+            }
+        },
+        file);
+
+    private static Action<TemporaryFolder> Text(Func<string, string> edit) => folder =>
+        SafetensorsFile.Read(folder.File(Weights)).WriteText(edit);
+
+    private static Action<TemporaryFolder> Raw(string header) => Text(_ => header);
+
+    private static Action<TemporaryFolder> Length(ulong length) => folder =>
+    {
+        SafetensorsFile weights = SafetensorsFile.Read(folder.File(Weights));
+        weights.Write(Encoding.UTF8.GetBytes(weights.Header.ToJsonString()), length);
+    };
+
+    private static void LongHeader(TemporaryFolder folder)
+    {
+        Length(80_000_000)(folder);
+        Resize(folder, Weights, 100_000_000);
+    }
+
+    private static void NotUtf8(TemporaryFolder folder)
+    {
+        SafetensorsFile weights = SafetensorsFile.Read(folder.File(Weights));
+        byte[] header = Encoding.UTF8.GetBytes(weights.Header.ToJsonString());
+        header[header.AsSpan().IndexOf("down_proj.bias"u8)] = 0xff;
+        weights.Write(header);
+    }
+
+    private static void Hole(TemporaryFolder folder) => Header(w =>
+    {
+        w.Move(w.Header[Last]!["data_offsets"]![0]!.GetValue<long>(), 4);
+        w.Data = [.. w.Data, 0, 0, 0, 0];
+    })(folder);
+
+    private static void AddMany(SafetensorsFile weights, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            weights.Add($"t{i}", "U8", [0], 0, 0);
+        }
+    }
+
+    private static Action<TemporaryFolder> AddEmpty(string name, params long[] shape) =>
+        Header(w => w.Add(name, "F32", shape, 0, 0));
+
+    private static Action<TemporaryFolder> Shape(string tensor, params long[] shape) =>
+        Header(w => w.Header[tensor]!["shape"] = new JsonArray([.. shape.Select(n => JsonValue.Create(n))]));
+
+    private static Action<TemporaryFolder> Type(string tensor, string type) => Header(w => w.Header[tensor]!["dtype"] = type);
+
+    private static Action<TemporaryFolder> Rename(string tensor) => Header(w =>
+    {
+        JsonNode entry = w.Header[tensor]!;
+        w.Header.Remove(tensor);
+        w.Header["x"] = entry;
+    });
+
+    private static Action<TemporaryFolder> Offsets(string tensor, Func<long, long, long[]> offsets) => Header(w =>
+    {
+        JsonNode entry = w.Header[tensor]!;
+        long[] changed = offsets(entry["data_offsets"]![0]!.GetValue<long>(), entry["data_offsets"]![1]!.GetValue<long>());
+        entry["data_offsets"] = new JsonArray([.. changed.Select(n => JsonValue.Create(n))]);
+    });
+
+    private static Action<TemporaryFolder> Poke(string file, string tensor, int element, byte[] bytes) =>
+        Header(w => w.Poke(tensor, element, bytes), file);
+}
+
+/// <summary>What .NET has no call for.</summary>
+internal static class Unix
+{
+    public static void MakeFifo(string path)
+    {
+        using Process made = Process.Start("mkfifo", [path]);
+        made.WaitForExit();
+        Assert.That(made.ExitCode, Is.Zero);
+    }
+}

@@ -1,0 +1,67 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace StellaInterop.Tests;
+
+/// <summary>What the test assembly does as a program: work that could end a process, for a test to start beside itself.</summary>
+internal static class ChildProgram
+{
+    /// <summary>Loads over and over. Arguments: the folder, the load mode, and how often at least.</summary>
+    public const string LoadAgain = "load-again";
+
+    /// <summary>A vector was not the right one.</summary>
+    public const int WrongVector = 10;
+
+    /// <summary>Far more than are needed: only a run in which nothing happens at all gets there.</summary>
+    private const int MostLoads = 50_000;
+
+    public static int Main(string[] args) => args switch
+    {
+        [LoadAgain, var folder, var mode, var least] =>
+            Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
+        _ => 2,
+    };
+
+    /// <summary>Starts this program.</summary>
+    public static Process Start(params string[] arguments) => Process.Start(
+        new ProcessStartInfo(
+            Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet",
+            ["exec", typeof(ChildProgram).Assembly.Location, .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+
+    /// <summary>
+    /// Loads until it has done so often enough and has met both a good file and one that changed under its hands. Writes
+    /// how often each was met.
+    /// </summary>
+    private static int Repeat(string folder, StellaLoadMode mode, int least)
+    {
+        int good = 0, refused = 0, meanwhile = 0;
+        float[]? expected = null;
+        for (int loads = 0; loads < MostLoads && (loads < least || good == 0 || meanwhile == 0); loads++)
+        {
+            try
+            {
+                using var model = StellaModel.Load(folder, new StellaModelOptions { LoadMode = mode, Threads = 1, Dimension = 256 });
+                float[] vector = model.Embed("river");
+                expected ??= vector;
+                if (!vector.AsSpan().SequenceEqual(expected))
+                {
+                    return WrongVector;
+                }
+
+                good++;
+            }
+            catch (StellaModelFolderException e)
+            {
+                refused++;
+                meanwhile += e.Message.Contains("while it was being loaded", StringComparison.Ordinal) ? 1 : 0;
+            }
+        }
+
+        Console.WriteLine($"{good} {refused} {meanwhile}");
+        return 0;
+    }
+}
