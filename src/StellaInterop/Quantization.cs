@@ -70,6 +70,12 @@ public static class Quantization
         }
 
         float scale = max / Int8Max;
+        if (float.IsInfinity(scale * Int8Max))
+        {
+            // Rounded up at the end of a float's range: what it stands for must be a number.
+            scale = MathF.BitDecrement(scale);
+        }
+
         for (int i = 0; i < source.Length; i++)
         {
             // The quotient of the largest rounds to 127 exactly: division errs by less than one part in ten million.
