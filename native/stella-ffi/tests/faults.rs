@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::{null, null_mut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use stella_core::ErrorCode;
 use stella_core::fault::{Stage, arm, disarm};
@@ -145,10 +146,20 @@ fn a_panic_in_any_stage_is_a_typed_error_and_everything_comes_back() {
     // The first backtraces load the debug information, which stays.
     let bytes = live_bytes();
     every_stage(&path, &modes, sink, handles);
-    let grown = live_bytes().saturating_sub(bytes);
-    assert!(grown < 64 << 10, "{grown} bytes more than before");
+    // The threads of a session end after its handle, each in its own time.
+    let grown = || live_bytes().saturating_sub(bytes);
+    for _ in 0..1000 {
+        if grown() < LEAK {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(grown() < LEAK, "{} bytes more than before", grown());
     unsafe { stella_log_sink_free(sink) };
 }
+
+/// Above the payloads of the panics, which are leaked on purpose, and below the smallest model.
+const LEAK: u64 = 64 << 10;
 
 fn every_stage(path: &str, modes: &[StellaModelOptions], sink: *const StellaLogSink, handles: [usize; 4]) {
     for stage in Stage::ALL {
