@@ -284,11 +284,12 @@ fn open_refuses_arguments_that_cannot_be() {
         (
             StellaModelOptions { size: 4, ..Default::default() },
             bad,
-            "has 4 bytes; in this version of the ABI it has 40",
+            "has 4 bytes; in this version of the ABI it has 48",
         ),
         (StellaModelOptions { size, precision: 9, ..Default::default() }, bad, "options.precision is 9"),
+        (StellaModelOptions { size, encoder: 2, ..Default::default() }, bad, "options.encoder is 2"),
         (
-            StellaModelOptions { size, precision: 2, ..Default::default() },
+            StellaModelOptions { size, precision: 2, encoder: 1, ..Default::default() },
             ErrorCode::PrecisionUnavailable,
             "bf16",
         ),

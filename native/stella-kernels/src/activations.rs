@@ -84,8 +84,7 @@ impl Activations {
         rows: usize,
         width: usize,
     ) -> Result<Self, OutOfMemory> {
-        let bytes = steps(arithmetic, width) * step_numbers(arithmetic) * format.bytes();
-        let stride = (bytes.div_ceil(ALIGNMENT) | 1) * ALIGNMENT;
+        let stride = Self::stride_for(arithmetic, format, width);
         let memory_rows = rows.next_multiple_of(ROW_GRANULE);
         let scaled = if format == Format::Bytes { rows } else { 0 };
         Ok(Self {
@@ -98,6 +97,17 @@ impl Activations {
             scales: Buffer::zeroed(scaled)?,
             unscaled: Buffer::zeroed(scaled * width)?,
         })
+    }
+
+    /// Bytes of memory that are written when `rows` rows are used.
+    pub(crate) fn bytes_for(arithmetic: Arithmetic, format: Format, rows: usize, width: usize) -> u64 {
+        let unscaled = if format == Format::Bytes { 4 * (width + 1) } else { 0 };
+        (rows * (Self::stride_for(arithmetic, format, width) + unscaled)) as u64
+    }
+
+    fn stride_for(arithmetic: Arithmetic, format: Format, width: usize) -> usize {
+        let bytes = steps(arithmetic, width) * step_numbers(arithmetic) * format.bytes();
+        (bytes.div_ceil(ALIGNMENT) | 1) * ALIGNMENT
     }
 
     /// The arithmetic that it is for.

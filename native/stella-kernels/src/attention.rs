@@ -47,16 +47,16 @@ pub(crate) struct AttentionJob<'a> {
 // SAFETY: tasks read what nobody writes meanwhile, and write the numbers of their own head and text.
 unsafe impl Sync for AttentionJob<'_> {}
 
+/// Words of scratch memory that a thread needs for heads of `head_dim` numbers and texts of at most `tokens` tokens.
+pub fn scratch(head_dim: usize, tokens: usize) -> usize {
+    let words = |arithmetic| Layout::new(arithmetic, head_dim, tokens).words;
+    words(Arithmetic::F32).max(words(Arithmetic::Bf16))
+}
+
 impl Attention<'_> {
     /// Numbers of a token that go in: its queries, keys and values, one after the other.
     pub fn inputs(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
-    }
-
-    /// Words of scratch memory that a thread needs for texts of at most `tokens` tokens.
-    pub fn scratch(&self, tokens: usize) -> usize {
-        let words = |arithmetic| Layout::new(arithmetic, self.head_dim, tokens).words;
-        words(Arithmetic::F32).max(words(Arithmetic::Bf16))
     }
 
     /// Attends within texts. Text `i` is the tokens from `texts[i]` to `texts[i + 1]`; `qkv` is row-major

@@ -1,7 +1,10 @@
 //! Memory for numbers: aligned for vectors and tiles, in large pages, zero until written.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytemuck::Pod;
 use bytemuck::allocation::try_zeroed_vec;
+use memmap2::MmapMut;
 
 /// Where every buffer begins is a multiple of this many bytes: a line of the cache, a row of a tile.
 pub const ALIGNMENT: usize = 64;
@@ -15,13 +18,29 @@ pub struct OutOfMemory {
     pub bytes: u64,
 }
 
+static PAGE_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of the buffers of this process that have pages of their own and are alive, whether or not they were written.
+/// Smaller ones come from the allocator, which may count them.
+pub fn page_bytes() -> u64 {
+    PAGE_BYTES.load(Ordering::Relaxed)
+}
+
 /// A fixed number of elements, all zero until they are written. Memory that is never written is never taken from the
-/// system.
-#[derive(Debug, Default)]
+/// system, and what was taken goes back when the buffer is dropped.
+#[derive(Debug)]
 pub struct Buffer<T> {
-    memory: Vec<T>,
+    memory: Memory<T>,
     begin: usize,
     len: usize,
+}
+
+#[derive(Debug)]
+enum Memory<T> {
+    /// Of the allocator.
+    Heap(Vec<T>),
+    /// Pages of their own. An allocator would keep some of them for later.
+    Pages(MmapMut),
 }
 
 impl<T: Pod> Buffer<T> {
@@ -31,29 +50,59 @@ impl<T: Pod> Buffer<T> {
     /// [`OutOfMemory`] when the system refuses.
     pub fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
         let out_of_memory = || OutOfMemory { bytes: (len as u64).saturating_mul(size_of::<T>() as u64) };
-        // Large pages are given only where a whole one fits.
-        let alignment = if size_of::<T>().saturating_mul(len) < HUGE_PAGE { ALIGNMENT } else { HUGE_PAGE };
-        let spare = alignment / size_of::<T>();
-        let mut memory = try_zeroed_vec::<T>(len.checked_add(spare).ok_or_else(out_of_memory)?)
-            .map_err(|()| out_of_memory())?;
-        // The element size divides the alignment, so there is an aligned element among the spare ones.
-        let begin = memory.as_ptr().align_offset(alignment).min(spare);
-        prefer_huge_pages(&mut memory[begin..begin + len]);
+        let bytes = len.checked_mul(size_of::<T>()).ok_or_else(out_of_memory)?;
+        // The element size divides both alignments, so there is an aligned element among the spare ones.
+        let (memory, begin) = if bytes < HUGE_PAGE {
+            let spare = ALIGNMENT / size_of::<T>();
+            let memory = try_zeroed_vec::<T>(len + spare).map_err(|()| out_of_memory())?;
+            let begin = memory.as_ptr().align_offset(ALIGNMENT).min(spare);
+            (Memory::Heap(memory), begin)
+        } else {
+            // Large pages are given only where a whole one fits.
+            let all = bytes.checked_add(HUGE_PAGE).ok_or_else(out_of_memory)?;
+            let mut pages = MmapMut::map_anon(all).map_err(|_| out_of_memory())?;
+            let begin = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
+            prefer_huge_pages(&mut pages[begin..begin + bytes]);
+            PAGE_BYTES.fetch_add(all as u64, Ordering::Relaxed);
+            (Memory::Pages(pages), begin / size_of::<T>())
+        };
         Ok(Self { memory, begin, len })
     }
 }
 
-impl<T> std::ops::Deref for Buffer<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.memory[self.begin..self.begin + self.len]
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if let Memory::Pages(pages) = &self.memory {
+            PAGE_BYTES.fetch_sub(pages.len() as u64, Ordering::Relaxed);
+        }
     }
 }
 
-impl<T> std::ops::DerefMut for Buffer<T> {
+impl<T: Pod> std::ops::Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let all = match &self.memory {
+            Memory::Heap(memory) => memory.as_slice(),
+            // Pages are aligned for any element; what is left behind the last whole one is not ours.
+            Memory::Pages(pages) => {
+                bytemuck::cast_slice(&pages[..pages.len() / size_of::<T>() * size_of::<T>()])
+            }
+        };
+        &all[self.begin..self.begin + self.len]
+    }
+}
+
+impl<T: Pod> std::ops::DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.memory[self.begin..self.begin + self.len]
+        let all = match &mut self.memory {
+            Memory::Heap(memory) => memory.as_mut_slice(),
+            Memory::Pages(pages) => {
+                let whole = pages.len() / size_of::<T>() * size_of::<T>();
+                bytemuck::cast_slice_mut(&mut pages[..whole])
+            }
+        };
+        &mut all[self.begin..self.begin + self.len]
     }
 }
 

@@ -65,11 +65,9 @@ impl Embedding {
         }
     }
 
-    /// Bytes of memory that the table takes.
-    pub fn bytes(&self) -> usize {
-        match &self.table {
-            Table::F32(table) => 4 * table.len(),
-            Table::Bf16(table) => 2 * table.len(),
-        }
+    /// Bytes of memory that a table takes.
+    pub fn bytes_for(arithmetic: Arithmetic, rows: usize, width: usize) -> u64 {
+        let each = if arithmetic == Arithmetic::F32 { 4 } else { 2 };
+        each * (rows * width) as u64
     }
 }

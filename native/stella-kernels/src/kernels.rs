@@ -66,6 +66,11 @@ impl Kernels {
         Activations::new(arithmetic, self.format(arithmetic), rows, width)
     }
 
+    /// Bytes of memory that `rows` rows of `width` numbers take once they are written.
+    pub fn activation_bytes(self, arithmetic: Arithmetic, rows: usize, width: usize) -> u64 {
+        Activations::bytes_for(arithmetic, self.format(arithmetic), rows, width)
+    }
+
     pub(crate) fn format(self, arithmetic: Arithmetic) -> Format {
         match arithmetic {
             Arithmetic::F32 => Format::F32,

@@ -20,7 +20,7 @@ const BLOCK_PANELS: usize = 4;
 const BLOCK_STEPS: usize = 256;
 
 /// Words of scratch memory that a thread needs for a product.
-pub(crate) const SCRATCH: usize = BLOCK_ROWS * PANEL * BLOCK_PANELS;
+pub const SCRATCH: usize = BLOCK_ROWS * PANEL * BLOCK_PANELS;
 
 /// Weights `[outputs, inputs]` and a bias.
 ///
@@ -116,6 +116,13 @@ impl Linear {
         })
     }
 
+    /// Bytes of memory that a layer takes, two of them where it is gated.
+    pub fn bytes_for(arithmetic: Arithmetic, outputs: usize, inputs: usize, gated: bool) -> u64 {
+        let panels = if gated { outputs.div_ceil(HALF) } else { outputs.div_ceil(PANEL) };
+        let beside = if arithmetic == Arithmetic::Int8 { 3 } else { 1 };
+        4 * (panels * PANEL) as u64 * (steps(arithmetic, inputs) + beside) as u64
+    }
+
     /// The arithmetic that the weights are packed for.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
@@ -129,11 +136,6 @@ impl Linear {
     /// Numbers that come out.
     pub fn outputs(&self) -> usize {
         self.outputs
-    }
-
-    /// Bytes of memory that the weights take.
-    pub fn bytes(&self) -> usize {
-        4 * (self.weights.len() + self.bias.len() + self.scales.len() + self.offsets.len())
     }
 
     /// Takes rows of weights, row-major `[rows, inputs]`.

@@ -31,9 +31,4 @@ impl Rotary {
         }
         Ok(Self { positions, pairs, cos, sin })
     }
-
-    /// Bytes of memory that the tables take.
-    pub fn bytes(&self) -> usize {
-        4 * (self.cos.len() + self.sin.len())
-    }
 }

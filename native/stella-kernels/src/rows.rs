@@ -103,6 +103,22 @@ impl Kernels {
         });
     }
 
+    /// Makes activations of `x`, row-major `[rows, width]`.
+    ///
+    /// # Panics
+    /// When sizes do not fit.
+    pub fn take(self, team: &mut Team, x: &[f32], out: &mut Activations) {
+        let rows = x.len() / out.width;
+        assert!(
+            rows * out.width == x.len() && rows <= out.rows,
+            "at most {} rows of {}",
+            out.rows,
+            out.width
+        );
+        let job = SettleJob { from: x.as_ptr(), width: out.width, to: Out::of(out) };
+        self.settle_rows(team, &job, rows);
+    }
+
     /// Gives the first `rows` rows of `x` their scales, after single numbers of them have been written.
     pub fn settle(self, team: &mut Team, x: &mut Activations, rows: usize) {
         if x.format != Format::Bytes {
@@ -110,9 +126,13 @@ impl Kernels {
         }
         assert!(rows <= x.rows, "{rows} rows of {}", x.rows);
         let job = SettleJob { from: x.unscaled.as_ptr(), width: x.width, to: Out::of(x) };
+        self.settle_rows(team, &job, rows);
+    }
+
+    fn settle_rows(self, team: &mut Team, job: &SettleJob, rows: usize) {
         by_rows(team, rows, &|rows, _| {
-            // SAFETY: the level is there; the rows are this task's alone and exist on both sides.
-            unsafe { (self.table().settle)(&job, rows) };
+            // SAFETY: the level is there; the rows are this task's alone, and the callers compared both sides.
+            unsafe { (self.table().settle)(job, rows) };
         });
     }
 }
