@@ -87,8 +87,8 @@ fn misaligned<T>() -> *mut T {
 #[test]
 fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
-    assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 40);
-    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 64);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 48);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 72);
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 16);
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
@@ -142,8 +142,8 @@ fn an_estimate_loads_nothing_and_a_second_opening_shares_the_first() {
         stella_model_free(first);
         assert!(held - count(StellaCounter::LiveBytes) < 4096, "the second handle still holds the weights");
         stella_model_free(second);
-        // The encoder of tiny-new has 249,000 parameters of 4 bytes.
-        assert!(held - count(StellaCounter::LiveBytes) > 900_000);
+        // The encoder of tiny-new has 249,000 parameters of at least 2 bytes.
+        assert!(held - count(StellaCounter::LiveBytes) > 480_000);
         assert_eq!(stella_counter(4), 0);
     }
 }
