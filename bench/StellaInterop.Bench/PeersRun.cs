@@ -55,7 +55,7 @@ internal sealed class PeersRun : IDisposable
         Measure(cancellationToken);
         return new PeersReport(
             date,
-            Environment.CommandLine,
+            string.Join(' ', Environment.GetCommandLineArgs().Skip(1)),
             MachineInfo.Read(),
             limits,
             settings.Model,
@@ -95,7 +95,7 @@ internal sealed class PeersRun : IDisposable
 
     private void Load(Workload first, CancellationToken cancellationToken)
     {
-        Workload text = first.Select(i => i == 0);
+        Workload text = first.Select([0]);
         foreach (EngineSpec spec in settings.Engines)
         {
             cancellationToken.ThrowIfCancellationRequested();

@@ -7,12 +7,9 @@ namespace StellaInterop.Bench.Measuring;
 /// <param name="Prompt">What stands before the texts.</param>
 internal sealed record Workload(string Name, string[] Texts, int[][] Ids, StellaPrompt Prompt = StellaPrompt.Document)
 {
-    public long Tokens { get; } = Ids.Sum(ids => (long)ids.Length);
+    public long Tokens => Ids.Sum(ids => (long)ids.Length);
 
     /// <summary>The workload of some of its texts.</summary>
-    public Workload Select(Func<int, bool> wanted)
-    {
-        int[] chosen = [.. Enumerable.Range(0, Texts.Length).Where(wanted)];
-        return this with { Texts = [.. chosen.Select(i => Texts[i])], Ids = [.. chosen.Select(i => Ids[i])] };
-    }
+    public Workload Select(IReadOnlyList<int> chosen) =>
+        this with { Texts = [.. chosen.Select(i => Texts[i])], Ids = [.. chosen.Select(i => Ids[i])] };
 }

@@ -1,6 +1,6 @@
 namespace StellaInterop.Bench.Reporting;
 
-/// <summary>A table that reads well as it is and as Markdown. The first column is words, the others are numbers.</summary>
+/// <summary>A table that reads well as it is and as Markdown. The first and the last column are words, the others numbers.</summary>
 internal sealed class MarkdownTable(params string[] heads)
 {
     private readonly List<string[]> rows = [heads];
@@ -9,16 +9,17 @@ internal sealed class MarkdownTable(params string[] heads)
 
     public void Write(TextWriter output)
     {
-        int[] widths = [.. Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => row[column].Length))];
+        int[] widths = [.. Enumerable.Range(0, heads.Length).Select(column => rows.Max(row => row[column].Length))];
         for (int i = 0; i < rows.Count; i++)
         {
-            output.WriteLine(Line(column => column == 0 ? rows[i][column].PadRight(widths[0]) : rows[i][column].PadLeft(widths[column])));
+            output.WriteLine(Line(column => IsWords(column) ? rows[i][column].PadRight(widths[column]) : rows[i][column].PadLeft(widths[column])));
             if (i == 0)
             {
-                output.WriteLine(Line(column => column == 0 ? new string('-', widths[0]) : new string('-', widths[column] - 1) + ":"));
+                output.WriteLine(Line(column => IsWords(column) ? new string('-', widths[column]) : new string('-', widths[column] - 1) + ":"));
             }
         }
 
-        string Line(Func<int, string> cell) => $"| {string.Join(" | ", Enumerable.Range(0, widths.Length).Select(cell))} |";
+        bool IsWords(int column) => column == 0 || column == heads.Length - 1;
+        string Line(Func<int, string> cell) => $"| {string.Join(" | ", Enumerable.Range(0, heads.Length).Select(cell))} |";
     }
 }

@@ -13,6 +13,8 @@ internal static class PeersPlots
     /// <summary>Colours that people who do not see red and green can tell apart (Okabe and Ito).</summary>
     private static readonly string[] Colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"];
 
+    private static readonly string[] SansFonts = ["Segoe UI", "Helvetica", "Liberation Sans", "DejaVu Sans", "Noto Sans"];
+
     /// <summary>Draws into a folder and gives the files.</summary>
     public static IReadOnlyList<string> Write(PeersReport report, string folder)
     {
@@ -45,6 +47,7 @@ internal static class PeersPlots
         using var plot = new Plot();
         double width = Group / engines.Length;
         double top = 0;
+        var ranges = new List<(double X, ShapeResult Result)>();
         for (int e = 0; e < engines.Length; e++)
         {
             var bars = new List<Bar>();
@@ -61,30 +64,37 @@ internal static class PeersPlots
                     FillColor = Color.FromHex(Colours[e % Colours.Length]),
                     LineWidth = 0,
                 });
-                var range = plot.Add.Line(x, result.Slowest, x, result.Fastest);
-                range.Color = Colors.Black;
-                range.LineWidth = 1.5f;
-                var label = plot.Add.Text($"{result.TokensPerSecond:F0}", x, result.Fastest);
-                label.LabelAlignment = Alignment.LowerCenter;
-                label.LabelFontSize = 11;
-                label.OffsetY = -3;
+                ranges.Add((x, result));
             }
 
             plot.Add.Bars(bars).LegendText = $"{engines[e].Name}  ({report.Engines.Single(r => r.Name == engines[e].Name).Detail})";
         }
 
+        // After the bars, so that they stand before them.
+        foreach (var (x, result) in ranges)
+        {
+            var range = plot.Add.Line(x, result.Slowest, x, result.Fastest);
+            range.Color = Colors.Black;
+            range.LineWidth = 1.5f;
+            var label = plot.Add.Text($"{result.TokensPerSecond:F0}", x, result.Fastest);
+            label.LabelAlignment = Alignment.LowerCenter;
+            label.LabelFontSize = 11;
+            label.OffsetY = -3;
+        }
+
         plot.Title($"{report.Model}, {precision}, {report.Threads} threads on {report.Machine.Cpu}", size: 16);
-        plot.YLabel("tokens a second: median, line from slowest to fastest round");
-        plot.XLabel($"texts x tokens of one call; {report.Rounds} rounds, {report.Date:yyyy-MM-dd}");
+        plot.YLabel("tokens/s");
+        plot.XLabel(
+            $"texts x tokens of one call. Bars: median of {report.Rounds} rounds; lines: slowest to fastest; {report.Date:yyyy-MM-dd}", size: 13);
         plot.Axes.Bottom.SetTicks(
             [.. Enumerable.Range(0, report.Shapes.Count).Select(s => (double)s)], [.. report.Shapes.Select(shape => shape.Name)]);
         plot.Axes.Bottom.MajorTickStyle.Length = 0;
         plot.Axes.Bottom.TickLabelStyle.FontSize = 14;
-        plot.HideGrid();
-        plot.Grid.YAxis = plot.Axes.Left;
+        plot.Grid.XAxisStyle.IsVisible = false;
+        plot.Axes.Left.TickLabelStyle.FontSize = 12;
         plot.Axes.SetLimits(-0.6, report.Shapes.Count - 0.4, 0, top * 1.1);
         plot.ShowLegend(Edge.Bottom);
-        plot.Font.Set(Fonts.Sans);
+        plot.Font.Set(SansFonts.FirstOrDefault(name => Fonts.GetTypeface(name, bold: false, italic: false) is not null, Fonts.Default));
         plot.SavePng(file, Width, Height);
     }
 }

@@ -19,14 +19,8 @@ internal static class PeersTables
         output.WriteLine();
 
         var engines = new MarkdownTable("engine", "resident MB", "mapped MB", "load s", "smallest cosine", "largest difference", "what");
-        foreach (EngineReport engine in report.Engines)
+        foreach (EngineReport engine in report.Engines.Where(engine => engine.Unavailable is null))
         {
-            if (engine.Unavailable is { } reason)
-            {
-                engines.Add(engine.Name, "-", "-", "-", "-", "-", $"not available: {reason}");
-                continue;
-            }
-
             engines.Add(
                 engine.Name,
                 Megabytes(engine.Resident.Anonymous),
@@ -38,6 +32,12 @@ internal static class PeersTables
         }
 
         engines.Write(output);
+        foreach (EngineReport engine in report.Engines.Where(engine => engine.Unavailable is not null))
+        {
+            output.WriteLine();
+            output.WriteLine($"{engine.Name} is not available: {engine.Unavailable}");
+        }
+
         foreach (ShapeReport shape in report.Shapes)
         {
             output.WriteLine();

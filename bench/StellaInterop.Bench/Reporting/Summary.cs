@@ -18,8 +18,12 @@ internal static class Summary
         var results = new List<ShapeResult>();
         foreach (var (engine, seconds, batching) in times)
         {
-            var peer = times.Where(other => engine.Peers.Contains(other.Engine.Name)).MinBy(other => Samples.Median(other.Seconds));
-            bool held = peer.Engine is not null;
+            var peer = times
+                .Where(other => engine.Peers.Contains(other.Engine.Name))
+                .OrderBy(other => Samples.Median(other.Seconds))
+                .Select(other => (other.Engine.Name, Ratio: Samples.Median([.. seconds.Zip(other.Seconds, (own, others) => others / own)])))
+                .Cast<(string Name, double Ratio)?>()
+                .FirstOrDefault();
             results.Add(new ShapeResult(
                 engine.Name,
                 seconds,
@@ -27,8 +31,8 @@ internal static class Summary
                 shape.Tokens / Samples.Median(seconds),
                 shape.Tokens / seconds.Max(),
                 shape.Tokens / seconds.Min(),
-                held ? peer.Engine!.Name : null,
-                held ? Samples.Median([.. seconds.Zip(peer.Seconds, (own, others) => others / own)]) : null,
+                peer?.Name,
+                peer?.Ratio,
                 leastSeconds(engine.Precision) / Samples.Median(seconds)));
         }
 
