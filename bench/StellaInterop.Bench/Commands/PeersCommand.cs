@@ -32,13 +32,13 @@ internal static class PeersCommand
             HelpName = $"{SyntheticModel.Name}|DIR",
             DefaultValueFactory = _ => SyntheticModel.Name,
         };
-        Option<string> folder = SyntheticFolder();
-        Option<string> shapes = List(
+        Option<string> folder = Options.SyntheticFolder();
+        Option<string> shapes = Options.List(
             "--shapes", $"What one call embeds: TEXTSxTOKENS, or {Shape.Mixed} for 256 texts of log-normal lengths.", Shape.Default, Shape.ParseList);
-        Option<string> engines = List(
+        Option<string> engines = Options.List(
             "--engines", "What is measured.", string.Join(',', EngineSpec.All.Select(spec => spec.Name)), EngineSpec.ParseList);
-        Option<int> threads = Number("--threads", "Threads of each engine.", 2, StellaModelOptions.ThreadsLimit);
-        Option<int> rounds = Number("--rounds", "How often each engine runs each shape.", 5, MostRounds);
+        Option<int> threads = Options.Threads();
+        Option<int> rounds = Options.Number("--rounds", "How often each engine runs each shape.", 5, MostRounds);
         var json = new Option<string?>("--json") { Description = "Writes all figures to a file.", HelpName = "FILE" };
         var plots = new Option<string?>("--plots") { Description = "Draws a picture for each precision into a folder.", HelpName = "DIR" };
         model.Validators.Add(result =>
@@ -78,18 +78,6 @@ internal static class PeersCommand
         return command;
     }
 
-    /// <summary>Where the synthetic model is kept between runs.</summary>
-    public static Option<string> SyntheticFolder()
-    {
-        string usual = Path.Combine(Path.GetTempPath(), $"stella-bench-{SyntheticModel.Name}");
-        return new Option<string>("--folder")
-        {
-            Description = $"Where {SyntheticModel.Name} is kept between runs; it takes 2.1 GB and may be deleted.",
-            HelpName = "DIR",
-            DefaultValueFactory = _ => usual,
-        };
-    }
-
     private static void Run(PeersSettings settings, string? json, string? plots, CancellationToken cancellationToken)
     {
         using var run = new PeersRun(settings, Progress.Say);
@@ -108,47 +96,5 @@ internal static class PeersCommand
                 Progress.Say($"drew {file}");
             }
         }
-    }
-
-    /// <summary>An option whose values are separated by commas, checked by what reads them.</summary>
-    private static Option<string> List<T>(string name, string description, string usual, Func<string, IReadOnlyList<T>> parse)
-    {
-        var option = new Option<string>(name)
-        {
-            Description = description,
-            HelpName = "A,B,...",
-            DefaultValueFactory = _ => usual,
-        };
-        option.Validators.Add(result =>
-        {
-            try
-            {
-                parse(result.GetValueOrDefault<string>());
-            }
-            catch (FormatException e)
-            {
-                result.AddError($"{name}: {e.Message}");
-            }
-        });
-        return option;
-    }
-
-    private static Option<int> Number(string name, string description, int usual, int most)
-    {
-        var option = new Option<int>(name)
-        {
-            Description = description,
-            HelpName = "N",
-            DefaultValueFactory = _ => usual,
-        };
-        option.Validators.Add(result =>
-        {
-            // What is no number at all has been refused already.
-            if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, out int given) && (given < 1 || given > most))
-            {
-                result.AddError($"{name} is {given}; it must be 1 to {most}.");
-            }
-        });
-        return option;
     }
 }

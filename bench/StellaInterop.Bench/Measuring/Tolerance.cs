@@ -18,4 +18,6 @@ internal sealed record Tolerance(double Cosine, double Largest)
 
     /// <summary>Whether vectors are near enough. A difference that is no number is not.</summary>
     public bool Holds(Difference difference) => difference.Cosine > Cosine && difference.Largest < Largest;
+
+    public override string ToString() => double.IsFinite(Largest) ? $"cosine > {Cosine}, difference < {Largest}" : $"cosine > {Cosine}";
 }
