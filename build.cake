@@ -267,9 +267,9 @@ Task("Test")
     }));
 
 Task("Bench")
-    .Description("Runs the benchmarks; --filter=NAME chooses among them.")
+    .Description("Runs the BenchmarkDotNet benchmarks; --filter=NAME chooses among them. bench/README.md shows how to run the others.")
     .IsDependentOn("Restore")
-    .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("--filter").AppendQuoted(Argument("filter", "*")),
+    .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("micro").Append("--filter").AppendQuoted(Argument("filter", "*")),
         new DotNetRunSettings { Configuration = "Release", NoRestore = true }));
 
 Task("Pack")

@@ -1,0 +1,35 @@
+using System.CommandLine;
+using BenchmarkDotNet.Running;
+
+namespace StellaInterop.Bench.Commands;
+
+/// <summary><c>micro</c>: BenchmarkDotNet over the public surface.</summary>
+internal static class MicroCommand
+{
+    public static Command Create()
+    {
+        var command = new Command(
+            "micro",
+            """
+            Runs BenchmarkDotNet: the cost of a call, packing, tokenizing, and the whole way with the shipped model. What follows is
+            given to it; without anything all benchmarks run.
+
+            Examples:
+              micro
+              micro --filter *Call* --job short
+              micro --list flat
+            """)
+        {
+            TreatUnmatchedTokensAsErrors = false,
+        };
+        command.SetAction(parsed =>
+        {
+            string[] arguments = parsed.UnmatchedTokens is { Count: > 0 } given ? [.. given] : ["--filter", "*"];
+            var summaries = BenchmarkSwitcher.FromAssembly(typeof(MicroCommand).Assembly).Run(arguments);
+            return (int)(summaries.Any(summary => summary.HasCriticalValidationErrors || summary.Reports.Any(report => !report.Success))
+                ? ExitCode.Failed
+                : ExitCode.Good);
+        });
+        return command;
+    }
+}

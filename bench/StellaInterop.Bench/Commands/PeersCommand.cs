@@ -1,0 +1,100 @@
+using System.CommandLine;
+using StellaInterop.Bench.Engines;
+using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Reporting;
+using StellaInterop.Bench.Synthetic;
+
+namespace StellaInterop.Bench.Commands;
+
+/// <summary><c>peers</c>: this library beside others on the same weights.</summary>
+internal static class PeersCommand
+{
+    private const int MostRounds = 1000;
+
+    public static Command Create()
+    {
+        var command = new Command(
+            "peers",
+            $"""
+            Measures this library beside ONNX Runtime and candle on the same weights, in turn within each round, and prints
+            tokens a second, latency, the ratio to the best peer and the part of what the hardware can do at most. First all
+            must give the same vectors; exit code 1 if they do not.
+
+            Examples:
+              peers
+              peers --shapes 1x32,8x128 --engines candle,ort-f32 --rounds 10
+              peers --json peers.json --plots plots
+            """);
+        var model = new Option<string>("--model")
+        {
+            Description = $"{SyntheticModel.Name}, random weights in the shape of Stella 400M, or a model folder. In a folder ONNX Runtime "
+                + "needs model.onnx and model_int8.onnx.",
+            HelpName = $"{SyntheticModel.Name}|DIR",
+            DefaultValueFactory = _ => SyntheticModel.Name,
+        };
+        Option<string> folder = Options.SyntheticFolder();
+        Option<string> shapes = Options.List(
+            "--shapes", $"What one call embeds: TEXTSxTOKENS, or {Shape.Mixed} for 256 texts of log-normal lengths.", Shape.Default, Shape.ParseList);
+        Option<string> engines = Options.List(
+            "--engines", "What is measured.", string.Join(',', EngineSpec.All.Select(spec => spec.Name)), EngineSpec.ParseList);
+        Option<int> threads = Options.Threads();
+        Option<int> rounds = Options.Number("--rounds", "How often each engine runs each shape.", 5, MostRounds);
+        var json = new Option<string?>("--json") { Description = "Writes all figures to a file.", HelpName = "FILE" };
+        var plots = new Option<string?>("--plots") { Description = "Draws a picture for each precision into a folder.", HelpName = "DIR" };
+        model.Validators.Add(result =>
+        {
+            string given = result.GetValueOrDefault<string>();
+            if (given != SyntheticModel.Name && !Directory.Exists(given))
+            {
+                result.AddError($"--model is '{given}', which is neither {SyntheticModel.Name} nor a folder.");
+            }
+        });
+        foreach (Option option in new Option[] { model, folder, shapes, engines, threads, rounds, json, plots })
+        {
+            command.Add(option);
+        }
+
+        command.SetAction((parsed, cancellationToken) => Task.Run(
+            () =>
+            {
+                string name = parsed.GetRequiredValue(model);
+                string path = name == SyntheticModel.Name ? parsed.GetRequiredValue(folder) : name;
+                if (name == SyntheticModel.Name)
+                {
+                    SyntheticModel.Write(path, Progress.Say, cancellationToken);
+                }
+
+                var settings = new PeersSettings(
+                    name == SyntheticModel.Name ? name : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(name))),
+                    path,
+                    Shape.ParseList(parsed.GetRequiredValue(shapes)),
+                    EngineSpec.ParseList(parsed.GetRequiredValue(engines)),
+                    parsed.GetRequiredValue(threads),
+                    parsed.GetRequiredValue(rounds));
+                Run(settings, parsed.GetValue(json), parsed.GetValue(plots), cancellationToken);
+                return (int)ExitCode.Good;
+            },
+            cancellationToken));
+        return command;
+    }
+
+    private static void Run(PeersSettings settings, string? json, string? plots, CancellationToken cancellationToken)
+    {
+        using var run = new PeersRun(settings, Progress.Say);
+        PeersReport report = run.Run(cancellationToken);
+        PeersTables.Write(report, Console.Out);
+        if (json is not null)
+        {
+            report.WriteJson(json);
+            Progress.Say($"wrote {json}");
+        }
+
+        if (plots is not null)
+        {
+            foreach (string file in PeersPlots.Write(report, plots))
+            {
+                Progress.Say($"drew {file}");
+            }
+        }
+    }
+}

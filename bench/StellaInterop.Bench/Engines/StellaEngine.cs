@@ -1,0 +1,60 @@
+using StellaInterop.Bench.Measuring;
+
+namespace StellaInterop.Bench.Engines;
+
+/// <summary>This library, by its public surface: a run goes from texts to vectors, tokenizing and packing included.</summary>
+internal sealed class StellaEngine : IEngine
+{
+    private readonly StellaModel model;
+
+    private StellaEngine(string folder, StellaModelOptions options)
+    {
+        try
+        {
+            model = StellaModel.Load(folder, options);
+        }
+        catch (StellaOptionException e)
+        {
+            throw new EngineUnavailableException(e.Message);
+        }
+    }
+
+    public string Detail => $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {model.Info.Precision} on {model.Info.Device}";
+
+    public static IEngine Load(EngineSettings settings, StellaPrecision precision) =>
+        new StellaEngine(settings.Folder, Options(settings, precision));
+
+    /// <summary>
+    /// Candle's own encoder. It is what this version computes with in any case; where there are two, this is the one
+    /// place that asks for it.
+    /// </summary>
+    public static IEngine LoadReference(EngineSettings settings) =>
+        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32));
+
+    public IWork Prepare(Workload workload) => new Work(model, workload);
+
+    /// <summary>The library batches by itself.</summary>
+    public IWork PrepareBest(Workload workload, Action<string> say, CancellationToken cancellationToken) => Prepare(workload);
+
+    public void Dispose() => model.Dispose();
+
+    private static StellaModelOptions Options(EngineSettings settings, StellaPrecision precision) =>
+        new() { Precision = precision, Threads = settings.Threads };
+
+    private sealed class Work(StellaModel model, Workload workload) : IWork
+    {
+        private readonly StellaEmbedOptions options = new() { Prompt = workload.Prompt, Normalize = false };
+        private readonly float[] vectors = new float[workload.Texts.Length * model.Info.DefaultDimension];
+
+        public string Batching => string.Empty;
+
+        public void Run(CancellationToken cancellationToken) => model.Embed(workload.Texts, vectors, options, cancellationToken);
+
+        public ReadOnlySpan<float> Vector(int text) =>
+            vectors.AsSpan(text * model.Info.DefaultDimension, model.Info.DefaultDimension);
+
+        public void Dispose()
+        {
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using BenchmarkDotNet.Attributes;
+using StellaInterop.Interop;
+
+namespace StellaInterop.Bench;
+
+/// <summary>Strings to packed UTF-8, the first arrow of the data's way.</summary>
+[MemoryDiagnoser]
+public class PackingBenchmarks
+{
+    private string[] texts = [];
+
+    /// <summary>Texts of one call.</summary>
+    [Params(1, 32, 1024)]
+    public int Texts { get; set; }
+
+    /// <summary>Characters of one text.</summary>
+    [Params(40, 600)]
+    public int Characters { get; set; }
+
+    /// <summary>Makes the texts; one letter in ten takes two bytes.</summary>
+    [GlobalSetup]
+    public void Make() =>
+        texts = [.. Enumerable.Range(0, Texts).Select(i => string.Concat(Enumerable.Range(i, Characters).Select(j => j % 10 == 0 ? 'é' : (char)('a' + (j % 26)))))];
+
+    /// <summary>Packs them and gives the memory back.</summary>
+    [Benchmark]
+    public int Pack()
+    {
+        using var pack = new PackedTexts(texts, 0, StellaInvalidText.Error);
+        return pack.Count;
+    }
+}

@@ -1,0 +1,237 @@
+using System.Diagnostics;
+using StellaInterop.Bench.Engines;
+using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Reporting;
+using StellaInterop.Bench.Synthetic;
+
+namespace StellaInterop.Bench;
+
+/// <summary>What to measure.</summary>
+/// <param name="Model">What the model is called.</param>
+/// <param name="Folder">Where it lies.</param>
+/// <param name="Shapes">What each call embeds.</param>
+/// <param name="Engines">What is measured.</param>
+/// <param name="Threads">Threads of each engine.</param>
+/// <param name="Rounds">How often.</param>
+internal sealed record PeersSettings(
+    string Model, string Folder, IReadOnlyList<Shape> Shapes, IReadOnlyList<EngineSpec> Engines, int Threads, int Rounds);
+
+/// <summary>An engine's vectors are not those of the others or of the reference: its speed would mean nothing.</summary>
+internal sealed class DisagreementException(string message) : Exception(message);
+
+/// <summary>Measures engines beside each other in one process: A B A B, so that what the machine does meets all alike.</summary>
+internal sealed class PeersRun : IDisposable
+{
+    /// <summary>A call that is shorter is repeated until so much time has passed.</summary>
+    private static readonly TimeSpan LeastTime = TimeSpan.FromSeconds(0.3);
+
+    /// <summary>Texts on which the engines are compared with each other where there are no vectors of a reference.</summary>
+    private static readonly Shape Comparison = new("texts of different lengths", [5, 16, 33, 100]);
+
+    private readonly PeersSettings settings;
+    private readonly Action<string> say;
+    private readonly List<(EngineSpec Spec, IEngine Engine)> engines = [];
+    private readonly List<EngineReport> reports = [];
+    private readonly List<Measured> prepared = [];
+
+    public PeersRun(PeersSettings settings, Action<string> say)
+    {
+        this.settings = settings;
+        this.say = say;
+    }
+
+    /// <exception cref="DisagreementException">An engine computes something else.</exception>
+    public PeersReport Run(CancellationToken cancellationToken)
+    {
+        DateTimeOffset date = DateTimeOffset.UtcNow;
+        say("measuring the limits of the machine");
+        HardwareLimits limits = HardwareLimits.Measure(settings.Threads, cancellationToken);
+        var (info, comparison, workloads) = MakeTexts();
+        Load(comparison, cancellationToken);
+        Compare(comparison, cancellationToken);
+
+        Prepare(workloads, cancellationToken);
+        var load = new MachineLoad();
+        Measure(cancellationToken);
+        return new PeersReport(
+            date,
+            string.Join(' ', Environment.GetCommandLineArgs().Skip(1)),
+            MachineInfo.Read(),
+            limits,
+            settings.Model,
+            info.Parameters,
+            settings.Threads,
+            settings.Rounds,
+            load.OthersShare(),
+            reports,
+            [.. settings.Shapes.Select(shape => Summarize(shape, info, limits))]);
+    }
+
+    public void Dispose()
+    {
+        prepared.ForEach(measured => measured.Work.Dispose());
+        engines.ForEach(engine => engine.Engine.Dispose());
+    }
+
+    /// <summary>The library's own tokenizer makes the ids for all: none of the peers has one.</summary>
+    private (StellaModelInfo Info, Workload Comparison, IReadOnlyList<Workload> Workloads) MakeTexts()
+    {
+        using StellaModel model = StellaModel.Load(settings.Folder);
+        foreach (GoldenText golden in Golden())
+        {
+            if (!model.Tokenize(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt }).Ids.Span.SequenceEqual(golden.Ids))
+            {
+                throw new DisagreementException($"the ids of {golden.Name} are not those of the reference");
+            }
+        }
+
+        var texts = new WordTexts(model, settings.Folder);
+        return (model.Info, texts.Make(Comparison), [.. settings.Shapes.Select(texts.Make)]);
+    }
+
+    /// <summary>The texts whose vectors are known, if this is the model that they are of.</summary>
+    private IReadOnlyList<GoldenText> Golden() =>
+        settings.Model == SyntheticModel.Name ? GoldenText.Read(Tree.Golden(SyntheticModel.Name)) : [];
+
+    private void Load(Workload first, CancellationToken cancellationToken)
+    {
+        Workload text = first.Select([0]);
+        foreach (EngineSpec spec in settings.Engines)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            say($"loading {spec.Name}");
+            ResidentMemory before = ResidentMemory.Measure();
+            var clock = Stopwatch.StartNew();
+            IEngine engine;
+            try
+            {
+                engine = spec.Load(new EngineSettings(settings.Folder, settings.Threads));
+            }
+            catch (EngineUnavailableException e)
+            {
+                say($"{spec.Name} is not available: {e.Message}");
+                reports.Add(new EngineReport(spec.Name, spec.Precision, Unavailable: e.Message));
+                continue;
+            }
+
+            engines.Add((spec, engine));
+            TimeSpan elapsed = clock.Elapsed;
+            using (IWork work = engine.Prepare(text))
+            {
+                work.Run(cancellationToken);
+            }
+
+            reports.Add(new EngineReport(
+                spec.Name, spec.Precision, null, engine.Detail, elapsed.TotalSeconds, ResidentMemory.Measure() - before));
+        }
+    }
+
+    /// <summary>Holds every engine against the float64 vectors, or against the first engine in f32 where there are none.</summary>
+    private void Compare(Workload comparison, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<GoldenText> golden = Golden();
+        var wanted = new List<(Workload Workload, float[][] Vectors)>();
+        if (golden.Count > 0)
+        {
+            // Alone, and those without a prompt in one call: what pads must give the same.
+            GoldenText[] plain = [.. golden.Where(text => text.Prompt == StellaPrompt.Document)];
+            wanted.AddRange(golden.Select(text => (text.AsWorkload(), new[] { VectorOf(text) })));
+            wanted.Add((
+                new Workload("all of them in one call", [.. plain.Select(text => text.Text)], [.. plain.Select(text => text.Ids)]),
+                [.. plain.Select(VectorOf)]));
+        }
+        else if (engines.FirstOrDefault(engine => engine.Spec.Precision == StellaPrecision.F32).Engine is { } reference)
+        {
+            wanted.Add((comparison, Embed(reference, comparison, cancellationToken)));
+        }
+
+        foreach (var (spec, engine) in engines)
+        {
+            say($"comparing the vectors of {spec.Name}");
+            Difference worst = Difference.None;
+            foreach (var (workload, vectors) in wanted)
+            {
+                foreach (var (found, right) in Embed(engine, workload, cancellationToken).Zip(vectors))
+                {
+                    worst = worst.And(Difference.Between(found, right));
+                }
+            }
+
+            Tolerance tolerance = Tolerance.Of(spec.Precision, randomWeights: golden.Count > 0);
+            if (!tolerance.Holds(worst))
+            {
+                throw new DisagreementException(
+                    $"the vectors of {spec.Name} are not those of the reference: smallest cosine {worst.Cosine:F7}, which must be above "
+                    + $"{tolerance.Cosine}, largest difference {worst.Largest:G3}, which must be below {tolerance.Largest}");
+            }
+
+            int report = reports.FindIndex(report => report.Name == spec.Name);
+            reports[report] = reports[report] with { Difference = worst };
+        }
+
+        static float[] VectorOf(GoldenText text) => text.Vectors.Single().Value;
+    }
+
+    private static float[][] Embed(IEngine engine, Workload workload, CancellationToken cancellationToken)
+    {
+        using IWork work = engine.Prepare(workload);
+        work.Run(cancellationToken);
+        return [.. Enumerable.Range(0, workload.Texts.Length).Select(text => work.Vector(text).ToArray())];
+    }
+
+    private void Prepare(IReadOnlyList<Workload> workloads, CancellationToken cancellationToken)
+    {
+        foreach (var (shape, workload) in settings.Shapes.Zip(workloads))
+        {
+            foreach (var (spec, engine) in engines)
+            {
+                say($"{shape.Name}, warm-up: {spec.Name}");
+                IWork work = shape.IsUniform
+                    ? engine.Prepare(workload)
+                    : engine.PrepareBest(workload, note => say($"{shape.Name}, {spec.Name}, {note}"), cancellationToken);
+                prepared.Add(new Measured(shape, spec, work, []));
+                work.Run(cancellationToken);
+            }
+        }
+    }
+
+    private void Measure(CancellationToken cancellationToken)
+    {
+        for (int round = 1; round <= settings.Rounds; round++)
+        {
+            foreach (var (shape, spec, work, seconds) in prepared)
+            {
+                QuietMachine.Wait(cancellationToken);
+                seconds.Add(Time(work, cancellationToken));
+                say($"round {round} of {settings.Rounds}, {shape.Name}: {spec.Name} {shape.Tokens / seconds[^1]:F0} tokens/s");
+            }
+        }
+    }
+
+    /// <summary>Seconds of one run.</summary>
+    private static double Time(IWork work, CancellationToken cancellationToken)
+    {
+        int runs = 0;
+        var clock = Stopwatch.StartNew();
+        do
+        {
+            work.Run(cancellationToken);
+            runs++;
+        }
+        while (clock.Elapsed < LeastTime);
+
+        return clock.Elapsed.TotalSeconds / runs;
+    }
+
+    private ShapeReport Summarize(Shape shape, StellaModelInfo info, HardwareLimits limits)
+    {
+        Cost cost = Cost.Of(info, shape.Lengths);
+        return Summary.Of(
+            shape,
+            [.. prepared.Where(measured => measured.Shape == shape).Select(m => (m.Spec, (IReadOnlyList<double>)m.Seconds, m.Work.Batching))],
+            precision => limits.LeastSeconds(cost, precision));
+    }
+
+    /// <summary>A shape on an engine, and the seconds of one run, round by round.</summary>
+    private sealed record Measured(Shape Shape, EngineSpec Spec, IWork Work, List<double> Seconds);
+}

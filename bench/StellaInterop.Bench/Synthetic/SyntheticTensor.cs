@@ -1,0 +1,37 @@
+namespace StellaInterop.Bench.Synthetic;
+
+/// <summary>A tensor of random numbers, spread evenly over <paramref name="Base"/> ± <paramref name="Amplitude"/>.</summary>
+/// <param name="Index">Its number, which seeds its values.</param>
+/// <param name="Name">Its name in the file.</param>
+/// <param name="Shape">Its shape.</param>
+/// <param name="Base">The middle of its values.</param>
+/// <param name="Amplitude">How far they go from there.</param>
+internal sealed record SyntheticTensor(int Index, string Name, int[] Shape, float Base, float Amplitude)
+{
+    /// <summary>The step of splitmix64.</summary>
+    private const ulong Step = 0x9E3779B97F4A7C15;
+
+    /// <summary>2^23: half of what 24 random bits can be.</summary>
+    private const int Half = 1 << 23;
+
+    public long Count { get; } = Shape.Aggregate(1L, (product, length) => product * length);
+
+    /// <summary>The values from element <paramref name="first"/> on. Exact: whoever follows the same steps gets the same bits.</summary>
+    public void Fill(long first, Span<float> values)
+    {
+        unchecked
+        {
+            ulong state = (ulong)Index + ((ulong)first * Step);
+            for (int i = 0; i < values.Length; i++)
+            {
+                state += Step;
+                ulong z = state;
+                z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+                z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+                z ^= z >> 31;
+                float unit = ((int)(z >> 40) - Half) / (float)Half;
+                values[i] = Base + (unit * Amplitude);
+            }
+        }
+    }
+}

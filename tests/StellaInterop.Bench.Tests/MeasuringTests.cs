@@ -1,0 +1,93 @@
+using StellaInterop.Bench.Engines;
+using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Reporting;
+using StellaInterop.Models.Mini;
+
+namespace StellaInterop.Bench.Tests;
+
+public class MeasuringTests
+{
+    [Test]
+    public void Texts_have_exactly_the_wanted_tokens_and_are_not_all_the_same()
+    {
+        using StellaModel model = StellaModel.Load(StellaMiniModel.Path);
+        Workload workload = new WordTexts(model, StellaMiniModel.Path).Make(new Shape("test", [3, 8, 512]));
+        Assert.That(workload.Texts.Select(text => model.Tokenize(text).Count.Total), Is.EqualTo(new[] { 3, 8, 512 }));
+        Assert.That(workload.Ids[2].Distinct().Count(), Is.GreaterThan(200));
+        Assert.That(workload.Select([1]).Tokens, Is.EqualTo(8));
+    }
+
+    [Test]
+    public void Batches_hold_every_text_once_and_neighbours_in_length()
+    {
+        int[] lengths = [9, 2, 7, 100, 3, 4];
+        Assert.That(new PaddedBatches(2, int.MaxValue).Plan(lengths), Is.EqualTo(new int[][] { [1, 4], [5, 2], [0, 3] }));
+        // 3 texts of 4 are 12 tokens; a fourth would make 28. The longest is a batch of its own though it is over the limit.
+        Assert.That(new PaddedBatches(int.MaxValue, 20).Plan(lengths), Is.EqualTo(new int[][] { [1, 4, 5], [2, 0], [3] }));
+        Assert.That(PaddedBatches.Everything.Plan(lengths), Is.EqualTo(new int[][] { [1, 4, 5, 2, 0, 3] }));
+    }
+
+    [Test]
+    public void The_median_of_an_even_number_lies_between_two()
+    {
+        Assert.That(Samples.Median([4, 1, 9]), Is.EqualTo(4));
+        Assert.That(Samples.Median([4, 1, 9, 6]), Is.EqualTo(5));
+    }
+
+    [Test]
+    public void A_ratio_is_the_median_of_the_rounds_to_the_fastest_peer()
+    {
+        EngineSpec Spec(string name) => EngineSpec.ParseList(name)[0];
+        ShapeReport report = Summary.Of(
+            Shape.ParseList("1x8")[0],
+            [
+                (Spec("ours-f32"), [1, 2, 4], ""),
+                (Spec("candle"), [9, 9, 9], ""),
+                (Spec("ort-f32"), [2, 6, 8], ""),
+                (Spec("ort-int8"), [0.1, 0.1, 0.1], ""),
+            ],
+            precision => precision == StellaPrecision.F32 ? 0.5 : null);
+        ShapeResult ours = report.Results[0];
+        Assert.That(ours.BestPeer, Is.EqualTo("ort-f32"));
+        Assert.That(ours.Ratio, Is.EqualTo(2));
+        Assert.That(ours.TokensPerSecond, Is.EqualTo(4));
+        Assert.That(ours.Slowest, Is.EqualTo(2));
+        Assert.That(ours.Fastest, Is.EqualTo(8));
+        Assert.That(ours.ShareOfLimit, Is.EqualTo(0.25));
+        Assert.That(report.Results[1].Ratio, Is.Null);
+        Assert.That(report.Results[3].ShareOfLimit, Is.Null);
+    }
+
+    [Test]
+    public void The_least_time_is_that_of_arithmetic_or_of_memory_whichever_is_longer()
+    {
+        var limits = new HardwareLimits(F32: 100, BF16: null, Int8: null, ReadBytes: 10);
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 1000, Weights: 5), StellaPrecision.F32), Is.EqualTo(10));
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.F32), Is.EqualTo(2));
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.BF16), Is.Null);
+    }
+
+    [Test]
+    public void A_vector_that_is_no_number_is_outside_of_every_tolerance()
+    {
+        Difference good = Difference.Between([1, 2], [1, 2]);
+        Assert.That(good.Largest, Is.Zero);
+        foreach (StellaPrecision precision in new[] { StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8 })
+        {
+            Tolerance tolerance = Tolerance.Of(precision, randomWeights: true);
+            Assert.That(tolerance.Holds(good), Is.True);
+            Assert.That(tolerance.Holds(good.And(Difference.Between([float.NaN, 2], [1, 2]))), Is.False);
+            Assert.That(tolerance.Holds(Difference.Between([2, 1], [1, 2])), Is.False);
+        }
+
+        Assert.That(Tolerance.Of(StellaPrecision.F32, randomWeights: true).Holds(Difference.Between([1.0002f, 2.0004f], [1, 2])), Is.False);
+    }
+
+    [Test]
+    public void A_difference_has_the_cosine_and_the_largest_distance()
+    {
+        Difference difference = Difference.Between([1, 0, 0], [1, 1, 0]);
+        Assert.That(difference.Cosine, Is.EqualTo(Math.Sqrt(0.5)).Within(1e-12));
+        Assert.That(difference.Largest, Is.EqualTo(1));
+    }
+}
