@@ -17,7 +17,7 @@ internal sealed class EmbedCommandTests
         File.WriteAllLines(folder.File("texts.jsonl"), cases.Select(Line));
         StellaResult result = StellaProcess.Run(
             "embed", "--input", folder.File("texts.jsonl"), "--input-format", "jsonl", "--raw", "--dimension", $"{dimension}",
-            "--model", Tree.Model(name));
+            "--model", Tree.Model(name), "--precision", "f32");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         JsonElement[] rows = result.Rows;
         Assert.That(rows, Has.Length.EqualTo(cases.Count));

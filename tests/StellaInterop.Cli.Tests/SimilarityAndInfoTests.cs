@@ -60,15 +60,16 @@ internal sealed class SimilarityAndInfoTests
     [Test]
     public void Info_tells_the_same_for_people_and_for_programs()
     {
-        StellaResult text = StellaProcess.Run("info", "--model", Tree.Model("tiny-qwen2"));
-        JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Tree.Model("tiny-qwen2")).Rows.Single();
+        StellaResult text = StellaProcess.Run("info", "--model", Tree.Model("tiny-qwen2"), "--precision", "int8");
+        JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Tree.Model("tiny-qwen2"), "--precision", "int8").Rows.Single();
         Assert.Multiple(() =>
         {
-            Assert.That(text.Output, Does.Contain("Qwen2").And.Contain("256, 768, 1024").And.Contain("f32"));
+            Assert.That(text.Output, Does.Contain("Qwen2").And.Contain("256, 768, 1024").And.Contain("int8").And.Contain("kernels"));
             Assert.That(json.GetProperty("architecture").GetString(), Is.EqualTo("Qwen2"));
             Assert.That(json.GetProperty("dimensions").Deserialize<int[]>(), Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(json.GetProperty("hidden_size").GetInt32(), Is.EqualTo(96));
-            Assert.That(json.GetProperty("precision").GetString(), Is.EqualTo("f32"));
+            Assert.That(json.GetProperty("precision").GetString(), Is.EqualTo("int8"));
+            Assert.That(json.GetProperty("encoder").GetString(), Is.EqualTo("kernels"));
             Assert.That(json.GetProperty("memory_estimate_bytes").GetInt64(), Is.GreaterThan(0));
         });
     }

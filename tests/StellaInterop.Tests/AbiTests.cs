@@ -28,7 +28,7 @@ internal sealed class AbiTests
     public void The_library_speaks_this_version()
     {
         Assert.That(NativeMethods.stella_abi_version(), Is.EqualTo(NativeMethods.STELLA_ABI_VERSION));
-        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(64));
+        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(72));
     }
 
     [Test]
@@ -46,6 +46,9 @@ internal sealed class AbiTests
         Assert.Multiple(() =>
         {
             Same<StellaPrecision, NativePrecision>();
+            Same<StellaEncoder, NativeEncoder>();
+            Same<StellaCpuLevel, NativeCpuLevel>();
+            Same<StellaLoadMode, NativeLoadMode>();
             Same<StellaPrompt, NativePrompt>();
             Same<StellaDevice, NativeDevice>();
             // Named for people on one side, for what the code does on the other.

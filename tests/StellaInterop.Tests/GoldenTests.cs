@@ -19,10 +19,45 @@ internal sealed class GoldenTests
         });
     }
 
+    /// <summary>The least cosine of a vector and its reference in less than 32 bits.</summary>
+    private static readonly (StellaPrecision Precision, double Cosine)[] Rounded =
+        [(StellaPrecision.BF16, 0.999), (StellaPrecision.Int8, 0.97)];
+
+    [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
+    public void Vectors_in_less_than_32_bits_are_near_those_of_the_reference(string name)
+    {
+        IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
+        foreach ((StellaPrecision precision, double least) in Rounded)
+        {
+            using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = precision });
+            Assert.That((model.Info.Precision, model.Info.Encoder), Is.EqualTo((precision, StellaEncoder.Kernels)));
+            foreach (GoldenCase golden in cases)
+            {
+                float[] reference = golden.Vectors[256];
+                float[] vector = model.Embed(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt, Dimension = 256 });
+                Assert.That(Vectors.Cosine(vector, reference), Is.GreaterThan(least), $"{precision} {golden.Name}");
+            }
+        }
+    }
+
+    [TestCase("tiny-new")]
+    [TestCase("tiny-qwen2")]
+    public void The_reference_encoder_gives_what_the_kernels_give(string name)
+    {
+        using StellaModel kernels = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.F32 });
+        using StellaModel candle = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Encoder = StellaEncoder.Candle });
+        Assert.That((candle.Info.Encoder, candle.Info.Precision), Is.EqualTo((StellaEncoder.Candle, StellaPrecision.F32)));
+        foreach (GoldenCase golden in Golden.Read(name).Cases)
+        {
+            var options = new StellaEmbedOptions { Prompt = golden.Prompt };
+            Assert.That(Vectors.Distance(kernels.Embed(golden.Text, options), candle.Embed(golden.Text, options)), Is.LessThan(2e-6), golden.Name);
+        }
+    }
+
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Vectors_of_every_dimension_are_those_of_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.F32 });
         int compared = 0;
         Assert.Multiple(() =>
         {
@@ -48,7 +83,7 @@ internal sealed class GoldenTests
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Normalised_vectors_have_length_one_and_the_references_cosines(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.F32 });
         var (texts, cosine) = Golden.Read(name).Pairs();
         foreach (var (dimension, matrix) in cosine)
         {

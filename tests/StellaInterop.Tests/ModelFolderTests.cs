@@ -115,9 +115,9 @@ internal sealed class ModelFolderTests
 
     [TestCase(StellaPrecision.BF16, "bf16")]
     [TestCase(StellaPrecision.Int8, "int8")]
-    public void A_precision_that_is_not_there_yet_is_refused(StellaPrecision precision, string name)
+    public void A_precision_that_the_reference_encoder_does_not_have_is_refused(StellaPrecision precision, string name)
     {
-        var options = new StellaModelOptions { Precision = precision };
+        var options = new StellaModelOptions { Precision = precision, Encoder = StellaEncoder.Candle };
         var error = Assert.Throws<StellaOptionException>(() => StellaModel.Load(Tree.Model("tiny-new"), options));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.PrecisionUnavailable));
         Assert.That(error.Message, Does.Contain(name).And.Contain("f32"));
@@ -156,7 +156,8 @@ internal sealed class ModelFolderTests
             Assert.That(info.Dimensions, Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(info.DefaultDimension, Is.EqualTo(256));
             Assert.That((info.HiddenSize, info.Layers, info.Heads, info.VocabularySize), Is.EqualTo((hidden, 3, heads, vocabulary)));
-            Assert.That(info.Precision, Is.EqualTo(StellaPrecision.F32));
+            StellaPrecision expected = info.CpuLevel >= StellaCpuLevel.Avx512BF16 ? StellaPrecision.BF16 : StellaPrecision.F32;
+            Assert.That((info.Precision, info.Encoder), Is.EqualTo((expected, StellaEncoder.Kernels)));
             Assert.That(info.Device, Is.EqualTo(StellaDevice.Cpu));
             Assert.That(info.MaxTokens, Is.EqualTo(512));
             Assert.That(info.Parameters, Is.EqualTo(Parameters(name)));

@@ -19,17 +19,14 @@ internal sealed class StellaEngine : IEngine
         }
     }
 
-    public string Detail => $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {model.Info.Precision} on {model.Info.Device}";
+    public string Detail => $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {model.Info.Precision}, {model.Info.Encoder}, {model.Info.CpuLevel}";
 
     public static IEngine Load(EngineSettings settings, StellaPrecision precision) =>
         new StellaEngine(settings.Folder, Options(settings, precision));
 
-    /// <summary>
-    /// Candle's own encoder. It is what this version computes with in any case; where there are two, this is the one
-    /// place that asks for it.
-    /// </summary>
+    /// <summary>Candle's own encoder.</summary>
     public static IEngine LoadReference(EngineSettings settings) =>
-        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32));
+        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32) with { Encoder = StellaEncoder.Candle });
 
     public IWork Prepare(Workload workload) => new Work(model, workload);
 
