@@ -1,12 +1,12 @@
 //! What every encoder promises, and the workspace that it runs in.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::inherit;
 
 /// Turns packed token ids into hidden states.
 ///
@@ -52,9 +52,6 @@ impl<'a> CancelFlag<'a> {
     }
 }
 
-/// Called on each thread of a workspace before it does anything else.
-pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
-
 /// The memory and threads of one session.
 #[derive(Debug)]
 pub struct Workspace {
@@ -68,18 +65,17 @@ impl Workspace {
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no more threads.
-    pub fn new(hidden_size: usize, threads: usize, on_start: Option<ThreadStart>) -> Result<Self> {
-        let mut builder =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("stella-{n}"));
-        if let Some(on_start) = on_start {
-            builder = builder.start_handler(move |_| {
+    pub fn new(hidden_size: usize, threads: usize) -> Result<Self> {
+        let start = inherit::capture();
+        let builder = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("stella-{n}"))
+            .start_handler(move |_| {
+                start();
                 reach(Stage::Thread);
-                on_start();
             });
-        }
-        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on, and only what
-        // the start was to prepare is missing.
-        builder = builder.panic_handler(|payload| {
+        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on.
+        let builder = builder.panic_handler(|payload| {
             log::error!("a thread of a session panicked at its start");
             // To drop a foreign value could panic again.
             std::mem::forget(payload);

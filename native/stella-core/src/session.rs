@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::PackedBatch;
-use crate::encoder::{CancelFlag, ThreadStart, Workspace};
+use crate::encoder::{CancelFlag, Workspace};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::model::Model;
@@ -22,14 +22,12 @@ pub(crate) fn default_threads() -> usize {
 }
 
 /// How to start a session.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Threads that compute; `None` for as many as the process may use, container limits respected.
     pub threads: Option<usize>,
     /// Tokens that one call may carry; `None` for [`DEFAULT_MAX_BATCH_TOKENS`].
     pub max_batch_tokens: Option<usize>,
-    /// Called on each of the session's threads before it does anything else.
-    pub on_thread_start: Option<ThreadStart>,
 }
 
 /// What one call to [`Session::embed`] is to give.
@@ -73,7 +71,7 @@ impl Session {
                 model.max_tokens()
             )));
         }
-        let workspace = Workspace::new(model.config().hidden_size, threads, options.on_thread_start)?;
+        let workspace = Workspace::new(model.config().hidden_size, threads)?;
         log::debug!("session with {threads} threads for batches of at most {max_batch_tokens} tokens");
         Ok(Self { model, workspace, pooled: Vec::new(), max_batch_tokens })
     }
