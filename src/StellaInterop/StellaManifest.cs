@@ -2,17 +2,25 @@ using System.Buffers;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using StellaInterop.Interop;
 
 namespace StellaInterop;
 
-/// <summary>Sizes and SHA-256 of the files of a model: what a folder held when somebody vouched for it.</summary>
-/// <remarks>It is kept beside the model, as <see cref="FileName"/>. Instances do not change.</remarks>
+/// <summary>Sizes and hashes of the files of a model: what a folder held when somebody vouched for it.</summary>
+/// <remarks>
+/// It is kept beside the model, as <see cref="FileName"/>. Instances do not change. One whose files have nothing but
+/// SHA-256 is written as version 1 of the format, one with BLAKE3 as version 2, which readers of version 1 refuse.
+/// </remarks>
 public sealed class StellaManifest
 {
     /// <summary>The name under which a manifest lies in its model's folder.</summary>
     public const string FileName = "stella.manifest.json";
 
-    private const int Version = 1;
+    /// <summary>Knows SHA-256 alone.</summary>
+    private const int Version1 = 1;
+
+    /// <summary>Knows BLAKE3 too, for any of its files.</summary>
+    private const int Version2 = 2;
 
     /// <summary>Far above the manifest of any model; a file beyond it is something else.</summary>
     private const long MaxFileBytes = 4 << 20;
@@ -21,7 +29,7 @@ public sealed class StellaManifest
 
     /// <summary>Makes a manifest of files whose hashes are known.</summary>
     /// <param name="files">Paths relative to the model folder, with forward slashes, and what each is.</param>
-    /// <exception cref="ArgumentException">There are no files, or one has a path that leads out, a size below 1 or no SHA-256.</exception>
+    /// <exception cref="ArgumentException">There are no files, or one has a path that leads out, a size below 1 or a hash that is none.</exception>
     public StellaManifest(IEnumerable<KeyValuePair<string, StellaManifestFile>> files)
     {
         ArgumentNullException.ThrowIfNull(files);
@@ -78,11 +86,19 @@ public sealed class StellaManifest
                     throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}");
             }
 
-            ManifestJson json = JsonSerializer.Deserialize(File.ReadAllBytes(path), ManifestJsonContext.Default.ManifestJson)
-                ?? throw Invalid(path, "is null");
-            if (json.Version != Version)
+            byte[] content = File.ReadAllBytes(path);
+            // Read first, so that a newer format is refused by its number, whatever else it holds.
+            if (JsonSerializer.Deserialize(content, ManifestVersionContext.Default.ManifestVersion)
+                is { Version: not (Version1 or Version2) and var version })
             {
-                throw Invalid(path, $"has version {json.Version}; this library reads version {Version}");
+                throw Invalid(path, $"has version {version}; this library reads versions {Version1} and {Version2}");
+            }
+
+            ManifestJson json = JsonSerializer.Deserialize(content, ManifestJsonContext.Default.ManifestJson)
+                ?? throw Invalid(path, "is null");
+            if (json.Version == Version1 && json.Files.Values.Any(file => file?.Blake3 is not null))
+            {
+                throw Invalid(path, "gives a blake3, which version 1 does not know");
             }
 
             return Defect(json.Files) is { } defect
@@ -109,7 +125,13 @@ public sealed class StellaManifest
         try
         {
             byte[] json = JsonSerializer.SerializeToUtf8Bytes(
-                new ManifestJson { Version = Version, Model = Model, Revision = Revision, Files = files },
+                new ManifestJson
+                {
+                    Version = files.Values.Any(file => file.Blake3 is not null) ? Version2 : Version1,
+                    Model = Model,
+                    Revision = Revision,
+                    Files = files,
+                },
                 ManifestJsonContext.Default.ManifestJson);
             File.WriteAllBytes(temporary, [.. json, (byte)'\n']);
             File.Move(temporary, path, overwrite: true);
@@ -157,7 +179,15 @@ public sealed class StellaManifest
             return StellaFileState.WrongSize;
         }
 
-        return hashing.Hash(path, fullPath) == expected ? StellaFileState.Good : StellaFileState.WrongHash;
+        StellaManifestFile found = hashing.Hash(path, fullPath);
+        // What the manifest does not say cannot differ.
+        return (found.Sha256 == expected.Sha256, expected.Blake3 is null || found.Blake3 == expected.Blake3) switch
+        {
+            (true, true) => StellaFileState.Good,
+            (true, false) => StellaFileState.WrongBlake3,
+            (false, true) when expected.Blake3 is not null => StellaFileState.WrongSha256,
+            _ => StellaFileState.WrongHash,
+        };
     }
 
     /// <summary>What makes the list of files unusable.</summary>
@@ -170,14 +200,21 @@ public sealed class StellaManifest
                 return $"lists '{path}', which is not a plain path inside the model folder";
             }
 
-            if (file is not { Size: > 0, Sha256.Length: 64 } || !file.Sha256.All(char.IsAsciiHexDigitLower))
+            if (file is not { Size: > 0 } || !IsHash(file.Sha256))
             {
                 return $"lists '{path}' without a size above 0 and a sha256 of 64 lower case hexadecimal digits";
+            }
+
+            if (file.Blake3 is { } blake3 && !IsHash(blake3))
+            {
+                return $"lists '{path}' with a blake3 that is not 64 lower case hexadecimal digits";
             }
         }
 
         return files.Count == 0 ? "lists no files" : null;
     }
+
+    private static bool IsHash(string digits) => digits is { Length: 64 } && digits.All(char.IsAsciiHexDigitLower);
 
     private static StellaModelFolderException Invalid(string path, string reason, Exception? cause = null) =>
         new(StellaErrorCode.ModelFileInvalid, $"{path} {reason}", cause);
@@ -199,6 +236,12 @@ public sealed class StellaManifest
 /// <param name="Sha256">Its SHA-256, in lower case hexadecimal digits.</param>
 public sealed record StellaManifestFile(long Size, string Sha256)
 {
+    /// <summary>
+    /// Its BLAKE3, in lower case hexadecimal digits, or <see langword="null"/>. A load compares this one where it is given,
+    /// because it costs a fraction of the other.
+    /// </summary>
+    public string? Blake3 { get; init; }
+
     /// <summary>Hashes a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="cancellationToken">Stops the hashing.</param>
@@ -228,11 +271,17 @@ public enum StellaFileState
     /// <summary>Its size differs; it was not hashed.</summary>
     WrongSize = 2,
 
-    /// <summary>Its hash differs.</summary>
+    /// <summary>Its hash differs, or both of them where the manifest has two.</summary>
     WrongHash = 3,
 
     /// <summary>A model would be loaded from it, and the manifest does not list it.</summary>
     Unlisted = 4,
+
+    /// <summary>Its SHA-256 differs, though its BLAKE3 is right: one of them was not made from these bytes.</summary>
+    WrongSha256 = 5,
+
+    /// <summary>Its BLAKE3 differs, though its SHA-256 is right: one of them was not made from these bytes.</summary>
+    WrongBlake3 = 6,
 }
 
 /// <summary>One file that was compared with a manifest.</summary>
@@ -252,7 +301,7 @@ public sealed class StellaVerification
     public bool IsGood => Files.All(file => file.State == StellaFileState.Good);
 }
 
-/// <summary>SHA-256 of files of any size.</summary>
+/// <summary>Hashes of files of any size.</summary>
 internal static class FileHash
 {
     private const int BufferBytes = 1 << 20;
@@ -283,19 +332,21 @@ internal static class FileHash
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using var sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using var blake3 = new HasherHandle();
             using var stream = new FileStream(
                 path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
             long size = 0;
             while (stream.Read(buffer) is var read and > 0)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                hash.AppendData(buffer, 0, read);
+                sha256.AppendData(buffer, 0, read);
+                blake3.Append(buffer.AsSpan(0, read));
                 size += read;
                 onRead(read);
             }
 
-            return new StellaManifestFile(size, Convert.ToHexStringLower(hash.GetHashAndReset()));
+            return new StellaManifestFile(size, Convert.ToHexStringLower(sha256.GetHashAndReset())) { Blake3 = blake3.Finish() };
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -335,3 +386,13 @@ internal sealed record ManifestJson
     NewLine = "\n")]
 [JsonSerializable(typeof(ManifestJson))]
 internal sealed partial class ManifestJsonContext : JsonSerializerContext;
+
+/// <summary>What every version of the form has.</summary>
+internal sealed record ManifestVersion
+{
+    public required int Version { get; init; }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, AllowDuplicateProperties = false)]
+[JsonSerializable(typeof(ManifestVersion))]
+internal sealed partial class ManifestVersionContext : JsonSerializerContext;

@@ -20,7 +20,7 @@ internal sealed class ManifestCommandTests
         File.Delete(folder.File("tokenizer.json"));
         StellaResult bad = StellaProcess.Run("verify", folder.Path);
         Assert.That(bad.ExitCode, Is.EqualTo(3));
-        Assert.That(bad.Output, Does.Contain("wrong hash  model.safetensors").And.Contain("missing     tokenizer.json"));
+        Assert.That(bad.Output, Does.Contain("wrong hash    model.safetensors").And.Contain("missing       tokenizer.json"));
         Assert.That(bad.Error, Does.StartWith("error: 2 of 12 files are not what"));
     }
 
@@ -34,7 +34,7 @@ internal sealed class ManifestCommandTests
         Assert.That(File.Exists(Path.Combine(Tree.Model("tiny-new"), StellaManifest.FileName)), Is.False);
         StellaResult other = StellaProcess.Run("verify", Tree.Model("tiny-qwen2"), "--manifest", manifest);
         Assert.That(other.ExitCode, Is.EqualTo(3));
-        Assert.That(other.Output, Does.Contain("wrong size  config.json"));
+        Assert.That(other.Output, Does.Contain("wrong size    config.json"));
         StellaResult missing = StellaProcess.Run("verify", Tree.Model("tiny-new"), "--manifest", elsewhere.File("none"));
         Assert.That(missing.ExitCode, Is.EqualTo(3));
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
@@ -53,7 +53,7 @@ internal sealed class ManifestCommandTests
         File.CreateSymbolicLink(folder.File("tokenizer.json"), "/dev/zero");
         StellaResult verified = StellaProcess.RunLimited("verify", folder.Path);
         Assert.That(verified.ExitCode, Is.EqualTo(3), verified.Error);
-        Assert.That(verified.Output, Does.Contain("wrong size  config.json").And.Contain("wrong size  tokenizer.json"));
+        Assert.That(verified.Output, Does.Contain("wrong size    config.json").And.Contain("wrong size    tokenizer.json"));
         StellaResult made = StellaProcess.RunLimited("manifest", folder.Path);
         Assert.That(made.ExitCode, Is.EqualTo(3), made.Error);
         Assert.That(made.Error, Does.StartWith($"error: {folder.File("config.json")} is empty or not a regular file"));

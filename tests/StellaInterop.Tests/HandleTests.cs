@@ -21,7 +21,7 @@ internal sealed class HandleTests
     public void Nothing_stays_behind()
     {
         WaitForBaseline();
-        Assert.That(Live(), Is.EqualTo(before), "models, sessions, log sinks, errors");
+        Assert.That(Live(), Is.EqualTo(before), "models, sessions, log sinks, errors, hashes");
     }
 
     [Test]
@@ -98,6 +98,16 @@ internal sealed class HandleTests
     }
 
     [Test]
+    public void Hashing_leaves_nothing()
+    {
+        _ = StellaManifest.Create(Tree.Model("tiny-new"));
+        Assert.That(
+            () => StellaManifest.Create(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(Live(), Is.EqualTo(before), "nothing waits for the collector");
+    }
+
+    [Test]
     public void A_load_that_fails_leaves_nothing()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
@@ -142,5 +152,5 @@ internal sealed class HandleTests
         }
     }
 
-    private static int[] Live() => [.. Enumerable.Range(0, 4).Select(kind => (int)NativeMethods.stella_live_handles((uint)kind))];
+    private static int[] Live() => [.. Enumerable.Range(0, 5).Select(kind => (int)NativeMethods.stella_live_handles((uint)kind))];
 }

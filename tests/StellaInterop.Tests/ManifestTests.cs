@@ -23,9 +23,11 @@ internal sealed class ManifestTests
         ];
         Assert.That(manifest.Files.Keys, Is.EqualTo(expected));
         byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));
+        StellaManifestFile file = manifest.Files["model.safetensors"];
         Assert.That(
-            manifest.Files["model.safetensors"],
+            file with { Blake3 = null },
             Is.EqualTo(new StellaManifestFile(weights.Length, Convert.ToHexStringLower(SHA256.HashData(weights)))));
+        Assert.That(manifest.Files.Values.Select(one => one.Blake3).ToHashSet(), Has.Count.EqualTo(expected.Length).And.None.Null);
         Assert.That(
             StellaManifest.Create(Tree.Model("tiny-qwen2-sharded")).Files.Keys,
             Is.SupersetOf(new[] { "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" }));
@@ -44,9 +46,9 @@ internal sealed class ManifestTests
         Assert.Multiple(() =>
         {
             Assert.That(json.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "version", "model", "revision", "files" }));
-            Assert.That(json.GetProperty("version").GetInt32(), Is.EqualTo(1));
+            Assert.That(json.GetProperty("version").GetInt32(), Is.EqualTo(2));
             JsonElement file = json.GetProperty("files").GetProperty("2_Dense_256/model.safetensors");
-            Assert.That(file.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "size", "sha256" }));
+            Assert.That(file.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "size", "sha256", "blake3" }));
             Assert.That(file.GetProperty("size").GetInt64(), Is.EqualTo(66752));
             Assert.That((read.Model, read.Revision), Is.EqualTo(("org/name", "abc")));
             Assert.That(read.Files, Is.EqualTo(plain.Files));
@@ -88,6 +90,56 @@ internal sealed class ManifestTests
         }));
     }
 
+    /// <summary>The published result for "abc" (FIPS 180-4, test vectors of BLAKE3), by both functions in one pass.</summary>
+    [Test]
+    public void Both_hashes_are_those_that_are_published()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.File("abc"), "abc");
+        Assert.That(StellaManifestFile.Of(folder.File("abc")), Is.EqualTo(
+            new StellaManifestFile(3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+            {
+                Blake3 = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
+            }));
+    }
+
+    [Test]
+    public void A_manifest_without_blake3_is_of_version_1_and_good_all_the_same()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        string path = folder.File(StellaManifest.FileName);
+        new StellaManifest(StellaManifest.Create(folder.Path).Files
+            .Select(file => KeyValuePair.Create(file.Key, file.Value with { Blake3 = null }))).Write(path);
+        Assert.That(JsonElement.Parse(File.ReadAllText(path)).GetProperty("version").GetInt32(), Is.EqualTo(1));
+        Assert.That(StellaManifest.Read(path).Verify(folder.Path).IsGood, Is.True);
+        StellaModel.Load(folder.Path).Dispose();
+    }
+
+    [Test]
+    public void Verify_says_which_hash_differs_and_a_load_compares_the_faster_one()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        string path = folder.File(StellaManifest.FileName);
+        Dictionary<string, StellaManifestFile> files = StellaManifest.Create(folder.Path).Files.ToDictionary();
+        StellaManifestFile right = files["model.safetensors"];
+        StellaVerifiedFile Verified(StellaManifestFile said)
+        {
+            files["model.safetensors"] = said;
+            new StellaManifest(files).Write(path);
+            return StellaManifest.Read(path).Verify(folder.Path).Files.Single(file => file.Path == "model.safetensors");
+        }
+
+        Assert.That(Verified(right).State, Is.EqualTo(StellaFileState.Good));
+        StellaModel.Load(folder.Path).Dispose();
+        Assert.That(Verified(right with { Sha256 = Digits }).State, Is.EqualTo(StellaFileState.WrongSha256));
+        StellaModel.Load(folder.Path).Dispose();
+        Assert.That(Verified(right with { Sha256 = Digits, Blake3 = Digits }).State, Is.EqualTo(StellaFileState.WrongHash));
+        Assert.That(Verified(right with { Blake3 = Digits }).State, Is.EqualTo(StellaFileState.WrongBlake3));
+        var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
+        Assert.That(error!.ToString(), Does.Contain("model.safetensors has BLAKE3").Or.Contain("model.safetensors: has BLAKE3"));
+        Assert.That(Verified(right with { Sha256 = Digits, Blake3 = null }).State, Is.EqualTo(StellaFileState.WrongHash));
+    }
+
     [Test]
     public void Progress_ends_at_the_total_and_cancellation_stops()
     {
@@ -117,7 +169,10 @@ internal sealed class ManifestTests
         RefusesFile(JsonSerializer.Serialize(new { version = 1, files }), "plain path");
     }
 
-    [TestCase("""{"version":2,"files":{"a":{"size":1,"sha256":"#"}}}""", "version 2")]
+    [TestCase("""{"version":3,"files":{"a":{"sha512":"#"}}}""", "has version 3")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#","blake3":"#"}}}""", "version 1 does not know")]
+    [TestCase("""{"version":2,"files":{"a":{"size":1,"sha256":"#","blake3":"#0"}}}""", "blake3 that is not 64")]
+    [TestCase("""{"version":2,"files":{"a":{"size":1,"blake3":"#"}}}""", "sha256")]
     [TestCase("""{"version":1}""", "not the JSON")]
     [TestCase("""{"version":1,"files":{}}""", "no files")]
     [TestCase("""{"version":1,"files":{"a":null}}""", "sha256")]

@@ -15,6 +15,7 @@ use stella_fuzz::fixture;
 use stella_interop::abi::*;
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::hash::*;
 use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
@@ -238,12 +239,12 @@ static HELD: LazyLock<[usize; 2]> = LazyLock::new(|| {
 
 fuzz_target!(|calls: Vec<Call<'_>>| {
     LazyLock::force(&HELD);
-    let before = [0, 1, 2, 3].map(|kind| stella_live_handles(kind));
+    let before = [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind));
     let mut handles = Handles::default();
     for call in calls.into_iter().take(MAX_CALLS) {
         unsafe { run(call, &mut handles) };
     }
-    let alive = [handles.models.len(), handles.sessions.len(), handles.sinks.len(), 0];
+    let alive = [handles.models.len(), handles.sessions.len(), handles.sinks.len(), 0, 0];
     for (kind, (before, alive)) in before.iter().zip(alive).enumerate() {
         assert_eq!(stella_live_handles(kind as u32), before + alive, "handles of kind {kind}");
     }
@@ -252,7 +253,7 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
         handles.sinks.into_iter().for_each(|s| stella_log_sink_free(s));
         handles.sessions.into_iter().for_each(|s| stella_session_free(s));
     }
-    assert_eq!([0, 1, 2, 3].map(|kind| stella_live_handles(kind)), before, "handles after all were freed");
+    assert_eq!([0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind)), before, "handles after all were freed");
 });
 
 unsafe fn run(call: Call<'_>, handles: &mut Handles) {
@@ -419,8 +420,24 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             unsafe {
                 assert_eq!((stella_error_code(null()), stella_error_chain_length(null())), (0, 0));
                 assert_eq!(stella_error_code(without_provenance_mut(0x1001)), 0);
+                hash(number);
             }
         }
+    }
+}
+
+/// A hash of as many bytes as the lower half of a number says, into room that its upper half says.
+unsafe fn hash(number: u32) {
+    let (bytes, mut room) = (vec![1u8; number as usize & 0xffff], vec![0u8; (number >> 16) as usize % 64]);
+    let mut hasher = null_mut();
+    unsafe {
+        assert!(
+            take(stella_hasher_new(&mut hasher)) && !take(stella_hasher_new(without_provenance_mut(0x1001)))
+        );
+        assert!(take(stella_hasher_update(hasher, bytes.as_ptr(), bytes.len())));
+        let fits = room.len() >= STELLA_HASH_BYTES as usize;
+        assert_eq!(take(stella_hasher_finish(hasher, room.as_mut_ptr(), room.len())), fits);
+        stella_hasher_free(hasher);
     }
 }
 

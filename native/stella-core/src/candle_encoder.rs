@@ -52,15 +52,14 @@ impl CandleEncoder {
 
 impl Encoder for CandleEncoder {
     fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>> {
-        let WorkerOptions { threads, on_thread_start, .. } = options;
-        let mut builder =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("stella-{n}"));
-        if let Some(on_start) = thread_start(on_thread_start) {
-            builder = builder.start_handler(move |_| on_start());
-        }
-        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on, and only what
-        // the start was to prepare is missing.
-        builder = builder.panic_handler(|payload| {
+        let WorkerOptions { threads, .. } = options;
+        let start = thread_start();
+        let builder = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("stella-{n}"))
+            .start_handler(move |_| start());
+        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on.
+        let builder = builder.panic_handler(|payload| {
             log::error!("a thread of a session panicked at its start");
             // To drop a foreign value could panic again.
             std::mem::forget(payload);

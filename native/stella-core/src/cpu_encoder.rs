@@ -69,7 +69,7 @@ struct Buffers {
 
 impl CpuWorker {
     fn new(weights: Arc<CpuWeights>, options: WorkerOptions) -> Result<Self> {
-        let WorkerOptions { threads, max_batch_tokens: tokens, on_thread_start } = options;
+        let WorkerOptions { threads, max_batch_tokens: tokens } = options;
         let (config, attention) = (&weights.config, attention(&weights));
         let rows = |width| weights.kernels.activations(weights.arithmetic, tokens, width).map_err(no_memory);
         let numbers = |width: usize| Buffer::zeroed(tokens * width).map_err(no_memory);
@@ -81,7 +81,7 @@ impl CpuWorker {
             gated: rows(config.intermediate_size)?,
         };
         let scratch = scratch_words(config, weights.max_tokens);
-        let team = Team::new(threads, scratch, thread_start(on_thread_start)).map_err(|e| match e {
+        let team = Team::new(threads, scratch, Some(thread_start())).map_err(|e| match e {
             TeamError::Memory(e) => no_memory(e),
             TeamError::Thread { ref source, .. } => Error::Internal(format!("{e}: {source}")),
         })?;

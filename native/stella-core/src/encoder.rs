@@ -3,11 +3,10 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use stella_kernels::team::ThreadStart;
-
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::inherit::{self, ThreadStart};
 
 /// Which implementation computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,14 +43,12 @@ pub trait Encoder: Debug + Send + Sync {
 }
 
 /// What a worker is to be able to do.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
     /// Threads that compute, at least 1.
     pub threads: usize,
     /// Tokens of the largest batch.
     pub max_batch_tokens: usize,
-    /// Called on each thread that is started, before it does anything else.
-    pub on_thread_start: Option<ThreadStart>,
 }
 
 /// One session's share of an encoder. One forward at a time.
@@ -64,12 +61,11 @@ pub trait Worker: Debug + Send {
 }
 
 /// What a thread of a worker begins with.
-pub(crate) fn thread_start(on_start: Option<ThreadStart>) -> Option<ThreadStart> {
-    on_start.map(|on_start| -> ThreadStart {
-        std::sync::Arc::new(move || {
-            reach(Stage::Thread);
-            on_start();
-        })
+pub(crate) fn thread_start() -> ThreadStart {
+    let start = inherit::capture();
+    std::sync::Arc::new(move || {
+        start();
+        reach(Stage::Thread);
     })
 }
 

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
@@ -232,7 +231,9 @@ fn read_whole(opened: OpenFile, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::FileUnreadable { path, source });
     }
     if let Some(expected) = expected {
-        expected.check(&path, Sha256::new_with_prefix(&bytes))?;
+        let mut hash = expected.hasher();
+        hash.update(&bytes);
+        expected.check(&path, hash)?;
     }
     Ok(bytes)
 }

@@ -7,7 +7,7 @@
 //! | folder, and the only place that opens files | [`folder`] |
 //! | `config.json` to a checked [`config::ModelConfig`] | [`config`] |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
-//! | size and SHA-256 of files against a manifest | [`manifest`], [`stamp`] |
+//! | size and hash of files against a manifest | [`manifest`], [`hash`], [`stamp`] |
 //! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
 //! | text to token ids | [`tokenizer`], [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
@@ -16,7 +16,7 @@
 //! | all of it, loaded once and shared | [`model`], [`shared`], [`counters`] |
 //! | one caller's workspace over a shared model | [`session`] |
 //!
-//! Tests make any of these steps panic by [`fault`].
+//! Threads that are started on the way take over what [`inherit`] says. Tests make any of these steps panic by [`fault`].
 //!
 //! A [`model::Model`] is immutable and shared between threads; nothing in it is locked during a forward.
 //! Everything mutable belongs to one [`session::Session`].
@@ -31,8 +31,10 @@ pub mod encoder;
 pub mod error;
 pub mod fault;
 pub mod folder;
+pub mod hash;
 pub mod head;
 pub mod header;
+pub mod inherit;
 pub mod layout;
 pub mod manifest;
 pub mod mapping;

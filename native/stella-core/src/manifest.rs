@@ -1,18 +1,17 @@
-//! A manifest: size and SHA-256 of every file of a model, made by somebody who had the right ones.
+//! A manifest: size and hashes of every file of a model, made by somebody who had the right ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-
 use crate::error::{Error, Result};
+use crate::hash::{Algorithm, Hasher};
 use crate::json::once_each;
+use serde::Deserialize;
 
 /// Name of the manifest inside a model folder.
 pub const MANIFEST_FILE: &str = "stella.manifest.json";
-/// The one version of the format.
-const VERSION: u64 = 1;
+/// The versions of the format that are read. Version 1 knows SHA-256; version 2 also BLAKE3, for any of its files.
+const VERSIONS: [u64; 2] = [1, 2];
 
 /// What each file of a folder must be.
 #[derive(Debug, Clone)]
@@ -26,15 +25,22 @@ pub struct Manifest {
 pub struct Expected {
     /// Its length in bytes.
     pub size: u64,
-    /// Its SHA-256.
-    pub sha256: [u8; 32],
+    /// The hash that it is held against: the fastest that the manifest has.
+    pub algorithm: Algorithm,
+    /// That hash of its bytes.
+    pub hash: [u8; 32],
     /// The manifest that says so.
     pub manifest: PathBuf,
 }
 
+/// Read first, so that a newer format is refused by its number, whatever else it holds.
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
 #[derive(Deserialize)]
 struct Raw {
-    version: u64,
     #[serde(deserialize_with = "once_each")]
     files: BTreeMap<String, RawFile>,
 }
@@ -44,6 +50,7 @@ struct Raw {
 struct RawFile {
     size: u64,
     sha256: String,
+    blake3: Option<String>,
 }
 
 impl Manifest {
@@ -53,20 +60,31 @@ impl Manifest {
     /// [`Error::FileInvalid`] for another format or another version of it.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let invalid = |reason: String, source| Error::FileInvalid { path: path.to_owned(), reason, source };
-        let raw: Raw = serde_json::from_slice(bytes)
-            .map_err(|e| invalid("is not a manifest of a model".to_owned(), Some(Box::new(e))))?;
-        if raw.version != VERSION {
-            let reason = format!("has version {}; version {VERSION} is read here", raw.version);
-            return Err(invalid(reason, None));
+        let no_manifest =
+            |e: serde_json::Error| invalid("is not a manifest of a model".to_owned(), Some(Box::new(e)));
+        let Version { version } = serde_json::from_slice(bytes).map_err(no_manifest)?;
+        if !VERSIONS.contains(&version) {
+            return Err(invalid(format!("has version {version}; versions 1 and 2 are read here"), None));
         }
+        let raw: Raw = serde_json::from_slice(bytes).map_err(no_manifest)?;
         let mut files = BTreeMap::new();
         for (name, file) in raw.files {
-            let Some(sha256) = from_hex(&file.sha256) else {
-                let reason =
-                    format!("sha256 of {name:?} is {:?}; it must be 64 hexadecimal digits", file.sha256);
-                return Err(invalid(reason, None));
+            let digits = |key: &str, digits: &str| {
+                from_hex(digits).ok_or_else(|| {
+                    let reason = format!("{key} of {name:?} is {digits:?}; it must be 64 hexadecimal digits");
+                    invalid(reason, None)
+                })
             };
-            files.insert(name, Expected { size: file.size, sha256, manifest: path.to_owned() });
+            let sha256 = (Algorithm::Sha256, digits("sha256", &file.sha256)?);
+            let (algorithm, hash) = match &file.blake3 {
+                Some(_) if version == 1 => {
+                    let reason = format!("gives a blake3 of {name:?}, which version 1 does not know");
+                    return Err(invalid(reason, None));
+                }
+                Some(blake3) => (Algorithm::Blake3, digits("blake3", blake3)?),
+                None => sha256,
+            };
+            files.insert(name, Expected { size: file.size, algorithm, hash, manifest: path.to_owned() });
         }
         Ok(Self { path: path.to_owned(), files })
     }
@@ -87,20 +105,26 @@ impl Manifest {
 }
 
 impl Expected {
+    /// A hash to which the file's bytes are to be given.
+    pub fn hasher(&self) -> Hasher {
+        Hasher::new(self.algorithm)
+    }
+
     /// Compares the hash of a file's bytes. `path` names the file in the error.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] when it is another.
-    pub fn check(&self, path: &Path, hash: Sha256) -> Result<()> {
-        let found: [u8; 32] = hash.finalize().into();
-        if found == self.sha256 {
+    pub fn check(&self, path: &Path, hash: Hasher) -> Result<()> {
+        let found = hash.finish();
+        if found == self.hash {
             return Ok(());
         }
         let reason = format!(
-            "has SHA-256 {}, but {} says {}",
+            "has {} {}, but {} says {}",
+            self.algorithm.name(),
             to_hex(&found),
             self.manifest.display(),
-            to_hex(&self.sha256)
+            to_hex(&self.hash)
         );
         Err(Error::Inconsistent { path: path.to_owned(), reason })
     }
@@ -138,11 +162,37 @@ mod tests {
         let manifest = parse(&json).unwrap();
         let path = Path::new("m/a");
         let expected = manifest.expect("a", path, 3).unwrap();
-        assert!(expected.check(path, Sha256::new_with_prefix("abc")).is_ok());
-        let wrong = expected.check(path, Sha256::new_with_prefix("abd")).unwrap_err().to_string();
+        assert!(expected.check(path, hash_of(expected, "abc")).is_ok());
+        let wrong = expected.check(path, hash_of(expected, "abd")).unwrap_err().to_string();
         assert!(wrong.starts_with("m/a: has SHA-256 a52d159f") && wrong.contains(ABC), "{wrong}");
         assert!(manifest.expect("a", path, 4).unwrap_err().to_string().contains("has 4 bytes"));
         assert!(manifest.expect("b", path, 3).unwrap_err().to_string().contains("not listed"));
+    }
+
+    fn hash_of(expected: &Expected, bytes: &str) -> Hasher {
+        let mut hash = expected.hasher();
+        hash.update(bytes.as_bytes());
+        hash
+    }
+
+    #[test]
+    fn blake3_is_compared_where_it_is_given() {
+        const BLAKE3: &str = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+        // The other hash is wrong and not looked at.
+        let wrong = "0".repeat(64);
+        let json = format!(
+            r#"{{"version":2,"files":{{"a":{{"size":3,"sha256":"{wrong}","blake3":"{BLAKE3}"}},
+                                       "b":{{"size":3,"sha256":"{ABC}"}}}}}}"#
+        );
+        let manifest = parse(&json).unwrap();
+        for name in ["a", "b"] {
+            let (path, expected) = (Path::new("m"), manifest.expect(name, Path::new("m"), 3).unwrap());
+            assert!(expected.check(path, hash_of(expected, "abc")).is_ok(), "{name}");
+            assert!(expected.check(path, hash_of(expected, "abd")).is_err(), "{name}");
+        }
+        let expected = manifest.expect("a", Path::new("m"), 3).unwrap();
+        let error = expected.check(Path::new("m"), hash_of(expected, "abd")).unwrap_err().to_string();
+        assert!(error.starts_with("m: has BLAKE3 ") && error.contains(BLAKE3), "{error}");
     }
 
     #[test]
@@ -154,9 +204,21 @@ mod tests {
 
     #[test]
     fn other_formats_are_refused() {
+        let both = |version, blake3: &str| {
+            format!(
+                r#"{{"version":{version},"files":{{"a":{{"size":3,"sha256":"{ABC}","blake3":"{blake3}"}}}}}}"#
+            )
+        };
+        let (early, short) = (both(1, ABC), both(2, "ab"));
         for (json, says) in [
+            (early.as_str(), "which version 1 does not know"),
+            (short.as_str(), "blake3 of \"a\" is \"ab\"; it must be 64"),
             ("[]", "is not a manifest"),
-            (r#"{"version":2,"files":{}}"#, "version 2"),
+            (r#"{"version":3,"files":{"a":{"sha512":""}}}"#, "has version 3"),
+            (r#"{"version":"1","files":{}}"#, "is not a manifest"),
+            (r#"{"version":1,"version":1,"files":{}}"#, "is not a manifest"),
+            (r#"{"version":2,"files":{"a":{"size":3,"blake3":""}}}"#, "is not a manifest"),
+            (r#"{"version":2,"files":{"a":{"size":3,"sha256":"","md5":""}}}"#, "is not a manifest"),
             (r#"{"version":1,"files":{"a":{"size":3,"sha256":"ab"}}}"#, "64 hexadecimal digits"),
             (r#"{"version":1,"files":{"a":{"size":-3,"sha256":""}}}"#, "is not a manifest"),
         ] {

@@ -1,30 +1,26 @@
-//! Tensors out of a file by ordinary reads: the calling thread reads, a second one hashes what was read.
+//! Tensors out of a file by ordinary reads: the calling thread reads, a second one hashes what was just read.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::sync::mpsc::{Receiver, sync_channel};
-
-use sha2::{Digest, Sha256};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::counters::TENSORS;
 use crate::error::Result;
 use crate::fault::{Stage, reach};
+use crate::hash::Hasher;
 use crate::header::TensorEntry;
-use crate::tensor::{RawTensor, ReadError};
+use crate::inherit;
+use crate::tensor::{PIECE_BYTES, RawTensor, ReadError};
 use crate::weights::WeightFile;
 
-/// Bytes that are read at once of what is only hashed.
-const PASSED_BYTES: u64 = 1 << 20;
-/// Pieces that may wait for the second thread.
-const QUEUE: usize = 2;
+/// Pieces that may wait for the second thread: few enough to be hashed while they are in a cache that both share.
+const QUEUE: usize = 4;
 
-/// A part of the file, in order.
-enum Piece<'a> {
-    /// A tensor that is wanted.
-    Tensor(&'a TensorEntry, RawTensor),
-    /// Bytes of a tensor that is not, read because they are part of the hash.
-    Passed(Vec<u8>),
-}
+/// A tensor of the file, with room for its numbers if it is wanted.
+type Place<'a> = (&'a TensorEntry, Option<RawTensor>);
+/// Bytes of the file in order, to be hashed: those of a tensor that is kept, or of one that is not.
+type Piece<'a> = Cow<'a, [u8]>;
 
 /// Reads the tensors for which `wanted` holds. With a manifest, the whole file is read, and what is returned are the
 /// bytes that were hashed.
@@ -33,91 +29,81 @@ pub(crate) fn read(
     check_finite: bool,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<HashMap<String, RawTensor>> {
+    reach(Stage::Read);
+    let mut places: Vec<Place<'_>> = Vec::new();
+    for entry in file.header.tensors() {
+        let room = wanted(&entry.name).then(|| RawTensor::zeroed(entry)).transpose();
+        places.push((entry, room.map_err(|e| e.of_file(&file.path))?));
+    }
+    fill(file, check_finite, &mut places)?;
+    let kept = places.into_iter().filter_map(|(entry, tensor)| Some((entry.name.clone(), tensor?)));
+    Ok(kept.inspect(|_| TENSORS.add_one()).collect())
+}
+
+/// Fills the places, and compares the hash of the file where it is known.
+fn fill(file: &WeightFile, check_finite: bool, places: &mut [Place<'_>]) -> Result<()> {
+    let Some((expected, before)) = &file.expected else {
+        return read_places(file, check_finite, places, None).map_err(|e| e.of_file(&file.path));
+    };
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(QUEUE);
-        let checker = scope.spawn(|| check(file, receive));
-        let sent = send_pieces(file, check_finite, wanted, |piece| send.send(piece).is_ok());
-        drop(send);
+        let start = inherit::capture();
+        let hasher = scope.spawn(move || {
+            start();
+            hash(before.clone(), receive)
+        });
+        let filled = read_places(file, check_finite, places, Some(send));
         // A panic there goes on here.
-        let checked = checker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
-        // A checker that stops early has the reason; a reader that does has it otherwise.
-        sent.map_err(|e| e.of_file(&file.path)).and(checked)
+        let hash = hasher.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+        filled.map_err(|e| e.of_file(&file.path))?;
+        expected.check(&file.path, hash)
     })
 }
 
-/// Reads the file from its first tensor on and hands out pieces until one is not taken.
-fn send_pieces<'a>(
-    file: &'a WeightFile,
+/// Reads the file from its first tensor on, and hands out what was read to who hashes it.
+fn read_places<'a>(
+    file: &WeightFile,
     check_finite: bool,
-    wanted: &dyn Fn(&str) -> bool,
-    send: impl Fn(Piece<'a>) -> bool,
+    places: &'a mut [Place<'_>],
+    hashed: Option<SyncSender<Piece<'a>>>,
 ) -> Result<(), ReadError> {
-    reach(Stage::Read);
+    // Who hashes takes every piece unless it panicked, and then nothing of this is used.
+    let hand_out = |piece| drop(hashed.as_ref().map(|to| to.send(piece)));
     let mut source = &file.file;
     source.seek(SeekFrom::Start(file.data_start)).map_err(ReadError::Io)?;
     let mut source = BufReader::with_capacity(0, source);
-    for entry in file.header.tensors() {
+    for (entry, tensor) in places {
         let bytes = entry.range.end - entry.range.start;
-        let taken = if wanted(&entry.name) {
-            send(Piece::Tensor(entry, RawTensor::read(entry, &mut source, check_finite)?))
-        } else if file.expected.is_some() {
-            pass(&mut source, bytes, &send)?
-        } else {
-            source.seek_relative(i64::try_from(bytes).unwrap_or(i64::MAX)).map_err(ReadError::Io)?;
-            true
-        };
-        if !taken {
-            break;
+        match tensor {
+            Some(tensor) => {
+                tensor.fill(entry, &mut source, check_finite, |piece| hand_out(Cow::Borrowed(piece)))?;
+            }
+            None if hashed.is_some() => pass(&mut source, bytes, |piece| hand_out(Cow::Owned(piece)))?,
+            None => source.seek_relative(i64::try_from(bytes).unwrap_or(i64::MAX)).map_err(ReadError::Io)?,
         }
     }
     Ok(())
 }
 
-/// Reads and hands out bytes that are only hashed. False when they are not taken.
-fn pass<'a>(
-    source: &mut impl Read,
-    bytes: u64,
-    send: &impl Fn(Piece<'a>) -> bool,
-) -> Result<bool, ReadError> {
+/// Reads and hands out bytes that are only hashed.
+fn pass(source: &mut impl Read, bytes: u64, hand_out: impl Fn(Vec<u8>)) -> Result<(), ReadError> {
     let mut left = bytes;
     while left > 0 {
         let mut piece = Vec::new();
-        let want = left.min(PASSED_BYTES);
+        let want = left.min(PIECE_BYTES as u64);
         source.take(want).read_to_end(&mut piece).map_err(ReadError::Io)?;
         if piece.len() as u64 != want {
             return Err(ReadError::Ended);
         }
         left -= want;
-        if !send(Piece::Passed(piece)) {
-            return Ok(false);
-        }
+        hand_out(piece);
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Hashes pieces as they come, and keeps the tensors.
-fn check(file: &WeightFile, pieces: Receiver<Piece<'_>>) -> Result<HashMap<String, RawTensor>> {
+/// Goes on with a hash, over pieces as they come.
+fn hash(mut hash: Hasher, pieces: Receiver<Piece<'_>>) -> Hasher {
     reach(Stage::Hash);
-    let mut hash = file.expected.as_ref().map(|(_, before)| before.clone());
-    let mut tensors = HashMap::new();
-    for piece in pieces {
-        match piece {
-            Piece::Tensor(entry, tensor) => {
-                update(&mut hash, tensor.bytes());
-                TENSORS.add_one();
-                tensors.insert(entry.name.clone(), tensor);
-            }
-            Piece::Passed(bytes) => update(&mut hash, &bytes),
-        }
-    }
-    if let (Some((expected, _)), Some(hash)) = (&file.expected, hash) {
-        expected.check(&file.path, hash)?;
-    }
-    Ok(tensors)
-}
-
-fn update(hash: &mut Option<Sha256>, bytes: &[u8]) {
-    if let Some(hash) = hash {
-        hash.update(bytes);
-    }
+    pieces.iter().for_each(|piece| hash.update(&piece));
+    hash
 }

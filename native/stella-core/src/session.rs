@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use stella_kernels::team::ThreadStart;
-
 use crate::batch::PackedBatch;
 use crate::encoder::{CancelFlag, Worker, WorkerOptions};
 use crate::error::{Error, Result};
@@ -25,14 +23,12 @@ pub(crate) fn default_threads() -> usize {
 }
 
 /// How to start a session.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Threads that compute; `None` for as many as the process may use, container limits respected.
     pub threads: Option<usize>,
     /// Tokens that one call may carry; `None` for [`DEFAULT_MAX_BATCH_TOKENS`].
     pub max_batch_tokens: Option<usize>,
-    /// Called on each of the session's threads before it does anything else.
-    pub on_thread_start: Option<ThreadStart>,
 }
 
 /// What one call to [`Session::embed`] is to give.
@@ -78,8 +74,7 @@ impl Session {
                 model.max_tokens()
             )));
         }
-        let on_thread_start = options.on_thread_start;
-        let worker = model.encoder().worker(WorkerOptions { threads, max_batch_tokens, on_thread_start })?;
+        let worker = model.encoder().worker(WorkerOptions { threads, max_batch_tokens })?;
         let projector = Projector::new(model.kernels(), model.config().hidden_size)?;
         log::debug!("session with {threads} threads for batches of at most {max_batch_tokens} tokens");
         Ok(Self { model, worker, threads, projector, pooled: Vec::new(), max_batch_tokens })

@@ -17,6 +17,8 @@ compile_error!("safetensors files are little-endian, and so must be the machine 
 
 /// Bytes that are read at once: few enough to stay in the cache until they have been looked at.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that are handed on at once to who hashes them.
+pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
 /// A tensor as its file has it.
 #[derive(Debug)]
@@ -70,24 +72,47 @@ impl ReadError {
 }
 
 impl RawTensor {
-    /// Reads the tensor `entry`, whose bytes come next in `source`. With `check_finite`, an element that is NaN or
-    /// infinite is an error.
-    pub(crate) fn read(
-        entry: &TensorEntry,
-        source: &mut impl Read,
-        check_finite: bool,
-    ) -> Result<Self, ReadError> {
+    /// Room for the tensor `entry`. The memory is asked of the system as zeros, which costs nothing before it is touched.
+    pub(crate) fn zeroed(entry: &TensorEntry) -> Result<Self, ReadError> {
         let data = match entry.dtype {
-            Dtype::F32 => Data::F32(read_numbers(entry, source, check_finite)?),
-            Dtype::F16 => Data::F16(read_numbers(entry, source, check_finite)?),
-            Dtype::BF16 => Data::Bf16(read_numbers(entry, source, check_finite)?),
+            Dtype::F32 => Data::F32(zeros(entry)?),
+            Dtype::F16 => Data::F16(zeros(entry)?),
+            Dtype::BF16 => Data::Bf16(zeros(entry)?),
             other => return Err(ReadError::Dtype(other)),
         };
         Ok(Self { shape: entry.shape.clone(), data })
     }
 
+    /// Reads the tensor `entry`, for which this was made and whose bytes come next in `source`, and hands them to `done`
+    /// in pieces. With `check_finite`, an element that is NaN or infinite is an error.
+    pub(crate) fn fill<'a>(
+        &'a mut self,
+        entry: &TensorEntry,
+        source: &mut impl Read,
+        check_finite: bool,
+        done: impl FnMut(&'a [u8]),
+    ) -> Result<(), ReadError> {
+        match &mut self.data {
+            Data::F32(numbers) => read_numbers(numbers, entry, source, check_finite, done),
+            Data::F16(numbers) => read_numbers(numbers, entry, source, check_finite, done),
+            Data::Bf16(numbers) => read_numbers(numbers, entry, source, check_finite, done),
+        }
+    }
+
+    /// The tensor `entry`, read in one go: [`Self::zeroed`] and [`Self::fill`].
+    pub(crate) fn read(
+        entry: &TensorEntry,
+        source: &mut impl Read,
+        check_finite: bool,
+    ) -> Result<Self, ReadError> {
+        let mut tensor = Self::zeroed(entry)?;
+        tensor.fill(entry, source, check_finite, |_| ())?;
+        Ok(tensor)
+    }
+
     /// Its bytes, as they are in the file.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    #[cfg(test)]
+    fn bytes(&self) -> &[u8] {
         match &self.data {
             Data::F32(numbers) => bytemuck::cast_slice(numbers),
             Data::F16(numbers) => bytemuck::cast_slice(numbers),
@@ -132,35 +157,44 @@ element!(f32, u32, 0x7f80_0000);
 element!(f16, u16, 0x7c00);
 element!(bf16, u16, 0x7f80);
 
-/// Reads the numbers of a tensor, in chunks that are still in the cache when they are looked at. The memory is asked
-/// of the system as zeros, which costs nothing before it is touched.
-fn read_numbers<T: Element>(
-    entry: &TensorEntry,
-    source: &mut impl Read,
-    check_finite: bool,
-) -> Result<Vec<T>, ReadError> {
+/// Room for the numbers of a tensor.
+fn zeros<T: Element>(entry: &TensorEntry) -> Result<Vec<T>, ReadError> {
     let bytes = entry.range.end - entry.range.start;
     let out_of_memory = || ReadError::OutOfMemory(bytes);
     let count = usize::try_from(bytes / size_of::<T>() as u64).map_err(|_| out_of_memory())?;
     let mut numbers: Vec<T> = try_zeroed_vec(count).map_err(|()| out_of_memory())?;
     crate::mapping::prefer_huge_pages(&mut numbers);
+    Ok(numbers)
+}
+
+/// Reads the numbers of a tensor, in chunks that are still in the cache when they are looked at.
+fn read_numbers<'a, T: Element>(
+    numbers: &'a mut [T],
+    entry: &TensorEntry,
+    source: &mut impl Read,
+    check_finite: bool,
+    mut done: impl FnMut(&'a [u8]),
+) -> Result<(), ReadError> {
     let vectors = pulp::Arch::new();
     let mut begin = 0;
-    for chunk in numbers.chunks_mut(CHUNK_BYTES / size_of::<T>()) {
-        source.read_exact(bytemuck::cast_slice_mut(chunk)).map_err(|e| match e.kind() {
-            ErrorKind::UnexpectedEof => ReadError::Ended,
-            _ => ReadError::Io(e),
-        })?;
-        if check_finite && !vectors.dispatch(|| T::all_finite(chunk)) {
-            let values = chunk.iter().map(|&x| x.into());
-            let found = (begin..).zip(values).find(|(_, value): &(usize, f32)| !value.is_finite());
-            if let Some((at, value)) = found {
-                return Err(ReadError::NotFinite { tensor: entry.name.clone(), at, value });
+    for piece in numbers.chunks_mut(PIECE_BYTES / size_of::<T>()) {
+        for chunk in piece.chunks_mut(CHUNK_BYTES / size_of::<T>()) {
+            source.read_exact(bytemuck::cast_slice_mut(chunk)).map_err(|e| match e.kind() {
+                ErrorKind::UnexpectedEof => ReadError::Ended,
+                _ => ReadError::Io(e),
+            })?;
+            if check_finite && !vectors.dispatch(|| T::all_finite(chunk)) {
+                let values = chunk.iter().map(|&x| x.into());
+                let found = (begin..).zip(values).find(|(_, value): &(usize, f32)| !value.is_finite());
+                if let Some((at, value)) = found {
+                    return Err(ReadError::NotFinite { tensor: entry.name.clone(), at, value });
+                }
             }
+            begin += chunk.len();
         }
-        begin += chunk.len();
+        done(bytemuck::cast_slice(piece));
     }
-    Ok(numbers)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use safetensors::Dtype;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::counters::{MAPS, TENSORS};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
+use crate::hash::Hasher;
 use crate::header::{Header, HeaderFault, LENGTH_BYTES, TensorEntry};
 use crate::json::once_each;
 use crate::layout::WEIGHTS_FILE;
@@ -269,7 +269,7 @@ pub(crate) struct WeightFile {
     /// Where the data begins; offsets in the header count from here.
     pub(crate) data_start: u64,
     /// What the manifest says, and the hash of the bytes before the data.
-    pub(crate) expected: Option<(Expected, Sha256)>,
+    pub(crate) expected: Option<(Expected, Hasher)>,
     stamp: Stamp,
 }
 
@@ -281,7 +281,11 @@ impl WeightFile {
             Ok((header, bytes)) => Ok(Self {
                 header,
                 data_start: bytes.len() as u64,
-                expected: expected.map(|expected| (expected, Sha256::new_with_prefix(&bytes))),
+                expected: expected.map(|expected| {
+                    let mut hash = expected.hasher();
+                    hash.update(&bytes);
+                    (expected, hash)
+                }),
                 path,
                 file,
                 stamp,

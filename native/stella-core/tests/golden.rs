@@ -311,7 +311,7 @@ fn limits_and_dimensions_are_checked_with_their_names() {
 
     let model = open("tiny-new");
     let start = |threads, tokens| {
-        let options = SessionOptions { threads, max_batch_tokens: tokens, on_thread_start: None };
+        let options = SessionOptions { threads, max_batch_tokens: tokens };
         Session::new(Arc::clone(&model), options).map(|_| ()).expect_err("refused").to_string()
     };
     assert!(start(Some(0), None).contains("threads is 0"));

@@ -51,11 +51,8 @@ fn main() {
         for _ in 0..sessions {
             let (model, start) = (Arc::clone(&model), Arc::clone(&start));
             scope.spawn(move || {
-                let options = SessionOptions {
-                    threads: Some(threads),
-                    max_batch_tokens: Some(max_batch_tokens),
-                    on_thread_start: None,
-                };
+                let options =
+                    SessionOptions { threads: Some(threads), max_batch_tokens: Some(max_batch_tokens) };
                 let mut session = Session::new(model, options).expect("starts");
                 for _ in 0..ROUNDS {
                     start.wait();

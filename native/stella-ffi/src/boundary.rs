@@ -7,12 +7,14 @@ use std::sync::{Arc, Once};
 
 use stella_core::Result;
 use stella_core::fault::{Stage, reach};
+use stella_core::inherit::{self, ThreadStart};
 
 use crate::error::StellaError;
-use crate::log::{LogScope, LogSink};
+use crate::log::{self, LogScope, LogSink};
 
 thread_local! {
-    /// How many exports this thread is inside of; only their panics are ours to report.
+    /// How many exports this thread is inside of, and one more on a thread of the library's own; only their panics are
+    /// ours to report.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -39,14 +41,24 @@ fn install_hook() {
     INSTALLED.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |report| {
-            if DEPTH.get() > 0 || LogScope::is_active() {
+            if DEPTH.get() > 0 {
                 let backtrace = std::backtrace::Backtrace::force_capture();
-                log::error!(target: "stella_interop::panic", "{report}\n{backtrace}");
+                ::log::error!(target: "stella_interop::panic", "{report}\n{backtrace}");
             } else {
                 before(report);
             }
         }));
+        inherit::by(start_inside);
     });
+}
+
+/// A thread that an export starts is inside of it for its whole life, and logs where the export does.
+fn start_inside() -> ThreadStart {
+    let sink = log::current();
+    Arc::new(move || {
+        DEPTH.set(1);
+        log::stay_with(sink.clone());
+    })
 }
 
 /// Runs a fallible export. `sink` gets what is logged meanwhile.

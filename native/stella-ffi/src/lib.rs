@@ -1,7 +1,7 @@
 //! The C ABI of StellaInterop.
 //!
 //! # Shape
-//! - Handles ([`model::StellaModel`], [`session::StellaSession`], [`log::StellaLogSink`],
+//! - Handles ([`model::StellaModel`], [`session::StellaSession`], [`log::StellaLogSink`], [`hash::StellaHasher`],
 //!   [`error::StellaError`]) are opaque. Each has one `_free`, which accepts null.
 //! - A fallible export returns `*mut StellaError`: null is success. The caller owns the error and frees it.
 //! - Slices are a pointer and a length in elements. A null pointer is an empty slice, and only that.
@@ -11,7 +11,7 @@
 //! - What is written out goes into memory of the caller, which may not overlap any input.
 //!
 //! # Threads
-//! A model, a log sink and an error may be used from any number of threads at once. A session takes one call at
+//! A model, a log sink, a hash and an error may be used from any number of threads at once. A session takes one call at
 //! a time; a second one gets `SessionBusy` instead of waiting. A handle may be freed on any thread, once, when
 //! no call uses it.
 //!
@@ -27,6 +27,7 @@
 pub mod abi;
 pub mod counters;
 pub mod error;
+pub mod hash;
 pub mod live;
 pub mod log;
 pub mod model;

@@ -16,9 +16,11 @@ pub enum StellaHandleKind {
     LogSink = 2,
     /// `StellaError`
     Error = 3,
+    /// `StellaHasher`
+    Hasher = 4,
 }
 
-static LIVE: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+static LIVE: [AtomicUsize; 5] = [const { AtomicUsize::new(0) }; 5];
 
 /// Counts one live handle from creation to drop.
 #[derive(Debug)]

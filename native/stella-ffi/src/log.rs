@@ -10,7 +10,6 @@ use std::sync::{Arc, Once};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use stella_core::fault::{Stage, reach};
-use stella_kernels::team::ThreadStart;
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -98,11 +97,6 @@ impl LogScope {
         install_router();
         Self { before: CURRENT.replace(sink) }
     }
-
-    /// Whether this thread has a sink.
-    pub(crate) fn is_active() -> bool {
-        CURRENT.with_borrow(Option::is_some)
-    }
 }
 
 impl Drop for LogScope {
@@ -113,10 +107,14 @@ impl Drop for LogScope {
     }
 }
 
-/// What a session's own threads do first: they log to the session's sink for their whole life.
-pub(crate) fn on_thread_start(sink: Option<&Arc<LogSink>>) -> Option<ThreadStart> {
-    let sink = Arc::clone(sink?);
-    Some(Arc::new(move || CURRENT.set(Some(Arc::clone(&sink)))))
+/// Where this thread's records go.
+pub(crate) fn current() -> Option<Arc<LogSink>> {
+    CURRENT.with_borrow(Option::clone)
+}
+
+/// Sends this thread's records to a sink for its whole life.
+pub(crate) fn stay_with(sink: Option<Arc<LogSink>>) {
+    CURRENT.set(sink);
 }
 
 /// The process's `log` implementation: looks up the sink of the thread.
@@ -124,12 +122,12 @@ struct Router;
 
 impl Log for Router {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
-        LogScope::is_active()
+        CURRENT.with_borrow(Option::is_some)
     }
 
     fn log(&self, record: &Record<'_>) {
         // Cloned, so that nothing is borrowed while the callback runs: it may call back into this library.
-        if let Some(sink) = CURRENT.with_borrow(Option::clone) {
+        if let Some(sink) = current() {
             sink.write(record);
         }
     }

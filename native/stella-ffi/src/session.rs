@@ -8,7 +8,7 @@ use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
 use crate::live::{Counted, StellaHandleKind};
-use crate::log::{LogSink, on_thread_start};
+use crate::log::LogSink;
 use crate::model::StellaModel;
 
 /// One worker. Takes one call at a time, from any thread.
@@ -66,7 +66,6 @@ pub unsafe extern "C" fn stella_session_new(
         let options = SessionOptions {
             threads: args::optional(options.threads),
             max_batch_tokens: args::optional(options.max_batch_tokens),
-            on_thread_start: on_thread_start(sink.as_ref()),
         };
         let handle = StellaSession {
             session: Mutex::new(Session::new(Arc::clone(model), options)?),

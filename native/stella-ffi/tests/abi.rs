@@ -11,6 +11,7 @@ use stella_core::ErrorCode;
 use stella_interop::abi::*;
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::hash::*;
 use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
@@ -75,8 +76,8 @@ fn session(model: *const StellaModel) -> *mut StellaSession {
     session
 }
 
-fn live() -> [usize; 4] {
-    [0, 1, 2, 3].map(|kind| stella_live_handles(kind))
+fn live() -> [usize; 5] {
+    [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind))
 }
 
 /// An address that is not null and fits no type of more than one byte.
@@ -99,7 +100,41 @@ fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_struct_size(StellaStruct::MemoryEstimate as u32), 48);
     assert_eq!(stella_abi_struct_size(10), 0);
     assert_eq!(stella_abi_struct_size(u32::MAX), 0);
-    assert_eq!(stella_live_handles(4), 0);
+    assert_eq!(stella_live_handles(5), 0);
+}
+
+#[test]
+fn a_hash_is_that_of_all_pieces_and_bad_arguments_are_refused() {
+    // Of "abc", from the test vectors of BLAKE3.
+    const ABC: [u8; 4] = [0x64, 0x37, 0xb3, 0xac];
+    let _turn = turn();
+    let before = live();
+    let mut hasher = null_mut();
+    let mut hash = [0; STELLA_HASH_BYTES as usize];
+    unsafe {
+        succeed(stella_hasher_new(&mut hasher));
+        assert_eq!(live()[StellaHandleKind::Hasher as usize], before[StellaHandleKind::Hasher as usize] + 1);
+        succeed(stella_hasher_update(hasher, "a".as_ptr(), 1));
+        succeed(stella_hasher_finish(hasher, hash.as_mut_ptr(), hash.len()));
+        let of_a = hash;
+        succeed(stella_hasher_update(hasher, null(), 0));
+        succeed(stella_hasher_update(hasher, "bc".as_ptr(), 2));
+        succeed(stella_hasher_finish(hasher, hash.as_mut_ptr(), hash.len()));
+        assert!(hash.starts_with(&ABC) && of_a != hash, "{hash:?}");
+
+        let wrong = ErrorCode::InvalidArgument;
+        fail(stella_hasher_new(null_mut()), wrong, "hasher is null");
+        fail(stella_hasher_update(null(), "a".as_ptr(), 1), wrong, "hasher is null");
+        fail(stella_hasher_update(misaligned(), "a".as_ptr(), 1), wrong, "hasher is not aligned");
+        fail(stella_hasher_update(hasher, null(), 1), wrong, "bytes is null");
+        fail(stella_hasher_update(hasher, "a".as_ptr(), usize::MAX), wrong, "bytes claims");
+        fail(stella_hasher_finish(null(), hash.as_mut_ptr(), 32), wrong, "hasher is null");
+        fail(stella_hasher_finish(hasher, null_mut(), 32), wrong, "hash is null");
+        fail(stella_hasher_finish(hasher, hash.as_mut_ptr(), 31), ErrorCode::BufferTooSmall, "31");
+        stella_hasher_free(hasher);
+        stella_hasher_free(null_mut());
+    }
+    assert_eq!(live(), before);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use stella_core::fault::{Stage, arm, disarm};
 use stella_interop::abi::*;
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::hash::*;
 use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
@@ -34,8 +35,8 @@ fn fixture() -> String {
     path.to_str().expect("the path is UTF-8").to_owned()
 }
 
-fn live() -> [usize; 4] {
-    [0, 1, 2, 3].map(|kind| stella_live_handles(kind))
+fn live() -> [usize; 5] {
+    [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind))
 }
 
 fn live_bytes() -> u64 {
@@ -161,21 +162,22 @@ fn a_panic_in_any_stage_is_a_typed_error_and_everything_comes_back() {
 /// Above the payloads of the panics, which are leaked on purpose, and below the smallest model.
 const LEAK: u64 = 64 << 10;
 
-fn every_stage(path: &str, modes: &[StellaModelOptions], sink: *const StellaLogSink, handles: [usize; 4]) {
+fn every_stage(path: &str, modes: &[StellaModelOptions], sink: *const StellaLogSink, handles: [usize; 5]) {
     for stage in Stage::ALL {
         for options in modes {
             arm(stage);
             let code = whole_life(path, options, sink);
             let missed = disarm();
-            // A mapped file is not read, and a copied one not mapped.
+            // A mapped file is not read, a copied one not mapped, and one without a manifest not hashed.
             let elsewhere = match stage {
-                Stage::Read | Stage::Hash => options.load_mode == StellaLoadMode::Mapped as u32,
+                Stage::Hash => true,
+                Stage::Read => options.load_mode == StellaLoadMode::Mapped as u32,
                 Stage::Map => options.load_mode == StellaLoadMode::Copied as u32,
                 _ => false,
             };
             let expected = match stage {
                 _ if elsewhere => 0,
-                // The thread goes on without its log.
+                // The thread goes on.
                 Stage::Thread => 0,
                 // The stages inside of the tokenizer library have errors of their own; these are outside of it.
                 _ => ErrorCode::Panic as i32,
@@ -193,10 +195,7 @@ fn the_hash_of_a_manifest_may_panic_on_its_thread_in_either_mode() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
-    let mut files = serde_json::Map::new();
-    list(folder.path(), folder.path(), &mut files);
-    let manifest = serde_json::json!({"version": 1, "files": files});
-    fs::write(folder.path().join("stella.manifest.json"), manifest.to_string()).expect("written");
+    write_manifest(folder.path());
     let path = folder.path().to_str().expect("UTF-8");
     for mode in [StellaLoadMode::Copied, StellaLoadMode::Mapped] {
         let options = StellaModelOptions {
@@ -228,6 +227,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn write_manifest(folder: &Path) {
+    let mut files = serde_json::Map::new();
+    list(folder, folder, &mut files);
+    let manifest = serde_json::json!({"version": 1, "files": files});
+    fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
+}
+
 fn list(root: &Path, folder: &Path, files: &mut serde_json::Map<String, serde_json::Value>) {
     use sha2::{Digest, Sha256};
     for entry in fs::read_dir(folder).expect("listed") {
@@ -241,6 +247,54 @@ fn list(root: &Path, folder: &Path, files: &mut serde_json::Map<String, serde_js
         let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": hash}));
     }
+}
+
+unsafe extern "C" fn collect(
+    seen: *mut c_void,
+    level: u32,
+    target: *const u8,
+    target_length: usize,
+    message: *const u8,
+    message_length: usize,
+) {
+    let text = |from, length| String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(from, length) });
+    if level == 4 && text(target, target_length) == "stella_interop::panic" {
+        let seen = unsafe { &*seen.cast::<Mutex<Vec<String>>>() };
+        seen.lock().expect("nobody panics here").push(text(message, message_length).into_owned());
+    }
+}
+
+#[test]
+fn a_panic_on_a_thread_of_the_library_is_told_in_the_log_of_its_model() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(Path::new(&fixture()), folder.path());
+    write_manifest(folder.path());
+    let path = folder.path().to_str().expect("UTF-8");
+    let seen: Mutex<Vec<String>> = Mutex::default();
+    let mut sink = null_mut();
+    let user_data = (&raw const seen).cast_mut().cast();
+    assert_eq!(take(unsafe { stella_log_sink_new(Some(collect), Some(forget), user_data, 0, &mut sink) }), 0);
+    let options =
+        StellaModelOptions { size: size_of::<StellaModelOptions>() as u32, ..StellaModelOptions::default() };
+    for stage in [Stage::Hash, Stage::Thread, Stage::Forward] {
+        arm(stage);
+        whole_life(path, &options, sink);
+        assert!(!disarm(), "{stage:?}");
+        let take = || std::mem::take(&mut *seen.lock().expect("nobody panics here"));
+        let mut told = take();
+        // A thread that panics at its start may tell it after the call.
+        for _ in 0..1000 {
+            if !told.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            told = take();
+        }
+        let says = format!("injected at {stage:?}");
+        assert!(told.len() == 1 && told[0].contains(&says), "{stage:?}: {told:?}");
+    }
+    unsafe { stella_log_sink_free(sink) };
 }
 
 #[test]
@@ -304,6 +358,8 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
         assert_eq!(take(stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model)), 0);
         assert_eq!(take(stella_session_new(model, null(), &mut session)), 0);
     }
+    let mut hasher = null_mut();
+    assert_eq!(take(unsafe { stella_hasher_new(&mut hasher) }), 0);
     let error = unsafe { stella_model_open("/".as_ptr(), 1, null(), null(), &mut null_mut()) };
     assert!(!error.is_null());
     let text = "a b";
@@ -327,6 +383,33 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
                 "stella_error_free",
                 Box::new(|| {
                     stella_error_free(null_mut());
+                    Nothing
+                }),
+            ),
+            (
+                "stella_hasher_new",
+                Box::new(|| {
+                    let mut made = null_mut();
+                    let code = take(stella_hasher_new(&mut made));
+                    stella_hasher_free(made);
+                    Code(code)
+                }),
+            ),
+            (
+                "stella_hasher_update",
+                Box::new(move || Code(take(stella_hasher_update(hasher, text.as_ptr(), text.len())))),
+            ),
+            (
+                "stella_hasher_finish",
+                Box::new(move || {
+                    let mut hash = [0; STELLA_HASH_BYTES as usize];
+                    Code(take(stella_hasher_finish(hasher, hash.as_mut_ptr(), hash.len())))
+                }),
+            ),
+            (
+                "stella_hasher_free",
+                Box::new(|| {
+                    stella_hasher_free(null_mut());
                     Nothing
                 }),
             ),
@@ -507,6 +590,7 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
     }
     unsafe {
         stella_error_free(error);
+        stella_hasher_free(hasher);
         stella_session_free(session);
         stella_model_free(model);
         stella_log_sink_free(sink);

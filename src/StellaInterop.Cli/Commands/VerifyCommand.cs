@@ -13,6 +13,8 @@ internal static class VerifyCommand
         (StellaFileState.Missing, "missing"),
         (StellaFileState.WrongSize, "wrong size"),
         (StellaFileState.WrongHash, "wrong hash"),
+        (StellaFileState.WrongSha256, "wrong sha256"),
+        (StellaFileState.WrongBlake3, "wrong blake3"),
         (StellaFileState.Unlisted, "unlisted"),
     ];
 
@@ -21,8 +23,9 @@ internal static class VerifyCommand
         var command = new Command(
             "verify",
             $"""
-            Compares a model with its manifest, one line a file: good, missing, wrong size, wrong hash, or unlisted for a
-            file of the model that the manifest does not know. Anything but good is exit code 3.
+            Compares a model with its manifest, one line a file: good, missing, wrong size, wrong hash (wrong sha256 or
+            wrong blake3 where it has both and one is right), or unlisted for a file of the model that the manifest does not
+            know. Anything but good is exit code 3.
             Without a manifest it writes the SHA-256 of every file, and which published Stella file it is where that is known.
             """);
         Argument<string> folder = ManifestCommand.FolderArgument();
@@ -54,7 +57,7 @@ internal static class VerifyCommand
     {
         foreach (StellaVerifiedFile file in found.Files)
         {
-            Console.WriteLine($"{Words.First(row => row.State == file.State).Word,-10}  {file.Path}");
+            Console.WriteLine($"{Words.First(row => row.State == file.State).Word,-12}  {file.Path}");
         }
 
         if (found.IsGood)

@@ -69,6 +69,52 @@ internal sealed unsafe class LogSinkHandle : SafeHandle
     }
 }
 
+/// <summary>A native BLAKE3 hash on its way.</summary>
+internal sealed unsafe class HasherHandle : SafeHandle
+{
+    public HasherHandle()
+        : base(0, ownsHandle: true)
+    {
+        NativeLibraryLoader.EnsureLoaded();
+        NativeHasher* hasher;
+        NativeErrors.ThrowIfFailed(NativeMethods.stella_hasher_new(&hasher));
+        SetHandle((nint)hasher);
+    }
+
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>Takes the bytes that come next.</summary>
+    public void Append(ReadOnlySpan<byte> bytes)
+    {
+        using var lease = new HandleLease(this);
+        fixed (byte* pointer = bytes)
+        {
+            NativeErrors.ThrowIfFailed(
+                NativeMethods.stella_hasher_update((NativeHasher*)lease.Value, pointer, (nuint)bytes.Length));
+        }
+    }
+
+    /// <summary>The hash of all bytes so far, in lower case hexadecimal digits.</summary>
+    public string Finish()
+    {
+        Span<byte> hash = stackalloc byte[(int)NativeMethods.STELLA_HASH_BYTES];
+        using var lease = new HandleLease(this);
+        fixed (byte* pointer = hash)
+        {
+            NativeErrors.ThrowIfFailed(
+                NativeMethods.stella_hasher_finish((NativeHasher*)lease.Value, pointer, (nuint)hash.Length));
+        }
+
+        return Convert.ToHexStringLower(hash);
+    }
+
+    protected override bool ReleaseHandle()
+    {
+        NativeMethods.stella_hasher_free((NativeHasher*)handle);
+        return true;
+    }
+}
+
 /// <summary>Keeps a handle open for the length of a call: a dispose on another thread waits for it.</summary>
 internal readonly ref struct HandleLease : IDisposable
 {

@@ -17,6 +17,10 @@ namespace StellaInterop.Interop
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
         internal const uint STELLA_ABI_VERSION = 4;
+        /// <summary>
+        ///  Bytes of a hash.
+        /// </summary>
+        internal const uint STELLA_HASH_BYTES = 32;
 
         /// <summary>
         ///  The version of this ABI.
@@ -81,6 +85,42 @@ namespace StellaInterop.Interop
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_error_free", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern void stella_error_free(NativeError* error);
+
+        /// <summary>
+        ///  Starts a hash.
+        ///
+        ///  # Safety
+        ///  `hasher` is writable.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_hasher_new", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_hasher_new(NativeHasher** hasher);
+
+        /// <summary>
+        ///  Takes the bytes that come next.
+        ///
+        ///  # Safety
+        ///  `hasher` is a live hash; `bytes` points to `length` bytes.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_hasher_update", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_hasher_update(NativeHasher* hasher, byte* bytes, nuint length);
+
+        /// <summary>
+        ///  Writes the hash of all bytes so far: STELLA_HASH_BYTES of them. More bytes may follow.
+        ///
+        ///  # Safety
+        ///  `hasher` is a live hash; `hash` points to `capacity` writable bytes.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_hasher_finish", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_hasher_finish(NativeHasher* hasher, byte* hash, nuint capacity);
+
+        /// <summary>
+        ///  Frees a hash. Null is allowed.
+        ///
+        ///  # Safety
+        ///  `hasher` is null or a hash that was not freed, and no other call uses it.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_hasher_free", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern void stella_hasher_free(NativeHasher* hasher);
 
         /// <summary>
         ///  Handles of a kind (a value of StellaHandleKind) that were made and not freed, in the whole process.
@@ -232,6 +272,14 @@ namespace StellaInterop.Interop
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeError
+    {
+    }
+
+    /// <summary>
+    ///  A BLAKE3 hash on its way. Calls from several threads take turns.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativeHasher
     {
     }
 
@@ -748,6 +796,10 @@ namespace StellaInterop.Interop
         ///  `StellaError`
         /// </summary>
         Error = 3,
+        /// <summary>
+        ///  `StellaHasher`
+        /// </summary>
+        Hasher = 4,
     }
 
     /// <summary>

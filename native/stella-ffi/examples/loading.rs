@@ -1,0 +1,97 @@
+//! What it costs a load to hold the files against a manifest: `loading FOLDER [ROUNDS]`
+//!
+//! Loads the model in turns without a manifest, with one of SHA-256 and with one of BLAKE3, all from the system's cache,
+//! and prints one line of JSON: the median seconds of each, and how much longer the two with a manifest take.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use stella_core::folder::ModelFolder;
+use stella_core::hash::{Algorithm, Hasher};
+use stella_core::model::{Model, ModelOptions};
+
+/// Loads of each kind unless the caller says otherwise.
+const ROUNDS: usize = 7;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (folder, rounds) = match args.as_slice() {
+        [folder] => (Path::new(folder), ROUNDS),
+        [folder, rounds] => (Path::new(folder), rounds.parse().expect("a number")),
+        _ => panic!("usage: loading FOLDER [ROUNDS]"),
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let manifests = [None, Some(Algorithm::Sha256), Some(Algorithm::Blake3)]
+        .map(|algorithm| algorithm.map(|algorithm| write_manifest(folder, algorithm, dir.path())));
+    let mut seconds = [const { Vec::new() }; 3];
+    for _ in 0..rounds {
+        for (manifest, seconds) in manifests.iter().zip(&mut seconds) {
+            seconds.push(load(folder, manifest.clone()));
+        }
+    }
+    let [plain, sha256, blake3] = seconds.map(median);
+    let out = json!({
+        "plain": plain, "sha256": sha256, "blake3": blake3,
+        "sha256_cost": sha256 / plain - 1.0, "blake3_cost": blake3 / plain - 1.0,
+    });
+    println!("{out}");
+}
+
+fn load(folder: &Path, manifest: Option<PathBuf>) -> f64 {
+    let options = ModelOptions { manifest, ..ModelOptions::default() };
+    let start = Instant::now();
+    let folder = ModelFolder::open(folder, options.manifest.as_deref()).expect("opens");
+    let model = Model::load(folder, &options).expect("loads");
+    let seconds = start.elapsed().as_secs_f64();
+    drop(model);
+    seconds
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Writes a manifest of all files in `folder` into `to`.
+fn write_manifest(folder: &Path, algorithm: Algorithm, to: &Path) -> PathBuf {
+    let mut files = Map::new();
+    list(folder, "", algorithm, &mut files);
+    let version = if algorithm == Algorithm::Sha256 { 1 } else { 2 };
+    let path = to.join(algorithm.name());
+    fs::write(&path, json!({"version": version, "files": files}).to_string()).expect("written");
+    path
+}
+
+fn list(folder: &Path, prefix: &str, algorithm: Algorithm, files: &mut Map<String, Value>) {
+    for entry in fs::read_dir(folder).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let name = format!("{prefix}{}", path.file_name().and_then(|name| name.to_str()).expect("UTF-8"));
+        if path.is_dir() {
+            list(&path, &format!("{name}/"), algorithm, files);
+            continue;
+        }
+        let size = fs::metadata(&path).expect("there").len();
+        let mut file = json!({"size": size, "sha256": hash(&path, Algorithm::Sha256)});
+        if algorithm == Algorithm::Blake3 {
+            file["blake3"] = json!(hash(&path, algorithm));
+        }
+        files.insert(name, file);
+    }
+}
+
+fn hash(path: &Path, algorithm: Algorithm) -> String {
+    let mut file = File::open(path).expect("opens");
+    let mut hash = Hasher::new(algorithm);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).expect("read") {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    hash.finish().iter().map(|byte| format!("{byte:02x}")).collect()
+}
