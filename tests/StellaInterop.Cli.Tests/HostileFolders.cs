@@ -288,7 +288,7 @@ internal static class HostileFolders
             Put(Index, Encoding.UTF8.GetBytes(Nested("{\"weight_map\":", "1", "}", 100_000))),
             Index) { Model = "tiny-qwen2-sharded" },
         new("an index of 100,000 shards", Put(Index, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
-        new("a manifest of another version", Put(Manifest, "{\"version\":2,\"files\":{}}"u8), Manifest, "version 2"),
+        new("a manifest of another version", Put(Manifest, "{\"version\":3,\"files\":{}}"u8), Manifest, "version 3"),
         new("a manifest without the files", Put(Manifest, "{\"version\":1,\"files\":{}}"u8), Config, "not listed"),
         new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "says 1"),
         new(

@@ -33,6 +33,6 @@ internal sealed class LoadingOptionTests
         File.WriteAllBytes(file, bytes);
         StellaResult changed = StellaProcess.Run(embed);
         Assert.That(changed.ExitCode, Is.EqualTo(3));
-        Assert.That(changed.Error, Does.Contain("model.safetensors").And.Contain("SHA-256"));
+        Assert.That(changed.Error, Does.Contain("model.safetensors").And.Contain("BLAKE3"));
     }
 }
