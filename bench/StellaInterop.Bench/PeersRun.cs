@@ -16,9 +16,6 @@ namespace StellaInterop.Bench;
 internal sealed record PeersSettings(
     string Model, string Folder, IReadOnlyList<Shape> Shapes, IReadOnlyList<EngineSpec> Engines, int Threads, int Rounds);
 
-/// <summary>An engine's vectors are not those of the others or of the reference: its speed would mean nothing.</summary>
-internal sealed class DisagreementException(string message) : Exception(message);
-
 /// <summary>Measures engines beside each other in one process: A B A B, so that what the machine does meets all alike.</summary>
 internal sealed class PeersRun : IDisposable
 {
@@ -40,7 +37,7 @@ internal sealed class PeersRun : IDisposable
         this.say = say;
     }
 
-    /// <exception cref="DisagreementException">An engine computes something else.</exception>
+    /// <exception cref="BenchException">An engine computes something else.</exception>
     public PeersReport Run(CancellationToken cancellationToken)
     {
         DateTimeOffset date = DateTimeOffset.UtcNow;
@@ -81,7 +78,7 @@ internal sealed class PeersRun : IDisposable
         {
             if (!model.Tokenize(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt }).Ids.Span.SequenceEqual(golden.Ids))
             {
-                throw new DisagreementException($"the ids of {golden.Name} are not those of the reference");
+                throw new BenchException($"the ids of {golden.Name} are not those of the reference");
             }
         }
 
@@ -160,7 +157,7 @@ internal sealed class PeersRun : IDisposable
             Tolerance tolerance = Tolerance.Of(spec.Precision, randomWeights: golden.Count > 0);
             if (!tolerance.Holds(worst))
             {
-                throw new DisagreementException(
+                throw new BenchException(
                     $"the vectors of {spec.Name} are not those of the reference: smallest cosine {worst.Cosine:F7}, which must be above "
                     + $"{tolerance.Cosine}, largest difference {worst.Largest:G3}, which must be below {tolerance.Largest}");
             }

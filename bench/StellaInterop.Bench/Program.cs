@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Microsoft.ML.OnnxRuntime;
 using StellaInterop;
 using StellaInterop.Bench;
 using StellaInterop.Bench.Commands;
@@ -45,7 +46,7 @@ catch (OperationCanceledException)
     Progress.Say("stopped");
     return (int)ExitCode.Stopped;
 }
-catch (Exception e) when (e is DisagreementException or StellaException or IOException or UnauthorizedAccessException)
+catch (Exception e) when (e is BenchException or StellaException or OnnxRuntimeException or IOException or UnauthorizedAccessException)
 {
     await Console.Error.WriteLineAsync($"error: {e.Message}").ConfigureAwait(false);
     return (int)ExitCode.Failed;
