@@ -76,7 +76,7 @@ Task("Native")
 {
     var entry = rids[host];
     Cargo("fetch --locked");
-    Cargo($"build --release --locked --package stella-ffi --target {entry.RustTarget}", ReproducibleFlags());
+    Cargo($"build {ReleaseSelection()}", ReproducibleFlags());
     EnsureDirectoryExists(built);
     CopyFile(native.CombineWithFilePath($"target/{entry.RustTarget}/release/{entry.LibraryFile}"), built.CombineWithFilePath(entry.LibraryFile));
     WriteManifest(built, entry);
@@ -140,7 +140,7 @@ Task("Bindings")
 {
     // Every cargo command may run the build script of stella-ffi, which writes the file when it differs. So it is
     // compared with what it was before the first one. The script also runs again when the file itself was touched.
-    Cargo("check --locked --package stella-ffi");
+    Cargo("check --locked --workspace --all-features");
     if (System.IO.File.ReadAllText(bindings.FullPath) != bindingsAtStart)
     {
         throw new CakeException($"{bindings.GetFilename()} was not what the sources make; it has been written anew. Commit it.");
@@ -187,16 +187,14 @@ Task("SanitizedBuild")
 Task("Sanitize")
     .Description("Runs the Rust tests with AddressSanitizer, but for the memory estimate, to which its own memory would count.")
     .IsDependentOn("SanitizedBuild")
-    .Does(() => RunTestsAgain("AddressSanitizer", "cargo", $"+nightly test {SanitizedSelection()} -- --skip takes_what_was_estimated", new Dictionary<string, string>
-    {
-        ["RUSTFLAGS"] = SanitizerFlags(),
-        // As the C library does: an allocation that cannot be had is told, and what the code makes of that is tested.
-        ["ASAN_OPTIONS"] = "allocator_may_return_null=1",
-        ["LSAN_OPTIONS"] = $"suppressions={native.CombineWithFilePath("lsan.supp").FullPath}:print_suppressions=0",
-        // Fewer random cases, each of which costs more here.
-        ["STELLA_HEADER_CASES"] = "5000",
-        ["PROPTEST_CASES"] = "64",
-    }));
+    .Does(() =>
+{
+    var environment = SanitizerFlags();
+    // As the C library does: an allocation that cannot be had is told, and what the code makes of that is tested.
+    environment["ASAN_OPTIONS"] = "allocator_may_return_null=1";
+    environment["LSAN_OPTIONS"] = $"suppressions={native.CombineWithFilePath("lsan.supp").FullPath}:print_suppressions=0";
+    Cargo($"+nightly test {SanitizedSelection()} -- --skip takes_what_was_estimated", environment);
+});
 
 Task("Fuzz")
     .Description("Runs the fuzz targets for --seconds=60 each, two at a time, or one of them by --fuzz-target=NAME. What they find is kept in artifacts/fuzz.")
@@ -224,20 +222,24 @@ Task("Fuzz")
     }
 });
 
+Task("MemoryEstimate")
+    .Description("Holds the memory estimate against what processes of the library as it ships took (Linux).")
+    .Does(() =>
+{
+    Cargo($"build {ReleaseSelection()} --example measure", ReproducibleFlags());
+    Cargo($"test {ReleaseSelection()} --test estimate", ReproducibleFlags());
+});
+
 Task("Valgrind")
-    .Description("Runs the tests of the ABI under Valgrind.")
+    .Description("Runs the tests of the ABI under Valgrind, on the library as it ships (Linux).")
     .Does(() =>
 {
     Require("valgrind", "--version", "apt-get install valgrind");
-    var binary = OutputIn(native, "cargo", "test --locked --package stella-ffi --test abi --no-run --message-format=json")
-        .Where(line => line.StartsWith('{'))
-        .Select(line => JsonDocument.Parse(line).RootElement)
-        .Where(m => m.GetProperty("reason").GetString() == "compiler-artifact" && m.GetProperty("target").GetProperty("name").GetString() == "abi")
-        .Select(m => m.GetProperty("executable").GetString())
-        .Single(path => path is not null);
-    RunTestsAgain("Valgrind", "valgrind",
-        $"--error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --quiet {binary} --test-threads=1",
-        new Dictionary<string, string>());
+    // Cargo starts what it built by this.
+    var environment = ReproducibleFlags();
+    environment[$"CARGO_TARGET_{rids[host].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
+        "valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
+    RunTestsAgain($"test {ReleaseSelection()} --test abi -- --test-threads=1", environment);
 });
 
 Task("Restore")
@@ -301,7 +303,10 @@ Task("CI")
     .IsDependentOn("CheckPrebuilt")
     .IsDependentOn("Bindings")
     .IsDependentOn("Notices")
-    .IsDependentOn("NativeTest")
+    .IsDependentOn("Sanitize")
+    .IsDependentOn("Fuzz")
+    .IsDependentOn("MemoryEstimate")
+    .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
     .IsDependentOn("Pack");
 
@@ -321,14 +326,9 @@ string HostRid()
 
 /// Runs cargo in native/ and fails with it. Subcommands such as clippy start a second cargo, which does not get
 /// --config, so the extra configuration is written where every cargo in native/ looks.
-void Cargo(string arguments, string rustFlags = null)
+void Cargo(string arguments, Dictionary<string, string> environment = null)
 {
-    var settings = new ProcessSettings { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = new Dictionary<string, string>() };
-    if (rustFlags is not null)
-    {
-        settings.EnvironmentVariables["RUSTFLAGS"] = rustFlags;
-    }
-
+    var settings = new ProcessSettings { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = environment ?? new() };
     UseExtraCargoConfig();
     Information("cargo {0}", arguments);
     var exitCode = StartProcess("cargo", settings);
@@ -374,11 +374,15 @@ void Require(string tool, string arguments, string install)
     }
 }
 
-/// What is built and tested with the sanitizer. The same words each time: another selection would be another build.
-string SanitizedSelection() => $"--locked --workspace --lib --tests --target {rids[host].RustTarget} --target-dir target/sanitized";
+/// What is built for the shipped library, and for tests of it. The same words each time: cargo takes other words for
+/// another build.
+string ReleaseSelection() => $"--release --locked --package stella-ffi --target {rids[host].RustTarget}";
+
+/// What is built and tested with the sanitizer.
+string SanitizedSelection() => $"--locked --workspace --all-features --lib --tests --target {rids[host].RustTarget} --target-dir target/sanitized";
 
 /// AddressSanitizer, and the instrumentation by which libFuzzer sees what an input reaches.
-string SanitizerFlags() => string.Join(' ',
+Dictionary<string, string> SanitizerFlags() => RustFlags(
     "-Zsanitizer=address",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -388,11 +392,13 @@ string SanitizerFlags() => string.Join(' ',
     "-Ccodegen-units=16",
     "--cfg fuzzing");
 
+Dictionary<string, string> RustFlags(params string[] flags) => new() { ["RUSTFLAGS"] = string.Join(' ', flags) };
+
 /// Runs tests that were run before, in another way. They are not counted again: their output is shown when they fail.
-void RunTestsAgain(string how, string tool, string arguments, Dictionary<string, string> environment)
+void RunTestsAgain(string arguments, Dictionary<string, string> environment)
 {
     UseExtraCargoConfig();
-    Information("{0}: {1} {2}", how, tool, arguments);
+    Information("cargo {0}", arguments);
     var settings = new ProcessSettings
     {
         WorkingDirectory = native,
@@ -400,16 +406,16 @@ void RunTestsAgain(string how, string tool, string arguments, Dictionary<string,
         EnvironmentVariables = environment,
         RedirectStandardOutput = true,
     };
-    var exitCode = StartProcess(tool, settings, out IEnumerable<string> output);
+    var exitCode = StartProcess("cargo", settings, out IEnumerable<string> output);
     var lines = output.ToArray();
     var passed = lines.Select(l => Regex.Match(l, @"(\d+) passed;")).Where(m => m.Success).Sum(m => int.Parse(m.Groups[1].Value));
     if (exitCode != 0 || passed == 0)
     {
         lines.ToList().ForEach(Console.WriteLine);
-        throw new CakeException($"{how} ended with exit code {exitCode}.");
+        throw new CakeException($"cargo {arguments} ended with exit code {exitCode} after {passed} tests.");
     }
 
-    Information("{0}: {1} tests, no fault.", how, passed);
+    Information("{0} tests, no fault.", passed);
 }
 
 /// Runs one fuzz target and says what it did. Inputs that reach something new are kept beside its seeds, out of the
@@ -476,7 +482,7 @@ bool Fuzz(FuzzTarget t, int seconds)
 
 /// Flags that keep the place of the build out of its result. Every folder that a path of a source can begin with
 /// is renamed, and the linker writes no build id.
-string ReproducibleFlags()
+Dictionary<string, string> ReproducibleFlags()
 {
     var cargoHome = EnvironmentVariable("CARGO_HOME") ?? System.IO.Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cargo");
     var sources = System.IO.Path.Combine(cargoHome, "registry", "src");
@@ -489,7 +495,7 @@ string ReproducibleFlags()
         flags.Add("-Clink-arg=-Wl,--build-id=none");
     }
 
-    return string.Join(' ', flags);
+    return RustFlags(flags.ToArray());
 }
 
 /// The manifest says from what and by what a library was made.

@@ -45,6 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "StellaHandleKind",
             "StellaCounter",
             "StellaPrecision",
+            "StellaEncoder",
+            "StellaCpuLevel",
             "StellaLoadMode",
             "StellaArchitecture",
             "StellaDevice",

@@ -42,11 +42,17 @@ internal sealed class ModelArguments
 
     private readonly Choice<StellaPrecision> precision = new(
         "--precision",
-        "Arithmetic of the encoder. This version computes in f32.",
+        "Arithmetic of the encoder. auto is bf16 where the processor multiplies that by itself, else f32.",
         ("auto", StellaPrecision.Auto),
         ("f32", StellaPrecision.F32),
         ("bf16", StellaPrecision.BF16),
         ("int8", StellaPrecision.Int8));
+
+    private readonly Choice<StellaEncoder> encoder = new(
+        "--encoder",
+        "Implementation of the encoder. candle is the reference, in f32, and slow.",
+        ("kernels", StellaEncoder.Kernels),
+        ("candle", StellaEncoder.Candle));
 
     private readonly Choice<StellaLoadMode> loadMode = new(
         "--load-mode",
@@ -73,6 +79,7 @@ internal sealed class ModelArguments
         command.Add(dimension);
         command.Add(maxTokens);
         command.Add(precision.Option);
+        command.Add(encoder.Option);
         command.Add(threads);
         command.Add(loadMode.Option);
         command.Add(checkWeights.Option);
@@ -99,6 +106,7 @@ internal sealed class ModelArguments
                 Dimension = parsed.GetValue(dimension),
                 MaxTokens = parsed.GetValue(maxTokens) ?? new StellaModelOptions().MaxTokens,
                 Precision = precision.Get(parsed),
+                Encoder = encoder.Get(parsed),
                 Threads = parsed.GetValue(threads),
                 LoadMode = loadMode.Get(parsed),
                 CheckWeights = checkWeights.Get(parsed) == WeightCheck.On,

@@ -443,6 +443,7 @@ public sealed unsafe class StellaModel : IDisposable
         dimension = (uint)(options.Dimension ?? 0),
         load_mode = (uint)options.LoadMode,
         unchecked_weights = options.CheckWeights ? 0u : 1u,
+        encoder = (uint)options.Encoder,
         manifest = manifest,
         manifest_length = (nuint)manifestLength,
     };
@@ -474,6 +475,8 @@ public sealed unsafe class StellaModel : IDisposable
             VocabularySize = (int)info.vocabulary_size,
             Parameters = (long)info.parameters,
             Precision = (StellaPrecision)info.precision,
+            Encoder = (StellaEncoder)info.encoder,
+            CpuLevel = (StellaCpuLevel)info.cpu_level,
             Device = (StellaDevice)info.device,
             MaxTokens = (int)info.max_tokens,
             MemoryEstimateBytes = (long)info.memory_estimate,

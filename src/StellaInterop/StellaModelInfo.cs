@@ -54,6 +54,15 @@ public sealed record StellaModelInfo
     /// <summary>What is computed; never <see cref="StellaPrecision.Auto"/>.</summary>
     public required StellaPrecision Precision { get; init; }
 
+    /// <summary>Which implementation computes.</summary>
+    public required StellaEncoder Encoder { get; init; }
+
+    /// <summary>
+    /// The instructions that are used: the best that the processor has, at most what the environment variable
+    /// <c>STELLA_CPU_LEVEL</c> names.
+    /// </summary>
+    public required StellaCpuLevel CpuLevel { get; init; }
+
     /// <summary>Where it is computed.</summary>
     public required StellaDevice Device { get; init; }
 

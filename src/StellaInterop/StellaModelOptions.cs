@@ -11,11 +11,49 @@ public enum StellaPrecision
     /// <summary>32-bit floating point.</summary>
     F32 = 1,
 
-    /// <summary>bfloat16 weights, 32-bit sums. Not available in this version.</summary>
+    /// <summary>
+    /// bfloat16 weights, 32-bit sums: half the memory, and at least twice as fast where the processor multiplies
+    /// bfloat16. Vectors differ from those in 32 bits by a cosine of less than 0.001.
+    /// </summary>
     BF16 = 2,
 
-    /// <summary>8-bit integer weights and activations. Not available in this version.</summary>
+    /// <summary>
+    /// 8-bit integer weights with a scale for each output, and activations with one for each token: a quarter of the
+    /// memory, and the fastest. Measure on your own texts whether its vectors are good enough for them.
+    /// </summary>
     Int8 = 3,
+}
+
+/// <summary>Which implementation of the encoder computes.</summary>
+public enum StellaEncoder
+{
+    /// <summary>The library's own kernels, for every precision.</summary>
+    Kernels = 0,
+
+    /// <summary>The model of the candle library, in 32 bits: the reference that the kernels are compared with. Slower.</summary>
+    Candle = 1,
+}
+
+/// <summary>The instructions of the processor that the kernels use, each with those before it.</summary>
+public enum StellaCpuLevel
+{
+    /// <summary>What every processor of the architecture has.</summary>
+    Portable = 0,
+
+    /// <summary>AVX2 and FMA.</summary>
+    Avx2 = 1,
+
+    /// <summary>AVX-512.</summary>
+    Avx512 = 2,
+
+    /// <summary>AVX-512 with products of bytes (VNNI).</summary>
+    Avx512Vnni = 3,
+
+    /// <summary>AVX-512 with products of bytes and of bfloat16.</summary>
+    Avx512BF16 = 4,
+
+    /// <summary>Tiles of bytes and of bfloat16 (Intel AMX).</summary>
+    Amx = 5,
 }
 
 /// <summary>How the bytes of a model's weights come into memory.</summary>
@@ -57,6 +95,9 @@ public sealed record StellaModelOptions
 
     /// <summary>The arithmetic of the encoder.</summary>
     public StellaPrecision Precision { get; init; } = StellaPrecision.Auto;
+
+    /// <summary>Which implementation computes.</summary>
+    public StellaEncoder Encoder { get; init; } = StellaEncoder.Kernels;
 
     /// <summary>
     /// Threads that one call computes with, 1 to 1024. <see langword="null"/> takes as many as the process may use,

@@ -90,6 +90,7 @@ struct Open<'a> {
     manifest: Option<&'a [u8]>,
     sink: Option<u8>,
     out: Given,
+    encoder: u8,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -445,6 +446,8 @@ unsafe fn open_model(open: &Open<'_>, handles: &mut Handles, estimate: bool) {
         dimension: open.dimension.into(),
         load_mode: open.load_mode.into(),
         unchecked_weights: open.unchecked.into(),
+        encoder: open.encoder.into(),
+        reserved: 0,
         manifest: open.manifest.map_or(null(), <[u8]>::as_ptr),
         manifest_length: manifest.len(),
     });

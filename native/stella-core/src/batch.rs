@@ -59,6 +59,11 @@ impl<'a> PackedBatch<'a> {
         self.cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
     }
 
+    /// Where each text begins, and where the last one ends.
+    pub fn cu_seqlens(&self) -> &'a [u32] {
+        self.cu_seqlens
+    }
+
     /// The packed ids.
     pub fn ids(&self) -> &'a [u32] {
         self.ids

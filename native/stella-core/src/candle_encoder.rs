@@ -6,16 +6,27 @@ use candle_transformers::models::stella_en_v5 as stella;
 
 use crate::batch::PackedBatch;
 use crate::config::{Architecture, ModelConfig};
-use crate::encoder::{CancelFlag, Encoder, Workspace};
+use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::weights::Weights;
 
-/// Candle's model with its weights. Texts are run one by one: without padding there is nothing in a batch
-/// that could change a text's result.
+/// Candle's model with its weights.
 #[derive(Debug)]
 pub struct CandleEncoder {
     model: stella::Model,
+    hidden_size: usize,
+}
+
+/// Candle's model with threads and the last result. Texts are run one by one: without padding there is nothing in a
+/// batch that could change a text's result.
+#[derive(Debug)]
+struct CandleWorker {
+    /// Candle's forward takes `&mut self` though it changes nothing. A clone shares every weight.
+    model: stella::Model,
+    hidden_size: usize,
+    hidden: Vec<f32>,
+    threads: rayon::ThreadPool,
 }
 
 impl CandleEncoder {
@@ -33,39 +44,46 @@ impl CandleEncoder {
         // Candle would flatten our error to text; the first one is kept beside it.
         match (failed.0.into_inner(), model) {
             (Ok(Some(error)), _) => Err(error),
-            (_, Ok(model)) => Ok(Self { model }),
+            (_, Ok(model)) => Ok(Self { model, hidden_size: config.hidden_size }),
             (_, Err(e)) => Err(Error::Internal(format!("candle refused checked weights: {}", plain(e)))),
         }
-    }
-
-    /// Hidden states `[1, tokens, hidden_size]` of one text.
-    fn forward_text(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
-        reach(Stage::Forward);
-        let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
-        let mask = ids.ones_like()?;
-        // Candle's forward takes `&mut self` though it changes nothing. A clone shares every weight.
-        self.model.clone().forward(&ids, &mask)?.flatten_all()?.to_vec1::<f32>()
     }
 }
 
 impl Encoder for CandleEncoder {
-    fn name(&self) -> &'static str {
-        "candle"
+    fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>> {
+        let WorkerOptions { threads, on_thread_start, .. } = options;
+        let mut builder =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("stella-{n}"));
+        if let Some(on_start) = thread_start(on_thread_start) {
+            builder = builder.start_handler(move |_| on_start());
+        }
+        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on, and only what
+        // the start was to prepare is missing.
+        builder = builder.panic_handler(|payload| {
+            log::error!("a thread of a session panicked at its start");
+            // To drop a foreign value could panic again.
+            std::mem::forget(payload);
+        });
+        let threads = builder
+            .build()
+            .map_err(|e| Error::Internal(format!("{threads} threads could not be started: {e}")))?;
+        let (model, hidden_size) = (self.model.clone(), self.hidden_size);
+        Ok(Box::new(CandleWorker { model, hidden_size, hidden: Vec::new(), threads }))
     }
+}
 
-    fn forward(
-        &self,
-        batch: PackedBatch<'_>,
-        workspace: &mut Workspace,
-        cancel: CancelFlag<'_>,
-    ) -> Result<()> {
-        let (threads, hidden) = workspace.prepare(batch.tokens());
-        let mut rest = hidden;
+impl Worker for CandleWorker {
+    fn forward(&mut self, batch: PackedBatch<'_>, cancel: CancelFlag<'_>) -> Result<&[f32]> {
+        self.hidden.resize(batch.tokens() * self.hidden_size, 0.0);
+        let mut rest = self.hidden.as_mut_slice();
         for range in batch.ranges() {
             cancel.check()?;
             let ids = &batch.ids()[range];
-            let states = threads
-                .install(|| self.forward_text(ids))
+            let model = &mut self.model;
+            let states = self
+                .threads
+                .install(|| forward_text(model, ids))
                 .map_err(|e| Error::ForwardFailed(plain(e).into()))?;
             let (rows, after) = rest.split_at_mut_checked(states.len()).ok_or_else(|| {
                 Error::Internal("candle gave more hidden states than there are tokens".into())
@@ -73,8 +91,16 @@ impl Encoder for CandleEncoder {
             rows.copy_from_slice(&states);
             rest = after;
         }
-        Ok(())
+        Ok(&self.hidden)
     }
+}
+
+/// Hidden states `[1, tokens, hidden_size]` of one text.
+fn forward_text(model: &mut stella::Model, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
+    reach(Stage::Forward);
+    let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
+    let mask = ids.ones_like()?;
+    model.forward(&ids, &mask)?.flatten_all()?.to_vec1::<f32>()
 }
 
 /// Candle's configuration. Its tables of rotary positions are made for `max_tokens`, not for the 131,072

@@ -1,35 +1,76 @@
-//! What every encoder promises, and the workspace that it runs in.
+//! What every encoder promises.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use stella_kernels::team::ThreadStart;
 
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 
+/// Which implementation computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EncoderKind {
+    /// The project's own kernels for the processor.
+    Kernels,
+    /// `candle-transformers`' own model: the reference, in 32 bits.
+    Candle,
+}
+
+impl EncoderKind {
+    /// Its name, for logs and for the model's information.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernels => "kernels",
+            Self::Candle => "candle",
+        }
+    }
+}
+
 /// Turns packed token ids into hidden states.
 ///
-/// An encoder is the loaded weights and nothing else: it is shared by all sessions, takes `&self`, and holds
-/// no lock during a forward. What changes during a forward lives in the session's [`Workspace`].
+/// An encoder is the loaded weights and nothing else: it is shared by all sessions, and holds no lock during a forward.
+/// What changes during a forward lives in a [`Worker`].
 ///
 /// The hidden states of a text may depend on nothing but its ids: not on the other texts of the batch, its
 /// place among them, or the number of threads.
 pub trait Encoder: Debug + Send + Sync {
-    /// Name of the implementation, for logs and for the model's information.
-    fn name(&self) -> &'static str;
+    /// The threads and the memory of one session.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system gives no more threads, [`Error::OutOfMemory`].
+    fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>>;
+}
 
-    /// Computes the hidden states of every token of `batch` into the workspace, row-major
-    /// `[batch.tokens(), hidden_size]`, to be read through [`Workspace::hidden`].
+/// What a worker is to be able to do.
+#[derive(Clone)]
+pub struct WorkerOptions {
+    /// Threads that compute, at least 1.
+    pub threads: usize,
+    /// Tokens of the largest batch.
+    pub max_batch_tokens: usize,
+    /// Called on each thread that is started, before it does anything else.
+    pub on_thread_start: Option<ThreadStart>,
+}
+
+/// One session's share of an encoder. One forward at a time.
+pub trait Worker: Debug + Send {
+    /// Computes the hidden states of every token of `batch`, row-major `[batch.tokens(), hidden_size]`.
     ///
     /// # Errors
     /// [`Error::ForwardFailed`]; [`Error::Cancelled`] soon after `cancel` is set.
-    fn forward(
-        &self,
-        batch: PackedBatch<'_>,
-        workspace: &mut Workspace,
-        cancel: CancelFlag<'_>,
-    ) -> Result<()>;
+    fn forward(&mut self, batch: PackedBatch<'_>, cancel: CancelFlag<'_>) -> Result<&[f32]>;
+}
+
+/// What a thread of a worker begins with.
+pub(crate) fn thread_start(on_start: Option<ThreadStart>) -> Option<ThreadStart> {
+    on_start.map(|on_start| -> ThreadStart {
+        std::sync::Arc::new(move || {
+            reach(Stage::Thread);
+            on_start();
+        })
+    })
 }
 
 /// A flag by which another thread stops a forward.
@@ -49,60 +90,5 @@ impl<'a> CancelFlag<'a> {
             Some(flag) if flag.load(Ordering::Relaxed) != 0 => Err(Error::Cancelled),
             _ => Ok(()),
         }
-    }
-}
-
-/// Called on each thread of a workspace before it does anything else.
-pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
-
-/// The memory and threads of one session.
-#[derive(Debug)]
-pub struct Workspace {
-    hidden_size: usize,
-    hidden: Vec<f32>,
-    threads: rayon::ThreadPool,
-}
-
-impl Workspace {
-    /// A workspace of `threads` threads for hidden states of width `hidden_size`.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when the system gives no more threads.
-    pub fn new(hidden_size: usize, threads: usize, on_start: Option<ThreadStart>) -> Result<Self> {
-        let mut builder =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("stella-{n}"));
-        if let Some(on_start) = on_start {
-            builder = builder.start_handler(move |_| {
-                reach(Stage::Thread);
-                on_start();
-            });
-        }
-        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on, and only what
-        // the start was to prepare is missing.
-        builder = builder.panic_handler(|payload| {
-            log::error!("a thread of a session panicked at its start");
-            // To drop a foreign value could panic again.
-            std::mem::forget(payload);
-        });
-        let threads = builder
-            .build()
-            .map_err(|e| Error::Internal(format!("{threads} threads could not be started: {e}")))?;
-        Ok(Self { hidden_size, hidden: Vec::new(), threads })
-    }
-
-    /// Number of threads.
-    pub fn threads(&self) -> usize {
-        self.threads.current_num_threads()
-    }
-
-    /// The hidden states of the last forward, row-major `[tokens, hidden_size]`.
-    pub fn hidden(&self) -> &[f32] {
-        &self.hidden
-    }
-
-    /// Room for the hidden states of `tokens` tokens, and the threads that fill it.
-    pub fn prepare(&mut self, tokens: usize) -> (&rayon::ThreadPool, &mut [f32]) {
-        self.hidden.resize(tokens * self.hidden_size, 0.0);
-        (&self.threads, &mut self.hidden)
     }
 }

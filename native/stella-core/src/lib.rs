@@ -10,7 +10,7 @@
 //! | size and SHA-256 of files against a manifest | [`manifest`], [`stamp`] |
 //! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
 //! | text to token ids | [`tokenizer`], [`prompt`] |
-//! | packed ids to hidden states | [`batch`], [`encoder`], [`candle_encoder`] |
+//! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
 //! | how much memory that takes | [`memory`] |
 //! | all of it, loaded once and shared | [`model`], [`shared`], [`counters`] |
@@ -26,6 +26,7 @@ pub mod candle_encoder;
 pub mod code;
 pub mod config;
 pub mod counters;
+pub mod cpu_encoder;
 pub mod encoder;
 pub mod error;
 pub mod fault;
@@ -47,6 +48,7 @@ pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
 
+mod cpu_weights;
 mod json;
 mod reading;
 mod tokenizer_file;

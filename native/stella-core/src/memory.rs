@@ -1,9 +1,17 @@
 //! How much memory a model takes, from its configuration and the headers of its files alone.
 
+use stella_kernels::Kernels;
+use stella_kernels::activations::Arithmetic;
+use stella_kernels::linear::Linear;
+
 use crate::config::{Architecture, ModelConfig};
+use crate::cpu_encoder::worker_bytes;
+use crate::cpu_weights::CpuWeights;
+use crate::encoder::EncoderKind;
 use crate::error::{Error, Result};
 use crate::session::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
-use crate::specs::{TensorSpec, encoder_specs};
+use crate::specs::encoder_specs;
+use crate::weights::LoadMode;
 
 const F32: u64 = 4;
 
@@ -65,32 +73,45 @@ pub struct MemoryEstimate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes<'a> {
     pub config: &'a ModelConfig,
-    /// The tensors of the default head.
-    pub head: &'a [TensorSpec],
+    pub encoder: EncoderKind,
+    pub kernels: Kernels,
+    pub arithmetic: Arithmetic,
+    /// Length of the vectors of the default head.
+    pub dimension: usize,
     /// Tokens that a text may have.
     pub max_tokens: usize,
     /// Size of `tokenizer.json`.
     pub tokenizer_bytes: u64,
-    /// Bytes of the files that will be mapped.
-    pub mapped_bytes: u64,
-    /// Bytes of the largest tensor that is stored in 16 bits.
+    /// How the bytes of the files come into memory.
+    pub mode: LoadMode,
+    /// Bytes of the files of the encoder.
+    pub file_bytes: u64,
+    /// Bytes of the largest tensor, and of the largest one that is stored in 16 bits.
+    pub largest: u64,
     pub largest_half: u64,
 }
 
 impl MemoryEstimate {
     pub(crate) fn new(sizes: Sizes<'_>, workload: &Workload) -> Self {
-        let Sizes { config, head, max_tokens, .. } = sizes;
-        let elements = |specs: &[TensorSpec]| specs.iter().map(|s| s.elements() as u64).sum::<u64>();
-        // Sine and cosine for each position; the NTK factor lengthens candle's table.
-        let positions = max_tokens as f64 * config.rope_ntk_factor.unwrap_or(1.0);
-        let rotary = positions as u64 * config.head_dim() as u64;
+        let Sizes { config, max_tokens, .. } = sizes;
+        let (weights, loading, session) = match sizes.encoder {
+            EncoderKind::Kernels => {
+                let weights = CpuWeights::bytes(config, sizes.arithmetic, max_tokens);
+                (weights, kernels_loading(&sizes, weights), kernels_session(&sizes, workload))
+            }
+            EncoderKind::Candle => (
+                candle_weights(config, max_tokens),
+                sizes.mapped() + sizes.largest_half + candle_loading(config),
+                candle_session(config, max_tokens as u64, workload),
+            ),
+        };
         Self {
-            weights: F32 * (elements(&encoder_specs(config)) + elements(head) + rotary),
+            weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size, false),
             // Seen for both tokenizers of the family: strings, hash tables and tries take up to eight times
             // the JSON that they were read from.
             tokenizer: 8 * sizes.tokenizer_bytes,
-            loading: sizes.mapped_bytes + sizes.largest_half + candle_loading(config),
-            session: candle_session(config, max_tokens as u64, workload),
+            loading,
+            session,
             sessions: workload.sessions as u64,
         }
     }
@@ -101,13 +122,51 @@ impl MemoryEstimate {
     }
 }
 
+impl Sizes<'_> {
+    /// Bytes of files that are mapped while the weights are taken.
+    fn mapped(&self) -> u64 {
+        match self.mode {
+            LoadMode::Copied => 0,
+            LoadMode::Mapped => self.file_bytes,
+        }
+    }
+}
+
 /// Code that is paged in, and what the allocator keeps for itself.
 const LIBRARY: u64 = 12 << 20;
-/// What one thread takes: its stack, and the blocks of matrices that it packs to fit the cache.
+/// What one thread takes: its stack, and what the allocator keeps for it.
 const THREAD: u64 = 2 << 20;
 
-/// The most that a forward leaves in the heap; larger blocks are mapped, and given back when they are freed.
+/// Loading for the kernels: the tensors that were read and not packed yet, or the map that they are read from, beside the
+/// one that is being packed, in its own type and widened.
+fn kernels_loading(sizes: &Sizes<'_>, weights: u64) -> u64 {
+    let packing = sizes.largest.max(3 * sizes.largest_half);
+    match sizes.mode {
+        LoadMode::Copied => sizes.file_bytes.saturating_sub(weights) + packing,
+        LoadMode::Mapped => sizes.file_bytes + packing,
+    }
+}
+
+/// One session on the kernels: what lies between the stages of a forward over the largest batch, the means of its texts,
+/// and what each thread works on.
+fn kernels_session(sizes: &Sizes<'_>, workload: &Workload) -> u64 {
+    let threads = workload.threads.unwrap_or_else(default_threads);
+    let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(sizes.max_tokens);
+    let worker =
+        worker_bytes(sizes.config, sizes.kernels, sizes.arithmetic, sizes.max_tokens, batch, threads);
+    let means = F32 * (batch.div_ceil(sizes.max_tokens) * sizes.config.hidden_size) as u64;
+    worker + means + THREAD * threads as u64
+}
+
+/// The most that a forward of candle leaves in the heap; larger blocks are mapped, and given back when they are freed.
 const HEAP_BLOCKS: u64 = 64 << 20;
+
+/// Candle's weights, and sine and cosine for each position; the NTK factor lengthens its table.
+fn candle_weights(config: &ModelConfig, max_tokens: usize) -> u64 {
+    let elements: u64 = encoder_specs(config).iter().map(|s| s.elements() as u64).sum();
+    let positions = max_tokens as f64 * config.rope_ntk_factor.unwrap_or(1.0);
+    F32 * (elements + positions as u64 * config.head_dim() as u64)
+}
 
 /// What candle copies while it is built: in the 1.5B model the weights of query, key and value become one tensor,
 /// layer by layer.

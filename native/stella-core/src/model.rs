@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use safetensors::Dtype;
+use stella_kernels::Kernels;
+use stella_kernels::activations::Arithmetic;
+use stella_kernels::cpu::CpuLevel;
+
 use crate::candle_encoder::CandleEncoder;
 use crate::config::ModelConfig;
 use crate::counters::LOADS;
-use crate::encoder::Encoder;
+use crate::cpu_encoder::CpuEncoder;
+use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::head::Head;
@@ -47,13 +53,25 @@ impl Precision {
     }
 
     /// What is really computed when this is asked for.
-    fn resolve(self) -> Result<Self> {
-        match self {
-            Self::Auto | Self::F32 => Ok(Self::F32),
-            Self::Bf16 | Self::Int8 => Err(Error::PrecisionUnavailable {
+    fn resolve(self, encoder: EncoderKind, kernels: Kernels) -> Result<Self> {
+        match (self, encoder) {
+            (Self::Auto, EncoderKind::Kernels) if kernels.multiplies_bf16() => Ok(Self::Bf16),
+            (Self::Auto | Self::F32, _) => Ok(Self::F32),
+            (Self::Bf16 | Self::Int8, EncoderKind::Kernels) => Ok(self),
+            (Self::Bf16 | Self::Int8, EncoderKind::Candle) => Err(Error::PrecisionUnavailable {
                 asked: self.name(),
-                reason: "this version computes in f32; ask for auto or f32".to_owned(),
+                reason: "the candle encoder computes in f32; ask for auto or f32, or for the kernels encoder"
+                    .to_owned(),
             }),
+        }
+    }
+
+    /// The kernels' word for it.
+    fn arithmetic(self) -> Arithmetic {
+        match self {
+            Self::Auto | Self::F32 => Arithmetic::F32,
+            Self::Bf16 => Arithmetic::Bf16,
+            Self::Int8 => Arithmetic::Int8,
         }
     }
 }
@@ -67,6 +85,10 @@ pub struct ModelOptions {
     pub dimension: Option<usize>,
     /// The arithmetic of the encoder.
     pub precision: Precision,
+    /// Which implementation computes.
+    pub encoder: EncoderKind,
+    /// The instructions that it may use; `None` for the best that there are. One that this machine lacks is an error.
+    pub level: Option<CpuLevel>,
     /// How the bytes of weights come into memory.
     pub mode: LoadMode,
     /// Whether weights that are NaN or infinite are looked for and refused.
@@ -79,6 +101,14 @@ impl ModelOptions {
     fn load(&self) -> LoadOptions {
         LoadOptions { mode: self.mode, check_finite: self.check_weights }
     }
+
+    fn kernels(&self) -> Result<Kernels> {
+        let Some(level) = self.level else { return Ok(Kernels::preferred()) };
+        Kernels::of(level).ok_or_else(|| {
+            let available = CpuLevel::available().iter().map(|l| l.name()).collect::<Vec<_>>().join(", ");
+            Error::InvalidArgument(format!("this machine does not have {level}; it has {available}"))
+        })
+    }
 }
 
 impl Default for ModelOptions {
@@ -87,6 +117,8 @@ impl Default for ModelOptions {
             max_tokens: DEFAULT_MAX_TOKENS,
             dimension: None,
             precision: Precision::Auto,
+            encoder: EncoderKind::Kernels,
+            level: None,
             mode: LoadMode::Copied,
             check_weights: true,
             manifest: None,
@@ -103,6 +135,8 @@ pub struct Model {
     prompts: Prompts,
     tokenizer: Tokenizer,
     encoder: Box<dyn Encoder>,
+    encoder_kind: EncoderKind,
+    kernels: Kernels,
     precision: Precision,
     default_dimension: usize,
     parameters: u64,
@@ -130,6 +164,7 @@ impl Model {
             config,
             layout,
             prompts,
+            kernels,
             precision,
             default_head,
             weights,
@@ -142,15 +177,24 @@ impl Model {
 
         LOADS.add_one();
         let load = options.load();
-        let encoder = weights
-            .load(load, &specs, |weights| CandleEncoder::load(&config, options.max_tokens, weights))?;
+        let encoder = weights.load(load, &specs, |weights| -> Result<Box<dyn Encoder>> {
+            let max_tokens = options.max_tokens;
+            Ok(match options.encoder {
+                EncoderKind::Kernels => {
+                    Box::new(CpuEncoder::load(&config, kernels, precision.arithmetic(), max_tokens, weights)?)
+                }
+                EncoderKind::Candle => Box::new(CandleEncoder::load(&config, max_tokens, weights)?),
+            })
+        })?;
         drop(weights);
         let default_dimension = default_head.dimension;
         let head = Head::load(&folder, &default_head, config.hidden_size, load)?;
         let model = Self {
             prompts,
             tokenizer,
-            encoder: Box::new(encoder),
+            encoder,
+            encoder_kind: options.encoder,
+            kernels,
             precision,
             default_dimension,
             parameters,
@@ -162,14 +206,16 @@ impl Model {
             layout,
         };
         log::info!(
-            "{}: {} with {} layers and {} parameters, dimension {default_dimension}, at most {} tokens, on the \
-             {} encoder; loaded in {:.0} ms, memory estimate {} MiB",
+            "{}: {} with {} layers and {} parameters, dimension {default_dimension}, at most {} tokens, in {} \
+             on the {} encoder with {}; loaded in {:.0} ms, memory estimate {} MiB",
             path.display(),
             model.config.architecture.name(),
             model.config.layers,
             model.parameters,
             options.max_tokens,
-            model.encoder.name(),
+            model.precision.name(),
+            model.encoder_kind.name(),
+            model.kernels.level(),
             started.elapsed().as_secs_f64() * 1e3,
             model.memory.total() >> 20,
         );
@@ -224,6 +270,16 @@ impl Model {
     /// The memory that the model takes with one session.
     pub fn memory(&self) -> MemoryEstimate {
         self.memory
+    }
+
+    /// Which implementation computes.
+    pub fn encoder_kind(&self) -> EncoderKind {
+        self.encoder_kind
+    }
+
+    /// The kernels that compute what the encoder does not, and all of it with [`EncoderKind::Kernels`].
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     pub(crate) fn encoder(&self) -> &dyn Encoder {
@@ -315,13 +371,12 @@ struct Checked {
     config: ModelConfig,
     layout: Layout,
     prompts: Prompts,
+    kernels: Kernels,
     precision: Precision,
     default_head: HeadFolder,
     weights: WeightSet,
     /// The encoder's tensors.
     specs: Vec<TensorSpec>,
-    /// The default head's.
-    head_specs: Vec<TensorSpec>,
     parameters: u64,
     tokenizer_bytes: u64,
 }
@@ -332,7 +387,8 @@ impl Checked {
             let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
             return Err(Error::InvalidArgument(reason));
         }
-        let precision = options.precision.resolve()?;
+        let kernels = options.kernels()?;
+        let precision = options.precision.resolve(options.encoder, kernels)?;
         let config = ModelConfig::read(&folder)?;
         if options.max_tokens > config.max_positions {
             return Err(Error::InvalidArgument(format!(
@@ -359,11 +415,11 @@ impl Checked {
             config,
             layout,
             prompts,
+            kernels,
             precision,
             default_head,
             weights,
             specs,
-            head_specs,
             parameters,
             tokenizer_bytes,
         })
@@ -372,14 +428,16 @@ impl Checked {
     fn memory(&self, options: &ModelOptions, workload: &Workload) -> MemoryEstimate {
         let sizes = Sizes {
             config: &self.config,
-            head: &self.head_specs,
+            encoder: options.encoder,
+            kernels: self.kernels,
+            arithmetic: self.precision.arithmetic(),
+            dimension: self.default_head.dimension,
             max_tokens: options.max_tokens,
             tokenizer_bytes: self.tokenizer_bytes,
-            mapped_bytes: match options.mode {
-                LoadMode::Copied => 0,
-                LoadMode::Mapped => self.weights.file_bytes(),
-            },
-            largest_half: self.weights.largest_half(),
+            mode: options.mode,
+            file_bytes: self.weights.file_bytes(),
+            largest: self.weights.largest(|_| true),
+            largest_half: self.weights.largest(|dtype| matches!(dtype, Dtype::F16 | Dtype::BF16)),
         };
         MemoryEstimate::new(sizes, workload)
     }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use stella_kernels::team::ThreadStart;
+
 use crate::batch::PackedBatch;
-use crate::encoder::{CancelFlag, ThreadStart, Workspace};
+use crate::encoder::{CancelFlag, Worker, WorkerOptions};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::head::Projector;
 use crate::model::Model;
 use crate::pooling;
 
@@ -41,11 +44,13 @@ pub struct EmbedOptions {
     pub normalize: bool,
 }
 
-/// One worker over a shared model: its workspace and its threads. One call at a time.
+/// One worker over a shared model: its memory and its threads. One call at a time.
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Model>,
-    workspace: Workspace,
+    worker: Box<dyn Worker>,
+    threads: usize,
+    projector: Projector,
     pooled: Vec<f32>,
     max_batch_tokens: usize,
 }
@@ -54,7 +59,7 @@ impl Session {
     /// Starts a session.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for limits out of range; those of [`Workspace::new`].
+    /// [`Error::InvalidArgument`] for limits out of range; those of [`crate::encoder::Encoder::worker`].
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Self> {
         reach(Stage::Session);
         let threads = match options.threads {
@@ -73,9 +78,11 @@ impl Session {
                 model.max_tokens()
             )));
         }
-        let workspace = Workspace::new(model.config().hidden_size, threads, options.on_thread_start)?;
+        let on_thread_start = options.on_thread_start;
+        let worker = model.encoder().worker(WorkerOptions { threads, max_batch_tokens, on_thread_start })?;
+        let projector = Projector::new(model.kernels(), model.config().hidden_size)?;
         log::debug!("session with {threads} threads for batches of at most {max_batch_tokens} tokens");
-        Ok(Self { model, workspace, pooled: Vec::new(), max_batch_tokens })
+        Ok(Self { model, worker, threads, projector, pooled: Vec::new(), max_batch_tokens })
     }
 
     /// The model.
@@ -85,7 +92,7 @@ impl Session {
 
     /// Threads that compute.
     pub fn threads(&self) -> usize {
-        self.workspace.threads()
+        self.threads
     }
 
     /// Tokens that one call may carry.
@@ -121,9 +128,9 @@ impl Session {
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
-        self.model.encoder().forward(batch, &mut self.workspace, cancel)?;
-        pooling::mean(batch.ranges(), self.workspace.hidden(), config.hidden_size, &mut self.pooled);
-        head.project(&self.pooled, options.normalize, &mut out[..needed])
+        let hidden = self.worker.forward(batch, cancel)?;
+        pooling::mean(batch.ranges(), hidden, config.hidden_size, &mut self.pooled);
+        self.projector.project(&head, &self.pooled, options.normalize, &mut out[..needed])
     }
 
     /// Runs one text once and gives what its tokens became: their hidden states into `hidden`, row-major
@@ -162,8 +169,7 @@ impl Session {
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
-        self.model.encoder().forward(batch, &mut self.workspace, cancel)?;
-        let found = self.workspace.hidden();
+        let found = self.worker.forward(batch, cancel)?;
         if found.iter().any(|x| !x.is_finite()) {
             return Err(Error::ResultNotFinite { index: 0 });
         }
@@ -172,6 +178,6 @@ impl Session {
         }
         let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
         pooling::mean(ranges, found, config.hidden_size, &mut self.pooled);
-        head.project(&self.pooled, options.normalize, &mut out[..needed])
+        self.projector.project(&head, &self.pooled, options.normalize, &mut out[..needed])
     }
 }

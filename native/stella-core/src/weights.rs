@@ -157,11 +157,11 @@ impl WeightSet {
         self.files.iter().map(|file| file.data_start + file.header.data_len()).sum()
     }
 
-    /// Bytes of the largest tensor whose elements have 16 bits; 0 when there is none.
-    pub fn largest_half(&self) -> u64 {
+    /// Bytes of the largest tensor of a type that `counts`; 0 when there is none.
+    pub fn largest(&self, counts: impl Fn(Dtype) -> bool) -> u64 {
         let tensors = self.files.iter().flat_map(|file| file.header.tensors());
-        let halves = tensors.filter(|tensor| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16));
-        halves.map(|tensor| tensor.range.end - tensor.range.start).max().unwrap_or(0)
+        let counted = tensors.filter(|tensor| counts(tensor.dtype));
+        counted.map(|tensor| tensor.range.end - tensor.range.start).max().unwrap_or(0)
     }
 
     /// Loads the tensors of `wanted`, which [`Self::check`] has passed, and lets `build` take them.

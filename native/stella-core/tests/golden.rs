@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use serde_json::Value;
-use stella_core::encoder::CancelFlag;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::encoder::{CancelFlag, EncoderKind};
+use stella_core::model::{Model, ModelOptions, Precision};
 use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::shared;
 use stella_core::tokenizer::{Cut, LongText};
 use stella_core::{Error, ErrorCode};
+use stella_kernels::cpu::CpuLevel;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -26,8 +27,22 @@ fn folder(name: &str) -> PathBuf {
     }
 }
 
+/// The model in 32 bits, on the best instructions that there are.
 fn open(name: &str) -> Arc<Model> {
-    shared::open(&folder(name), &ModelOptions::default()).expect("the fixture opens")
+    open_as(name, &ModelOptions { precision: Precision::F32, ..ModelOptions::default() })
+}
+
+fn open_as(name: &str, options: &ModelOptions) -> Arc<Model> {
+    shared::open(&folder(name), options).expect("the fixture opens")
+}
+
+/// A precision on the project's kernels, with every set of instructions that this machine has.
+fn on_every_level(precision: Precision) -> impl Iterator<Item = ModelOptions> {
+    CpuLevel::available().iter().map(move |&level| ModelOptions {
+        precision,
+        level: Some(level),
+        ..ModelOptions::default()
+    })
 }
 
 fn session(model: &Arc<Model>, threads: usize) -> Session {
@@ -88,6 +103,29 @@ fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
 
 const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), normalize: false };
 
+/// The raw vectors of all cases, 256 numbers each.
+fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {
+    let (ids, cu_seqlens) = pack(cases);
+    let mut out = vec![0.0; cases.len() * 256];
+    let options = SessionOptions { max_batch_tokens: Some(1 << 16), ..Default::default() };
+    let mut session = Session::new(model, options).expect("a session starts");
+    session.embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out).expect("vectors");
+    out
+}
+
+/// The largest difference and the cosine of a vector and the reference.
+fn compare(row: &[f32], reference: &[f64]) -> (f64, f64) {
+    let (mut dot, mut a, mut b, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
+    for (&x, &y) in row.iter().zip(reference) {
+        let x = f64::from(x);
+        dot += x * y;
+        a += x * x;
+        b += y * y;
+        worst = worst.max((x - y).abs());
+    }
+    (worst, dot / (a * b).sqrt())
+}
+
 fn check(name: &str) {
     let model = open(name);
     let cases = cases(name);
@@ -98,22 +136,21 @@ fn check(name: &str) {
         assert_eq!(ids, case.ids, "{name}/{}: ids", case.name);
         assert_eq!((counts[0].kept, counts[0].total), (case.ids.len(), case.total), "{name}/{}", case.name);
     }
-    let (ids, cu_seqlens) = pack(&cases);
-    let mut out = vec![0.0; cases.len() * 256];
-    let options = SessionOptions { max_batch_tokens: Some(1 << 20), ..Default::default() };
-    let mut session = Session::new(model, options).expect("a session starts");
-    session.embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out).expect("vectors");
-    for (case, row) in cases.iter().zip(out.chunks_exact(256)) {
-        let (mut dot, mut a, mut b, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
-        for (&x, &y) in row.iter().zip(&case.vector) {
-            let x = f64::from(x);
-            dot += x * y;
-            a += x * x;
-            b += y * y;
-            worst = worst.max((x - y).abs());
+    let candle = ModelOptions { encoder: EncoderKind::Candle, ..ModelOptions::default() };
+    let exact = on_every_level(Precision::F32).chain([candle]).map(|o| (o, 1e-4, 0.999_999));
+    let rounded = on_every_level(Precision::Bf16).map(|o| (o, f64::INFINITY, 0.999));
+    let bytes = on_every_level(Precision::Int8).map(|o| (o, f64::INFINITY, 0.97));
+    for (options, largest, least) in exact.chain(rounded).chain(bytes) {
+        // A minute of what the tiny models show as well.
+        if name == "stella-mini" && options.level == Some(CpuLevel::Portable) {
+            continue;
         }
-        assert!(worst < 1e-4, "{name}/{}: differs by {worst}", case.name);
-        assert!(dot / (a * b).sqrt() > 0.999_999, "{name}/{}: cosine {}", case.name, dot / (a * b).sqrt());
+        let out = embed_all(open_as(name, &options), &cases);
+        for (case, row) in cases.iter().zip(out.chunks_exact(256)) {
+            let (worst, cosine) = compare(row, &case.vector);
+            let what = format!("{name}/{} {:?} {:?}", case.name, options.precision, options.level);
+            assert!(worst < largest && cosine > least, "{what}: differs by {worst}, cosine {cosine}");
+        }
     }
 }
 
@@ -147,29 +184,60 @@ fn stella_mini_meets_the_reference() {
     check("stella-mini");
 }
 
+/// Lengths where one way to compute would give way to another.
+const LENGTHS: [u32; 19] = [1, 2, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 512];
+
 #[test]
 fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() {
     for name in ["tiny-new", "tiny-qwen2"] {
-        let model = open(name);
-        let cases = cases(name);
-        let cases = &cases[..20];
-        let (ids, cu_seqlens) = pack(cases);
-        let mut batch = vec![0.0; cases.len() * 256];
-        session(&model, 1)
-            .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut batch)
-            .expect("batch");
-        for threads in [1, 2, 4] {
-            let mut session = session(&model, threads);
-            for (case, row) in cases.iter().zip(batch.chunks_exact(256)) {
-                let mut single = vec![0.0; 256];
-                let cu_seqlens = [0, case.ids.len() as u32];
-                session
-                    .embed(&case.ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut single)
-                    .expect("single");
-                assert!(single == row, "{name}/{} on {threads} threads", case.name);
+        for options in [Precision::F32, Precision::Bf16, Precision::Int8].into_iter().flat_map(on_every_level)
+        {
+            let model = open_as(name, &options);
+            let vocabulary = model.config().vocab_size as u32;
+            let texts: Vec<Vec<u32>> =
+                LENGTHS.iter().map(|&n| (0..n).map(|i| (i * 31 + n * 7) % vocabulary).collect()).collect();
+            let vectors = |threads, texts: &[&Vec<u32>]| {
+                let ids = texts.iter().copied().flatten().copied().collect::<Vec<_>>();
+                let ends = texts.iter().scan(0, |end, text| {
+                    *end += text.len() as u32;
+                    Some(*end)
+                });
+                let cu_seqlens: Vec<u32> = [0].into_iter().chain(ends).collect();
+                let mut out = vec![f32::NAN; texts.len() * 256];
+                session(&model, threads)
+                    .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out)
+                    .expect("vectors");
+                out
+            };
+            let alone: Vec<_> = texts.iter().map(|text| vectors(1, &[text])).collect();
+            for threads in [1, 2, 4] {
+                // In batches of every size up to 33, in turning order.
+                let mut order = (0..texts.len()).cycle();
+                for size in [1, 2, 3, 8, 16, 33] {
+                    let batch: Vec<usize> = order.by_ref().take(size).collect();
+                    let rows = vectors(threads, &batch.iter().map(|&i| &texts[i]).collect::<Vec<_>>());
+                    for (&i, row) in batch.iter().zip(rows.chunks_exact(256)) {
+                        let what = format!("{name} {:?} {:?}", options.precision, options.level);
+                        assert!(row == alone[i], "{what}: {} tokens on {threads} threads", LENGTHS[i]);
+                    }
+                }
             }
         }
     }
+}
+
+#[test]
+fn a_level_that_is_not_there_and_a_precision_that_candle_lacks_are_refused() {
+    let missing = CpuLevel::ALL.into_iter().find(|level| !level.is_available());
+    if let Some(level) = missing {
+        let options = ModelOptions { level: Some(level), ..ModelOptions::default() };
+        let error = shared::open(&folder("tiny-new"), &options).expect_err("refused").to_string();
+        assert!(error.contains(level.name()) && error.contains("portable"), "{error}");
+    }
+    let options =
+        ModelOptions { encoder: EncoderKind::Candle, precision: Precision::Int8, ..ModelOptions::default() };
+    let error = shared::open(&folder("tiny-new"), &options).expect_err("refused");
+    assert_eq!(error.code(), ErrorCode::PrecisionUnavailable, "{error}");
 }
 
 #[test]

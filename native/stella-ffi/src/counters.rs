@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stella_core::counters::{LOADS, MAPS, TENSORS};
+use stella_kernels::buffer;
 
 use crate::boundary::infallible;
 
@@ -29,7 +30,7 @@ pub extern "C" fn stella_counter(which: u32) -> u64 {
         0 => LOADS.get(),
         1 => MAPS.get(),
         2 => TENSORS.get(),
-        3 => LIVE_BYTES.load(Ordering::Relaxed) as u64,
+        3 => LIVE_BYTES.load(Ordering::Relaxed) as u64 + buffer::page_bytes(),
         _ => 0,
     })
 }

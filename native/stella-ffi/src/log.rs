@@ -9,8 +9,8 @@ use std::sync::{Arc, Once};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use stella_core::encoder::ThreadStart;
 use stella_core::fault::{Stage, reach};
+use stella_kernels::team::ThreadStart;
 
 use crate::args;
 use crate::boundary::{fallible, infallible};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stella_core::config::Architecture;
+use stella_core::encoder::EncoderKind;
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
@@ -40,6 +41,37 @@ pub enum StellaPrecision {
 
 /// The values of [`StellaPrecision`] in order.
 const PRECISIONS: [Precision; 4] = [Precision::Auto, Precision::F32, Precision::Bf16, Precision::Int8];
+
+/// Which implementation computes.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaEncoder {
+    /// The library's own kernels.
+    Kernels = 0,
+    /// candle's model, the reference: in 32 bits, and slower.
+    Candle = 1,
+}
+
+/// The values of [`StellaEncoder`] in order.
+const ENCODERS: [EncoderKind; 2] = [EncoderKind::Kernels, EncoderKind::Candle];
+
+/// Instructions that are used.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaCpuLevel {
+    /// Those of every processor.
+    Portable = 0,
+    /// AVX2 and FMA.
+    Avx2 = 1,
+    /// AVX-512.
+    Avx512 = 2,
+    /// AVX-512 with products of bytes.
+    Avx512Vnni = 3,
+    /// AVX-512 with products of bytes and bfloat16.
+    Avx512Bf16 = 4,
+    /// Tiles.
+    Amx = 5,
+}
 
 /// How the bytes of weights come into memory.
 #[repr(u32)]
@@ -88,6 +120,10 @@ pub struct StellaModelOptions {
     pub load_mode: u32,
     /// 0 to refuse weights that are NaN or infinite, 1 to load them unseen.
     pub unchecked_weights: u32,
+    /// A value of StellaEncoder.
+    pub encoder: u32,
+    /// Not used; 0.
+    pub reserved: u32,
     /// Path of the manifest of the folder's files, as UTF-8; null for the one in the folder, if there is one.
     pub manifest: *const u8,
     /// Length of `manifest` in bytes.
@@ -103,6 +139,8 @@ impl Default for StellaModelOptions {
             dimension: 0,
             load_mode: StellaLoadMode::Copied as u32,
             unchecked_weights: 0,
+            encoder: StellaEncoder::Kernels as u32,
+            reserved: 0,
             manifest: std::ptr::null(),
             manifest_length: 0,
         }
@@ -135,6 +173,10 @@ pub struct StellaModelInfo {
     pub default_dimension: u32,
     /// Number of dimensions for which there is a head.
     pub dimension_count: u32,
+    /// A value of StellaEncoder.
+    pub encoder: u32,
+    /// A value of StellaCpuLevel.
+    pub cpu_level: u32,
     /// Not used; 0.
     pub reserved: u32,
     /// Parameters of the encoder and the default head.
@@ -276,6 +318,8 @@ unsafe fn core_options(options: &StellaModelOptions) -> stella_core::Result<Mode
         precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
         mode: args::choice(options.load_mode, &LOAD_MODES, "options.load_mode")?,
         check_weights: args::choice(options.unchecked_weights, &[true, false], "options.unchecked_weights")?,
+        encoder: args::choice(options.encoder, &ENCODERS, "options.encoder")?,
+        level: None,
         manifest: (!manifest.is_empty()).then(|| PathBuf::from(manifest)),
     })
 }
@@ -309,6 +353,8 @@ pub unsafe extern "C" fn stella_model_info(
             max_tokens: narrow(model.max_tokens())?,
             default_dimension: narrow(model.default_dimension())?,
             dimension_count: narrow(model.dimensions().len())?,
+            encoder: ENCODERS.iter().position(|&e| e == model.encoder_kind()).unwrap_or_default() as u32,
+            cpu_level: model.kernels().level() as u32,
             reserved: 0,
             parameters: model.parameters(),
             memory_estimate: model.memory().total(),

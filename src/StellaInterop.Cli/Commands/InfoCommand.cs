@@ -49,6 +49,8 @@ internal static class InfoCommand
         Row("vocabulary", Number(info.VocabularySize));
         Row("parameters", Number(info.Parameters));
         Row("precision", PrecisionName(info));
+        Row("encoder", Lower(info.Encoder.ToString()));
+        Row("instructions", Lower(info.CpuLevel.ToString()));
         Row("device", DeviceName(info));
         Row("max tokens", Number(info.MaxTokens));
         Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
@@ -75,6 +77,8 @@ internal static class InfoCommand
             json.WriteNumber("vocabulary_size", info.VocabularySize);
             json.WriteNumber("parameters", info.Parameters);
             json.WriteString("precision", PrecisionName(info));
+            json.WriteString("encoder", Lower(info.Encoder.ToString()));
+            json.WriteString("instructions", Lower(info.CpuLevel.ToString()));
             json.WriteString("device", DeviceName(info));
             json.WriteNumber("max_tokens", info.MaxTokens);
             json.WriteNumber("memory_estimate_bytes", info.MemoryEstimateBytes);

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 3;
+        internal const uint STELLA_ABI_VERSION = 4;
 
         /// <summary>
         ///  The version of this ABI.
@@ -282,6 +282,14 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint unchecked_weights;
         /// <summary>
+        ///  A value of StellaEncoder.
+        /// </summary>
+        public uint encoder;
+        /// <summary>
+        ///  Not used; 0.
+        /// </summary>
+        public uint reserved;
+        /// <summary>
         ///  Path of the manifest of the folder's files, as UTF-8; null for the one in the folder, if there is one.
         /// </summary>
         public byte* manifest;
@@ -341,6 +349,14 @@ namespace StellaInterop.Interop
         ///  Number of dimensions for which there is a head.
         /// </summary>
         public uint dimension_count;
+        /// <summary>
+        ///  A value of StellaEncoder.
+        /// </summary>
+        public uint encoder;
+        /// <summary>
+        ///  A value of StellaCpuLevel.
+        /// </summary>
+        public uint cpu_level;
         /// <summary>
         ///  Not used; 0.
         /// </summary>
@@ -755,6 +771,52 @@ namespace StellaInterop.Interop
         ///  8-bit integers.
         /// </summary>
         Int8 = 3,
+    }
+
+    /// <summary>
+    ///  Which implementation computes.
+    /// </summary>
+    internal enum NativeEncoder : uint
+    {
+        /// <summary>
+        ///  The library's own kernels.
+        /// </summary>
+        Kernels = 0,
+        /// <summary>
+        ///  candle's model, the reference: in 32 bits, and slower.
+        /// </summary>
+        Candle = 1,
+    }
+
+    /// <summary>
+    ///  Instructions that are used.
+    /// </summary>
+    internal enum NativeCpuLevel : uint
+    {
+        /// <summary>
+        ///  Those of every processor.
+        /// </summary>
+        Portable = 0,
+        /// <summary>
+        ///  AVX2 and FMA.
+        /// </summary>
+        Avx2 = 1,
+        /// <summary>
+        ///  AVX-512.
+        /// </summary>
+        Avx512 = 2,
+        /// <summary>
+        ///  AVX-512 with products of bytes.
+        /// </summary>
+        Avx512Vnni = 3,
+        /// <summary>
+        ///  AVX-512 with products of bytes and bfloat16.
+        /// </summary>
+        Avx512Bf16 = 4,
+        /// <summary>
+        ///  Tiles.
+        /// </summary>
+        Amx = 5,
     }
 
     /// <summary>

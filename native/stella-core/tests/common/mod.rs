@@ -1,8 +1,6 @@
-//! Models for tests: copies of the fixtures, which a test may break, and models of any size.
+//! Models for tests: copies of the fixtures, which a test may break.
 // Each test takes what it needs of this.
 #![allow(dead_code)]
-
-pub mod synthetic;
 
 use std::fs;
 use std::path::{Path, PathBuf};

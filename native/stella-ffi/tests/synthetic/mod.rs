@@ -1,4 +1,8 @@
 //! Models of any size with made-up weights: for what depends on shapes and not on values.
+#![allow(dead_code)]
+
+#[path = "../../../stella-core/tests/common/mod.rs"]
+mod common;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -55,7 +59,7 @@ impl Shape {
 
     /// Writes the model into `folder`.
     pub fn write(&self, folder: &Path) {
-        super::copy(&super::fixture(self.family), folder);
+        common::copy(&common::fixture(self.family), folder);
         let mut config = read(&folder.join("config.json"));
         for (key, value) in [
             ("hidden_size", self.hidden),

@@ -3,14 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic)]
 
-mod common;
+mod synthetic;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::synthetic::Shape;
 use safetensors::Dtype;
 use serde_json::Value;
+use synthetic::Shape;
 
 const NEW: Shape = Shape {
     family: "tiny-new",

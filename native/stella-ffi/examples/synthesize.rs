@@ -1,10 +1,10 @@
 //! Writes a model with made-up weights: `synthesize 400m|1500m FOLDER`.
 #![allow(clippy::expect_used, clippy::panic)]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/synthetic/mod.rs"]
+mod synthetic;
 
-use common::synthetic::Shape;
+use synthetic::Shape;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

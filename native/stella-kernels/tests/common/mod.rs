@@ -1,0 +1,57 @@
+//! What the tests of all kernels need.
+// Each test takes what it needs of this.
+#![allow(dead_code)]
+
+use stella_kernels::Kernels;
+use stella_kernels::cpu::CpuLevel;
+use stella_kernels::team::Team;
+
+/// The kernels of every level that this machine has.
+pub fn kernels() -> impl Iterator<Item = Kernels> {
+    CpuLevel::available().iter().filter_map(|&level| Kernels::of(level))
+}
+
+/// A team with scratch memory for anything that a test does.
+pub fn team(threads: usize) -> Team {
+    Team::new(threads, 1 << 18, None).expect("threads")
+}
+
+/// Numbers from -1 to 1.
+pub struct Noise(pub u64);
+
+impl Noise {
+    pub fn take(&mut self, count: usize) -> Vec<f32> {
+        let mut next = || {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z >> 40) as f32 - 8_388_608.0) / 8_388_608.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+}
+
+/// The nearest bfloat16, even ones of two.
+pub fn bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+}
+
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// The normal distribution, by its series: all terms are positive, so nothing cancels.
+pub fn phi(x: f64) -> f64 {
+    if x < -9.0 {
+        return 0.0;
+    }
+    let (mut term, mut sum) = (x.abs(), x.abs());
+    for i in 1..400 {
+        term *= x * x / f64::from(2 * i + 1);
+        sum += term;
+    }
+    let above = sum * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    0.5 + above.copysign(x)
+}

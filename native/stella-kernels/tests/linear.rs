@@ -1,0 +1,214 @@
+//! Products of every level and arithmetic against sums in 64 bits, and against themselves in other company.
+#![allow(clippy::expect_used)]
+
+mod common;
+
+use common::{Noise, bf16, cosine, kernels, team};
+use proptest::prelude::*;
+use stella_kernels::Kernels;
+use stella_kernels::activations::{Activations, Arithmetic};
+use stella_kernels::linear::{Gate, Linear, Part, Then};
+
+const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::F32, Arithmetic::Bf16, Arithmetic::Int8];
+
+/// Rows as activations.
+fn activations(kernels: Kernels, arithmetic: Arithmetic, x: &[f32], width: usize) -> Activations {
+    let mut out = kernels.activations(arithmetic, x.len() / width, width).expect("memory");
+    kernels.take(&mut team(1), x, &mut out);
+    out
+}
+
+/// Rows whose mean square is one.
+fn rows(noise: &mut Noise, rows: usize, width: usize) -> Vec<f32> {
+    let mut x = noise.take(rows * width);
+    for row in x.chunks_exact_mut(width) {
+        let square = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
+        row.iter_mut().for_each(|x| *x /= square.sqrt());
+    }
+    x
+}
+
+/// `x w^T + b` in 64 bits, row-major `[rows, outputs]`.
+fn exact(x: &[f32], w: &[f32], bias: &[f32], inputs: usize) -> Vec<f64> {
+    let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum::<f64>();
+    x.chunks_exact(inputs)
+        .flat_map(|x| w.chunks_exact(inputs).zip(bias).map(move |(w, &b)| dot(x, w) + f64::from(b)))
+        .collect()
+}
+
+/// The largest error that a product of `inputs` numbers of size one with ones of size a half may have.
+fn tolerance(arithmetic: Arithmetic, inputs: usize) -> f64 {
+    let root = (inputs as f64).sqrt();
+    match arithmetic {
+        Arithmetic::F32 => 4e-6 * root,
+        // Half a unit in the last place of eight bits, for either side, seven standard deviations out.
+        Arithmetic::Bf16 => 7.0 * 2f64.powi(-9) * 0.6 * root,
+        Arithmetic::Int8 => 7.0 * 0.01 * root,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn products_are_near_the_sums_in_64_bits(
+        count in 1usize..70, inputs in 1usize..600, outputs in 1usize..130, threads in 1usize..4, seed in any::<u64>()
+    ) {
+        let mut noise = Noise(seed);
+        let x = rows(&mut noise, count, inputs);
+        let (w, bias) = (noise.take(outputs * inputs), noise.take(outputs));
+        let want = exact(&x, &w, &bias, inputs);
+        for kernels in kernels() {
+            for arithmetic in ARITHMETICS {
+                let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
+                let mut team = team(threads);
+                // In two parts, as query, key and value are.
+                let half = outputs / 2;
+                layer.pack(&mut team, Part::From(half), &w[half * inputs..]);
+                layer.pack(&mut team, Part::From(0), &w[..half * inputs]);
+                layer.set_bias(0, &bias);
+                let x = activations(kernels, arithmetic, &x, inputs);
+                let mut y = vec![f32::NAN; count * outputs];
+                layer.multiply(kernels, &mut team, &x, count, Then::Store(&mut y));
+                let worst = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).abs()).fold(0.0, f64::max);
+                let limit = tolerance(arithmetic, inputs);
+                prop_assert!(worst <= limit, "{} {arithmetic:?}: {worst} > {limit}", kernels.level());
+
+                let mut sum = vec![2.0; count * outputs];
+                layer.multiply(kernels, &mut team, &x, count, Then::Add(&mut sum));
+                for (sum, y) in sum.iter().zip(&y) {
+                    prop_assert_eq!(*sum, 2.0 + y);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_company(
+        count in 2usize..420, inputs in 1usize..900, outputs in 1usize..100, threads in 2usize..5, seed in any::<u64>()
+    ) {
+        let mut noise = Noise(seed);
+        let x = rows(&mut noise, count, inputs);
+        let w = noise.take(outputs * inputs);
+        for kernels in kernels() {
+            for arithmetic in ARITHMETICS {
+                let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
+                layer.pack(&mut team(1), Part::From(0), &w);
+                let product = |x: &[f32], threads| {
+                    let count = x.len() / inputs;
+                    let x = activations(kernels, arithmetic, x, inputs);
+                    let mut y = vec![f32::NAN; count * outputs];
+                    layer.multiply(kernels, &mut team(threads), &x, count, Then::Store(&mut y));
+                    y
+                };
+                let all = product(&x, threads);
+                for row in [0, count / 3, count - 1] {
+                    let alone = product(&x[row * inputs..][..inputs], 1);
+                    prop_assert_eq!(&all[row * outputs..][..outputs], &alone, "{} {:?}", kernels.level(), arithmetic);
+                }
+                prop_assert_eq!(product(&x[inputs..], 1), &all[outputs..], "{} {:?}", kernels.level(), arithmetic);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gate_multiplies_and_the_next_product_reads_it(
+        count in 1usize..40, inputs in 1usize..80, inner in 1usize..100, silu in any::<bool>(), seed in any::<u64>()
+    ) {
+        let mut noise = Noise(seed);
+        let x = rows(&mut noise, count, inputs);
+        let (up, gate) = (noise.take(inner * inputs), noise.take(inner * inputs));
+        let down = noise.take(8 * inner);
+        let zeros = vec![0.0; inner];
+        let (wide_up, wide_gate) = (exact(&x, &up, &zeros, inputs), exact(&x, &gate, &zeros, inputs));
+        let product: Vec<f32> = wide_up
+            .iter()
+            .zip(&wide_gate)
+            .map(|(u, &g)| (u * if silu { g / (1.0 + (-g).exp()) } else { g * common::phi(g) }) as f32)
+            .collect();
+        let want = exact(&product, &down, &[0.0; 8], inner);
+        for kernels in kernels() {
+            for arithmetic in ARITHMETICS {
+                let mut team = team(2);
+                let mut first = Linear::gated(arithmetic, inner, inputs).expect("memory");
+                first.pack(&mut team, Part::Up, &up);
+                first.pack(&mut team, Part::Gate, &gate);
+                let mut second = Linear::new(arithmetic, 8, inner).expect("memory");
+                second.pack(&mut team, Part::From(0), &down);
+                let x = activations(kernels, arithmetic, &x, inputs);
+                let mut between = kernels.activations(arithmetic, count, inner).expect("memory");
+                let function = if silu { Gate::Silu } else { Gate::Gelu };
+                first.multiply(kernels, &mut team, &x, count, Then::Gate(function, &mut between));
+                kernels.settle(&mut team, &mut between, count);
+                let mut y = vec![f32::NAN; count * 8];
+                second.multiply(kernels, &mut team, &between, count, Then::Store(&mut y));
+                let size = (want.iter().map(|y| y * y).sum::<f64>() / want.len() as f64).sqrt();
+                let error = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).powi(2)).sum::<f64>();
+                let error = (error / want.len() as f64).sqrt() / size.max(1e-3);
+                let limit = match arithmetic {
+                    Arithmetic::F32 => 3e-6,
+                    Arithmetic::Bf16 => 0.02,
+                    Arithmetic::Int8 => 0.12,
+                };
+                prop_assert!(error < limit, "{} {arithmetic:?}: {error}", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn bfloat16_weights_are_rounded_to_nearest() {
+    // One input, so that products are the weights themselves.
+    let w: Vec<f32> = [1.0, 1.003_906_2, 1.003_906_4, 1.011_718_8, -3.3, 1e-20].to_vec();
+    let want: Vec<f32> = w.iter().map(|&w| bf16(w)).collect();
+    for kernels in kernels() {
+        let mut layer = Linear::new(Arithmetic::Bf16, w.len(), 1).expect("memory");
+        layer.pack(&mut team(1), Part::From(0), &w);
+        let x = activations(kernels, Arithmetic::Bf16, &[1.0], 1);
+        let mut y = vec![0.0; w.len()];
+        layer.multiply(kernels, &mut team(1), &x, 1, Then::Store(&mut y));
+        assert_eq!(y, want, "{}", kernels.level());
+    }
+}
+
+#[test]
+fn levels_agree_on_whole_numbers() {
+    let (count, inputs, outputs) = (37, 333, 70);
+    let mut noise = Noise(5);
+    let (x, w) = (rows(&mut noise, count, inputs), noise.take(outputs * inputs));
+    let products: Vec<Vec<f32>> = kernels()
+        .map(|kernels| {
+            let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
+            layer.pack(&mut team(1), Part::From(0), &w);
+            let x = activations(kernels, Arithmetic::Int8, &x, inputs);
+            let mut y = vec![0.0; count * outputs];
+            layer.multiply(kernels, &mut team(2), &x, count, Then::Store(&mut y));
+            y
+        })
+        .collect();
+    for product in &products {
+        assert!(cosine(product, &products[0]) > 0.999_999);
+    }
+}
+
+#[test]
+fn what_is_not_finite_does_not_vanish() {
+    for kernels in kernels() {
+        for arithmetic in ARITHMETICS {
+            for bad in [f32::NAN, f32::INFINITY] {
+                let mut layer = Linear::new(arithmetic, 1, 20).expect("memory");
+                layer.pack(&mut team(1), Part::From(0), &[0.5; 20]);
+                let mut x = vec![1.0; 40];
+                x[27] = bad;
+                let x = activations(kernels, arithmetic, &x, 20);
+                let mut y = [0.0; 2];
+                layer.multiply(kernels, &mut team(1), &x, 2, Then::Store(&mut y));
+                assert!(
+                    y[0].is_finite() && !y[1].is_finite(),
+                    "{} {arithmetic:?} {bad}: {y:?}",
+                    kernels.level()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Norms of every level against sums in 64 bits.
+#![allow(clippy::expect_used)]
+
+mod common;
+
+use common::{Noise, kernels, team};
+use proptest::prelude::*;
+use stella_kernels::rows::Norm;
+
+proptest! {
+    #[test]
+    fn norms_are_near_those_in_64_bits(
+        rows in 1usize..30, width in 1usize..300, layer in any::<bool>(), threads in 1usize..4, seed in any::<u64>()
+    ) {
+        let mut noise = Noise(seed);
+        // Far from zero, where a mean that is taken off too late would show.
+        let x: Vec<f32> = noise.take(rows * width).iter().map(|x| 3.0 * x + 5.0).collect();
+        let (weight, bias) = (noise.take(width), noise.take(width));
+        let epsilon = 1e-3f32;
+        let want: Vec<f64> = x.chunks_exact(width).flat_map(|row| {
+            let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+            let mean = if layer { row.iter().sum::<f64>() / width as f64 } else { 0.0 };
+            let square = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            let scale = 1.0 / (square + f64::from(epsilon)).sqrt();
+            let ends = weight.iter().zip(&bias);
+            row.into_iter()
+                .zip(ends)
+                .map(|(x, (&w, &b))| (x - mean) * scale * f64::from(w) + if layer { f64::from(b) } else { 0.0 })
+                .collect::<Vec<_>>()
+        }).collect();
+        for kernels in kernels() {
+            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon };
+            let mut y = x.clone();
+            kernels.normalize(&mut team(threads), norm, &mut y, true, None);
+            for (y, w) in y.iter().zip(&want) {
+                prop_assert!((f64::from(*y) - w).abs() < 3e-5, "{}: {y} for {w}", kernels.level());
+            }
+            let mut same = x.clone();
+            kernels.normalize(&mut team(threads), norm, &mut same, false, None);
+            prop_assert_eq!(&same, &x);
+            // A row by itself.
+            let mut alone = x[..width].to_vec();
+            kernels.normalize(&mut team(1), norm, &mut alone, true, None);
+            prop_assert_eq!(&alone, &y[..width]);
+        }
+    }
+}
