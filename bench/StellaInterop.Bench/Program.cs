@@ -16,6 +16,7 @@ var root = new RootCommand(
     QualityCommand.Create(),
     MicroCommand.Create(),
     SynthesizeCommand.Create(),
+    ResidentCommand.Create(),
 };
 
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });

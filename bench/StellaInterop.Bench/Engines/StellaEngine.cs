@@ -19,17 +19,23 @@ internal sealed class StellaEngine : IEngine
         }
     }
 
-    public string Detail => $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {model.Info.Precision} on {model.Info.Device}";
+    public string Detail
+    {
+        get
+        {
+            StellaModelInfo info = model.Info;
+            // Candle chooses its instructions by itself, and does not tell.
+            string encoder = info.Encoder == StellaEncoder.Kernels ? $"{info.Encoder}, {info.CpuLevel}" : $"{info.Encoder}";
+            return $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {encoder}, {info.Precision}";
+        }
+    }
 
     public static IEngine Load(EngineSettings settings, StellaPrecision precision) =>
         new StellaEngine(settings.Folder, Options(settings, precision));
 
-    /// <summary>
-    /// Candle's own encoder. It is what this version computes with in any case; where there are two, this is the one
-    /// place that asks for it.
-    /// </summary>
+    /// <summary>Candle's own encoder: a peer, and the reference. This is the one place that asks for it.</summary>
     public static IEngine LoadReference(EngineSettings settings) =>
-        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32));
+        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32) with { Encoder = StellaEncoder.Candle });
 
     public IWork Prepare(Workload workload) => new Work(model, workload);
 
