@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StellaInterop.Bench.Commands;
 using StellaInterop.Bench.Engines;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
@@ -15,9 +16,6 @@ namespace StellaInterop.Bench;
 /// <param name="Rounds">How often.</param>
 internal sealed record PeersSettings(
     string Model, string Folder, IReadOnlyList<Shape> Shapes, IReadOnlyList<EngineSpec> Engines, int Threads, int Rounds);
-
-/// <summary>An engine's vectors are not those of the others or of the reference: its speed would mean nothing.</summary>
-internal sealed class DisagreementException(string message) : Exception(message);
 
 /// <summary>Measures engines beside each other in one process: A B A B, so that what the machine does meets all alike.</summary>
 internal sealed class PeersRun : IDisposable
@@ -40,14 +38,14 @@ internal sealed class PeersRun : IDisposable
         this.say = say;
     }
 
-    /// <exception cref="DisagreementException">An engine computes something else.</exception>
+    /// <exception cref="BenchException">An engine computes something else.</exception>
     public PeersReport Run(CancellationToken cancellationToken)
     {
         DateTimeOffset date = DateTimeOffset.UtcNow;
         say("measuring the limits of the machine");
         HardwareLimits limits = HardwareLimits.Measure(settings.Threads, cancellationToken);
         var (info, comparison, workloads) = MakeTexts();
-        Load(comparison, cancellationToken);
+        Load(cancellationToken);
         Compare(comparison, cancellationToken);
 
         Prepare(workloads, cancellationToken);
@@ -81,7 +79,7 @@ internal sealed class PeersRun : IDisposable
         {
             if (!model.Tokenize(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt }).Ids.Span.SequenceEqual(golden.Ids))
             {
-                throw new DisagreementException($"the ids of {golden.Name} are not those of the reference");
+                throw new BenchException($"the ids of {golden.Name} are not those of the reference");
             }
         }
 
@@ -93,36 +91,25 @@ internal sealed class PeersRun : IDisposable
     private IReadOnlyList<GoldenText> Golden() =>
         settings.Model == SyntheticModel.Name ? GoldenText.Read(Tree.Golden(SyntheticModel.Name)) : [];
 
-    private void Load(Workload first, CancellationToken cancellationToken)
+    private void Load(CancellationToken cancellationToken)
     {
-        Workload text = first.Select([0]);
+        var engineSettings = new EngineSettings(settings.Folder, settings.Threads);
         foreach (EngineSpec spec in settings.Engines)
         {
             cancellationToken.ThrowIfCancellationRequested();
             say($"loading {spec.Name}");
-            ResidentMemory before = ResidentMemory.Measure();
-            var clock = Stopwatch.StartNew();
-            IEngine engine;
             try
             {
-                engine = spec.Load(new EngineSettings(settings.Folder, settings.Threads));
+                IEngine engine = spec.Load(engineSettings);
+                engines.Add((spec, engine));
+                LoadCost cost = ResidentCommand.Run(spec, engineSettings, cancellationToken);
+                reports.Add(new EngineReport(spec.Name, spec.Precision, null, engine.Detail, cost.Seconds, cost.Resident));
             }
             catch (EngineUnavailableException e)
             {
                 say($"{spec.Name} is not available: {e.Message}");
                 reports.Add(new EngineReport(spec.Name, spec.Precision, Unavailable: e.Message));
-                continue;
             }
-
-            engines.Add((spec, engine));
-            TimeSpan elapsed = clock.Elapsed;
-            using (IWork work = engine.Prepare(text))
-            {
-                work.Run(cancellationToken);
-            }
-
-            reports.Add(new EngineReport(
-                spec.Name, spec.Precision, null, engine.Detail, elapsed.TotalSeconds, ResidentMemory.Measure() - before));
         }
     }
 
@@ -148,21 +135,20 @@ internal sealed class PeersRun : IDisposable
         foreach (var (spec, engine) in engines)
         {
             say($"comparing the vectors of {spec.Name}");
+            Tolerance tolerance = Tolerance.Of(spec.Precision, randomWeights: golden.Count > 0);
             Difference worst = Difference.None;
             foreach (var (workload, vectors) in wanted)
             {
-                foreach (var (found, right) in Embed(engine, workload, cancellationToken).Zip(vectors))
+                Difference here = Embed(engine, workload, cancellationToken).Zip(vectors, (found, right) => Difference.Between(found, right))
+                    .Aggregate(Difference.None, (one, other) => one.And(other));
+                if (!tolerance.Holds(here))
                 {
-                    worst = worst.And(Difference.Between(found, right));
+                    throw new BenchException(
+                        $"{spec.Name} does not give the vectors of the reference for {workload.Name}: cosine {here.Cosine:F7}, largest "
+                        + $"difference {here.Largest:G2}; the limit is {tolerance}");
                 }
-            }
 
-            Tolerance tolerance = Tolerance.Of(spec.Precision, randomWeights: golden.Count > 0);
-            if (!tolerance.Holds(worst))
-            {
-                throw new DisagreementException(
-                    $"the vectors of {spec.Name} are not those of the reference: smallest cosine {worst.Cosine:F7}, which must be above "
-                    + $"{tolerance.Cosine}, largest difference {worst.Largest:G3}, which must be below {tolerance.Largest}");
+                worst = worst.And(here);
             }
 
             int report = reports.FindIndex(report => report.Name == spec.Name);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Microsoft.ML.OnnxRuntime;
 using StellaInterop;
 using StellaInterop.Bench;
 using StellaInterop.Bench.Commands;
@@ -15,6 +16,7 @@ var root = new RootCommand(
     QualityCommand.Create(),
     MicroCommand.Create(),
     SynthesizeCommand.Create(),
+    ResidentCommand.Create(),
 };
 
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -45,7 +47,7 @@ catch (OperationCanceledException)
     Progress.Say("stopped");
     return (int)ExitCode.Stopped;
 }
-catch (Exception e) when (e is DisagreementException or StellaException or IOException or UnauthorizedAccessException)
+catch (Exception e) when (e is BenchException or StellaException or OnnxRuntimeException or IOException or UnauthorizedAccessException)
 {
     await Console.Error.WriteLineAsync($"error: {e.Message}").ConfigureAwait(false);
     return (int)ExitCode.Failed;

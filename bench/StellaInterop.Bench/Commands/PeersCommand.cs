@@ -49,6 +49,14 @@ internal static class PeersCommand
                 result.AddError($"--model is '{given}', which is neither {SyntheticModel.Name} nor a folder.");
             }
         });
+        // Said now, and not after all has been measured.
+        json.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string?>() is { } given && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(given))))
+            {
+                result.AddError($"--json is '{given}', whose folder does not exist.");
+            }
+        });
         foreach (Option option in new Option[] { model, folder, shapes, engines, threads, rounds, json, plots })
         {
             command.Add(option);

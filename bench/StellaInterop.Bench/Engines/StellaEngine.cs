@@ -19,12 +19,21 @@ internal sealed class StellaEngine : IEngine
         }
     }
 
-    public string Detail => $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {model.Info.Precision}, {model.Info.Encoder}, {model.Info.CpuLevel}";
+    public string Detail
+    {
+        get
+        {
+            StellaModelInfo info = model.Info;
+            // Candle chooses its instructions by itself, and does not tell.
+            string encoder = info.Encoder == StellaEncoder.Kernels ? $"{info.Encoder}, {info.CpuLevel}" : $"{info.Encoder}";
+            return $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {encoder}, {info.Precision}";
+        }
+    }
 
     public static IEngine Load(EngineSettings settings, StellaPrecision precision) =>
         new StellaEngine(settings.Folder, Options(settings, precision));
 
-    /// <summary>Candle's own encoder.</summary>
+    /// <summary>Candle's own encoder: a peer, and the reference. This is the one place that asks for it.</summary>
     public static IEngine LoadReference(EngineSettings settings) =>
         new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32) with { Encoder = StellaEncoder.Candle });
 

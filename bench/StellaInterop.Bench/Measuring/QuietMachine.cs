@@ -11,7 +11,7 @@ internal static class QuietMachine
     private static readonly TimeSpan Window = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
-    /// <exception cref="InvalidOperationException">Something of this process never stops: what would be measured is not the engine alone.</exception>
+    /// <exception cref="BenchException">Something of this process never stops: what would be measured is not the engine alone.</exception>
     public static void Wait(CancellationToken cancellationToken)
     {
         var clock = Stopwatch.StartNew();
@@ -26,6 +26,6 @@ internal static class QuietMachine
             }
         }
 
-        throw new InvalidOperationException($"threads of this process still compute {Patience.TotalSeconds:F0} s after the last run");
+        throw new BenchException($"threads of this process still compute {Patience.TotalSeconds:F0} s after the last run");
     }
 }

@@ -22,7 +22,7 @@ internal sealed class WordTexts
         words = [.. Candidates(folder).Where(IsOneToken).Take(Words)];
         if (words.Length < Words)
         {
-            throw new InvalidOperationException($"the tokenizer of {folder} has only {words.Length} words of one token");
+            throw new BenchException($"the tokenizer of {folder} has only {words.Length} words of one token");
         }
     }
 
@@ -32,7 +32,7 @@ internal sealed class WordTexts
         int[][] ids = [.. model.Tokenize(texts).Select(tokens => tokens.Ids.ToArray())];
         return ids.Select(row => row.Length).SequenceEqual(shape.Lengths)
             ? new Workload(shape.Name, texts, ids)
-            : throw new InvalidOperationException($"the texts of {shape.Name} do not have the wanted lengths");
+            : throw new BenchException($"the texts of {shape.Name} do not have the wanted lengths");
     }
 
     private string NextWord() => words[random.NextBelow(words.Length)];

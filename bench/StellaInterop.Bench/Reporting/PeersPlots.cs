@@ -1,4 +1,5 @@
 using ScottPlot;
+using SkiaSharp;
 using StellaInterop.Bench.Engines;
 
 namespace StellaInterop.Bench.Reporting;
@@ -76,10 +77,12 @@ internal static class PeersPlots
             var range = plot.Add.Line(x, result.Slowest, x, result.Fastest);
             range.Color = Colors.Black;
             range.LineWidth = 1.5f;
-            var label = plot.Add.Text($"{result.TokensPerSecond:F0}", x, result.Fastest);
+            var label = plot.Add.Text($"{result.TokensPerSecond:F0}", x, 0);
             label.LabelAlignment = Alignment.LowerCenter;
             label.LabelFontSize = 11;
-            label.OffsetY = -3;
+            label.LabelBold = true;
+            label.LabelBackgroundColor = Colors.White.WithAlpha(0.75);
+            label.OffsetY = -2;
         }
 
         plot.Title($"{report.Model}, {precision}, {report.Threads} threads on {report.Machine.Cpu}", size: 16);
@@ -94,7 +97,7 @@ internal static class PeersPlots
         plot.Axes.Left.TickLabelStyle.FontSize = 12;
         plot.Axes.SetLimits(-0.6, report.Shapes.Count - 0.4, 0, top * 1.1);
         plot.ShowLegend(Edge.Bottom);
-        plot.Font.Set(SansFonts.FirstOrDefault(name => Fonts.GetTypeface(name, bold: false, italic: false) is not null, Fonts.Default));
+        plot.Font.Set(SansFonts.FirstOrDefault(SKFontManager.Default.FontFamilies.Contains, Fonts.Default));
         plot.SavePng(file, Width, Height);
     }
 }

@@ -44,8 +44,8 @@ internal sealed record PeersReport(
 /// <param name="Precision">What it computes in.</param>
 /// <param name="Unavailable">Why it was not measured, or null.</param>
 /// <param name="Detail">Library, version, encoder and instructions.</param>
-/// <param name="LoadSeconds">Time to load.</param>
-/// <param name="Resident">Memory that loading and a first text took and that stayed.</param>
+/// <param name="LoadSeconds">Time to load, in a process of its own.</param>
+/// <param name="Resident">Memory that loading and a first text took there, and that stayed.</param>
 /// <param name="Difference">How far its vectors are from the reference at worst.</param>
 internal sealed record EngineReport(
     string Name,

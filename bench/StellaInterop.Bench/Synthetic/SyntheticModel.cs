@@ -161,7 +161,7 @@ internal static class SyntheticModel
                 string found = Convert.ToHexStringLower(hash.GetHashAndReset());
                 if (found != sha256)
                 {
-                    throw new InvalidOperationException($"{file} would have the SHA-256 {found}, not {sha256}: the generator is wrong");
+                    throw new BenchException($"{file} would have the SHA-256 {found}, not {sha256}: the generator is wrong");
                 }
             }
 
