@@ -89,5 +89,7 @@ public class MeasuringTests
         Difference difference = Difference.Between([1, 0, 0], [1, 1, 0]);
         Assert.That(difference.Cosine, Is.EqualTo(Math.Sqrt(0.5)).Within(1e-12));
         Assert.That(difference.Largest, Is.EqualTo(1));
+        Difference worse = difference.And(new Difference(0.9, 7)).And(new Difference(0.2, 0.1));
+        Assert.That(worse, Is.EqualTo(new Difference(0.2, 7)));
     }
 }
