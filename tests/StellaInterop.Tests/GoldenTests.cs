@@ -19,15 +19,13 @@ internal sealed class GoldenTests
         });
     }
 
-    /// <summary>The least cosine of a vector and its reference in less than 32 bits.</summary>
-    private static readonly (StellaPrecision Precision, double Cosine)[] Rounded =
-        [(StellaPrecision.BF16, 0.999), (StellaPrecision.Int8, 0.97)];
-
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Vectors_in_less_than_32_bits_are_near_those_of_the_reference(string name)
     {
         IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
-        foreach ((StellaPrecision precision, double least) in Rounded)
+        // The shipped model has channels far larger than the others, which one scale a token does not do justice.
+        double bytes = name == "stella-mini" ? 0.97 : 0.99;
+        foreach ((StellaPrecision precision, double least) in new[] { (StellaPrecision.BF16, 0.999), (StellaPrecision.Int8, bytes) })
         {
             using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = precision });
             Assert.That((model.Info.Precision, model.Info.Encoder), Is.EqualTo((precision, StellaEncoder.Kernels)));

@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-/// Called on a thread before it does anything else.
-pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
+pub use stella_kernels::team::ThreadStart;
 
 static CAPTURE: OnceLock<fn() -> ThreadStart> = OnceLock::new();
 

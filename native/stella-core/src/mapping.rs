@@ -1,4 +1,4 @@
-//! Memory as the system sees it: files as memory, and large pages. The one module of this crate with `unsafe`.
+//! Files as memory. The one module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -33,22 +33,5 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         &self.map
-    }
-}
-
-/// Asks the system for large pages under `memory`: fewer faults while it is filled, fewer table walks when it is used.
-/// A wish: where it is not granted, nothing changes.
-pub fn prefer_huge_pages<T>(memory: &mut [T]) {
-    #[cfg(target_os = "linux")]
-    {
-        const HUGE_PAGE: usize = 2 << 20;
-        let range = memory.as_mut_ptr_range();
-        let begin = (range.start as usize).next_multiple_of(HUGE_PAGE);
-        let end = range.end as usize / HUGE_PAGE * HUGE_PAGE;
-        if begin < end {
-            // SAFETY: the pages from `begin` to `end` lie inside `memory`, which is alive and borrowed here; this
-            // advice changes how they are backed and not what they hold.
-            unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_HUGEPAGE) };
-        }
     }
 }

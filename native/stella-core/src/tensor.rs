@@ -163,7 +163,7 @@ fn zeros<T: Element>(entry: &TensorEntry) -> Result<Vec<T>, ReadError> {
     let out_of_memory = || ReadError::OutOfMemory(bytes);
     let count = usize::try_from(bytes / size_of::<T>() as u64).map_err(|_| out_of_memory())?;
     let mut numbers: Vec<T> = try_zeroed_vec(count).map_err(|()| out_of_memory())?;
-    crate::mapping::prefer_huge_pages(&mut numbers);
+    stella_kernels::buffer::prefer_huge_pages(&mut numbers);
     Ok(numbers)
 }
 

@@ -115,16 +115,6 @@ impl Activations {
         self.arithmetic
     }
 
-    /// Rows that fit.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Numbers of a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
     /// Where producers of single numbers write: the memory, bytes from row to row, and what an element is.
     pub(crate) fn target(&mut self) -> (*mut u8, usize, Format) {
         match self.format {

@@ -195,7 +195,7 @@ pub(crate) unsafe fn attend<S: Simd>(job: &AttentionJob<'_>, text: usize, head: 
     for token in 0..tokens {
         turn(shape.rotary, token, number(token, key_at), 1.0, row);
         let panel = keys.add(token / PANEL * PANEL * layout.key_steps + token % PANEL);
-        pack_strided(job.arithmetic, row, dim, panel, layout.key_steps);
+        pack(job.arithmetic, row, dim, panel, layout.key_steps, PANEL);
     }
     let values = scratch.add(layout.values_at);
     pack_values(job.arithmetic, &layout, |token| number(token, value_at), tokens, dim, values);
@@ -206,7 +206,7 @@ pub(crate) unsafe fn attend<S: Simd>(job: &AttentionJob<'_>, text: usize, head: 
         let queries = scratch.add(layout.queries_at);
         for r in 0..rows {
             turn(shape.rotary, first + r, number(first + r, query_at), scale, row);
-            pack_row::<S>(job.arithmetic, row, dim, queries.add(r * layout.query_stride), layout.key_steps);
+            pack(job.arithmetic, row, dim, queries.add(r * layout.query_stride), layout.key_steps, 1);
         }
         let scores = scratch.add(layout.scores_at);
         for panel in 0..layout.keys / PANEL {
@@ -294,25 +294,19 @@ unsafe fn turn(rotary: &Rotary, position: usize, x: *const f32, scale: f32, y: *
     }
 }
 
-/// Writes a row as steps that lie [`PANEL`] words apart: a column of a panel.
+/// Writes a row as steps that lie `apart` words from each other: one, for a row of activations; a panel's width, for a
+/// column of weights.
 #[inline(always)]
-unsafe fn pack_strided(arithmetic: Arithmetic, row: *const f32, count: usize, to: *mut u32, steps: usize) {
-    for step in 0..steps {
-        to.add(step * PANEL).write(step_of(arithmetic, row, count, step));
-    }
-}
-
-/// Writes a row as steps one after the other: a row of activations.
-#[inline(always)]
-unsafe fn pack_row<S: Simd>(
+unsafe fn pack(
     arithmetic: Arithmetic,
     row: *const f32,
     count: usize,
     to: *mut u32,
     steps: usize,
+    apart: usize,
 ) {
     for step in 0..steps {
-        to.add(step).write(step_of(arithmetic, row, count, step));
+        to.add(step * apart).write(step_of(arithmetic, row, count, step));
     }
 }
 

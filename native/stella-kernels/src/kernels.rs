@@ -158,7 +158,7 @@ macro_rules! level {
     };
 }
 
-/// Four columns at a time, twice.
+/// Two vectors of columns at a time, as [`level`] has it.
 unsafe fn two<D: Dot, const R: usize>(tile: &Tile) {
     compute::<D, R, 2>(tile);
 }

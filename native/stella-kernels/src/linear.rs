@@ -123,11 +123,6 @@ impl Linear {
         4 * (panels * PANEL) as u64 * (steps(arithmetic, inputs) + beside) as u64
     }
 
-    /// The arithmetic that the weights are packed for.
-    pub fn arithmetic(&self) -> Arithmetic {
-        self.arithmetic
-    }
-
     /// Numbers that go in.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Simd};
+use super::{Dot, Simd, sums};
 
 const LANES: usize = 8;
 
@@ -107,29 +107,6 @@ impl Simd for Avx2 {
     }
 }
 
-macro_rules! float_sums {
-    () => {
-        type Sum = __m256;
-        const LANES: usize = LANES;
-        #[inline(always)]
-        unsafe fn zero() -> __m256 {
-            _mm256_setzero_ps()
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const u32) -> __m256 {
-            _mm256_loadu_ps(p.cast())
-        }
-        #[inline(always)]
-        unsafe fn store(p: *mut u32, sum: __m256) {
-            _mm256_storeu_ps(p.cast(), sum);
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const u8) {
-            _mm_prefetch::<_MM_HINT_T1>(p.cast());
-        }
-    };
-}
-
 /// `f32` times `f32`.
 pub(crate) struct F32;
 
@@ -137,7 +114,7 @@ impl Dot for F32 {
     type A = __m256;
     type B = __m256;
     const A_BYTES: usize = 4;
-    float_sums!();
+    sums!(__m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> __m256 {
@@ -160,7 +137,7 @@ impl Dot for Widened {
     type A = [__m256; 2];
     type B = [__m256; 2];
     const A_BYTES: usize = 8;
-    float_sums!();
+    sums!(__m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> Self::A {
@@ -186,26 +163,9 @@ impl Dot for Bytes {
     /// The bytes at even places, and those at odd ones.
     type A = [__m256i; 2];
     type B = [__m256i; 2];
-    type Sum = __m256i;
-    const LANES: usize = LANES;
     const A_BYTES: usize = 4;
+    sums!(__m256i, _mm256_setzero_si256, _mm256_loadu_si256, _mm256_storeu_si256);
 
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        _mm256_setzero_si256()
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const u32) -> __m256i {
-        _mm256_loadu_si256(p.cast())
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut u32, sum: __m256i) {
-        _mm256_storeu_si256(p.cast(), sum);
-    }
-    #[inline(always)]
-    unsafe fn prefetch(p: *const u8) {
-        _mm_prefetch::<_MM_HINT_T1>(p.cast());
-    }
     #[inline(always)]
     unsafe fn a(p: *const u8) -> Self::A {
         let a = _mm256_set1_epi32(p.cast::<i32>().read_unaligned());

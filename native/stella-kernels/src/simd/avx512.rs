@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Simd};
+use super::{Dot, Simd, sums};
 
 const LANES: usize = 16;
 
@@ -100,52 +100,6 @@ impl Simd for Avx512 {
     }
 }
 
-macro_rules! float_sums {
-    () => {
-        type Sum = __m512;
-        const LANES: usize = LANES;
-        #[inline(always)]
-        unsafe fn zero() -> __m512 {
-            _mm512_setzero_ps()
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const u32) -> __m512 {
-            _mm512_loadu_ps(p.cast())
-        }
-        #[inline(always)]
-        unsafe fn store(p: *mut u32, sum: __m512) {
-            _mm512_storeu_ps(p.cast(), sum);
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const u8) {
-            _mm_prefetch::<_MM_HINT_T1>(p.cast());
-        }
-    };
-}
-
-macro_rules! integer_sums {
-    () => {
-        type Sum = __m512i;
-        const LANES: usize = LANES;
-        #[inline(always)]
-        unsafe fn zero() -> __m512i {
-            _mm512_setzero_si512()
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const u32) -> __m512i {
-            _mm512_loadu_si512(p.cast())
-        }
-        #[inline(always)]
-        unsafe fn store(p: *mut u32, sum: __m512i) {
-            _mm512_storeu_si512(p.cast(), sum);
-        }
-        #[inline(always)]
-        unsafe fn prefetch(p: *const u8) {
-            _mm_prefetch::<_MM_HINT_T1>(p.cast());
-        }
-    };
-}
-
 /// `f32` times `f32`.
 pub(crate) struct F32;
 
@@ -153,7 +107,7 @@ impl Dot for F32 {
     type A = __m512;
     type B = __m512;
     const A_BYTES: usize = 4;
-    float_sums!();
+    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> __m512 {
@@ -176,7 +130,7 @@ impl Dot for Widened {
     type A = [__m512; 2];
     type B = [__m512; 2];
     const A_BYTES: usize = 8;
-    float_sums!();
+    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> Self::A {
@@ -202,7 +156,7 @@ impl Dot for Bf16 {
     type A = __m512i;
     type B = __m512i;
     const A_BYTES: usize = 4;
-    float_sums!();
+    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> __m512i {
@@ -229,7 +183,7 @@ impl Dot for Bytes {
     type A = [__m512i; 2];
     type B = [__m512i; 2];
     const A_BYTES: usize = 4;
-    integer_sums!();
+    sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> Self::A {
@@ -255,7 +209,7 @@ impl Dot for Vnni {
     type A = __m512i;
     type B = __m512i;
     const A_BYTES: usize = 4;
-    integer_sums!();
+    sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
 
     #[inline(always)]
     unsafe fn a(p: *const u8) -> __m512i {

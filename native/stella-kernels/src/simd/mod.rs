@@ -111,3 +111,30 @@ pub(crate) trait Dot: 'static {
     /// Asks for a line of memory that will be needed soon.
     unsafe fn prefetch(_p: *const u8) {}
 }
+
+/// Sums of a vector type of x86-64, by its instructions.
+#[cfg(target_arch = "x86_64")]
+macro_rules! sums {
+    ($vector:ty, $zero:ident, $load:ident, $store:ident) => {
+        type Sum = $vector;
+        const LANES: usize = LANES;
+        #[inline(always)]
+        unsafe fn zero() -> $vector {
+            $zero()
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const u32) -> $vector {
+            $load(p.cast())
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut u32, sum: $vector) {
+            $store(p.cast(), sum);
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            _mm_prefetch::<_MM_HINT_T1>(p.cast());
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use sums;
