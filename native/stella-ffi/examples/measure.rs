@@ -1,6 +1,6 @@
 //! What a model was estimated to take and what it took, in a process of its own:
 //!
-//! `measure FOLDER copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS`
+//! `measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS`
 //!
 //! Loads the model, lets every session embed at once a batch of texts that are as long as they may be, and prints one
 //! line of JSON in bytes. Linux only: it reads the peak that the kernel keeps.
@@ -11,10 +11,10 @@
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 
-use stella_core::encoder::CancelFlag;
+use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::{Model, ModelOptions, Precision};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::shared;
 use stella_core::weights::LoadMode;
@@ -24,10 +24,19 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, mode, numbers @ ..] = args.as_slice() else {
-        panic!("usage: measure FOLDER copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS");
+    let [folder, arithmetic, mode, numbers @ ..] = args.as_slice() else {
+        panic!(
+            "usage: measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS"
+        );
     };
     let folder = Path::new(folder);
+    let (encoder, precision) = match arithmetic.as_str() {
+        "f32" => (EncoderKind::Kernels, Precision::F32),
+        "bf16" => (EncoderKind::Kernels, Precision::Bf16),
+        "int8" => (EncoderKind::Kernels, Precision::Int8),
+        "candle" => (EncoderKind::Candle, Precision::F32),
+        other => panic!("{other} is no arithmetic; there are f32, bf16, int8 and candle"),
+    };
     let mode = match mode.as_str() {
         "copied" => LoadMode::Copied,
         "mapped" => LoadMode::Mapped,
@@ -36,7 +45,7 @@ fn main() {
     let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a number")).collect();
     let [max_tokens, max_batch_tokens, sessions, threads] = numbers[..] else { panic!("four numbers") };
 
-    let options = ModelOptions { mode, max_tokens, ..ModelOptions::default() };
+    let options = ModelOptions { encoder, precision, mode, max_tokens, ..ModelOptions::default() };
     let workload = Workload { sessions, threads: Some(threads), max_batch_tokens: Some(max_batch_tokens) };
     let opened = ModelFolder::open(folder, None).expect("opens");
     let estimate = Model::estimate(opened, &options, &workload).expect("an estimate");

@@ -71,14 +71,15 @@ fn check(shape: Shape, workloads: &[&str]) {
 /// What several sessions take when all of them are at their peak at one moment, which is what an estimate is for. One
 /// run has such a moment or has not, as the scheduler likes it; so this comes from what one session took.
 fn at_their_most(folder: &Path, workload: &str) -> f64 {
-    let [mode, text, batch, sessions, threads] = workload.split(' ').collect::<Vec<_>>()[..] else {
-        panic!("five parts: {workload}");
+    let [arithmetic, mode, text, batch, sessions, threads] = workload.split(' ').collect::<Vec<_>>()[..]
+    else {
+        panic!("six parts: {workload}");
     };
     let sessions: f64 = sessions.parse().expect("a number");
     if sessions == 1.0 {
         return 0.0;
     }
-    let one = measure(folder, &format!("{mode} {text} {batch} 1 {threads}"));
+    let one = measure(folder, &format!("{arithmetic} {mode} {text} {batch} 1 {threads}"));
     let loaded = mebibytes(&one, "loaded");
     loaded + sessions * (mebibytes(&one, "working") - loaded)
 }
@@ -87,16 +88,20 @@ fn mebibytes(found: &Value, name: &str) -> f64 {
     found[name].as_f64().expect("a number") / f64::from(1 << 20)
 }
 
-/// Mode, tokens of a text, tokens of a batch, sessions, threads.
-const GRID: [&str; 8] = [
-    "copied 512 512 1 1",
-    "copied 512 4096 1 2",
-    "copied 64 2048 1 2",
-    "copied 64 2048 4 2",
-    "copied 512 1024 4 1",
-    "copied 2048 2048 1 2",
-    "mapped 512 512 1 2",
-    "mapped 512 1024 3 2",
+/// Arithmetic, or the reference encoder; mode, tokens of a text, tokens of a batch, sessions, threads.
+const GRID: [&str; 12] = [
+    "f32 copied 512 512 1 1",
+    "f32 copied 64 2048 4 2",
+    "f32 mapped 512 1024 3 2",
+    "bf16 copied 512 4096 1 2",
+    "bf16 copied 2048 2048 1 2",
+    "bf16 mapped 512 512 1 2",
+    "int8 copied 64 2048 1 2",
+    "int8 copied 512 1024 4 1",
+    "int8 mapped 512 512 1 2",
+    "candle copied 512 4096 1 2",
+    "candle copied 512 1024 4 1",
+    "candle mapped 64 2048 2 2",
 ];
 
 #[test]
