@@ -199,6 +199,7 @@ mod tests {
     use crate::Kernels;
     use crate::activations::Arithmetic;
     use crate::attention::Attention;
+    use crate::kernels::Table;
     use crate::linear::{Gate, Linear, Part, Then};
     use crate::rotary::Rotary;
     use crate::rows::Norm;
@@ -281,11 +282,13 @@ mod tests {
         }
     }
 
+    static TABLE: Table = Table::with_tiles(
+        kernel(&[tile::<Model<OfBf16>>], nothing, nothing),
+        kernel(&[tile::<Model<OfBytes>>], nothing, nothing),
+    );
+
     fn kernels() -> Kernels {
-        Kernels::with_tiles(
-            kernel(&[tile::<Model<OfBf16>>], nothing, nothing),
-            kernel(&[tile::<Model<OfBytes>>], nothing, nothing),
-        )
+        Kernels::in_table(&TABLE)
     }
 
     fn noise(count: usize, seed: u32) -> Vec<f32> {

@@ -83,11 +83,10 @@ impl Kernels {
         self.0
     }
 
-    /// Kernels that run anywhere but for the tiles.
+    /// The kernels of a table that is no level's.
     #[cfg(test)]
-    pub(crate) fn with_tiles(bf16: TileKernel, bytes: TileKernel) -> Self {
-        let table = Table { bf16, bf16_format: Format::Bf16, bytes, ..PORTABLE_VALUE };
-        Self(Box::leak(Box::new(table)))
+    pub(crate) fn in_table(table: &'static Table) -> Self {
+        Self(table)
     }
 }
 
@@ -107,6 +106,12 @@ impl Table {
             let _ = level;
             &PORTABLE
         }
+    }
+
+    /// Kernels that run anywhere but for the tiles.
+    #[cfg(test)]
+    pub(crate) const fn with_tiles(bf16: TileKernel, bytes: TileKernel) -> Self {
+        Self { bf16, bf16_format: Format::Bf16, bytes, ..PORTABLE_VALUE }
     }
 
     pub(crate) fn tile(&self, arithmetic: Arithmetic) -> &TileKernel {
