@@ -415,7 +415,8 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
         Call::FreeSession(at) => unsafe { stella_session_free(remove(&mut handles.sessions, at)) },
         Call::FreeSink(at) => unsafe { stella_log_sink_free(remove(&mut handles.sinks, at)) },
         Call::Numbers(number) => {
-            assert!(stella_abi_version() == STELLA_ABI_VERSION && stella_abi_struct_size(number) <= 64);
+            assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
+            assert_eq!(stella_abi_struct_size(number) == 0, number > StellaStruct::MemoryEstimate as u32);
             let _ = (stella_live_handles(number), stella_counter(number));
             unsafe {
                 assert_eq!((stella_error_code(null()), stella_error_chain_length(null())), (0, 0));
