@@ -1,5 +1,7 @@
 //! The reference encoder: `candle-transformers`' own `stella_en_v5`, unchanged.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Activation, Init, VarBuilder, var_builder::SimpleBackend};
 use candle_transformers::models::stella_en_v5 as stella;
@@ -9,7 +11,7 @@ use crate::config::{Architecture, ModelConfig};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
-use crate::weights::Weights;
+use crate::tensor::Tensors;
 
 /// Candle's model with its weights.
 #[derive(Debug)]
@@ -33,12 +35,11 @@ impl CandleEncoder {
     /// Takes the weights.
     ///
     /// # Errors
-    /// [`Error::FileInvalid`] for weights that are not finite, [`Error::Internal`] for anything that the
-    /// checks before should have caught.
-    pub fn load(config: &ModelConfig, max_tokens: usize, weights: &Weights<'_>) -> Result<Self> {
+    /// [`Error::Internal`] for anything that the checks before should have caught.
+    pub fn new(config: &ModelConfig, max_tokens: usize, weights: Tensors) -> Result<Self> {
         reach(Stage::Encoder);
         let failed = Failed::default();
-        let backend = Backend { weights, failed: &failed };
+        let backend = Backend { weights: Mutex::new(weights), failed: &failed };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
         let model = stella::Model::new(&candle_config(config, max_tokens), builder);
         // Candle would flatten our error to text; the first one is kept beside it.
@@ -128,11 +129,11 @@ fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
 }
 
 #[derive(Default)]
-struct Failed(std::sync::Mutex<Option<Error>>);
+struct Failed(Mutex<Option<Error>>);
 
 /// Gives candle the tensors that it asks for, each taken when it is asked for.
 struct Backend<'a> {
-    weights: &'a Weights<'a>,
+    weights: Mutex<Tensors>,
     failed: &'a Failed,
 }
 
@@ -153,7 +154,8 @@ impl SimpleBackend for Backend<'_> {
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        match self.weights.tensor(name) {
+        let taken = self.weights.lock().unwrap_or_else(PoisonError::into_inner).take(name);
+        match taken {
             Ok((shape, values)) => Tensor::from_vec(values, shape, device)?.to_dtype(dtype),
             Err(error) => {
                 let text = error.to_string();
@@ -166,7 +168,7 @@ impl SimpleBackend for Backend<'_> {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.contains(name)
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 }
 

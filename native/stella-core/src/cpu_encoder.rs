@@ -11,31 +11,31 @@ use stella_kernels::team::{Team, TeamError};
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
-use crate::cpu_weights::{CpuWeights, Layer, no_memory};
+use crate::cpu_weights::{CpuWeights, Layer, NormWeights, no_memory};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::reading::Take;
 use crate::session::default_threads;
-use crate::weights::Weights;
 
 /// Packed weights.
 #[derive(Debug)]
 pub struct CpuEncoder(Arc<CpuWeights>);
 
 impl CpuEncoder {
-    /// Takes the weights.
+    /// Takes the weights that `read` gives.
     ///
     /// # Errors
-    /// Those of [`Weights::tensor`]; [`Error::OutOfMemory`].
-    pub fn load(
+    /// Those of `read`; [`Error::OutOfMemory`].
+    pub(crate) fn load(
         config: &ModelConfig,
         kernels: Kernels,
         arithmetic: Arithmetic,
         max_tokens: usize,
-        weights: &Weights<'_>,
+        read: impl FnOnce(Take<'_>) -> Result<()>,
     ) -> Result<Self> {
         reach(Stage::Encoder);
-        let loaded = CpuWeights::load(config, kernels, arithmetic, max_tokens, default_threads(), weights)?;
+        let loaded = CpuWeights::load(config, kernels, arithmetic, max_tokens, default_threads(), read)?;
         Ok(Self(Arc::new(loaded)))
     }
 }
@@ -131,11 +131,12 @@ impl Worker for CpuWorker {
         let x = &mut buffers.x[..hidden];
         weights.embedding.look_up(batch.ids(), weights.token_type.as_deref(), x);
         let (kernels, keep) = (weights.kernels, weights.keeps_norms());
-        kernels.normalize(team, weights.first_norm.norm(), x, keep, Some(&mut buffers.normed));
+        kernels.normalize(team, weights.norms[0].norm(), x, keep, Some(&mut buffers.normed));
         for (i, layer) in weights.layers.iter().enumerate() {
             cancel.check()?;
             let last = i + 1 == weights.layers.len();
-            run_layer(weights, layer, last, team, buffers, batch);
+            let norms = [&weights.norms[2 * i + 1], &weights.norms[2 * i + 2]];
+            run_layer(weights, layer, norms, last, team, buffers, batch);
         }
         Ok(&buffers.x[..hidden])
     }
@@ -145,6 +146,7 @@ impl Worker for CpuWorker {
 fn run_layer(
     weights: &CpuWeights,
     layer: &Layer,
+    norms: [&NormWeights; 2],
     last: bool,
     team: &mut Team,
     buffers: &mut Buffers,
@@ -159,11 +161,11 @@ fn run_layer(
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
     kernels.settle(team, attended, rows);
     layer.attention_out.multiply(kernels, team, attended, rows, Then::Add(x));
-    kernels.normalize(team, layer.attention_norm.norm(), x, keep, Some(normed));
+    kernels.normalize(team, norms[0].norm(), x, keep, Some(normed));
 
     layer.up_gate.multiply(kernels, team, normed, rows, Then::Gate(weights.gate(), gated));
     kernels.settle(team, gated, rows);
     layer.down.multiply(kernels, team, gated, rows, Then::Add(x));
     let normed = (!last).then_some(normed);
-    kernels.normalize(team, layer.feed_forward_norm.norm(), x, keep || last, normed);
+    kernels.normalize(team, norms[1].norm(), x, keep || last, normed);
 }

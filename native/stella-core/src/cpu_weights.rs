@@ -1,17 +1,20 @@
 //! The weights of an encoder on the project's own kernels: each tensor packed into its place.
 
+use std::collections::HashMap;
+
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::buffer::OutOfMemory;
 use stella_kernels::embedding::Embedding;
-use stella_kernels::linear::{Gate, Linear, Part};
+use stella_kernels::linear::{Gate, Linear};
+use stella_kernels::pack::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::rows::Norm;
 use stella_kernels::team::Team;
 
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
-use crate::weights::Weights;
+use crate::reading::Take;
 
 /// Everything that a forward reads.
 #[derive(Debug)]
@@ -24,22 +27,21 @@ pub(crate) struct CpuWeights {
     pub(crate) embedding: Embedding,
     /// The row of the token type that every token has.
     pub(crate) token_type: Option<Vec<f32>>,
-    /// The norm before the first layer.
-    pub(crate) first_norm: NormWeights,
+    /// The one before the first layer, then two for each: the norm with which what comes after its attention begins, and
+    /// the one with which what comes after its feed-forward part begins.
+    pub(crate) norms: Vec<NormWeights>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) rotary: Rotary,
 }
 
-/// One layer. Each half ends with the norm that what comes next begins with.
+/// The products of one layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
     /// Queries, keys and values.
     pub(crate) qkv: Linear,
     pub(crate) attention_out: Linear,
-    pub(crate) attention_norm: NormWeights,
     pub(crate) up_gate: Linear,
     pub(crate) down: Linear,
-    pub(crate) feed_forward_norm: NormWeights,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,127 @@ impl NormWeights {
     pub(crate) fn norm(&self) -> Norm<'_> {
         Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon }
     }
+}
+
+/// Which product of a layer.
+#[derive(Debug, Clone, Copy)]
+enum Product {
+    Qkv,
+    AttentionOut,
+    UpGate,
+    Down,
+}
+
+impl Layer {
+    fn new(config: &ModelConfig, arithmetic: Arithmetic) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let linear = |outputs, inputs| Linear::new(arithmetic, outputs, inputs).map_err(no_memory);
+        Ok(Self {
+            qkv: linear(hidden + 2 * config.kv_heads * config.head_dim(), hidden)?,
+            attention_out: linear(hidden, hidden)?,
+            up_gate: Linear::gated(arithmetic, inner, hidden).map_err(no_memory)?,
+            down: linear(hidden, inner)?,
+        })
+    }
+
+    fn product(&mut self, which: Product) -> &mut Linear {
+        match which {
+            Product::Qkv => &mut self.qkv,
+            Product::AttentionOut => &mut self.attention_out,
+            Product::UpGate => &mut self.up_gate,
+            Product::Down => &mut self.down,
+        }
+    }
+}
+
+/// Where a tensor of the file belongs.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Embedding,
+    TokenType,
+    NormWeight(usize),
+    NormBias(usize),
+    /// Rows of a layer's product, from this output on.
+    Rows(usize, Product, usize),
+    Bias(usize, Product, usize),
+}
+
+/// Every tensor of the encoder, by name.
+fn places(config: &ModelConfig) -> HashMap<String, Place> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let kv = config.kv_heads * config.head_dim();
+    let (names, products): (Names, &[(&str, Product, usize)]) = match config.architecture {
+        Architecture::New => (
+            Names {
+                embedding: "new.embeddings.word_embeddings.weight",
+                layer: "new.encoder.layer",
+                first_norm: "new.embeddings.LayerNorm",
+                // Norms follow what they are named after.
+                norms: [("attn_ln", 1), ("mlp_ln", 2)],
+                last_norm: None,
+            },
+            &[
+                ("attention.qkv_proj", Product::Qkv, 0),
+                ("attention.o_proj", Product::AttentionOut, 0),
+                ("mlp.up_gate_proj", Product::UpGate, 0),
+                ("mlp.down_proj", Product::Down, 0),
+            ],
+        ),
+        Architecture::Qwen2 => (
+            Names {
+                embedding: "model.embed_tokens.weight",
+                layer: "model.layers",
+                first_norm: "model.layers.0.input_layernorm",
+                // Norms precede what they are named after.
+                norms: [("input_layernorm", 0), ("post_attention_layernorm", 1)],
+                last_norm: Some("model.norm"),
+            },
+            &[
+                ("self_attn.q_proj", Product::Qkv, 0),
+                ("self_attn.k_proj", Product::Qkv, hidden),
+                ("self_attn.v_proj", Product::Qkv, hidden + kv),
+                ("self_attn.o_proj", Product::AttentionOut, 0),
+                ("mlp.up_proj", Product::UpGate, 0),
+                ("mlp.gate_proj", Product::UpGate, inner),
+                ("mlp.down_proj", Product::Down, 0),
+            ],
+        ),
+    };
+    let mut places = HashMap::from([
+        (names.embedding.to_owned(), Place::Embedding),
+        ("new.embeddings.token_type_embeddings.weight".to_owned(), Place::TokenType),
+    ]);
+    let mut both = |prefix: &str, weight, bias| {
+        places.insert(format!("{prefix}.weight"), weight);
+        places.insert(format!("{prefix}.bias"), bias);
+    };
+    both(names.first_norm, Place::NormWeight(0), Place::NormBias(0));
+    for layer in 0..config.layers {
+        let prefix = format!("{}.{layer}", names.layer);
+        for &(name, product, first) in products {
+            let (rows, bias) = (Place::Rows(layer, product, first), Place::Bias(layer, product, first));
+            both(&format!("{prefix}.{name}"), rows, bias);
+        }
+        for (name, offset) in names.norms {
+            let at = 2 * layer + offset;
+            both(&format!("{prefix}.{name}"), Place::NormWeight(at), Place::NormBias(at));
+        }
+    }
+    if let Some(name) = names.last_norm {
+        let at = 2 * config.layers;
+        both(name, Place::NormWeight(at), Place::NormBias(at));
+    }
+    places
+}
+
+/// What an architecture calls its tensors.
+struct Names {
+    embedding: &'static str,
+    layer: &'static str,
+    first_norm: &'static str,
+    /// Norms of a layer, and which they are, counted from twice its number.
+    norms: [(&'static str, usize); 2],
+    last_norm: Option<&'static str>,
 }
 
 impl CpuWeights {
@@ -86,139 +209,80 @@ impl CpuWeights {
             + config.layers as u64 * layer
     }
 
+    /// Packs the tensors that `read` gives, piece by piece as they come.
     pub(crate) fn load(
         config: &ModelConfig,
         kernels: Kernels,
         arithmetic: Arithmetic,
         max_tokens: usize,
         threads: usize,
-        weights: &Weights<'_>,
+        read: impl FnOnce(Take<'_>) -> Result<()>,
     ) -> Result<Self> {
-        let team =
+        let mut weights = Self::empty(config, kernels, arithmetic, max_tokens)?;
+        let mut team =
             Team::new(threads, 0, None).map_err(|e| Error::Internal(format!("threads for loading: {e}")))?;
-        Loader { config, arithmetic, team, weights }.load(kernels, max_tokens)
+        let places = places(config);
+        read(&mut |entry, first, rows| match places.get(&entry.name) {
+            Some(&place) => {
+                weights.put(&mut team, place, first, rows);
+                Ok(())
+            }
+            None => Err(Error::Internal(format!("tensor {} has no place", entry.name))),
+        })?;
+        Ok(weights)
     }
-}
 
-/// Takes tensors out of files and packs them.
-struct Loader<'a> {
-    config: &'a ModelConfig,
-    arithmetic: Arithmetic,
-    team: Team,
-    weights: &'a Weights<'a>,
-}
-
-impl Loader<'_> {
-    fn load(mut self, kernels: Kernels, max_tokens: usize) -> Result<CpuWeights> {
-        let config = self.config;
-        let rotary = Rotary::new(&frequencies(config), max_tokens).map_err(no_memory)?;
-        let (embedding, token_type, first_norm, layers) = match config.architecture {
-            Architecture::New => {
-                let embedding = self.embedding("new.embeddings.word_embeddings.weight")?;
-                let mut types = self.take("new.embeddings.token_type_embeddings.weight")?;
-                types.truncate(config.hidden_size);
-                let first = self.norm("new.embeddings.LayerNorm")?;
-                let layers = (0..config.layers).map(|i| self.new_layer(&format!("new.encoder.layer.{i}")));
-                (embedding, Some(types), first, layers.collect::<Result<Vec<_>>>()?)
-            }
-            Architecture::Qwen2 => {
-                let embedding = self.embedding("model.embed_tokens.weight")?;
-                let first = self.norm("model.layers.0.input_layernorm")?;
-                let layers = (0..config.layers).map(|i| self.qwen2_layer(i));
-                (embedding, None, first, layers.collect::<Result<Vec<_>>>()?)
-            }
+    fn empty(
+        config: &ModelConfig,
+        kernels: Kernels,
+        arithmetic: Arithmetic,
+        max_tokens: usize,
+    ) -> Result<Self> {
+        let hidden = config.hidden_size;
+        let is_new = config.architecture == Architecture::New;
+        let norm = || NormWeights {
+            weight: vec![0.0; hidden],
+            bias: is_new.then(|| vec![0.0; hidden]),
+            epsilon: config.norm_eps as f32,
         };
-        Ok(CpuWeights {
+        Ok(Self {
             config: config.clone(),
             kernels,
-            arithmetic: self.arithmetic,
+            arithmetic,
             max_tokens,
-            embedding,
-            token_type,
-            first_norm,
-            layers,
-            rotary,
+            embedding: Embedding::new(arithmetic, config.vocab_size, hidden).map_err(no_memory)?,
+            token_type: is_new.then(|| vec![0.0; hidden]),
+            norms: (0..=2 * config.layers).map(|_| norm()).collect(),
+            layers: (0..config.layers).map(|_| Layer::new(config, arithmetic)).collect::<Result<_>>()?,
+            rotary: Rotary::new(&frequencies(config), max_tokens).map_err(no_memory)?,
         })
     }
 
-    fn new_layer(&mut self, prefix: &str) -> Result<Layer> {
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        let mut qkv = self.linear(3 * hidden, hidden)?;
-        self.pack_with_bias(&mut qkv, 0, &format!("{prefix}.attention.qkv_proj"))?;
-        let mut attention_out = self.linear(hidden, hidden)?;
-        self.pack_with_bias(&mut attention_out, 0, &format!("{prefix}.attention.o_proj"))?;
-        let attention_norm = self.norm(&format!("{prefix}.attn_ln"))?;
-        let mut up_gate = Linear::gated(self.arithmetic, inner, hidden).map_err(no_memory)?;
-        let both = self.take(&format!("{prefix}.mlp.up_gate_proj.weight"))?;
-        let (up, gate) = both.split_at(inner * hidden);
-        up_gate.pack(&mut self.team, Part::Up, up);
-        up_gate.pack(&mut self.team, Part::Gate, gate);
-        let mut down = self.linear(hidden, inner)?;
-        self.pack_with_bias(&mut down, 0, &format!("{prefix}.mlp.down_proj"))?;
-        let feed_forward_norm = self.norm(&format!("{prefix}.mlp_ln"))?;
-        Ok(Layer { qkv, attention_out, attention_norm, up_gate, down, feed_forward_norm })
-    }
-
-    fn qwen2_layer(&mut self, i: usize) -> Result<Layer> {
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        let kv = self.config.kv_heads * self.config.head_dim();
-        let prefix = format!("model.layers.{i}");
-        let mut qkv = self.linear(hidden + 2 * kv, hidden)?;
-        for (name, first) in [("q", 0), ("k", hidden), ("v", hidden + kv)] {
-            self.pack_with_bias(&mut qkv, first, &format!("{prefix}.self_attn.{name}_proj"))?;
+    /// Puts rows of a tensor where they belong, from its row `first` on. Vectors come whole.
+    fn put(&mut self, team: &mut Team, place: Place, first: usize, rows: Rows<'_>) {
+        let vector = || {
+            let mut numbers = vec![0.0; rows.len()];
+            rows.widen(&mut numbers);
+            numbers
+        };
+        match place {
+            Place::Embedding => self.embedding.set(first, rows),
+            // Every text is of the first type.
+            Place::TokenType if first == 0 => {
+                let mut types = vector();
+                types.truncate(self.config.hidden_size);
+                self.token_type = Some(types);
+            }
+            Place::TokenType => (),
+            Place::NormWeight(at) => self.norms[at].weight = vector(),
+            Place::NormBias(at) => self.norms[at].bias = Some(vector()),
+            Place::Rows(layer, product, output) => {
+                self.layers[layer].product(product).pack(self.kernels, team, output + first, rows);
+            }
+            Place::Bias(layer, product, output) => {
+                self.layers[layer].product(product).set_bias(output, &vector());
+            }
         }
-        let mut attention_out = self.linear(hidden, hidden)?;
-        self.pack(&mut attention_out, Part::From(0), &format!("{prefix}.self_attn.o_proj.weight"))?;
-        let attention_norm = self.norm(&format!("{prefix}.post_attention_layernorm"))?;
-        let mut up_gate = Linear::gated(self.arithmetic, inner, hidden).map_err(no_memory)?;
-        self.pack(&mut up_gate, Part::Gate, &format!("{prefix}.mlp.gate_proj.weight"))?;
-        self.pack(&mut up_gate, Part::Up, &format!("{prefix}.mlp.up_proj.weight"))?;
-        let mut down = self.linear(hidden, inner)?;
-        self.pack(&mut down, Part::From(0), &format!("{prefix}.mlp.down_proj.weight"))?;
-        // The next layer's norm, or the one behind the last.
-        let next = i + 1;
-        let feed_forward_norm = if next < self.config.layers {
-            self.norm(&format!("model.layers.{next}.input_layernorm"))?
-        } else {
-            self.norm("model.norm")?
-        };
-        Ok(Layer { qkv, attention_out, attention_norm, up_gate, down, feed_forward_norm })
-    }
-
-    fn take(&self, name: &str) -> Result<Vec<f32>> {
-        self.weights.tensor(name).map(|(_, numbers)| numbers)
-    }
-
-    fn embedding(&self, name: &str) -> Result<Embedding> {
-        let (rows, width) = (self.config.vocab_size, self.config.hidden_size);
-        let mut embedding = Embedding::new(self.arithmetic, rows, width).map_err(no_memory)?;
-        embedding.set(&self.take(name)?);
-        Ok(embedding)
-    }
-
-    fn norm(&self, prefix: &str) -> Result<NormWeights> {
-        let weight = self.take(&format!("{prefix}.weight"))?;
-        let bias = match self.config.architecture {
-            Architecture::New => Some(self.take(&format!("{prefix}.bias"))?),
-            Architecture::Qwen2 => None,
-        };
-        Ok(NormWeights { weight, bias, epsilon: self.config.norm_eps as f32 })
-    }
-
-    fn linear(&self, outputs: usize, inputs: usize) -> Result<Linear> {
-        Linear::new(self.arithmetic, outputs, inputs).map_err(no_memory)
-    }
-
-    fn pack(&mut self, layer: &mut Linear, part: Part, name: &str) -> Result<()> {
-        let rows = self.take(name)?;
-        layer.pack(&mut self.team, part, &rows);
-        Ok(())
-    }
-
-    fn pack_with_bias(&mut self, layer: &mut Linear, first: usize, prefix: &str) -> Result<()> {
-        self.pack(layer, Part::From(first), &format!("{prefix}.weight"))?;
-        layer.set_bias(first, &self.take(&format!("{prefix}.bias"))?);
-        Ok(())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use stella_kernels::Kernels;
 use stella_kernels::activations::{Activations, Arithmetic};
-use stella_kernels::linear::{self, Linear, Part, Then};
+use stella_kernels::linear::{self, Linear, Then};
+use stella_kernels::pack::Rows;
 use stella_kernels::team::Team;
 
 use crate::cpu_weights::no_memory;
@@ -44,16 +45,16 @@ impl Head {
         options: LoadOptions,
     ) -> Result<Self> {
         reach(Stage::Head);
-        Self::check(folder, head, hidden_size)?.load(options, &head_specs(head, hidden_size), |weights| {
-            let (_, weight) = weights.tensor(HEAD_WEIGHT)?;
-            let bias = if head.bias { weights.tensor(HEAD_BIAS)?.1 } else { Vec::new() };
-            Self::new(head.dimension, hidden_size, &weight, &bias)
-        })
+        let specs = head_specs(head, hidden_size);
+        let mut tensors = Self::check(folder, head, hidden_size)?.load_whole(options, &specs)?;
+        let (_, weight) = tensors.take(HEAD_WEIGHT)?;
+        let bias = if head.bias { tensors.take(HEAD_BIAS)?.1 } else { Vec::new() };
+        Self::new(head.dimension, hidden_size, &weight, &bias)
     }
 
     fn new(dimension: usize, hidden_size: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
         let mut layer = Linear::new(Arithmetic::F32, dimension, hidden_size).map_err(no_memory)?;
-        layer.pack(&mut alone(0)?, Part::From(0), weight);
+        layer.pack(Kernels::preferred(), &mut alone(0)?, 0, Rows::F32(weight));
         layer.set_bias(0, bias);
         Ok(Self { layer })
     }

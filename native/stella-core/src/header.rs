@@ -54,6 +54,17 @@ pub struct TensorEntry {
     pub range: Range<u64>,
 }
 
+impl TensorEntry {
+    /// Elements of a row, of which the tensor holds one after the other: its last dimension, or all of a vector. At
+    /// least 1.
+    pub(crate) fn row_len(&self) -> usize {
+        match self.shape[..] {
+            [] => 1,
+            [.., last] => last.max(1),
+        }
+    }
+}
+
 impl Header {
     /// Checks the length that a file of `file_len` bytes begins with.
     ///

@@ -86,9 +86,8 @@ pub(crate) struct Sizes<'a> {
     pub mode: LoadMode,
     /// Bytes of the files of the encoder.
     pub file_bytes: u64,
-    /// Bytes of the largest tensor, and of the largest one that is stored in 16 bits.
-    pub largest: u64,
-    pub largest_half: u64,
+    /// Bytes of pieces of the files that are read and not used yet.
+    pub under_way: u64,
 }
 
 impl MemoryEstimate {
@@ -97,11 +96,11 @@ impl MemoryEstimate {
         let (weights, loading, session) = match sizes.encoder {
             EncoderKind::Kernels => {
                 let weights = CpuWeights::bytes(config, sizes.arithmetic, max_tokens);
-                (weights, kernels_loading(&sizes, weights), kernels_session(&sizes, workload))
+                (weights, sizes.reading(), kernels_session(&sizes, workload))
             }
             EncoderKind::Candle => (
                 candle_weights(config, max_tokens),
-                sizes.mapped() + sizes.largest_half + candle_loading(config),
+                sizes.reading() + candle_loading(config),
                 candle_session(config, max_tokens as u64, workload),
             ),
         };
@@ -123,11 +122,11 @@ impl MemoryEstimate {
 }
 
 impl Sizes<'_> {
-    /// Bytes of files that are mapped while the weights are taken.
-    fn mapped(&self) -> u64 {
+    /// What reading takes: pieces that are under way, beside the map that they are copied from.
+    fn reading(&self) -> u64 {
         match self.mode {
-            LoadMode::Copied => 0,
-            LoadMode::Mapped => self.file_bytes,
+            LoadMode::Copied => self.under_way,
+            LoadMode::Mapped => self.under_way + self.file_bytes,
         }
     }
 }
@@ -136,16 +135,6 @@ impl Sizes<'_> {
 const LIBRARY: u64 = 12 << 20;
 /// What one thread takes: its stack, and what the allocator keeps for it.
 const THREAD: u64 = 2 << 20;
-
-/// Loading for the kernels: the tensors that were read and not packed yet, or the map that they are read from, beside the
-/// one that is being packed, in its own type and widened.
-fn kernels_loading(sizes: &Sizes<'_>, weights: u64) -> u64 {
-    let packing = sizes.largest.max(3 * sizes.largest_half);
-    match sizes.mode {
-        LoadMode::Copied => sizes.file_bytes.saturating_sub(weights) + packing,
-        LoadMode::Mapped => sizes.file_bytes + packing,
-    }
-}
 
 /// One session on the kernels: what lies between the stages of a forward over the largest batch, the means of its texts,
 /// and what each thread works on.

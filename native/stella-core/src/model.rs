@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use safetensors::Dtype;
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
@@ -20,6 +19,7 @@ use crate::head::Head;
 use crate::layout::{HeadFolder, Layout};
 use crate::memory::{MemoryEstimate, Sizes, Workload};
 use crate::prompt::{Prompt, Prompts};
+use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
@@ -177,15 +177,16 @@ impl Model {
 
         LOADS.add_one();
         let load = options.load();
-        let encoder = weights.load(load, &specs, |weights| -> Result<Box<dyn Encoder>> {
-            let max_tokens = options.max_tokens;
-            Ok(match options.encoder {
-                EncoderKind::Kernels => {
-                    Box::new(CpuEncoder::load(&config, kernels, precision.arithmetic(), max_tokens, weights)?)
-                }
-                EncoderKind::Candle => Box::new(CandleEncoder::load(&config, max_tokens, weights)?),
-            })
-        })?;
+        let max_tokens = options.max_tokens;
+        let encoder: Box<dyn Encoder> = match options.encoder {
+            EncoderKind::Kernels => {
+                let read = |take: Take<'_>| weights.load(load, &specs, take);
+                Box::new(CpuEncoder::load(&config, kernels, precision.arithmetic(), max_tokens, read)?)
+            }
+            EncoderKind::Candle => {
+                Box::new(CandleEncoder::new(&config, max_tokens, weights.load_whole(load, &specs)?)?)
+            }
+        };
         drop(weights);
         let default_dimension = default_head.dimension;
         let head = Head::load(&folder, &default_head, config.hidden_size, load)?;
@@ -436,8 +437,7 @@ impl Checked {
             tokenizer_bytes: self.tokenizer_bytes,
             mode: options.mode,
             file_bytes: self.weights.file_bytes(),
-            largest: self.weights.largest(|_| true),
-            largest_half: self.weights.largest(|dtype| matches!(dtype, Dtype::F16 | Dtype::BF16)),
+            under_way: self.weights.bytes_under_way(),
         };
         MemoryEstimate::new(sizes, workload)
     }

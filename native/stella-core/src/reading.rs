@@ -1,109 +1,214 @@
-//! Tensors out of a file by ordinary reads: the calling thread reads, a second one hashes what was just read.
+//! Tensors out of a file, in pieces of whole rows that go from hand to hand: one thread reads, the caller takes what is
+//! wanted, and with a manifest a third one hashes, all while the piece is in a cache that they share. Nothing is kept of
+//! a file but the pieces that are under way, so a load takes no more memory than what it makes.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::ScopedJoinHandle;
+
+use stella_kernels::buffer::Buffer;
+use stella_kernels::pack::Rows;
 
 use crate::counters::TENSORS;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::hash::Hasher;
 use crate::header::TensorEntry;
 use crate::inherit;
-use crate::tensor::{PIECE_BYTES, RawTensor, ReadError};
+use crate::manifest::Expected;
+use crate::tensor::{ReadError, read_elements, read_exact, rows_of};
 use crate::weights::WeightFile;
 
-/// Pieces that may wait for the second thread: few enough to be hashed while they are in a cache that both share.
-const QUEUE: usize = 4;
+/// Bytes of a piece, unless it takes more to hold [`ROWS`].
+const PIECE_BYTES: usize = 1 << 20;
+/// Rows of a piece at least: as many as are packed together.
+const ROWS: usize = 32;
+/// Pieces that are under way at once.
+const PIECES: usize = 4;
 
-/// A tensor of the file, with room for its numbers if it is wanted.
-type Place<'a> = (&'a TensorEntry, Option<RawTensor>);
-/// Bytes of the file in order, to be hashed: those of a tensor that is kept, or of one that is not.
-type Piece<'a> = Cow<'a, [u8]>;
+/// Where the bytes of a file come from.
+pub(crate) trait Source: Read + Seek + Send {}
 
-/// Reads the tensors for which `wanted` holds. With a manifest, the whole file is read, and what is returned are the
-/// bytes that were hashed.
-pub(crate) fn read(
-    file: &WeightFile,
-    check_finite: bool,
-    wanted: &dyn Fn(&str) -> bool,
-) -> Result<HashMap<String, RawTensor>> {
-    reach(Stage::Read);
-    let mut places: Vec<Place<'_>> = Vec::new();
-    for entry in file.header.tensors() {
-        let room = wanted(&entry.name).then(|| RawTensor::zeroed(entry)).transpose();
-        places.push((entry, room.map_err(|e| e.of_file(&file.path))?));
-    }
-    fill(file, check_finite, &mut places)?;
-    let kept = places.into_iter().filter_map(|(entry, tensor)| Some((entry.name.clone(), tensor?)));
-    Ok(kept.inspect(|_| TENSORS.add_one()).collect())
+impl<T: Read + Seek + Send> Source for T {}
+
+/// Takes rows of a tensor, those from a number on.
+pub(crate) type Take<'a> = &'a mut dyn FnMut(&TensorEntry, usize, Rows<'_>) -> Result<()>;
+
+/// Memory that is under way for a file that holds `tensors`.
+pub(crate) fn bytes_under_way<'a>(tensors: impl Iterator<Item = &'a TensorEntry>) -> u64 {
+    (PIECES * tensors.map(piece_bytes).max().unwrap_or(0)) as u64
 }
 
-/// Fills the places, and compares the hash of the file where it is known.
-fn fill(file: &WeightFile, check_finite: bool, places: &mut [Place<'_>]) -> Result<()> {
-    let Some((expected, before)) = &file.expected else {
-        return read_places(file, check_finite, places, None).map_err(|e| e.of_file(&file.path));
-    };
+/// Bytes of the largest piece of a tensor.
+fn piece_bytes(entry: &TensorEntry) -> usize {
+    let row = entry.row_len().saturating_mul(entry.dtype.bitsize() / 8);
+    let rows = (PIECE_BYTES / row / ROWS * ROWS).max(ROWS);
+    let all = usize::try_from(entry.range.end - entry.range.start).unwrap_or(usize::MAX);
+    row.saturating_mul(rows).min(all)
+}
+
+/// Reads `source`, the bytes of `file`, and gives `take` the rows of the tensors for which `wanted` holds, in the order
+/// in which they are stored. With a hash that is expected, the whole file is read, and the bytes that are given are those
+/// that are hashed; whether the hash is right is known at the end.
+pub(crate) fn read(
+    file: &WeightFile,
+    source: &mut dyn Source,
+    check_finite: bool,
+    expected: Option<&(Expected, Hasher)>,
+    wanted: &(dyn Fn(&TensorEntry) -> bool + Sync),
+    take: Take<'_>,
+) -> Result<()> {
+    reach(Stage::Read);
+    let (back, free) = channel();
+    for _ in 0..PIECES {
+        // Nobody has dropped the other end.
+        let _ = back.send(Buffer::zeroed(0).map_err(no_memory)?);
+    }
     std::thread::scope(|scope| {
-        let (send, receive) = sync_channel(QUEUE);
         let start = inherit::capture();
-        let hasher = scope.spawn(move || {
+        let (to_hash, hashing) = match expected {
+            None => (None, None),
+            Some((expected, before)) => {
+                let (to_hash, hashed) = sync_channel(PIECES);
+                let start = start.clone();
+                let thread = scope.spawn(move || {
+                    start();
+                    hash(before.clone(), hashed)
+                });
+                (Some(to_hash), Some((expected, thread)))
+            }
+        };
+        let (to_take, taken) = sync_channel(PIECES);
+        let reader = Reader { source, check_finite, free, back, to_take, to_hash };
+        let reader = scope.spawn(move || {
             start();
-            hash(before.clone(), receive)
+            reader.run(file, wanted)
         });
-        let filled = read_places(file, check_finite, places, Some(send));
-        // A panic there goes on here.
-        let hash = hasher.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
-        filled.map_err(|e| e.of_file(&file.path))?;
-        expected.check(&file.path, hash)
+        let took = take_all(file, taken, take);
+        let read = join(reader);
+        let hash = hashing.map(|(expected, thread)| (expected, join(thread)));
+        read.map_err(|e| e.of_file(&file.path))?;
+        took?;
+        hash.map_or(Ok(()), |(expected, hash)| expected.check(&file.path, hash))
     })
 }
 
-/// Reads the file from its first tensor on, and hands out what was read to who hashes it.
-fn read_places<'a>(
-    file: &WeightFile,
-    check_finite: bool,
-    places: &'a mut [Place<'_>],
-    hashed: Option<SyncSender<Piece<'a>>>,
-) -> Result<(), ReadError> {
-    // Who hashes takes every piece unless it panicked, and then nothing of this is used.
-    let hand_out = |piece| drop(hashed.as_ref().map(|to| to.send(piece)));
-    let mut source = &file.file;
-    source.seek(SeekFrom::Start(file.data_start)).map_err(ReadError::Io)?;
-    let mut source = BufReader::with_capacity(0, source);
-    for (entry, tensor) in places {
-        let bytes = entry.range.end - entry.range.start;
-        match tensor {
-            Some(tensor) => {
-                tensor.fill(entry, &mut source, check_finite, |piece| hand_out(Cow::Borrowed(piece)))?;
-            }
-            None if hashed.is_some() => pass(&mut source, bytes, |piece| hand_out(Cow::Owned(piece)))?,
-            None => source.seek_relative(i64::try_from(bytes).unwrap_or(i64::MAX)).map_err(ReadError::Io)?,
-        }
-    }
-    Ok(())
+/// Takes pieces until there are no more, or until one is refused.
+fn take_all(file: &WeightFile, pieces: Receiver<Arc<Piece<'_>>>, take: Take<'_>) -> Result<()> {
+    pieces.iter().try_for_each(|piece| {
+        let rows = rows_of(piece.entry.dtype, piece.bytes()).map_err(|e| e.of_file(&file.path))?;
+        take(piece.entry, piece.first, rows)
+    })
 }
 
-/// Reads and hands out bytes that are only hashed.
-fn pass(source: &mut impl Read, bytes: u64, hand_out: impl Fn(Vec<u8>)) -> Result<(), ReadError> {
-    let mut left = bytes;
-    while left > 0 {
-        let mut piece = Vec::new();
-        let want = left.min(PIECE_BYTES as u64);
-        source.take(want).read_to_end(&mut piece).map_err(ReadError::Io)?;
-        if piece.len() as u64 != want {
-            return Err(ReadError::Ended);
-        }
-        left -= want;
-        hand_out(piece);
-    }
-    Ok(())
+/// The result of a thread. A panic there goes on here.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
 }
 
 /// Goes on with a hash, over pieces as they come.
-fn hash(mut hash: Hasher, pieces: Receiver<Piece<'_>>) -> Hasher {
+fn hash(mut hash: Hasher, pieces: Receiver<Arc<Piece<'_>>>) -> Hasher {
     reach(Stage::Hash);
-    pieces.iter().for_each(|piece| hash.update(&piece));
+    pieces.iter().for_each(|piece| hash.update(piece.bytes()));
     hash
+}
+
+/// Rows of a tensor, on their way. Its memory goes back to the reader when the last who has it lets it go.
+struct Piece<'a> {
+    entry: &'a TensorEntry,
+    first: usize,
+    len: usize,
+    /// Always there until the end.
+    memory: Option<Buffer<u8>>,
+    back: Sender<Buffer<u8>>,
+}
+
+impl Piece<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.memory.as_ref().map_or(&[], |memory| &memory[..self.len])
+    }
+}
+
+impl Drop for Piece<'_> {
+    fn drop(&mut self) {
+        // When the reader has ended, nobody needs it any more.
+        let _ = self.memory.take().map(|memory| self.back.send(memory));
+    }
+}
+
+/// The thread that reads.
+struct Reader<'s, 'a> {
+    source: &'s mut dyn Source,
+    check_finite: bool,
+    free: Receiver<Buffer<u8>>,
+    back: Sender<Buffer<u8>>,
+    to_take: SyncSender<Arc<Piece<'a>>>,
+    to_hash: Option<SyncSender<Arc<Piece<'a>>>>,
+}
+
+impl<'a> Reader<'_, 'a> {
+    /// Reads the file from its first tensor on, or until nobody takes what is read.
+    fn run(
+        mut self,
+        file: &'a WeightFile,
+        wanted: &dyn Fn(&TensorEntry) -> bool,
+    ) -> std::result::Result<(), ReadError> {
+        self.source.seek(SeekFrom::Start(file.data_start)).map_err(ReadError::Io)?;
+        for entry in file.header.tensors() {
+            let bytes = entry.range.end - entry.range.start;
+            let wanted = wanted(entry);
+            if wanted {
+                TENSORS.add_one();
+            }
+            if !wanted && self.to_hash.is_none() {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.source.seek_relative(bytes).map_err(ReadError::Io)?;
+            } else if !self.read_tensor(entry, bytes, wanted)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anybody takes it.
+    fn read_tensor(
+        &mut self,
+        entry: &'a TensorEntry,
+        bytes: u64,
+        wanted: bool,
+    ) -> std::result::Result<bool, ReadError> {
+        let row_bytes = entry.row_len() * entry.dtype.bitsize() / 8;
+        let most = if wanted { piece_bytes(entry) } else { PIECE_BYTES };
+        let mut begin = 0;
+        while begin < bytes {
+            let Ok(mut memory) = self.free.recv() else { return Ok(false) };
+            let len = usize::try_from(bytes - begin).map_or(most, |left| left.min(most));
+            if memory.len() < len {
+                memory = Buffer::zeroed(len).map_err(|e| ReadError::OutOfMemory(e.bytes))?;
+            }
+            let first = usize::try_from(begin).map_err(|_| ReadError::OutOfMemory(bytes))? / row_bytes;
+            if wanted {
+                let element = first * entry.row_len();
+                read_elements(self.source, entry, element, &mut memory[..len], self.check_finite)?;
+            } else {
+                read_exact(self.source, &mut memory[..len])?;
+            }
+            let back = self.back.clone();
+            let piece = Arc::new(Piece { entry, first, len, memory: Some(memory), back });
+            if let Some(to_hash) = &self.to_hash {
+                // Who hashes takes every piece unless it panicked, and then nothing of this is used.
+                let _ = to_hash.send(Arc::clone(&piece));
+            }
+            if wanted && self.to_take.send(piece).is_err() {
+                return Ok(false);
+            }
+            begin += len as u64;
+        }
+        Ok(true)
+    }
+}
+
+fn no_memory(error: stella_kernels::buffer::OutOfMemory) -> Error {
+    Error::OutOfMemory { what: "what is read of a file".to_owned(), bytes: error.bytes }
 }

@@ -1,13 +1,14 @@
-//! One tensor in memory, in the type that its file has.
+//! The numbers of tensors out of a file, a piece at a time, each looked at while it is in the cache.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use bytemuck::Pod;
 use bytemuck::allocation::try_zeroed_vec;
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
+use stella_kernels::pack::Rows;
 
 use crate::error::{Error, Result};
 use crate::header::TensorEntry;
@@ -15,24 +16,8 @@ use crate::header::TensorEntry;
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files are little-endian, and so must be the machine that reads them by copying");
 
-/// Bytes that are read at once: few enough to stay in the cache until they have been looked at.
+/// Bytes that are read at once: few enough to stay in the first caches until they have been looked at.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Bytes that are handed on at once to who hashes them.
-pub(crate) const PIECE_BYTES: usize = 1 << 20;
-
-/// A tensor as its file has it.
-#[derive(Debug)]
-pub struct RawTensor {
-    shape: Vec<usize>,
-    data: Data,
-}
-
-#[derive(Debug)]
-enum Data {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
 
 /// Why a tensor could not be read.
 #[derive(Debug)]
@@ -71,69 +56,62 @@ impl ReadError {
     }
 }
 
-impl RawTensor {
-    /// Room for the tensor `entry`. The memory is asked of the system as zeros, which costs nothing before it is touched.
-    pub(crate) fn zeroed(entry: &TensorEntry) -> Result<Self, ReadError> {
-        let data = match entry.dtype {
-            Dtype::F32 => Data::F32(zeros(entry)?),
-            Dtype::F16 => Data::F16(zeros(entry)?),
-            Dtype::BF16 => Data::Bf16(zeros(entry)?),
-            other => return Err(ReadError::Dtype(other)),
-        };
-        Ok(Self { shape: entry.shape.clone(), data })
-    }
+/// Fills `bytes` from `source`.
+pub(crate) fn read_exact(source: &mut dyn Read, bytes: &mut [u8]) -> std::result::Result<(), ReadError> {
+    source.read_exact(bytes).map_err(|e| match e.kind() {
+        ErrorKind::UnexpectedEof => ReadError::Ended,
+        _ => ReadError::Io(e),
+    })
+}
 
-    /// Reads the tensor `entry`, for which this was made and whose bytes come next in `source`, and hands them to `done`
-    /// in pieces. With `check_finite`, an element that is NaN or infinite is an error.
-    pub(crate) fn fill<'a>(
-        &'a mut self,
-        entry: &TensorEntry,
-        source: &mut impl Read,
-        check_finite: bool,
-        done: impl FnMut(&'a [u8]),
-    ) -> Result<(), ReadError> {
-        match &mut self.data {
-            Data::F32(numbers) => read_numbers(numbers, entry, source, check_finite, done),
-            Data::F16(numbers) => read_numbers(numbers, entry, source, check_finite, done),
-            Data::Bf16(numbers) => read_numbers(numbers, entry, source, check_finite, done),
+/// Fills `bytes` with the next elements of the tensor `entry`, of which the first is its element `begin`. With
+/// `check_finite`, an element that is NaN or infinite is an error.
+pub(crate) fn read_elements(
+    source: &mut dyn Read,
+    entry: &TensorEntry,
+    begin: usize,
+    bytes: &mut [u8],
+    check_finite: bool,
+) -> std::result::Result<(), ReadError> {
+    let vectors = pulp::Arch::new();
+    let size = entry.dtype.bitsize() / 8;
+    for (i, chunk) in bytes.chunks_mut(CHUNK_BYTES).enumerate() {
+        read_exact(source, chunk)?;
+        let rows = rows_of(entry.dtype, chunk)?;
+        if check_finite && !vectors.dispatch(|| all_finite(rows)) {
+            let mut values = vec![0.0; rows.len()];
+            rows.widen(&mut values);
+            let first = begin + i * CHUNK_BYTES / size;
+            if let Some((at, value)) = (first..).zip(values).find(|(_, value)| !value.is_finite()) {
+                return Err(ReadError::NotFinite { tensor: entry.name.clone(), at, value });
+            }
         }
     }
+    Ok(())
+}
 
-    /// The tensor `entry`, read in one go: [`Self::zeroed`] and [`Self::fill`].
-    pub(crate) fn read(
-        entry: &TensorEntry,
-        source: &mut impl Read,
-        check_finite: bool,
-    ) -> Result<Self, ReadError> {
-        let mut tensor = Self::zeroed(entry)?;
-        tensor.fill(entry, source, check_finite, |_| ())?;
-        Ok(tensor)
+/// Bytes as the elements that they are. They begin where any element may.
+pub(crate) fn rows_of(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Rows<'_>, ReadError> {
+    match dtype {
+        Dtype::F32 => Ok(Rows::F32(bytemuck::cast_slice(bytes))),
+        Dtype::F16 => Ok(Rows::F16(bytemuck::cast_slice(bytes))),
+        Dtype::BF16 => Ok(Rows::Bf16(bytemuck::cast_slice(bytes))),
+        other => Err(ReadError::Dtype(other)),
     }
+}
 
-    /// Its bytes, as they are in the file.
-    #[cfg(test)]
-    fn bytes(&self) -> &[u8] {
-        match &self.data {
-            Data::F32(numbers) => bytemuck::cast_slice(numbers),
-            Data::F16(numbers) => bytemuck::cast_slice(numbers),
-            Data::Bf16(numbers) => bytemuck::cast_slice(numbers),
-        }
-    }
-
-    /// Its shape, and its elements as `f32`. Exact: every F16 and BF16 value is an F32 value.
-    pub(crate) fn into_f32(self) -> (Vec<usize>, Vec<f32>) {
-        let numbers = match self.data {
-            Data::F32(numbers) => numbers,
-            Data::F16(numbers) => numbers.to_f32_vec(),
-            Data::Bf16(numbers) => numbers.to_f32_vec(),
-        };
-        (self.shape, numbers)
+/// Whether none of the numbers is NaN or infinite.
+#[inline(always)]
+fn all_finite(rows: Rows<'_>) -> bool {
+    match rows {
+        Rows::F32(numbers) => <f32 as Element>::all_finite(numbers),
+        Rows::F16(numbers) => <f16 as Element>::all_finite(numbers),
+        Rows::Bf16(numbers) => <bf16 as Element>::all_finite(numbers),
     }
 }
 
 /// A type that weights come in.
-trait Element: Pod + Into<f32> {
-    /// Whether none of `numbers` is NaN or infinite.
+trait Element: Pod {
     fn all_finite(numbers: &[Self]) -> bool;
 }
 
@@ -157,56 +135,61 @@ element!(f32, u32, 0x7f80_0000);
 element!(f16, u16, 0x7c00);
 element!(bf16, u16, 0x7f80);
 
-/// Room for the numbers of a tensor.
-fn zeros<T: Element>(entry: &TensorEntry) -> Result<Vec<T>, ReadError> {
-    let bytes = entry.range.end - entry.range.start;
-    let out_of_memory = || ReadError::OutOfMemory(bytes);
-    let count = usize::try_from(bytes / size_of::<T>() as u64).map_err(|_| out_of_memory())?;
-    let mut numbers: Vec<T> = try_zeroed_vec(count).map_err(|()| out_of_memory())?;
-    stella_kernels::buffer::prefer_huge_pages(&mut numbers);
-    Ok(numbers)
-}
+/// Whole tensors in 32 bits, by name: row-major, with their shapes.
+#[derive(Debug, Default)]
+pub struct Tensors(HashMap<String, (Vec<usize>, Vec<f32>)>);
 
-/// Reads the numbers of a tensor, in chunks that are still in the cache when they are looked at.
-fn read_numbers<'a, T: Element>(
-    numbers: &'a mut [T],
-    entry: &TensorEntry,
-    source: &mut impl Read,
-    check_finite: bool,
-    mut done: impl FnMut(&'a [u8]),
-) -> Result<(), ReadError> {
-    let vectors = pulp::Arch::new();
-    let mut begin = 0;
-    for piece in numbers.chunks_mut(PIECE_BYTES / size_of::<T>()) {
-        for chunk in piece.chunks_mut(CHUNK_BYTES / size_of::<T>()) {
-            source.read_exact(bytemuck::cast_slice_mut(chunk)).map_err(|e| match e.kind() {
-                ErrorKind::UnexpectedEof => ReadError::Ended,
-                _ => ReadError::Io(e),
+impl Tensors {
+    /// Takes rows of a tensor, those from `first` on, each `width` numbers.
+    pub(crate) fn put(&mut self, entry: &TensorEntry, first: usize, rows: Rows<'_>) -> Result<()> {
+        if !self.0.contains_key(&entry.name) {
+            let count = entry.shape.iter().product();
+            let mut numbers: Vec<f32> = try_zeroed_vec(count).map_err(|()| Error::OutOfMemory {
+                what: format!("the tensor {}", entry.name),
+                bytes: (count as u64).saturating_mul(size_of::<f32>() as u64),
             })?;
-            if check_finite && !vectors.dispatch(|| T::all_finite(chunk)) {
-                let values = chunk.iter().map(|&x| x.into());
-                let found = (begin..).zip(values).find(|(_, value): &(usize, f32)| !value.is_finite());
-                if let Some((at, value)) = found {
-                    return Err(ReadError::NotFinite { tensor: entry.name.clone(), at, value });
-                }
-            }
-            begin += chunk.len();
+            stella_kernels::buffer::prefer_huge_pages(&mut numbers);
+            self.0.insert(entry.name.clone(), (entry.shape.clone(), numbers));
         }
-        done(bytemuck::cast_slice(piece));
+        let begin = first * entry.row_len();
+        self.0
+            .get_mut(&entry.name)
+            .and_then(|(_, numbers)| numbers.get_mut(begin..begin + rows.len()))
+            .map(|to| rows.widen(to))
+            .ok_or_else(|| Error::Internal(format!("tensor {} has rows beyond its shape", entry.name)))
     }
-    Ok(())
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Takes a tensor. Each can be taken once.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for one that was not loaded.
+    pub fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        self.0
+            .remove(name)
+            .ok_or_else(|| Error::Internal(format!("tensor {name} was not loaded, or taken before")))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use stella_kernels::buffer::Buffer;
 
     /// Reads `bytes` as a tensor of one dimension.
-    fn read(dtype: Dtype, bytes: &[u8]) -> Result<RawTensor> {
+    fn read(dtype: Dtype, mut bytes: &[u8]) -> Result<Vec<f32>> {
         let shape = vec![bytes.len() * 8 / dtype.bitsize()];
         let entry = TensorEntry { name: "w".to_owned(), dtype, shape, range: 0..bytes.len() as u64 };
-        RawTensor::read(&entry, &mut &*bytes, true).map_err(|e| e.of_file(Path::new("m")))
+        let mut room = Buffer::<u8>::zeroed(bytes.len()).unwrap();
+        read_elements(&mut bytes, &entry, 0, &mut room, true).map_err(|e| e.of_file(Path::new("m")))?;
+        let mut tensors = Tensors::default();
+        tensors.put(&entry, 0, rows_of(dtype, &room).map_err(|e| e.of_file(Path::new("m")))?)?;
+        tensors.take("w").map(|(_, numbers)| numbers)
     }
 
     /// The bytes of `numbers` in a type, and what they are in it.
@@ -229,9 +212,7 @@ mod tests {
         fn finite_numbers_arrive_as_they_are(numbers in proptest::collection::vec(-60000f32..60000.0, 0..99)) {
             for dtype in TYPES {
                 let (bytes, values) = encode(&numbers, dtype);
-                let tensor = read(dtype, &bytes).unwrap();
-                prop_assert_eq!(tensor.bytes(), &bytes);
-                prop_assert_eq!(tensor.into_f32(), (vec![numbers.len()], values));
+                prop_assert_eq!(read(dtype, &bytes).unwrap(), values);
             }
         }
 
@@ -255,14 +236,16 @@ mod tests {
     #[test]
     fn a_file_that_ends_early_is_an_error() {
         let entry = TensorEntry { name: "w".to_owned(), dtype: Dtype::F32, shape: vec![2], range: 0..8 };
-        assert!(matches!(RawTensor::read(&entry, &mut &[0u8; 7][..], true), Err(ReadError::Ended)));
+        let mut room = Buffer::<u8>::zeroed(8).unwrap();
+        let error = read_elements(&mut &[0u8; 7][..], &entry, 0, &mut room, true);
+        assert!(matches!(error, Err(ReadError::Ended)));
     }
 
     #[test]
     fn more_than_there_is_memory_is_an_error() {
         let entry =
             TensorEntry { name: "w".to_owned(), dtype: Dtype::F32, shape: vec![1 << 60], range: 0..1 << 62 };
-        let error = RawTensor::read(&entry, &mut std::io::empty(), true).unwrap_err();
-        assert!(matches!(error, ReadError::OutOfMemory(bytes) if bytes == 1 << 62));
+        let error = Tensors::default().put(&entry, 0, Rows::F32(&[])).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { bytes, .. } if bytes == 1 << 62), "{error}");
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use safetensors::Dtype;
 use serde::Deserialize;
 
-use crate::counters::{MAPS, TENSORS};
+use crate::counters::MAPS;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
@@ -19,10 +18,10 @@ use crate::json::once_each;
 use crate::layout::WEIGHTS_FILE;
 use crate::manifest::Expected;
 use crate::mapping::Mapping;
-use crate::reading;
+use crate::reading::{self, Take};
 use crate::specs::TensorSpec;
 use crate::stamp::Stamp;
-use crate::tensor::RawTensor;
+use crate::tensor::Tensors;
 
 /// Name of the file that lists the shards of a model whose weights are in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -157,46 +156,47 @@ impl WeightSet {
         self.files.iter().map(|file| file.data_start + file.header.data_len()).sum()
     }
 
-    /// Bytes of the largest tensor of a type that `counts`; 0 when there is none.
-    pub fn largest(&self, counts: impl Fn(Dtype) -> bool) -> u64 {
-        let tensors = self.files.iter().flat_map(|file| file.header.tensors());
-        let counted = tensors.filter(|tensor| counts(tensor.dtype));
-        counted.map(|tensor| tensor.range.end - tensor.range.start).max().unwrap_or(0)
+    /// Bytes of memory that is under way while the files are read.
+    pub(crate) fn bytes_under_way(&self) -> u64 {
+        reading::bytes_under_way(self.files.iter().flat_map(|file| file.header.tensors()))
     }
 
-    /// Loads the tensors of `wanted`, which [`Self::check`] has passed, and lets `build` take them.
+    /// Reads the tensors of `wanted`, which [`Self::check`] has passed, and gives `take` their rows in the order in which
+    /// the files have them: those of `entry` from the row `first` on. Every row is given once.
     ///
     /// # Errors
     /// [`Error::FileUnreadable`], [`Error::Inconsistent`] for a file of another hash than the manifest says,
     /// [`Error::FileInvalid`] for one that changed since its header was read or that holds a weight that is not
-    /// finite, [`Error::OutOfMemory`], and whatever `build` gives.
-    pub fn load<T>(
-        &self,
-        options: LoadOptions,
-        wanted: &[TensorSpec],
-        build: impl FnOnce(&Weights<'_>) -> Result<T>,
-    ) -> Result<T> {
+    /// finite, [`Error::OutOfMemory`], and whatever `take` gives. What was taken before the error is not to be used.
+    pub fn load(&self, options: LoadOptions, wanted: &[TensorSpec], take: Take<'_>) -> Result<()> {
         let wanted: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
-        let weights = match options.mode {
-            LoadMode::Copied => Weights::Copied(Mutex::new(self.read(options.check_finite, &wanted)?)),
-            LoadMode::Mapped => Weights::Mapped {
-                set: self,
-                maps: self.files.iter().map(WeightFile::map).collect::<Result<_>>()?,
-                check_finite: options.check_finite,
-            },
-        };
-        let built = build(&weights)?;
-        self.files.iter().try_for_each(WeightFile::still_the_same)?;
-        Ok(built)
+        for (at, file) in self.files.iter().enumerate() {
+            let wanted = |entry: &TensorEntry| {
+                wanted.contains(entry.name.as_str()) && self.owner.get(&entry.name) == Some(&at)
+            };
+            let finite = options.check_finite;
+            match options.mode {
+                LoadMode::Copied => {
+                    let expected = file.expected.as_ref();
+                    reading::read(file, &mut &file.file, finite, expected, &wanted, take)?;
+                }
+                LoadMode::Mapped => {
+                    let map = file.map()?;
+                    reading::read(file, &mut Cursor::new(&*map), finite, None, &wanted, take)?;
+                }
+            }
+        }
+        // Only now, so that none of them changed while any of them was read.
+        self.files.iter().try_for_each(WeightFile::still_the_same)
     }
 
-    fn read(&self, check_finite: bool, wanted: &HashSet<&str>) -> Result<HashMap<String, RawTensor>> {
-        let mut tensors = HashMap::new();
-        for (at, file) in self.files.iter().enumerate() {
-            let wanted = |name: &str| wanted.contains(name) && self.owner.get(name) == Some(&at);
-            tensors.extend(reading::read(file, check_finite, &wanted)?);
-            file.still_the_same()?;
-        }
+    /// Reads the tensors of `wanted` whole, widened to 32 bits.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`].
+    pub fn load_whole(&self, options: LoadOptions, wanted: &[TensorSpec]) -> Result<Tensors> {
+        let mut tensors = Tensors::default();
+        self.load(options, wanted, &mut |entry, first, rows| tensors.put(entry, first, rows))?;
         Ok(tensors)
     }
 
@@ -205,58 +205,6 @@ impl WeightSet {
             .get(name)
             .and_then(|&at| Some((at, &self.files[at], self.files[at].header.get(name)?)))
             .ok_or_else(|| Error::Internal(format!("tensor {name} was never checked")))
-    }
-}
-
-/// Weights for as long as they are being taken.
-#[derive(Debug)]
-pub enum Weights<'a> {
-    /// In memory, each until it is taken.
-    Copied(Mutex<HashMap<String, RawTensor>>),
-    /// In mapped files.
-    Mapped {
-        /// The headers.
-        set: &'a WeightSet,
-        /// A map for each file.
-        maps: Vec<Mapping>,
-        /// Whether weights are looked at before they are given.
-        check_finite: bool,
-    },
-}
-
-impl Weights<'_> {
-    /// Whether there is a tensor of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::Copied(tensors) => {
-                tensors.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
-            }
-            Self::Mapped { set, .. } => set.owner.contains_key(name),
-        }
-    }
-
-    /// Takes a tensor, widened to 32 bits: its shape and its elements in row-major order. Each can be taken once.
-    ///
-    /// # Errors
-    /// [`Error::FileInvalid`] when an element is not finite and that is looked for.
-    pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-        let taken = match self {
-            Self::Copied(tensors) => tensors.lock().unwrap_or_else(PoisonError::into_inner).remove(name),
-            Self::Mapped { set, maps, check_finite } => {
-                let (at, file, entry) = set.find(name)?;
-                let place = |offset: u64| usize::try_from(file.data_start + offset).unwrap_or(usize::MAX);
-                let bytes = maps[at]
-                    .get(place(entry.range.start)..place(entry.range.end))
-                    .ok_or_else(|| Error::Internal(format!("tensor {name} lies outside its file")))?;
-                let tensor =
-                    RawTensor::read(entry, &mut &*bytes, *check_finite).map_err(|e| e.of_file(&file.path))?;
-                TENSORS.add_one();
-                Some(tensor)
-            }
-        };
-        taken
-            .map(RawTensor::into_f32)
-            .ok_or_else(|| Error::Internal(format!("tensor {name} was not loaded, or taken before")))
     }
 }
 
@@ -306,7 +254,8 @@ impl WeightFile {
     fn map(&self) -> Result<Mapping> {
         reach(Stage::Map);
         if self.expected.is_some() {
-            reading::read(self, false, &|_| false)?;
+            let expected = self.expected.as_ref();
+            reading::read(self, &mut &self.file, false, expected, &|_| false, &mut |_, _, _| Ok(()))?;
         }
         let map = Mapping::of(&self.file)
             .map_err(|source| Error::FileUnreadable { path: self.path.clone(), source })?;
@@ -375,7 +324,7 @@ mod tests {
 
     fn read(bytes: &[u8], name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let (_dir, set) = open(bytes);
-        set?.load(COPIED, &[TensorSpec::new(name, &[])], |weights| weights.tensor(name))
+        set?.load_whole(COPIED, &[TensorSpec::new(name, &[])])?.take(name)
     }
 
     #[test]
@@ -458,11 +407,10 @@ mod tests {
         let (dir, set) = open(&bytes);
         let error = set
             .unwrap()
-            .load(COPIED, &[TensorSpec::new("w", &[2])], |weights| {
-                let copied = weights.tensor("w")?;
+            .load(COPIED, &[TensorSpec::new("w", &[2])], &mut |_, _, _| {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 std::fs::write(dir.path().join(WEIGHTS_FILE), [&bytes[..], &[0]].concat()).unwrap();
-                Ok(copied)
+                Ok(())
             })
             .unwrap_err();
         assert!(error.to_string().contains("changed while it was being loaded"), "{error}");

@@ -200,7 +200,8 @@ mod tests {
     use crate::activations::Arithmetic;
     use crate::attention::Attention;
     use crate::kernels::Table;
-    use crate::linear::{Gate, Linear, Part, Then};
+    use crate::linear::{Gate, Linear, Then};
+    use crate::pack::Rows;
     use crate::rotary::Rotary;
     use crate::rows::Norm;
     use crate::team::Team;
@@ -308,14 +309,14 @@ mod tests {
         let norm = Norm { weight: &vec![1.0; width], bias: None, epsilon: 1e-6 };
         kernels.normalize(&mut team, norm, &mut noise(rows * width, 1), false, Some(&mut x));
         let mut gated = Linear::gated(arithmetic, inner, width).unwrap();
-        gated.pack(&mut team, Part::Up, &noise(inner * width, 2));
-        gated.pack(&mut team, Part::Gate, &noise(inner * width, 3));
+        gated.pack(kernels, &mut team, 0, Rows::F32(&noise(inner * width, 2)));
+        gated.pack(kernels, &mut team, inner, Rows::F32(&noise(inner * width, 3)));
         let mut h = kernels.activations(arithmetic, rows, inner).unwrap();
         gated.multiply(kernels, &mut team, &x, rows, Then::Gate(Gate::Gelu, &mut h));
         kernels.settle(&mut team, &mut h, rows);
         let mut down = Linear::new(arithmetic, 3 * width, inner).unwrap();
         let scaled: Vec<f32> = noise(3 * width * inner, 4).iter().map(|w| 0.1 * w).collect();
-        down.pack(&mut team, Part::From(0), &scaled);
+        down.pack(kernels, &mut team, 0, Rows::F32(&scaled));
         let mut qkv = vec![0.0; rows * 3 * width];
         down.multiply(kernels, &mut team, &h, rows, Then::Store(&mut qkv));
         let rotary = Rotary::new(&[1.0; 20], rows).unwrap();
@@ -324,7 +325,7 @@ mod tests {
         attention.attend(kernels, &mut team, &qkv, &texts, &mut x);
         kernels.settle(&mut team, &mut x, rows);
         let mut out = Linear::new(arithmetic, 50, width).unwrap();
-        out.pack(&mut team, Part::From(0), &noise(50 * width, 5));
+        out.pack(kernels, &mut team, 0, Rows::F32(&noise(50 * width, 5)));
         let mut y = vec![0.0; rows * 50];
         out.multiply(kernels, &mut team, &x, rows, Then::Store(&mut y));
         y
@@ -348,7 +349,7 @@ mod tests {
         for arithmetic in [Arithmetic::Bf16, Arithmetic::Int8] {
             let mut layer = Linear::new(arithmetic, 40, 700).unwrap();
             let mut team = Team::new(1, 1 << 16, None).unwrap();
-            layer.pack(&mut team, Part::From(0), &noise(40 * 700, 1));
+            layer.pack(kernels(), &mut team, 0, Rows::F32(&noise(40 * 700, 1)));
             let mut product = |x: &[f32]| {
                 let rows = x.len() / 700;
                 let mut activations = kernels().activations(arithmetic, rows, 700).unwrap();

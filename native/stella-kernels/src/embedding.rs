@@ -2,7 +2,7 @@
 
 use crate::activations::Arithmetic;
 use crate::buffer::{Buffer, OutOfMemory};
-use crate::simd::portable::bf16_bits;
+use crate::pack::Rows;
 
 /// Rows of equal width, in `f32`, or in bfloat16 to take half the memory.
 #[derive(Debug)]
@@ -30,17 +30,16 @@ impl Embedding {
         Ok(Self { width, table })
     }
 
-    /// Sets all rows.
+    /// Sets the rows from `first` on.
     ///
     /// # Panics
-    /// When there are more or fewer numbers.
-    pub fn set(&mut self, rows: &[f32]) {
+    /// When they are not whole rows, or rows that the table does not have.
+    pub fn set(&mut self, first: usize, rows: Rows<'_>) {
+        let (begin, count) = (first * self.width, rows.len());
+        assert_eq!(count % self.width, 0, "whole rows of {}", self.width);
         match &mut self.table {
-            Table::F32(table) => table.copy_from_slice(rows),
-            Table::Bf16(table) => {
-                assert_eq!(table.len(), rows.len(), "as many numbers as the table has");
-                table.iter_mut().zip(rows).for_each(|(to, &x)| *to = bf16_bits(x));
-            }
+            Table::F32(table) => rows.widen(&mut table[begin..begin + count]),
+            Table::Bf16(table) => rows.round(&mut table[begin..begin + count]),
         }
     }
 

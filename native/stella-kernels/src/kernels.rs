@@ -8,6 +8,7 @@ use crate::attention::{self, AttentionJob};
 use crate::buffer::OutOfMemory;
 use crate::cpu::CpuLevel;
 use crate::linear::{self, Ending};
+use crate::pack::{self, PackJob};
 use crate::rows::{self, NormJob, SettleJob};
 use crate::simd::{Dot, portable};
 use crate::tile::{Tile, TileKernel, compute, nothing};
@@ -25,6 +26,7 @@ pub(crate) struct Table {
     /// Activations in products with bfloat16: that, where the processor multiplies it, else `f32`.
     bf16_format: Format,
     bytes: TileKernel,
+    pub(crate) pack: unsafe fn(&PackJob<'_>, usize),
     pub(crate) finish: unsafe fn(&Ending, *const u32, Range<usize>, usize),
     pub(crate) normalize: unsafe fn(&NormJob, Range<usize>, *mut f32),
     pub(crate) settle: unsafe fn(&SettleJob, Range<usize>),
@@ -140,6 +142,10 @@ macro_rules! tiles {
 macro_rules! level {
     ($features:literal, $simd:ty) => {
         #[target_feature(enable = $features)]
+        unsafe fn pack(job: &PackJob<'_>, panel: usize) {
+            pack::pack(job, panel);
+        }
+        #[target_feature(enable = $features)]
         unsafe fn finish(ending: &Ending, sums: *const u32, rows: Range<usize>, panel: usize) {
             linear::finish::<$simd>(ending, sums, rows, panel);
         }
@@ -174,6 +180,7 @@ const PORTABLE_VALUE: Table = Table {
     bf16: tiles!(portable::Widened, two, 1 2 3),
     bf16_format: Format::F32,
     bytes: tiles!(portable::Bytes, two, 1 2),
+    pack: pack::pack,
     finish: linear::finish::<portable::Portable>,
     normalize: rows::normalize::<portable::Portable>,
     settle: rows::settle::<portable::Portable>,
@@ -194,6 +201,7 @@ mod avx2 {
         bf16: tiles!(Widened, two, 1 2 3 4),
         bf16_format: Format::F32,
         bytes: tiles!(Bytes, two, 1 2 3 4),
+        pack,
         finish,
         normalize,
         settle,
@@ -214,6 +222,7 @@ mod avx512 {
         bf16: tiles!(Widened, two, 1 2 3 4 5 6 7 8 9 10 11 12),
         bf16_format: Format::F32,
         bytes: tiles!(Bytes, two, 1 2 3 4 5 6 7 8 9 10),
+        pack,
         finish,
         normalize,
         settle,

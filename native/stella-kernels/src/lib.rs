@@ -7,7 +7,8 @@
 //! | threads that share a piece of work | [`team`] |
 //! | aligned memory in large pages | [`buffer`] |
 //! | rows as a product reads them | [`activations`] |
-//! | weights, packed once, and the product with what follows it | [`linear`], `tile`, `amx` |
+//! | weights, packed once | [`pack`] |
+//! | their product with activations, and what follows it | [`linear`], `tile`, `amx` |
 //! | attention within each text | [`attention`], [`rotary`] |
 //! | norms, and the scales of rows | [`rows`] |
 //! | rows by number | [`embedding`] |
@@ -24,6 +25,7 @@ pub mod cpu;
 pub mod embedding;
 pub mod kernels;
 pub mod linear;
+pub mod pack;
 pub mod rotary;
 pub mod rows;
 pub mod team;

@@ -1,12 +1,12 @@
 //! A linear layer: weights packed once into the order in which they are read, and the product with activations.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
-use crate::activations::{Activations, Arithmetic, BYTE_LIMIT, Format, ZERO_POINT, step_numbers, steps};
+use crate::activations::{Activations, Arithmetic, Format, step_numbers, steps};
 use crate::buffer::{Buffer, OutOfMemory};
 use crate::kernels::Kernels;
 use crate::math;
+use crate::pack::{PackJob, Rows};
 use crate::simd::Simd;
-use crate::simd::portable::bf16_bits;
 use crate::team::Team;
 use crate::tile::{PANEL, Tile, TileKernel};
 
@@ -42,17 +42,6 @@ pub struct Linear {
     scales: Buffer<f32>,
     /// What the zero point of the activations adds to a column's sum.
     offsets: Buffer<i32>,
-}
-
-/// Which rows of weights are given to [`Linear::pack`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Those of the outputs from this one on.
-    From(usize),
-    /// Those of all numbers that will be multiplied by the gate.
-    Up,
-    /// Those of all numbers that the gate is computed from.
-    Gate,
 }
 
 /// The function on a gate.
@@ -133,29 +122,45 @@ impl Linear {
         self.outputs
     }
 
-    /// Takes rows of weights, row-major `[rows, inputs]`.
+    /// Takes rows of weights, those of the outputs from `first` on; where the layer is gated, those of all numbers that the
+    /// gate is computed from follow those of the numbers that it multiplies.
     ///
     /// # Panics
     /// When they are not whole rows, or rows that the layer does not have.
-    pub fn pack(&mut self, team: &mut Team, part: Part, rows: &[f32]) {
-        let (steps, inputs) = (self.steps, self.inputs);
-        let count = self.rows_of(part, rows.len() / inputs);
-        assert_eq!(rows.len(), count * inputs, "whole rows of {inputs}");
-        let panels = Panels {
+    pub fn pack(&mut self, kernels: Kernels, team: &mut Team, first: usize, rows: Rows<'_>) {
+        let (outputs, gated) = (self.outputs, self.gated);
+        let all = if gated { 2 * outputs } else { outputs };
+        let count = rows.len() / self.inputs;
+        assert!(
+            count * self.inputs == rows.len() && first + count <= all,
+            "rows of {} for outputs of the layer",
+            self.inputs
+        );
+        let half = |columns: usize, first: usize, panel: usize| {
+            let row = (panel * HALF).min(outputs);
+            (columns..columns + HALF.min(outputs - row), first + row)
+        };
+        let spans = |panel: usize| {
+            if gated {
+                [half(0, 0, panel), half(HALF, outputs, panel)]
+            } else {
+                let row = panel * PANEL;
+                [(0..PANEL.min(outputs - row), row), (0..0, 0)]
+            }
+        };
+        let job = PackJob {
+            arithmetic: self.arithmetic,
+            inputs: self.inputs,
+            steps: self.steps,
+            spans: &spans,
+            first,
+            rows,
             weights: self.weights.as_mut_ptr(),
             scales: self.scales.as_mut_ptr(),
             offsets: self.offsets.as_mut_ptr(),
         };
-        let arithmetic = self.arithmetic;
-        team.run(self.panels, &|panel, _| {
-            for column in 0..PANEL {
-                let Some(row) = part.row_of(panel, column).filter(|&row| row < count) else { continue };
-                let row = &rows[row * inputs..][..inputs];
-                // SAFETY: the panel is this task's alone and has `steps` steps of all columns, and as many scales and
-                // offsets where the arithmetic has them.
-                unsafe { panels.pack_column(arithmetic, panel, steps, column, row) };
-            }
-        });
+        // SAFETY: the level of `kernels` is there; a panel is its task's alone.
+        team.run(self.panels, &|panel, _| unsafe { (kernels.table().pack)(&job, panel) });
     }
 
     /// Takes the bias of the outputs from `first` on.
@@ -165,20 +170,6 @@ impl Linear {
     pub fn set_bias(&mut self, first: usize, bias: &[f32]) {
         assert!(!self.gated && first + bias.len() <= self.outputs, "a bias for outputs of the layer");
         self.bias[first..first + bias.len()].copy_from_slice(bias);
-    }
-
-    /// Rows that may be given for `part`, `given` if the number is free.
-    fn rows_of(&self, part: Part, given: usize) -> usize {
-        match part {
-            Part::From(first) => {
-                assert!(!self.gated && first + given <= self.outputs, "rows for outputs of the layer");
-                given
-            }
-            Part::Up | Part::Gate => {
-                assert!(self.gated, "the layer is gated");
-                self.outputs
-            }
-        }
     }
 
     /// Multiplies the first `rows` rows of `x`.
@@ -254,71 +245,6 @@ impl Linear {
     fn chunk(&self, threads: usize, blocks: usize) -> usize {
         const TASKS_A_THREAD: usize = 4;
         (self.panels * blocks / (threads * TASKS_A_THREAD)).clamp(1, BLOCK_PANELS)
-    }
-}
-
-impl Part {
-    /// The row of the given weights that is a panel's column.
-    fn row_of(self, panel: usize, column: usize) -> Option<usize> {
-        match self {
-            Self::From(first) => (panel * PANEL + column).checked_sub(first),
-            Self::Up => (column < HALF).then_some(panel * HALF + column),
-            Self::Gate => column.checked_sub(HALF).map(|column| panel * HALF + column),
-        }
-    }
-}
-
-/// Panels that are being filled.
-struct Panels {
-    weights: *mut u32,
-    scales: *mut f32,
-    offsets: *mut i32,
-}
-
-// SAFETY: `Linear::pack` lets each task write panels of its own.
-unsafe impl Sync for Panels {}
-
-impl Panels {
-    /// # Safety
-    /// The panel is the caller's alone; it has `steps` steps, enough for `row`, and scales and offsets for
-    /// [`Arithmetic::Int8`].
-    unsafe fn pack_column(
-        &self,
-        arithmetic: Arithmetic,
-        panel: usize,
-        steps: usize,
-        column: usize,
-        row: &[f32],
-    ) {
-        let mut to = self.weights.add(panel * steps * PANEL + column);
-        let mut put = |step: u32| {
-            to.write(step);
-            to = to.wrapping_add(PANEL);
-        };
-        match arithmetic {
-            Arithmetic::F32 => row.iter().for_each(|x| put(x.to_bits())),
-            Arithmetic::Bf16 => {
-                for pair in row.chunks(2) {
-                    let high = pair.get(1).copied().unwrap_or_default();
-                    put(u32::from(bf16_bits(pair[0])) | u32::from(bf16_bits(high)) << 16);
-                }
-            }
-            Arithmetic::Int8 => {
-                let largest = row.iter().fold(0.0f32, |a, x| a.max(x.abs()));
-                let inverse = if largest > 0.0 { BYTE_LIMIT / largest } else { 0.0 };
-                let mut sum = 0;
-                for four in row.chunks(4) {
-                    let mut bytes = [0i8; 4];
-                    for (byte, x) in bytes.iter_mut().zip(four) {
-                        *byte = (x * inverse).round_ties_even() as i8;
-                        sum += i32::from(*byte);
-                    }
-                    put(u32::from_le_bytes(bytes.map(|b| b as u8)));
-                }
-                self.scales.add(panel * PANEL + column).write(largest / BYTE_LIMIT);
-                self.offsets.add(panel * PANEL + column).write(sum * ZERO_POINT);
-            }
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::attention::Attention;
-use stella_kernels::linear::{Linear, Part, Then};
+use stella_kernels::linear::{Linear, Then};
+use stella_kernels::pack::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::team::Team;
 
@@ -75,7 +76,7 @@ fn attend(
     kernels.settle(team, &mut out, tokens);
     let mut same = Linear::new(arithmetic, width, width).expect("memory");
     let identity: Vec<f32> = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
-    same.pack(team, Part::From(0), &identity);
+    same.pack(kernels, team, 0, Rows::F32(&identity));
     let mut y = vec![f32::NAN; tokens * width];
     same.multiply(kernels, team, &out, tokens, Then::Store(&mut y));
     y

@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{Noise, bf16, cosine, kernels, team};
+use common::{Noise, cosine, kernels, team};
+use half::{bf16, f16};
 use proptest::prelude::*;
 use stella_kernels::Kernels;
 use stella_kernels::activations::{Activations, Arithmetic};
-use stella_kernels::linear::{Gate, Linear, Part, Then};
+use stella_kernels::linear::{Gate, Linear, Then};
+use stella_kernels::pack::Rows;
 
 const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::F32, Arithmetic::Bf16, Arithmetic::Int8];
 
@@ -64,8 +66,8 @@ proptest! {
                 let mut team = team(threads);
                 // In two parts, as query, key and value are.
                 let half = outputs / 2;
-                layer.pack(&mut team, Part::From(half), &w[half * inputs..]);
-                layer.pack(&mut team, Part::From(0), &w[..half * inputs]);
+                layer.pack(kernels, &mut team, half, Rows::F32(&w[half * inputs..]));
+                layer.pack(kernels, &mut team, 0, Rows::F32(&w[..half * inputs]));
                 layer.set_bias(0, &bias);
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut y = vec![f32::NAN; count * outputs];
@@ -93,7 +95,7 @@ proptest! {
         for kernels in kernels() {
             for arithmetic in ARITHMETICS {
                 let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
-                layer.pack(&mut team(1), Part::From(0), &w);
+                layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
                 let product = |x: &[f32], threads| {
                     let count = x.len() / inputs;
                     let x = activations(kernels, arithmetic, x, inputs);
@@ -131,10 +133,13 @@ proptest! {
             for arithmetic in ARITHMETICS {
                 let mut team = team(2);
                 let mut first = Linear::gated(arithmetic, inner, inputs).expect("memory");
-                first.pack(&mut team, Part::Up, &up);
-                first.pack(&mut team, Part::Gate, &gate);
+                // As files come: in pieces that know nothing of the two halves.
+                let both = [&up[..], &gate].concat();
+                for (i, piece) in both.chunks(5 * inputs).enumerate() {
+                    first.pack(kernels, &mut team, 5 * i, Rows::F32(piece));
+                }
                 let mut second = Linear::new(arithmetic, 8, inner).expect("memory");
-                second.pack(&mut team, Part::From(0), &down);
+                second.pack(kernels, &mut team, 0, Rows::F32(&down));
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut between = kernels.activations(arithmetic, count, inner).expect("memory");
                 let function = if silu { Gate::Silu } else { Gate::Gelu };
@@ -160,14 +165,40 @@ proptest! {
 fn bfloat16_weights_are_rounded_to_nearest() {
     // One input, so that products are the weights themselves.
     let w: Vec<f32> = [1.0, 1.003_906_2, 1.003_906_4, 1.011_718_8, -3.3, 1e-20].to_vec();
-    let want: Vec<f32> = w.iter().map(|&w| bf16(w)).collect();
+    let want: Vec<f32> = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
     for kernels in kernels() {
         let mut layer = Linear::new(Arithmetic::Bf16, w.len(), 1).expect("memory");
-        layer.pack(&mut team(1), Part::From(0), &w);
+        layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
         let x = activations(kernels, Arithmetic::Bf16, &[1.0], 1);
         let mut y = vec![0.0; w.len()];
         layer.multiply(kernels, &mut team(1), &x, 1, Then::Store(&mut y));
         assert_eq!(y, want, "{}", kernels.level());
+    }
+}
+
+#[test]
+fn weights_of_16_bits_are_packed_as_what_they_stand_for() {
+    let (inputs, outputs) = (75, 45);
+    let mut noise = Noise(9);
+    let w = noise.take(outputs * inputs);
+    let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
+    let brain: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    for kernels in kernels() {
+        let x = |arithmetic| activations(kernels, arithmetic, &Noise(10).take(inputs), inputs);
+        for arithmetic in ARITHMETICS {
+            for narrow in [Rows::F16(&half), Rows::Bf16(&brain)] {
+                let mut wide = vec![0.0; w.len()];
+                narrow.widen(&mut wide);
+                let [got, want] = [narrow, Rows::F32(&wide)].map(|rows| {
+                    let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
+                    layer.pack(kernels, &mut team(1), 0, rows);
+                    let mut y = vec![0.0; outputs];
+                    layer.multiply(kernels, &mut team(1), &x(arithmetic), 1, Then::Store(&mut y));
+                    y
+                });
+                assert_eq!(got, want, "{} {arithmetic:?}", kernels.level());
+            }
+        }
     }
 }
 
@@ -179,7 +210,7 @@ fn levels_agree_on_whole_numbers() {
     let products: Vec<Vec<f32>> = kernels()
         .map(|kernels| {
             let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
-            layer.pack(&mut team(1), Part::From(0), &w);
+            layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let x = activations(kernels, Arithmetic::Int8, &x, inputs);
             let mut y = vec![0.0; count * outputs];
             layer.multiply(kernels, &mut team(2), &x, count, Then::Store(&mut y));
@@ -197,7 +228,7 @@ fn what_is_not_finite_does_not_vanish() {
         for arithmetic in ARITHMETICS {
             for bad in [f32::NAN, f32::INFINITY] {
                 let mut layer = Linear::new(arithmetic, 1, 20).expect("memory");
-                layer.pack(&mut team(1), Part::From(0), &[0.5; 20]);
+                layer.pack(kernels, &mut team(1), 0, Rows::F32(&[0.5; 20]));
                 let mut x = vec![1.0; 40];
                 x[27] = bad;
                 let x = activations(kernels, arithmetic, &x, 20);
