@@ -2,41 +2,43 @@
 
 use std::sync::Arc;
 
-use stella_kernels::Kernels;
 use stella_kernels::activations::{Activations, Arithmetic};
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
-use stella_kernels::linear::{self, Then};
+use stella_kernels::linear::{self, Linear, Then};
 use stella_kernels::team::{Team, TeamError};
 
 use crate::batch::PackedBatch;
+use crate::calibration;
 use crate::config::ModelConfig;
-use crate::cpu_weights::{CpuWeights, Layer, NormWeights, no_memory};
+use crate::cpu_weights::{CpuWeights, Plan, Product, no_memory};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::reading::Take;
-use crate::session::default_threads;
+use crate::tokenizer::Tokenizer;
 
 /// Packed weights.
 #[derive(Debug)]
 pub struct CpuEncoder(Arc<CpuWeights>);
 
 impl CpuEncoder {
-    /// Takes the weights that `read` gives.
+    /// Takes the weights that `read` gives, which may be called twice.
     ///
     /// # Errors
     /// Those of `read`; [`Error::OutOfMemory`].
     pub(crate) fn load(
-        config: &ModelConfig,
-        kernels: Kernels,
+        plan: Plan<'_>,
         arithmetic: Arithmetic,
-        max_tokens: usize,
-        read: impl FnOnce(Take<'_>) -> Result<()>,
+        tokenizer: &Tokenizer,
+        read: &dyn Fn(Take<'_>) -> Result<()>,
     ) -> Result<Self> {
         reach(Stage::Encoder);
-        let loaded = CpuWeights::load(config, kernels, arithmetic, max_tokens, default_threads(), read)?;
-        Ok(Self(Arc::new(loaded)))
+        let weights = match arithmetic {
+            Arithmetic::Int8 => calibration::load(plan, tokenizer, read)?,
+            _ => CpuWeights::load(plan, arithmetic, &[], read, &mut |_, _, _| ())?,
+        };
+        Ok(Self(Arc::new(weights)))
     }
 }
 
@@ -49,7 +51,7 @@ impl Encoder for CpuEncoder {
 /// Threads and memory for batches up to a size. Memory is taken from the system when a batch first needs it, and a forward
 /// allocates nothing.
 #[derive(Debug)]
-struct CpuWorker {
+pub(crate) struct CpuWorker {
     weights: Arc<CpuWeights>,
     team: Team,
     buffers: Buffers,
@@ -61,17 +63,35 @@ struct Buffers {
     /// What goes through all layers, and in the end the result.
     x: Buffer<f32>,
     /// The same after a norm.
-    normed: Activations,
+    normed: Forms,
     qkv: Buffer<f32>,
-    attended: Activations,
-    gated: Activations,
+    attended: Forms,
+    gated: Forms,
+}
+
+/// Room for rows in each form that a product of the encoder reads. What no product reads is never touched, and costs
+/// nothing.
+#[derive(Debug)]
+struct Forms(Vec<Activations>);
+
+impl Forms {
+    fn new(weights: &CpuWeights, rows: usize, width: usize) -> Result<Self> {
+        let form = |&arithmetic| weights.kernels.activations(arithmetic, rows, width).map_err(no_memory);
+        weights.forms().iter().map(form).collect::<Result<_>>().map(Self)
+    }
+
+    /// As the product `next` reads it.
+    fn of(&mut self, next: &Linear) -> &mut Activations {
+        let at = self.0.iter().position(|form| form.arithmetic() == next.arithmetic()).unwrap_or(0);
+        &mut self.0[at]
+    }
 }
 
 impl CpuWorker {
-    fn new(weights: Arc<CpuWeights>, options: WorkerOptions) -> Result<Self> {
+    pub(crate) fn new(weights: Arc<CpuWeights>, options: WorkerOptions) -> Result<Self> {
         let WorkerOptions { threads, max_batch_tokens: tokens } = options;
         let (config, attention) = (&weights.config, attention(&weights));
-        let rows = |width| weights.kernels.activations(weights.arithmetic, tokens, width).map_err(no_memory);
+        let rows = |width| Forms::new(&weights, tokens, width);
         let numbers = |width: usize| Buffer::zeroed(tokens * width).map_err(no_memory);
         let buffers = Buffers {
             x: numbers(config.hidden_size)?,
@@ -90,7 +110,7 @@ impl CpuWorker {
 }
 
 /// The shape of attention in every layer.
-fn attention(weights: &CpuWeights) -> Attention<'_> {
+pub(crate) fn attention(weights: &CpuWeights) -> Attention<'_> {
     let config = &weights.config;
     Attention {
         heads: config.heads,
@@ -101,71 +121,120 @@ fn attention(weights: &CpuWeights) -> Attention<'_> {
 }
 
 /// Memory of its own that a thread needs, in words.
-fn scratch_words(config: &ModelConfig, max_tokens: usize) -> usize {
+pub(crate) fn scratch_words(config: &ModelConfig, max_tokens: usize) -> usize {
     let attention = attention::scratch(config.head_dim(), max_tokens);
     linear::SCRATCH.max(config.hidden_size).max(attention)
 }
 
 /// Bytes of memory that a worker takes once it has run a batch of `tokens` tokens.
-pub(crate) fn worker_bytes(
-    config: &ModelConfig,
-    kernels: Kernels,
-    arithmetic: Arithmetic,
-    max_tokens: usize,
-    tokens: usize,
-    threads: usize,
-) -> u64 {
-    let rows = |width| kernels.activation_bytes(arithmetic, tokens, width);
-    let inputs = config.hidden_size + 2 * config.kv_heads * config.head_dim();
-    2 * rows(config.hidden_size)
-        + rows(config.intermediate_size)
-        + 4 * (tokens * (config.hidden_size + inputs)) as u64
-        + 4 * (threads * scratch_words(config, max_tokens)) as u64
+pub(crate) fn worker_bytes(plan: Plan<'_>, arithmetic: Arithmetic, tokens: usize, threads: usize) -> u64 {
+    let Plan { config, kernels, max_tokens } = plan;
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let rows = |arithmetic| {
+        let rows = |width| kernels.activation_bytes(arithmetic, tokens, width);
+        2 * rows(hidden) + rows(inner)
+    };
+    let forms = match arithmetic {
+        // Some products stay in bfloat16.
+        Arithmetic::Int8 => rows(arithmetic) + rows(Arithmetic::Bf16),
+        other => rows(other),
+    };
+    let numbers = tokens * (2 * hidden + 2 * config.kv_heads * config.head_dim());
+    forms + 4 * (numbers + threads * scratch_words(config, max_tokens)) as u64
 }
 
 impl Worker for CpuWorker {
     fn forward(&mut self, batch: PackedBatch<'_>, cancel: CancelFlag<'_>) -> Result<&[f32]> {
+        self.run(batch, cancel, &mut |_, _, _| Ok(()))
+    }
+}
+
+impl CpuWorker {
+    /// A forward. `seen` gets what each product multiplies, with the number of the layer.
+    pub(crate) fn run(
+        &mut self,
+        batch: PackedBatch<'_>,
+        cancel: CancelFlag<'_>,
+        seen: Seen<'_>,
+    ) -> Result<&[f32]> {
         reach(Stage::Forward);
         let Self { weights, team, buffers } = self;
         let hidden = batch.tokens() * weights.config.hidden_size;
         let x = &mut buffers.x[..hidden];
         weights.embedding.look_up(batch.ids(), weights.token_type.as_deref(), x);
-        let (kernels, keep) = (weights.kernels, weights.keeps_norms());
-        kernels.normalize(team, weights.norms[0].norm(), x, keep, Some(&mut buffers.normed));
-        for (i, layer) in weights.layers.iter().enumerate() {
+        let normed = &mut buffers.normed;
+        weights.normalize(team, 0, x, weights.layers.first().map(|layer| (&layer.qkv, normed)));
+        for layer in 0..weights.layers.len() {
             cancel.check()?;
-            let last = i + 1 == weights.layers.len();
-            let norms = [&weights.norms[2 * i + 1], &weights.norms[2 * i + 2]];
-            run_layer(weights, layer, norms, last, team, buffers, batch);
+            attention_half(weights, layer, team, buffers, batch, seen)?;
+            feed_forward_half(weights, layer, team, buffers, batch.tokens(), seen)?;
         }
         Ok(&buffers.x[..hidden])
     }
 }
 
-/// One layer, in place. The last one leaves the result in `x`, and nothing to go on with.
-fn run_layer(
+/// Sees what a product of a layer multiplies.
+pub(crate) type Seen<'a> = &'a mut dyn FnMut(usize, Product, &Activations) -> Result<()>;
+
+impl CpuWeights {
+    /// Applies a norm to `x`, in place where that is what is gone on with, and makes of it what the product `next` reads.
+    fn normalize(&self, team: &mut Team, norm: usize, x: &mut [f32], next: Option<(&Linear, &mut Forms)>) {
+        let keep = self.keeps_norms() || next.is_none();
+        let (factors, out) = match next {
+            Some((product, forms)) => (product.factors(), Some(forms.of(product))),
+            None => (None, None),
+        };
+        self.kernels.normalize(team, self.norms[norm].norm(factors), x, keep, out);
+    }
+}
+
+/// The first half of a layer, in place, and the norm after it.
+fn attention_half(
     weights: &CpuWeights,
-    layer: &Layer,
-    norms: [&NormWeights; 2],
-    last: bool,
+    number: usize,
     team: &mut Team,
     buffers: &mut Buffers,
     batch: PackedBatch<'_>,
-) {
-    let (kernels, keep, rows) = (weights.kernels, weights.keeps_norms(), batch.tokens());
-    let Buffers { x, normed, qkv, attended, gated } = buffers;
+    seen: Seen<'_>,
+) -> Result<()> {
+    let (kernels, layer, rows) = (weights.kernels, &weights.layers[number], batch.tokens());
+    let Buffers { x, normed, qkv, attended, .. } = buffers;
     let x = &mut x[..rows * weights.config.hidden_size];
     let qkv = &mut qkv[..rows * layer.qkv.outputs()];
 
-    layer.qkv.multiply(kernels, team, normed, rows, Then::Store(qkv));
+    let input = normed.of(&layer.qkv);
+    seen(number, Product::Qkv, input)?;
+    layer.qkv.multiply(kernels, team, input, rows, Then::Store(qkv));
+    let attended = attended.of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
     kernels.settle(team, attended, rows);
+    seen(number, Product::AttentionOut, attended)?;
     layer.attention_out.multiply(kernels, team, attended, rows, Then::Add(x));
-    kernels.normalize(team, norms[0].norm(), x, keep, Some(normed));
+    weights.normalize(team, 2 * number + 1, x, Some((&layer.up_gate, normed)));
+    Ok(())
+}
 
-    layer.up_gate.multiply(kernels, team, normed, rows, Then::Gate(weights.gate(), gated));
+/// The second half of a layer, in place, and the norm after it. The last one leaves the result in `x`, and nothing to go
+/// on with.
+fn feed_forward_half(
+    weights: &CpuWeights,
+    number: usize,
+    team: &mut Team,
+    buffers: &mut Buffers,
+    rows: usize,
+    seen: Seen<'_>,
+) -> Result<()> {
+    let (kernels, layer) = (weights.kernels, &weights.layers[number]);
+    let next = weights.layers.get(number + 1).map(|layer| &layer.qkv);
+    let Buffers { x, normed, gated, .. } = buffers;
+    let x = &mut x[..rows * weights.config.hidden_size];
+
+    let (input, gated) = (normed.of(&layer.up_gate), gated.of(&layer.down));
+    seen(number, Product::UpGate, input)?;
+    layer.up_gate.multiply(kernels, team, input, rows, Then::Gate(weights.gate(), gated));
     kernels.settle(team, gated, rows);
+    seen(number, Product::Down, gated)?;
     layer.down.multiply(kernels, team, gated, rows, Then::Add(x));
-    let normed = (!last).then_some(normed);
-    kernels.normalize(team, norms[1].norm(), x, keep || last, normed);
+    weights.normalize(team, 2 * number + 2, x, next.map(|next| (next, normed)));
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The weights of an encoder on the project's own kernels: each tensor packed into its place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
@@ -15,13 +15,22 @@ use stella_kernels::team::Team;
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
 use crate::reading::Take;
+use crate::session::default_threads;
+
+/// What weights are loaded for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) kernels: Kernels,
+    /// Tokens that a text may have.
+    pub(crate) max_tokens: usize,
+}
 
 /// Everything that a forward reads.
 #[derive(Debug)]
 pub(crate) struct CpuWeights {
     pub(crate) config: ModelConfig,
     pub(crate) kernels: Kernels,
-    pub(crate) arithmetic: Arithmetic,
     /// Tokens that a text may have.
     pub(crate) max_tokens: usize,
     pub(crate) embedding: Embedding,
@@ -52,19 +61,25 @@ pub(crate) struct NormWeights {
 }
 
 impl NormWeights {
-    pub(crate) fn norm(&self) -> Norm<'_> {
-        Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon }
+    /// With what activations are divided by.
+    pub(crate) fn norm<'a>(&'a self, factors: Option<&'a [f32]>) -> Norm<'a> {
+        Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon, factors }
     }
 }
 
 /// Which product of a layer.
-#[derive(Debug, Clone, Copy)]
-enum Product {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Product {
     Qkv,
     AttentionOut,
     UpGate,
     Down,
 }
+
+const PRODUCTS: [Product; 4] = [Product::Qkv, Product::AttentionOut, Product::UpGate, Product::Down];
+
+/// The products of a layer whose input comes out of a norm, in the order of the norms.
+pub(crate) const BEHIND_NORMS: [Product; 2] = [Product::Qkv, Product::UpGate];
 
 impl Layer {
     fn new(config: &ModelConfig, arithmetic: Arithmetic) -> Result<Self> {
@@ -78,7 +93,16 @@ impl Layer {
         })
     }
 
-    fn product(&mut self, which: Product) -> &mut Linear {
+    pub(crate) fn product(&self, which: Product) -> &Linear {
+        match which {
+            Product::Qkv => &self.qkv,
+            Product::AttentionOut => &self.attention_out,
+            Product::UpGate => &self.up_gate,
+            Product::Down => &self.down,
+        }
+    }
+
+    pub(crate) fn product_mut(&mut self, which: Product) -> &mut Linear {
         match which {
             Product::Qkv => &mut self.qkv,
             Product::AttentionOut => &mut self.attention_out,
@@ -187,13 +211,21 @@ impl CpuWeights {
         }
     }
 
+    /// The kinds of numbers that products read.
+    pub(crate) fn forms(&self) -> Vec<Arithmetic> {
+        let all =
+            self.layers.iter().flat_map(|layer| PRODUCTS.map(|which| layer.product(which).arithmetic()));
+        all.collect::<HashSet<_>>().into_iter().collect()
+    }
+
     /// Whether a layer goes on with what its norms gave, and not with what went into them.
     pub(crate) fn keeps_norms(&self) -> bool {
         self.config.architecture == Architecture::New
     }
 
     /// Bytes of memory that the weights take.
-    pub(crate) fn bytes(config: &ModelConfig, arithmetic: Arithmetic, max_tokens: usize) -> u64 {
+    pub(crate) fn bytes(plan: Plan<'_>, arithmetic: Arithmetic) -> u64 {
+        let Plan { config, max_tokens, .. } = plan;
         let (hidden, inner, dim) = (config.hidden_size, config.intermediate_size, config.head_dim());
         let kv = config.kv_heads * dim;
         let norms = 4 * 4 * hidden as u64;
@@ -209,35 +241,44 @@ impl CpuWeights {
             + config.layers as u64 * layer
     }
 
-    /// Packs the tensors that `read` gives, piece by piece as they come.
+    /// Packs the tensors that `read` gives, piece by piece as they come. `seen` gets the rows of each product, with the
+    /// number of the layer.
+    ///
+    /// With `factors`, one list for each norm that a product is behind, what these norms give is to be divided by them.
     pub(crate) fn load(
-        config: &ModelConfig,
-        kernels: Kernels,
+        plan: Plan<'_>,
         arithmetic: Arithmetic,
-        max_tokens: usize,
-        threads: usize,
-        read: impl FnOnce(Take<'_>) -> Result<()>,
+        factors: &[Vec<f32>],
+        read: &dyn Fn(Take<'_>) -> Result<()>,
+        seen: &mut dyn FnMut(usize, Product, Rows<'_>),
     ) -> Result<Self> {
-        let mut weights = Self::empty(config, kernels, arithmetic, max_tokens)?;
+        let mut weights = Self::empty(plan, arithmetic)?;
+        for (layer, factors) in weights.layers.iter_mut().zip(factors.chunks(BEHIND_NORMS.len())) {
+            BEHIND_NORMS
+                .iter()
+                .zip(factors)
+                .for_each(|(&which, f)| layer.product_mut(which).balance(f.clone()));
+        }
+        // One thread reads meanwhile.
+        let threads = default_threads().saturating_sub(1).max(1);
         let mut team =
             Team::new(threads, 0, None).map_err(|e| Error::Internal(format!("threads for loading: {e}")))?;
-        let places = places(config);
-        read(&mut |entry, first, rows| match places.get(&entry.name) {
-            Some(&place) => {
-                weights.put(&mut team, place, first, rows);
-                Ok(())
+        let places = places(plan.config);
+        read(&mut |entry, first, rows| {
+            let place = *places
+                .get(&entry.name)
+                .ok_or_else(|| Error::Internal(format!("tensor {} has no place", entry.name)))?;
+            if let Place::Rows(layer, product, _) = place {
+                seen(layer, product, rows);
             }
-            None => Err(Error::Internal(format!("tensor {} has no place", entry.name))),
+            weights.put(&mut team, place, first, rows);
+            Ok(())
         })?;
         Ok(weights)
     }
 
-    fn empty(
-        config: &ModelConfig,
-        kernels: Kernels,
-        arithmetic: Arithmetic,
-        max_tokens: usize,
-    ) -> Result<Self> {
+    fn empty(plan: Plan<'_>, arithmetic: Arithmetic) -> Result<Self> {
+        let Plan { config, kernels, max_tokens } = plan;
         let hidden = config.hidden_size;
         let is_new = config.architecture == Architecture::New;
         let norm = || NormWeights {
@@ -248,7 +289,6 @@ impl CpuWeights {
         Ok(Self {
             config: config.clone(),
             kernels,
-            arithmetic,
             max_tokens,
             embedding: Embedding::new(arithmetic, config.vocab_size, hidden).map_err(no_memory)?,
             token_type: is_new.then(|| vec![0.0; hidden]),
@@ -277,10 +317,10 @@ impl CpuWeights {
             Place::NormWeight(at) => self.norms[at].weight = vector(),
             Place::NormBias(at) => self.norms[at].bias = Some(vector()),
             Place::Rows(layer, product, output) => {
-                self.layers[layer].product(product).pack(self.kernels, team, output + first, rows);
+                self.layers[layer].product_mut(product).pack(self.kernels, team, output + first, rows);
             }
             Place::Bias(layer, product, output) => {
-                self.layers[layer].product(product).set_bias(output, &vector());
+                self.layers[layer].product_mut(product).set_bias(output, &vector());
             }
         }
     }

@@ -100,7 +100,7 @@ impl Projector {
         let (hidden, dimension) = (head.layer.inputs(), head.dimension());
         let blocks = pooled.chunks(ROWS * hidden).zip(out.chunks_mut(ROWS * dimension));
         for (block, (x, y)) in blocks.enumerate() {
-            self.kernels.take(&mut self.team, x, &mut self.rows);
+            self.kernels.take(&mut self.team, x, None, &mut self.rows);
             head.layer.multiply(self.kernels, &mut self.team, &self.rows, x.len() / hidden, Then::Store(y));
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 finish(block * ROWS + row, normalize, y)?;

@@ -22,6 +22,7 @@
 //! Everything mutable belongs to one [`session::Session`].
 
 pub mod batch;
+mod calibration;
 pub mod candle_encoder;
 pub mod code;
 pub mod config;

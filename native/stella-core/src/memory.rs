@@ -4,9 +4,10 @@ use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::linear::Linear;
 
+use crate::calibration;
 use crate::config::{Architecture, ModelConfig};
 use crate::cpu_encoder::worker_bytes;
-use crate::cpu_weights::CpuWeights;
+use crate::cpu_weights::{CpuWeights, Plan};
 use crate::encoder::EncoderKind;
 use crate::error::{Error, Result};
 use crate::session::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
@@ -95,8 +96,12 @@ impl MemoryEstimate {
         let Sizes { config, max_tokens, .. } = sizes;
         let (weights, loading, session) = match sizes.encoder {
             EncoderKind::Kernels => {
-                let weights = CpuWeights::bytes(config, sizes.arithmetic, max_tokens);
-                (weights, sizes.reading(), kernels_session(&sizes, workload))
+                let plan = Plan { config, kernels: sizes.kernels, max_tokens };
+                let (weights, loading) = match sizes.arithmetic {
+                    Arithmetic::Int8 => calibration::memory(plan),
+                    other => (CpuWeights::bytes(plan, other), 0),
+                };
+                (weights, sizes.reading() + loading, kernels_session(plan, sizes.arithmetic, workload))
             }
             EncoderKind::Candle => (
                 candle_weights(config, max_tokens),
@@ -134,17 +139,15 @@ impl Sizes<'_> {
 /// Code that is paged in, and what the allocator keeps for itself.
 const LIBRARY: u64 = 12 << 20;
 /// What one thread takes: its stack, and what the allocator keeps for it.
-const THREAD: u64 = 2 << 20;
+pub(crate) const THREAD: u64 = 2 << 20;
 
 /// One session on the kernels: what lies between the stages of a forward over the largest batch, the means of its texts,
 /// and what each thread works on.
-fn kernels_session(sizes: &Sizes<'_>, workload: &Workload) -> u64 {
+fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) -> u64 {
     let threads = workload.threads.unwrap_or_else(default_threads);
-    let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(sizes.max_tokens);
-    let worker =
-        worker_bytes(sizes.config, sizes.kernels, sizes.arithmetic, sizes.max_tokens, batch, threads);
-    let means = F32 * (batch.div_ceil(sizes.max_tokens) * sizes.config.hidden_size) as u64;
-    worker + means + THREAD * threads as u64
+    let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(plan.max_tokens);
+    let means = F32 * (batch.div_ceil(plan.max_tokens) * plan.config.hidden_size) as u64;
+    worker_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
 }
 
 /// The most that a forward of candle leaves in the heap; larger blocks are mapped, and given back when they are freed.

@@ -12,6 +12,7 @@ use crate::candle_encoder::CandleEncoder;
 use crate::config::ModelConfig;
 use crate::counters::LOADS;
 use crate::cpu_encoder::CpuEncoder;
+use crate::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
@@ -181,7 +182,8 @@ impl Model {
         let encoder: Box<dyn Encoder> = match options.encoder {
             EncoderKind::Kernels => {
                 let read = |take: Take<'_>| weights.load(load, &specs, take);
-                Box::new(CpuEncoder::load(&config, kernels, precision.arithmetic(), max_tokens, read)?)
+                let plan = Plan { config: &config, kernels, max_tokens };
+                Box::new(CpuEncoder::load(plan, precision.arithmetic(), &tokenizer, &read)?)
             }
             EncoderKind::Candle => {
                 Box::new(CandleEncoder::new(&config, max_tokens, weights.load_whole(load, &specs)?)?)

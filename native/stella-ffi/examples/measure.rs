@@ -3,13 +3,14 @@
 //! `measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS`
 //!
 //! Loads the model, lets every session embed at once a batch of texts that are as long as they may be, and prints one
-//! line of JSON in bytes. Linux only: it reads the peak that the kernel keeps.
+//! line of JSON, in bytes and seconds. Linux only: it reads the peak that the kernel keeps.
 //!
 //! A service embeds more than once, and what its allocator keeps grows meanwhile: every session embeds several batches.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::sync::{Arc, Barrier};
+use std::time::Instant;
 
 use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::folder::ModelFolder;
@@ -51,7 +52,9 @@ fn main() {
     let estimate = Model::estimate(opened, &options, &workload).expect("an estimate");
 
     let before = status("VmRSS");
+    let begin = Instant::now();
     let model = shared::open(folder, &options).expect("loads");
+    let seconds = begin.elapsed().as_secs_f64();
     let (loaded, loading_peak) = (status("VmRSS"), status("VmHWM"));
     // The kernel's peak begins again.
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux");
@@ -77,6 +80,7 @@ fn main() {
         "working": working - before,
         "loaded": loaded - before,
         "loading_peak": loading_peak - before,
+        "load_seconds": seconds,
         "parts": format!("{estimate:?}"),
     });
     println!("{out}");

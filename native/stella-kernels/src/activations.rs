@@ -1,6 +1,7 @@
 //! Rows of activations in the form that a matrix product reads.
 
 use crate::buffer::{ALIGNMENT, Buffer, OutOfMemory};
+use crate::pack::Rows;
 
 /// What the numbers of a matrix product are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +114,24 @@ impl Activations {
     /// The arithmetic that it is for.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
+    }
+
+    /// The first `rows` rows as numbers in 32 bits, row-major `[rows, width]`.
+    ///
+    /// # Panics
+    /// When there are fewer rows, or when they are bytes.
+    pub fn widen(&self, rows: usize) -> Vec<f32> {
+        assert!(rows <= self.rows && self.format != Format::Bytes, "{rows} rows that are not bytes");
+        let mut wide = vec![0.0; rows * self.width];
+        let each = wide.chunks_exact_mut(self.width).zip(self.data.chunks_exact(self.stride));
+        for (wide, row) in each {
+            let row = &row[..self.width * self.format.bytes()];
+            match self.format {
+                Format::Bf16 => Rows::Bf16(bytemuck::cast_slice(row)).widen(wide),
+                _ => Rows::F32(bytemuck::cast_slice(row)).widen(wide),
+            }
+        }
+        wide
     }
 
     /// Where producers of single numbers write: the memory, bytes from row to row, and what an element is.

@@ -306,7 +306,7 @@ mod tests {
         let mut team = Team::new(2, 1 << 16, None).unwrap();
         let (width, inner) = (80, 600);
         let mut x = kernels.activations(arithmetic, rows, width).unwrap();
-        let norm = Norm { weight: &vec![1.0; width], bias: None, epsilon: 1e-6 };
+        let norm = Norm { weight: &vec![1.0; width], bias: None, epsilon: 1e-6, factors: None };
         kernels.normalize(&mut team, norm, &mut noise(rows * width, 1), false, Some(&mut x));
         let mut gated = Linear::gated(arithmetic, inner, width).unwrap();
         gated.pack(kernels, &mut team, 0, Rows::F32(&noise(inner * width, 2)));
@@ -353,7 +353,7 @@ mod tests {
             let mut product = |x: &[f32]| {
                 let rows = x.len() / 700;
                 let mut activations = kernels().activations(arithmetic, rows, 700).unwrap();
-                let norm = Norm { weight: &[1.0; 700], bias: None, epsilon: 0.0 };
+                let norm = Norm { weight: &[1.0; 700], bias: None, epsilon: 0.0, factors: None };
                 kernels().normalize(&mut team, norm, &mut x.to_vec(), false, Some(&mut activations));
                 let mut y = vec![0.0; rows * 40];
                 layer.multiply(kernels(), &mut team, &activations, rows, Then::Store(&mut y));

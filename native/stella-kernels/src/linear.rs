@@ -42,6 +42,9 @@ pub struct Linear {
     scales: Buffer<f32>,
     /// What the zero point of the activations adds to a column's sum.
     offsets: Buffer<i32>,
+    /// What the activations that come are divided by, and weights are multiplied by when they become bytes: for each
+    /// input, or nothing.
+    factors: Vec<f32>,
 }
 
 /// The function on a gate.
@@ -102,6 +105,7 @@ impl Linear {
             bias: Buffer::zeroed(columns)?,
             scales: Buffer::zeroed(scaled)?,
             offsets: Buffer::zeroed(scaled)?,
+            factors: Vec::new(),
         })
     }
 
@@ -112,6 +116,21 @@ impl Linear {
         4 * (panels * PANEL) as u64 * (steps(arithmetic, inputs) + beside) as u64
     }
 
+    /// What the activations that come are to be divided by, for each input, if by anything.
+    pub fn factors(&self) -> Option<&[f32]> {
+        (!self.factors.is_empty()).then_some(&self.factors)
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_for(self.arithmetic, self.outputs, self.inputs, self.gated)
+    }
+
+    /// What is multiplied.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     /// Numbers that go in.
     pub fn inputs(&self) -> usize {
         self.inputs
@@ -120,6 +139,19 @@ impl Linear {
     /// Numbers that come out.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Says what the activations that come will have been divided by (see [`crate::rows::Norm::factors`]): for each input,
+    /// or nothing. Weights that are packed from now on are multiplied by it.
+    ///
+    /// # Panics
+    /// Unless the arithmetic is [`Arithmetic::Int8`] and there is one for each input.
+    pub fn balance(&mut self, factors: Vec<f32>) {
+        assert!(
+            self.arithmetic == Arithmetic::Int8 && factors.len() == self.inputs,
+            "a factor for each input"
+        );
+        self.factors = factors;
     }
 
     /// Takes rows of weights, those of the outputs from `first` on; where the layer is gated, those of all numbers that the
@@ -155,6 +187,7 @@ impl Linear {
             spans: &spans,
             first,
             rows,
+            factors: (!self.factors.is_empty()).then_some(&*self.factors),
             weights: self.weights.as_mut_ptr(),
             scales: self.scales.as_mut_ptr(),
             offsets: self.offsets.as_mut_ptr(),

@@ -54,6 +54,27 @@ impl Rows<'_> {
         }
     }
 
+    /// Raises `largest` to the largest absolute value of each place in rows as wide as it is.
+    ///
+    /// # Panics
+    /// When they are not whole rows.
+    pub fn largest_by_channel(self, largest: &mut [f32]) {
+        fn each<T: Number>(numbers: &[T], largest: &mut [f32]) {
+            for row in numbers.chunks_exact(largest.len()) {
+                for (most, x) in largest.iter_mut().zip(row) {
+                    // By bits, as whole vectors can be compared.
+                    *most = f32::from_bits(most.to_bits().max(x.widen().abs().to_bits()));
+                }
+            }
+        }
+        assert_eq!(self.len() % largest.len().max(1), 0, "whole rows of {}", largest.len());
+        match self {
+            Self::F32(numbers) => each(numbers, largest),
+            Self::F16(numbers) => each(numbers, largest),
+            Self::Bf16(numbers) => each(numbers, largest),
+        }
+    }
+
     /// Writes them as bfloat16: the nearest, even ones of two.
     pub(crate) fn round(self, to: &mut [u16]) {
         fn each<T: Number>(numbers: &[T], to: &mut [u16]) {
@@ -128,6 +149,8 @@ pub(crate) struct PackJob<'a> {
     /// The number of the first row that is given.
     pub(crate) first: usize,
     pub(crate) rows: Rows<'a>,
+    /// What weights are multiplied by before they become bytes, for each input.
+    pub(crate) factors: Option<&'a [f32]>,
     /// `[panels, steps, PANEL]`
     pub(crate) weights: *mut u32,
     /// `[panels, PANEL]` where the arithmetic has them, as the offsets.
@@ -145,6 +168,8 @@ struct Columns {
     offsets: *mut i32,
 }
 
+/// Added to a number of up to 22 bits, it leaves the nearest whole number, even ones of two, in the lowest bits.
+const TO_WHOLE: f32 = 1.5 * 8_388_608.0;
 /// Numbers of a row that become [`STEP_GRANULE`] steps, at most: four a step.
 const LINE: usize = 4 * STEP_GRANULE;
 
@@ -180,28 +205,35 @@ pub(crate) unsafe fn pack(job: &PackJob<'_>, panel: usize) {
 unsafe fn pack_columns<T: Number>(job: &PackJob<'_>, rows: &[T], to: &Columns) {
     let inputs = job.inputs;
     match job.arithmetic {
-        Arithmetic::F32 => fill::<T, STEP_GRANULE>(job, rows, to, |_, line| {
+        Arithmetic::F32 => fill::<T, STEP_GRANULE>(job, rows, to, |_, _, line| {
             let mut steps = [0; STEP_GRANULE];
             steps.iter_mut().zip(line).for_each(|(step, x)| *step = x.widen().to_bits());
             steps
         }),
-        Arithmetic::Bf16 => fill::<T, { 2 * STEP_GRANULE }>(job, rows, to, |_, line| {
+        Arithmetic::Bf16 => fill::<T, { 2 * STEP_GRANULE }>(job, rows, to, |_, _, line| {
             let mut halves = [0; 2 * STEP_GRANULE];
             halves.iter_mut().zip(line).for_each(|(half, x)| *half = x.bf16_bits());
             bytemuck::cast(halves)
         }),
         Arithmetic::Int8 => {
+            let scaled = |x: T, input: usize| match job.factors {
+                Some(factors) => x.widen() * factors[input],
+                None => x.widen(),
+            };
             let mut inverses = [0.0; PANEL];
             let mut sums = [0; PANEL];
             for (column, row) in rows.chunks_exact(inputs).enumerate() {
-                let largest = row.iter().fold(0.0f32, |a, x| a.max(x.widen().abs()));
+                // By bits: absolute values are in the same order, and a whole vector can be compared.
+                let bits = row.iter().enumerate().map(|(input, &x)| scaled(x, input).abs().to_bits());
+                let largest = f32::from_bits(bits.fold(0, u32::max));
                 inverses[column] = if largest > 0.0 { BYTE_LIMIT / largest } else { 0.0 };
                 to.scales.add(column).write(largest / BYTE_LIMIT);
             }
-            fill::<T, LINE>(job, rows, to, |column, line| {
+            fill::<T, LINE>(job, rows, to, |column, begin, line| {
                 let mut bytes = [0i8; LINE];
-                for (byte, x) in bytes.iter_mut().zip(line) {
-                    *byte = (x.widen() * inverses[column]).round_ties_even() as i8;
+                let end = LINE.min(inputs - begin.min(inputs));
+                for (i, (byte, &x)) in bytes[..end].iter_mut().zip(line).enumerate() {
+                    *byte = (scaled(x, begin + i) * inverses[column] + TO_WHOLE).to_bits() as i8;
                 }
                 sums[column] += bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
                 bytemuck::cast(bytes)
@@ -214,27 +246,29 @@ unsafe fn pack_columns<T: Number>(job: &PackJob<'_>, rows: &[T], to: &Columns) {
 }
 
 /// Writes the columns, [`STEP_GRANULE`] steps of all of them at a time: so both sides are read and written by whole lines
-/// of the cache. `steps_of` makes the steps of `N` numbers of a column, zeros behind the last.
+/// of the cache. `steps_of` makes the steps of the `N` numbers of a column from one on, zeros behind the last.
 #[inline(always)]
 unsafe fn fill<T: Number, const N: usize>(
     job: &PackJob<'_>,
     rows: &[T],
     to: &Columns,
-    mut steps_of: impl FnMut(usize, &[T; N]) -> [u32; STEP_GRANULE],
+    mut steps_of: impl FnMut(usize, usize, &[T; N]) -> [u32; STEP_GRANULE],
 ) {
     let mut block = [[0u32; STEP_GRANULE]; PANEL];
     for step in (0..job.steps).step_by(STEP_GRANULE) {
         let begin = step / STEP_GRANULE * N;
         let count = N.min(job.inputs.saturating_sub(begin));
         for (column, (row, steps)) in rows.chunks_exact(job.inputs).zip(&mut block).enumerate() {
-            *steps = match row.get(begin..begin + N).and_then(|line| line.try_into().ok()) {
-                Some(line) => steps_of(column, line),
+            let mut padded = [T::ZERO; N];
+            let line = match row.get(begin..begin + N).and_then(|line| line.try_into().ok()) {
+                Some(line) => line,
                 None => {
-                    let mut line = [T::ZERO; N];
-                    line[..count].copy_from_slice(&row[row.len() - count..]);
-                    steps_of(column, &line)
+                    padded[..count].copy_from_slice(&row[row.len() - count..]);
+                    &padded
                 }
             };
+            // The one call, so that it becomes part of this function and of the instructions that it is compiled for.
+            *steps = steps_of(column, begin, line);
         }
         let columns = rows.len() / job.inputs;
         for i in 0..STEP_GRANULE {

@@ -20,6 +20,8 @@ pub struct Norm<'a> {
     pub bias: Option<&'a [f32]>,
     /// Is added to the mean square.
     pub epsilon: f32,
+    /// What the numbers are divided by, powers of two, on their way into bytes; what is kept stays as it is.
+    pub factors: Option<&'a [f32]>,
 }
 
 /// A norm under way.
@@ -39,6 +41,8 @@ pub(crate) struct Out {
     data: *mut u8,
     stride: usize,
     scales: *mut f32,
+    /// What numbers are divided by before they become bytes.
+    factors: Option<*const f32>,
 }
 
 /// Rows that become activations.
@@ -54,8 +58,9 @@ unsafe impl Sync for NormJob {}
 unsafe impl Sync for SettleJob {}
 
 impl Out {
-    fn of(activations: &mut Activations) -> Self {
+    fn of(activations: &mut Activations, factors: Option<&[f32]>) -> Self {
         Self {
+            factors: factors.map(<[f32]>::as_ptr),
             format: activations.format,
             data: activations.data.as_mut_ptr(),
             stride: activations.stride,
@@ -87,6 +92,7 @@ impl Kernels {
         if let Some(out) = &mut out {
             assert!(out.width == width && out.rows >= rows, "room for {rows} rows of {width}");
         }
+        assert!(norm.factors.is_none_or(|f| f.len() == width), "a factor for each of {width}");
         let job = NormJob {
             x: x.as_mut_ptr(),
             width,
@@ -94,7 +100,7 @@ impl Kernels {
             bias: norm.bias.map(<[f32]>::as_ptr),
             epsilon: norm.epsilon,
             keep,
-            out: out.map(Out::of),
+            out: out.map(|out| Out::of(out, norm.factors)),
         };
         by_rows(team, rows, &|rows, scratch| {
             assert!(scratch.len() >= width, "scratch memory for a row");
@@ -103,11 +109,12 @@ impl Kernels {
         });
     }
 
-    /// Makes activations of `x`, row-major `[rows, width]`.
+    /// Makes activations of `x`, row-major `[rows, width]`. Before they become bytes they are divided by `factors`, as in
+    /// [`Norm::factors`].
     ///
     /// # Panics
     /// When sizes do not fit.
-    pub fn take(self, team: &mut Team, x: &[f32], out: &mut Activations) {
+    pub fn take(self, team: &mut Team, x: &[f32], factors: Option<&[f32]>, out: &mut Activations) {
         let rows = x.len() / out.width;
         assert!(
             rows * out.width == x.len() && rows <= out.rows,
@@ -115,7 +122,8 @@ impl Kernels {
             out.rows,
             out.width
         );
-        let job = SettleJob { from: x.as_ptr(), width: out.width, to: Out::of(out) };
+        assert!(factors.is_none_or(|f| f.len() == out.width), "a factor for each of {}", out.width);
+        let job = SettleJob { from: x.as_ptr(), width: out.width, to: Out::of(out, factors) };
         self.settle_rows(team, &job, rows);
     }
 
@@ -125,7 +133,7 @@ impl Kernels {
             return;
         }
         assert!(rows <= x.rows, "{rows} rows of {}", x.rows);
-        let job = SettleJob { from: x.unscaled.as_ptr(), width: x.width, to: Out::of(x) };
+        let job = SettleJob { from: x.unscaled.as_ptr(), width: x.width, to: Out::of(x, None) };
         self.settle_rows(team, &job, rows);
     }
 
@@ -235,24 +243,29 @@ unsafe fn settle_row<S: Simd>(out: &Out, row: usize, y: *const f32, width: usize
             }
         }
         Format::Bytes => {
+            let many = |i: usize| match out.factors {
+                Some(factors) => S::div(S::load(y.add(i)), S::load(factors.add(i))),
+                None => S::load(y.add(i)),
+            };
+            let one = |i: usize| *y.add(i) / out.factors.map_or(1.0, |factors| *factors.add(i));
             let mut largest = S::splat(0.0);
             for i in (0..whole).step_by(S::LANES) {
-                largest = S::max_bits(largest, S::abs(S::load(y.add(i))));
+                largest = S::max_bits(largest, S::abs(many(i)));
             }
             // By bits, so that what is not finite makes the scale, and with it the result, not finite.
             let mut largest = S::largest_bits(largest).to_bits();
             for i in whole..width {
-                largest = largest.max((*y.add(i)).abs().to_bits());
+                largest = largest.max(one(i).abs().to_bits());
             }
             let largest = f32::from_bits(largest);
             *out.scales.add(row) = largest / BYTE_LIMIT;
             let inverse = if largest > 0.0 { BYTE_LIMIT / largest } else { 0.0 };
             let (factor, zero) = (S::splat(inverse), S::splat(ZERO_POINT as f32));
             for i in (0..whole).step_by(S::LANES) {
-                S::store_bytes(to.add(i), S::add(S::round(S::mul(S::load(y.add(i)), factor)), zero));
+                S::store_bytes(to.add(i), S::add(S::round(S::mul(many(i), factor)), zero));
             }
             for i in whole..width {
-                *to.add(i) = ((*y.add(i) * inverse).round_ties_even() + ZERO_POINT as f32) as u8;
+                *to.add(i) = ((one(i) * inverse).round_ties_even() + ZERO_POINT as f32) as u8;
             }
         }
     }

@@ -16,7 +16,7 @@ const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::F32, Arithmetic::Bf16, Arithme
 /// Rows as activations.
 fn activations(kernels: Kernels, arithmetic: Arithmetic, x: &[f32], width: usize) -> Activations {
     let mut out = kernels.activations(arithmetic, x.len() / width, width).expect("memory");
-    kernels.take(&mut team(1), x, &mut out);
+    kernels.take(&mut team(1), x, None, &mut out);
     out
 }
 

@@ -29,7 +29,7 @@ proptest! {
                 .collect::<Vec<_>>()
         }).collect();
         for kernels in kernels() {
-            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon };
+            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon, factors: None };
             let mut y = x.clone();
             kernels.normalize(&mut team(threads), norm, &mut y, true, None);
             for (y, w) in y.iter().zip(&want) {
