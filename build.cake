@@ -177,7 +177,7 @@ Task("NativeTest")
 // Tests, by parts of their names, that run on the library as it ships instead of with AddressSanitizer: its own memory
 // would count to the estimate, and forwards on every level take seventy times as long with it. Tests of the kernels and of
 // the ABI compute the same with it.
-var testsOfTheShipped = new[] { "takes_what_was_estimated", "meets_the_reference", "has_the_same_bits_alone" };
+var testsOfTheShipped = new[] { "takes_what_was_estimated", "meets_the_reference", "has_the_same_bits_alone", "allocates_nothing" };
 
 // The fuzz targets are built with the tests, so that one build with AddressSanitizer serves both.
 Task("SanitizedBuild")
@@ -232,7 +232,7 @@ Task("ShippedTest")
     .Does(() =>
 {
     Cargo($"build {ReleaseSelection()} --example measure", ReproducibleFlags());
-    Cargo($"test {ReleaseSelection()} --test estimate --test golden -- {string.Join(' ', testsOfTheShipped)}", ReproducibleFlags());
+    Cargo($"test {ReleaseSelection()} --test estimate --test golden --test allocations -- {string.Join(' ', testsOfTheShipped)}", ReproducibleFlags());
 });
 
 Task("Valgrind")

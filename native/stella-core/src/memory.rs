@@ -101,7 +101,12 @@ impl MemoryEstimate {
                     Arithmetic::Int8 => calibration::memory(plan),
                     other => (CpuWeights::bytes(plan, other), 0),
                 };
-                (weights, sizes.reading() + loading, kernels_session(plan, sizes.arithmetic, workload))
+                // What is left of the last large page of each buffer.
+                (
+                    weights + weights / 32,
+                    sizes.reading() + loading,
+                    kernels_session(plan, sizes.arithmetic, workload),
+                )
             }
             EncoderKind::Candle => (
                 candle_weights(config, max_tokens),

@@ -21,6 +21,8 @@ pub enum StellaCounter {
     Tensors = 2,
     /// Bytes that the library has allocated and not freed. The one that falls again.
     LiveBytes = 3,
+    /// Times that the library asked for memory.
+    Allocations = 4,
 }
 
 /// The value of a counter (a value of StellaCounter); 0 for one that is not known.
@@ -31,20 +33,22 @@ pub extern "C" fn stella_counter(which: u32) -> u64 {
         1 => MAPS.get(),
         2 => TENSORS.get(),
         3 => LIVE_BYTES.load(Ordering::Relaxed) as u64 + buffer::page_bytes(),
+        4 => ALLOCATIONS.load(Ordering::Relaxed) as u64 + buffer::page_buffers(),
         _ => 0,
     })
 }
 
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, with a count of what is alive.
+/// The system's allocator, with a count of what is alive and of what was asked for.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call is passed on unchanged to the system's allocator, whose contract is the same; the counter
-// beside it touches no memory of the caller.
+// SAFETY: every call is passed on unchanged to the system's allocator, whose contract is the same; the counters
+// beside it touch no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is that of the system's allocator.
@@ -76,6 +80,7 @@ unsafe impl GlobalAlloc for Counting {
 fn counted(memory: *mut u8, size: usize) -> *mut u8 {
     if !memory.is_null() {
         LIVE_BYTES.fetch_add(size, Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
     memory
 }

@@ -19,11 +19,17 @@ pub struct OutOfMemory {
 }
 
 static PAGE_BYTES: AtomicU64 = AtomicU64::new(0);
+static PAGE_BUFFERS: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of the buffers of this process that have pages of their own and are alive, whether or not they were written.
 /// Smaller ones come from the allocator, which may count them.
 pub fn page_bytes() -> u64 {
     PAGE_BYTES.load(Ordering::Relaxed)
+}
+
+/// Buffers of this process so far that had pages of their own.
+pub fn page_buffers() -> u64 {
+    PAGE_BUFFERS.load(Ordering::Relaxed)
 }
 
 /// A fixed number of elements, all zero until they are written. Memory that is never written is never taken from the
@@ -64,6 +70,7 @@ impl<T: Pod> Buffer<T> {
             let begin = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
             prefer_huge_pages(&mut pages[begin..begin + bytes]);
             PAGE_BYTES.fetch_add(all as u64, Ordering::Relaxed);
+            PAGE_BUFFERS.fetch_add(1, Ordering::Relaxed);
             (Memory::Pages(pages), begin / size_of::<T>())
         };
         Ok(Self { memory, begin, len })

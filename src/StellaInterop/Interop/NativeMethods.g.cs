@@ -773,6 +773,10 @@ namespace StellaInterop.Interop
         ///  Bytes that the library has allocated and not freed. The one that falls again.
         /// </summary>
         LiveBytes = 3,
+        /// <summary>
+        ///  Times that the library asked for memory.
+        /// </summary>
+        Allocations = 4,
     }
 
     /// <summary>
