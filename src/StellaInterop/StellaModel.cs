@@ -127,6 +127,10 @@ public sealed unsafe class StellaModel : IDisposable
         Embed(texts, destination, [], options, cancellationToken);
 
     /// <summary>Embeds texts into the caller's memory and tells their lengths.</summary>
+    /// <remarks>
+    /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: what it
+    /// needs stays with the model. A token that can be cancelled costs what its source takes to register a callback.
+    /// </remarks>
     /// <param name="texts">The texts, in any number; none gives nothing. A blank one embeds as its special tokens.</param>
     /// <param name="destination">
     /// Receives one row a text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. Its
