@@ -14,6 +14,7 @@ var root = new RootCommand(
 {
     PeersCommand.Create(),
     QualityCommand.Create(),
+    TokenizingCommand.Create(),
     MicroCommand.Create(),
     SynthesizeCommand.Create(),
     ResidentCommand.Create(),

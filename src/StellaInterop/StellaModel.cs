@@ -127,6 +127,10 @@ public sealed unsafe class StellaModel : IDisposable
         Embed(texts, destination, [], options, cancellationToken);
 
     /// <summary>Embeds texts into the caller's memory and tells their lengths.</summary>
+    /// <remarks>
+    /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: what it
+    /// needs stays with the model. A token that can be cancelled costs what its source takes to register a callback.
+    /// </remarks>
     /// <param name="texts">The texts, in any number; none gives nothing. A blank one embeds as its special tokens.</param>
     /// <param name="destination">
     /// Receives one row a text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. Its
@@ -170,24 +174,27 @@ public sealed unsafe class StellaModel : IDisposable
             return;
         }
 
-        using var cancel = new CancelFlag(cancellationToken);
-        using var session = new SessionLease(sessions, cancellationToken);
+        using var lease = new SessionLease(sessions, cancellationToken);
+        Session session = lease.Session;
+        using var cancel = new CancelFlag(session.CancelFlag, cancellationToken);
         try
         {
-            for (int first = 0; first < texts.Length;)
+            for (int first = 0; first < texts.Length; first += session.Texts.Count)
             {
-                using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
-                using var tokens = new TokenizedPack(handle, in pack, options, Info.MaxTokens);
+                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
+                session.Tokens.Fill(handle, session.Texts, options, Info.MaxTokens);
                 if (!tokenCounts.IsEmpty)
                 {
-                    tokens.CopyCounts(tokenCounts[first..]);
+                    for (int i = 0; i < session.Texts.Count; i++)
+                    {
+                        tokenCounts[first + i] = session.Tokens.CountOf(i, session.Texts.Replaced[i]);
+                    }
                 }
 
-                EmbedPack(session.Handle, in tokens, destination[(first * dimension)..], options, cancel);
-                first += pack.Count;
+                EmbedPack(session, destination[(first * dimension)..], options, cancel);
             }
         }
-        catch (Exception e) when (session.Replaces(e, out Exception replacement))
+        catch (Exception e) when (lease.Replaces(e, out Exception replacement))
         {
             throw replacement;
         }
@@ -283,16 +290,16 @@ public sealed unsafe class StellaModel : IDisposable
         ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
         ObjectDisposedException.ThrowIf(disposed, this);
         var result = new StellaTokens[texts.Length];
-        for (int first = 0; first < texts.Length;)
+        var pack = new PackedTexts();
+        var tokens = new TokenizedPack();
+        for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            using var pack = new PackedTexts(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
-            using var tokens = new TokenizedPack(handle, in pack, options, Info.MaxTokens);
+            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
+            tokens.Fill(handle, pack, options, Info.MaxTokens);
             for (int i = 0; i < pack.Count; i++)
             {
-                result[first + i] = tokens.TokensOf(i);
+                result[first + i] = new StellaTokens(tokens.IdsOf(i).ToArray(), tokens.CountOf(i, pack.Replaced[i]));
             }
-
-            first += pack.Count;
         }
 
         return result;
@@ -306,16 +313,12 @@ public sealed unsafe class StellaModel : IDisposable
         handle.Dispose();
     }
 
-    /// <summary>Embeds tokenized texts in batches of at most <see cref="batchTokens"/>, in order.</summary>
-    private void EmbedPack(
-        SessionHandle session,
-        ref readonly TokenizedPack tokens,
-        Span<float> destination,
-        StellaEmbedOptions options,
-        CancelFlag cancel)
+    /// <summary>Embeds a session's tokens in batches of at most <see cref="batchTokens"/>, in order.</summary>
+    private void EmbedPack(Session session, Span<float> destination, StellaEmbedOptions options, CancelFlag cancel)
     {
         int dimension = DimensionOf(options);
-        using var lease = new HandleLease(session);
+        TokenizedPack tokens = session.Tokens;
+        using var lease = new HandleLease(session.Handle);
         for (int start = 0; start < tokens.Count;)
         {
             int end = tokens.BatchEnd(start, batchTokens);
@@ -363,17 +366,17 @@ public sealed unsafe class StellaModel : IDisposable
             dimension = (uint)DimensionOf(options),
             raw = options.Normalize ? 0u : 1u,
         };
-        using var cancel = new CancelFlag(cancellationToken);
-        using var session = new SessionLease(sessions, cancellationToken);
+        using var lease = new SessionLease(sessions, cancellationToken);
+        using var cancel = new CancelFlag(lease.Session.CancelFlag, cancellationToken);
         try
         {
-            using var lease = new HandleLease(session.Handle);
+            using var session = new HandleLease(lease.Session.Handle);
             fixed (uint* ids = tokens.Ids, cancelled = cancel.Span)
             fixed (NativeSpan* spansPointer = spans)
             fixed (float* hiddenPointer = hidden, vectorsPointer = vectors)
             {
                 NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed_tokens(
-                    (NativeSession*)lease.Value,
+                    (NativeSession*)session.Value,
                     ids,
                     (nuint)tokens.Ids.Length,
                     spansPointer,
@@ -386,7 +389,7 @@ public sealed unsafe class StellaModel : IDisposable
                     (nuint)vectors.Length));
             }
         }
-        catch (Exception e) when (session.Replaces(e, out Exception replacement))
+        catch (Exception e) when (lease.Replaces(e, out Exception replacement))
         {
             throw replacement;
         }

@@ -174,6 +174,10 @@ internal sealed class InputTests
         var during = Assert.Throws<OperationCanceledException>(
             () => model.Embed(texts, vectors, new StellaEmbedOptions { Dimension = 256 }, running.Token));
         Assert.That(during!.CancellationToken, Is.EqualTo(running.Token));
+
+        // The next call has the same session, and nothing is left of the cancellation.
+        using var later = new CancellationTokenSource();
+        Assert.That(model.Embed("a", null, later.Token), Is.EqualTo(model.Embed("a")));
         Assert.That(vectors[^256..], Has.All.EqualTo(0f), "the last text was reached");
         Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "the model goes on");
     }

@@ -7,6 +7,7 @@ namespace StellaInterop.Bench;
 [MemoryDiagnoser]
 public class PackingBenchmarks
 {
+    private readonly PackedTexts pack = new();
     private string[] texts = [];
 
     /// <summary>Texts of one call.</summary>
@@ -22,11 +23,17 @@ public class PackingBenchmarks
     public void Make() =>
         texts = [.. Enumerable.Range(0, Texts).Select(i => string.Concat(Enumerable.Range(i, Characters).Select(j => j % 10 == 0 ? 'é' : (char)('a' + (j % 26)))))];
 
-    /// <summary>Packs them and gives the memory back.</summary>
+    /// <summary>Packs them, the last pack over those before.</summary>
     [Benchmark]
     public int Pack()
     {
-        using var pack = new PackedTexts(texts, 0, StellaInvalidText.Error);
-        return pack.Count;
+        int packed = 0;
+        while (packed < texts.Length)
+        {
+            pack.Fill(texts.AsSpan(packed), packed, StellaInvalidText.Error);
+            packed += pack.Count;
+        }
+
+        return packed;
     }
 }

@@ -19,7 +19,8 @@
 //! Threads that are started on the way take over what [`inherit`] says. Tests make any of these steps panic by [`fault`].
 //!
 //! A [`model::Model`] is immutable and shared between threads; nothing in it is locked during a forward.
-//! Everything mutable belongs to one [`session::Session`].
+//! Everything mutable belongs to one [`session::Session`], but for what a model does not do twice: heads that were
+//! loaded at their first use, and words whose ids are known.
 
 pub mod batch;
 mod calibration;
@@ -55,6 +56,7 @@ mod cpu_weights;
 mod json;
 mod reading;
 mod tokenizer_file;
+mod words;
 
 pub use code::ErrorCode;
 pub use error::{Error, Result};

@@ -8,6 +8,7 @@ use crate::error::{Cause, Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
 use crate::tokenizer_file;
+use crate::words::Words;
 
 /// Name of the tokenizer's file.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -49,12 +50,14 @@ pub struct TokenCount {
     pub cut: Cut,
 }
 
-/// A tokenizer with its limits. Shared between threads; nothing in it changes.
+/// A tokenizer with its limits. Shared between threads; what it gives does not depend on what it was asked before.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: HfTokenizer,
     max_tokens: usize,
-    special_tokens: usize,
+    /// Special tokens before a text and after it.
+    frame: (Vec<u32>, Vec<u32>),
+    words: Option<Words>,
 }
 
 impl Tokenizer {
@@ -94,24 +97,28 @@ impl Tokenizer {
         if special_tokens == 0 {
             return Err(invalid("adds no special token, so a blank text would have no token at all", None));
         }
-        // A template may leave the text out or take it twice, and then no length that is told would be right.
-        let one = Encoding::from_tokens(vec![Token::new(0, "a".to_owned(), (0, 1))], 0);
+        // A template may leave the text out or take it twice, and then no length that is told would be right. No id is
+        // so large, as was checked.
+        let one = Encoding::from_tokens(vec![Token::new(u32::MAX, "a".to_owned(), (0, 1))], 0);
         let framed = guarded(|| inner.post_process(one, None, true))
             .map_err(|e| invalid("fails to add its special tokens", Some(e)))?;
-        if framed.len() != special_tokens + 1 {
+        let text = framed.get_ids().iter().position(|&id| id == u32::MAX);
+        let Some(text) = text.filter(|_| framed.len() == special_tokens + 1) else {
             let reason = format!(
                 "adds {special_tokens} special tokens to no token, but makes {} of one token: its post_processor must \
                  keep the text, once",
                 framed.len()
             );
             return Err(invalid(&reason, None));
-        }
+        };
         if max_tokens < special_tokens {
             return Err(Error::InvalidArgument(format!(
                 "max_tokens is {max_tokens}, but this tokenizer adds {special_tokens} special tokens to every text"
             )));
         }
-        Ok(Self { inner, max_tokens, special_tokens })
+        let frame = (framed.get_ids()[..text].to_vec(), framed.get_ids()[text + 1..].to_vec());
+        let words = Words::of(&inner);
+        Ok(Self { inner, max_tokens, frame, words })
     }
 
     /// Tokens that one text may have.
@@ -129,7 +136,7 @@ impl Tokenizer {
     /// name the text.
     ///
     /// # Errors
-    /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`].
+    /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`]. What was appended is not defined then.
     pub fn encode(
         &self,
         index: usize,
@@ -139,45 +146,69 @@ impl Tokenizer {
         places: Option<&mut Vec<(usize, usize)>>,
     ) -> Result<TokenCount> {
         reach(Stage::Tokenize);
-        let failed = |source| Error::TextNotTokenized { index, source };
         let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
         let cut_by_bytes = looked_at.len() < text.len();
         if cut_by_bytes && long == LongText::Refuse {
             let (length, limit) = (text.len(), self.max_bytes());
             return Err(Error::TextTooLong { index, length, limit, unit: "bytes" });
         }
-        let encoded = guarded(|| match places {
-            Some(_) => self.inner.encode(looked_at, false),
-            // Without places the tokenizer has less to keep.
-            None => self.inner.encode_fast(looked_at, false),
-        });
-        let mut encoding = encoded.map_err(failed)?;
-        let total = encoding.len() + self.special_tokens;
-        if total > self.max_tokens {
-            if long == LongText::Refuse {
-                return Err(Error::TextTooLong {
-                    index,
-                    length: total,
-                    limit: self.max_tokens,
-                    unit: "tokens",
-                });
-            }
-            encoding.truncate(self.max_tokens - self.special_tokens, 0, TruncationDirection::Right);
-            // What was cut off hangs on the encoding as overflow, and would be given special tokens too.
-            encoding.take_overflowing();
-        }
-        let encoding = guarded(|| self.inner.post_process(encoding, None, true)).map_err(failed)?;
-        ids.extend_from_slice(encoding.get_ids());
-        if let Some(places) = places {
-            places.extend_from_slice(encoding.get_offsets());
-        }
-        let kept = encoding.len();
+        let begin = ids.len();
+        let appended = match places {
+            Some(places) => self.append_with_places(looked_at, ids, places),
+            None => self.append(looked_at, ids),
+        };
+        let total = appended.map_err(|source| Error::TextNotTokenized { index, source })?;
+        let kept = ids.len() - begin;
         let cut = match (cut_by_bytes, kept < total) {
             (true, _) => Cut::Bytes,
             (false, true) => Cut::Tokens,
             (false, false) => Cut::None,
         };
+        if cut == Cut::Tokens && long == LongText::Refuse {
+            return Err(Error::TextTooLong { index, length: total, limit: self.max_tokens, unit: "tokens" });
+        }
         Ok(TokenCount { kept, total, cut })
+    }
+
+    /// Appends the ids of a text, cut to their limit, and tells how many there would be without it.
+    fn append(&self, text: &str, ids: &mut Vec<u32>) -> Result<usize, Cause> {
+        let (before, after) = &self.frame;
+        let begin = ids.len();
+        ids.extend_from_slice(before);
+        let encode = |piece: &str, ids: &mut Vec<u32>| {
+            let encoding = guarded(|| self.inner.encode_fast(piece, false))?;
+            ids.extend_from_slice(encoding.get_ids());
+            Ok(())
+        };
+        match &self.words {
+            Some(words) => words.encode(text, ids, encode)?,
+            None => encode(text, ids)?,
+        }
+        let total = ids.len() - begin + after.len();
+        ids.truncate(begin + self.max_tokens - after.len());
+        ids.extend_from_slice(after);
+        Ok(total)
+    }
+
+    /// The same with places, which the tokenizer's last step may move: so it adds the special tokens here.
+    fn append_with_places(
+        &self,
+        text: &str,
+        ids: &mut Vec<u32>,
+        places: &mut Vec<(usize, usize)>,
+    ) -> Result<usize, Cause> {
+        let special_tokens = self.frame.0.len() + self.frame.1.len();
+        let mut encoding = guarded(|| self.inner.encode(text, false))?;
+        let total = encoding.len() + special_tokens;
+        if total > self.max_tokens {
+            encoding.truncate(self.max_tokens - special_tokens, 0, TruncationDirection::Right);
+            // What was cut off hangs on the encoding as overflow, and would be given special tokens too.
+            encoding.take_overflowing();
+        }
+        let encoding = guarded(|| self.inner.post_process(encoding, None, true))?;
+        ids.extend_from_slice(encoding.get_ids());
+        places.extend_from_slice(encoding.get_offsets());
+        Ok(total)
     }
 }
 

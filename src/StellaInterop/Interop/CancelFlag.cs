@@ -1,23 +1,25 @@
 namespace StellaInterop.Interop;
 
 /// <summary>A number that native code polls, set when a token is cancelled.</summary>
-internal readonly struct CancelFlag : IDisposable
+internal readonly ref struct CancelFlag : IDisposable
 {
-    private readonly uint[]? flag;
     private readonly CancellationTokenRegistration registration;
 
-    public CancelFlag(CancellationToken token)
+    /// <param name="flag">Memory of one number that no other call uses meanwhile.</param>
+    /// <param name="token">What sets it.</param>
+    public CancelFlag(uint[] flag, CancellationToken token)
     {
         if (token.CanBeCanceled)
         {
-            // Pinned where it is allocated, so that it stands still for the length of the call.
-            flag = GC.AllocateArray<uint>(1, pinned: true);
+            flag[0] = 0;
+            Span = flag;
             registration = token.UnsafeRegister(static state => Volatile.Write(ref ((uint[])state!)[0], 1), flag);
         }
     }
 
     /// <summary>What native code polls; empty for a token that cannot be cancelled.</summary>
-    public ReadOnlySpan<uint> Span => flag;
+    public ReadOnlySpan<uint> Span { get; }
 
+    /// <summary>Waits for a cancellation that is on its way: the flag is not written to after this.</summary>
     public void Dispose() => registration.Dispose();
 }

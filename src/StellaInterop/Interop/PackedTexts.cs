@@ -1,11 +1,13 @@
 using System.Buffers;
+using System.Numerics;
 
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// Texts as one run of UTF-8 in rented memory: text i is the bytes from <c>Offsets[i]</c> to <c>Offsets[i + 1]</c>.
+/// Texts as one run of UTF-8: text i is the bytes from <c>Offsets[i]</c> to <c>Offsets[i + 1]</c>. The memory serves one
+/// pack after the other.
 /// </summary>
-internal ref struct PackedTexts : IDisposable
+internal sealed class PackedTexts
 {
     /// <summary>A pack is closed when it holds this much, so that a long list needs bounded memory.</summary>
     private const int SoftLimitBytes = 4 << 20;
@@ -13,38 +15,38 @@ internal ref struct PackedTexts : IDisposable
     /// <summary>Texts in one pack at most.</summary>
     private const int MaxTexts = 256;
 
-    private byte[] utf8;
-    private readonly nuint[] offsets;
-    private readonly int[] replaced;
+    /// <summary>What is kept between calls: room for a full pack whose last text has a million characters.</summary>
+    private const int MaxKeptBytes = 8 << 20;
 
-    /// <summary>Packs texts until the pack is full; at least one.</summary>
+    private byte[] utf8 = [];
+    private nuint[] offsets = [];
+    private int[] replaced = [];
+
+    /// <summary>Packs texts until the pack is full; at least one. What was packed before is gone.</summary>
     /// <param name="texts">The texts that remain.</param>
     /// <param name="firstText">Index of the first of them in the caller's list.</param>
     /// <param name="onInvalidText">What to do with a surrogate without a partner.</param>
     /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
-    public PackedTexts(ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText)
+    public void Fill(ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText)
     {
-        FirstText = firstText;
-        utf8 = ArrayPool<byte>.Shared.Rent(64 << 10);
-        offsets = ArrayPool<nuint>.Shared.Rent(MaxTexts + 1);
-        replaced = ArrayPool<int>.Shared.Rent(MaxTexts);
-        offsets[0] = 0;
-        try
+        int most = Math.Min(texts.Length, MaxTexts);
+        if (replaced.Length < most)
         {
-            while (Count < Math.Min(texts.Length, MaxTexts) && (Count == 0 || Length < SoftLimitBytes))
-            {
-                Append(texts[Count], firstText + Count, onInvalidText);
-            }
+            offsets = new nuint[most + 1];
+            replaced = new int[most];
         }
-        catch
+
+        FirstText = firstText;
+        Count = 0;
+        Length = 0;
+        while (Count < most && (Count == 0 || Length < SoftLimitBytes))
         {
-            Dispose();
-            throw;
+            Append(texts[Count], firstText + Count, onInvalidText);
         }
     }
 
     /// <summary>Index of the first text in the caller's list.</summary>
-    public int FirstText { get; }
+    public int FirstText { get; private set; }
 
     /// <summary>Number of texts.</summary>
     public int Count { get; private set; }
@@ -52,18 +54,20 @@ internal ref struct PackedTexts : IDisposable
     /// <summary>Number of bytes of all texts.</summary>
     public int Length { get; private set; }
 
-    public readonly ReadOnlySpan<byte> Utf8 => utf8.AsSpan(0, Length);
+    public ReadOnlySpan<byte> Utf8 => utf8.AsSpan(0, Length);
 
-    public readonly ReadOnlySpan<nuint> Offsets => offsets.AsSpan(0, Count + 1);
+    public ReadOnlySpan<nuint> Offsets => offsets.AsSpan(0, Count + 1);
 
     /// <summary>Surrogates of each text that were replaced.</summary>
-    public readonly ReadOnlySpan<int> Replaced => replaced.AsSpan(0, Count);
+    public ReadOnlySpan<int> Replaced => replaced.AsSpan(0, Count);
 
-    public readonly void Dispose()
+    /// <summary>Lets go of memory that only a text of unusual length needed.</summary>
+    public void Trim()
     {
-        ArrayPool<int>.Shared.Return(replaced);
-        ArrayPool<byte>.Shared.Return(utf8);
-        ArrayPool<nuint>.Shared.Return(offsets);
+        if (utf8.Length > MaxKeptBytes)
+        {
+            utf8 = [];
+        }
     }
 
     private void Append(string? text, int index, StellaInvalidText onInvalidText)
@@ -126,9 +130,10 @@ internal ref struct PackedTexts : IDisposable
                 StellaErrorCode.TextTooLong, $"text {index} has more characters than can be encoded at once", index);
         }
 
-        byte[] larger = ArrayPool<byte>.Shared.Rent((int)needed);
+        // Doubled at least, so that many short texts are not copied for each of them.
+        byte[] larger = GC.AllocateUninitializedArray<byte>(
+            (int)Math.Min(BitOperations.RoundUpToPowerOf2((ulong)needed), (ulong)Array.MaxLength));
         Utf8.CopyTo(larger);
-        ArrayPool<byte>.Shared.Return(utf8);
         utf8 = larger;
     }
 }

@@ -20,7 +20,8 @@ internal sealed class PlacedTokens
     /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
     public static unsafe PlacedTokens Of(ModelHandle model, string text, StellaEmbedOptions options)
     {
-        using var pack = new PackedTexts([text], options.FirstTextIndex, options.OnInvalidText);
+        var pack = new PackedTexts();
+        pack.Fill([text], options.FirstTextIndex, options.OnInvalidText);
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),

@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-
 namespace StellaInterop.Interop;
 
 /// <summary>
@@ -11,44 +9,52 @@ internal sealed class SessionCache(ModelHandle model, NativeSessionOptions optio
     // More idle sessions than processors would only hold memory.
     private static readonly int MaxIdle = Environment.ProcessorCount;
 
-    private readonly ConcurrentBag<SessionHandle> idle = [];
-    private volatile bool disposed;
+    // The one that came back last is the next to go: its memory is still in the caches.
+    private readonly Stack<Session> idle = new(MaxIdle);
+    private readonly Lock gate = new();
+    private bool disposed;
 
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
-    public SessionHandle Take()
+    public Session Take()
     {
-        ObjectDisposedException.ThrowIf(disposed, typeof(StellaModel));
-        return idle.TryTake(out SessionHandle? session) ? session : new SessionHandle(model, options);
+        lock (gate)
+        {
+            ObjectDisposedException.ThrowIf(disposed, typeof(StellaModel));
+            if (idle.TryPop(out Session? session))
+            {
+                return session;
+            }
+        }
+
+        return new Session(new SessionHandle(model, options));
     }
 
     /// <summary>Brings a session back after a call that went well.</summary>
-    public void Return(SessionHandle session)
+    public void Return(Session session)
     {
-        if (idle.Count >= MaxIdle)
+        session.Texts.Trim();
+        lock (gate)
         {
-            session.Dispose();
-            return;
+            if (!disposed && idle.Count < MaxIdle)
+            {
+                idle.Push(session);
+                return;
+            }
         }
 
-        idle.Add(session);
-        if (disposed)
-        {
-            // Disposed between the call's start and now: nobody else will come for it.
-            Drain();
-        }
+        session.Dispose();
     }
 
     public void Dispose()
     {
-        disposed = true;
-        Drain();
-    }
-
-    private void Drain()
-    {
-        while (idle.TryTake(out SessionHandle? session))
+        Session[] ended;
+        lock (gate)
         {
-            session.Dispose();
+            disposed = true;
+            ended = [.. idle];
+            idle.Clear();
         }
+
+        Array.ForEach(ended, session => session.Dispose());
     }
 }

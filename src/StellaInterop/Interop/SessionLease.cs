@@ -11,10 +11,10 @@ internal ref struct SessionLease : IDisposable
     {
         this.sessions = sessions;
         this.cancellationToken = cancellationToken;
-        Handle = sessions.Take();
+        Session = sessions.Take();
     }
 
-    public SessionHandle Handle { get; }
+    public Session Session { get; }
 
     /// <summary>
     /// Whether the call's caller gets another error than <paramref name="error"/>: a cancellation that names the token.
@@ -34,11 +34,11 @@ internal ref struct SessionLease : IDisposable
     {
         if (broken)
         {
-            Handle.Dispose();
+            Session.Dispose();
         }
         else
         {
-            sessions.Return(Handle);
+            sessions.Return(Session);
         }
     }
 }

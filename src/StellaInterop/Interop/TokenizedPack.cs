@@ -1,56 +1,49 @@
-using System.Buffers;
 using System.Runtime.InteropServices;
 
 namespace StellaInterop.Interop;
 
-/// <summary>The token ids of a pack of texts in rented memory, one text after the other.</summary>
-internal readonly ref struct TokenizedPack : IDisposable
+/// <summary>
+/// The token ids of a pack of texts, one text after the other. The memory serves one pack after the other.
+/// </summary>
+internal sealed class TokenizedPack
 {
     /// <summary>Room for the special tokens and the prompt of one text.</summary>
     private const int ExtraTokens = 64;
 
-    private readonly uint[] ids;
-    private readonly NativeTokenCount[] counts;
-    private readonly ReadOnlySpan<int> replaced;
+    private uint[] ids = [];
+    private NativeTokenCount[] counts = [];
 
     /// <summary>Where each text begins in <see cref="ids"/>; one more entry than there are texts.</summary>
-    private readonly uint[] starts;
+    private uint[] starts = [];
 
     /// <summary>The same within one batch.</summary>
-    private readonly uint[] cuSeqlens;
+    private uint[] cuSeqlens = [];
 
+    /// <summary>Tokenizes a pack. What was there before is gone.</summary>
     /// <param name="model">The model whose tokenizer is used.</param>
-    /// <param name="pack">The texts; must outlive this.</param>
+    /// <param name="pack">The texts.</param>
     /// <param name="options">The prompt and what to do with a long text.</param>
     /// <param name="maxTokens">Tokens that a text may have.</param>
-    public TokenizedPack(
-        ModelHandle model, ref readonly PackedTexts pack, StellaEmbedOptions options, int maxTokens)
+    public void Fill(ModelHandle model, PackedTexts pack, StellaEmbedOptions options, int maxTokens)
     {
         FirstText = pack.FirstText;
         Count = pack.Count;
-        replaced = pack.Replaced;
-        counts = ArrayPool<NativeTokenCount>.Shared.Rent(Count);
-        starts = ArrayPool<uint>.Shared.Rent(Count + 1);
-        cuSeqlens = ArrayPool<uint>.Shared.Rent(Count + 1);
+        if (counts.Length < Count)
+        {
+            counts = new NativeTokenCount[Count];
+            starts = new uint[Count + 1];
+            cuSeqlens = new uint[Count + 1];
+        }
 
         // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
         // one, native code says what it needs.
         long guess = Math.Min((long)Count * maxTokens, pack.Length + ((long)Count * ExtraTokens));
-        ids = ArrayPool<uint>.Shared.Rent((int)guess);
-        try
+        MakeRoom((int)guess);
+        int needed = Tokenize(model, pack, options);
+        if (needed > ids.Length)
         {
-            int needed = Tokenize(model, in pack, options);
-            if (needed > ids.Length)
-            {
-                ArrayPool<uint>.Shared.Return(ids);
-                ids = ArrayPool<uint>.Shared.Rent(needed);
-                _ = Tokenize(model, in pack, options);
-            }
-        }
-        catch
-        {
-            Dispose();
-            throw;
+            MakeRoom(needed);
+            _ = Tokenize(model, pack, options);
         }
 
         starts[0] = 0;
@@ -61,10 +54,10 @@ internal readonly ref struct TokenizedPack : IDisposable
     }
 
     /// <summary>Index of the first text in the caller's list.</summary>
-    public int FirstText { get; }
+    public int FirstText { get; private set; }
 
     /// <summary>Number of texts.</summary>
-    public int Count { get; }
+    public int Count { get; private set; }
 
     /// <summary>The end of the longest batch from <paramref name="start"/> on with at most <paramref name="budget"/> tokens.</summary>
     public int BatchEnd(int start, int budget)
@@ -90,32 +83,23 @@ internal readonly ref struct TokenizedPack : IDisposable
         return new TokenBatch(ids.AsSpan((int)starts[start]..(int)starts[end]), relative);
     }
 
-    public void CopyCounts(Span<StellaTokenCount> destination)
+    /// <summary>The ids of a text. Valid until the next pack.</summary>
+    public ReadOnlySpan<int> IdsOf(int text) =>
+        MemoryMarshal.Cast<uint, int>(ids.AsSpan((int)starts[text]..(int)starts[text + 1]));
+
+    /// <summary>The length of a text of which <paramref name="replaced"/> surrogates were replaced.</summary>
+    public StellaTokenCount CountOf(int text, int replaced) => counts[text].ToManaged(replaced);
+
+    private void MakeRoom(int tokens)
     {
-        for (int i = 0; i < Count; i++)
+        if (ids.Length < tokens)
         {
-            destination[i] = CountOf(i);
+            ids = GC.AllocateUninitializedArray<uint>(tokens);
         }
     }
 
-    public StellaTokens TokensOf(int text)
-    {
-        Span<uint> found = ids.AsSpan((int)starts[text]..(int)starts[text + 1]);
-        return new StellaTokens(MemoryMarshal.Cast<uint, int>(found).ToArray(), CountOf(text));
-    }
-
-    public void Dispose()
-    {
-        ArrayPool<uint>.Shared.Return(ids);
-        ArrayPool<uint>.Shared.Return(starts);
-        ArrayPool<uint>.Shared.Return(cuSeqlens);
-        ArrayPool<NativeTokenCount>.Shared.Return(counts);
-    }
-
-    private StellaTokenCount CountOf(int text) => counts[text].ToManaged(replaced[text]);
-
     /// <summary>Fills ids and counts; returns how many ids there are, which may be more than fit.</summary>
-    private unsafe int Tokenize(ModelHandle model, ref readonly PackedTexts pack, StellaEmbedOptions options)
+    private unsafe int Tokenize(ModelHandle model, PackedTexts pack, StellaEmbedOptions options)
     {
         var native = new NativeTokenizeOptions
         {

@@ -1,0 +1,71 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Embedding into the caller's memory takes nothing from the collector once a call of its size has been made.</summary>
+internal sealed class AllocationTests
+{
+    private const int Dimension = 256;
+
+    private StellaModel model = null!;
+
+    [OneTimeSetUp]
+    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+
+    [OneTimeTearDown]
+    public void Free() => model.Dispose();
+
+    [Test]
+    public void A_short_text_takes_nothing([Values] StellaPrompt prompt, [Values] bool cancellable) =>
+        Assert.That(BytesOf(["the river runs under the old stone bridge"], calls: 100, prompt, cancellable), Is.Zero);
+
+    [Test]
+    public void Texts_of_several_packs_and_batches_take_nothing([Values] StellaPrompt prompt)
+    {
+        // More texts than a pack holds, more tokens than a native call takes, and not all of one length.
+        string[] texts = [.. Enumerable.Range(0, 260).Select(i => string.Join(' ', Enumerable.Repeat("river", 40 + (i % 60))))];
+        Assert.That(model.Tokenize(texts).Take(256).Sum(tokens => tokens.Count.Kept), Is.GreaterThan(StellaModel.BatchTokens));
+        Assert.That(BytesOf(texts, calls: 3, prompt, cancellable: true), Is.Zero);
+    }
+
+    [Test]
+    public void A_thread_that_never_called_takes_nothing()
+    {
+        _ = BytesOf(["river", "stone"], calls: 1, StellaPrompt.S2P, cancellable: false);
+        long bytes = -1;
+        var thread = new Thread(() => bytes = BytesOf(["river", "stone"], calls: 1, StellaPrompt.S2P, cancellable: false, warmUp: 0));
+        thread.Start();
+        thread.Join();
+        Assert.That(bytes, Is.Zero);
+    }
+
+    [Test]
+    public void What_one_huge_text_needed_does_not_stay()
+    {
+        Assert.That(BytesOf([new string('a', 1_000_000)], calls: 1, StellaPrompt.Document, cancellable: false), Is.Zero);
+        Assert.That(
+            BytesOf([new string('a', 4_000_000)], calls: 1, StellaPrompt.Document, cancellable: false),
+            Is.GreaterThan(2 * 3 * 4_000_000), "two calls had to get their memory anew");
+    }
+
+    /// <summary>What the calls took on this thread, after as many as <paramref name="warmUp"/> others.</summary>
+    private long BytesOf(string[] texts, int calls, StellaPrompt prompt, bool cancellable, int warmUp = 1)
+    {
+        using var source = new CancellationTokenSource();
+        CancellationToken token = cancellable ? source.Token : CancellationToken.None;
+        var options = new StellaEmbedOptions { Prompt = prompt, Dimension = Dimension };
+        float[] vectors = new float[texts.Length * Dimension];
+        var counts = new StellaTokenCount[texts.Length];
+        Embed(warmUp);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Embed(calls);
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+
+        void Embed(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                model.Embed(texts, vectors, options, token);
+                model.Embed(texts, vectors, counts, options, token);
+            }
+        }
+    }
+}
