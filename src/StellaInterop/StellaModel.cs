@@ -13,7 +13,7 @@ namespace StellaInterop;
 public sealed unsafe class StellaModel : IDisposable
 {
     /// <summary>Tokens of one native call. Enough to keep every thread busy; more only takes memory.</summary>
-    internal const int BatchTokens = 16384;
+    internal const int BatchTokens = (int)NativeMethods.STELLA_DEFAULT_BATCH_TOKENS;
 
     private readonly ModelHandle handle;
     private readonly SessionCache sessions;

@@ -1,6 +1,6 @@
 //! The one error type of this crate. Every message says what is wrong, where, and what would be right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::code::ErrorCode;
@@ -205,6 +205,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, with the folder of the model where memory was short.
+    pub(crate) fn for_model(self, folder: &Path) -> Self {
+        match self {
+            Self::OutOfMemory { what, bytes } => {
+                Self::OutOfMemory { what: format!("{what} of the model in {}", folder.display()), bytes }
+            }
+            other => other,
+        }
+    }
+
     /// The number of this error.
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -183,7 +183,8 @@ impl Model {
             EncoderKind::Kernels => {
                 let read = |take: Take<'_>| weights.load(load, &specs, take);
                 let plan = Plan { config: &config, kernels, max_tokens };
-                Box::new(CpuEncoder::load(plan, precision.arithmetic(), &tokenizer, &read)?)
+                let loaded = CpuEncoder::load(plan, precision.arithmetic(), &tokenizer, &read);
+                Box::new(loaded.map_err(|e| e.for_model(&path))?)
             }
             EncoderKind::Candle => {
                 Box::new(CandleEncoder::new(&config, max_tokens, weights.load_whole(load, &specs)?)?)

@@ -10,8 +10,9 @@ use crate::head::Projector;
 use crate::model::Model;
 use crate::pooling;
 
-/// Tokens that one call may carry unless the caller says otherwise.
-pub const DEFAULT_MAX_BATCH_TOKENS: usize = 16384;
+/// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
+/// hundred tokens on (see `bench/README.md`), and its memory grows with them.
+pub const DEFAULT_MAX_BATCH_TOKENS: usize = 2048;
 /// The most tokens that a caller may ask one call to carry.
 pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
 /// The most threads that one session may have.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::session::{DEFAULT_MAX_BATCH_TOKENS, EmbedOptions, Session, SessionOptions};
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -20,6 +20,11 @@ pub struct StellaSession {
     _counted: Counted,
 }
 
+/// Tokens that one call may carry unless a caller says otherwise.
+pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 2048;
+// Written out, because what makes the bindings reads text.
+const _: () = assert!(STELLA_DEFAULT_BATCH_TOKENS as usize == DEFAULT_MAX_BATCH_TOKENS);
+
 /// How to start a session.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,7 +33,8 @@ pub struct StellaSessionOptions {
     pub size: u32,
     /// Threads that compute, 1 to 1024; 0 for as many as the process may use.
     pub threads: u32,
-    /// Tokens that one call may carry; at least the model's max_tokens; 0 for 16384.
+    /// Tokens that one call may carry; at least the model's max_tokens; 0 for
+    /// STELLA_DEFAULT_BATCH_TOKENS, or more where a text may be longer.
     pub max_batch_tokens: u32,
 }
 

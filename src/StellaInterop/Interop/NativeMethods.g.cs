@@ -21,6 +21,10 @@ namespace StellaInterop.Interop
         ///  Bytes of a hash.
         /// </summary>
         internal const uint STELLA_HASH_BYTES = 32;
+        /// <summary>
+        ///  Tokens that one call may carry unless a caller says otherwise.
+        /// </summary>
+        internal const uint STELLA_DEFAULT_BATCH_TOKENS = 2048;
 
         /// <summary>
         ///  The version of this ABI.
@@ -502,7 +506,8 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint threads;
         /// <summary>
-        ///  Tokens that one call may carry; at least the model's max_tokens; 0 for 16384.
+        ///  Tokens that one call may carry; at least the model's max_tokens; 0 for
+        ///  STELLA_DEFAULT_BATCH_TOKENS, or more where a text may be longer.
         /// </summary>
         public uint max_batch_tokens;
     }
