@@ -113,7 +113,7 @@ pub(crate) fn load(
 
 /// How far a product in bytes may be from the rounded one, as a part of it. Most are off by one to three hundredths; what
 /// is beyond this shows in the vectors of texts.
-const FARTHEST: f64 = 0.05;
+const FARTHEST: f64 = 0.04;
 
 /// Bytes that products which stay in bfloat16 may take beyond those that they would take in bytes: a quarter of the
 /// weights, so that the estimate of a model holds whatever its weights are.

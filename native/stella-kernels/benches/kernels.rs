@@ -1,0 +1,239 @@
+//! Each kernel on one thread, beside what the processor can do: `cargo bench -p stella-kernels [-- FILTER]`
+//!
+//! Elements are operations: a multiplication and an addition are two. `limit/...` runs multiplications whose numbers
+//! never leave the registers, so a product's rate divided by the limit's is its share of it. `STELLA_CPU_LEVEL` caps the
+//! level. AMX has no limit here.
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use stella_kernels::Kernels;
+use stella_kernels::activations::{Activations, Arithmetic};
+use stella_kernels::attention::{self, Attention};
+use stella_kernels::linear::{self, Gate, Linear, Then};
+use stella_kernels::pack::Rows;
+use stella_kernels::rotary::Rotary;
+use stella_kernels::rows::Norm;
+use stella_kernels::team::Team;
+
+/// Width and inner width of the 400M model.
+const HIDDEN: usize = 1024;
+const INNER: usize = 4096;
+const ARITHMETICS: [(&str, Arithmetic); 3] =
+    [("f32", Arithmetic::F32), ("bf16", Arithmetic::Bf16), ("int8", Arithmetic::Int8)];
+const ROWS: [usize; 5] = [1, 8, 32, 128, 512];
+
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn team(scratch: usize) -> Team {
+    Team::new(1, scratch, None).expect("memory")
+}
+
+fn activations(kernels: Kernels, arithmetic: Arithmetic, rows: usize, width: usize) -> Activations {
+    let mut x = kernels.activations(arithmetic, rows, width).expect("memory");
+    kernels.take(&mut team(0), &noise(rows * width), None, &mut x);
+    x
+}
+
+/// The products of a layer: with a residual, and with a gate.
+fn products(c: &mut Criterion) {
+    let (kernels, mut team) = (Kernels::preferred(), team(linear::SCRATCH));
+    for (name, arithmetic) in ARITHMETICS {
+        let mut down = Linear::new(arithmetic, HIDDEN, INNER).expect("memory");
+        down.pack(kernels, &mut team, 0, Rows::F32(&noise(HIDDEN * INNER)));
+        let mut up_gate = Linear::gated(arithmetic, INNER, HIDDEN).expect("memory");
+        up_gate.pack(kernels, &mut team, 0, Rows::F32(&noise(2 * HIDDEN * INNER)));
+        let mut group = c.benchmark_group(format!("product/{name}"));
+        for rows in ROWS {
+            let x = activations(kernels, arithmetic, rows, INNER);
+            let mut y = vec![0.0; rows * HIDDEN];
+            group.throughput(Throughput::Elements(2 * (rows * HIDDEN * INNER) as u64));
+            group.bench_function(BenchmarkId::new("add", rows), |b| {
+                b.iter(|| down.multiply(kernels, &mut team, &x, rows, Then::Add(&mut y)));
+            });
+            let x = activations(kernels, arithmetic, rows, HIDDEN);
+            let mut y = kernels.activations(arithmetic, rows, INNER).expect("memory");
+            group.throughput(Throughput::Elements(4 * (rows * HIDDEN * INNER) as u64));
+            group.bench_function(BenchmarkId::new("gate", rows), |b| {
+                b.iter(|| up_gate.multiply(kernels, &mut team, &x, rows, Then::Gate(Gate::Gelu, &mut y)));
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Attention of one text, in operations of its two products.
+fn texts(c: &mut Criterion) {
+    const HEADS: usize = 16;
+    const HEAD_DIM: usize = HIDDEN / HEADS;
+    let kernels = Kernels::preferred();
+    for (name, arithmetic) in ARITHMETICS {
+        let mut group = c.benchmark_group(format!("attention/{name}"));
+        for tokens in [8, 32, 128, 512] {
+            let rotary = Rotary::new(&[0.01; HEAD_DIM / 2], tokens).expect("memory");
+            let shape = Attention { heads: HEADS, kv_heads: HEADS, head_dim: HEAD_DIM, rotary: &rotary };
+            let mut team = team(attention::scratch(HEAD_DIM, tokens));
+            let qkv = noise(tokens * 3 * HIDDEN);
+            let mut out = kernels.activations(arithmetic, tokens, HIDDEN).expect("memory");
+            group.throughput(Throughput::Elements(4 * (tokens * tokens * HIDDEN) as u64));
+            group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
+                b.iter(|| shape.attend(kernels, &mut team, &qkv, &[0, tokens as u32], &mut out));
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Norms, and rows that become activations, in numbers.
+fn rows(c: &mut Criterion) {
+    let (kernels, mut team, count) = (Kernels::preferred(), team(HIDDEN), 128);
+    let (weight, bias) = (vec![1.0; HIDDEN], vec![0.0; HIDDEN]);
+    let mut group = c.benchmark_group("rows");
+    group.throughput(Throughput::Elements((count * HIDDEN) as u64));
+    for (name, arithmetic) in ARITHMETICS {
+        let norm = Norm { weight: &weight, bias: Some(&bias), epsilon: 1e-12, factors: None };
+        let mut x = noise(count * HIDDEN);
+        let mut out = kernels.activations(arithmetic, count, HIDDEN).expect("memory");
+        group.bench_function(BenchmarkId::new("norm", name), |b| {
+            b.iter(|| kernels.normalize(&mut team, norm, &mut x, true, Some(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("take", name), |b| {
+            b.iter(|| kernels.take(&mut team, &x, None, &mut out));
+        });
+    }
+    group.finish();
+}
+
+/// Weights into their panels, in numbers.
+fn packing(c: &mut Criterion) {
+    let (kernels, mut team) = (Kernels::preferred(), team(0));
+    let weights = noise(256 * HIDDEN);
+    let mut group = c.benchmark_group("pack");
+    group.throughput(Throughput::Elements((256 * HIDDEN) as u64));
+    for (name, arithmetic) in ARITHMETICS {
+        let mut layer = Linear::new(arithmetic, 256, HIDDEN).expect("memory");
+        group.bench_function(name, |b| b.iter(|| layer.pack(kernels, &mut team, 0, Rows::F32(&weights))));
+    }
+    group.finish();
+}
+
+/// Multiplications that wait for nothing.
+fn limits(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limit");
+    for limit in limit::of(Kernels::preferred().level()) {
+        group.throughput(Throughput::Elements(limit.operations * ROUNDS));
+        group.bench_function(limit.name, |b| b.iter(|| black_box((limit.run)(ROUNDS))));
+    }
+    group.finish();
+}
+
+/// Rounds of a limit that are timed together.
+const ROUNDS: u64 = 10_000;
+
+/// A loop over registers.
+struct Limit {
+    name: &'static str,
+    /// Of a round.
+    operations: u64,
+    run: fn(u64) -> f32,
+}
+
+#[cfg(target_arch = "x86_64")]
+mod limit {
+    #![allow(unsafe_code)]
+
+    use std::arch::x86_64::*;
+
+    use super::Limit;
+    use stella_kernels::cpu::CpuLevel;
+
+    /// Sums beside each other: more than a processor has under way.
+    const SUMS: usize = 12;
+
+    pub(super) fn of(level: CpuLevel) -> Vec<Limit> {
+        let limit = |name, lanes: usize, run| Limit { name, operations: (2 * lanes * SUMS) as u64, run };
+        let mut limits = Vec::new();
+        if level >= CpuLevel::Avx512 {
+            limits.push(limit("f32", 16, avx512 as fn(u64) -> f32));
+        } else if level >= CpuLevel::Avx2 {
+            limits.push(limit("f32", 8, avx2 as fn(u64) -> f32));
+        }
+        if level >= CpuLevel::Avx512Vnni {
+            limits.push(limit("int8", 64, vnni));
+        }
+        if level >= CpuLevel::Avx512Bf16 {
+            limits.push(limit("bf16", 32, bf16));
+        }
+        limits
+    }
+
+    /// A loop of `$step` over sums, compiled for `$features`. What is multiplied is not known beforehand.
+    macro_rules! registers {
+        ($name:ident, $features:literal, $zero:expr, $factor:expr, $step:expr, $end:expr) => {
+            fn $name(rounds: u64) -> f32 {
+                #[target_feature(enable = $features)]
+                fn inner(rounds: u64) -> f32 {
+                    let factor = std::hint::black_box($factor);
+                    let mut sums = [$zero; SUMS];
+                    for _ in 0..rounds {
+                        sums.iter_mut().for_each(|sum| *sum = $step(*sum, factor));
+                    }
+                    sums.into_iter().map($end).sum()
+                }
+                // SAFETY: `of` gives it only at levels that have these instructions, and of those only such that are there.
+                unsafe { inner(rounds) }
+            }
+        };
+    }
+
+    registers!(
+        avx2,
+        "avx2,fma",
+        _mm256_set1_ps(1.0),
+        _mm256_set1_ps(0.5),
+        |sum, factor| _mm256_fmadd_ps(sum, factor, factor),
+        |sum| _mm256_cvtss_f32(sum)
+    );
+    registers!(
+        avx512,
+        "avx512f",
+        _mm512_set1_ps(1.0),
+        _mm512_set1_ps(0.5),
+        |sum, factor| _mm512_fmadd_ps(sum, factor, factor),
+        |sum| _mm512_cvtss_f32(sum)
+    );
+    registers!(
+        vnni,
+        "avx512f,avx512vnni",
+        _mm512_setzero_si512(),
+        _mm512_set1_epi8(1),
+        |sum, factor| _mm512_dpbusd_epi32(sum, factor, factor),
+        |sum| _mm512_cvtsi512_si32(sum) as f32
+    );
+    registers!(
+        bf16,
+        "avx512f,avx512bf16",
+        _mm512_setzero_ps(),
+        _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0), _mm512_set1_ps(1.0)),
+        |sum, factor| _mm512_dpbf16_ps(sum, factor, factor),
+        |sum| _mm512_cvtss_f32(sum)
+    );
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod limit {
+    pub(super) fn of(_: stella_kernels::cpu::CpuLevel) -> Vec<super::Limit> {
+        Vec::new()
+    }
+}
+
+criterion_group!(kernels, limits, products, texts, rows, packing);
+criterion_main!(kernels);
