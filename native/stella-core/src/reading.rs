@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::counters::TENSORS;
 use crate::error::Result;
 use crate::fault::{Stage, reach};
 use crate::hash::Hasher;
@@ -36,8 +35,7 @@ pub(crate) fn read(
         places.push((entry, room.map_err(|e| e.of_file(&file.path))?));
     }
     fill(file, check_finite, &mut places)?;
-    let kept = places.into_iter().filter_map(|(entry, tensor)| Some((entry.name.clone(), tensor?)));
-    Ok(kept.inspect(|_| TENSORS.add_one()).collect())
+    Ok(places.into_iter().filter_map(|(entry, tensor)| Some((entry.name.clone(), tensor?))).collect())
 }
 
 /// Fills the places, and compares the hash of the file where it is known.

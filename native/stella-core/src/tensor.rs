@@ -9,6 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
+use crate::counters::TENSORS;
 use crate::error::{Error, Result};
 use crate::header::TensorEntry;
 
@@ -80,6 +81,7 @@ impl RawTensor {
             Dtype::BF16 => Data::Bf16(zeros(entry)?),
             other => return Err(ReadError::Dtype(other)),
         };
+        TENSORS.add_one();
         Ok(Self { shape: entry.shape.clone(), data })
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use safetensors::Dtype;
 use serde::Deserialize;
 
-use crate::counters::{MAPS, TENSORS};
+use crate::counters::MAPS;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
@@ -248,10 +248,7 @@ impl Weights<'_> {
                 let bytes = maps[at]
                     .get(place(entry.range.start)..place(entry.range.end))
                     .ok_or_else(|| Error::Internal(format!("tensor {name} lies outside its file")))?;
-                let tensor =
-                    RawTensor::read(entry, &mut &*bytes, *check_finite).map_err(|e| e.of_file(&file.path))?;
-                TENSORS.add_one();
-                Some(tensor)
+                Some(RawTensor::read(entry, &mut &*bytes, *check_finite).map_err(|e| e.of_file(&file.path))?)
             }
         };
         taken
