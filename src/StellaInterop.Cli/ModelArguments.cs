@@ -157,6 +157,23 @@ internal enum WeightCheck
 /// <summary>A model and what logs for it.</summary>
 internal sealed record LoadedModel(StellaModel Model, ILoggerFactory? Loggers) : IDisposable
 {
+    /// <summary>
+    /// Embeds. A vector that cannot be used is the fault of the model and not of the text: its finite weights overflow, or its
+    /// head is zero.
+    /// </summary>
+    public void Embed(
+        string[] texts, float[] vectors, StellaTokenCount[] counts, StellaEmbedOptions options, CancellationToken cancellationToken)
+    {
+        try
+        {
+            Model.Embed(texts, vectors, counts, options, cancellationToken);
+        }
+        catch (StellaInputException e) when (e.Code is StellaErrorCode.ResultNotFinite or StellaErrorCode.ResultZero)
+        {
+            throw new CliException(ExitCode.ModelRefused, $"{Model.Info.Path}: the weights give no vector that can be used", e);
+        }
+    }
+
     public void Dispose()
     {
         Model.Dispose();

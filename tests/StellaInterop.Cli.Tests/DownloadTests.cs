@@ -102,6 +102,39 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
+    public void A_length_beyond_the_end_does_no_harm_to_a_file_that_is_whole()
+    {
+        server.Plan(Weights, new Behaviour { ContentLength = Fixture(Weights).Length + 1000 });
+        Succeeds(Download());
+        Assert.That(File.ReadAllBytes(Path.Combine(Snapshot, Weights)), Is.EqualTo(Fixture(Weights)));
+        Assert.That(server.RequestsFor(Weights), Has.Length.EqualTo(1), "nothing of it is missing");
+    }
+
+    [Test]
+    public void A_revision_is_what_is_asked_for_and_what_the_model_is_found_by()
+    {
+        Succeeds(Download("--revision", "feature/x"));
+        Assert.That(server.RequestsFor("api").Single().Path, Does.Contain("/revision/feature%2Fx?"));
+        string[] References() => [.. Directory.EnumerateFiles(Path.Combine(Repository, "refs"), "*", SearchOption.AllDirectories)];
+        Assert.That(References(), Is.EqualTo(new[] { Path.Combine(Repository, "refs/feature/x") }), "main is another");
+        Succeeds(Download("--revision", "feature/x", "--offline"));
+        Fails(Download("--offline"), 3, "refs/main");
+        Succeeds(Download("--revision", ModelServer.Commit));
+        Assert.That(References(), Has.Length.EqualTo(1), "a commit needs no reference");
+    }
+
+    /// <summary>The rest of the program cannot connect to anything: it names no type that could.</summary>
+    [Test]
+    public void One_file_of_the_project_opens_connections()
+    {
+        string[] types = ["HttpClient(", "HttpMessageInvoker(", "WebRequest", "WebClient", "Socket(", "TcpClient", "UdpClient", "ClientWebSocket"];
+        string sources = Path.Combine(Tree.Root, "src");
+        IEnumerable<string> found = Directory.EnumerateFiles(sources, "*.cs", SearchOption.AllDirectories)
+            .Where(file => File.ReadAllText(file) is var text && types.Any(type => text.Contains(type, StringComparison.Ordinal)));
+        Assert.That(found.Select(file => Path.GetRelativePath(sources, file)), Is.EqualTo(new[] { "StellaInterop.Cli/Hub/HubClient.cs" }));
+    }
+
+    [Test]
     public void A_server_that_ignores_the_range_makes_it_start_again()
     {
         server.Plan(Weights, new() { BreakAfter = 1000 }, new() { IgnoreRange = true });

@@ -55,6 +55,9 @@ internal static class HostileFolders
     /// <summary>What a header may not be: <see cref="Weights"/> of one fixture with another header.</summary>
     public static IEnumerable<HostileFolder> Headers { get; } =
     [
+        new(
+            "a pointer of Git LFS instead of weights",
+            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "claims a header"),
         new("empty weights", Put(Weights, []), Weights, "0 bytes"),
         new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
         new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
@@ -96,6 +99,9 @@ internal static class HostileFolders
         new(
             "__metadata__ with a number",
             Header(w => w.Header["__metadata__"] = new JsonObject { ["format"] = 1 }), Weights, "not a valid safetensors header"),
+        new(
+            "a hundred thousand texts in __metadata__",
+            Header(w => w.Header["__metadata__"] = new JsonObject(Texts(100_000))), Weights, "more than 1000 free texts"),
         new("an unknown field", Header(w => w.Header[Last]!["crc"] = 1), Weights, "unknown field", "crc"),
         new(
             "a tensor that is an array",
@@ -163,6 +169,8 @@ internal static class HostileFolders
         new(
             "a NaN in a head",
             Poke(HeadWeights, "linear.weight", 9, BitConverter.GetBytes(float.NaN)), HeadWeights, "NaN", "finite"),
+        new("a head of zeros", Zeros(HeadWeights, ("linear.bias", [1024]), ("linear.weight", [1024, 64])), "text 0 is zero"),
+        new("a head so large that it overflows", Fill(HeadWeights, "linear.weight", 3e38f), "text 0 is not finite"),
         new("a head that is cut", folder => Cut(folder, HeadWeights, -4), HeadWeights, "bytes of data"),
         new(
             "a head of another width",
@@ -239,6 +247,9 @@ internal static class HostileFolders
         new(
             "a special token outside the table",
             folder => folder.Edit(Tokenizer, "\"ids\": [\n          2\n        ]", "\"ids\": [99999]"), Tokenizer, "99999"),
+        new(
+            "an added token with the id of another",
+            Edit(Tokenizer, json => json["added_tokens"]![0]!["id"] = 7), Tokenizer, "added token", "has id 7"),
         new(
             "a merge of unknown tokens",
             Edit(Tokenizer, json => json["model"]!["merges"]!.AsArray().Add("qqq zzz")),
@@ -612,6 +623,21 @@ internal static class HostileFolders
         long[] changed = offsets(entry["data_offsets"]![0]!.GetValue<long>(), entry["data_offsets"]![1]!.GetValue<long>());
         entry["data_offsets"] = new JsonArray([.. changed.Select(n => JsonValue.Create(n))]);
     });
+
+    private static IEnumerable<KeyValuePair<string, JsonNode?>> Texts(int count) =>
+        Enumerable.Range(0, count).Select(i => KeyValuePair.Create($"{i}", (JsonNode?)JsonValue.Create("")));
+
+    /// <summary>Makes every element of a tensor of F32 the same.</summary>
+    private static Action<TemporaryFolder> Fill(string file, string tensor, float value) => Header(
+        w =>
+        {
+            long[] offsets = [.. w.Header[tensor]!["data_offsets"]!.AsArray().Select(offset => offset!.GetValue<long>())];
+            for (int i = 0; i < (offsets[1] - offsets[0]) / sizeof(float); i++)
+            {
+                w.Poke(tensor, i, BitConverter.GetBytes(value));
+            }
+        },
+        file);
 
     private static Action<TemporaryFolder> Poke(string file, string tensor, int element, byte[] bytes) =>
         Header(w => w.Poke(tensor, element, bytes), file);

@@ -24,6 +24,14 @@ internal sealed class AbiTests
         NativeLibrary.Free(handle);
     }
 
+    /// <summary>What a library does not refer to it does not call.</summary>
+    [Test]
+    public void The_library_refers_to_nothing_that_opens_a_connection()
+    {
+        IEnumerable<string?> references = typeof(StellaModel).Assembly.GetReferencedAssemblies().Select(name => name.Name);
+        Assert.That(references, Has.None.StartsWith("System.Net").And.Not.Empty);
+    }
+
     [Test]
     public void The_library_speaks_this_version()
     {

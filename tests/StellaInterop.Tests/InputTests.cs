@@ -90,6 +90,20 @@ internal sealed class InputTests
         Assert.That(counts[0].IsTruncated, Is.True);
     }
 
+    [TestCase(509, 511, StellaCut.None)]
+    [TestCase(510, 512, StellaCut.None)]
+    [TestCase(511, 512, StellaCut.Tokens)]
+    public void A_text_is_cut_from_the_first_token_beyond_the_limit_on(int words, int kept, StellaCut cut)
+    {
+        string text = string.Join(' ', Enumerable.Repeat("long", words));
+        var counts = new StellaTokenCount[2];
+        model.Embed([text, "a"], new float[2 * 1024], counts);
+        Assert.That((counts[0].Kept, counts[0].Total, counts[0].Cut), Is.EqualTo((kept, words + 2, cut)));
+        Assert.That((counts[1].Cut, counts[1].IsTruncated, counts[0].IsTruncated), Is.EqualTo((StellaCut.None, false, cut != StellaCut.None)));
+        void Refuse() => model.Embed([text], new float[1024], new StellaEmbedOptions { OnLongText = StellaLongText.Error });
+        Assert.That(Refuse, cut == StellaCut.None ? Throws.Nothing : Throws.TypeOf<StellaInputException>());
+    }
+
     [Test]
     public void A_long_text_is_an_error_where_that_is_asked_for()
     {

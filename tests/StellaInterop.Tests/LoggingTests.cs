@@ -27,6 +27,18 @@ internal sealed class LoggingTests
     }
 
     [Test]
+    public void A_setting_that_nobody_knows_is_named_in_a_warning()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        folder.Edit("config.json", "\"hidden_size\"", "\"colour\": \"red\", \"hidden_size\"");
+        using var recorder = new Recorder { Minimum = LogLevel.Warning };
+        using StellaModel model = Load(recorder, folder.Path);
+        Record warning = recorder.Records.Single();
+        Assert.That(warning.Level, Is.EqualTo(LogLevel.Warning));
+        Assert.That(warning.Message, Does.Contain(folder.File("config.json")).And.Contain("not known here").And.EndsWith("colour"));
+    }
+
+    [Test]
     public void Two_models_log_to_two_loggers()
     {
         using var first = new Recorder();
@@ -78,8 +90,8 @@ internal sealed class LoggingTests
         return new WeakReference(recorder);
     }
 
-    private static StellaModel Load(ILoggerFactory loggers) =>
-        StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
+    private static StellaModel Load(ILoggerFactory loggers, string? path = null) =>
+        StellaModel.Load(path ?? Tree.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
 
     private sealed record Record(LogLevel Level, string Target, string Message);
 

@@ -1,6 +1,9 @@
 //! `config.json` as numbers that have been checked.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
@@ -20,6 +23,37 @@ const MAX_LAYERS: usize = 1 << 10;
 const MAX_ROPE_THETA: f64 = 1e12;
 /// The largest factor of the rotary scaling, by which the table of positions grows. The 400M model has 2.
 const MAX_ROPE_FACTOR: f64 = 64.0;
+
+/// Settings that exporters write and that change nothing of what is computed here: names, numbers for training, and how
+/// other implementations use memory.
+const WITHOUT_EFFECT: [&str; 23] = [
+    "_name_or_path",
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "auto_map",
+    "bos_token_id",
+    "classifier_dropout",
+    "dtype",
+    "eos_token_id",
+    "hidden_dropout_prob",
+    "id2label",
+    "initializer_range",
+    "label2id",
+    "logn_attention_clip1",
+    "max_window_layers",
+    "model_type",
+    "pad_token_id",
+    "sliding_window",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "transformers_version",
+    "unpad_inputs",
+    "use_cache",
+    "use_memory_efficient_attention",
+];
+/// Unknown settings that are named, and characters of each that are shown.
+const SHOWN_UNKNOWN: usize = 8;
+const SHOWN_NAME: usize = 100;
 
 /// The two architectures of the Stella v5 family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +114,11 @@ impl ModelConfig {
         reach(Stage::Config);
         let raw: RawConfig =
             folder.read_json(CONFIG_FILE, "it holds the encoder's architecture and sizes")?;
+        let unknown = raw.unknown();
+        if !unknown.is_empty() {
+            let (path, names) = (folder.path(CONFIG_FILE), unknown.join(", "));
+            log::warn!("{}: settings that are not known here and have no effect: {names}", path.display());
+        }
         Reader { folder, raw }.read()
     }
 
@@ -89,7 +128,7 @@ impl ModelConfig {
     }
 }
 
-/// The fields of `config.json` that matter here. Unknown fields are allowed: every exporter writes its own.
+/// The fields of `config.json` that matter here. Others are allowed: every exporter writes its own.
 #[derive(Debug, Deserialize)]
 struct RawConfig {
     architectures: Option<Vec<String>>,
@@ -112,6 +151,16 @@ struct RawConfig {
     logn_attention_scale: Option<bool>,
     is_causal: Option<bool>,
     use_sliding_window: Option<bool>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
+}
+
+impl RawConfig {
+    /// Names of settings of which nobody here knows what they mean, the first few.
+    fn unknown(&self) -> Vec<String> {
+        let unknown = self.others.keys().filter(|name| !WITHOUT_EFFECT.contains(&name.as_str()));
+        unknown.take(SHOWN_UNKNOWN).map(|name| name.chars().take(SHOWN_NAME).collect()).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -319,6 +368,22 @@ mod tests {
         let qwen2 = read(&qwen2()).unwrap();
         assert_eq!((qwen2.architecture, qwen2.head_dim(), qwen2.kv_heads), (Architecture::Qwen2, 16, 2));
         assert_eq!(qwen2.rope_ntk_factor, None);
+    }
+
+    #[test]
+    fn settings_that_nobody_knows_are_named_and_those_of_the_family_are_not() {
+        let unknown = |config: &Value| serde_json::from_value::<RawConfig>(config.clone()).unwrap().unknown();
+        for model in ["tiny-new", "tiny-qwen2"] {
+            let fixtures =
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
+            let text = std::fs::read(fixtures.join(model).join(CONFIG_FILE)).unwrap();
+            let config = serde_json::from_slice(&text).unwrap();
+            assert_eq!(unknown(&config), [""; 0], "{model}");
+            let odd = with(with(config, "colour", json!({"red": [1]})), "attention_sinks", json!(4));
+            assert_eq!(unknown(&odd), ["attention_sinks", "colour"]);
+        }
+        let many = (0..9).fold(new_model(), |config, i| with(config, &"n".repeat(200 + i), Value::Null));
+        assert!(unknown(&many).len() == 8 && unknown(&many)[7].len() == 100);
     }
 
     #[test]

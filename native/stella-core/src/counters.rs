@@ -11,7 +11,7 @@ pub struct Counter(AtomicU64);
 pub static LOADS: Counter = Counter::new();
 /// Files that were mapped.
 pub static MAPS: Counter = Counter::new();
-/// Tensors that were read into memory or copied out of a map.
+/// Tensors that memory was taken for, to be read into it or copied out of a map; whether that went well or not.
 pub static TENSORS: Counter = Counter::new();
 
 impl Counter {

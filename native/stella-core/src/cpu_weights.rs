@@ -252,19 +252,18 @@ impl CpuWeights {
         read: &dyn Fn(Take<'_>) -> Result<()>,
         seen: &mut dyn FnMut(usize, Product, Rows<'_>),
     ) -> Result<Self> {
-        let mut weights = Self::empty(plan, arithmetic)?;
-        for (layer, factors) in weights.layers.iter_mut().zip(factors.chunks(BEHIND_NORMS.len())) {
-            BEHIND_NORMS
-                .iter()
-                .zip(factors)
-                .for_each(|(&which, f)| layer.product_mut(which).balance(f.clone()));
-        }
         // One thread reads meanwhile.
         let threads = default_threads().saturating_sub(1).max(1);
         let mut team =
             Team::new(threads, 0, None).map_err(|e| Error::Internal(format!("threads for loading: {e}")))?;
         let places = places(plan.config);
+        let mut weights = None;
         read(&mut |entry, first, rows| {
+            // Only here, because what comes has passed what is to be proven before memory is taken.
+            let weights = match &mut weights {
+                Some(weights) => weights,
+                None => weights.insert(Self::empty(plan, arithmetic, factors)?),
+            };
             let place = *places
                 .get(&entry.name)
                 .ok_or_else(|| Error::Internal(format!("tensor {} has no place", entry.name)))?;
@@ -274,10 +273,11 @@ impl CpuWeights {
             weights.put(&mut team, place, first, rows);
             Ok(())
         })?;
-        Ok(weights)
+        weights.ok_or_else(|| Error::Internal("a model without tensors".to_owned()))
     }
 
-    fn empty(plan: Plan<'_>, arithmetic: Arithmetic) -> Result<Self> {
+    /// Room for all weights, each zero until it comes.
+    fn empty(plan: Plan<'_>, arithmetic: Arithmetic, factors: &[Vec<f32>]) -> Result<Self> {
         let Plan { config, kernels, max_tokens } = plan;
         let hidden = config.hidden_size;
         let is_new = config.architecture == Architecture::New;
@@ -286,6 +286,14 @@ impl CpuWeights {
             bias: is_new.then(|| vec![0.0; hidden]),
             epsilon: config.norm_eps as f32,
         };
+        let mut layers: Vec<_> =
+            (0..config.layers).map(|_| Layer::new(config, arithmetic)).collect::<Result<_>>()?;
+        for (layer, factors) in layers.iter_mut().zip(factors.chunks(BEHIND_NORMS.len())) {
+            BEHIND_NORMS
+                .iter()
+                .zip(factors)
+                .for_each(|(&which, f)| layer.product_mut(which).balance(f.clone()));
+        }
         Ok(Self {
             config: config.clone(),
             kernels,
@@ -293,7 +301,7 @@ impl CpuWeights {
             embedding: Embedding::new(arithmetic, config.vocab_size, hidden).map_err(no_memory)?,
             token_type: is_new.then(|| vec![0.0; hidden]),
             norms: (0..=2 * config.layers).map(|_| norm()).collect(),
-            layers: (0..config.layers).map(|_| Layer::new(config, arithmetic)).collect::<Result<_>>()?,
+            layers,
             rotary: Rotary::new(&frequencies(config), max_tokens).map_err(no_memory)?,
         })
     }

@@ -21,6 +21,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Tensors that one file may have. The 1.5B model has 338.
 pub const MAX_TENSORS: usize = 10_000;
+/// Free texts that a header may carry. Real files have one or two.
+pub const MAX_METADATA: usize = 1_000;
 /// Dimensions that one tensor may have.
 pub const MAX_RANK: usize = 8;
 /// No dimension of a tensor may reach this.
@@ -249,6 +251,9 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
             if let Some(twice) = keys.replace(key) {
                 return Err(note(self.fault, HeaderFault::DuplicateMetadata(shown(&twice))));
             }
+            if keys.len() > MAX_METADATA {
+                return Err(note(self.fault, HeaderFault::TooMuchMetadata));
+            }
         }
         Ok(())
     }
@@ -381,6 +386,7 @@ mod tests {
             .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))
             .collect::<Vec<_>>()
             .join(",");
+        let texts = (0..=MAX_METADATA).map(|i| format!(r#""{i}":"""#)).collect::<Vec<_>>().join(",");
         let cases = [
             (twice("w"), "duplicate name \"w\""),
             (twice("\\u0077"), "duplicate name \"w\""),
@@ -409,6 +415,7 @@ mod tests {
                 "no multiple of its element's 4 bytes",
             ),
             (format!("{{{many}}}"), "more than 10000 tensors"),
+            (format!(r#"{{"__metadata__":{{{texts}}}}}"#), "more than 1000 free texts"),
         ];
         for (json, says) in cases {
             let data_len = if json.contains("[1,5]") { 5 } else { 4 };

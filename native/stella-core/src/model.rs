@@ -9,7 +9,7 @@ use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::candle_encoder::CandleEncoder;
-use crate::config::ModelConfig;
+use crate::config::{CONFIG_FILE, ModelConfig};
 use crate::counters::LOADS;
 use crate::cpu_encoder::CpuEncoder;
 use crate::cpu_weights::Plan;
@@ -396,14 +396,13 @@ impl Checked {
         let config = ModelConfig::read(&folder)?;
         if options.max_tokens > config.max_positions {
             return Err(Error::InvalidArgument(format!(
-                "max_tokens is {}, but the model has {} positions",
-                options.max_tokens, config.max_positions
+                "max_tokens is {}, but the model has {} positions by {}",
+                options.max_tokens,
+                config.max_positions,
+                folder.path(CONFIG_FILE).display()
             )));
         }
         let layout = Layout::read(&folder, config.hidden_size)?;
-        let dimension = options.dimension.unwrap_or(layout.default_dimension);
-        let default_head =
-            layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&layout, dimension))?.clone();
         let prompts = Prompts::read(&folder)?;
         let weights = WeightSet::open_encoder(&folder)?;
         let specs = encoder_specs(&config);
@@ -411,6 +410,10 @@ impl Checked {
         for head in layout.heads.values() {
             Head::check(&folder, head, config.hidden_size)?;
         }
+        // After the heads: one that contradicts itself is the folder's fault, whatever dimension is asked for.
+        let dimension = options.dimension.unwrap_or(layout.default_dimension);
+        let default_head =
+            layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&layout, dimension))?.clone();
         let head_specs = head_specs(&default_head, config.hidden_size);
         let parameters = specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
         let tokenizer_bytes = folder.open_file(TOKENIZER_FILE, "it turns text into token ids")?.len;

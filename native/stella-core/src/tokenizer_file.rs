@@ -44,7 +44,7 @@ struct Parts {
     #[serde(default)]
     version: Option<String>,
     #[serde(default)]
-    added_tokens: Vec<AddedToken>,
+    added_tokens: Vec<Added>,
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -52,6 +52,14 @@ struct Parts {
     #[serde(default)]
     post_processor: Option<PostProcessorWrapper>,
     model: ModelWrapper,
+}
+
+/// A token beside those of the model, with the id that the file gives it.
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
 }
 
 /// Reads the file.
@@ -72,7 +80,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Tokenizer, Refusal> {
     tokenizer.with_normalizer(normalizer).map_err(Refusal::unreadable)?;
     tokenizer.with_pre_tokenizer(parts.pre_tokenizer);
     tokenizer.with_post_processor(parts.post_processor);
-    tokenizer.add_tokens(parts.added_tokens).map_err(Refusal::unreadable)?;
+    tokenizer.add_tokens(parts.added_tokens.iter().map(|a| a.token.clone())).map_err(Refusal::unreadable)?;
+    check_added(&parts.added_tokens, &tokenizer)?;
     Ok(tokenizer)
 }
 
@@ -100,6 +109,19 @@ impl Seen {
         }
         Ok(())
     }
+}
+
+/// The crate numbers added tokens itself and passes over what the file says; other readers go by the file.
+fn check_added(added: &[Added], tokenizer: &Tokenizer) -> Result<(), Refusal> {
+    let other =
+        added.iter().map(|a| (a, tokenizer.token_to_id(&a.token.content))).find(|(a, id)| *id != Some(a.id));
+    other.map_or(Ok(()), |(Added { id, token }, counted)| {
+        let counted = counted.map_or("none".to_owned(), |id| id.to_string());
+        Err(Refusal::new(format!(
+            "the added token {:?} has id {id}, but by its place it has {counted}",
+            token.content
+        )))
+    })
 }
 
 fn not_supported(step: &str, name: &str, supported: &str) -> Refusal {

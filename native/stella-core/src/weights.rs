@@ -18,7 +18,7 @@ use crate::json::once_each;
 use crate::layout::WEIGHTS_FILE;
 use crate::manifest::Expected;
 use crate::mapping::Mapping;
-use crate::reading::{self, Take};
+use crate::reading::{self, Source, Take};
 use crate::specs::TensorSpec;
 use crate::stamp::Stamp;
 use crate::tensor::Tensors;
@@ -170,21 +170,27 @@ impl WeightSet {
     /// finite, [`Error::OutOfMemory`], and whatever `take` gives. What was taken before the error is not to be used.
     pub fn load(&self, options: LoadOptions, wanted: &[TensorSpec], take: Take<'_>) -> Result<()> {
         let wanted: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+        // All are proven before the first tensor is taken.
+        let maps = match options.mode {
+            LoadMode::Copied => Vec::new(),
+            LoadMode::Mapped => self.files.iter().map(WeightFile::map).collect::<Result<_>>()?,
+        };
         for (at, file) in self.files.iter().enumerate() {
             let wanted = |entry: &TensorEntry| {
                 wanted.contains(entry.name.as_str()) && self.owner.get(&entry.name) == Some(&at)
             };
-            let finite = options.check_finite;
-            match options.mode {
-                LoadMode::Copied => {
-                    let expected = file.expected.as_ref();
-                    reading::read(file, &mut &file.file, finite, expected, &wanted, take)?;
+            let (mut bytes, mut map);
+            let (source, expected): (&mut dyn Source, _) = match maps.get(at) {
+                None => {
+                    bytes = &file.file;
+                    (&mut bytes, file.expected.as_ref())
                 }
-                LoadMode::Mapped => {
-                    let map = file.map()?;
-                    reading::read(file, &mut Cursor::new(&*map), finite, None, &wanted, take)?;
+                Some(found) => {
+                    map = Cursor::new(&**found);
+                    (&mut map, None)
                 }
-            }
+            };
+            reading::read(file, source, options.check_finite, expected, &wanted, take)?;
         }
         // Only now, so that none of them changed while any of them was read.
         self.files.iter().try_for_each(WeightFile::still_the_same)

@@ -119,6 +119,33 @@ fn a_weight_that_is_not_finite_is_refused_at_load() {
 #[test]
 fn a_tokenizer_that_leaves_the_vocabulary_is_refused() {
     let dir = copy_of("tiny-new");
-    edit(&dir.path().join("tokenizer.json"), "\"[CLS]\": 2", "\"[CLS]\": 5000");
+    edit(&dir.path().join("tokenizer.json"), "\"the\": 269", "\"the\": 5000");
     refused(dir.path(), ErrorCode::TokenizerInvalid, &["tokenizer.json", "5000", "1216"]);
+}
+
+#[test]
+fn a_head_that_contradicts_itself_is_refused_whatever_dimension_is_asked_for() {
+    let dir = copy_of("tiny-new");
+    edit(&dir.path().join("2_Dense_256/config.json"), "\"out_features\": 256", "\"out_features\": 255");
+    let options = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
+    let error = shared::open(dir.path(), &options).expect_err("refused");
+    assert_eq!(error.code(), ErrorCode::ModelInconsistent, "{error}");
+}
+
+#[test]
+fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_so() {
+    let dir = copy_of("tiny-new");
+    edit(
+        &dir.path().join("config.json"),
+        "\"max_position_embeddings\": 8192",
+        "\"max_position_embeddings\": 16",
+    );
+    let open = |max_tokens| shared::open(dir.path(), &ModelOptions { max_tokens, ..ModelOptions::default() });
+    let error = open(17).expect_err("refused");
+    assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
+    assert!(
+        error.to_string().contains("16 positions by") && error.to_string().contains("config.json"),
+        "{error}"
+    );
+    open(16).expect("opens");
 }

@@ -6,7 +6,7 @@ mod oracle;
 use std::collections::BTreeMap;
 use std::env;
 
-use oracle::{Verdict, compare};
+use oracle::{Verdict, compare, compare_files, file};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -151,6 +151,9 @@ fn what_is_accepted_is_what_the_crate_accepts_and_every_other_refusal_is_on_the_
     TestRunner::new(config)
         .run(&header(), |(json, data_len)| {
             let verdict = compare(json.as_bytes(), data_len).map_err(TestCaseError::fail)?;
+            let whole =
+                compare_files(&file(json.as_bytes(), data_len as usize)).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(verdict, whole, "{}", json);
             *seen.borrow_mut().entry(verdict).or_default() += 1;
             Ok(())
         })

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use common::copy_of;
 use sha2::{Digest, Sha256};
 use stella_core::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
+use stella_core::folder::ModelFolder;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
@@ -29,7 +31,7 @@ fn turn() -> MutexGuard<'static, ()> {
 /// Writes a manifest of every file in the folder.
 fn write_manifest(folder: &Path) {
     let mut files = serde_json::Map::new();
-    for (path, _) in stella_core::folder::ModelFolder::open(folder, None).expect("opens").stamps() {
+    for (path, _) in ModelFolder::open(folder, None).expect("opens").stamps() {
         if path.is_file() {
             let bytes = fs::read(&path).expect("read");
             let real = fs::canonicalize(folder).expect("real");
@@ -134,6 +136,75 @@ fn a_folder_that_is_refused_before_its_weights_reads_and_maps_none() {
             assert_eq!((LOADS.get(), MAPS.get(), TENSORS.get()), before, "{file}: {error}");
         }
     }
+}
+
+/// Turns one bit of a byte of an open file.
+fn flip(file: &fs::File, bytes: &mut [u8], at: usize) {
+    bytes[at] ^= 1;
+    let mut file = file;
+    file.seek(SeekFrom::Start(at as u64)).expect("there");
+    file.write_all(&bytes[at..=at]).expect("written");
+}
+
+#[test]
+fn a_header_of_which_one_bit_is_wrong_is_refused_before_a_tensor_has_memory() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("read");
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("opens");
+    // Texts of __metadata__ are free: a bit in them changes nothing that is read.
+    let (mut refused, mut free) = (0, Vec::new());
+    for at in 0..header {
+        flip(&file, &mut bytes, at);
+        let mode = if at % 2 == 0 { LoadMode::Copied } else { LoadMode::Mapped };
+        let before = (LOADS.get(), MAPS.get(), TENSORS.get());
+        match shared::open(dir.path(), &with_mode(mode)) {
+            Err(error) => {
+                let chain = error.chain().join(" / ");
+                assert!(chain.contains("model.safetensors"), "byte {at}: {chain}");
+                assert_eq!((LOADS.get(), MAPS.get(), TENSORS.get()), before, "byte {at}: {chain}");
+                refused += 1;
+            }
+            Ok(_) => free.push(at),
+        }
+        flip(&file, &mut bytes, at);
+    }
+    let metadata = header_text(&bytes, header).find("\"__metadata__\"").expect("the fixture has it");
+    let end = header_text(&bytes, header)[metadata..].find('}').expect("an object") + metadata;
+    assert!(refused > 3000, "{refused}");
+    assert!(free.iter().all(|at| (8 + metadata..8 + end).contains(at)), "{free:?} are read either way");
+}
+
+fn header_text(bytes: &[u8], header: usize) -> &str {
+    std::str::from_utf8(&bytes[8..header]).expect("UTF-8")
+}
+
+#[test]
+fn with_a_manifest_any_bit_that_is_wrong_is_found_and_what_is_mapped_was_right() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    write_manifest(dir.path());
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("read");
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("opens");
+    let mut at = 0;
+    for turn in 0..1000 {
+        // A step that has no divisor in common with the length comes everywhere.
+        at = (at + 700_001) % bytes.len();
+        let mode = if turn % 2 == 0 { LoadMode::Copied } else { LoadMode::Mapped };
+        flip(&file, &mut bytes, at);
+        let before = (MAPS.get(), TENSORS.get());
+        let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+        let chain = error.chain().join(" / ");
+        assert!(chain.contains("model.safetensors"), "byte {at}: {chain}");
+        if mode == LoadMode::Mapped {
+            assert_eq!((MAPS.get(), TENSORS.get()), before, "byte {at}");
+        }
+        flip(&file, &mut bytes, at);
+    }
+    shared::open(dir.path(), &ModelOptions::default()).expect("what was turned back is good");
 }
 
 #[test]

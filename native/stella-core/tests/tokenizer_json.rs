@@ -89,6 +89,8 @@ fn parts_that_a_text_grows_in_or_that_a_file_can_break_are_refused_by_name() {
         ("unigram", "/version", json!("1.0"), "is Metaspace"),
         ("unigram", "/pre_tokenizer", Value::Null, "model is Unigram"),
         ("wordpiece", "/version", json!("2.0"), "version \"2.0\""),
+        ("added", "/added_tokens/1/id", json!(9999), "has id 9999, but by its place it has 10"),
+        ("added", "/added_tokens/2/id", json!(4), "has id 4, but by its place it has 5"),
     ];
     for (seed, pointer, value, says) in cases {
         let error = read(with(seed, &[(pointer, value)]).as_bytes()).expect_err(says);

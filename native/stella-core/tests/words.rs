@@ -79,7 +79,7 @@ static TOKENIZERS: LazyLock<[Tokenizer; 6]> = LazyLock::new(|| {
         tokenizer(&edits.iter().map(|(pointer, off)| (pointer.as_str(), off.clone())).collect::<Vec<_>>())
     };
     let added = |content: &str, single_word: bool, normalized: bool| {
-        let token = json!({"id": 1, "content": content, "single_word": single_word, "lstrip": false,
+        let token = json!({"id": 1200, "content": content, "single_word": single_word, "lstrip": false,
                            "rstrip": true, "normalized": normalized, "special": !normalized});
         tokenizer(&[("/added_tokens", json!([token]))])
     };

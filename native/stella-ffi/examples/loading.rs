@@ -1,7 +1,8 @@
-//! What it costs a load to hold the files against a manifest: `loading FOLDER [ROUNDS]`
+//! What the checks of a load cost: `loading FOLDER [ROUNDS]`
 //!
-//! Loads the model in turns without a manifest, with one of SHA-256 and with one of BLAKE3, all from the system's cache,
-//! and prints one line of JSON: the median seconds of each, and how much longer the two with a manifest take.
+//! Loads the model in turns as it is by default, without a look for weights that are not finite, mapped, and against a
+//! manifest of SHA-256 and one of BLAKE3, all from the system's cache, and prints one line of JSON: the median seconds of
+//! each, and what each check adds, as a part of the time without it.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, File};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use stella_core::folder::ModelFolder;
 use stella_core::hash::{Algorithm, Hasher};
 use stella_core::model::{Model, ModelOptions};
+use stella_core::weights::LoadMode;
 
 /// Loads of each kind unless the caller says otherwise.
 const ROUNDS: usize = 7;
@@ -25,27 +27,32 @@ fn main() {
         _ => panic!("usage: loading FOLDER [ROUNDS]"),
     };
     let dir = tempfile::tempdir().expect("a folder");
-    let manifests = [None, Some(Algorithm::Sha256), Some(Algorithm::Blake3)]
-        .map(|algorithm| algorithm.map(|algorithm| write_manifest(folder, algorithm, dir.path())));
-    let mut seconds = [const { Vec::new() }; 3];
+    let manifest = |algorithm| Some(write_manifest(folder, algorithm, dir.path()));
+    let kinds = [
+        ModelOptions::default(),
+        ModelOptions { check_weights: false, ..ModelOptions::default() },
+        ModelOptions { mode: LoadMode::Mapped, ..ModelOptions::default() },
+        ModelOptions { manifest: manifest(Algorithm::Sha256), ..ModelOptions::default() },
+        ModelOptions { manifest: manifest(Algorithm::Blake3), ..ModelOptions::default() },
+    ];
+    let mut seconds = [const { Vec::new() }; 5];
     for _ in 0..rounds {
-        for (manifest, seconds) in manifests.iter().zip(&mut seconds) {
-            seconds.push(load(folder, manifest.clone()));
+        for (options, seconds) in kinds.iter().zip(&mut seconds) {
+            seconds.push(load(folder, options));
         }
     }
-    let [plain, sha256, blake3] = seconds.map(median);
+    let [plain, unchecked, mapped, sha256, blake3] = seconds.map(median);
     let out = json!({
-        "plain": plain, "sha256": sha256, "blake3": blake3,
-        "sha256_cost": sha256 / plain - 1.0, "blake3_cost": blake3 / plain - 1.0,
+        "plain": plain, "unchecked": unchecked, "mapped": mapped, "sha256": sha256, "blake3": blake3,
+        "check_cost": plain / unchecked - 1.0, "sha256_cost": sha256 / plain - 1.0, "blake3_cost": blake3 / plain - 1.0,
     });
     println!("{out}");
 }
 
-fn load(folder: &Path, manifest: Option<PathBuf>) -> f64 {
-    let options = ModelOptions { manifest, ..ModelOptions::default() };
+fn load(folder: &Path, options: &ModelOptions) -> f64 {
     let start = Instant::now();
     let folder = ModelFolder::open(folder, options.manifest.as_deref()).expect("opens");
-    let model = Model::load(folder, &options).expect("loads");
+    let model = Model::load(folder, options).expect("loads");
     let seconds = start.elapsed().as_secs_f64();
     drop(model);
     seconds

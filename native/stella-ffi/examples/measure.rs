@@ -82,9 +82,11 @@ fn main() {
         threads_of_sessions.into_iter().map(|thread| tokens / thread.join().expect("embeds")).sum::<f64>()
     });
     let working = status("VmHWM");
+    let measured = working.max(loading_peak) - before;
     let out = serde_json::json!({
         "estimate": estimate.total(),
-        "measured": working.max(loading_peak) - before,
+        "measured": measured,
+        "ratio": estimate.total() as f64 / measured as f64,
         "working": working - before,
         "loaded": loaded - before,
         "loading_peak": loading_peak - before,

@@ -17,7 +17,7 @@ pub enum StellaCounter {
     Loads = 0,
     /// Files that were mapped.
     Maps = 1,
-    /// Tensors that were read or copied out of a map.
+    /// Tensors that memory was taken for, to be read into it or copied out of a map.
     Tensors = 2,
     /// Bytes that the library has allocated and not freed. The one that falls again.
     LiveBytes = 3,

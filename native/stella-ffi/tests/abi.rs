@@ -652,3 +652,19 @@ fn every_export_of_the_sources_is_in_the_bindings() {
     }
     assert_eq!(bindings.matches("EntryPoint = ").count(), exports);
 }
+
+/// What the library does not import it cannot call, not even through a crate that it is made of.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_library_imports_nothing_that_opens_a_connection() {
+    let tests = std::env::current_exe().expect("a path");
+    let library = tests.with_file_name("libstella_interop.so");
+    let symbols = std::process::Command::new("nm").args(["-D", "--undefined-only"]).arg(&library).output();
+    let symbols = String::from_utf8(symbols.expect("nm runs").stdout).expect("UTF-8");
+    let imports: Vec<&str> =
+        symbols.lines().filter_map(|line| line.trim().split(' ').nth(1)?.split('@').next()).collect();
+    assert!(imports.contains(&"mmap") || imports.contains(&"mmap64"), "{imports:?}");
+    for name in ["socket", "connect", "bind", "listen", "accept", "accept4", "getaddrinfo", "sendto"] {
+        assert!(!imports.contains(&name), "{name} is imported");
+    }
+}

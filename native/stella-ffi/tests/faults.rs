@@ -341,7 +341,8 @@ fn exports() -> BTreeSet<String> {
         .expect("UTF-8")
         .lines()
         .filter_map(|line| line.split(' ').nth(2))
-        .filter(|name| name.starts_with("stella_"))
+        // A sanitizer's own begin with an underscore.
+        .filter(|name| !name.starts_with('_'))
         .map(str::to_owned)
         .collect()
 }

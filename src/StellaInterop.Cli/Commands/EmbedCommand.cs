@@ -41,7 +41,7 @@ internal static class EmbedCommand
             {
                 using LoadedModel loaded = model.Load(parsed);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded.Model, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, report, cancellationToken);
+                Run(loaded, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, report, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -54,7 +54,7 @@ internal static class EmbedCommand
     };
 
     private static void Run(
-        StellaModel model,
+        LoadedModel loaded,
         IEnumerable<InputText> texts,
         StellaEmbedOptions options,
         VectorWriter writer,
@@ -62,12 +62,12 @@ internal static class EmbedCommand
         Action<int> report,
         CancellationToken cancellationToken)
     {
-        int dimension = model.Info.DefaultDimension;
+        int dimension = loaded.Model.Info.DefaultDimension;
         foreach (var (group, groupOptions) in TextBatches.Group(texts, options))
         {
             float[] vectors = new float[group.Length * dimension];
             var counts = new StellaTokenCount[group.Length];
-            model.Embed(group, vectors, counts, groupOptions, cancellationToken);
+            loaded.Embed(group, vectors, counts, groupOptions, cancellationToken);
             for (int i = 0; i < group.Length; i++)
             {
                 var vector = vectors.AsMemory(i * dimension, dimension);

@@ -54,7 +54,7 @@ internal static class SimilarityCommand
             };
             using LoadedModel loaded = model.Load(parsed);
             string[] candidates = parsed.GetRequiredValue(texts);
-            float[] scores = Score(loaded.Model, parsed.GetRequiredValue(query), candidates, options, cancellationToken);
+            float[] scores = Score(loaded, parsed.GetRequiredValue(query), candidates, options, cancellationToken);
             int[] order = new int[scores.Length];
             Similarity.TopK<float>(scores, order);
             Print(format.Get(parsed), candidates, scores, order);
@@ -64,12 +64,12 @@ internal static class SimilarityCommand
     }
 
     private static float[] Score(
-        StellaModel model, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
+        LoadedModel loaded, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
     {
         // s2p is the prompt of a query; what is searched are documents.
         StellaPrompt textPrompt = options.Prompt == StellaPrompt.S2P ? StellaPrompt.Document : options.Prompt;
-        var (queryVector, _) = Embed(model, [query], options, cancellationToken);
-        var (vectors, counts) = Embed(model, texts, options with { Prompt = textPrompt }, cancellationToken);
+        var (queryVector, _) = Embed(loaded, [query], options, cancellationToken);
+        var (vectors, counts) = Embed(loaded, texts, options with { Prompt = textPrompt }, cancellationToken);
         for (int i = 0; i < counts.Length; i++)
         {
             if (counts[i].IsTruncated)
@@ -84,11 +84,11 @@ internal static class SimilarityCommand
     }
 
     private static (float[] Vectors, StellaTokenCount[] Counts) Embed(
-        StellaModel model, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
+        LoadedModel loaded, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        float[] vectors = new float[texts.Length * model.Info.DefaultDimension];
+        float[] vectors = new float[texts.Length * loaded.Model.Info.DefaultDimension];
         var counts = new StellaTokenCount[texts.Length];
-        model.Embed(texts, vectors, counts, options, cancellationToken);
+        loaded.Embed(texts, vectors, counts, options, cancellationToken);
         return (vectors, counts);
     }
 

@@ -771,7 +771,7 @@ namespace StellaInterop.Interop
         /// </summary>
         Maps = 1,
         /// <summary>
-        ///  Tensors that were read or copied out of a map.
+        ///  Tensors that memory was taken for, to be read into it or copied out of a map.
         /// </summary>
         Tensors = 2,
         /// <summary>

@@ -1,6 +1,6 @@
 //! What can be wrong with a header.
 
-use super::{LENGTH_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
+use super::{LENGTH_BYTES, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS};
 
 /// Why a header is refused.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,9 @@ pub enum HeaderFault {
     /// More tensors than the cap.
     #[error("the header has more than {MAX_TENSORS} tensors")]
     TooManyTensors,
+    /// More free texts than the cap.
+    #[error("__metadata__ has more than {MAX_METADATA} free texts")]
+    TooMuchMetadata,
     /// More dimensions than the cap.
     #[error("tensor {name:?} has {rank} dimensions; at most {MAX_RANK} are read")]
     Rank {
@@ -150,6 +153,7 @@ impl HeaderFault {
             | Self::UnknownField { .. }
             | Self::Form { .. }
             | Self::TooManyTensors
+            | Self::TooMuchMetadata
             | Self::Rank { .. }
             | Self::Dimension { .. }
             | Self::Misaligned { .. } => true,
