@@ -1,13 +1,16 @@
-//! What the checks of a load cost: `loading FOLDER [ROUNDS]`
+//! What the checks of a load cost: `loading FOLDER warm|cold [ROUNDS]`
 //!
 //! Loads the model in turns as it is by default, without a look for weights that are not finite, mapped, and against a
-//! manifest of SHA-256 and one of BLAKE3, all from the system's cache, and prints one line of JSON: the median seconds of
-//! each, and what each check adds, as a part of the time without it.
+//! manifest of SHA-256 and one of BLAKE3, and prints one line of JSON: the median seconds of each, and what each check
+//! adds, as a part of the time without it. `warm` loads from the system's cache; before `cold` ones, GNU dd asks the system
+//! to forget what it has of the weights. `read` is the time to read them into memory, and `passed` that to read them and
+//! keep nothing.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -21,10 +24,16 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (folder, rounds) = match args.as_slice() {
-        [folder] => (Path::new(folder), ROUNDS),
-        [folder, rounds] => (Path::new(folder), rounds.parse().expect("a number")),
-        _ => panic!("usage: loading FOLDER [ROUNDS]"),
+    let (folder, from, rounds) = match args.as_slice() {
+        [folder, from] => (Path::new(folder), from, ROUNDS),
+        [folder, from, rounds] => (Path::new(folder), from, rounds.parse().expect("a number")),
+        _ => panic!("usage: loading FOLDER warm|cold [ROUNDS]"),
+    };
+    let weights = folder.join("model.safetensors");
+    let prepare = || match from.as_str() {
+        "warm" => (),
+        "cold" => forget(&weights),
+        other => panic!("{other} is neither warm nor cold"),
     };
     let dir = tempfile::tempdir().expect("a folder");
     let manifest = |algorithm| Some(write_manifest(folder, algorithm, dir.path()));
@@ -36,26 +45,57 @@ fn main() {
         ModelOptions { manifest: manifest(Algorithm::Blake3), ..ModelOptions::default() },
     ];
     let mut seconds = [const { Vec::new() }; 5];
-    for _ in 0..rounds {
+    let each = |run: &dyn Fn()| {
+        median(
+            (0..rounds)
+                .map(|_| {
+                    prepare();
+                    timed(run)
+                })
+                .collect(),
+        )
+    };
+    let read = each(&|| drop(fs::read(&weights).expect("read")));
+    let passed = each(&|| pass(&weights, |_| ()));
+    // The first round is not counted: in it the system finds the memory that later ones take again.
+    for round in 0..=rounds {
         for (options, seconds) in kinds.iter().zip(&mut seconds) {
-            seconds.push(load(folder, options));
+            prepare();
+            let taken = load(folder, options);
+            if round > 0 {
+                seconds.push(taken);
+            }
         }
     }
     let [plain, unchecked, mapped, sha256, blake3] = seconds.map(median);
     let out = json!({
-        "plain": plain, "unchecked": unchecked, "mapped": mapped, "sha256": sha256, "blake3": blake3,
+        "read": read, "passed": passed, "plain": plain, "unchecked": unchecked, "mapped": mapped, "sha256": sha256, "blake3": blake3,
         "check_cost": plain / unchecked - 1.0, "sha256_cost": sha256 / plain - 1.0, "blake3_cost": blake3 / plain - 1.0,
     });
     println!("{out}");
 }
 
-fn load(folder: &Path, options: &ModelOptions) -> f64 {
+fn timed(run: impl FnOnce()) -> f64 {
     let start = Instant::now();
-    let folder = ModelFolder::open(folder, options.manifest.as_deref()).expect("opens");
-    let model = Model::load(folder, options).expect("loads");
-    let seconds = start.elapsed().as_secs_f64();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+fn load(folder: &Path, options: &ModelOptions) -> f64 {
+    let mut model = None;
+    let seconds = timed(|| {
+        let folder = ModelFolder::open(folder, options.manifest.as_deref()).expect("opens");
+        model = Some(Model::load(folder, options).expect("loads"));
+    });
     drop(model);
     seconds
+}
+
+/// Asks the system to forget what it has of a file.
+fn forget(path: &Path) {
+    let mut dd = Command::new("dd");
+    dd.arg(format!("if={}", path.display())).args(["iflag=nocache", "count=0", "status=none"]);
+    assert!(dd.status().expect("GNU dd").success(), "dd");
 }
 
 fn median(mut seconds: Vec<f64>) -> f64 {
@@ -91,14 +131,19 @@ fn list(folder: &Path, prefix: &str, algorithm: Algorithm, files: &mut Map<Strin
 }
 
 fn hash(path: &Path, algorithm: Algorithm) -> String {
-    let mut file = File::open(path).expect("opens");
     let mut hash = Hasher::new(algorithm);
+    pass(path, |bytes| hash.update(bytes));
+    hash.finish().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a file piece by piece.
+fn pass(path: &Path, mut take: impl FnMut(&[u8])) {
+    let mut file = File::open(path).expect("opens");
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer).expect("read") {
             0 => break,
-            read => hash.update(&buffer[..read]),
+            read => take(&buffer[..read]),
         }
     }
-    hash.finish().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -48,6 +48,8 @@ pub(crate) struct Out {
 /// Rows that become activations.
 pub(crate) struct SettleJob {
     from: *const f32,
+    /// Numbers from row to row.
+    from_stride: usize,
     width: usize,
     to: Out,
 }
@@ -123,7 +125,12 @@ impl Kernels {
             out.width
         );
         assert!(factors.is_none_or(|f| f.len() == out.width), "a factor for each of {}", out.width);
-        let job = SettleJob { from: x.as_ptr(), width: out.width, to: Out::of(out, factors) };
+        let job = SettleJob {
+            from: x.as_ptr(),
+            from_stride: out.width,
+            width: out.width,
+            to: Out::of(out, factors),
+        };
         self.settle_rows(team, &job, rows);
     }
 
@@ -133,7 +140,8 @@ impl Kernels {
             return;
         }
         assert!(rows <= x.rows, "{rows} rows of {}", x.rows);
-        let job = SettleJob { from: x.unscaled.as_ptr(), width: x.width, to: Out::of(x, None) };
+        let (from, from_stride, width) = (x.unscaled.as_ptr(), x.unscaled_stride(), x.width);
+        let job = SettleJob { from, from_stride, width, to: Out::of(x, None) };
         self.settle_rows(team, &job, rows);
     }
 
@@ -223,7 +231,7 @@ unsafe fn normalize_row<S: Simd>(job: &NormJob, x: *const f32, y: *mut f32) {
 #[inline(always)]
 pub(crate) unsafe fn settle<S: Simd>(job: &SettleJob, rows: Range<usize>) {
     for row in rows {
-        settle_row::<S>(&job.to, row, job.from.add(row * job.width), job.width);
+        settle_row::<S>(&job.to, row, job.from.add(row * job.from_stride), job.width);
     }
 }
 
