@@ -155,34 +155,37 @@ mod limit {
     use super::Limit;
     use stella_kernels::cpu::CpuLevel;
 
-    /// Sums beside each other: more than a processor has under way.
-    const SUMS: usize = 12;
+    /// Sums beside each other: more than a processor has under way (two a cycle, four to six cycles long), and no more than
+    /// it has registers for.
+    const FEW: usize = 12;
+    const MANY: usize = 24;
 
     pub(super) fn of(level: CpuLevel) -> Vec<Limit> {
-        let limit = |name, lanes: usize, run| Limit { name, operations: (2 * lanes * SUMS) as u64, run };
+        let limit =
+            |name, lanes: usize, sums: usize, run| Limit { name, operations: (2 * lanes * sums) as u64, run };
         let mut limits = Vec::new();
         if level >= CpuLevel::Avx512 {
-            limits.push(limit("f32", 16, avx512 as fn(u64) -> f32));
+            limits.push(limit("f32", 16, MANY, avx512 as fn(u64) -> f32));
         } else if level >= CpuLevel::Avx2 {
-            limits.push(limit("f32", 8, avx2 as fn(u64) -> f32));
+            limits.push(limit("f32", 8, FEW, avx2 as fn(u64) -> f32));
         }
         if level >= CpuLevel::Avx512Vnni {
-            limits.push(limit("int8", 64, vnni));
+            limits.push(limit("int8", 64, FEW, vnni));
         }
         if level >= CpuLevel::Avx512Bf16 {
-            limits.push(limit("bf16", 32, bf16));
+            limits.push(limit("bf16", 32, MANY, bf16));
         }
         limits
     }
 
     /// A loop of `$step` over sums, compiled for `$features`. What is multiplied is not known beforehand.
     macro_rules! registers {
-        ($name:ident, $features:literal, $zero:expr, $factor:expr, $step:expr, $end:expr) => {
+        ($name:ident, $features:literal, $sums:ident, $zero:expr, $factor:expr, $step:expr, $end:expr) => {
             fn $name(rounds: u64) -> f32 {
                 #[target_feature(enable = $features)]
                 fn inner(rounds: u64) -> f32 {
                     let factor = std::hint::black_box($factor);
-                    let mut sums = [$zero; SUMS];
+                    let mut sums = [$zero; $sums];
                     for _ in 0..rounds {
                         sums.iter_mut().for_each(|sum| *sum = $step(*sum, factor));
                     }
@@ -197,6 +200,7 @@ mod limit {
     registers!(
         avx2,
         "avx2,fma",
+        FEW,
         _mm256_set1_ps(1.0),
         _mm256_set1_ps(0.5),
         |sum, factor| _mm256_fmadd_ps(sum, factor, factor),
@@ -205,6 +209,7 @@ mod limit {
     registers!(
         avx512,
         "avx512f",
+        MANY,
         _mm512_set1_ps(1.0),
         _mm512_set1_ps(0.5),
         |sum, factor| _mm512_fmadd_ps(sum, factor, factor),
@@ -213,6 +218,7 @@ mod limit {
     registers!(
         vnni,
         "avx512f,avx512vnni",
+        FEW,
         _mm512_setzero_si512(),
         _mm512_set1_epi8(1),
         |sum, factor| _mm512_dpbusd_epi32(sum, factor, factor),
@@ -221,6 +227,7 @@ mod limit {
     registers!(
         bf16,
         "avx512f,avx512bf16",
+        MANY,
         _mm512_setzero_ps(),
         _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0), _mm512_set1_ps(1.0)),
         |sum, factor| _mm512_dpbf16_ps(sum, factor, factor),

@@ -7,14 +7,14 @@ use crate::simd::Simd;
 const EXP_LOWEST: f32 = -87.3;
 const EXP_HIGHEST: f32 = 88.3;
 
-/// `c[0] + c[1] x + ...`, from the highest power down.
+/// `c[0] + c[1] x + ... + c[6] x^6`, by halves: three steps one after the other where six would wait for each other.
 #[inline(always)]
-unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, c: [f32; N]) -> S::V {
-    let mut sum = S::splat(c[N - 1]);
-    for i in (0..N - 1).rev() {
-        sum = S::mul_add(sum, x, S::splat(c[i]));
-    }
-    sum
+unsafe fn polynomial<S: Simd>(x: S::V, c: [f32; 7]) -> S::V {
+    let pair = |i: usize| S::mul_add(x, S::splat(c[i + 1]), S::splat(c[i]));
+    let square = S::mul(x, x);
+    let low = S::mul_add(pair(2), square, pair(0));
+    let high = S::mul_add(S::splat(c[6]), square, pair(4));
+    S::mul_add(high, S::mul(square, square), low)
 }
 
 /// `e^x` with a relative error below 2e-7 from -87.3 to 88.3, and the value at the nearer end beyond. NaN stays NaN.
@@ -32,7 +32,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     // Least largest relative error over |r| <= ln(2) / 2: 3e-9, before rounding.
     const E: [f32; 7] =
         [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_717_5, 0.001_381_460_2];
-    S::mul(polynomial::<S, 7>(r, E), S::exp2_whole(n))
+    S::mul(polynomial::<S>(r, E), S::exp2_whole(n))
 }
 
 /// `x Φ(x)`, with Φ the normal distribution (the GELU that is computed by erf), with an absolute error below 4e-7 for
@@ -52,7 +52,7 @@ pub(crate) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
         S::mul_add(size, S::splat(0.4 * std::f32::consts::FRAC_1_SQRT_2), S::splat(1.0)),
     );
     let square = S::mul(S::mul(x, x), S::splat(-0.5));
-    let tail = S::mul(polynomial::<S, 7>(t, P), exp::<S>(square));
+    let tail = S::mul(polynomial::<S>(t, P), exp::<S>(square));
     let half = S::mul(S::mul(x, S::splat(0.5)), tail);
     S::where_negative(x, half, S::sub(x, half))
 }

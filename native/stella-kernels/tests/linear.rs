@@ -223,6 +223,33 @@ fn levels_agree_on_whole_numbers() {
 }
 
 #[test]
+fn a_channel_that_is_large_is_balanced() {
+    let (count, inputs, outputs) = (9, 200, 40);
+    let mut noise = Noise(11);
+    let mut x = noise.take(count * inputs);
+    x.iter_mut().skip(7).step_by(inputs).for_each(|x| *x *= 4096.0);
+    let mut w = noise.take(outputs * inputs);
+    w.iter_mut().skip(7).step_by(inputs).for_each(|w| *w /= 4096.0);
+    let want: Vec<f32> = exact(&x, &w, &vec![0.0; outputs], inputs).iter().map(|&y| y as f32).collect();
+    let mut factors = vec![1.0; inputs];
+    factors[7] = 4096.0;
+    for kernels in kernels() {
+        let product = |factors: Option<&[f32]>| {
+            let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
+            factors.into_iter().for_each(|factors| layer.balance(factors.to_vec()));
+            layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
+            let mut rows = kernels.activations(Arithmetic::Int8, count, inputs).expect("memory");
+            kernels.take(&mut team(1), &x, layer.factors(), &mut rows);
+            let mut y = vec![0.0; count * outputs];
+            layer.multiply(kernels, &mut team(1), &rows, count, Then::Store(&mut y));
+            cosine(&y, &want)
+        };
+        let (plain, balanced) = (product(None), product(Some(&factors)));
+        assert!(plain < 0.9 && balanced > 0.999, "{}: {plain}, {balanced}", kernels.level());
+    }
+}
+
+#[test]
 fn what_is_not_finite_does_not_vanish() {
     for kernels in kernels() {
         for arithmetic in ARITHMETICS {
