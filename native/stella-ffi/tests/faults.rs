@@ -168,10 +168,9 @@ fn every_stage(path: &str, modes: &[StellaModelOptions], sink: *const StellaLogS
             arm(stage);
             let code = whole_life(path, options, sink);
             let missed = disarm();
-            // A mapped file is not read, a copied one not mapped, and one without a manifest not hashed.
+            // A copied file is not mapped, and one without a manifest not hashed.
             let elsewhere = match stage {
                 Stage::Hash => true,
-                Stage::Read => options.load_mode == StellaLoadMode::Mapped as u32,
                 Stage::Map => options.load_mode == StellaLoadMode::Copied as u32,
                 _ => false,
             };

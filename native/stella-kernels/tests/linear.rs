@@ -227,12 +227,12 @@ fn a_channel_that_is_large_is_balanced() {
     let (count, inputs, outputs) = (9, 200, 40);
     let mut noise = Noise(11);
     let mut x = noise.take(count * inputs);
-    x.iter_mut().skip(7).step_by(inputs).for_each(|x| *x *= 4096.0);
+    x.iter_mut().skip(7).step_by(inputs).for_each(|x| *x *= 128.0);
     let mut w = noise.take(outputs * inputs);
-    w.iter_mut().skip(7).step_by(inputs).for_each(|w| *w /= 4096.0);
+    w.iter_mut().skip(7).step_by(inputs).for_each(|w| *w /= 128.0);
     let want: Vec<f32> = exact(&x, &w, &vec![0.0; outputs], inputs).iter().map(|&y| y as f32).collect();
     let mut factors = vec![1.0; inputs];
-    factors[7] = 4096.0;
+    factors[7] = 128.0;
     for kernels in kernels() {
         let product = |factors: Option<&[f32]>| {
             let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
@@ -245,7 +245,7 @@ fn a_channel_that_is_large_is_balanced() {
             cosine(&y, &want)
         };
         let (plain, balanced) = (product(None), product(Some(&factors)));
-        assert!(plain < 0.9 && balanced > 0.999, "{}: {plain}, {balanced}", kernels.level());
+        assert!(plain < 0.99 && balanced > 0.999, "{}: {plain}, {balanced}", kernels.level());
     }
 }
 
