@@ -46,7 +46,7 @@ fn on_every_level(precision: Precision) -> impl Iterator<Item = ModelOptions> {
 }
 
 fn session(model: &Arc<Model>, threads: usize) -> Session {
-    let options = SessionOptions { threads: Some(threads), ..Default::default() };
+    let options = SessionOptions { threads: Some(threads), max_batch_tokens: Some(1 << 16) };
     Session::new(Arc::clone(model), options).expect("a session starts")
 }
 
