@@ -240,10 +240,10 @@ Task("Valgrind")
     .Does(() =>
 {
     Require("valgrind", "--version", "apt-get install valgrind");
-    // Cargo starts what it built by this.
+    // Cargo starts what it built by this. One thread runs at a time, and without a fair turn one may keep it for minutes.
     var environment = ReproducibleFlags();
     environment[$"CARGO_TARGET_{rids[host].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
-        "valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
+        "valgrind --fair-sched=try --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
     RunTestsAgain($"test {ReleaseSelection()} --test abi -- --test-threads=1", environment);
 });
 
