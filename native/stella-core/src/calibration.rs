@@ -89,26 +89,33 @@ pub(crate) fn load(
         Ok(())
     })?;
     drop(worker);
-    far.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut room = spare_bytes(plan);
-    // The worker has let go of it.
-    let mut rounded = Arc::into_inner(rounded);
-    for (distance, layer, product) in far {
-        let (kept, rounded) = (bytes.layers[layer].product_mut(product), rounded.as_mut());
-        let Some(better) = rounded.map(|rounded| rounded.layers[layer].product_mut(product)) else { break };
-        let Some(left) = room.checked_sub(better.bytes() - kept.bytes()) else {
-            log::warn!(
-                "layer {layer}, {product:?}: in bytes it is off by {distance:.3}, but too many others are too"
-            );
-            continue;
-        };
-        room = left;
-        log::info!(
-            "layer {layer}, {product:?}: in bytes it is off by {distance:.3}, so it stays in bfloat16"
-        );
-        std::mem::swap(kept, better);
-    }
+    let rounded =
+        Arc::into_inner(rounded).ok_or_else(|| Error::Internal("a worker outlived its end".to_owned()))?;
+    keep_rounded(&mut bytes, rounded, far, spare_bytes(plan));
     Ok(bytes)
+}
+
+/// Gives products their rounded weights back, the farthest first, as long as there are bytes to spare.
+fn keep_rounded(
+    bytes: &mut CpuWeights,
+    mut rounded: CpuWeights,
+    mut far: Vec<(f64, usize, Product)>,
+    mut spare: u64,
+) {
+    far.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (distance, layer, product) in far {
+        let what = format!("layer {layer}, {product:?}: in bytes it is off by {distance:.3}");
+        let kept = bytes.layers[layer].product_mut(product);
+        let better = rounded.layers[layer].product_mut(product);
+        match spare.checked_sub(better.bytes() - kept.bytes()) {
+            Some(left) => {
+                spare = left;
+                std::mem::swap(kept, better);
+                log::info!("{what}, so it stays in bfloat16");
+            }
+            None => log::warn!("{what}, and there are no bytes to spare for it to stay in bfloat16"),
+        }
+    }
 }
 
 /// How far a product in bytes may be from the rounded one, as a part of it. Most are off by one to three hundredths; what
@@ -166,11 +173,12 @@ impl Trial<'_> {
     }
 }
 
-/// How far numbers are from what they should be, as a part of that.
+/// How far numbers are from what they should be, as a part of that. What is not a number is as far as can be.
 fn distance(got: &[f32], want: &[f32]) -> f64 {
     let square = |x: f32| f64::from(x) * f64::from(x);
     let off: f64 = got.iter().zip(want).map(|(a, b)| square(a - b)).sum();
-    (off / want.iter().map(|&x| square(x)).sum::<f64>()).sqrt()
+    let part = if off == 0.0 { 0.0 } else { (off / want.iter().map(|&x| square(x)).sum::<f64>()).sqrt() };
+    if part.is_nan() { f64::INFINITY } else { part }
 }
 
 /// The texts as packed token ids, and where each begins and the last ends. One that this tokenizer cannot cut is left out.
@@ -178,11 +186,15 @@ fn batch(tokenizer: &Tokenizer) -> (Vec<u32>, Vec<u32>) {
     let (mut ids, mut ends) = (Vec::new(), vec![0]);
     for text in TEXTS {
         let begin = ids.len();
-        if tokenizer.encode(0, text, LongText::Truncate, &mut ids, None).is_ok() {
-            ids.truncate(begin + TOKENS);
-            ends.push(ids.len() as u32);
-        } else {
-            ids.truncate(begin);
+        match tokenizer.encode(0, text, LongText::Truncate, &mut ids, None) {
+            Ok(_) => {
+                ids.truncate(begin + TOKENS);
+                ends.push(ids.len() as u32);
+            }
+            Err(error) => {
+                ids.truncate(begin);
+                log::warn!("the model is not looked at with {text:?}: {error}");
+            }
         }
     }
     (ids, ends)
@@ -234,6 +246,14 @@ mod tests {
         let weights = largest(&[[1.0, 1.0, 0.25, 0.0], [0.5, -0.1, -1.0, 0.0]]);
         // The last weights are all zero, which counts as a sixteenth of the mean, 0.75.
         assert_eq!(factors(&activations, &weights), [2.0, 8.0, 1.0, 8.0]);
+    }
+
+    #[test]
+    fn a_distance_is_a_part_of_what_should_be() {
+        assert_eq!(distance(&[3.0, 4.5], &[3.0, 4.0]), 0.1);
+        assert_eq!((distance(&[0.0], &[0.0]), distance(&[], &[])), (0.0, 0.0));
+        assert_eq!(distance(&[f32::NAN], &[1.0]), f64::INFINITY);
+        assert_eq!(distance(&[1.0], &[0.0]), f64::INFINITY);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! How much memory a model takes, from its configuration and the headers of its files alone.
 
-use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::linear::Linear;
 
@@ -73,14 +72,11 @@ pub struct MemoryEstimate {
 /// What an estimate is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes<'a> {
-    pub config: &'a ModelConfig,
+    pub plan: Plan<'a>,
     pub encoder: EncoderKind,
-    pub kernels: Kernels,
     pub arithmetic: Arithmetic,
     /// Length of the vectors of the default head.
     pub dimension: usize,
-    /// Tokens that a text may have.
-    pub max_tokens: usize,
     /// Size of `tokenizer.json`.
     pub tokenizer_bytes: u64,
     /// How the bytes of the files come into memory.
@@ -93,10 +89,10 @@ pub(crate) struct Sizes<'a> {
 
 impl MemoryEstimate {
     pub(crate) fn new(sizes: Sizes<'_>, workload: &Workload) -> Self {
-        let Sizes { config, max_tokens, .. } = sizes;
+        let plan = sizes.plan;
+        let Plan { config, max_tokens, .. } = plan;
         let (weights, loading, session) = match sizes.encoder {
             EncoderKind::Kernels => {
-                let plan = Plan { config, kernels: sizes.kernels, max_tokens };
                 let (weights, loading) = match sizes.arithmetic {
                     Arithmetic::Int8 => calibration::memory(plan),
                     other => (CpuWeights::bytes(plan, other), 0),

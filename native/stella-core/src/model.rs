@@ -434,16 +434,14 @@ impl Checked {
 
     fn memory(&self, options: &ModelOptions, workload: &Workload) -> MemoryEstimate {
         let sizes = Sizes {
-            config: &self.config,
+            plan: Plan { config: &self.config, kernels: self.kernels, max_tokens: options.max_tokens },
             encoder: options.encoder,
-            kernels: self.kernels,
             arithmetic: self.precision.arithmetic(),
             dimension: self.default_head.dimension,
-            max_tokens: options.max_tokens,
             tokenizer_bytes: self.tokenizer_bytes,
             mode: options.mode,
             file_bytes: self.weights.file_bytes(),
-            under_way: self.weights.bytes_under_way(),
+            under_way: self.weights.bytes_under_way(&self.specs),
         };
         MemoryEstimate::new(sizes, workload)
     }

@@ -11,7 +11,7 @@ use stella_kernels::buffer::Buffer;
 use stella_kernels::pack::Rows;
 
 use crate::counters::TENSORS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fault::{Stage, reach};
 use crate::hash::Hasher;
 use crate::header::TensorEntry;
@@ -35,14 +35,19 @@ impl<T: Read + Seek + Send> Source for T {}
 /// Takes rows of a tensor, those from a number on.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(&TensorEntry, usize, Rows<'_>) -> Result<()>;
 
-/// Memory that is under way for a file that holds `tensors`.
+/// Memory that is under way while `tensors` are read.
 pub(crate) fn bytes_under_way<'a>(tensors: impl Iterator<Item = &'a TensorEntry>) -> u64 {
     (PIECES * tensors.map(piece_bytes).max().unwrap_or(0)) as u64
 }
 
-/// Bytes of the largest piece of a tensor.
+/// Bytes of a row of a tensor of a type that weights come in.
+fn row_bytes(entry: &TensorEntry) -> usize {
+    entry.row_len().saturating_mul(entry.dtype.bitsize() / 8)
+}
+
+/// Bytes of the largest piece of such a tensor.
 fn piece_bytes(entry: &TensorEntry) -> usize {
-    let row = entry.row_len().saturating_mul(entry.dtype.bitsize() / 8);
+    let row = row_bytes(entry);
     let rows = (PIECE_BYTES / row / ROWS * ROWS).max(ROWS);
     let all = usize::try_from(entry.range.end - entry.range.start).unwrap_or(usize::MAX);
     row.saturating_mul(rows).min(all)
@@ -63,7 +68,8 @@ pub(crate) fn read(
     let (back, free) = channel();
     for _ in 0..PIECES {
         // Nobody has dropped the other end.
-        let _ = back.send(Buffer::zeroed(0).map_err(no_memory)?);
+        let empty = Buffer::zeroed(0).map_err(|e| ReadError::OutOfMemory(e.bytes).of_file(&file.path))?;
+        let _ = back.send(empty);
     }
     std::thread::scope(|scope| {
         let start = inherit::capture();
@@ -171,14 +177,13 @@ impl<'a> Reader<'_, 'a> {
         Ok(())
     }
 
-    /// Whether anybody takes it.
+    /// Reads a tensor. Types that are not wanted may be any, of less than a byte too. Says whether anybody takes it.
     fn read_tensor(
         &mut self,
         entry: &'a TensorEntry,
         bytes: u64,
         wanted: bool,
     ) -> std::result::Result<bool, ReadError> {
-        let row_bytes = entry.row_len() * entry.dtype.bitsize() / 8;
         let most = if wanted { piece_bytes(entry) } else { PIECE_BYTES };
         let mut begin = 0;
         while begin < bytes {
@@ -187,8 +192,10 @@ impl<'a> Reader<'_, 'a> {
             if memory.len() < len {
                 memory = Buffer::zeroed(len).map_err(|e| ReadError::OutOfMemory(e.bytes))?;
             }
-            let first = usize::try_from(begin).map_err(|_| ReadError::OutOfMemory(bytes))? / row_bytes;
+            let mut first = 0;
             if wanted {
+                let begin = usize::try_from(begin).map_err(|_| ReadError::OutOfMemory(bytes))?;
+                first = begin / row_bytes(entry);
                 let element = first * entry.row_len();
                 read_elements(self.source, entry, element, &mut memory[..len], self.check_finite)?;
             } else {
@@ -207,8 +214,4 @@ impl<'a> Reader<'_, 'a> {
         }
         Ok(true)
     }
-}
-
-fn no_memory(error: stella_kernels::buffer::OutOfMemory) -> Error {
-    Error::OutOfMemory { what: "what is read of a file".to_owned(), bytes: error.bytes }
 }

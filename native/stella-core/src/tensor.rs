@@ -140,7 +140,7 @@ element!(bf16, u16, 0x7f80);
 pub struct Tensors(HashMap<String, (Vec<usize>, Vec<f32>)>);
 
 impl Tensors {
-    /// Takes rows of a tensor, those from `first` on, each `width` numbers.
+    /// Takes rows of a tensor, those from `first` on.
     pub(crate) fn put(&mut self, entry: &TensorEntry, first: usize, rows: Rows<'_>) -> Result<()> {
         if !self.0.contains_key(&entry.name) {
             let count = entry.shape.iter().product();

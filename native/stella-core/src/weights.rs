@@ -156,9 +156,10 @@ impl WeightSet {
         self.files.iter().map(|file| file.data_start + file.header.data_len()).sum()
     }
 
-    /// Bytes of memory that is under way while the files are read.
-    pub(crate) fn bytes_under_way(&self) -> u64 {
-        reading::bytes_under_way(self.files.iter().flat_map(|file| file.header.tensors()))
+    /// Bytes of memory that is under way while the tensors of `wanted` are read, which [`Self::check`] has passed.
+    pub(crate) fn bytes_under_way(&self, wanted: &[TensorSpec]) -> u64 {
+        let tensors = wanted.iter().filter_map(|spec| self.find(&spec.name).ok());
+        reading::bytes_under_way(tensors.map(|(_, _, entry)| entry))
     }
 
     /// Reads the tensors of `wanted`, which [`Self::check`] has passed, and gives `take` their rows in the order in which
@@ -347,6 +348,16 @@ mod tests {
         assert_eq!(read(&bytes, "a").unwrap(), (vec![1], vec![1.25]));
         assert_eq!(read(&bytes, "b").unwrap(), (vec![1, 1], vec![-1.5]));
         assert_eq!(read(&bytes, "c").unwrap(), (vec![], vec![half::bf16::from_f32(3.0e38).to_f32()]));
+    }
+
+    #[test]
+    fn a_tensor_that_is_not_wanted_may_be_of_less_than_a_byte() {
+        let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+                         "odd":{"dtype":"F4","shape":[2],"data_offsets":[4,5]}}"#;
+        let bytes = file(header, &[0, 0, 128, 63, 9]);
+        assert_eq!(read(&bytes, "a").unwrap(), (vec![1], vec![1.0]));
+        let (_dir, set) = open(&bytes);
+        assert_eq!(set.unwrap().bytes_under_way(&[TensorSpec::new("a", &[1])]), 16);
     }
 
     #[test]

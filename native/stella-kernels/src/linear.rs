@@ -42,9 +42,8 @@ pub struct Linear {
     scales: Buffer<f32>,
     /// What the zero point of the activations adds to a column's sum.
     offsets: Buffer<i32>,
-    /// What the activations that come are divided by, and weights are multiplied by when they become bytes: for each
-    /// input, or nothing.
-    factors: Vec<f32>,
+    /// What the activations that come are divided by, and weights are multiplied by when they become bytes, for each input.
+    factors: Option<Vec<f32>>,
 }
 
 /// The function on a gate.
@@ -105,7 +104,7 @@ impl Linear {
             bias: Buffer::zeroed(columns)?,
             scales: Buffer::zeroed(scaled)?,
             offsets: Buffer::zeroed(scaled)?,
-            factors: Vec::new(),
+            factors: None,
         })
     }
 
@@ -118,7 +117,7 @@ impl Linear {
 
     /// What the activations that come are to be divided by, for each input, if by anything.
     pub fn factors(&self) -> Option<&[f32]> {
-        (!self.factors.is_empty()).then_some(&self.factors)
+        self.factors.as_deref()
     }
 
     /// Bytes of memory that it takes.
@@ -141,8 +140,8 @@ impl Linear {
         self.outputs
     }
 
-    /// Says what the activations that come will have been divided by (see [`crate::rows::Norm::factors`]): for each input,
-    /// or nothing. Weights that are packed from now on are multiplied by it.
+    /// Says what the activations that come will have been divided by (see [`crate::rows::Norm::factors`]), for each
+    /// input. Weights that are packed from now on are multiplied by it.
     ///
     /// # Panics
     /// Unless the arithmetic is [`Arithmetic::Int8`] and there is one for each input.
@@ -151,7 +150,7 @@ impl Linear {
             self.arithmetic == Arithmetic::Int8 && factors.len() == self.inputs,
             "a factor for each input"
         );
-        self.factors = factors;
+        self.factors = Some(factors);
     }
 
     /// Takes rows of weights, those of the outputs from `first` on; where the layer is gated, those of all numbers that the
@@ -187,7 +186,7 @@ impl Linear {
             spans: &spans,
             first,
             rows,
-            factors: (!self.factors.is_empty()).then_some(&*self.factors),
+            factors: self.factors.as_deref(),
             weights: self.weights.as_mut_ptr(),
             scales: self.scales.as_mut_ptr(),
             offsets: self.offsets.as_mut_ptr(),
