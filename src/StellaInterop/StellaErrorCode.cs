@@ -78,4 +78,7 @@ public enum StellaErrorCode
 
     /// <summary>The native library speaks another version of the ABI.</summary>
     AbiMismatch = 901,
+
+    /// <summary>The memory budget has no room.</summary>
+    MemoryExhausted = 920,
 }

@@ -42,7 +42,10 @@ internal sealed class AbiTests
     [Test]
     public void Error_codes_are_those_of_the_native_library()
     {
-        StellaErrorCode[] managedOnly = [StellaErrorCode.None, StellaErrorCode.NativeLibraryNotFound, StellaErrorCode.AbiMismatch];
+        StellaErrorCode[] managedOnly =
+        [
+            StellaErrorCode.None, StellaErrorCode.NativeLibraryNotFound, StellaErrorCode.AbiMismatch, StellaErrorCode.MemoryExhausted,
+        ];
         Assert.That(
             Enum.GetValues<StellaErrorCode>().Except(managedOnly).Select(code => (code.ToString(), (int)code)),
             Is.EquivalentTo(Enum.GetValues<NativeErrorCode>().Select(code => (code.ToString(), (int)code))));

@@ -1,0 +1,224 @@
+using System.Collections.Immutable;
+using StellaInterop.Pooling;
+
+namespace StellaInterop;
+
+/// <summary>
+/// One budget of memory, out of which pools take what their models and workers need, so that together they stay under the
+/// limits that the process really has.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Thread-safe. Pools share one governor, by default <see cref="Shared"/>: two of them would each give away the whole of
+/// the same memory.
+/// </para>
+/// <para>
+/// A reservation fits if it is at most <c>available = limit - reserved - unreserved</c>, where no difference falls below
+/// zero, and
+/// </para>
+/// <list type="bullet">
+/// <item><description>
+/// <c>limit</c> is the least of these: <see cref="StellaMemoryGovernorOptions.LimitBytes"/>; the memory of the machine;
+/// <c>memory.max</c> and <c>memory.high</c> (version 1: <c>memory.limit_in_bytes</c> and <c>hierarchical_memory_limit</c>)
+/// of the process's control group and each around it. The system's limits are each less what is kept free of them
+/// (<see cref="StellaMemoryGovernorOptions.ReserveBytes"/>) and less what others use. Of the machine others use all that
+/// is neither in <c>MemAvailable</c> nor measured here; of a group, what its <c>memory.stat</c> counts beyond the measured
+/// and the system cannot drop. So the cache of files is nobody's use. Without <c>memory.stat</c>, and on systems that tell
+/// no <c>MemAvailable</c>, others are not known and count as nothing.
+/// </description></item>
+/// <item><description><c>reserved</c> is the sum of the live reservations, touched or not.</description></item>
+/// <item><description>
+/// <c>unreserved</c> is what the process uses beside them, such as managed memory: <c>RssAnon</c>, which is measured, less
+/// what of the reservations is touched. Pools tell when a model is loaded; then this is exact. Until then it is known to
+/// lie between <c>measured - reserved</c> and <c>measured</c> less what was told, and the value from before the
+/// reservation is kept within these bounds. So weights count once: as a promise while they are read, and then as memory.
+/// </description></item>
+/// </list>
+/// <para>
+/// Where <c>/proc</c> is missing, <c>GCMemoryInfo.TotalAvailableMemoryBytes</c> is the memory of the machine and the
+/// working set is what is measured.
+/// </para>
+/// <para>
+/// When a reservation does not fit, models that are idle are unloaded, the one that was used least recently first, until
+/// it fits; none, when all of them together would not suffice.
+/// </para>
+/// </remarks>
+public sealed class StellaMemoryGovernor
+{
+    /// <summary>How old what <see cref="GetStatus"/> tells may be. Reservations read anew.</summary>
+    private static readonly TimeSpan ReadingAge = TimeSpan.FromSeconds(1);
+
+    private readonly StellaMemoryGovernorOptions options;
+    private readonly MemoryReader reader;
+
+    // Held by who changes the ledger. Nothing is called under it that could ask for it.
+    private readonly Lock gate = new();
+    private volatile State state = new(MemoryLedger.Empty, Reading: null);
+    private ImmutableArray<Registration> registrations = [];
+
+    /// <summary>Makes a budget of its own. Reads nothing yet.</summary>
+    /// <param name="options">How to decide; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException">A folder of the options is empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A number of the options is outside its range.</exception>
+    public StellaMemoryGovernor(StellaMemoryGovernorOptions? options = null)
+    {
+        this.options = options ?? new StellaMemoryGovernorOptions();
+        this.options.Check();
+        reader = new MemoryReader(this.options);
+    }
+
+    /// <summary>
+    /// The governor of all pools that name none, with default options, made at its first use. It is the one of the process
+    /// because the process has one memory.
+    /// </summary>
+    public static StellaMemoryGovernor Shared { get; } = new();
+
+    /// <summary>What is given away and what is left, from a reading that is at most a second old.</summary>
+    /// <remarks>Takes no lock, so it never waits for a reservation; reads a few small files at most once a second.</remarks>
+    public StellaMemoryStatus GetStatus()
+    {
+        State seen = state;
+        if (seen.Reading is { } last && options.TimeProvider.GetElapsedTime(last.Timestamp) < ReadingAge)
+        {
+            return StatusOf(seen.Ledger, last);
+        }
+
+        MemoryReading reading = reader.Read();
+        // Kept unless the ledger has changed meanwhile: a reading from before a load says too little after it.
+        _ = Interlocked.CompareExchange(ref state, seen with { Reading = reading }, seen);
+        return StatusOf(seen.Ledger, reading);
+    }
+
+    /// <summary>Reserves memory, if need be by letting go of what is idle.</summary>
+    /// <param name="owner">Who asks, for status and messages.</param>
+    /// <param name="bytes">How much, 0 or more.</param>
+    /// <exception cref="StellaMemoryException">There is no room for it.</exception>
+    internal MemoryReservation Reserve(string owner, long bytes)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(owner);
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        var asked = new HashSet<Registration>();
+        while (true)
+        {
+            if (TryReserve(owner, bytes, out MemoryLedger ledger, out MemoryReading reading) is { } reservation)
+            {
+                return reservation;
+            }
+
+            long missing = Saturating.Subtract(
+                Saturating.Add(ledger.CommittedAt(reading.Measured), bytes), reading.Tightest.Left);
+            Idle[] idle = IdleExcept(asked);
+            long idleBytes = Saturating.Sum(idle, one => one.Bytes);
+            if (idleBytes < missing)
+            {
+                throw MemoryRefusal.Of(owner, bytes, idleBytes, ledger, reading, StatusOf(ledger, reading));
+            }
+
+            // Each is asked once, so this ends. Whatever it answers, somebody may have made room meanwhile.
+            asked.Add(idle[0].Registration);
+            _ = idle[0].Registration.Memory.TryRelease();
+        }
+    }
+
+    /// <summary>Makes somebody known who can let go of memory, until the result is disposed.</summary>
+    internal IDisposable Register(IIdleMemory memory)
+    {
+        var registration = new Registration(this, memory);
+        ImmutableInterlocked.Update(ref registrations, (all, added) => all.Add(added), registration);
+        return registration;
+    }
+
+    internal long BytesOf(MemoryReservation reservation)
+    {
+        MemoryLedger ledger = state.Ledger;
+        int index = ledger.IndexOf(reservation);
+        return index < 0 ? 0 : ledger.Entries[index].Bytes;
+    }
+
+    internal bool TryResize(MemoryReservation reservation, long bytes) =>
+        Change(reservation, (ledger, index) => ledger.Resized(index, bytes));
+
+    internal void GiveBack(MemoryReservation reservation) =>
+        Change(reservation, (ledger, index) => ledger.Without(index));
+
+    private static StellaMemoryStatus StatusOf(MemoryLedger ledger, MemoryReading reading) => new()
+    {
+        LimitBytes = reading.Tightest.Left,
+        LimitedBy = reading.LimitedBy,
+        ReservedBytes = ledger.Reserved,
+        MeasuredBytes = reading.Measured,
+        AvailableBytes = Available(ledger, reading),
+        Owners =
+        [
+            .. ledger.Entries
+                .GroupBy(
+                    entry => entry.Reservation.Owner,
+                    (name, entries) => new StellaMemoryOwner(name, Saturating.Sum(entries, entry => entry.Bytes)),
+                    StringComparer.Ordinal)
+                .OrderByDescending(owner => owner.Bytes),
+        ],
+    };
+
+    private static long Available(MemoryLedger ledger, MemoryReading reading) =>
+        Saturating.Subtract(reading.Tightest.Left, ledger.CommittedAt(reading.Measured));
+
+    /// <summary>Reads and decides under the lock: between the two nothing can be reserved, and nothing said to be taken.</summary>
+    private MemoryReservation? TryReserve(string owner, long bytes, out MemoryLedger ledger, out MemoryReading reading)
+    {
+        lock (gate)
+        {
+            reading = reader.Read();
+            ledger = state.Ledger;
+            if (bytes > Available(ledger, reading))
+            {
+                return null;
+            }
+
+            var reservation = new MemoryReservation(this, owner);
+            state = new State(ledger.With(reservation, bytes, reading.Measured), reading);
+            return reservation;
+        }
+    }
+
+    /// <summary>Changes the entry of a reservation that is live. The reading goes: memory came or went with the change.</summary>
+    private bool Change(MemoryReservation reservation, Func<MemoryLedger, int, MemoryLedger> change)
+    {
+        lock (gate)
+        {
+            MemoryLedger ledger = state.Ledger;
+            int index = ledger.IndexOf(reservation);
+            if (index < 0)
+            {
+                return false;
+            }
+
+            state = new State(change(ledger, index), Reading: null);
+            return true;
+        }
+    }
+
+    /// <summary>Who could let go of something, the least recently used first. Asks them, so no lock is held here.</summary>
+    private Idle[] IdleExcept(HashSet<Registration> asked) =>
+    [
+        .. registrations
+            .Where(registration => !asked.Contains(registration))
+            .Select(registration => (Registration: registration, Since: registration.Memory.IdleSince))
+            .Where(one => one.Since is not null)
+            .OrderBy(one => one.Since)
+            .Select(one => new Idle(one.Registration, one.Registration.Memory.IdleBytes))
+            .Where(one => one.Bytes > 0),
+    ];
+
+    /// <summary>What a reader needs, in one reference.</summary>
+    private sealed record State(MemoryLedger Ledger, MemoryReading? Reading);
+
+    private readonly record struct Idle(Registration Registration, long Bytes);
+
+    private sealed class Registration(StellaMemoryGovernor governor, IIdleMemory memory) : IDisposable
+    {
+        public IIdleMemory Memory => memory;
+
+        public void Dispose() =>
+            ImmutableInterlocked.Update(ref governor.registrations, (all, gone) => all.Remove(gone), this);
+    }
+}
