@@ -105,8 +105,9 @@ public sealed class StellaMemoryGovernor
                 return reservation;
             }
 
-            long missing = Saturating.Subtract(
-                Saturating.Add(ledger.CommittedAt(reading.Measured), bytes), reading.Tightest.Left);
+            // Above zero, and exact up to the end of the range: what is beyond the limit already has to be freed too.
+            long excess = Saturating.Subtract(ledger.CommittedAt(reading.Measured), reading.Tightest.Left);
+            long missing = Saturating.Add(excess, bytes - Available(ledger, reading));
             Idle[] idle = IdleExcept(asked);
             long idleBytes = Saturating.Sum(idle, one => one.Bytes);
             if (idleBytes < missing)
