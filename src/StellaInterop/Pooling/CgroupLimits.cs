@@ -55,8 +55,9 @@ internal static class CgroupLimits
 
     private static IEnumerable<string> GroupAndParents(string root, string path)
     {
-        // In a container the path may be that of the host, or lead out of what is mounted: then the mount is the group.
-        if (path.Split('/').Contains("..") || !Directory.Exists(Path.Combine(root, path)))
+        // In a container the path may be that of the host, of which only the mount itself is there: what is missing holds
+        // no limit. It may also lead out of what is mounted.
+        if (path.Split('/').Contains(".."))
         {
             path = string.Empty;
         }

@@ -47,9 +47,11 @@ internal sealed class IdleHolder : IIdleMemory, IDisposable
     /// <summary>Is in use from here on.</summary>
     public void Use() => idleSince = null;
 
+    public void Unregister() => registration.Dispose();
+
     public void Dispose()
     {
-        registration.Dispose();
+        Unregister();
         reservation.Dispose();
     }
 }

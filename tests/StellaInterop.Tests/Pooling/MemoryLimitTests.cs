@@ -54,7 +54,7 @@ internal sealed class MemoryLimitTests
         new("v2, no space at all", 0, "cgroup/app/memory.max", "proc/self/cgroup", "0::/app\n", "cgroup/app/memory.max", "0\n"),
         new("v2, others in the group, without their page cache", 1300, "cgroup/app/memory.max",
             "proc/self/cgroup", "0::/app\n", "cgroup/app/memory.max", "{2000}\n",
-            "cgroup/app/memory.stat", "anon {1400}\nfile {9000}\nshmem {250}\nanon_thp {700}\nsock {50}\n"),
+            "cgroup/app/memory.stat", "anon_thp {700}\nanon {1400}\nfile {9000}\nshmem {250}\nsock {50}\n"),
         new("v2, others in a parent alone", 1500, "cgroup/a/memory.max",
             "proc/self/cgroup", "0::/a/b\n", "cgroup/a/b/memory.max", "{2000}\n", "cgroup/a/b/memory.stat", "anon {1000}\n",
             "cgroup/a/memory.max", "{3000}\n", "cgroup/a/memory.stat", "anon {2500}\n"),
