@@ -333,7 +333,7 @@ internal sealed class MemoryGovernorTests
             })),
         ];
         Array.ForEach(threads, thread => thread.Start());
-        Assert.That(threads.All(thread => thread.Join(ForEver)), "they wait for each other");
+        Assert.That(threads.All(thread => thread.Join(3 * ForEver)), "they wait for each other");
         Assert.That(errors, Is.All.Null);
         Assert.That(a.Asked, Is.EqualTo(2));
         Assert.That(made.Sum(one => one!.Bytes), Is.EqualTo(governor.GetStatus().ReservedBytes).And.EqualTo(700 * MiB));
