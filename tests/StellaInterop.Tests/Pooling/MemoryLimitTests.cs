@@ -1,3 +1,4 @@
+using StellaInterop.Pooling;
 using static StellaInterop.Tests.Pooling.FakeSystem;
 
 namespace StellaInterop.Tests.Pooling;
@@ -184,6 +185,23 @@ internal sealed class MemoryLimitTests
             Assert.That(status.AvailableBytes, Is.InRange(0, status.LimitBytes));
             Assert.That(status.LimitedBy, Is.Not.Empty);
         });
+    }
+
+    [Test]
+    public unsafe void What_this_process_touches_is_measured()
+    {
+        const int Length = 64 << 20;
+        var governor = new StellaMemoryGovernor();
+        using MemoryReservation before = governor.Reserve("before", 0);
+        long start = governor.GetStatus().MeasuredBytes;
+        // So large that the allocator takes it from the system, and gives it back there.
+        void* memory = System.Runtime.InteropServices.NativeMemory.Alloc(Length);
+        new Span<byte>(memory, Length).Fill(1);
+        using MemoryReservation after = governor.Reserve("after", 0);
+        long end = governor.GetStatus().MeasuredBytes;
+        System.Runtime.InteropServices.NativeMemory.Free(memory);
+        // Half, for the collector may give back meanwhile what other tests left.
+        Assert.That(end - start, Is.GreaterThan(Length / 2));
     }
 
     [Test]
