@@ -12,7 +12,7 @@ use crate::pooling;
 
 /// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
 /// hundred tokens on (see `bench/README.md`), and its memory grows with them.
-pub const DEFAULT_MAX_BATCH_TOKENS: usize = 2048;
+pub const DEFAULT_MAX_BATCH_TOKENS: usize = 1024;
 /// The most tokens that a caller may ask one call to carry.
 pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
 /// The most threads that one session may have.

@@ -21,7 +21,7 @@ pub struct StellaSession {
 }
 
 /// Tokens that one call may carry unless a caller says otherwise.
-pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 2048;
+pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 1024;
 // Written out, because what makes the bindings reads text.
 const _: () = assert!(STELLA_DEFAULT_BATCH_TOKENS as usize == DEFAULT_MAX_BATCH_TOKENS);
 

@@ -441,7 +441,7 @@ fn embed_refuses_arguments_that_cannot_be() {
             "id 4294967295 at 1 is outside the vocabulary",
         );
         fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "text 0 has 513 tokens");
-        fail(embed(&vec![2; 20000], &[0, 20000], null(), 2048), bad, "20000 tokens; the session takes 2048");
+        fail(embed(&vec![2; 20000], &[0, 20000], null(), 2048), bad, "20000 tokens; the session takes 1024");
         fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024 are needed");
         let mut options = StellaEmbedOptions { size: 16, dimension: 512, ..Default::default() };
         fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");
