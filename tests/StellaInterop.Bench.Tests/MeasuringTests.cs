@@ -92,4 +92,22 @@ public class MeasuringTests
         Difference worse = difference.And(new Difference(0.9, 7)).And(new Difference(0.2, 0.1));
         Assert.That(worse, Is.EqualTo(new Difference(0.2, 7)));
     }
+
+    /// <summary>Machine code that is wrong ends the process.</summary>
+    [Test]
+    public void Products_without_an_instruction_in_dotnet_run_where_the_processor_has_them()
+    {
+        IReadOnlyList<string> instructions = MachineInfo.Read().Instructions;
+        using ProductLoop? bf16 = ProductLoop.BF16(instructions);
+        using ProductLoop? int8 = ProductLoop.Int8(instructions);
+        bf16?.Run(1000);
+        int8?.Run(1000);
+        Assert.Multiple(() =>
+        {
+            Assert.That(bf16 is not null, Is.EqualTo(instructions.Contains("avx512_bf16") && !instructions.Contains("amx_bf16")));
+            Assert.That(int8 is not null, Is.EqualTo(instructions.Contains("avx512_vnni") && !instructions.Contains("amx_int8")));
+            Assert.That(bf16?.OperationsPerLoop ?? 768, Is.EqualTo(12 * 16 * 2 * 2));
+            Assert.That(ProductLoop.BF16([]), Is.Null);
+        });
+    }
 }

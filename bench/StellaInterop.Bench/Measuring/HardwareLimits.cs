@@ -2,13 +2,14 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using StellaInterop.Bench.Reporting;
 
 namespace StellaInterop.Bench.Measuring;
 
 /// <summary>What the machine can do at most, measured.</summary>
 /// <param name="F32">Floating-point operations a second in f32; a multiplication and an addition count as two.</param>
-/// <param name="BF16">The same in bf16, or null: .NET has no instruction for it.</param>
-/// <param name="Int8">The same in int8, or null: .NET has only its half-width form, which would set the limit too low.</param>
+/// <param name="BF16">The same in bf16, or null where it is not known: see <see cref="ProductLoop"/>.</param>
+/// <param name="Int8">The same in int8, or null where it is not known.</param>
 /// <param name="ReadBytes">Bytes a second that are read from memory.</param>
 internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, double ReadBytes)
 {
@@ -32,7 +33,12 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
         }
 
         double bytes = memory.Sum(part => (double)part.Length * sizeof(float));
-        return new HardwareLimits(f32, null, null, Best(threads, bytes, thread => Read(memory[thread]), cancellationToken));
+        IReadOnlyList<string> instructions = MachineInfo.Read().Instructions;
+        return new HardwareLimits(
+            f32,
+            BestOf(ProductLoop.BF16(instructions), threads, cancellationToken),
+            BestOf(ProductLoop.Int8(instructions), threads, cancellationToken),
+            Best(threads, bytes, thread => Read(memory[thread]), cancellationToken));
     }
 
     /// <summary>The least time that an engine could take, or null where that is not known.</summary>
@@ -46,6 +52,24 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
             _ => null,
         };
         return rate is { } known ? Math.Max(cost.Operations / known, cost.WeightBytes(precision) / ReadBytes) : null;
+    }
+
+    private static double? BestOf(ProductLoop? loop, int threads, CancellationToken cancellationToken)
+    {
+        using (loop)
+        {
+            return loop is null
+                ? null
+                : Best(
+                    threads,
+                    (double)loop.OperationsPerLoop * FmaLoops * threads,
+                    _ =>
+                    {
+                        loop.Run(FmaLoops);
+                        return 0;
+                    },
+                    cancellationToken);
+        }
     }
 
     /// <summary>The most units a second that were reached by all threads at once.</summary>

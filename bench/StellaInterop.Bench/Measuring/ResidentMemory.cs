@@ -13,6 +13,12 @@ internal readonly record struct ResidentMemory(long Anonymous, long Mapped)
     public static ResidentMemory Measure()
     {
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        return Now();
+    }
+
+    /// <summary>What is held now, with what the collector has not given back.</summary>
+    public static ResidentMemory Now()
+    {
         return File.Exists(Status) ? new ResidentMemory(Read("RssAnon:"), Read("RssFile:")) : default;
     }
 
