@@ -1,7 +1,7 @@
 namespace StellaInterop;
 
 /// <summary>What went wrong, as a number that never changes its meaning.</summary>
-/// <remarks>Values below 900 come from the native library and are grouped by hundreds; those above arise before it is called.</remarks>
+/// <remarks>Values below 900 come from the native library and are grouped by hundreds; those above arise before it is called, or beside it.</remarks>
 public enum StellaErrorCode
 {
     /// <summary>No error. Never thrown.</summary>
@@ -78,6 +78,18 @@ public enum StellaErrorCode
 
     /// <summary>The native library speaks another version of the ABI.</summary>
     AbiMismatch = 901,
+
+    /// <summary>The queue of a pool is full.</summary>
+    Overloaded = 910,
+
+    /// <summary>A call on a pool was not answered in its time.</summary>
+    TimedOut = 911,
+
+    /// <summary>The model failed so often that calls are refused for a while.</summary>
+    CircuitOpen = 912,
+
+    /// <summary>The pool is draining or disposed.</summary>
+    PoolClosed = 913,
 
     /// <summary>The memory budget has no room.</summary>
     MemoryExhausted = 920,

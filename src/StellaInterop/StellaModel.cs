@@ -36,6 +36,9 @@ public sealed unsafe class StellaModel : IDisposable
     /// <summary>What the model is.</summary>
     public StellaModelInfo Info { get; }
 
+    /// <summary>For what computes on the model beside its own calls.</summary>
+    internal ModelHandle Handle => handle;
+
     /// <summary>Loads the model in a folder of the sentence-transformers layout.</summary>
     /// <param name="path">The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.</param>
     /// <param name="options">How to load it; <see langword="null"/> for the defaults.</param>
@@ -112,7 +115,7 @@ public sealed unsafe class StellaModel : IDisposable
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
-        float[] vector = new float[DimensionOf(options ?? StellaEmbedOptions.Default)];
+        float[] vector = new float[Info.DimensionOf(options ?? StellaEmbedOptions.Default)];
         Embed([text], vector, options, cancellationToken);
         return vector;
     }
@@ -153,7 +156,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         options ??= StellaEmbedOptions.Default;
         ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
-        int dimension = DimensionOf(options);
+        int dimension = Info.DimensionOf(options);
         if (destination.Length / dimension < texts.Length)
         {
             throw new ArgumentException(
@@ -251,7 +254,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
-        int dimension = DimensionOf(options);
+        int dimension = Info.DimensionOf(options);
         if (destination.Length / dimension < parts.Length)
         {
             throw new ArgumentException(
@@ -316,36 +319,24 @@ public sealed unsafe class StellaModel : IDisposable
     /// <summary>Embeds a session's tokens in batches of at most <see cref="batchTokens"/>, in order.</summary>
     private void EmbedPack(Session session, Span<float> destination, StellaEmbedOptions options, CancelFlag cancel)
     {
-        int dimension = DimensionOf(options);
+        int dimension = Info.DimensionOf(options);
         TokenizedPack tokens = session.Tokens;
-        using var lease = new HandleLease(session.Handle);
         for (int start = 0; start < tokens.Count;)
         {
             int end = tokens.BatchEnd(start, batchTokens);
             TokenBatch batch = tokens.Batch(start, end);
-            Span<float> rows = destination.Slice(start * dimension, (end - start) * dimension);
-            var native = new NativeEmbedOptions
-            {
-                size = (uint)sizeof(NativeEmbedOptions),
-                dimension = (uint)dimension,
-                raw = options.Normalize ? 0u : 1u,
-                first_text = (uint)(tokens.FirstText + start),
-            };
-            fixed (uint* ids = batch.Ids, cuSeqlens = batch.CuSeqlens, cancelled = cancel.Span)
-            fixed (float* vectors = rows)
-            {
-                NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed(
-                    (NativeSession*)lease.Value,
-                    ids,
-                    (nuint)batch.Ids.Length,
-                    cuSeqlens,
-                    (nuint)batch.CuSeqlens.Length,
-                    &native,
-                    cancelled,
-                    vectors,
-                    (nuint)rows.Length));
-            }
-
+            session.Handle.Embed(
+                batch.Ids,
+                batch.CuSeqlens,
+                new NativeEmbedOptions
+                {
+                    size = (uint)sizeof(NativeEmbedOptions),
+                    dimension = (uint)dimension,
+                    raw = options.Normalize ? 0u : 1u,
+                    first_text = (uint)(tokens.FirstText + start),
+                },
+                cancel.Span,
+                destination.Slice(start * dimension, (end - start) * dimension));
             start = end;
         }
     }
@@ -363,7 +354,7 @@ public sealed unsafe class StellaModel : IDisposable
         var native = new NativeEmbedOptions
         {
             size = (uint)sizeof(NativeEmbedOptions),
-            dimension = (uint)DimensionOf(options),
+            dimension = (uint)Info.DimensionOf(options),
             raw = options.Normalize ? 0u : 1u,
         };
         using var lease = new SessionLease(sessions, cancellationToken);
@@ -395,21 +386,7 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
-    private int DimensionOf(StellaEmbedOptions options)
-    {
-        ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
-        int dimension = options.Dimension ?? Info.DefaultDimension;
-        if (!Info.Dimensions.Contains(dimension))
-        {
-            throw new StellaOptionException(
-                StellaErrorCode.UnknownDimension,
-                $"the model has no head of dimension {dimension}; its heads have {string.Join(", ", Info.Dimensions)}");
-        }
-
-        return dimension;
-    }
-
-    private static void Check(string path, StellaModelOptions options)
+    internal static void Check(string path, StellaModelOptions options)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxTokens, 1, nameof(options.MaxTokens));
@@ -487,14 +464,14 @@ public sealed unsafe class StellaModel : IDisposable
     }
 
     /// <summary>Every index of the call must be a number that an error can name.</summary>
-    private static void ThrowIfOutOfRange(int firstTextIndex, int texts)
+    internal static void ThrowIfOutOfRange(int firstTextIndex, int texts)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(firstTextIndex, nameof(StellaEmbedOptions.FirstTextIndex));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(
             firstTextIndex, int.MaxValue - texts, nameof(StellaEmbedOptions.FirstTextIndex));
     }
 
-    private static void ThrowIfNotPositive(int? value, string name)
+    internal static void ThrowIfNotPositive(int? value, string name)
     {
         if (value is <= 0)
         {

@@ -71,4 +71,20 @@ public sealed record StellaModelInfo
 
     /// <summary>Estimated bytes of the weights, the tokenizer and one call at its peak. Always above zero.</summary>
     public required long MemoryEstimateBytes { get; init; }
+
+    /// <summary>The length of the vectors that a call asks for.</summary>
+    /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
+    internal int DimensionOf(StellaEmbedOptions options)
+    {
+        StellaModel.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
+        int dimension = options.Dimension ?? DefaultDimension;
+        if (!Dimensions.Contains(dimension))
+        {
+            throw new StellaOptionException(
+                StellaErrorCode.UnknownDimension,
+                $"the model has no head of dimension {dimension}; its heads have {string.Join(", ", Dimensions)}");
+        }
+
+        return dimension;
+    }
 }

@@ -84,8 +84,10 @@ internal sealed class TokenizedPack
     }
 
     /// <summary>The ids of a text. Valid until the next pack.</summary>
-    public ReadOnlySpan<int> IdsOf(int text) =>
-        MemoryMarshal.Cast<uint, int>(ids.AsSpan((int)starts[text]..(int)starts[text + 1]));
+    public ReadOnlySpan<int> IdsOf(int text) => MemoryMarshal.Cast<uint, int>(TokensOf(text));
+
+    /// <summary>The same as native code takes them.</summary>
+    public ReadOnlySpan<uint> TokensOf(int text) => ids.AsSpan((int)starts[text]..(int)starts[text + 1]);
 
     /// <summary>The length of a text of which <paramref name="replaced"/> surrogates were replaced.</summary>
     public StellaTokenCount CountOf(int text, int replaced) => counts[text].ToManaged(replaced);

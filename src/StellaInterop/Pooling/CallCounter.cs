@@ -1,0 +1,71 @@
+namespace StellaInterop.Pooling;
+
+/// <summary>Counts the calls of a pool that have no answer, and tells when the last of them has one. Thread-safe.</summary>
+internal sealed class CallCounter
+{
+    private readonly Lock gate = new();
+    private readonly TaskCompletionSource drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int calls;
+    private bool closed;
+
+    public int Count
+    {
+        get
+        {
+            lock (gate)
+            {
+                return calls;
+            }
+        }
+    }
+
+    public bool IsClosed
+    {
+        get
+        {
+            lock (gate)
+            {
+                return closed;
+            }
+        }
+    }
+
+    /// <summary>Counts a call, unless no more are taken.</summary>
+    public bool TryEnter()
+    {
+        lock (gate)
+        {
+            calls += closed ? 0 : 1;
+            return !closed;
+        }
+    }
+
+    public void Leave()
+    {
+        lock (gate)
+        {
+            calls--;
+            TellIfDrained();
+        }
+    }
+
+    /// <summary>Takes no more calls.</summary>
+    /// <returns>Ends when all calls have their answers.</returns>
+    public Task Close()
+    {
+        lock (gate)
+        {
+            closed = true;
+            TellIfDrained();
+            return drained.Task;
+        }
+    }
+
+    private void TellIfDrained()
+    {
+        if (closed && calls == 0)
+        {
+            _ = drained.TrySetResult();
+        }
+    }
+}

@@ -1,0 +1,55 @@
+namespace StellaInterop.Pooling;
+
+/// <summary>Where a pool's model comes from: a folder, or in tests something that behaves as it is told.</summary>
+internal interface IPoolModelSource
+{
+    /// <summary>What the model is called in logs, metrics and errors.</summary>
+    string Name { get; }
+
+    /// <summary>What the model takes, from the headers of its files.</summary>
+    StellaMemoryEstimate Estimate(int threads, int batchTokens);
+
+    /// <summary>Loads the model.</summary>
+    IPoolModel Load();
+}
+
+/// <summary>A loaded model. Thread-safe.</summary>
+internal interface IPoolModel : IDisposable
+{
+    StellaModelInfo Info { get; }
+
+    /// <summary>Tokenizes texts, each for itself.</summary>
+    /// <param name="texts">The texts.</param>
+    /// <param name="firstText">The index of the first, for errors.</param>
+    /// <param name="options">The prompt and what to do with long and invalid texts.</param>
+    /// <param name="tokens">Receives the tokens of each text.</param>
+    /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error.</exception>
+    void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens);
+
+    /// <summary>Starts what one worker computes with.</summary>
+    IPoolSession StartSession(int threads, int batchTokens);
+}
+
+/// <summary>What one worker computes with. One call at a time.</summary>
+internal interface IPoolSession : IDisposable
+{
+    /// <summary>Embeds packed texts: text i is <c>ids[cuSeqlens[i]..cuSeqlens[i + 1]]</c>.</summary>
+    /// <param name="ids">The tokens of all texts.</param>
+    /// <param name="cuSeqlens">Where each text begins, and the end of the last.</param>
+    /// <param name="kind">What the vectors are to be.</param>
+    /// <param name="cancelFlag">One number that stops the call soon after it is other than 0.</param>
+    /// <param name="rows">Receives a row for each text.</param>
+    /// <exception cref="StellaInputException">A text cannot be embedded; its index is that in the batch.</exception>
+    /// <exception cref="StellaException">The forward failed.</exception>
+    /// <exception cref="OperationCanceledException">The flag was set.</exception>
+    void Embed(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows);
+}
+
+/// <summary>The tokens of one text.</summary>
+internal readonly record struct TokenizedText(uint[] Ids, StellaTokenCount Count);
+
+/// <summary>What vectors are to be. Texts of one native call have it in common.</summary>
+internal readonly record struct VectorKind(int Dimension, bool Normalize);
+
+/// <summary>Texts with the same key have the same vector.</summary>
+internal readonly record struct TextKey(string Text, StellaPrompt Prompt, VectorKind Kind);

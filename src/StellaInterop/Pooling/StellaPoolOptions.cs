@@ -1,0 +1,152 @@
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Logging;
+using StellaInterop.Pooling;
+
+namespace StellaInterop;
+
+/// <summary>How a pool works. Every default is meant to be kept until a measurement says otherwise.</summary>
+public sealed record StellaPoolOptions
+{
+    /// <summary>The largest value of <see cref="MaxWorkers"/>.</summary>
+    public const int WorkersLimit = 256;
+
+    /// <summary>The longest time of any option.</summary>
+    public static readonly TimeSpan LongestTime = PoolTimes.Longest;
+
+    /// <summary>Threads of a worker by default, where there are as many processors: more help one forward ever less.</summary>
+    private const int DefaultThreads = 8;
+
+    /// <summary>How the model is loaded. Its <see cref="StellaModelOptions.Threads"/> are those of one worker.</summary>
+    public StellaModelOptions Model { get; init; } = new();
+
+    /// <summary>
+    /// Workers that stay when there is nothing to do. With 0 the model is unloaded after <see cref="IdleTimeout"/>, and
+    /// loaded again by the next call.
+    /// </summary>
+    public int MinWorkers { get; init; } = 1;
+
+    /// <summary>
+    /// Workers that there may be, 1 to 256. Each takes memory for one batch; weights are shared.
+    /// <see langword="null"/> takes as many as have processors of their own.
+    /// </summary>
+    public int? MaxWorkers { get; init; }
+
+    /// <summary>
+    /// Tokens of one batch, 1 to 1048576. More make a forward no faster per token, and interactive calls wait longer for
+    /// it. A text as long as it may be always fits.
+    /// </summary>
+    public int BatchTokens { get; init; } = StellaModel.BatchTokens;
+
+    /// <summary>Calls that may be accepted and not answered.</summary>
+    public int MaxQueuedCalls { get; init; } = 1024;
+
+    /// <summary>
+    /// Tokens that may wait, at least twice <see cref="BatchTokens"/>. A call of more than fits into a batch takes room
+    /// for two batches, however long it is: the rest is tokenized when its turn comes. <see langword="null"/> takes 64
+    /// batches.
+    /// </summary>
+    public long? MaxQueuedTokens { get; init; }
+
+    /// <summary>Time of calls that name none; <see langword="null"/> for no limit.</summary>
+    public TimeSpan? DefaultTimeout { get; init; }
+
+    /// <summary>After this time without work a worker beyond <see cref="MinWorkers"/> ends.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How long <see cref="StellaEmbeddingPool.DisposeAsync"/> waits for accepted calls.</summary>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Failures in a row after which calls are refused. A text that is at fault by itself is none.</summary>
+    public int BreakerFailures { get; init; } = 5;
+
+    /// <summary>Workers that had to be replaced within <see cref="BreakerWindow"/> after which calls are refused.</summary>
+    public int BreakerReplacements { get; init; } = 5;
+
+    /// <summary>The time in which replaced workers are counted.</summary>
+    public TimeSpan BreakerWindow { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long calls are refused before some are let through to see.</summary>
+    public TimeSpan BreakerPause { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Calls that are let through at once to see, after the pause.</summary>
+    public int BreakerProbes { get; init; } = 2;
+
+    /// <summary>
+    /// Bytes of vectors that are kept for texts that come again; 0, the default, keeps none. Those used longest ago go
+    /// first.
+    /// </summary>
+    public long CacheBytes { get; init; }
+
+    /// <summary>
+    /// The budget that the model and the workers are reserved in; <see langword="null"/> for
+    /// <see cref="StellaMemoryGovernor.Shared"/>.
+    /// </summary>
+    public StellaMemoryGovernor? Governor { get; init; }
+
+    /// <summary>The clock of timeouts and everything else that waits.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>
+    /// Where the meter <c>StellaInterop</c> is made; <see langword="null"/> for one of the pool's own, which listeners see
+    /// just as well.
+    /// </summary>
+    public IMeterFactory? MeterFactory { get; init; }
+
+    /// <summary>Where the pool's log goes; <see langword="null"/> for that of <see cref="Model"/>.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+
+    /// <summary>Tokens of a batch, a text as long as it may be included.</summary>
+    internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens);
+
+    internal long EffectiveQueuedTokens => MaxQueuedTokens ?? (64L * EffectiveBatchTokens);
+
+    /// <summary>Threads of a worker.</summary>
+    internal int EffectiveThreads => Model.Threads ?? Math.Min(Environment.ProcessorCount, DefaultThreads);
+
+    internal int EffectiveMaxWorkers =>
+        Math.Max(MinWorkers, MaxWorkers ?? Math.Max(1, Environment.ProcessorCount / EffectiveThreads));
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    internal void Check()
+    {
+        ArgumentNullException.ThrowIfNull(Model);
+        ArgumentNullException.ThrowIfNull(TimeProvider);
+        ThrowIfOutside(MinWorkers, 0, WorkersLimit, nameof(MinWorkers));
+        ThrowIfOutside(MaxWorkers ?? 1, 1, WorkersLimit, nameof(MaxWorkers));
+        if (MinWorkers > (MaxWorkers ?? WorkersLimit))
+        {
+            throw new ArgumentOutOfRangeException(nameof(MinWorkers), MinWorkers, $"{nameof(MinWorkers)} must not be above {nameof(MaxWorkers)}, {MaxWorkers}.");
+        }
+
+        ThrowIfOutside(BatchTokens, 1, 1 << 20, nameof(BatchTokens));
+        ThrowIfOutside(MaxQueuedCalls, 1, int.MaxValue, nameof(MaxQueuedCalls));
+        if (EffectiveQueuedTokens < 2L * EffectiveBatchTokens)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(MaxQueuedTokens),
+                MaxQueuedTokens,
+                $"{nameof(MaxQueuedTokens)} must hold at least two batches of {EffectiveBatchTokens} tokens.");
+        }
+
+        ThrowIfOutside(BreakerFailures, 1, int.MaxValue, nameof(BreakerFailures));
+        ThrowIfOutside(BreakerReplacements, 1, int.MaxValue, nameof(BreakerReplacements));
+        ThrowIfOutside(BreakerProbes, 1, int.MaxValue, nameof(BreakerProbes));
+        ThrowIfOutside(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
+        PoolTimes.ThrowIfNotPositive(DefaultTimeout, nameof(DefaultTimeout));
+        PoolTimes.ThrowIfNotPositive(IdleTimeout, nameof(IdleTimeout));
+        PoolTimes.ThrowIfNotPositive(BreakerWindow, nameof(BreakerWindow));
+        PoolTimes.ThrowIfNotPositive(BreakerPause, nameof(BreakerPause));
+        if (DrainTimeout < TimeSpan.Zero || DrainTimeout > PoolTimes.Longest)
+        {
+            throw new ArgumentOutOfRangeException(nameof(DrainTimeout), DrainTimeout, $"{nameof(DrainTimeout)} must be 0 to {PoolTimes.Longest.TotalDays} days.");
+        }
+    }
+
+    private static void ThrowIfOutside(long number, long least, long most, string name)
+    {
+        if (number < least || number > most)
+        {
+            throw new ArgumentOutOfRangeException(name, number, $"{name} must be {least} to {most}.");
+        }
+    }
+}

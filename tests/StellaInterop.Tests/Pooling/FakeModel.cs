@@ -1,0 +1,304 @@
+using StellaInterop.Pooling;
+
+namespace StellaInterop.Tests.Pooling;
+
+/// <summary>
+/// A model whose tokens and vectors are plain functions of the text, and which does what a test tells it: holds a forward,
+/// fails, loads slowly. Counts what is made and freed, and notices what a pool must never do.
+/// </summary>
+internal sealed class FakeModel : IPoolModelSource
+{
+    public const int DefaultDimension = 4;
+    public const int OtherDimension = 8;
+
+    private int loads;
+    private int models;
+    private int sessions;
+    private int sessionsMade;
+    private int forwards;
+
+    public string Name => "fake";
+
+    /// <summary>Before a load; what it throws is the load's error.</summary>
+    public Action OnLoad { get; set; } = () => { };
+
+    /// <summary>Before a session is made, with its number from 1.</summary>
+    public Action<int> OnSession { get; set; } = _ => { };
+
+    /// <summary>In a forward, with the texts of the batch; what it throws is the forward's error.</summary>
+    public Action<FakeBatch> OnForward { get; set; } = _ => { };
+
+    public int Loads => Volatile.Read(ref loads);
+
+    public int Models => Volatile.Read(ref models);
+
+    public int Sessions => Volatile.Read(ref sessions);
+
+    public int SessionsMade => Volatile.Read(ref sessionsMade);
+
+    public int Forwards => Volatile.Read(ref forwards);
+
+    /// <summary>What a pool did that it must not do.</summary>
+    public string? Offence { get; private set; }
+
+    public StellaMemoryEstimate Estimate(int threads, int batchTokens) => new(1000, 10, 100, 50, 1160);
+
+    public IPoolModel Load()
+    {
+        Interlocked.Increment(ref loads);
+        OnLoad();
+        Interlocked.Increment(ref models);
+        return new Loaded(this);
+    }
+
+    /// <summary>The vector of a text.</summary>
+    public static float[] Vector(string text, StellaPrompt prompt = StellaPrompt.Document, int dimension = DefaultDimension)
+    {
+        float[] row = new float[dimension];
+        Fill(Ids(text, prompt, StellaModelOptions.MaxTokensLimit), row);
+        return row;
+    }
+
+    private static uint[] Ids(string text, StellaPrompt prompt, int maxTokens) =>
+        [.. text.Select(c => (uint)c).Prepend(1000u + (uint)prompt).Take(maxTokens)];
+
+    private static void Fill(ReadOnlySpan<uint> ids, Span<float> row)
+    {
+        uint hash = 17;
+        foreach (uint id in ids)
+        {
+            hash = (hash * 31) + id;
+        }
+
+        for (int i = 0; i < row.Length; i++)
+        {
+            row[i] = (hash % 65_521) + i;
+        }
+    }
+
+    private void Offend(string what) => Offence ??= what;
+
+    private sealed class Loaded(FakeModel fake) : IPoolModel
+    {
+        private bool disposed;
+
+        public StellaModelInfo Info { get; } = new()
+        {
+            Path = "fake",
+            Architecture = StellaArchitecture.NewModel,
+            Dimensions = [DefaultDimension, OtherDimension],
+            DefaultDimension = DefaultDimension,
+            HiddenSize = 4,
+            Layers = 1,
+            Heads = 1,
+            VocabularySize = 1,
+            Parameters = 1,
+            Precision = StellaPrecision.F32,
+            Encoder = StellaEncoder.Kernels,
+            CpuLevel = StellaCpuLevel.Portable,
+            Device = StellaDevice.Cpu,
+            MaxTokens = PoolOf.MaxTokens,
+            MemoryEstimateBytes = 1,
+        };
+
+        public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens)
+        {
+            for (int i = 0; i < texts.Length; i++)
+            {
+                string? text = texts[i];
+                if (text is null || text.StartsWith("bad", StringComparison.Ordinal))
+                {
+                    throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"text {firstText + i} is bad", firstText + i);
+                }
+
+                int total = text.Length + 1;
+                if (total > Info.MaxTokens && options.OnLongText == StellaLongText.Error)
+                {
+                    throw new StellaInputException(StellaErrorCode.TextTooLong, $"text {firstText + i} is long", firstText + i);
+                }
+
+                uint[] ids = Ids(text, options.Prompt, Info.MaxTokens);
+                tokens[i] = new TokenizedText(
+                    ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
+            }
+        }
+
+        public IPoolSession StartSession(int threads, int batchTokens)
+        {
+            if (disposed)
+            {
+                fake.Offend("a session was started on a disposed model");
+            }
+
+            fake.OnSession(Interlocked.Increment(ref fake.sessionsMade));
+            Interlocked.Increment(ref fake.sessions);
+            return new Session(fake, batchTokens);
+        }
+
+        public void Dispose()
+        {
+            if (disposed)
+            {
+                fake.Offend("a model was disposed twice");
+            }
+
+            disposed = true;
+            Interlocked.Decrement(ref fake.models);
+        }
+    }
+
+    private sealed class Session(FakeModel fake, int batchTokens) : IPoolSession
+    {
+        private int inUse;
+        private bool disposed;
+        private bool broken;
+
+        public void Embed(
+            ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
+        {
+            if (Interlocked.Exchange(ref inUse, 1) != 0)
+            {
+                fake.Offend("two calls on a session at once");
+            }
+
+            if (disposed || broken)
+            {
+                fake.Offend("a call on a session that is disposed or broken");
+            }
+
+            if (ids.Length > batchTokens || ids.Length != cuSeqlens[^1] || rows.Length != (cuSeqlens.Length - 1) * kind.Dimension)
+            {
+                fake.Offend($"a batch of {ids.Length} tokens, {cuSeqlens.Length - 1} texts and {rows.Length} numbers");
+            }
+
+            Interlocked.Increment(ref fake.forwards);
+            try
+            {
+                string[] texts = new string[cuSeqlens.Length - 1];
+                for (int i = 0; i < texts.Length; i++)
+                {
+                    ReadOnlySpan<uint> text = ids[(int)cuSeqlens[i]..(int)cuSeqlens[i + 1]];
+                    Fill(text, rows.Slice(i * kind.Dimension, kind.Dimension));
+                    texts[i] = string.Concat(text[1..].ToArray().Select(id => (char)id));
+                }
+
+                fake.OnForward(new FakeBatch(texts, ids.Length, cancelFlag));
+            }
+            catch (StellaException e) when (e.Code == StellaErrorCode.Panic)
+            {
+                broken = true;
+                throw;
+            }
+            finally
+            {
+                Volatile.Write(ref inUse, 0);
+            }
+        }
+
+        public void Dispose()
+        {
+            if (disposed || Volatile.Read(ref inUse) != 0)
+            {
+                fake.Offend("a session was disposed twice or in a call");
+            }
+
+            disposed = true;
+            Interlocked.Decrement(ref fake.sessions);
+        }
+    }
+}
+
+/// <summary>What a forward of the fake model sees.</summary>
+internal sealed record FakeBatch(string[] Texts, int Tokens, uint[] CancelFlag)
+{
+    public bool IsCancelled => Volatile.Read(ref CancelFlag[0]) != 0;
+}
+
+/// <summary>Stops forwards, or whatever passes, until it is opened.</summary>
+internal sealed class Gate : IDisposable
+{
+    private readonly ManualResetEventSlim open = new();
+    private readonly SemaphoreSlim arrived = new(0);
+
+    /// <summary>Says that somebody is here, and waits.</summary>
+    public void Pass()
+    {
+        arrived.Release();
+        Wait.Until(open);
+    }
+
+    /// <summary>The same, but for a forward that is stopped, as native code does at its next layer.</summary>
+    public void Pass(FakeBatch batch)
+    {
+        arrived.Release();
+        while (!open.Wait(1))
+        {
+            if (batch.IsCancelled)
+            {
+                throw new OperationCanceledException("stopped");
+            }
+        }
+    }
+
+    /// <summary>Waits for the next one who is here.</summary>
+    public async Task ArrivedAsync() => Assert.That(await arrived.WaitAsync(Wait.Limit), "nobody came");
+
+    public void Open() => open.Set();
+
+    public void Dispose()
+    {
+        open.Set();
+        open.Dispose();
+        arrived.Dispose();
+    }
+}
+
+/// <summary>Waiting for what must come. The limit only ends a test that failed.</summary>
+internal static class Wait
+{
+    public static TimeSpan Limit { get; } = TimeSpan.FromSeconds(60);
+
+    public static void Until(ManualResetEventSlim signal) => Assert.That(signal.Wait(Limit), "the signal did not come");
+
+    public static async Task UntilAsync(Func<bool> condition, string what)
+    {
+        using var limit = new CancellationTokenSource(Limit);
+        while (!condition())
+        {
+            Assert.That(limit.IsCancellationRequested, Is.False, what);
+            await Task.Delay(1);
+        }
+    }
+}
+
+/// <summary>Pools over the fake model.</summary>
+internal static class PoolOf
+{
+    /// <summary>Tokens that a text of the fake may have.</summary>
+    public const int MaxTokens = 100;
+
+    public static StellaPoolOptions Options => new()
+    {
+        Model = new StellaModelOptions { MaxTokens = MaxTokens, Threads = 1 },
+        BatchTokens = 100,
+        MaxWorkers = 1,
+        // Far beyond what the fake says it takes, whatever the machine has.
+        Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue }),
+    };
+
+    public static StellaEmbeddingPool Fake(FakeModel model, StellaPoolOptions? options = null) => new(model, options ?? Options);
+
+    /// <summary>Disposes the pool, and looks whether everything is back where it was.</summary>
+    public static async Task AllIsBackAsync(StellaEmbeddingPool pool, FakeModel model)
+    {
+        await pool.DisposeAsync();
+        StellaPoolHealth health = pool.GetHealth();
+        Assert.Multiple(() =>
+        {
+            Assert.That(model.Offence, Is.Null);
+            Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "models and sessions that are left");
+            Assert.That((health.QueuedCalls, health.QueuedTokens, health.QueueFill), Is.EqualTo((0, 0L, 0.0)));
+            Assert.That(health.Workers, Is.Zero);
+        });
+    }
+}

@@ -1,0 +1,275 @@
+using Microsoft.Extensions.Time.Testing;
+
+namespace StellaInterop.Tests.Pooling;
+
+/// <summary>Loading, growing, shrinking, draining and disposing.</summary>
+internal sealed class LifecycleTests
+{
+    [Test]
+    public async Task Sixty_four_first_callers_share_one_load()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnLoad = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]>[] callers = [.. Enumerable.Range(0, 64).Select(i => Task.Run(() => pool.EmbedAsync($"{i}")))];
+        await gate.ArrivedAsync();
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedCalls == 64, "all callers wait");
+        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loading));
+        gate.Open();
+        await Task.WhenAll(callers);
+        Assert.That(model.Loads, Is.EqualTo(1));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_load_that_fails_is_told_to_all_at_once_and_the_next_call_tries_again()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel();
+        model.OnLoad = () =>
+        {
+            if (model.Loads == 1)
+            {
+                gate.Pass();
+                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "not there");
+            }
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]>[] callers = [.. Enumerable.Range(0, 10).Select(i => pool.EmbedAsync($"{i}"))];
+        gate.Open();
+        foreach (Task<float[]> caller in callers)
+        {
+            Assert.That(async () => await caller, Throws.TypeOf<StellaModelFolderException>().With.Message.EqualTo("not there"));
+        }
+
+        Assert.That(model.Loads, Is.EqualTo(1));
+        StellaPoolHealth health = pool.GetHealth();
+        Assert.That((health.Status, health.LastLoadError!.Message), Is.EqualTo((StellaPoolStatus.Unhealthy, "not there")));
+        Assert.That(await pool.EmbedAsync("again"), Is.EqualTo(FakeModel.Vector("again")));
+        Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Who_waits_for_a_load_is_answered_at_its_own_deadline()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnLoad = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        Task<float[]> hurried = pool.EmbedAsync("hurried", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(1) });
+        Task<float[]> patient = pool.EmbedAsync("patient");
+        await gate.ArrivedAsync();
+        clock.Advance(TimeSpan.FromSeconds(1));
+        Assert.That(async () => await hurried, Throws.TypeOf<StellaTimeoutException>());
+        gate.Open();
+        Assert.That(await patient, Is.EqualTo(FakeModel.Vector("patient")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Workers_come_when_work_waits_and_go_when_there_is_none()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, PoolOf.Options with { MaxWorkers = 3, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        Task first = pool.EmbedAsync("first");
+        await gate.ArrivedAsync();
+        Assert.That(pool.GetHealth().Workers, Is.EqualTo(1), "nothing waits");
+        Task[] more = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
+        await gate.ArrivedAsync();
+        await gate.ArrivedAsync();
+        Assert.That(pool.GetHealth().Workers, Is.EqualTo(3));
+        gate.Open();
+        await Task.WhenAll([first, .. more]);
+        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkers == 0, "all are done");
+        clock.Advance(TimeSpan.FromSeconds(5));
+        Assert.That(pool.GetHealth().Workers, Is.EqualTo(3), "not yet");
+        clock.Advance(TimeSpan.FromSeconds(10));
+        await Wait.UntilAsync(() => model.Sessions == 1, "two have gone");
+        Assert.That(await pool.EmbedAsync("still"), Is.EqualTo(FakeModel.Vector("still")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_worker_more_that_cannot_be_had_is_no_error()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel
+        {
+            OnForward = _ => gate.Pass(),
+            OnSession = number =>
+            {
+                if (number > 1)
+                {
+                    throw new StellaException(StellaErrorCode.OutOfMemory, "no session");
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3 });
+        Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, Workers: 1 }, "it is told");
+        gate.Open();
+        await Task.WhenAll(calls);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Without_workers_that_stay_the_model_goes_and_comes_back()
+    {
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, PoolOf.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        _ = await pool.EmbedAsync("one");
+        clock.Advance(TimeSpan.FromSeconds(5));
+        Assert.That(model.Models, Is.EqualTo(1));
+        clock.Advance(TimeSpan.FromSeconds(10));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "it is unloaded");
+        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Unloaded));
+        Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
+        Assert.That(model.Loads, Is.EqualTo(2));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_model_in_use_stays()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, PoolOf.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        clock.Advance(TimeSpan.FromSeconds(100));
+        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded));
+        gate.Open();
+        Assert.That(await call, Is.EqualTo(FakeModel.Vector("one")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task An_idle_model_makes_room_for_another()
+    {
+        using var system = new FakeSystem();
+        // What the process uses already, and the fake model with its worker twice.
+        var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = (1000 * FakeSystem.MiB) + (2 * 1160) });
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        _ = await pool.EmbedAsync("one");
+        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+        Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(1010 + 50), "weights and tokenizer, and a worker");
+        governor.Reserve("a test", 1000).Dispose();
+        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded), "there was room for both");
+
+        using (governor.Reserve("a test", 2 * 1160))
+        {
+            Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Unloaded));
+            var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("two"))!;
+            Assert.That((refused.Code, refused.RequestedBytes), Is.EqualTo((StellaErrorCode.MemoryExhausted, 1110L)));
+            Assert.That(refused.Message, Does.Contain("fake"));
+        }
+
+        Assert.That(await pool.EmbedAsync("three"), Is.EqualTo(FakeModel.Vector("three")));
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+    }
+
+    [Test]
+    public async Task A_drain_answers_what_was_accepted_and_takes_no_more()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
+        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Closed, "the drain has begun");
+        Assert.That(async () => await pool.EmbedAsync("late"), Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(drain.IsCompleted, Is.False);
+        gate.Open();
+        await drain;
+        Assert.That(accepted.Select(task => task.Status), Is.All.EqualTo(TaskStatus.RanToCompletion));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_drain_whose_time_is_over_ends_the_rest()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromSeconds(5));
+        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Closed, "the drain has begun");
+        while (!drain.IsCompleted)
+        {
+            clock.Advance(TimeSpan.FromSeconds(5));
+            await Task.Yield();
+        }
+
+        await drain;
+        foreach (Task<float[]> call in accepted)
+        {
+            Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        }
+
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_cuts_a_drain_short_and_may_come_from_anywhere_more_than_once()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        ValueTask slow = pool.DisposeAsync();
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(pool.Dispose)));
+        await slow;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_waits_for_a_load_and_frees_what_it_made()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnLoad = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task dispose = Task.Run(pool.Dispose);
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        gate.Open();
+        await dispose;
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_pool_that_nobody_called_is_disposed_too()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Loads, Is.Zero);
+    }
+
+    [Test]
+    public async Task Warm_up_loads_and_tells_what_the_model_is()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.That(pool.DefaultDimension, Is.Null);
+        Assert.That((await pool.WarmUpAsync()).DefaultDimension, Is.EqualTo(FakeModel.DefaultDimension));
+        Assert.That((pool.ModelName, pool.DefaultDimension), Is.EqualTo(("fake", (int?)FakeModel.DefaultDimension)));
+        Assert.That((model.Loads, model.Forwards), Is.EqualTo((1, 1)));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+}
