@@ -279,13 +279,24 @@ Task("Bench")
     .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("micro").Append("--filter").AppendQuoted(Argument("filter", "*")),
         new DotNetRunSettings { Configuration = "Release", NoRestore = true }));
 
+Task("Soak")
+    .Description("Holds a pool to its promises under load, --seconds long, and looks whether a leak and a wrong vector are found.")
+    .IsDependentOn("Build")
+    .Does(() =>
+{
+    foreach (var arguments in new[] { $"run --seconds {Argument("seconds", 60)}", "control --seconds 6" })
+    {
+        DotNetRun("./bench/StellaInterop.Soak", arguments, new DotNetRunSettings { Configuration = configuration, NoBuild = true });
+    }
+});
+
 Task("Pack")
     .Description("Makes the NuGet packages in artifacts/packages and checks that the native library is in its place.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
     CleanDirectory(packages);
-    foreach (var project in new[] { "StellaInterop", "StellaInterop.Models.Mini" })
+    foreach (var project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini" })
     {
         DotNetPack($"./src/{project}", new DotNetPackSettings { Configuration = configuration, NoRestore = true });
     }
@@ -313,6 +324,7 @@ Task("CI")
     .IsDependentOn("ShippedTest")
     .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
+    .IsDependentOn("Soak")
     .IsDependentOn("Pack");
 
 Task("Default")

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using StellaInterop.Bench.Measuring;
+using StellaInterop.Pooling;
+
+namespace StellaInterop.Soak;
+
+/// <summary>What a scenario came to.</summary>
+internal sealed record ScenarioResult(Scenario Scenario, double Seconds, Books Books, IReadOnlyList<string> Broken)
+{
+    public double TokensPerSecond => Books.Tokens / Seconds;
+}
+
+/// <summary>Runs a scenario and holds the pool to its promises.</summary>
+internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions, KnownTexts known, int seed)
+{
+    /// <summary>The library's tables grow a little with what they see; what leaks is more than this.</summary>
+    private const long LiveSlack = 256 << 10;
+
+    /// <summary>Anonymous memory may grow by this much in short runs, in which the collector has not settled.</summary>
+    private const long AnonymousSlack = 24 << 20;
+
+    private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
+    /// <summary>Every call has a timeout that is shorter than this.</summary>
+    private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
+
+    private static readonly TimeSpan RejectionLimit = TimeSpan.FromMilliseconds(5);
+
+    public async Task<ScenarioResult> RunAsync(Scenario scenario, TimeSpan duration, Faults? defect = null)
+    {
+        Holdings before = Holdings.Now();
+        using var books = new Books();
+        var model = new FaultyModel(new StellaModelSource(folder, modelOptions), defect ?? scenario.Faults, seed);
+        StellaPoolOptions options = Options(scenario, books, model);
+        var broken = new List<string>();
+        var pool = new StellaEmbeddingPool(model, options);
+        var clock = Stopwatch.StartNew();
+        var memory = new List<long>();
+        using (var stop = new CancellationTokenSource())
+        {
+            Task watching = WatchAsync(() => pool, options, memory, broken, stop.Token);
+            List<Task> callers =
+            [
+                .. Enumerable.Range(0, scenario.Callers).Select(i =>
+                    Task.Run(() => new Caller(scenario.Traffic, known, books, () => pool, seed + i).RunAsync(clock, duration))),
+            ];
+            if (scenario.BulkTexts > 0)
+            {
+                callers.Add(Task.Run(() =>
+                    new Caller(scenario.Traffic, known, books, () => pool, seed - 1).RunBulkAsync(clock, duration, scenario.BulkTexts)));
+            }
+
+            while (scenario.RenewEvery > 0 && clock.Elapsed < duration - TimeSpan.FromSeconds(scenario.RenewEvery / 2))
+            {
+                await Task.Delay(TimeSpan.FromSeconds(scenario.RenewEvery), CancellationToken.None).ConfigureAwait(false);
+                StellaEmbeddingPool old = pool;
+                pool = new StellaEmbeddingPool(model, options);
+                await old.DisposeAsync().ConfigureAwait(false);
+            }
+
+            await AllAsync(callers, books, broken).ConfigureAwait(false);
+            await stop.CancelAsync().ConfigureAwait(false);
+            await watching.ConfigureAwait(false);
+        }
+
+        double seconds = clock.Elapsed.TotalSeconds;
+        await pool.DisposeAsync().ConfigureAwait(false);
+        Check(scenario, books, broken);
+        CheckMemory(before, memory, broken);
+        return new ScenarioResult(scenario, seconds, books, broken);
+    }
+
+    private static StellaPoolOptions Options(Scenario scenario, Books books, FaultyModel model)
+    {
+        var options = scenario.Pool(new StellaPoolOptions { MeterFactory = books, IdleTimeout = TimeSpan.FromSeconds(2) });
+        if (!scenario.IsTight)
+        {
+            return options;
+        }
+
+        StellaMemoryEstimate estimate = model.Estimate(options.EffectiveThreads, options.EffectiveBatchTokens);
+        long used = new StellaMemoryGovernor().GetStatus().MeasuredBytes;
+        long room = estimate.WeightsBytes + estimate.TokenizerBytes + estimate.LoadingBytes + (3 * estimate.SessionBytes / 2);
+        // What the process itself takes beside the model grows in the first seconds.
+        return options with
+        {
+            Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = used + room + AnonymousSlack }),
+        };
+    }
+
+    /// <summary>Samples memory, and looks whether the queue keeps its limits.</summary>
+    private static async Task WatchAsync(
+        Func<StellaEmbeddingPool> pool, StellaPoolOptions options, List<long> memory, List<string> broken, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            StellaPoolHealth health = pool().GetHealth();
+            if (health.QueuedTokens > options.EffectiveQueuedTokens || health.QueuedCalls > 2 * options.MaxQueuedCalls)
+            {
+                broken.Add($"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
+            }
+
+            memory.Add(ResidentMemory.Now().Anonymous);
+            await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits for the callers; one whose call is lost would wait for ever.</summary>
+    private static async Task AllAsync(List<Task> callers, Books books, List<string> broken)
+    {
+        try
+        {
+            await Task.WhenAll(callers).WaitAsync(LostAfter).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            broken.Add($"{books.Submitted - books.Seen.Values.Sum()} calls have no answer");
+        }
+    }
+
+    private static void Check(Scenario scenario, Books books, List<string> broken)
+    {
+        long answered = books.Seen.Values.Sum();
+        Promise(answered == books.Submitted, $"{books.Submitted} calls, {answered} answers");
+        // Calls that a pool of a drain refused, and those that it ended, are told apart by the meter alone.
+        Promise(
+            Of(books.Counted, "completed") == Of(books.Seen, "completed") && books.Counted.Values.Sum() == answered,
+            $"callers saw {Text(books.Seen)}, the meter counted {Text(books.Counted)}");
+        Promise(Of(books.Seen, "unknown") == 0 && books.FirstError is null, $"an error that nobody made: {books.FirstError}");
+        Promise(books.WrongVectors == 0, $"{books.WrongVectors} of {books.Texts} vectors are wrong");
+        Promise(Of(books.Seen, "completed") > 0, "no call was completed");
+        Promise(scenario.Faults.GuiltyOneIn == 0 || books.FailedTexts > 0, "no text failed although some were made to");
+
+        // A second in which the machine did something else says nothing about the pool: the median of the seconds counts.
+        double[] seconds = [.. books.Rejections.GroupBy(one => one.Second).Select(group => Percentile([.. group.Select(one => one.Seconds)], 0.99))];
+        double rejection = Percentile(seconds, 0.5);
+        Promise(
+            rejection < RejectionLimit.TotalSeconds,
+            $"a refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds)");
+
+        void Promise(bool kept, string otherwise)
+        {
+            if (!kept)
+            {
+                broken.Add(otherwise);
+            }
+        }
+    }
+
+    private static void CheckMemory(Holdings before, List<long> memory, List<string> broken)
+    {
+        Holdings after = Holdings.Now();
+        if (after.Handles != before.Handles)
+        {
+            broken.Add($"{after.Handles - before.Handles} native handles are left");
+        }
+
+        if (after.LiveBytes - before.LiveBytes > LiveSlack)
+        {
+            broken.Add($"{after.LiveBytes - before.LiveBytes} native bytes are left");
+        }
+
+        // The third and the last quarter: what grows in the first half is what the pool keeps.
+        int quarter = memory.Count / 4;
+        if (quarter > 0)
+        {
+            double third = memory.Skip(2 * quarter).Take(quarter).Average();
+            double last = memory.Skip(3 * quarter).Average();
+            if (last > (third * 1.02) + AnonymousSlack)
+            {
+                broken.Add($"anonymous memory grew from {third / 1e6:F0} to {last / 1e6:F0} MB in the second half");
+            }
+        }
+    }
+
+    public static double Percentile(IReadOnlyList<double> samples, double part)
+    {
+        if (samples.Count == 0)
+        {
+            return 0;
+        }
+
+        double[] sorted = [.. samples.Order()];
+        return sorted[(int)Math.Min(sorted.Length - 1, part * sorted.Length)];
+    }
+
+    private static long Of(Dictionary<string, long> counts, string outcome) => counts.GetValueOrDefault(outcome);
+
+    private static string Text(Dictionary<string, long> counts) =>
+        string.Join(", ", counts.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Value} {pair.Key}"));
+}
