@@ -1,0 +1,39 @@
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace StellaInterop.Extensions;
+
+internal enum StellaHealthKind
+{
+    /// <summary>Whether calls are answered.</summary>
+    Ready,
+
+    /// <summary>Whether the process should go on.</summary>
+    Live,
+}
+
+/// <summary>The health of a pool as a health check.</summary>
+internal sealed class StellaHealthCheck(StellaEmbeddingPool pool, StellaHealthKind kind) : IHealthCheck
+{
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        StellaPoolHealth health = pool.GetHealth();
+        HealthStatus status = health.Status switch
+        {
+            // A pool whose model fails is to be mended or waited for; a restart of the process is for one that is closed.
+            _ when kind == StellaHealthKind.Live && health.Model != StellaPoolModelState.Closed => HealthStatus.Healthy,
+            StellaPoolStatus.Healthy => HealthStatus.Healthy,
+            StellaPoolStatus.Degraded => HealthStatus.Degraded,
+            _ => context.Registration.FailureStatus,
+        };
+        var data = new Dictionary<string, object>
+        {
+            ["model"] = health.Model.ToString(),
+            ["workers"] = health.Workers,
+            ["busy_workers"] = health.BusyWorkers,
+            ["queued_calls"] = health.QueuedCalls,
+            ["queued_tokens"] = health.QueuedTokens,
+            ["queue_fill"] = health.QueueFill,
+        };
+        return Task.FromResult(new HealthCheckResult(status, health.Reason, health.LastLoadError, data));
+    }
+}
