@@ -51,6 +51,9 @@ var fuzzTargets = new[]
     new FuzzTarget("abi", 4096, 20, 1024),
 };
 
+#load "build/licences.cake"
+#load "build/packages.cake"
+
 // ---------------------------------------------------------------------------------------------------- tasks
 
 Task("Clean")
@@ -148,7 +151,8 @@ Task("Bindings")
 });
 
 Task("Notices")
-    .Description("Writes THIRD-PARTY-NOTICES.md: the model, and every crate in the native library with its licence. --check only compares.")
+    .Description("Writes THIRD-PARTY-NOTICES.md: the model, and every crate in the native library and every package in the tool, with its licence. --check only compares.")
+    .IsDependentOn("Restore")
     .Does(() =>
 {
     var text = ThirdPartyNotices();
@@ -291,26 +295,36 @@ Task("Soak")
 });
 
 Task("Pack")
-    .Description("Makes the NuGet packages in artifacts/packages and checks that the native library is in its place.")
+    .Description("Makes the NuGet packages in artifacts/packages. --rids=A,B names the platforms that have to be in them; this machine's if it is not given.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
-    CleanDirectory(packages);
-    foreach (var project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini" })
-    {
-        DotNetPack($"./src/{project}", new DotNetPackSettings { Configuration = configuration, NoRestore = true });
-    }
+    PackInto(packages, root);
+    CheckPackages(Argument("rids", host).Split(',', StringSplitOptions.RemoveEmptyEntries));
+});
 
-    var package = GetFiles($"{packages}/StellaInterop.0*.nupkg").Single();
-    using var archive = System.IO.Compression.ZipFile.OpenRead(package.FullPath);
-    var wanted = $"runtimes/{host}/native/{rids[host].LibraryFile}";
-    if (archive.GetEntry(wanted) is null)
-    {
-        throw new CakeException($"{package.GetFilename()} has no {wanted}.");
-    }
+Task("PackAgain")
+    .Description("Packs a copy of the tree in another folder and fails when a package has other bytes than those of Pack.")
+    .IsDependentOn("Pack")
+    .Does(() =>
+{
+    var copy = artifacts.Combine("again/tree");
+    var second = artifacts.Combine("again/packages");
+    CopyTree(copy);
+    DotNetRestore(copy.CombineWithFilePath("StellaInterop.sln").FullPath);
+    PackInto(second, copy);
+    ComparePackages(packages, second);
+    CleanDirectory(artifacts.Combine("again"));
+});
 
-    Information("{0} holds native libraries for: {1}", package.GetFilename(),
-        string.Join(", ", archive.Entries.Select(e => e.FullName).Where(n => n.StartsWith("runtimes/")).Select(n => n.Split('/')[1]).Distinct()));
+Task("Sbom")
+    .Description("Writes bills of materials beside the packages: NuGet packages and crates, each with its licence, which has to be on the list of those allowed.")
+    .IsDependentOn("Pack")
+    .Does(() =>
+{
+    var components = projects.SelectMany(WriteNuGetSbom).Concat(WriteCrateSbom()).ToArray();
+    CheckLicences(components);
+    Information("{0} components, each under a licence of the list.", components.DistinctBy(c => c.Name).Count());
 });
 
 Task("CI")
@@ -325,7 +339,8 @@ Task("CI")
     .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
     .IsDependentOn("Soak")
-    .IsDependentOn("Pack");
+    .IsDependentOn("PackAgain")
+    .IsDependentOn("Sbom");
 
 Task("Default")
     .Description("Builds and tests the C# solution.")
@@ -577,51 +592,6 @@ void CheckExports(FilePath library)
         throw new CakeException($"{library.GetFilename()} and {bindings.GetFilename()} differ: {string.Join("; ", differing)}.");
     }
 }
-
-/// The notices, from the crates that are in the library: those that cargo resolves for any target, less those that
-/// only build or test it. Then the text of each licence, once, with the crates that it covers.
-string ThirdPartyNotices()
-{
-    UseExtraCargoConfig();
-    var metadata = JsonDocument.Parse(string.Concat(OutputIn(native, "cargo", "metadata --locked --format-version 1")));
-    var linked = OutputIn(native, "cargo", "tree --locked --package stella-ffi --edges normal --target all --prefix none --format {p}")
-        .Select(line => line.Split(' '))
-        .Where(parts => parts.Length > 1)
-        .Select(parts => $"{parts[0]} {parts[1].TrimStart('v')}")
-        .ToHashSet();
-    var crates = metadata.RootElement.GetProperty("packages").EnumerateArray()
-        .Where(p => p.GetProperty("source").ValueKind == JsonValueKind.String)
-        .Select(p => (
-            Name: $"{p.GetProperty("name").GetString()} {p.GetProperty("version").GetString()}",
-            License: p.GetProperty("license").GetString(),
-            Source: p.GetProperty("repository").GetString(),
-            Folder: System.IO.Path.GetDirectoryName(p.GetProperty("manifest_path").GetString())))
-        .Where(c => linked.Contains(c.Name))
-        .OrderBy(c => c.Name, StringComparer.Ordinal)
-        .ToArray();
-
-    var text = new System.Text.StringBuilder(System.IO.File.ReadAllText(native.CombineWithFilePath("notices-head.md").FullPath));
-    text.Append("\n| crate | licence | source |\n| --- | --- | --- |\n");
-    foreach (var crate in crates)
-    {
-        text.Append($"| {crate.Name} | {crate.License} | {crate.Source} |\n");
-    }
-
-    foreach (var licence in crates.GroupBy(c => LicenceText(c.Folder)).OrderBy(g => g.First().Name, StringComparer.Ordinal))
-    {
-        text.Append($"\n### {string.Join(", ", licence.Select(c => c.Name))}\n\n");
-        text.Append(licence.Key is null ? "The crate holds no licence file; its licence is named in the table.\n" : $"```text\n{licence.Key}\n```\n");
-    }
-
-    return text.ToString();
-}
-
-string LicenceText(string folder) => System.IO.Directory.GetFiles(folder)
-    .Where(f => Regex.IsMatch(System.IO.Path.GetFileName(f), "^(LICEN[CS]E|COPYING|UNLICENSE)", RegexOptions.IgnoreCase))
-    .OrderBy(f => !f.Contains("MIT", StringComparison.OrdinalIgnoreCase))
-    .ThenBy(f => System.IO.Path.GetFileName(f), StringComparer.Ordinal)
-    .Select(f => string.Join('\n', System.IO.File.ReadAllText(f).ReplaceLineEndings("\n").Split('\n').Select(l => l.TrimEnd())).Trim('\n'))
-    .FirstOrDefault();
 
 string[] Output(string tool, string arguments) => OutputIn(root, tool, arguments);
 

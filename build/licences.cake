@@ -1,0 +1,203 @@
+// What others wrote that is in the packages: bills of materials, notices, and the licences that may be among them.
+
+using System.Text.Json.Nodes;
+
+// A crate or a NuGet package. Folder is where cargo unpacked a crate; a crate that only builds or tests is not shipped.
+record Component(string Name, string Version, string License, string Source, string Copyright, string Folder, string Sha256, bool IsShipped)
+{
+    public string Title => $"{Name} {Version}";
+}
+
+// Licences under which components may be taken. Where one may be taken under several, one of them has to be here.
+var allowedLicences = new HashSet<string> { "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "NCSA", "Unicode-3.0", "Zlib" };
+
+/// Every crate of Cargo.lock but our own.
+Component[] Crates()
+{
+    UseExtraCargoConfig();
+    var metadata = JsonDocument.Parse(string.Concat(OutputIn(native, "cargo", "metadata --locked --format-version 1")));
+    var linked = OutputIn(native, "cargo", "tree --locked --package stella-ffi --edges normal --target all --prefix none --format {p}")
+        .Select(line => line.Split(' '))
+        .Where(parts => parts.Length > 1)
+        .Select(parts => $"{parts[0]} {parts[1].TrimStart('v')}")
+        .ToHashSet();
+    var checksums = Regex.Matches(
+            System.IO.File.ReadAllText(native.CombineWithFilePath("Cargo.lock").FullPath),
+            "name = \"(.+)\"\nversion = \"(.+)\"\nsource = .+\nchecksum = \"(.+)\"")
+        .ToDictionary(m => $"{m.Groups[1].Value} {m.Groups[2].Value}", m => m.Groups[3].Value);
+    return metadata.RootElement.GetProperty("packages").EnumerateArray()
+        .Where(p => p.GetProperty("source").ValueKind == JsonValueKind.String)
+        .Select(p =>
+        {
+            var (name, version) = (p.GetProperty("name").GetString(), p.GetProperty("version").GetString());
+            return new Component(
+                name,
+                version,
+                p.GetProperty("license").GetString(),
+                p.GetProperty("repository").GetString(),
+                Copyright: null,
+                System.IO.Path.GetDirectoryName(p.GetProperty("manifest_path").GetString()),
+                checksums[$"{name} {version}"],
+                linked.Contains($"{name} {version}"));
+        })
+        .OrderBy(c => c.Title, StringComparer.Ordinal)
+        .ToArray();
+}
+
+/// The bill of materials of a project's NuGet packages, as the CycloneDX tool writes it into a file.
+JsonNode NuGetBill(string project, FilePath file)
+{
+    EnsureDirectoryExists(file.GetDirectory());
+    Output("dotnet", $"CycloneDX src/{project}/{project}.csproj --output {file.GetDirectory()} --filename {file.GetFilename()} --output-format Json "
+        + $"--exclude-dev --disable-package-restore --no-serial-number --spec-version 1.6 --set-name {project} --set-version {PackageVersion()}");
+    var bill = JsonNode.Parse(System.IO.File.ReadAllText(file.FullPath));
+    bill["metadata"]["timestamp"] = CommitTime().ToString("yyyy-MM-ddTHH:mm:ssZ");
+    System.IO.File.WriteAllText(file.FullPath, bill.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+    return bill;
+}
+
+Component[] NuGetComponents(JsonNode bill) => (bill["components"]?.AsArray() ?? [])
+    .Select(c => new Component(
+        (string)c["name"],
+        (string)c["version"],
+        string.Join(" AND ", (c["licenses"]?.AsArray() ?? []).Select(l => (string)(l["expression"] ?? l["license"]?["id"] ?? l["license"]?["name"]))),
+        Source: null,
+        (string)c["copyright"] ?? string.Join(", ", (c["authors"]?.AsArray() ?? []).Select(a => (string)a["name"])),
+        Folder: null,
+        Sha256: null,
+        IsShipped: true))
+    .OrderBy(c => c.Title, StringComparer.Ordinal)
+    .ToArray();
+
+Component[] WriteNuGetSbom(string project) =>
+    NuGetComponents(NuGetBill(project, packages.CombineWithFilePath($"{project}.{PackageVersion()}.nuget.cdx.json")));
+
+Component[] WriteCrateSbom()
+{
+    var crates = Crates();
+    var bill = new
+    {
+        bomFormat = "CycloneDX",
+        specVersion = "1.6",
+        version = 1,
+        metadata = new
+        {
+            timestamp = CommitTime().ToString("yyyy-MM-ddTHH:mm:ssZ"),
+            component = new { type = "library", name = "stella_interop", version = PackageVersion() },
+        },
+        components = crates.Select(c => new Dictionary<string, object>
+        {
+            ["type"] = "library",
+            ["bom-ref"] = $"pkg:cargo/{c.Name}@{c.Version}",
+            ["name"] = c.Name,
+            ["version"] = c.Version,
+            // What only builds or tests the library is named, and is not in it.
+            ["scope"] = c.IsShipped ? "required" : "excluded",
+            ["hashes"] = new[] { new { alg = "SHA-256", content = c.Sha256 } },
+            ["licenses"] = new[] { new { expression = SpdxExpression(c.License) } },
+            ["purl"] = $"pkg:cargo/{c.Name}@{c.Version}",
+        }),
+    };
+    System.IO.File.WriteAllText(
+        packages.CombineWithFilePath($"StellaInterop.{PackageVersion()}.native.cdx.json").FullPath,
+        JsonSerializer.Serialize(bill, new JsonSerializerOptions { WriteIndented = true }) + "\n");
+    return crates;
+}
+
+void CheckLicences(IEnumerable<Component> components)
+{
+    var refused = components.Where(c => !IsAllowed(c.License)).Select(c => $"{c.Title} ({c.License ?? "no licence"})").Distinct().ToArray();
+    if (refused.Length > 0)
+    {
+        throw new CakeException($"Not under a licence of the list in build/licences.cake: {string.Join(", ", refused)}.");
+    }
+}
+
+/// Older crates write a slash where SPDX has OR.
+string SpdxExpression(string licence) => Regex.Replace(licence ?? "", " ?/ ?", " OR ");
+
+/// Whether the licences of the list satisfy an SPDX expression.
+bool IsAllowed(string licence)
+{
+    var tokens = new Queue<string>(Regex.Matches(SpdxExpression(licence), @"[()]|[\w.+-]+").Select(m => m.Value));
+    bool Or()
+    {
+        var allowed = And();
+        while (tokens.TryPeek(out var token) && token == "OR")
+        {
+            tokens.Dequeue();
+            allowed |= And();
+        }
+
+        return allowed;
+    }
+
+    bool And()
+    {
+        var allowed = One();
+        while (tokens.TryPeek(out var token) && token == "AND")
+        {
+            tokens.Dequeue();
+            allowed &= One();
+        }
+
+        return allowed;
+    }
+
+    bool One()
+    {
+        var name = tokens.Count > 0 ? tokens.Dequeue() : "";
+        if (name == "(")
+        {
+            var allowed = Or();
+            return tokens.Count > 0 && tokens.Dequeue() == ")" && allowed;
+        }
+
+        if (tokens.TryPeek(out var token) && token == "WITH")
+        {
+            // An exception only allows more.
+            tokens.Dequeue();
+            tokens.Dequeue();
+        }
+
+        return allowedLicences.Contains(name);
+    }
+
+    return Or() && tokens.Count == 0;
+}
+
+/// The notices: the crates that are in the library, for any platform, and the packages that are in the tool. Then the
+/// text of each licence, once, with the crates that it covers.
+string ThirdPartyNotices()
+{
+    var crates = Crates().Where(c => c.IsShipped).ToArray();
+    var text = new System.Text.StringBuilder(System.IO.File.ReadAllText(native.CombineWithFilePath("notices-head.md").FullPath));
+    text.Append("\n| crate | licence | source |\n| --- | --- | --- |\n");
+    foreach (var crate in crates)
+    {
+        text.Append($"| {crate.Title} | {crate.License} | {crate.Source} |\n");
+    }
+
+    foreach (var licence in crates.GroupBy(c => LicenceText(c.Folder)).OrderBy(g => g.First().Title, StringComparer.Ordinal))
+    {
+        text.Append($"\n### {string.Join(", ", licence.Select(c => c.Title))}\n\n");
+        text.Append(licence.Key is null ? "The crate holds no licence file; its licence is named in the table.\n" : $"```text\n{licence.Key}\n```\n");
+    }
+
+    text.Append("\n## NuGet packages in the stella tool\n\n");
+    text.Append("Their assemblies lie beside `stella.dll` in the package StellaInterop.Cli. The text of the MIT licence stands in LICENSE.\n\n");
+    text.Append("| package | licence | copyright |\n| --- | --- | --- |\n");
+    foreach (var package in NuGetComponents(NuGetBill("StellaInterop.Cli", artifacts.CombineWithFilePath("notices/tool.cdx.json"))))
+    {
+        text.Append($"| {package.Title} | {package.License} | {package.Copyright} |\n");
+    }
+
+    return text.ToString();
+}
+
+string LicenceText(string folder) => System.IO.Directory.GetFiles(folder)
+    .Where(f => Regex.IsMatch(System.IO.Path.GetFileName(f), "^(LICEN[CS]E|COPYING|UNLICENSE)", RegexOptions.IgnoreCase))
+    .OrderBy(f => !f.Contains("MIT", StringComparison.OrdinalIgnoreCase))
+    .ThenBy(f => System.IO.Path.GetFileName(f), StringComparer.Ordinal)
+    .Select(f => string.Join('\n', System.IO.File.ReadAllText(f).ReplaceLineEndings("\n").Split('\n').Select(l => l.TrimEnd())).Trim('\n'))
+    .FirstOrDefault();

@@ -1,0 +1,107 @@
+// How packages are made, looked into, and compared.
+
+using System.IO.Compression;
+
+// In the order in which they are packed.
+var projects = new[] { "StellaInterop", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
+
+string PackageVersion() =>
+    XDocument.Load(root.CombineWithFilePath("src/Directory.Build.props").FullPath).Descendants("Version").Single().Value;
+
+DateTimeOffset CommitTime() => DateTimeOffset.FromUnixTimeSeconds(long.Parse(Output("git", "log -1 --format=%ct")[0]));
+
+/// Packs the projects of a tree. NuGet stamps files with the time of the pack; here that is the time of the commit, so
+/// that the same sources give the same bytes.
+void PackInto(DirectoryPath output, DirectoryPath tree)
+{
+    CleanDirectory(output);
+    foreach (var project in projects)
+    {
+        DotNetPack($"{tree}/src/{project}", new DotNetPackSettings
+        {
+            Configuration = configuration,
+            NoRestore = true,
+            OutputDirectory = output,
+            MSBuildSettings = new DotNetMSBuildSettings()
+                .WithProperty("ContinuousIntegrationBuild", "true")
+                .WithProperty("DeterministicTimestamp", $"{CommitTime().ToUnixTimeSeconds()}")
+                .WithProperty("NativeBuildRoot", $"{artifacts}/native/"),
+        });
+    }
+}
+
+/// Each package and its symbols are there, and the native library of each platform that is asked for. A platform for
+/// which nothing was built is in no package, and so fails here when it is named.
+void CheckPackages(string[] wantedRids)
+{
+    var libraryRids = new List<string>();
+    foreach (var project in projects)
+    {
+        var file = packages.CombineWithFilePath($"{project}.{PackageVersion()}.nupkg");
+        if (!FileExists(file) || !FileExists(file.ChangeExtension("snupkg")))
+        {
+            throw new CakeException($"{file.GetFilename()} or its symbols were not made.");
+        }
+
+        using var archive = ZipFile.OpenRead(file.FullPath);
+        var names = archive.Entries.Select(e => e.FullName).ToArray();
+        var missing = new[] { "README.md", "LICENSE", "icon.png" }.Except(names)
+            .Concat(project == "StellaInterop.Models.Mini" ? [] : wantedRids.Select(NativeEntry).Where(e => !names.Any(n => n.EndsWith(e))))
+            .ToArray();
+        if (missing.Length > 0)
+        {
+            throw new CakeException($"{file.GetFilename()} has no {string.Join(", no ", missing)}.");
+        }
+
+        var held = rids.Keys.Where(rid => names.Any(n => n.EndsWith(NativeEntry(rid))));
+        Information("{0}: {1:N0} bytes. Native libraries: {2}", file.GetFilename(), FileSize(file), string.Join(", ", held.DefaultIfEmpty("none")));
+    }
+}
+
+string NativeEntry(string rid) => rids.TryGetValue(rid, out var entry)
+    ? $"runtimes/{rid}/native/{entry.LibraryFile}"
+    : throw new CakeException($"native/Rids.props does not know {rid}.");
+
+/// Copies what git does not ignore, with the times of the files, as another working tree of the same repository.
+void CopyTree(DirectoryPath copy)
+{
+    CleanDirectory(copy);
+    foreach (var name in Output("git", "-c core.quotepath=off ls-files --cached --others --exclude-standard").Where(n => FileExists(root.CombineWithFilePath(n))))
+    {
+        var to = copy.CombineWithFilePath(name);
+        EnsureDirectoryExists(to.GetDirectory());
+        System.IO.File.Copy(root.CombineWithFilePath(name).FullPath, to.FullPath);
+    }
+
+    System.IO.File.WriteAllText(copy.CombineWithFilePath(".git").FullPath, $"gitdir: {Output("git", "rev-parse --absolute-git-dir")[0]}\n");
+}
+
+/// The packages of two folders have the same bytes; otherwise names the entries that differ.
+void ComparePackages(DirectoryPath first, DirectoryPath second)
+{
+    var names = GetFiles($"{first}/*.*nupkg").Select(f => f.GetFilename().ToString()).Order().ToArray();
+    var differing = names.Where(n => Sha256(first.CombineWithFilePath(n)) != Sha256(second.CombineWithFilePath(n))).ToArray();
+    foreach (var name in differing)
+    {
+        var entries = new[] { first, second }.Select(folder => Entries(folder.CombineWithFilePath(name))).ToArray();
+        var parts = entries[0].Keys.Union(entries[1].Keys).Where(e => entries[0].GetValueOrDefault(e) != entries[1].GetValueOrDefault(e));
+        Error("{0} differs: {1}", name, string.Join(", ", parts.DefaultIfEmpty("times or compression of its entries")));
+    }
+
+    if (differing.Length > 0)
+    {
+        throw new CakeException($"Two packs of the same sources differ in {string.Join(", ", differing)}.");
+    }
+
+    Information("EQUAL: {0} packages of a copy of the tree have the same bytes.", names.Length);
+}
+
+Dictionary<string, string> Entries(FilePath package)
+{
+    using var archive = ZipFile.OpenRead(package.FullPath);
+    return archive.Entries.ToDictionary(e => e.FullName, e =>
+    {
+        using var stream = e.Open();
+        return Convert.ToHexString(SHA256.HashData(stream));
+    });
+}
