@@ -3,7 +3,10 @@
 using System.IO.Compression;
 
 // In the order in which they are packed.
-var projects = new[] { "StellaInterop", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
+var projects = new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
+
+// Those that hold the native library.
+var withNative = new[] { "StellaInterop", "StellaInterop.Cli" };
 
 string PackageVersion() =>
     XDocument.Load(root.CombineWithFilePath("src/Directory.Build.props").FullPath).Descendants("Version").Single().Value;
@@ -46,7 +49,7 @@ void CheckPackages(string[] wantedRids)
         using var archive = ZipFile.OpenRead(file.FullPath);
         var names = archive.Entries.Select(e => e.FullName).ToArray();
         var missing = new[] { "README.md", "LICENSE", "icon.png" }.Except(names)
-            .Concat(project == "StellaInterop.Models.Mini" ? [] : wantedRids.Select(NativeEntry).Where(e => !names.Any(n => n.EndsWith(e))))
+            .Concat(!withNative.Contains(project) ? [] : wantedRids.Select(NativeEntry).Where(e => !names.Any(n => n.EndsWith(e))))
             .ToArray();
         if (missing.Length > 0)
         {

@@ -21,7 +21,7 @@ public sealed record StellaPoolOptions
 
     /// <summary>
     /// Workers that stay when there is nothing to do. With 0 the model is unloaded after <see cref="IdleTimeout"/>, and
-    /// loaded again by the next call.
+    /// loaded again by the next call. An idle model may also be unloaded to make room in the memory budget for another.
     /// </summary>
     public int MinWorkers { get; init; } = 1;
 
