@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use stella_kernels::activations::{Activations, Arithmetic};
+use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
 use stella_kernels::linear::{self, Linear, Then};
 use stella_kernels::team::{Team, TeamError};
 
 use crate::batch::PackedBatch;
-use crate::calibration;
+use crate::calibration::{self, ALL_TOKENS};
 use crate::config::ModelConfig;
 use crate::cpu_weights::{CpuWeights, Plan, Product, no_memory};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
@@ -62,12 +62,18 @@ pub(crate) struct CpuWorker {
 struct Buffers {
     /// What goes through all layers, and in the end the result.
     x: Buffer<f32>,
-    /// The same after a norm.
+    /// The same after a norm, which a product reads; and what attention makes of that, when nobody needs it any more.
     normed: Forms,
     qkv: Buffer<f32>,
-    attended: Forms,
+    /// What lies within the feed-forward part, for [`GATED_ROWS`] rows.
     gated: Forms,
 }
+
+/// Rows that go through the feed-forward part together. It is the widest, and its rows have nothing to do with each other:
+/// so its memory does not grow with the batch. A multiple of what a product works on at a time.
+const GATED_ROWS: usize = 384;
+// Who looks at what a product multiplies sees all rows at once.
+const _: () = assert!(ALL_TOKENS <= GATED_ROWS && GATED_ROWS.is_multiple_of(ROW_GRANULE));
 
 /// Room for rows in each form that a product of the encoder reads. What no product reads is never touched, and costs
 /// nothing.
@@ -91,14 +97,12 @@ impl CpuWorker {
     pub(crate) fn new(weights: Arc<CpuWeights>, options: WorkerOptions) -> Result<Self> {
         let WorkerOptions { threads, max_batch_tokens: tokens } = options;
         let (config, attention) = (&weights.config, attention(&weights));
-        let rows = |width| Forms::new(&weights, tokens, width);
         let numbers = |width: usize| Buffer::zeroed(tokens * width).map_err(no_memory);
         let buffers = Buffers {
             x: numbers(config.hidden_size)?,
-            normed: rows(config.hidden_size)?,
+            normed: Forms::new(&weights, tokens, config.hidden_size)?,
             qkv: numbers(attention.inputs())?,
-            attended: rows(config.hidden_size)?,
-            gated: rows(config.intermediate_size)?,
+            gated: Forms::new(&weights, tokens.min(GATED_ROWS), config.intermediate_size)?,
         };
         let scratch = scratch_words(config, weights.max_tokens);
         let team = Team::new(threads, scratch, Some(thread_start())).map_err(|e| match e {
@@ -131,8 +135,8 @@ pub(crate) fn worker_bytes(plan: Plan<'_>, arithmetic: Arithmetic, tokens: usize
     let Plan { config, kernels, max_tokens } = plan;
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let rows = |arithmetic| {
-        let rows = |width| kernels.activation_bytes(arithmetic, tokens, width);
-        2 * rows(hidden) + rows(inner)
+        kernels.activation_bytes(arithmetic, tokens, hidden)
+            + kernels.activation_bytes(arithmetic, tokens.min(GATED_ROWS), inner)
     };
     let forms = match arithmetic {
         // Some products stay in bfloat16.
@@ -198,18 +202,18 @@ fn attention_half(
     seen: Seen<'_>,
 ) -> Result<()> {
     let (kernels, layer, rows) = (weights.kernels, &weights.layers[number], batch.tokens());
-    let Buffers { x, normed, qkv, attended, .. } = buffers;
+    let Buffers { x, normed, qkv, .. } = buffers;
     let x = &mut x[..rows * weights.config.hidden_size];
     let qkv = &mut qkv[..rows * layer.qkv.outputs()];
 
     let input = normed.of(&layer.qkv);
     seen(number, Product::Qkv, input)?;
-    layer.qkv.multiply(kernels, team, input, rows, Then::Store(qkv));
-    let attended = attended.of(&layer.attention_out);
+    layer.qkv.multiply(kernels, team, input, 0..rows, Then::Store(qkv));
+    let attended = normed.of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
     kernels.settle(team, attended, rows);
     seen(number, Product::AttentionOut, attended)?;
-    layer.attention_out.multiply(kernels, team, attended, rows, Then::Add(x));
+    layer.attention_out.multiply(kernels, team, attended, 0..rows, Then::Add(x));
     weights.normalize(team, 2 * number + 1, x, Some((&layer.up_gate, normed)));
     Ok(())
 }
@@ -231,10 +235,15 @@ fn feed_forward_half(
 
     let (input, gated) = (normed.of(&layer.up_gate), gated.of(&layer.down));
     seen(number, Product::UpGate, input)?;
-    layer.up_gate.multiply(kernels, team, input, rows, Then::Gate(weights.gate(), gated));
-    kernels.settle(team, gated, rows);
-    seen(number, Product::Down, gated)?;
-    layer.down.multiply(kernels, team, gated, rows, Then::Add(x));
+    for (block, x) in x.chunks_mut(GATED_ROWS * weights.config.hidden_size).enumerate() {
+        let first = block * GATED_ROWS;
+        let count = GATED_ROWS.min(rows - first);
+        let gate = Then::Gate(weights.gate(), gated);
+        layer.up_gate.multiply(kernels, team, input, first..first + count, gate);
+        kernels.settle(team, gated, count);
+        seen(number, Product::Down, gated)?;
+        layer.down.multiply(kernels, team, gated, 0..count, Then::Add(x));
+    }
     weights.normalize(team, 2 * number + 2, x, next.map(|next| (next, normed)));
     Ok(())
 }

@@ -101,7 +101,13 @@ impl Projector {
         let blocks = pooled.chunks(ROWS * hidden).zip(out.chunks_mut(ROWS * dimension));
         for (block, (x, y)) in blocks.enumerate() {
             self.kernels.take(&mut self.team, x, None, &mut self.rows);
-            head.layer.multiply(self.kernels, &mut self.team, &self.rows, x.len() / hidden, Then::Store(y));
+            head.layer.multiply(
+                self.kernels,
+                &mut self.team,
+                &self.rows,
+                0..x.len() / hidden,
+                Then::Store(y),
+            );
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 finish(block * ROWS + row, normalize, y)?;
             }

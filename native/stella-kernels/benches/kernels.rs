@@ -57,13 +57,13 @@ fn products(c: &mut Criterion) {
             let mut y = vec![0.0; rows * HIDDEN];
             group.throughput(Throughput::Elements(2 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("add", rows), |b| {
-                b.iter(|| down.multiply(kernels, &mut team, &x, rows, Then::Add(&mut y)));
+                b.iter(|| down.multiply(kernels, &mut team, &x, 0..rows, Then::Add(&mut y)));
             });
             let x = activations(kernels, arithmetic, rows, HIDDEN);
             let mut y = kernels.activations(arithmetic, rows, INNER).expect("memory");
             group.throughput(Throughput::Elements(4 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("gate", rows), |b| {
-                b.iter(|| up_gate.multiply(kernels, &mut team, &x, rows, Then::Gate(Gate::Gelu, &mut y)));
+                b.iter(|| up_gate.multiply(kernels, &mut team, &x, 0..rows, Then::Gate(Gate::Gelu, &mut y)));
             });
         }
         group.finish();

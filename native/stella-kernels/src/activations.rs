@@ -32,7 +32,7 @@ pub(crate) const BYTE_LIMIT: f32 = 127.0;
 /// Steps of a row are a multiple of this, so that tiles need no remainder.
 pub(crate) const STEP_GRANULE: usize = 16;
 /// Rows of memory are a multiple of this: a tile may read more rows than it is asked for.
-const ROW_GRANULE: usize = 32;
+pub const ROW_GRANULE: usize = 32;
 
 impl Format {
     pub(crate) fn bytes(self) -> usize {

@@ -312,13 +312,13 @@ mod tests {
         gated.pack(kernels, &mut team, 0, Rows::F32(&noise(inner * width, 2)));
         gated.pack(kernels, &mut team, inner, Rows::F32(&noise(inner * width, 3)));
         let mut h = kernels.activations(arithmetic, rows, inner).unwrap();
-        gated.multiply(kernels, &mut team, &x, rows, Then::Gate(Gate::Gelu, &mut h));
+        gated.multiply(kernels, &mut team, &x, 0..rows, Then::Gate(Gate::Gelu, &mut h));
         kernels.settle(&mut team, &mut h, rows);
         let mut down = Linear::new(arithmetic, 3 * width, inner).unwrap();
         let scaled: Vec<f32> = noise(3 * width * inner, 4).iter().map(|w| 0.1 * w).collect();
         down.pack(kernels, &mut team, 0, Rows::F32(&scaled));
         let mut qkv = vec![0.0; rows * 3 * width];
-        down.multiply(kernels, &mut team, &h, rows, Then::Store(&mut qkv));
+        down.multiply(kernels, &mut team, &h, 0..rows, Then::Store(&mut qkv));
         let rotary = Rotary::new(&[1.0; 20], rows).unwrap();
         let attention = Attention { heads: 2, kv_heads: 2, head_dim: 40, rotary: &rotary };
         let texts = [0, rows as u32 / 3, rows as u32];
@@ -327,7 +327,7 @@ mod tests {
         let mut out = Linear::new(arithmetic, 50, width).unwrap();
         out.pack(kernels, &mut team, 0, Rows::F32(&noise(50 * width, 5)));
         let mut y = vec![0.0; rows * 50];
-        out.multiply(kernels, &mut team, &x, rows, Then::Store(&mut y));
+        out.multiply(kernels, &mut team, &x, 0..rows, Then::Store(&mut y));
         y
     }
 
@@ -356,7 +356,7 @@ mod tests {
                 let norm = Norm { weight: &[1.0; 700], bias: None, epsilon: 0.0, factors: None };
                 kernels().normalize(&mut team, norm, &mut x.to_vec(), false, Some(&mut activations));
                 let mut y = vec![0.0; rows * 40];
-                layer.multiply(kernels(), &mut team, &activations, rows, Then::Store(&mut y));
+                layer.multiply(kernels(), &mut team, &activations, 0..rows, Then::Store(&mut y));
                 y
             };
             let x = noise(70 * 700, 2);

@@ -1,7 +1,9 @@
 //! A linear layer: weights packed once into the order in which they are read, and the product with activations.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
-use crate::activations::{Activations, Arithmetic, Format, step_numbers, steps};
+use std::ops::Range;
+
+use crate::activations::{Activations, Arithmetic, Format, ROW_GRANULE, step_numbers, steps};
 use crate::buffer::{Buffer, OutOfMemory};
 use crate::kernels::Kernels;
 use crate::math;
@@ -204,13 +206,23 @@ impl Linear {
         self.bias[first..first + bias.len()].copy_from_slice(bias);
     }
 
-    /// Multiplies the first `rows` rows of `x`.
+    /// Multiplies some rows of `x`. What becomes of them begins at the first row of `then`.
     ///
     /// # Panics
-    /// When the arithmetic or the sizes do not fit.
-    pub fn multiply(&self, kernels: Kernels, team: &mut Team, x: &Activations, rows: usize, then: Then<'_>) {
+    /// When the arithmetic or the sizes do not fit, or the first row is not a multiple of [`ROW_GRANULE`].
+    pub fn multiply(
+        &self,
+        kernels: Kernels,
+        team: &mut Team,
+        x: &Activations,
+        rows: Range<usize>,
+        then: Then<'_>,
+    ) {
         assert_eq!((x.arithmetic, x.width), (self.arithmetic, self.inputs), "activations for this layer");
-        assert!(rows <= x.rows, "{rows} rows of {}", x.rows);
+        assert!(rows.start <= rows.end && rows.end <= x.rows, "{rows:?} of {} rows", x.rows);
+        // A tile may read rows beyond those asked for, up to a granule, for which there is memory behind the last row.
+        assert_eq!(rows.start % ROW_GRANULE, 0, "{rows:?} for tiles");
+        let (first, rows) = (rows.start, rows.len());
         assert_eq!(x.format, kernels.format(self.arithmetic), "activations for this level");
         assert_eq!(self.gated, matches!(then, Then::Gate(..)), "a gate for a gated layer");
         if rows == 0 {
@@ -239,7 +251,7 @@ impl Linear {
         let product = Product {
             kernel: kernels.table().tile(self.arithmetic),
             finish: kernels.table().finish,
-            x: x.data.as_ptr(),
+            x: x.data.as_ptr().wrapping_add(first * x.stride),
             x_stride: x.stride,
             step_bytes: step_numbers(self.arithmetic) * x.format.bytes(),
             layer: self,
@@ -249,7 +261,7 @@ impl Linear {
                 bias: self.bias.as_ptr(),
                 scales: self.scales.as_ptr(),
                 offsets: self.offsets.as_ptr(),
-                row_scales: x.scales.as_ptr(),
+                row_scales: x.scales.as_ptr().wrapping_add(first),
                 out,
                 out_stride,
                 format,
@@ -283,7 +295,7 @@ impl Linear {
 /// A product under way.
 struct Product<'a> {
     kernel: &'static TileKernel,
-    finish: unsafe fn(&Ending, *const u32, std::ops::Range<usize>, usize),
+    finish: unsafe fn(&Ending, *const u32, Range<usize>, usize),
     x: *const u8,
     x_stride: usize,
     step_bytes: usize,
@@ -300,7 +312,7 @@ impl Product<'_> {
     /// # Safety
     /// The level is there; rows and panels exist; nobody else writes the same rows and columns; `sums` has room for both
     /// and a row granule.
-    unsafe fn block(&self, rows: std::ops::Range<usize>, panels: std::ops::Range<usize>, sums: &mut [u32]) {
+    unsafe fn block(&self, rows: Range<usize>, panels: Range<usize>, sums: &mut [u32]) {
         let (kernel, steps) = (self.kernel, self.layer.steps);
         let tiles = kernel.tiles(rows.len());
         let block_rows = rows.len().next_multiple_of(kernel.row_granule);
@@ -372,12 +384,7 @@ enum Kind {
 /// The instruction set of `S`. `sums` are [`PANEL`] for each of `rows`, and the pointers of `ending` lead to what
 /// belongs to the panel and the rows.
 #[inline(always)]
-pub(crate) unsafe fn finish<S: Simd>(
-    ending: &Ending,
-    sums: *const u32,
-    rows: std::ops::Range<usize>,
-    panel: usize,
-) {
+pub(crate) unsafe fn finish<S: Simd>(ending: &Ending, sums: *const u32, rows: Range<usize>, panel: usize) {
     match (ending.kind, ending.integer) {
         (Kind::Store, false) => finish_plain::<S, false, false>(ending, sums, rows, panel),
         (Kind::Store, true) => finish_plain::<S, true, false>(ending, sums, rows, panel),
@@ -412,7 +419,7 @@ unsafe fn value<S: Simd, const INTEGER: bool>(
 unsafe fn finish_plain<S: Simd, const INTEGER: bool, const ADD: bool>(
     ending: &Ending,
     mut sums: *const u32,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     panel: usize,
 ) {
     let first = panel * PANEL;
@@ -444,7 +451,7 @@ unsafe fn finish_plain<S: Simd, const INTEGER: bool, const ADD: bool>(
 unsafe fn finish_gated<S: Simd, const INTEGER: bool, const GELU: bool>(
     ending: &Ending,
     mut sums: *const u32,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     panel: usize,
 ) {
     let first = panel * HALF;

@@ -78,7 +78,7 @@ fn attend(
     let identity: Vec<f32> = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
     same.pack(kernels, team, 0, Rows::F32(&identity));
     let mut y = vec![f32::NAN; tokens * width];
-    same.multiply(kernels, team, &out, tokens, Then::Store(&mut y));
+    same.multiply(kernels, team, &out, 0..tokens, Then::Store(&mut y));
     y
 }
 
