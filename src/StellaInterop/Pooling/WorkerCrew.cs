@@ -49,9 +49,9 @@ internal sealed class WorkerCrew(
         {
             lock (gate)
             {
-                int busy = workers.Count(worker => worker.IsBusy);
-                TimeSpan longest = busy == 0 ? TimeSpan.Zero : workers.Where(worker => worker.IsBusy).Max(worker => worker.InState);
-                return (Staying, busy, longest, RecentlyRefused());
+                // Once: a worker that is busy now may be idle at the next look.
+                TimeSpan[] batches = [.. workers.Where(worker => worker.IsBusy).Select(worker => worker.InState)];
+                return (Staying, batches.Length, batches.DefaultIfEmpty().Max(), RecentlyRefused());
             }
         }
     }

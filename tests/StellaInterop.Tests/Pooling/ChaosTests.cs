@@ -64,6 +64,16 @@ internal sealed class ChaosTests
             BreakerPause = TimeSpan.FromMilliseconds(1 + next(20)),
         });
         int answers = 0;
+        using var done = new CancellationTokenSource();
+        Task watching = Task.Run(() =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                StellaPoolHealth health = pool.GetHealth();
+                Assert.That(health.QueueFill, Is.InRange(0.0, 1.0));
+                Assert.That(health.BusyWorkers, Is.InRange(0, 100));
+            }
+        });
         Task[] callers = [.. Enumerable.Range(0, 12).Select(caller => Task.Run(async () =>
         {
             for (int i = 0; i < 30; i++)
@@ -84,6 +94,8 @@ internal sealed class ChaosTests
         await Task.WhenAll(callers).WaitAsync(Wait.Limit);
         await (disposal ?? Task.CompletedTask).WaitAsync(Wait.Limit);
         Assert.That(answers, Is.EqualTo(12 * 30));
+        await done.CancelAsync();
+        await watching;
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
