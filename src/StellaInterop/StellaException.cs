@@ -65,11 +65,10 @@ public sealed class StellaAbiMismatchException : StellaException
 public sealed class StellaNativeLibraryNotFoundException : StellaException
 {
     internal StellaNativeLibraryNotFoundException(
-        string fileName, IReadOnlyList<StellaLoadAttempt> attempts, Exception innerException)
+        string message, IReadOnlyList<StellaLoadAttempt> attempts, Exception? innerException)
         : base(
             StellaErrorCode.NativeLibraryNotFound,
-            $"the native library {fileName} could not be loaded; tried "
-            + string.Join("; ", attempts.Select(attempt => $"{attempt.Path}: {attempt.Reason}")),
+            $"{message}\nTried:\n" + string.Join('\n', attempts.Select(attempt => $"  {attempt.Path}: {attempt.Reason}")),
             innerException) => Attempts = attempts;
 
     /// <summary>Every path that was tried, in order, and why it did not serve.</summary>

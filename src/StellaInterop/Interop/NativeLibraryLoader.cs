@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Runtime.InteropServices;
 
@@ -14,6 +15,7 @@ namespace StellaInterop.Interop;
 internal static unsafe class NativeLibraryLoader
 {
     private const string LibraryName = "stella_interop";
+    private const string NoSuchFile = "no such file";
 
     private static readonly Lock Gate = new();
 
@@ -56,11 +58,12 @@ internal static unsafe class NativeLibraryLoader
     private static (nint Handle, string Path) Load()
     {
         var attempts = new List<StellaLoadAttempt>();
-        foreach (string path in Candidates())
+        Exception? cause = null;
+        foreach (string path in Candidates().Distinct())
         {
-            if (!File.Exists(path))
+            if (WhyNot(path) is { } reason)
             {
-                attempts.Add(new StellaLoadAttempt(path, "no such file"));
+                attempts.Add(new StellaLoadAttempt(path, reason));
                 continue;
             }
 
@@ -70,42 +73,78 @@ internal static unsafe class NativeLibraryLoader
             }
             catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
             {
-                attempts.Add(new StellaLoadAttempt(path, FirstLine(e.Message)));
+                cause = e;
+                attempts.Add(new StellaLoadAttempt(path, Reason(path, e.Message)));
             }
+        }
+
+        string message = $"the native library {FileName} could not be loaded. {NativePlatform.Statement}";
+        if (!attempts.TrueForAll(attempt => attempt.Reason == NoSuchFile))
+        {
+            // The runtime would try the same files, and one that is cut short would end the process.
+            throw new StellaNativeLibraryNotFoundException($"{message} What was found does not serve.", attempts, cause);
         }
 
         try
         {
+            // Asks the load context, too: a host of plugins may know better.
             return (NativeLibrary.Load(LibraryName, typeof(NativeLibraryLoader).Assembly, null), LibraryName);
         }
         catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
         {
-            attempts.Add(new StellaLoadAttempt($"{LibraryName} (the runtime's own search)", FirstLine(e.Message)));
-            throw new StellaNativeLibraryNotFoundException(FileName, attempts, e);
+            string search = $"{LibraryName} (the runtime's own search)";
+            attempts.Add(new StellaLoadAttempt(search, string.Join(", ", SystemLines(e.Message))));
+            throw new StellaNativeLibraryNotFoundException($"{message} {NativePlatform.Advice}", attempts, e);
         }
     }
 
-    /// <summary>Flat beside the application, in its runtimes folder, and where the host says that packages keep natives.</summary>
+    /// <summary>
+    /// Beside this assembly and beside the application, flat or in the folders of a package, and where the host says that
+    /// packages keep natives. A plugin has its assembly elsewhere than the application; a single file has none.
+    /// </summary>
     private static IEnumerable<string> Candidates()
     {
-        yield return Path.Combine(AppContext.BaseDirectory, FileName);
-        yield return Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName);
-
         string packages = AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
-        foreach (string directory in packages.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
+        return new[] { AssemblyDirectory, AppContext.BaseDirectory }
+            .Where(directory => directory.Length > 0)
+            .Select(Path.TrimEndingDirectorySeparator)
+            .SelectMany(directory => new[] { directory, Path.Combine(directory, "runtimes", NativePlatform.Rid, "native") })
+            .Concat(packages.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
+            .Select(directory => Path.Combine(directory, FileName));
+    }
+
+    private static string AssemblyDirectory
+    {
+        [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "There the location is empty, and passed over.")]
+        get => Path.GetDirectoryName(typeof(NativeLibraryLoader).Assembly.Location) ?? "";
+    }
+
+    private static string? WhyNot(string path)
+    {
+        try
         {
-            string path = Path.Combine(directory, FileName);
-            if (File.Exists(path))
-            {
-                yield return path;
-            }
+            return File.Exists(path) ? NativeImage.Misfit(path) : NoSuchFile;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return e.Message;
         }
     }
+
+    /// <summary>What the system says of a library. Where it names another file, that is a dependency.</summary>
+    private static string Reason(string path, string message) => string.Join(", ", SystemLines(message).Select(line =>
+        line.StartsWith($"{path}: ", StringComparison.Ordinal) ? line[(path.Length + 2)..]
+        : OperatingSystem.IsWindows() ? line
+        : $"it depends on what is not here: {line}"));
+
+    /// <summary>On Unix .NET writes a line of advice first, then what the system says of each path.</summary>
+    private static string[] SystemLines(string message) =>
+        message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) is [_, _, ..] and var lines && !OperatingSystem.IsWindows()
+            ? lines[1..]
+            : [message.ReplaceLineEndings(" ").Trim()];
 
     private static string FileName =>
         OperatingSystem.IsWindows() ? $"{LibraryName}.dll"
         : OperatingSystem.IsMacOS() ? $"lib{LibraryName}.dylib"
         : $"lib{LibraryName}.so";
-
-    private static string FirstLine(string text) => text.AsSpan().Trim().ToString().Split('\n')[0].TrimEnd();
 }
