@@ -317,6 +317,20 @@ Task("PackAgain")
     CleanDirectory(artifacts.Combine("again"));
 });
 
+Task("Smoke")
+    .Description("Makes programs from the packages of Pack and runs them: layouts, trimmed and compiled ahead of time. Needs a C compiler. --no-pack tests packages that are there.")
+    .IsDependentOn(HasArgument("no-pack") ? "Restore" : "Pack")
+    .Does(() =>
+{
+    TestPackages("StellaInterop.PackageTests");
+    TestPackages("StellaInterop.AotTests");
+});
+
+Task("AotTest")
+    .Description("The part of Smoke that needs a C compiler, which the tests of the solution do without.")
+    .IsDependentOn("Pack")
+    .Does(() => TestPackages("StellaInterop.AotTests"));
+
 Task("Sbom")
     .Description("Writes bills of materials beside the packages: NuGet packages and crates, each with its licence, which has to be on the list of those allowed.")
     .IsDependentOn("Pack")
@@ -340,7 +354,8 @@ Task("CI")
     .IsDependentOn("Lint")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
-    .IsDependentOn("Sbom");
+    .IsDependentOn("Sbom")
+    .IsDependentOn("AotTest");
 
 Task("Default")
     .Description("Builds and tests the C# solution.")

@@ -33,6 +33,17 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
     }
 }
 
+/// Runs a project of tests on the packages of Pack.
+void TestPackages(string project) => DotNetTest($"./tests/{project}", new DotNetTestSettings
+{
+    Configuration = configuration,
+    NoRestore = true,
+    ResultsDirectory = testResults,
+    Loggers = { "trx" },
+    EnvironmentVariables = { ["STELLA_PACKAGES"] = packages.FullPath },
+    MSBuildSettings = new DotNetMSBuildSettings().WithProperty("HasCompiler", "true"),
+});
+
 /// Each package and its symbols are there, and the native library of each platform that is asked for. A platform for
 /// which nothing was built is in no package, and so fails here when it is named.
 void CheckPackages(string[] wantedRids)

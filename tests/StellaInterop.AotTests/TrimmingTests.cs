@@ -1,0 +1,38 @@
+using StellaInterop.PackageTests;
+
+namespace StellaInterop.AotTests;
+
+/// <summary>The packages in programs that are trimmed or compiled ahead of time. All of the library is analysed.</summary>
+internal sealed class TrimmingTests
+{
+    private const long MaxAotBytes = 15_000_000;
+
+    private readonly Workshop workshop = new();
+
+    [OneTimeTearDown]
+    public void Remove() => workshop.Dispose();
+
+    [TestCase("trimmed", "-p:PublishTrimmed=true")]
+    [TestCase("aot", "-p:PublishAot=true")]
+    public void It_publishes_without_a_warning_and_ranks_texts(string output, string kind)
+    {
+        ProgramRun publish = workshop.Publish("Trimmed", output, "-r", Workshop.Rid, "--self-contained", kind);
+        Assert.That(publish.Output, Does.Not.Contain("warning"));
+        Ranking.AssertWrittenBy(ProgramRun.Alone(workshop.Program(output, "Trimmed")));
+        if (output == "aot")
+        {
+            AssertIsSmall(output);
+        }
+    }
+
+    /// <summary>The program itself, without native library, model and symbols.</summary>
+    private void AssertIsSmall(string output)
+    {
+        string program = workshop.Program(output, "Trimmed");
+        string[] others = [.. Directory.GetFiles(workshop.At(output)).Select(Path.GetFileName).Order()!];
+        Assert.That(others, Is.EquivalentTo(new[] { Path.GetFileName(program), Workshop.LibraryFile, $"{Path.GetFileName(program)}.dbg" }));
+        long size = new FileInfo(program).Length;
+        TestContext.Out.WriteLine($"{size:N0} bytes");
+        Assert.That(size, Is.LessThan(MaxAotBytes));
+    }
+}

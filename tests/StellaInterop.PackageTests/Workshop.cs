@@ -1,0 +1,125 @@
+using System.Runtime.InteropServices;
+using System.Security;
+using System.Xml.Linq;
+using StellaInterop.Tests;
+
+namespace StellaInterop.PackageTests;
+
+/// <summary>
+/// A folder outside of the tree in which programs are made from the packages: these from a feed of their own and from
+/// nowhere else, into an empty package folder. What they depend on comes from where this machine gets it.
+/// </summary>
+internal sealed class Workshop : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public Workshop()
+    {
+        Feed = Environment.GetEnvironmentVariable("STELLA_PACKAGES") is { Length: > 0 } given
+            ? Path.GetFullPath(given, Tree.Root)
+            : Pack();
+        const string tool = "StellaInterop.Cli.";
+        Version = Path.GetFileNameWithoutExtension(Directory.GetFiles(Feed, $"{tool}*.nupkg").Single())[tool.Length..];
+        File.WriteAllText(folder.File("nuget.config"), NuGetConfig());
+        File.WriteAllText(folder.File("Directory.Packages.props"), PackageVersions());
+        Directory.CreateDirectory(folder.File("apps"));
+        string apps = Path.Combine(Tree.Root, "tests/StellaInterop.PackageTests/Apps");
+        foreach (string file in Directory.EnumerateFiles(apps, "*", SearchOption.AllDirectories))
+        {
+            string copy = folder.File(Path.Combine("apps", Path.GetRelativePath(apps, file)));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+    }
+
+    /// <summary>The portable identifier of this machine, by which the package names its folders.</summary>
+    public static string Rid { get; } = $"{SystemName}-{RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
+
+    /// <summary>The name of the native library here.</summary>
+    public static string LibraryFile { get; } =
+        OperatingSystem.IsWindows() ? "stella_interop.dll"
+        : OperatingSystem.IsMacOS() ? "libstella_interop.dylib"
+        : "libstella_interop.so";
+
+    /// <summary>The folder of the packages that are tested.</summary>
+    public string Feed { get; }
+
+    /// <summary>Their version.</summary>
+    public string Version { get; }
+
+    private static string SystemName =>
+        OperatingSystem.IsWindows() ? "win"
+        : OperatingSystem.IsMacOS() ? "osx"
+        : RuntimeInformation.RuntimeIdentifier.Contains("musl") ? "linux-musl"
+        : "linux";
+
+    /// <summary>A path in the folder.</summary>
+    public string At(string name) => folder.File(name);
+
+    /// <summary>The path of a program in a folder.</summary>
+    public string Program(string directory, string name) => At(Path.Combine(directory, OperatingSystem.IsWindows() ? $"{name}.exe" : name));
+
+    /// <summary>Publishes one of the programs into a folder.</summary>
+    public ProgramRun Publish(string name, string output, params string[] arguments) =>
+        DotNet(["publish", $"apps/{name}", "-c", "Release", "-o", output, .. arguments]);
+
+    /// <summary>Runs the SDK on something in the folder, and expects no error.</summary>
+    public ProgramRun DotNet(params string[] arguments)
+    {
+        ProgramRun run = ProgramRun.DotNet(folder.Path, folder.File("packages"), arguments);
+        Assert.That(run.ExitCode, Is.Zero, $"dotnet {string.Join(' ', arguments)}\n{run.Output}{run.Errors}");
+        return run;
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    private string Pack()
+    {
+        foreach (string project in new[] { "StellaInterop", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
+        {
+            // The packages of the machine: these projects were restored with them.
+            ProgramRun run = ProgramRun.DotNet(
+                Tree.Root, MachinePackages, "pack", $"src/{project}", "--no-build", "-c", Tree.Configuration, "-o", folder.File("feed"));
+            Assert.That(run.ExitCode, Is.Zero, run.Output);
+        }
+
+        return folder.File("feed");
+    }
+
+    private static string MachinePackages => Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+        ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+
+    private string NuGetConfig()
+    {
+        // What the machine has already is a source, too, so that little is fetched.
+        ProgramRun list = ProgramRun.DotNet(Tree.Root, MachinePackages, "nuget", "list", "source", "--format", "short");
+        string[] sources = [.. list.Lines.Where(line => line.StartsWith("E ")).Select(line => line[2..]), MachinePackages];
+        var machine = sources.Select((source, i) => (Key: $"machine-{i}", Source: source)).ToArray();
+        var config = new XElement(
+            "configuration",
+            new XElement(
+                "packageSources",
+                new XElement("clear"),
+                Add("feed", Feed),
+                machine.Select(source => Add(source.Key, source.Source))),
+            new XElement(
+                "packageSourceMapping",
+                new XElement("packageSource", new XAttribute("key", "feed"), Package("StellaInterop*")),
+                machine.Select(source => new XElement("packageSource", new XAttribute("key", source.Key), Package("*")))));
+        return config.ToString();
+
+        static XElement Add(string key, string value) => new("add", new XAttribute("key", key), new XAttribute("value", value));
+        static XElement Package(string pattern) => new("package", new XAttribute("pattern", pattern));
+    }
+
+    /// <summary>The versions of this tree, for what the programs need beside the packages.</summary>
+    private string PackageVersions() => $"""
+        <Project>
+          <Import Project="{SecurityElement.Escape(Path.Combine(Tree.Root, "Directory.Packages.props"))}" />
+          <ItemGroup>
+            <PackageVersion Include="StellaInterop" Version="{Version}" />
+            <PackageVersion Include="StellaInterop.Models.Mini" Version="{Version}" />
+          </ItemGroup>
+        </Project>
+        """;
+}
