@@ -51,8 +51,8 @@ var fuzzTargets = new[]
     new FuzzTarget("abi", 4096, 20, 1024),
 };
 
-#load "build/licences.cake"
-#load "build/packages.cake"
+#load ".cake/licences.cake"
+#load ".cake/packages.cake"
 
 // ---------------------------------------------------------------------------------------------------- tasks
 

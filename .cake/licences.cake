@@ -109,7 +109,7 @@ void CheckLicences(IEnumerable<Component> components)
     var refused = components.Where(c => !IsAllowed(c.License)).Select(c => $"{c.Title} ({c.License ?? "no licence"})").Distinct().ToArray();
     if (refused.Length > 0)
     {
-        throw new CakeException($"Not under a licence of the list in build/licences.cake: {string.Join(", ", refused)}.");
+        throw new CakeException($"Not under a licence of the list in .cake/licences.cake: {string.Join(", ", refused)}.");
     }
 }
 
