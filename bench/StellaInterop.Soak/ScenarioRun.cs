@@ -5,7 +5,12 @@ using StellaInterop.Pooling;
 namespace StellaInterop.Soak;
 
 /// <summary>What a scenario came to.</summary>
-internal sealed record ScenarioResult(Scenario Scenario, double Seconds, Books Books, IReadOnlyList<string> Broken)
+/// <param name="Scenario">What was done.</param>
+/// <param name="Seconds">For how long.</param>
+/// <param name="Books">What came of it.</param>
+/// <param name="Growth">Anonymous memory at the end, over that in the middle.</param>
+/// <param name="Broken">Promises that were not kept.</param>
+internal sealed record ScenarioResult(Scenario Scenario, double Seconds, Books Books, double Growth, IReadOnlyList<string> Broken)
 {
     public double TokensPerSecond => Books.Tokens / Seconds;
 }
@@ -16,10 +21,15 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
     /// <summary>The library's tables grow a little with what they see; what leaks is more than this.</summary>
     private const long LiveSlack = 256 << 10;
 
-    /// <summary>Anonymous memory may grow by this much in short runs, in which the collector has not settled.</summary>
-    private const long AnonymousSlack = 24 << 20;
+    /// <summary>Anonymous memory may grow by this part in the second half, and by this much: a page table, a thread's stack.</summary>
+    private const double MostGrowth = 1.02;
+    private const long AnonymousSlack = 4 << 20;
+
+    /// <summary>What the process itself takes beside the model grows in the first seconds.</summary>
+    private const long ProcessRoom = 24 << 20;
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan SampleFor = TimeSpan.FromSeconds(1);
     /// <summary>Every call has a timeout that is shorter than this.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
 
@@ -34,10 +44,10 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         var broken = new List<string>();
         var pool = new StellaEmbeddingPool(model, options);
         var clock = Stopwatch.StartNew();
-        var memory = new List<long>();
+        var memory = new MemoryInTime();
         using (var stop = new CancellationTokenSource())
         {
-            Task watching = WatchAsync(() => pool, options, memory, broken, stop.Token);
+            Task watching = WatchAsync(() => pool, options, clock, duration, memory, broken, stop.Token);
             List<Task> callers =
             [
                 .. Enumerable.Range(0, scenario.Callers).Select(i =>
@@ -66,7 +76,7 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         await pool.DisposeAsync().ConfigureAwait(false);
         Check(scenario, books, broken);
         CheckMemory(before, memory, broken);
-        return new ScenarioResult(scenario, seconds, books, broken);
+        return new ScenarioResult(scenario, seconds, books, memory.Growth, broken);
     }
 
     private static StellaPoolOptions Options(Scenario scenario, Books books, FaultyModel model)
@@ -80,16 +90,21 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         StellaMemoryEstimate estimate = model.Estimate(options.EffectiveThreads, options.EffectiveBatchTokens);
         long used = new StellaMemoryGovernor().GetStatus().MeasuredBytes;
         long room = estimate.WeightsBytes + estimate.TokenizerBytes + estimate.LoadingBytes + (3 * estimate.SessionBytes / 2);
-        // What the process itself takes beside the model grows in the first seconds.
         return options with
         {
-            Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = used + room + AnonymousSlack }),
+            Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = used + room + ProcessRoom }),
         };
     }
 
-    /// <summary>Samples memory, and looks whether the queue keeps its limits.</summary>
+    /// <summary>Looks whether the queue keeps its limits, and how much memory there is in the middle and at the end.</summary>
     private static async Task WatchAsync(
-        Func<StellaEmbeddingPool> pool, StellaPoolOptions options, List<long> memory, List<string> broken, CancellationToken stop)
+        Func<StellaEmbeddingPool> pool,
+        StellaPoolOptions options,
+        Stopwatch clock,
+        TimeSpan duration,
+        MemoryInTime memory,
+        List<string> broken,
+        CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
@@ -99,7 +114,17 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
                 broken.Add($"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
             }
 
-            memory.Add(ResidentMemory.Now().Anonymous);
+            // The least of some looks, each after a collection: what is in flight comes and goes.
+            TimeSpan now = clock.Elapsed;
+            if (now >= duration / 2 && now < (duration / 2) + SampleFor)
+            {
+                memory.Middle = Math.Min(memory.Middle, ResidentMemory.Measure().Anonymous);
+            }
+            else if (now >= duration - SampleFor && now < duration)
+            {
+                memory.End = Math.Min(memory.End, ResidentMemory.Measure().Anonymous);
+            }
+
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
         }
     }
@@ -146,7 +171,7 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         }
     }
 
-    private static void CheckMemory(Holdings before, List<long> memory, List<string> broken)
+    private static void CheckMemory(Holdings before, MemoryInTime memory, List<string> broken)
     {
         Holdings after = Holdings.Now();
         if (after.Handles != before.Handles)
@@ -159,16 +184,9 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
             broken.Add($"{after.LiveBytes - before.LiveBytes} native bytes are left");
         }
 
-        // The third and the last quarter: what grows in the first half is what the pool keeps.
-        int quarter = memory.Count / 4;
-        if (quarter > 0)
+        if (memory.End != long.MaxValue && memory.End > (memory.Middle * MostGrowth) + AnonymousSlack)
         {
-            double third = memory.Skip(2 * quarter).Take(quarter).Average();
-            double last = memory.Skip(3 * quarter).Average();
-            if (last > (third * 1.02) + AnonymousSlack)
-            {
-                broken.Add($"anonymous memory grew from {third / 1e6:F0} to {last / 1e6:F0} MB in the second half");
-            }
+            broken.Add($"anonymous memory grew from {memory.Middle / 1e6:F1} to {memory.End / 1e6:F1} MB in the second half");
         }
     }
 
@@ -187,4 +205,13 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
 
     private static string Text(Dictionary<string, long> counts) =>
         string.Join(", ", counts.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Value} {pair.Key}"));
+
+    private sealed class MemoryInTime
+    {
+        public long Middle { get; set; } = long.MaxValue;
+
+        public long End { get; set; } = long.MaxValue;
+
+        public double Growth => Middle == long.MaxValue || End == long.MaxValue ? 1 : End / (double)Middle;
+    }
 }

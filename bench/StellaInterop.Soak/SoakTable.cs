@@ -15,7 +15,7 @@ internal static class SoakTable
         output.WriteLine();
         var table = new MarkdownTable(
             "scenario", "s", "calls", "completed", "rejected", "cancelled", "timed out", "failed", "texts", "wrong", "tokens/s",
-            "queue ms p50", "p99", "forward ms p50", "p99", "refusal ms p99", "single ms p99", "promises");
+            "queue ms p50", "p99", "forward ms p50", "p99", "refusal ms p99", "single ms p99", "memory", "promises");
         foreach (ScenarioResult result in results)
         {
             Books books = result.Books;
@@ -37,6 +37,7 @@ internal static class SoakTable
                 Milliseconds(books.ForwardTimes, 0.99),
                 Milliseconds([.. books.Rejections.Select(rejection => rejection.Seconds)], 0.99),
                 Milliseconds(books.Singles, 0.99),
+                $"{(result.Growth - 1) * 100:+0.0;-0.0;0.0} %",
                 result.Broken.Count == 0 ? "kept" : "BROKEN");
 
             string Outcome(string name) => Number(books.Seen.GetValueOrDefault(name), "F0");
