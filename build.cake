@@ -51,6 +51,7 @@ var fuzzTargets = new[]
     new FuzzTarget("abi", 4096, 20, 1024),
 };
 
+#load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/packages.cake"
 
@@ -84,6 +85,7 @@ Task("Native")
     CopyFile(native.CombineWithFilePath($"target/{entry.RustTarget}/release/{entry.LibraryFile}"), built.CombineWithFilePath(entry.LibraryFile));
     WriteManifest(built, entry);
     CheckExports(built.CombineWithFilePath(entry.LibraryFile));
+    CheckGlibc(built.CombineWithFilePath(entry.LibraryFile));
     Information("{0}: {1:N0} bytes, sha256 {2}", entry.LibraryFile, FileSize(built.CombineWithFilePath(entry.LibraryFile)), Sha256(built.CombineWithFilePath(entry.LibraryFile)));
 });
 
@@ -367,9 +369,12 @@ RunTarget(target);
 
 string HostRid()
 {
-    var os = OperatingSystem.IsWindows() ? "win" : OperatingSystem.IsMacOS() ? "osx" : RuntimeInformation.RuntimeIdentifier.Contains("musl") ? "linux-musl" : "linux";
+    var os = OperatingSystem.IsWindows() ? "win" : OperatingSystem.IsMacOS() ? "osx" : IsMusl() ? "linux-musl" : "linux";
     return $"{os}-{RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
 }
+
+/// .NET names the C library in its own identifier; that of Alpine's own build is the system's name.
+bool IsMusl() => Regex.IsMatch(RuntimeInformation.RuntimeIdentifier, "musl|^alpine");
 
 /// Runs cargo in native/ and fails with it. Subcommands such as clippy start a second cargo, which does not get
 /// --config, so the extra configuration is written where every cargo in native/ looks.
@@ -542,6 +547,21 @@ Dictionary<string, string> ReproducibleFlags()
         flags.Add("-Clink-arg=-Wl,--build-id=none");
     }
 
+    if (HasGlibc)
+    {
+        flags.AddRange(GlibcFlags());
+    }
+    else if (host.StartsWith("linux-musl"))
+    {
+        // A shared library takes the C library of the process that loads it.
+        flags.Add("-Ctarget-feature=-crt-static");
+    }
+    else if (host.StartsWith("win"))
+    {
+        // Without it, the library asks for a redistributable that not every machine has.
+        flags.Add("-Ctarget-feature=+crt-static");
+    }
+
     return RustFlags(flags.ToArray());
 }
 
@@ -553,7 +573,7 @@ void WriteManifest(DirectoryPath directory, NativeRid entry)
     {
         ["library"] = entry.LibraryFile,
         ["library_sha256"] = Sha256(file),
-        ["linker"] = host.StartsWith("linux") ? $"{Output("cc", "--version")[0]}; {Output("ld", "--version")[0]}" : Output("cc", "--version")[0],
+        ["linker"] = Linker(),
         ["rid"] = entry.Rid,
         ["rust_target"] = entry.RustTarget,
         ["rustc"] = string.Join("; ", Output("rustc", "--version --verbose").Where(l => l.StartsWith("rustc") || l.StartsWith("commit-hash") || l.StartsWith("LLVM"))),
@@ -561,6 +581,12 @@ void WriteManifest(DirectoryPath directory, NativeRid entry)
     };
     System.IO.File.WriteAllText(directory.CombineWithFilePath(ManifestName).FullPath, JsonSerializer.Serialize(manifest, new JsonSerializerOptions { WriteIndented = true }) + "\n");
 }
+
+string Linker() =>
+    host.StartsWith("linux") ? $"{Output("cc", "--version")[0]}; {Output("ld", "--version")[0]}"
+    : host.StartsWith("osx") ? Output("cc", "--version")[0]
+    // Rust looks for it where Visual Studio was installed, and does not say which it took.
+    : "link.exe";
 
 Dictionary<string, string> ReadManifest(DirectoryPath directory)
 {

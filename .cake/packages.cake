@@ -37,7 +37,6 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
 void TestPackages(string project) => DotNetTest($"./tests/{project}", new DotNetTestSettings
 {
     Configuration = configuration,
-    NoRestore = true,
     ResultsDirectory = testResults,
     Loggers = { "trx" },
     EnvironmentVariables = { ["STELLA_PACKAGES"] = packages.FullPath },

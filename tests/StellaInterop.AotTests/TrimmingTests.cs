@@ -25,14 +25,12 @@ internal sealed class TrimmingTests
         }
     }
 
-    /// <summary>The program itself, without native library, model and symbols.</summary>
+    /// <summary>The program, without native library, model and symbols.</summary>
     private void AssertIsSmall(string output)
     {
-        string program = workshop.Program(output, "Trimmed");
-        string[] others = [.. Directory.GetFiles(workshop.At(output)).Select(Path.GetFileName).Order()!];
-        Assert.That(others, Is.EquivalentTo(new[] { Path.GetFileName(program), Workshop.LibraryFile, $"{Path.GetFileName(program)}.dbg" }));
-        long size = new FileInfo(program).Length;
+        string[] others = [Workshop.LibraryFile, "Trimmed.dbg", "Trimmed.pdb"];
+        long size = new DirectoryInfo(workshop.At(output)).EnumerateFiles().Where(file => !others.Contains(file.Name)).Sum(file => file.Length);
         TestContext.Out.WriteLine($"{size:N0} bytes");
-        Assert.That(size, Is.LessThan(MaxAotBytes));
+        Assert.That(size, Is.InRange(1L, MaxAotBytes));
     }
 }

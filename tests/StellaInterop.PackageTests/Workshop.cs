@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security;
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using StellaInterop.Tests;
 
@@ -50,11 +51,11 @@ internal sealed class Workshop : IDisposable
     private static string SystemName =>
         OperatingSystem.IsWindows() ? "win"
         : OperatingSystem.IsMacOS() ? "osx"
-        : RuntimeInformation.RuntimeIdentifier.Contains("musl") ? "linux-musl"
+        : Regex.IsMatch(RuntimeInformation.RuntimeIdentifier, "musl|^alpine") ? "linux-musl"
         : "linux";
 
     /// <summary>A path in the folder.</summary>
-    public string At(string name) => folder.File(name);
+    public string At(string name) => Path.GetFullPath(folder.File(name));
 
     /// <summary>The path of a program in a folder.</summary>
     public string Program(string directory, string name) => At(Path.Combine(directory, OperatingSystem.IsWindows() ? $"{name}.exe" : name));
