@@ -80,7 +80,7 @@ control.SetAction(async (parsed, _) =>
     foreach (var (name, word, defect) in new[]
     {
         ("leak", "handles are left", new Faults { LeaksSessions = true }),
-        ("wrong vector", "vectors are wrong", new Faults { WrongOneIn = 200 }),
+        ("wrong vector", "vectors are wrong", new Faults { WrongOneIn = 10 }),
     })
     {
         ScenarioResult result = await Soak(parsed).RunAsync(
