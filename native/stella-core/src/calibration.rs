@@ -159,14 +159,14 @@ impl Trial<'_> {
         kernels.take(team, x, product.factors(), &mut input);
         if which == Product::UpGate {
             let mut gated = room(Arithmetic::F32, product.outputs())?;
-            product.multiply(kernels, team, &input, 0..rows, Then::Gate(weights.gate(), &mut gated));
+            product.multiply(kernels, team, &input, 0..rows, Then::Gate(weights.gate(), &mut gated, &mut []));
             return Ok(gated.widen(rows));
         }
         let mut out = vec![0.0; rows * product.outputs()];
         product.multiply(kernels, team, &input, 0..rows, Then::Store(&mut out));
         if which == Product::Qkv {
             let mut attended = room(Arithmetic::F32, weights.config.hidden_size)?;
-            attention(weights).attend(kernels, team, &out, self.batch.cu_seqlens(), &mut attended);
+            attention(weights).attend(kernels, team, &mut out, self.batch.cu_seqlens(), &mut attended);
             return Ok(attended.widen(rows));
         }
         Ok(out)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stella_kernels::Kernels;
 use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
@@ -64,7 +65,8 @@ struct Buffers {
     x: Buffer<f32>,
     /// The same after a norm, which a product reads; and what attention makes of that, when nobody needs it any more.
     normed: Forms,
-    qkv: Buffer<f32>,
+    /// Queries, keys and values; and in the feed-forward part what waits for a scale.
+    wide: Buffer<f32>,
     /// What lies within the feed-forward part, for [`GATED_ROWS`] rows.
     gated: Forms,
 }
@@ -96,12 +98,11 @@ impl Forms {
 impl CpuWorker {
     pub(crate) fn new(weights: Arc<CpuWeights>, options: WorkerOptions) -> Result<Self> {
         let WorkerOptions { threads, max_batch_tokens: tokens } = options;
-        let (config, attention) = (&weights.config, attention(&weights));
-        let numbers = |width: usize| Buffer::zeroed(tokens * width).map_err(no_memory);
+        let config = &weights.config;
         let buffers = Buffers {
-            x: numbers(config.hidden_size)?,
+            x: Buffer::zeroed(tokens * config.hidden_size).map_err(no_memory)?,
             normed: Forms::new(&weights, tokens, config.hidden_size)?,
-            qkv: numbers(attention.inputs())?,
+            wide: Buffer::zeroed(wide_numbers(config, weights.kernels, tokens)).map_err(no_memory)?,
             gated: Forms::new(&weights, tokens.min(GATED_ROWS), config.intermediate_size)?,
         };
         let scratch = scratch_words(config, weights.max_tokens);
@@ -124,6 +125,13 @@ pub(crate) fn attention(weights: &CpuWeights) -> Attention<'_> {
     }
 }
 
+/// Numbers that [`Buffers::wide`] holds.
+fn wide_numbers(config: &ModelConfig, kernels: Kernels, tokens: usize) -> usize {
+    let qkv = config.hidden_size + 2 * config.kv_heads * config.head_dim();
+    let rows = tokens.min(GATED_ROWS);
+    (tokens * qkv).max(kernels.gate_room(Arithmetic::Int8, rows, config.intermediate_size))
+}
+
 /// Memory of its own that a thread needs, in words.
 pub(crate) fn scratch_words(config: &ModelConfig, max_tokens: usize) -> usize {
     let attention = attention::scratch(config.head_dim(), max_tokens);
@@ -143,7 +151,7 @@ pub(crate) fn worker_bytes(plan: Plan<'_>, arithmetic: Arithmetic, tokens: usize
         Arithmetic::Int8 => rows(arithmetic) + rows(Arithmetic::Bf16),
         other => rows(other),
     };
-    let numbers = tokens * (2 * hidden + 2 * config.kv_heads * config.head_dim());
+    let numbers = tokens * hidden + wide_numbers(config, kernels, tokens);
     forms + 4 * (numbers + threads * scratch_words(config, max_tokens)) as u64
 }
 
@@ -202,16 +210,15 @@ fn attention_half(
     seen: Seen<'_>,
 ) -> Result<()> {
     let (kernels, layer, rows) = (weights.kernels, &weights.layers[number], batch.tokens());
-    let Buffers { x, normed, qkv, .. } = buffers;
+    let Buffers { x, normed, wide, .. } = buffers;
     let x = &mut x[..rows * weights.config.hidden_size];
-    let qkv = &mut qkv[..rows * layer.qkv.outputs()];
+    let qkv = &mut wide[..rows * layer.qkv.outputs()];
 
     let input = normed.of(&layer.qkv);
     seen(number, Product::Qkv, input)?;
     layer.qkv.multiply(kernels, team, input, 0..rows, Then::Store(qkv));
     let attended = normed.of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
-    kernels.settle(team, attended, rows);
     seen(number, Product::AttentionOut, attended)?;
     layer.attention_out.multiply(kernels, team, attended, 0..rows, Then::Add(x));
     weights.normalize(team, 2 * number + 1, x, Some((&layer.up_gate, normed)));
@@ -230,7 +237,7 @@ fn feed_forward_half(
 ) -> Result<()> {
     let (kernels, layer) = (weights.kernels, &weights.layers[number]);
     let next = weights.layers.get(number + 1).map(|layer| &layer.qkv);
-    let Buffers { x, normed, gated, .. } = buffers;
+    let Buffers { x, normed, wide, gated } = buffers;
     let x = &mut x[..rows * weights.config.hidden_size];
 
     let (input, gated) = (normed.of(&layer.up_gate), gated.of(&layer.down));
@@ -238,9 +245,8 @@ fn feed_forward_half(
     for (block, x) in x.chunks_mut(GATED_ROWS * weights.config.hidden_size).enumerate() {
         let first = block * GATED_ROWS;
         let count = GATED_ROWS.min(rows - first);
-        let gate = Then::Gate(weights.gate(), gated);
+        let gate = Then::Gate(weights.gate(), gated, wide);
         layer.up_gate.multiply(kernels, team, input, first..first + count, gate);
-        kernels.settle(team, gated, count);
         seen(number, Product::Down, gated)?;
         layer.down.multiply(kernels, team, gated, 0..count, Then::Add(x));
     }

@@ -12,7 +12,7 @@ use crate::pooling;
 
 /// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
 /// hundred tokens on (see `bench/README.md`), and its memory grows with them.
-pub const DEFAULT_MAX_BATCH_TOKENS: usize = 1024;
+pub const DEFAULT_MAX_BATCH_TOKENS: usize = 512;
 /// The most tokens that a caller may ask one call to carry.
 pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
 /// The most threads that one session may have.
@@ -112,13 +112,13 @@ impl Session {
         out: &mut [f32],
     ) -> Result<()> {
         let config = self.model.config();
+        let batch = PackedBatch::new(ids, cu_seqlens, self.model.max_tokens(), config.vocab_size)?;
         if ids.len() > self.max_batch_tokens {
             let (tokens, limit) = (ids.len(), self.max_batch_tokens);
             return Err(Error::InvalidArgument(format!(
                 "the batch has {tokens} tokens; the session takes {limit}"
             )));
         }
-        let batch = PackedBatch::new(ids, cu_seqlens, self.model.max_tokens(), config.vocab_size)?;
         let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
         let needed = batch.texts() * head.dimension();
         if out.len() < needed {
@@ -127,6 +127,11 @@ impl Session {
         let hidden = self.worker.forward(batch, cancel)?;
         pooling::mean(batch.ranges(), hidden, config.hidden_size, &mut self.pooled);
         self.projector.project(&head, &self.pooled, options.normalize, &mut out[..needed])
+    }
+
+    /// Ends the session and its threads, and gives its hold of the model.
+    pub fn end(self) -> Arc<Model> {
+        self.model
     }
 
     /// Runs one text once and gives what its tokens became: their hidden states into `hidden`, row-major

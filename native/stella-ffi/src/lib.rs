@@ -36,3 +36,4 @@ pub mod tokenize;
 
 mod args;
 mod boundary;
+mod unload;

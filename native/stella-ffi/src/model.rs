@@ -16,6 +16,7 @@ use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
 use crate::live::{Counted, StellaHandleKind};
 use crate::log::{LogSink, StellaLogSink};
+use crate::unload;
 
 /// A loaded model. Immutable; any number of threads may use it at once.
 #[derive(Debug)]
@@ -402,7 +403,8 @@ pub unsafe extern "C" fn stella_model_free(model: *mut StellaModel) {
     infallible(|| {
         if !model.is_null() {
             // SAFETY: made by `stella_model_open` and, by this function's contract, not freed yet.
-            drop(unsafe { Box::from_raw(model) });
+            let StellaModel { model, .. } = *unsafe { Box::from_raw(model) };
+            unload::drop_hold(model);
         }
     });
 }

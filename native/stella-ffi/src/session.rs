@@ -1,6 +1,6 @@
 //! Sessions: one worker's memory and threads over a model.
 
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use stella_core::session::{DEFAULT_MAX_BATCH_TOKENS, EmbedOptions, Session, SessionOptions};
 
@@ -10,6 +10,7 @@ use crate::error::StellaError;
 use crate::live::{Counted, StellaHandleKind};
 use crate::log::LogSink;
 use crate::model::StellaModel;
+use crate::unload;
 
 /// One worker. Takes one call at a time, from any thread.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct StellaSession {
 }
 
 /// Tokens that one call may carry unless a caller says otherwise.
-pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 1024;
+pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 512;
 // Written out, because what makes the bindings reads text.
 const _: () = assert!(STELLA_DEFAULT_BATCH_TOKENS as usize == DEFAULT_MAX_BATCH_TOKENS);
 
@@ -200,7 +201,8 @@ pub unsafe extern "C" fn stella_session_free(session: *mut StellaSession) {
     infallible(|| {
         if !session.is_null() {
             // SAFETY: made by `stella_session_new` and, by this function's contract, not freed yet.
-            drop(unsafe { Box::from_raw(session) });
+            let StellaSession { session, .. } = *unsafe { Box::from_raw(session) };
+            unload::drop_hold(session.into_inner().unwrap_or_else(PoisonError::into_inner).end());
         }
     });
 }

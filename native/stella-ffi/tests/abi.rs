@@ -441,7 +441,7 @@ fn embed_refuses_arguments_that_cannot_be() {
             "id 4294967295 at 1 is outside the vocabulary",
         );
         fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "text 0 has 513 tokens");
-        fail(embed(&vec![2; 20000], &[0, 20000], null(), 2048), bad, "20000 tokens; the session takes 1024");
+        fail(embed(&[2; 513], &[0, 500, 513], null(), 2048), bad, "513 tokens; the session takes 512");
         fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024 are needed");
         let mut options = StellaEmbedOptions { size: 16, dimension: 512, ..Default::default() };
         fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");
@@ -482,8 +482,8 @@ fn a_session_that_is_busy_says_so_instead_of_waiting() {
         let shared = Shared(session(model));
         let shared = &shared;
         let (busy, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let ids = vec![5u32; 512 * 2];
-        let cu_seqlens: Vec<u32> = (0..=2).map(|n| n * 512).collect();
+        let ids = [5u32; 256 * 2];
+        let cu_seqlens = [0u32, 256, 512];
         // One call lasts long enough for the others to meet it: rounds go on until that was seen.
         for _ in 0..50 {
             std::thread::scope(|scope| {
@@ -625,46 +625,5 @@ fn a_message_is_cut_to_the_buffer_and_its_whole_length_told() {
         assert_eq!(&small, b"model");
         assert_eq!(stella_error_message(error, 1, small.as_mut_ptr(), 5), 0);
         stella_error_free(error);
-    }
-}
-
-#[test]
-fn every_export_of_the_sources_is_in_the_bindings() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/NativeMethods.g.cs"))
-        .expect("bindings");
-    let mut exports = 0;
-    for file in std::fs::read_dir(root.join("src")).expect("sources") {
-        let source = std::fs::read_to_string(file.expect("file").path()).expect("source");
-        let mut lines = source.lines();
-        while let Some(line) = lines.next() {
-            if line.trim() == "#[unsafe(no_mangle)]" {
-                let signature = lines.next().expect("a signature follows");
-                let name =
-                    signature.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).expect("a name");
-                assert!(
-                    bindings.contains(&format!("EntryPoint = \"{name}\"")),
-                    "{name} is not in the bindings"
-                );
-                exports += 1;
-            }
-        }
-    }
-    assert_eq!(bindings.matches("EntryPoint = ").count(), exports);
-}
-
-/// What the library does not import it cannot call, not even through a crate that it is made of.
-#[test]
-#[cfg(target_os = "linux")]
-fn the_library_imports_nothing_that_opens_a_connection() {
-    let tests = std::env::current_exe().expect("a path");
-    let library = tests.with_file_name("libstella_interop.so");
-    let symbols = std::process::Command::new("nm").args(["-D", "--undefined-only"]).arg(&library).output();
-    let symbols = String::from_utf8(symbols.expect("nm runs").stdout).expect("UTF-8");
-    let imports: Vec<&str> =
-        symbols.lines().filter_map(|line| line.trim().split(' ').nth(1)?.split('@').next()).collect();
-    assert!(imports.contains(&"mmap") || imports.contains(&"mmap64"), "{imports:?}");
-    for name in ["socket", "connect", "bind", "listen", "accept", "accept4", "getaddrinfo", "sendto"] {
-        assert!(!imports.contains(&name), "{name} is imported");
     }
 }

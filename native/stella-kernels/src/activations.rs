@@ -58,6 +58,11 @@ pub(crate) fn steps(arithmetic: Arithmetic, inputs: usize) -> usize {
     inputs.div_ceil(step_numbers(arithmetic)).next_multiple_of(STEP_GRANULE)
 }
 
+/// Numbers from row to row of rows of `width` that wait for a scale.
+pub(crate) fn unscaled_stride(width: usize) -> usize {
+    apart(4 * width) / 4
+}
+
 /// Bytes from row to row for rows of so many: an odd number of cache lines.
 fn apart(bytes: usize) -> usize {
     (bytes.div_ceil(ALIGNMENT) | 1) * ALIGNMENT
@@ -78,9 +83,6 @@ pub struct Activations {
     pub(crate) data: Buffer<u8>,
     /// For each row of bytes, what one of them is worth.
     pub(crate) scales: Buffer<f32>,
-    /// Rows that have no scale yet: producers of single numbers write here, and [`crate::Kernels::settle`] makes bytes of
-    /// whole rows. Numbers from row to row are [`Self::unscaled_stride`].
-    pub(crate) unscaled: Buffer<f32>,
 }
 
 impl Activations {
@@ -101,23 +103,17 @@ impl Activations {
             stride,
             data: Buffer::zeroed(memory_rows * stride)?,
             scales: Buffer::zeroed(scaled)?,
-            unscaled: Buffer::zeroed(scaled * apart(4 * width) / 4)?,
         })
     }
 
     /// Bytes of memory that are written when `rows` rows are used.
     pub(crate) fn bytes_for(arithmetic: Arithmetic, format: Format, rows: usize, width: usize) -> u64 {
-        let unscaled = if format == Format::Bytes { apart(4 * width) + 4 } else { 0 };
-        (rows * (Self::stride_for(arithmetic, format, width) + unscaled)) as u64
+        let scale = if format == Format::Bytes { 4 } else { 0 };
+        (rows * (Self::stride_for(arithmetic, format, width) + scale)) as u64
     }
 
     fn stride_for(arithmetic: Arithmetic, format: Format, width: usize) -> usize {
         apart(steps(arithmetic, width) * step_numbers(arithmetic) * format.bytes())
-    }
-
-    /// Numbers from row to row of what has no scale yet.
-    pub(crate) fn unscaled_stride(&self) -> usize {
-        apart(4 * self.width) / 4
     }
 
     /// The arithmetic that it is for.
@@ -141,13 +137,5 @@ impl Activations {
             }
         }
         wide
-    }
-
-    /// Where producers of single numbers write: the memory, bytes from row to row, and what an element is.
-    pub(crate) fn target(&mut self) -> (*mut u8, usize, Format) {
-        match self.format {
-            Format::Bytes => (self.unscaled.as_mut_ptr().cast(), 4 * self.unscaled_stride(), Format::F32),
-            format => (self.data.as_mut_ptr(), self.stride, format),
-        }
     }
 }

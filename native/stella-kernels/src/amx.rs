@@ -312,8 +312,8 @@ mod tests {
         gated.pack(kernels, &mut team, 0, Rows::F32(&noise(inner * width, 2)));
         gated.pack(kernels, &mut team, inner, Rows::F32(&noise(inner * width, 3)));
         let mut h = kernels.activations(arithmetic, rows, inner).unwrap();
-        gated.multiply(kernels, &mut team, &x, 0..rows, Then::Gate(Gate::Gelu, &mut h));
-        kernels.settle(&mut team, &mut h, rows);
+        let mut room = vec![0.0; kernels.gate_room(arithmetic, rows, inner)];
+        gated.multiply(kernels, &mut team, &x, 0..rows, Then::Gate(Gate::Gelu, &mut h, &mut room));
         let mut down = Linear::new(arithmetic, 3 * width, inner).unwrap();
         let scaled: Vec<f32> = noise(3 * width * inner, 4).iter().map(|w| 0.1 * w).collect();
         down.pack(kernels, &mut team, 0, Rows::F32(&scaled));
@@ -322,8 +322,7 @@ mod tests {
         let rotary = Rotary::new(&[1.0; 20], rows).unwrap();
         let attention = Attention { heads: 2, kv_heads: 2, head_dim: 40, rotary: &rotary };
         let texts = [0, rows as u32 / 3, rows as u32];
-        attention.attend(kernels, &mut team, &qkv, &texts, &mut x);
-        kernels.settle(&mut team, &mut x, rows);
+        attention.attend(kernels, &mut team, &mut qkv, &texts, &mut x);
         let mut out = Linear::new(arithmetic, 50, width).unwrap();
         out.pack(kernels, &mut team, 0, Rows::F32(&noise(50 * width, 5)));
         let mut y = vec![0.0; rows * 50];

@@ -44,7 +44,8 @@ pub(crate) struct AttentionJob<'a> {
     out_format: Format,
 }
 
-// SAFETY: tasks read what nobody writes meanwhile, and write the numbers of their own head and text.
+// SAFETY: tasks write the numbers of their own head and text. Where those take the place of queries, they are the task's own
+// queries, which it has packed before; keys and values nobody writes.
 unsafe impl Sync for AttentionJob<'_> {}
 
 /// Words of scratch memory that a thread needs for heads of `head_dim` numbers and texts of at most `tokens` tokens.
@@ -60,7 +61,8 @@ impl Attention<'_> {
     }
 
     /// Attends within texts. Text `i` is the tokens from `texts[i]` to `texts[i + 1]`; `qkv` is row-major
-    /// `[tokens, inputs]`, `out` takes `[tokens, heads * head_dim]`, to be settled.
+    /// `[tokens, inputs]`, `out` takes `[tokens, heads * head_dim]`. What becomes bytes waits for its scale where the
+    /// queries were.
     ///
     /// # Panics
     /// When sizes do not fit.
@@ -68,7 +70,7 @@ impl Attention<'_> {
         self,
         kernels: Kernels,
         team: &mut Team,
-        qkv: &[f32],
+        qkv: &mut [f32],
         texts: &[u32],
         out: &mut Activations,
     ) {
@@ -86,12 +88,17 @@ impl Attention<'_> {
             Arithmetic::Bf16 | Arithmetic::Int8 if kernels.multiplies_bf16() => Arithmetic::Bf16,
             _ => Arithmetic::F32,
         };
-        let (to, out_stride, out_format) = out.target();
+        let inputs = self.inputs();
+        let from = qkv.as_mut_ptr();
+        let (to, out_stride, out_format) = match out.format {
+            Format::Bytes => (from.cast(), 4 * inputs, Format::F32),
+            format => (out.data.as_mut_ptr(), out.stride, format),
+        };
         let job = AttentionJob {
             shape: self,
             texts,
-            qkv: qkv.as_ptr(),
-            qkv_stride: self.inputs(),
+            qkv: from,
+            qkv_stride: inputs,
             kernel: kernels.table().tile(arithmetic),
             arithmetic,
             out: to,
@@ -105,6 +112,9 @@ impl Attention<'_> {
             // SAFETY: the level is there; sizes were compared above; the task is the only one for this text and head.
             unsafe { (kernels.table().attend)(&job, text, head, scratch.as_mut_ptr()) };
         });
+        if out.format == Format::Bytes {
+            kernels.settle(team, (qkv, inputs), tokens, None, out);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::activations::{Activations, Arithmetic, Format};
+use crate::activations::{Activations, Arithmetic, Format, unscaled_stride};
 use crate::attention::{self, AttentionJob};
 use crate::buffer::OutOfMemory;
 use crate::cpu::CpuLevel;
@@ -73,6 +73,11 @@ impl Kernels {
         Activations::bytes_for(arithmetic, self.format(arithmetic), rows, width)
     }
 
+    /// Numbers that [`crate::linear::Then::Gate`] wants room for beside activations of `rows` rows of `width` numbers.
+    pub fn gate_room(self, arithmetic: Arithmetic, rows: usize, width: usize) -> usize {
+        if self.format(arithmetic) == Format::Bytes { rows * unscaled_stride(width) } else { 0 }
+    }
+
     pub(crate) fn format(self, arithmetic: Arithmetic) -> Format {
         match arithmetic {
             Arithmetic::F32 => Format::F32,
@@ -139,6 +144,7 @@ macro_rules! tiles {
 }
 
 /// The kernels of a level: everything that is generic over vectors, compiled for its features.
+#[cfg(target_arch = "x86_64")]
 macro_rules! level {
     ($features:literal, $simd:ty) => {
         #[target_feature(enable = $features)]

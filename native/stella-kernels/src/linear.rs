@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use crate::activations::{Activations, Arithmetic, Format, ROW_GRANULE, step_numbers, steps};
+use crate::activations::{
+    Activations, Arithmetic, Format, ROW_GRANULE, step_numbers, steps, unscaled_stride,
+};
 use crate::buffer::{Buffer, OutOfMemory};
 use crate::kernels::Kernels;
 use crate::math;
@@ -64,8 +66,9 @@ pub enum Then<'a> {
     Store(&'a mut [f32]),
     /// It is added to what is there, row-major `[rows, outputs]`.
     Add(&'a mut [f32]),
-    /// Its first half times the function of its second becomes activations.
-    Gate(Gate, &'a mut Activations),
+    /// Its first half times the function of its second becomes activations. What becomes bytes waits for its scale in
+    /// the last part, which has [`Kernels::gate_room`].
+    Gate(Gate, &'a mut Activations, &'a mut [f32]),
 }
 
 impl Linear {
@@ -231,21 +234,30 @@ impl Linear {
         let kind = match &then {
             Then::Store(_) => Kind::Store,
             Then::Add(_) => Kind::Add,
-            Then::Gate(Gate::Gelu, _) => Kind::Gelu,
-            Then::Gate(Gate::Silu, _) => Kind::Silu,
+            Then::Gate(Gate::Gelu, ..) => Kind::Gelu,
+            Then::Gate(Gate::Silu, ..) => Kind::Silu,
         };
+        let mut unscaled = None;
         let (out, out_stride, format) = match then {
             Then::Store(out) | Then::Add(out) => {
                 assert!(out.len() >= rows * self.outputs, "room for {rows} rows of {}", self.outputs);
                 (out.as_mut_ptr().cast(), self.outputs * 4, Format::F32)
             }
-            Then::Gate(_, out) => {
+            Then::Gate(_, out, room) => {
                 assert!(
                     out.width == self.outputs && out.rows >= rows,
                     "room for {rows} rows of {}",
                     self.outputs
                 );
-                out.target()
+                if out.format == Format::Bytes {
+                    let stride = unscaled_stride(self.outputs);
+                    assert!(room.len() >= rows * stride, "room for {rows} rows without a scale");
+                    let to = room.as_mut_ptr().cast();
+                    unscaled = Some((room, out));
+                    (to, 4 * stride, Format::F32)
+                } else {
+                    (out.data.as_mut_ptr(), out.stride, out.format)
+                }
             }
         };
         let product = Product {
@@ -283,6 +295,9 @@ impl Linear {
             // for the largest block.
             unsafe { product.block(row..row_end, panel..panel_end, &mut scratch[..SCRATCH]) };
         });
+        if let Some((from, out)) = unscaled {
+            kernels.settle(team, (from, unscaled_stride(self.outputs)), rows, None, out);
+        }
     }
 
     /// Panels of a task: as many as fit, but few enough that every thread gets several tasks.

@@ -118,37 +118,33 @@ impl Kernels {
     /// When sizes do not fit.
     pub fn take(self, team: &mut Team, x: &[f32], factors: Option<&[f32]>, out: &mut Activations) {
         let rows = x.len() / out.width;
+        assert_eq!(rows * out.width, x.len(), "whole rows of {}", out.width);
+        self.settle(team, (x, out.width), rows, factors, out);
+    }
+
+    /// Makes activations of `rows` rows that begin `from_stride` numbers apart in `from`.
+    ///
+    /// # Panics
+    /// When sizes do not fit.
+    pub(crate) fn settle(
+        self,
+        team: &mut Team,
+        (from, from_stride): (&[f32], usize),
+        rows: usize,
+        factors: Option<&[f32]>,
+        out: &mut Activations,
+    ) {
+        let width = out.width;
         assert!(
-            rows * out.width == x.len() && rows <= out.rows,
-            "at most {} rows of {}",
-            out.rows,
-            out.width
+            rows <= out.rows && width <= from_stride && rows * from_stride <= from.len(),
+            "{rows} of at most {} rows of {width}",
+            out.rows
         );
-        assert!(factors.is_none_or(|f| f.len() == out.width), "a factor for each of {}", out.width);
-        let job = SettleJob {
-            from: x.as_ptr(),
-            from_stride: out.width,
-            width: out.width,
-            to: Out::of(out, factors),
-        };
-        self.settle_rows(team, &job, rows);
-    }
-
-    /// Gives the first `rows` rows of `x` their scales, after single numbers of them have been written.
-    pub fn settle(self, team: &mut Team, x: &mut Activations, rows: usize) {
-        if x.format != Format::Bytes {
-            return;
-        }
-        assert!(rows <= x.rows, "{rows} rows of {}", x.rows);
-        let (from, from_stride, width) = (x.unscaled.as_ptr(), x.unscaled_stride(), x.width);
-        let job = SettleJob { from, from_stride, width, to: Out::of(x, None) };
-        self.settle_rows(team, &job, rows);
-    }
-
-    fn settle_rows(self, team: &mut Team, job: &SettleJob, rows: usize) {
+        assert!(factors.is_none_or(|f| f.len() == width), "a factor for each of {width}");
+        let job = SettleJob { from: from.as_ptr(), from_stride, width, to: Out::of(out, factors) };
         by_rows(team, rows, &|rows, _| {
-            // SAFETY: the level is there; the rows are this task's alone, and the callers compared both sides.
-            unsafe { (self.table().settle)(job, rows) };
+            // SAFETY: the level is there; the rows are this task's alone, and both sides were compared above.
+            unsafe { (self.table().settle)(&job, rows) };
         });
     }
 }

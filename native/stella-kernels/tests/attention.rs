@@ -72,8 +72,7 @@ fn attend(
     let width = shape.heads * shape.head_dim;
     let tokens = qkv.len() / shape.inputs();
     let mut out = kernels.activations(arithmetic, tokens, width).expect("memory");
-    shape.attend(kernels, team, qkv, texts, &mut out);
-    kernels.settle(team, &mut out, tokens);
+    shape.attend(kernels, team, &mut qkv.to_vec(), texts, &mut out);
     let mut same = Linear::new(arithmetic, width, width).expect("memory");
     let identity: Vec<f32> = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
     same.pack(kernels, team, 0, Rows::F32(&identity));

@@ -24,7 +24,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Tokens that one call may carry unless a caller says otherwise.
         /// </summary>
-        internal const uint STELLA_DEFAULT_BATCH_TOKENS = 1024;
+        internal const uint STELLA_DEFAULT_BATCH_TOKENS = 512;
 
         /// <summary>
         ///  The version of this ABI.
