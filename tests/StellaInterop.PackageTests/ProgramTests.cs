@@ -9,6 +9,7 @@ internal sealed class ProgramTests
     private static Workshop Workshop => Programs.Workshop;
 
     [TestCase("Console")]
+    [TestCase("Inside")]
     [TestCase("Worker")]
     public void A_program_that_references_the_packages_ranks_texts(string name) =>
         Ranking.AssertWrittenBy(ProgramRun.Alone(Workshop.Program(Programs.Output(name), name)));
@@ -23,6 +24,7 @@ internal sealed class ProgramTests
             using var client = new HttpClient { BaseAddress = address };
             string[] answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => client.GetStringAsync(new Uri(address, "ranking"))));
             Assert.Multiple(() => Array.ForEach(answers, answer => Ranking.AssertIs(answer.Split('\n'))));
+            Assert.That(await client.GetStringAsync(new Uri(address, "health")), Is.EqualTo("Healthy"));
             service.StandardInput.Close();
             await service.WaitForExitAsync();
             Assert.That(service.ExitCode, Is.Zero);

@@ -76,7 +76,7 @@ internal sealed class Workshop : IDisposable
 
     private string Pack()
     {
-        foreach (string project in new[] { "StellaInterop", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
+        foreach (string project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
         {
             // The packages of the machine: these projects were restored with them.
             ProgramRun run = ProgramRun.DotNet(
@@ -119,6 +119,7 @@ internal sealed class Workshop : IDisposable
           <Import Project="{SecurityElement.Escape(Path.Combine(Tree.Root, "Directory.Packages.props"))}" />
           <ItemGroup>
             <PackageVersion Include="StellaInterop" Version="{Version}" />
+            <PackageVersion Include="StellaInterop.Extensions" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Models.Mini" Version="{Version}" />
           </ItemGroup>
         </Project>

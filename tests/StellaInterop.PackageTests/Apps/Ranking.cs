@@ -4,25 +4,41 @@ using StellaInterop;
 /// <summary>Three texts by their similarity to a question, best first.</summary>
 public static class Ranking
 {
-    private static readonly string[] Texts =
+    /// <summary>The question, and the texts.</summary>
+    public static string[] All { get; } =
     [
+        "How do I reset my password?",
         "Banana bread with walnuts",
         "Where to change the settings of a phone",
         "Steps to recover access to your account",
     ];
 
+    /// <summary>How all are embedded.</summary>
+    public static StellaEmbedOptions Options { get; } = new() { Prompt = StellaPrompt.S2S };
+
     /// <summary>The length of the question's vector, then a line for each text.</summary>
     public static string[] Of(StellaModel model)
     {
-        int dimension = model.Info.DefaultDimension;
-        float[] question = model.Embed("How do I reset my password?", new StellaEmbedOptions { Prompt = StellaPrompt.S2S });
-        float[] rows = new float[Texts.Length * dimension];
-        model.Embed(Texts, rows, new StellaEmbedOptions { Prompt = StellaPrompt.S2S });
-        var ranked = Texts
-            .Select((text, i) => (Text: text, Score: Dot(question, rows.AsSpan(i * dimension, dimension))))
+        float[] rows = new float[All.Length * model.Info.DefaultDimension];
+        model.Embed(All, rows, Options);
+        return Of(rows);
+    }
+
+    /// <summary>The same of vectors that are there: of the question, then of the texts.</summary>
+    public static string[] Of(float[] rows)
+    {
+        int dimension = rows.Length / All.Length;
+        ReadOnlySpan<float> question = rows.AsSpan(0, dimension);
+        var scores = new double[All.Length];
+        for (int i = 0; i < All.Length; i++)
+        {
+            scores[i] = Dot(question, rows.AsSpan(i * dimension, dimension));
+        }
+
+        var ranked = All.Zip(scores, (text, score) => (Text: text, Score: score)).Skip(1)
             .OrderByDescending(row => row.Score)
             .Select(row => string.Create(CultureInfo.InvariantCulture, $"{row.Score:F4} {row.Text}"));
-        return [Math.Sqrt(Dot(question, question)).ToString("F6", CultureInfo.InvariantCulture), .. ranked];
+        return [Math.Sqrt(scores[0]).ToString("F6", CultureInfo.InvariantCulture), .. ranked];
     }
 
     private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)

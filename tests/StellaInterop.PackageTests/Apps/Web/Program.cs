@@ -1,10 +1,21 @@
+using Microsoft.Extensions.AI;
 using StellaInterop;
 using StellaInterop.Models.Mini;
 
 var builder = WebApplication.CreateBuilder(args);
-builder.Services.AddSingleton(_ => StellaModel.Load(StellaMiniModel.Path));
+builder.Services.AddStellaEmbeddings(options => options.ModelPath = StellaMiniModel.Path);
+builder.Services.AddHealthChecks().AddStellaPool();
 await using WebApplication app = builder.Build();
-app.MapGet("/ranking", (StellaModel model) => string.Join('\n', Ranking.Of(model)));
+var prompt = new EmbeddingGenerationOptions
+{
+    AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = Ranking.Options.Prompt },
+};
+app.MapGet("/ranking", async (IEmbeddingGenerator<string, Embedding<float>> generator) =>
+{
+    GeneratedEmbeddings<Embedding<float>> vectors = await generator.GenerateAsync(Ranking.All, prompt);
+    return string.Join('\n', Ranking.Of([.. vectors.SelectMany(vector => vector.Vector.ToArray())]));
+});
+app.MapHealthChecks("/health");
 
 // Stops when who started it closes its input.
 _ = Task.Run(async () =>
