@@ -1,0 +1,140 @@
+using System.Linq.Expressions;
+using System.Runtime.CompilerServices;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+
+namespace StellaInterop.Samples.FolderSearch;
+
+/// <summary>
+/// A vector collection of passages, as Microsoft.Extensions.VectorData has it: whoever knows that interface can search here,
+/// and one of NuGet's connectors could stand in its place.
+/// </summary>
+/// <remarks>
+/// Passages become vectors by the generator for documents, and a text that is searched for by the one for queries. A
+/// connector has one generator for both: give it the one for documents, and search with vectors of the other.
+/// </remarks>
+internal abstract class PassageCollection : VectorStoreCollection<string, Passage>
+{
+    /// <summary>The dimension that Stella models have unless they are asked for another.</summary>
+    public const int DefaultDimension = 1024;
+
+    private readonly IEmbeddingGenerator<string, Embedding<float>> documents;
+    private readonly IEmbeddingGenerator<string, Embedding<float>> queries;
+
+    protected PassageCollection(
+        IEmbeddingGenerator<string, Embedding<float>> documents, IEmbeddingGenerator<string, Embedding<float>> queries)
+    {
+        (this.documents, this.queries) = (documents, queries);
+        EmbeddingGeneratorMetadata? metadata = documents.GetService<EmbeddingGeneratorMetadata>();
+        Dimension = metadata?.DefaultModelDimensions ?? DefaultDimension;
+        ModelId = $"{metadata?.DefaultModelId}, {Dimension}";
+    }
+
+    /// <inheritdoc/>
+    public override string Name => "passages";
+
+    /// <summary>Numbers of a vector.</summary>
+    protected int Dimension { get; }
+
+    /// <summary>Who makes the vectors. Those of two models cannot be compared.</summary>
+    protected string ModelId { get; }
+
+    /// <summary>The files that passages are of, each with the hashes that it had when they were read and their keys.</summary>
+    public abstract Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken);
+
+    /// <inheritdoc/>
+    public override Task UpsertAsync(Passage record, CancellationToken cancellationToken = default) =>
+        UpsertAsync([record], cancellationToken);
+
+    /// <inheritdoc/>
+    public override async Task UpsertAsync(IEnumerable<Passage> records, CancellationToken cancellationToken = default)
+    {
+        Passage[] passages = [.. records];
+        GeneratedEmbeddings<Embedding<float>> made = await documents.GenerateAsync(
+            passages.Select(passage => passage.Embedding), cancellationToken: cancellationToken);
+        await WriteAsync([.. passages.Zip(made.Select(embedding => embedding.Vector))], cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override async IAsyncEnumerable<VectorSearchResult<Passage>> SearchAsync<TInput>(
+        TInput searchValue,
+        int top,
+        VectorSearchOptions<Passage>? options = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(top, 1);
+        if (options?.Filter is not null)
+        {
+            throw new NotSupportedException("This collection searches in all passages: it has no filters.");
+        }
+
+        ReadOnlyMemory<float> vector = searchValue switch
+        {
+            ReadOnlyMemory<float> numbers => numbers,
+            float[] numbers => numbers,
+            Embedding<float> embedding => embedding.Vector,
+            string text => await queries.GenerateVectorAsync(text, cancellationToken: cancellationToken),
+            _ => throw new NotSupportedException($"This collection is searched with texts and vectors, not with {typeof(TInput)}."),
+        };
+        (int skip, double? threshold) = (options?.Skip ?? 0, options?.ScoreThreshold);
+        foreach ((Passage passage, double score) in (await NearestAsync(vector, skip + top, cancellationToken)).Skip(skip))
+        {
+            if (threshold is null || score >= threshold)
+            {
+                yield return new VectorSearchResult<Passage>(passage, score);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override async IAsyncEnumerable<Passage> GetAsync(
+        Expression<Func<Passage, bool>> filter,
+        int top,
+        FilteredRecordRetrievalOptions<Passage>? options = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        if (options?.OrderBy is not null)
+        {
+            throw new NotSupportedException("This collection gives passages in the order of their keys.");
+        }
+
+        Func<Passage, bool> wanted = filter.Compile();
+        int skip = options?.Skip ?? 0;
+        await foreach (Passage passage in AllAsync(cancellationToken))
+        {
+            if (wanted(passage) && skip-- <= 0 && top-- > 0)
+            {
+                yield return passage;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is null && serviceType.IsInstanceOfType(this) ? this : null;
+    }
+
+    /// <summary>Writes passages with their vectors, all or none of them.</summary>
+    protected abstract Task WriteAsync(
+        IReadOnlyList<(Passage Passage, ReadOnlyMemory<float> Vector)> passages, CancellationToken cancellationToken);
+
+    /// <summary>The passages that are nearest to a vector with their scores, best first.</summary>
+    protected abstract Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
+        ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken);
+
+    /// <summary>All passages, by their keys.</summary>
+    protected abstract IAsyncEnumerable<Passage> AllAsync(CancellationToken cancellationToken);
+
+    /// <summary>Refuses a store that was made with another model.</summary>
+    protected void CheckModel(string? found)
+    {
+        if (found is not null && found != ModelId)
+        {
+            throw new InvalidOperationException(
+                $"the store was made with the model '{found}', and this is '{ModelId}': their vectors cannot be compared. Index into another store.");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using Microsoft.Extensions.AI;
+using Npgsql;
+using Pgvector;
+
+namespace StellaInterop.Samples.FolderSearch;
+
+/// <summary>Passages in PostgreSQL with pgvector, which compares the query with every vector, and so misses none.</summary>
+/// <remarks>
+/// With hundreds of thousands of passages an index is worth what it misses: <c>CREATE INDEX ON passages USING hnsw (vector
+/// vector_ip_ops)</c>, for up to 2,000 numbers a vector. Among passages that are much alike, it was seen to miss the few others.
+/// </remarks>
+internal sealed class PostgresPassages : PassageCollection
+{
+    private readonly NpgsqlDataSource source;
+
+    private PostgresPassages(
+        NpgsqlDataSource source, IEmbeddingGenerator<string, Embedding<float>> documents, IEmbeddingGenerator<string, Embedding<float>> queries)
+        : base(documents, queries) => this.source = source;
+
+    /// <summary>Connects, and makes sure that the server knows vectors.</summary>
+    public static async Task<PostgresPassages> ConnectAsync(
+        string connectionString,
+        IEmbeddingGenerator<string, Embedding<float>> documents,
+        IEmbeddingGenerator<string, Embedding<float>> queries,
+        CancellationToken cancellationToken)
+    {
+        // The type has to be there before the connections that are to know it.
+        await using (NpgsqlDataSource plain = NpgsqlDataSource.Create(connectionString))
+        await using (NpgsqlCommand command = plain.CreateCommand("CREATE EXTENSION IF NOT EXISTS vector"))
+        {
+            await command.ExecuteNonQueryAsync(cancellationToken);
+        }
+
+        var builder = new NpgsqlDataSourceBuilder(connectionString);
+        builder.UseVector();
+        return new PostgresPassages(builder.Build(), documents, queries);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<bool> CollectionExistsAsync(CancellationToken cancellationToken = default)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("SELECT to_regclass('passages') IS NOT NULL");
+        return (bool)(await command.ExecuteScalarAsync(cancellationToken))!;
+    }
+
+    /// <inheritdoc/>
+    public override async Task EnsureCollectionExistsAsync(CancellationToken cancellationToken = default)
+    {
+        await using (NpgsqlCommand tables = source.CreateCommand(string.Create(CultureInfo.InvariantCulture,
+            $"""
+            CREATE TABLE IF NOT EXISTS model (id text NOT NULL);
+            CREATE TABLE IF NOT EXISTS passages (
+                key text PRIMARY KEY, path text NOT NULL, line integer NOT NULL, file_hash text NOT NULL, text text NOT NULL,
+                vector vector({Dimension}) NOT NULL);
+            """)))
+        {
+            await tables.ExecuteNonQueryAsync(cancellationToken);
+        }
+
+        await using NpgsqlCommand model = source.CreateCommand(
+            "INSERT INTO model SELECT $1 WHERE NOT EXISTS (SELECT * FROM model)");
+        model.Parameters.Add(new NpgsqlParameter { Value = ModelId });
+        await model.ExecuteNonQueryAsync(cancellationToken);
+        await using NpgsqlCommand found = source.CreateCommand("SELECT id FROM model");
+        CheckModel((string?)await found.ExecuteScalarAsync(cancellationToken));
+    }
+
+    /// <inheritdoc/>
+    public override async Task EnsureCollectionDeletedAsync(CancellationToken cancellationToken = default)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS model");
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<Passage?> GetAsync(
+        string key, Microsoft.Extensions.VectorData.RecordRetrievalOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("SELECT key, path, line, file_hash, text FROM passages WHERE key = $1");
+        command.Parameters.Add(new NpgsqlParameter { Value = key });
+        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        return await reader.ReadAsync(cancellationToken) ? Read(reader) : null;
+    }
+
+    /// <inheritdoc/>
+    public override async Task DeleteAsync(string key, CancellationToken cancellationToken = default)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("DELETE FROM passages WHERE key = $1");
+        command.Parameters.Add(new NpgsqlParameter { Value = key });
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("SELECT path, file_hash, key FROM passages");
+        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        var files = new List<(string Path, string Hash, string Key)>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            files.Add((reader.GetString(0), reader.GetString(1), reader.GetString(2)));
+        }
+
+        return files.ToLookup(file => file.Path, file => (file.Hash, file.Key));
+    }
+
+    /// <inheritdoc/>
+    protected override async Task WriteAsync(
+        IReadOnlyList<(Passage Passage, ReadOnlyMemory<float> Vector)> passages, CancellationToken cancellationToken)
+    {
+        // A batch is one transaction of its own.
+        await using NpgsqlBatch batch = source.CreateBatch();
+        foreach ((Passage passage, ReadOnlyMemory<float> vector) in passages)
+        {
+            batch.BatchCommands.Add(new NpgsqlBatchCommand(
+                """
+                INSERT INTO passages VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key) DO UPDATE SET
+                path = EXCLUDED.path, line = EXCLUDED.line, file_hash = EXCLUDED.file_hash, text = EXCLUDED.text, vector = EXCLUDED.vector
+                """)
+            {
+                Parameters =
+                {
+                    new NpgsqlParameter { Value = passage.Key },
+                    new NpgsqlParameter { Value = passage.Path },
+                    new NpgsqlParameter { Value = passage.Line },
+                    new NpgsqlParameter { Value = passage.FileHash },
+                    new NpgsqlParameter { Value = passage.Text },
+                    new NpgsqlParameter { Value = new Vector(vector) },
+                },
+            });
+        }
+
+        await batch.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
+        ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken)
+    {
+        // Vectors have length 1, so the product of two is their cosine; the operator gives it with the other sign.
+        await using NpgsqlCommand command = source.CreateCommand(
+            "SELECT key, path, line, file_hash, text, -(vector <#> $1) FROM passages ORDER BY vector <#> $1 LIMIT $2");
+        command.Parameters.Add(new NpgsqlParameter { Value = new Vector(vector) });
+        command.Parameters.Add(new NpgsqlParameter { Value = count });
+        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        var found = new List<(Passage Passage, double Score)>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            found.Add((Read(reader), reader.GetDouble(5)));
+        }
+
+        return found;
+    }
+
+    /// <inheritdoc/>
+    protected override async IAsyncEnumerable<Passage> AllAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await using NpgsqlCommand command = source.CreateCommand("SELECT key, path, line, file_hash, text FROM passages ORDER BY key");
+        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            yield return Read(reader);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        source.Dispose();
+        base.Dispose(disposing);
+    }
+
+    private static Passage Read(NpgsqlDataReader reader) => new()
+    {
+        Key = reader.GetString(0),
+        Path = reader.GetString(1),
+        Line = reader.GetInt32(2),
+        FileHash = reader.GetString(3),
+        Text = reader.GetString(4),
+    };
+}

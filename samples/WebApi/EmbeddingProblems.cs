@@ -1,0 +1,34 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Diagnostics;
+
+namespace StellaInterop.Samples.WebApi;
+
+/// <summary>Errors of the pool as statuses, as docs/service.md has them.</summary>
+internal sealed class EmbeddingProblems : IExceptionHandler
+{
+    public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
+    {
+        int? status = exception switch
+        {
+            StellaOverloadedException => StatusCodes.Status429TooManyRequests,
+            StellaTimeoutException => StatusCodes.Status504GatewayTimeout,
+            StellaPoolException or StellaMemoryException => StatusCodes.Status503ServiceUnavailable,
+            StellaInputException => StatusCodes.Status422UnprocessableEntity,
+            // A model that is not this one, a dimension that it does not have.
+            ArgumentException or StellaException { Code: StellaErrorCode.UnknownDimension } => StatusCodes.Status400BadRequest,
+            _ => null,
+        };
+        if (status is null)
+        {
+            return false;
+        }
+
+        if (exception is StellaPoolException { RetryAfter: { } wait })
+        {
+            httpContext.Response.Headers.RetryAfter = Math.Max(1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        }
+
+        await Results.Problem(exception.Message, statusCode: status).ExecuteAsync(httpContext);
+        return true;
+    }
+}
