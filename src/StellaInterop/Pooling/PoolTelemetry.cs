@@ -35,6 +35,9 @@ internal sealed class PoolTelemetry : IDisposable
     private readonly Histogram<long> batchTexts;
     private readonly Histogram<long> batchTokens;
 
+    /// <summary>What gauges read. A factory's meter keeps them for ever: a pool that is closed says nothing, and is not kept.</summary>
+    private volatile Readings? readings;
+
     public PoolTelemetry(string modelName, StellaPoolOptions options, Func<StellaPoolHealth> health, Func<StellaMemoryStatus> memory)
     {
         ModelName = modelName;
@@ -57,12 +60,13 @@ internal sealed class PoolTelemetry : IDisposable
         forwardTime = Seconds("stella.forward.duration", "Time of a batch in the model.");
         batchTexts = meter.CreateHistogram<long>("stella.batch.texts", "{text}", "Texts of a batch.");
         batchTokens = meter.CreateHistogram<long>("stella.batch.tokens", "{token}", "Tokens of a batch.");
-        Gauge("stella.queue.calls", "{request}", "Calls that are accepted and not answered.", () => health().QueuedCalls);
-        Gauge("stella.queue.tokens", "{token}", "Tokens that wait.", () => health().QueuedTokens);
-        _ = meter.CreateObservableUpDownCounter(
-            "stella.workers", () => Workers(health()), "{worker}", "Workers by state.");
-        Gauge("stella.memory.reserved", "By", "Memory that models and workers of the process reserved.", () => memory().ReservedBytes);
-        Gauge("stella.memory.limit", "By", "Memory that they may reserve.", () => memory().LimitBytes);
+        readings = new Readings(health, memory);
+        Gauge("stella.queue.calls", "{request}", "Calls that are accepted and not answered.", now => [new(now.Health().QueuedCalls, model)]);
+        Gauge("stella.queue.tokens", "{token}", "Tokens that wait.", now => [new(now.Health().QueuedTokens, model)]);
+        Gauge("stella.workers", "{worker}", "Workers by state.", now => Workers(now.Health()));
+        Gauge(
+            "stella.memory.reserved", "By", "Memory that models and workers of the process reserved.", now => [new(now.Memory().ReservedBytes, model)]);
+        Gauge("stella.memory.limit", "By", "Memory that they may reserve.", now => [new(now.Memory().LimitBytes, model)]);
     }
 
     public string ModelName { get; }
@@ -190,6 +194,7 @@ internal sealed class PoolTelemetry : IDisposable
 
     public void Dispose()
     {
+        readings = null;
         // A factory's meters are the factory's.
         if (ownsMeter)
         {
@@ -219,10 +224,10 @@ internal sealed class PoolTelemetry : IDisposable
     private Histogram<double> Seconds(string name, string description) =>
         meter.CreateHistogram<double>(name, "s", description);
 
-    private void Gauge(string name, string unit, string description, Func<long> value) =>
-        _ = meter.CreateObservableUpDownCounter(name, () => new Measurement<long>(value(), model), unit, description);
+    private void Gauge(string name, string unit, string description, Func<Readings, Measurement<long>[]> read) =>
+        _ = meter.CreateObservableUpDownCounter(name, () => readings is { } now ? read(now) : [], unit, description);
 
-    private IEnumerable<Measurement<long>> Workers(StellaPoolHealth health) =>
+    private Measurement<long>[] Workers(StellaPoolHealth health) =>
     [
         new(health.BusyWorkers, model, new("stella.state", "busy")),
         new(health.Workers - health.BusyWorkers, model, new("stella.state", "idle")),
@@ -254,4 +259,6 @@ internal sealed class PoolTelemetry : IDisposable
             LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
             Safely(() => inner.Log(logLevel, eventId, state, exception, formatter));
     }
+
+    private sealed record Readings(Func<StellaPoolHealth> Health, Func<StellaMemoryStatus> Memory);
 }

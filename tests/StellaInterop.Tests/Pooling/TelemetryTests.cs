@@ -10,6 +10,46 @@ namespace StellaInterop.Tests.Pooling;
 internal sealed class TelemetryTests
 {
     [Test]
+    public async Task A_meter_that_lives_on_says_nothing_of_a_pool_that_is_closed_and_does_not_keep_it()
+    {
+        using var factory = new MeterFactory();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, self) =>
+            {
+                if (instrument.Meter.Scope == factory && instrument.Name == "stella.queue.calls")
+                {
+                    self.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+        int measurements = 0;
+        listener.SetMeasurementEventCallback<long>((_, _, _, _) => measurements++);
+        listener.Start();
+        WeakReference closed = await UseAsync(factory);
+        await using StellaEmbeddingPool second = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+        listener.RecordObservableInstruments();
+        Assert.That(measurements, Is.EqualTo(1));
+        await Wait.UntilAsync(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return !closed.IsAlive;
+            },
+            "the pool that is closed to go");
+
+        // In a method of its own, whose variables are gone afterwards.
+        static async Task<WeakReference> UseAsync(IMeterFactory factory)
+        {
+            StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+            await pool.EmbedAsync("one");
+            await pool.DisposeAsync();
+            return new WeakReference(pool);
+        }
+    }
+
+    [Test]
     public async Task Metrics_count_calls_by_outcome_texts_tokens_and_times()
     {
         using var factory = new MeterFactory();

@@ -1,0 +1,61 @@
+using System.Text.RegularExpressions;
+using StellaInterop.Tests;
+
+namespace StellaInterop.DocsTests;
+
+/// <summary>A block of code in a document.</summary>
+/// <param name="Document">The document, from the root of the tree on.</param>
+/// <param name="Line">The line that its code begins in, from 1.</param>
+/// <param name="Language">What stands after the fence.</param>
+/// <param name="Code">The code.</param>
+/// <param name="Output">The block of plain text that follows at once, if one does: what running it prints.</param>
+internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string? Output)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Document}:{Line}";
+}
+
+/// <summary>The documents of the project.</summary>
+internal static partial class Document
+{
+    private static readonly string[] Folders = ["docs", "bench", "samples", "src/StellaInterop.Models.Mini"];
+
+    /// <summary>Every document that people read, from the root of the tree on.</summary>
+    public static IReadOnlyList<string> All { get; } =
+    [
+        .. Directory.EnumerateFiles(Tree.Root, "*.md")
+            .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "*.md", SearchOption.AllDirectories)))
+            .Select(file => Path.GetRelativePath(Tree.Root, file).Replace('\\', '/'))
+            .Where(file => !file.Contains("/bin/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal),
+    ];
+
+    public static string Read(string document) => File.ReadAllText(Path.Combine(Tree.Root, document));
+
+    public static IEnumerable<CodeBlock> Blocks(string language)
+    {
+        foreach (string document in All)
+        {
+            string text = Read(document);
+            Match[] fences = [.. Fence().Matches(text).Cast<Match>()];
+            for (int i = 0; i < fences.Length; i++)
+            {
+                Match fence = fences[i];
+                if (fence.Groups["language"].Value == language)
+                {
+                    bool followed = i + 1 < fences.Length && fences[i + 1].Groups["language"].Value == "text"
+                        && string.IsNullOrWhiteSpace(text[(fence.Index + fence.Length)..fences[i + 1].Index]);
+                    yield return new CodeBlock(
+                        document,
+                        text[..fence.Groups["code"].Index].Count(c => c == '\n') + 1,
+                        language,
+                        fence.Groups["code"].Value,
+                        followed ? fences[i + 1].Groups["code"].Value : null);
+                }
+            }
+        }
+    }
+
+    [GeneratedRegex("^```(?<language>[a-z-]*)\n(?<code>.*?)^```$", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex Fence();
+}
