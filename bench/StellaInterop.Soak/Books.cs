@@ -9,11 +9,14 @@ internal sealed class Books : IMeterFactory
 
     private readonly Lock gate = new();
     private readonly MeterListener listener = new();
-    private readonly List<Meter> meters = [];
+    private readonly Meter meter;
+    private readonly Times rejectionsOfSecond = new();
+    private int secondOfRejections;
     private readonly Dictionary<string, long> counted = [];
 
     public Books()
     {
+        meter = new Meter(new MeterOptions(Meter) { Scope = this });
         listener.InstrumentPublished = (instrument, self) =>
         {
             if (ReferenceEquals(instrument.Meter.Scope, this) && !instrument.IsObservable)
@@ -44,15 +47,18 @@ internal sealed class Books : IMeterFactory
 
     public string? FirstError { get; private set; }
 
-    /// <summary>Seconds until a call was refused, with the second of the scenario in which it was.</summary>
-    public List<(int Second, double Seconds)> Rejections { get; } = [];
+    /// <summary>Until a call was refused.</summary>
+    public Times Rejections { get; } = new();
 
-    /// <summary>Seconds of single-text calls that were answered.</summary>
-    public List<double> Singles { get; } = [];
+    /// <summary>The 99th percentile of it, for each second of the scenario that has passed.</summary>
+    public List<double> RejectionsBySecond { get; } = [];
 
-    public List<double> QueueTimes { get; } = [];
+    /// <summary>Of single-text calls that were answered.</summary>
+    public Times Singles { get; } = new();
 
-    public List<double> ForwardTimes { get; } = [];
+    public Times QueueTimes { get; } = new();
+
+    public Times ForwardTimes { get; } = new();
 
     public void Submit()
     {
@@ -74,9 +80,19 @@ internal sealed class Books : IMeterFactory
     {
         lock (gate)
         {
-            Rejections.Add((second, seconds));
+            if (second != secondOfRejections)
+            {
+                EndSecond();
+                secondOfRejections = second;
+            }
+
+            Rejections.Add(seconds);
+            rejectionsOfSecond.Add(seconds);
         }
     }
+
+    /// <summary>Counts the last second too. No call may come after.</summary>
+    public void Close() => EndSecond();
 
     public void Vectors(int texts, long tokens, int failed, int wrong, double? single)
     {
@@ -101,21 +117,22 @@ internal sealed class Books : IMeterFactory
         }
     }
 
-    Meter IMeterFactory.Create(MeterOptions options)
-    {
-        var meter = new Meter(new MeterOptions(options.Name) { Scope = this });
-        lock (gate)
-        {
-            meters.Add(meter);
-        }
-
-        return meter;
-    }
+    /// <summary>The one meter, as the platform's own factory gives the same for the same name.</summary>
+    Meter IMeterFactory.Create(MeterOptions options) => meter;
 
     public void Dispose()
     {
         listener.Dispose();
-        meters.ForEach(meter => meter.Dispose());
+        meter.Dispose();
+    }
+
+    private void EndSecond()
+    {
+        if (rejectionsOfSecond.Count > 0)
+        {
+            RejectionsBySecond.Add(rejectionsOfSecond.Percentile(0.99));
+            rejectionsOfSecond.Clear();
+        }
     }
 
     private void Count(Instrument instrument, long value, ReadOnlySpan<KeyValuePair<string, object?>> tags, object? state)
@@ -139,7 +156,7 @@ internal sealed class Books : IMeterFactory
 
     private void Time(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags, object? state)
     {
-        List<double>? times = instrument.Name switch
+        Times? times = instrument.Name switch
         {
             "stella.queue.duration" => QueueTimes,
             "stella.forward.duration" => ForwardTimes,

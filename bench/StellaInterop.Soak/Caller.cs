@@ -22,11 +22,12 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         }
     }
 
-    /// <summary>Makes bulk calls of so many texts until the time is over.</summary>
-    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts)
+    /// <summary>Makes bulk calls of so many texts until the time is over, and does something before each.</summary>
+    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Action before)
     {
         while (clock.Elapsed < until)
         {
+            before();
             using var end = new CancellationTokenSource(until - clock.Elapsed + TimeSpan.FromMilliseconds(1));
             await CallAsync(clock, texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
         }

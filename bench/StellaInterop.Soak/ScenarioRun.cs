@@ -8,7 +8,7 @@ namespace StellaInterop.Soak;
 /// <param name="Scenario">What was done.</param>
 /// <param name="Seconds">For how long.</param>
 /// <param name="Books">What came of it.</param>
-/// <param name="Growth">Anonymous memory at the end, over that in the middle.</param>
+/// <param name="Growth">Anonymous memory in the last quarter, over that in the second.</param>
 /// <param name="Broken">Promises that were not kept.</param>
 internal sealed record ScenarioResult(Scenario Scenario, double Seconds, Books Books, double Growth, IReadOnlyList<string> Broken)
 {
@@ -22,8 +22,8 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
     private const long LiveSlack = 256 << 10;
 
     /// <summary>
-    /// Anonymous memory may grow by this part in the second half, and by what is in flight at one look and not at the other. In
-    /// a short run the collector has not settled.
+    /// Anonymous memory may grow by this part from the second quarter to the last, and by what is in flight at one look and
+    /// not at the other. In a short run the collector has not settled.
     /// </summary>
     private const double MostGrowth = 1.02;
     private const long AnonymousSlack = 8 << 20;
@@ -34,7 +34,10 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
     private const long ProcessRoom = 24 << 20;
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan SampleFor = TimeSpan.FromSeconds(1);
+
+    /// <summary>Memory is looked at so often in a long run: each look collects garbage.</summary>
+    private const int MemoryLooks = 100;
+
     /// <summary>Every call has a timeout that is shorter than this.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
 
@@ -49,10 +52,11 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         var broken = new List<string>();
         var pool = new StellaEmbeddingPool(model, options);
         var clock = Stopwatch.StartNew();
-        var memory = new MemoryInTime();
+        var memory = new MemoryInTime(clock, duration);
         using (var stop = new CancellationTokenSource())
         {
-            Task watching = WatchAsync(() => pool, options, clock, duration, memory, broken, stop.Token);
+            Task watching = WatchAsync(() => pool, options, broken, stop.Token);
+            Task looking = Task.CompletedTask;
             List<Task> callers =
             [
                 .. Enumerable.Range(0, scenario.Callers).Select(i =>
@@ -60,8 +64,13 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
             ];
             if (scenario.BulkTexts > 0)
             {
-                callers.Add(Task.Run(() =>
-                    new Caller(scenario.Traffic, known, books, () => pool, seed - 1).RunBulkAsync(clock, duration, scenario.BulkTexts)));
+                // The vectors of a large call are most of the memory while it runs, so its caller looks between two.
+                var bulk = new Caller(scenario.Traffic, known, books, () => pool, seed - 1);
+                callers.Add(Task.Run(() => bulk.RunBulkAsync(clock, duration, scenario.BulkTexts, memory.Look)));
+            }
+            else
+            {
+                looking = LookAsync(memory, duration, stop.Token);
             }
 
             while (scenario.RenewEvery > 0 && clock.Elapsed < duration - TimeSpan.FromSeconds(scenario.RenewEvery / 2))
@@ -74,7 +83,7 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
 
             await AllAsync(callers, books, broken).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
-            await watching.ConfigureAwait(false);
+            await Task.WhenAll(watching, looking).ConfigureAwait(false);
         }
 
         double seconds = clock.Elapsed.TotalSeconds;
@@ -101,13 +110,10 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         };
     }
 
-    /// <summary>Looks whether the queue keeps its limits, and how much memory there is in the middle and at the end.</summary>
+    /// <summary>Looks whether the queue keeps its limits.</summary>
     private static async Task WatchAsync(
         Func<StellaEmbeddingPool> pool,
         StellaPoolOptions options,
-        Stopwatch clock,
-        TimeSpan duration,
-        MemoryInTime memory,
         List<string> broken,
         CancellationToken stop)
     {
@@ -119,18 +125,17 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
                 broken.Add($"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
             }
 
-            // The least of some looks, each after a collection: what is in flight comes and goes.
-            TimeSpan now = clock.Elapsed;
-            if (now >= duration / 2 && now < (duration / 2) + SampleFor)
-            {
-                memory.Middle = Math.Min(memory.Middle, ResidentMemory.Measure().Anonymous);
-            }
-            else if (now >= duration - SampleFor && now < duration)
-            {
-                memory.End = Math.Min(memory.End, ResidentMemory.Measure().Anonymous);
-            }
-
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task LookAsync(MemoryInTime memory, TimeSpan duration, CancellationToken stop)
+    {
+        TimeSpan every = duration / MemoryLooks > SampleEvery ? duration / MemoryLooks : SampleEvery;
+        while (!stop.IsCancellationRequested)
+        {
+            memory.Look();
+            await Task.Delay(every, CancellationToken.None).ConfigureAwait(false);
         }
     }
 
@@ -161,8 +166,8 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         Promise(scenario.Faults.GuiltyOneIn == 0 || books.FailedTexts > 0, "no text failed although some were made to");
 
         // A second in which the machine did something else says nothing about the pool: the median of the seconds counts.
-        double[] seconds = [.. books.Rejections.GroupBy(one => one.Second).Select(group => Percentile([.. group.Select(one => one.Seconds)], 0.99))];
-        double rejection = Percentile(seconds, 0.5);
+        books.Close();
+        double rejection = Percentile(books.RejectionsBySecond, 0.5);
         Promise(
             rejection < RejectionLimit.TotalSeconds,
             $"a refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds)");
@@ -191,7 +196,7 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
 
         if (memory.End != long.MaxValue && memory.End > (memory.Middle * MostGrowth) + slack)
         {
-            broken.Add($"anonymous memory grew from {memory.Middle / 1e6:F1} to {memory.End / 1e6:F1} MB in the second half");
+            broken.Add($"anonymous memory grew from {memory.Middle / 1e6:F1} to {memory.End / 1e6:F1} MB from the second quarter to the last");
         }
     }
 
@@ -211,12 +216,29 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
     private static string Text(Dictionary<string, long> counts) =>
         string.Join(", ", counts.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Value} {pair.Key}"));
 
-    private sealed class MemoryInTime
+    /// <summary>
+    /// Anonymous memory in the second quarter of a scenario and in its last. The least of a quarter's looks counts, each after a
+    /// collection: what is in flight comes and goes.
+    /// </summary>
+    private sealed class MemoryInTime(Stopwatch clock, TimeSpan duration)
     {
-        public long Middle { get; set; } = long.MaxValue;
+        public long Middle { get; private set; } = long.MaxValue;
 
-        public long End { get; set; } = long.MaxValue;
+        public long End { get; private set; } = long.MaxValue;
 
         public double Growth => Middle == long.MaxValue || End == long.MaxValue ? 1 : End / (double)Middle;
+
+        public void Look()
+        {
+            switch (clock.Elapsed / duration)
+            {
+                case >= 0.25 and < 0.5:
+                    Middle = Math.Min(Middle, ResidentMemory.Measure().Anonymous);
+                    break;
+                case >= 0.75 and < 1:
+                    End = Math.Min(End, ResidentMemory.Measure().Anonymous);
+                    break;
+            }
+        }
     }
 }

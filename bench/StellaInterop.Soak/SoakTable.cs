@@ -35,7 +35,7 @@ internal static class SoakTable
                 Milliseconds(books.QueueTimes, 0.99),
                 Milliseconds(books.ForwardTimes, 0.5),
                 Milliseconds(books.ForwardTimes, 0.99),
-                Milliseconds([.. books.Rejections.Select(rejection => rejection.Seconds)], 0.99),
+                Milliseconds(books.Rejections, 0.99),
                 Milliseconds(books.Singles, 0.99),
                 $"{(result.Growth - 1) * 100:+0.0;-0.0;0.0} %",
                 result.Broken.Count == 0 ? "kept" : "BROKEN");
@@ -56,6 +56,6 @@ internal static class SoakTable
 
     private static string Number(double number, string format) => number.ToString(format, CultureInfo.InvariantCulture);
 
-    private static string Milliseconds(List<double> seconds, double part) =>
-        seconds.Count == 0 ? "-" : Number(ScenarioRun.Percentile(seconds, part) * 1000, "F2");
+    private static string Milliseconds(Times times, double part) =>
+        times.Count == 0 ? "-" : Number(times.Percentile(part) * 1000, "F2");
 }
