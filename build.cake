@@ -285,6 +285,26 @@ Task("Bench")
     .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("micro").Append("--filter").AppendQuoted(Argument("filter", "*")),
         new DotNetRunSettings { Configuration = "Release", NoRestore = true }));
 
+Task("Docs")
+    .Description("Writes the parts of documents that are made from the code: error codes and the ABI. The tests compare them.")
+    .IsDependentOn("Build")
+    .Does(() => Run(
+        "dotnet",
+        $"test tests/StellaInterop.DocsTests -c {configuration} --no-build --filter FullyQualifiedName~GeneratedDocumentTests",
+        new() { ["STELLA_WRITE_DOCS"] = "1" }));
+
+Task("ApiReference")
+    .Description("Makes the documentation with the API reference in artifacts/docs, and fails for a link that leads nowhere.")
+    .IsDependentOn("Restore")
+    .Does(() => Run("dotnet", $"docfx .cake/docfx.json --output {artifacts.Combine("docs")} --warningsAsErrors --logLevel warning"));
+
+Task("PgVector")
+    .Description("Tests folder search over PostgreSQL with pgvector, on a server that is made for it (Linux, as root, with debootstrap).")
+    .IsDependentOn("Build")
+    .Does(() => Run(
+        "samples/FolderSearch/pgvector.sh",
+        $"{artifacts.Combine("pgvector")} dotnet test tests/StellaInterop.Samples.Tests -c {configuration} --no-build --filter FullyQualifiedName~PostgreSQL"));
+
 Task("Soak")
     .Description("Holds a pool to its promises under load, --seconds long, and looks whether a leak and a wrong vector are found.")
     .IsDependentOn("Build")
@@ -357,7 +377,9 @@ Task("CI")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
     .IsDependentOn("Sbom")
-    .IsDependentOn("AotTest");
+    .IsDependentOn("AotTest")
+    .IsDependentOn("ApiReference")
+    .IsDependentOn("PgVector");
 
 Task("Default")
     .Description("Builds and tests the C# solution.")
@@ -375,6 +397,17 @@ string HostRid()
 
 /// .NET names the C library in its own identifier; that of Alpine's own build is the system's name.
 bool IsMusl() => Regex.IsMatch(RuntimeInformation.RuntimeIdentifier, "musl|^alpine");
+
+/// Runs a program in the root of the tree and fails with it.
+void Run(string tool, string arguments, Dictionary<string, string> environment = null)
+{
+    Information("{0} {1}", tool, arguments);
+    var exitCode = StartProcess(tool, new ProcessSettings { WorkingDirectory = root, Arguments = arguments, EnvironmentVariables = environment ?? new() });
+    if (exitCode != 0)
+    {
+        throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
+    }
+}
 
 /// Runs cargo in native/ and fails with it. Subcommands such as clippy start a second cargo, which does not get
 /// --config, so the extra configuration is written where every cargo in native/ looks.
