@@ -14,8 +14,8 @@ use crate::simd::portable::bf16_bits;
 use crate::team::Team;
 use crate::tile::{PANEL, Tile, TileKernel};
 
-/// Queries whose scores are in memory at once.
-const BLOCK_QUERIES: usize = 32;
+/// Queries whose scores are in memory at once; their place takes a panel's keys before.
+const BLOCK_QUERIES: usize = PANEL;
 
 /// The heads of a layer.
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +155,7 @@ impl Layout {
             words += count.next_multiple_of(line);
             at
         };
-        let row_at = take(2 * head_dim);
+        let row_at = take(head_dim);
         let queries_at = take(BLOCK_QUERIES * query_stride);
         let keys_at = take(keys * key_steps);
         let values_at = take(value_panels * PANEL * value_steps);
@@ -201,11 +201,20 @@ pub(crate) unsafe fn attend<S: Simd>(job: &AttentionJob<'_>, text: usize, head: 
     let row = scratch.add(layout.row_at).cast::<f32>();
 
     (job.kernel.begin)();
+    // Whole vectors of a row are packed.
+    for i in dim..dim.next_multiple_of(S::LANES) {
+        row.add(i).write(0.0);
+    }
     let keys = scratch.add(layout.keys_at);
-    for token in 0..tokens {
-        turn(shape.rotary, token, number(token, key_at), 1.0, row);
-        let panel = keys.add(token / PANEL * PANEL * layout.key_steps + token % PANEL);
-        pack(job.arithmetic, row, dim, panel, layout.key_steps, PANEL);
+    let rows = scratch.add(layout.queries_at);
+    for panel in 0..layout.keys / PANEL {
+        let first = panel * PANEL;
+        let count = PANEL.min(tokens - first);
+        for r in 0..count {
+            turn(shape.rotary, first + r, number(first + r, key_at), 1.0, row);
+            pack::<S>(job.arithmetic, row, dim, rows.add(r * layout.query_stride), layout.key_steps);
+        }
+        stand_up(rows, layout.query_stride, count, keys.add(first * layout.key_steps), layout.key_steps);
     }
     let values = scratch.add(layout.values_at);
     pack_values(job.arithmetic, &layout, |token| number(token, value_at), tokens, dim, values);
@@ -216,7 +225,7 @@ pub(crate) unsafe fn attend<S: Simd>(job: &AttentionJob<'_>, text: usize, head: 
         let queries = scratch.add(layout.queries_at);
         for r in 0..rows {
             turn(shape.rotary, first + r, number(first + r, query_at), scale, row);
-            pack(job.arithmetic, row, dim, queries.add(r * layout.query_stride), layout.key_steps, 1);
+            pack::<S>(job.arithmetic, row, dim, queries.add(r * layout.query_stride), layout.key_steps);
         }
         let scores = scratch.add(layout.scores_at);
         for panel in 0..layout.keys / PANEL {
@@ -304,28 +313,43 @@ unsafe fn turn(rotary: &Rotary, position: usize, x: *const f32, scale: f32, y: *
     }
 }
 
-/// Writes a row as steps that lie `apart` words from each other: one, for a row of activations; a panel's width, for a
-/// column of weights.
+/// Writes a row as steps. Behind its numbers are zeros up to a whole vector.
 #[inline(always)]
-unsafe fn pack(
-    arithmetic: Arithmetic,
-    row: *const f32,
-    count: usize,
-    to: *mut u32,
-    steps: usize,
-    apart: usize,
-) {
-    for step in 0..steps {
-        to.add(step * apart).write(step_of(arithmetic, row, count, step));
+unsafe fn pack<S: Simd>(arithmetic: Arithmetic, row: *const f32, count: usize, to: *mut u32, steps: usize) {
+    let whole = count.next_multiple_of(S::LANES);
+    let written = match arithmetic {
+        Arithmetic::Bf16 => {
+            for i in (0..whole).step_by(S::LANES) {
+                S::store_bf16(to.cast::<u16>().add(i), S::load(row.add(i)));
+            }
+            whole / 2
+        }
+        _ => {
+            for i in (0..whole).step_by(S::LANES) {
+                S::store(to.cast::<f32>().add(i), S::load(row.add(i)));
+            }
+            whole
+        }
+    };
+    for step in written..steps {
+        to.add(step).write(0);
     }
 }
 
+/// Makes `count` rows, `stride` words from each other, the first columns of a panel.
 #[inline(always)]
-unsafe fn step_of(arithmetic: Arithmetic, row: *const f32, count: usize, step: usize) -> u32 {
-    let number = |i: usize| if i < count { *row.add(i) } else { 0.0 };
-    match arithmetic {
-        Arithmetic::Bf16 => pair(number(2 * step), number(2 * step + 1)),
-        _ => number(step).to_bits(),
+unsafe fn stand_up(rows: *const u32, stride: usize, count: usize, panel: *mut u32, steps: usize) {
+    let stand_up = |count: usize| {
+        for step in 0..steps {
+            for r in 0..count {
+                panel.add(step * PANEL + r).write(rows.add(r * stride + step).read());
+            }
+        }
+    };
+    // A number that the compiler knows, for all panels but the last.
+    match count {
+        PANEL => stand_up(PANEL),
+        fewer => stand_up(fewer),
     }
 }
 
