@@ -156,7 +156,7 @@ impl Trial<'_> {
         let (kernels, team, rows) = (weights.kernels, &mut self.team, self.batch.tokens());
         let room = |arithmetic, width| kernels.activations(arithmetic, rows, width).map_err(no_memory);
         let mut input = room(product.arithmetic(), product.inputs())?;
-        kernels.take(team, x, product.factors(), &mut input);
+        kernels.take(team, x, product.input_factors(), &mut input);
         if which == Product::UpGate {
             let mut gated = room(Arithmetic::F32, product.outputs())?;
             product.multiply(kernels, team, &input, 0..rows, Then::Gate(weights.gate(), &mut gated, &mut []));

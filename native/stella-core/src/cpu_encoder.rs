@@ -193,7 +193,7 @@ impl CpuWeights {
     fn normalize(&self, team: &mut Team, norm: usize, x: &mut [f32], next: Option<(&Linear, &mut Forms)>) {
         let keep = self.keeps_norms() || next.is_none();
         let (factors, out) = match next {
-            Some((product, forms)) => (product.factors(), Some(forms.of(product))),
+            Some((product, forms)) => (product.input_factors(), Some(forms.of(product))),
             None => (None, None),
         };
         self.kernels.normalize(team, self.norms[norm].norm(factors), x, keep, out);

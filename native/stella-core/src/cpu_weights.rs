@@ -61,7 +61,7 @@ pub(crate) struct NormWeights {
 }
 
 impl NormWeights {
-    /// With what activations are divided by.
+    /// With what activations are multiplied by on their way into bytes.
     pub(crate) fn norm<'a>(&'a self, factors: Option<&'a [f32]>) -> Norm<'a> {
         Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon, factors }
     }

@@ -46,8 +46,10 @@ pub struct Linear {
     scales: Buffer<f32>,
     /// What the zero point of the activations adds to a column's sum.
     offsets: Buffer<i32>,
-    /// What the activations that come are divided by, and weights are multiplied by when they become bytes, for each input.
+    /// What weights are multiplied by when they become bytes, for each input.
     factors: Option<Vec<f32>>,
+    /// What the activations that come are multiplied by: the inverse of it.
+    input_factors: Option<Vec<f32>>,
 }
 
 /// The function on a gate.
@@ -110,6 +112,7 @@ impl Linear {
             scales: Buffer::zeroed(scaled)?,
             offsets: Buffer::zeroed(scaled)?,
             factors: None,
+            input_factors: None,
         })
     }
 
@@ -120,9 +123,9 @@ impl Linear {
         4 * (panels * PANEL) as u64 * (steps(arithmetic, inputs) + beside) as u64
     }
 
-    /// What the activations that come are to be divided by, for each input, if by anything.
-    pub fn factors(&self) -> Option<&[f32]> {
-        self.factors.as_deref()
+    /// What the activations that come are to be multiplied by, for each input, if by anything.
+    pub fn input_factors(&self) -> Option<&[f32]> {
+        self.input_factors.as_deref()
     }
 
     /// Bytes of memory that it takes.
@@ -145,8 +148,8 @@ impl Linear {
         self.outputs
     }
 
-    /// Says what the activations that come will have been divided by (see [`crate::rows::Norm::factors`]), for each
-    /// input. Weights that are packed from now on are multiplied by it.
+    /// Moves a factor for each input, a power of two, from the activations that come (see [`Self::input_factors`]) to the
+    /// weights that are packed from now on.
     ///
     /// # Panics
     /// Unless the arithmetic is [`Arithmetic::Int8`] and there is one for each input.
@@ -155,6 +158,7 @@ impl Linear {
             self.arithmetic == Arithmetic::Int8 && factors.len() == self.inputs,
             "a factor for each input"
         );
+        self.input_factors = Some(factors.iter().map(|factor| 1.0 / factor).collect());
         self.factors = Some(factors);
     }
 

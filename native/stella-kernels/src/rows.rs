@@ -20,7 +20,7 @@ pub struct Norm<'a> {
     pub bias: Option<&'a [f32]>,
     /// Is added to the mean square.
     pub epsilon: f32,
-    /// What the numbers are divided by, powers of two, on their way into bytes; what is kept stays as it is.
+    /// What the numbers are multiplied by on their way into bytes; what is kept stays as it is.
     pub factors: Option<&'a [f32]>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Out {
     data: *mut u8,
     stride: usize,
     scales: *mut f32,
-    /// What numbers are divided by before they become bytes.
+    /// What numbers are multiplied by before they become bytes.
     factors: Option<*const f32>,
 }
 
@@ -111,7 +111,7 @@ impl Kernels {
         });
     }
 
-    /// Makes activations of `x`, row-major `[rows, width]`. Before they become bytes they are divided by `factors`, as in
+    /// Makes activations of `x`, row-major `[rows, width]`. Before they become bytes they are multiplied by `factors`, as in
     /// [`Norm::factors`].
     ///
     /// # Panics
@@ -248,10 +248,10 @@ unsafe fn settle_row<S: Simd>(out: &Out, row: usize, y: *const f32, width: usize
         }
         Format::Bytes => {
             let many = |i: usize| match out.factors {
-                Some(factors) => S::div(S::load(y.add(i)), S::load(factors.add(i))),
+                Some(factors) => S::mul(S::load(y.add(i)), S::load(factors.add(i))),
                 None => S::load(y.add(i)),
             };
-            let one = |i: usize| *y.add(i) / out.factors.map_or(1.0, |factors| *factors.add(i));
+            let one = |i: usize| *y.add(i) * out.factors.map_or(1.0, |factors| *factors.add(i));
             let mut largest = S::splat(0.0);
             for i in (0..whole).step_by(S::LANES) {
                 largest = S::max_bits(largest, S::abs(many(i)));

@@ -248,7 +248,7 @@ fn a_channel_that_is_large_is_balanced() {
             factors.into_iter().for_each(|factors| layer.balance(factors.to_vec()));
             layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let mut rows = kernels.activations(Arithmetic::Int8, count, inputs).expect("memory");
-            kernels.take(&mut team(1), &x, layer.factors(), &mut rows);
+            kernels.take(&mut team(1), &x, layer.input_factors(), &mut rows);
             let mut y = vec![0.0; count * outputs];
             layer.multiply(kernels, &mut team(1), &rows, 0..count, Then::Store(&mut y));
             cosine(&y, &want)
