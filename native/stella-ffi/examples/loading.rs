@@ -18,6 +18,8 @@ use stella_core::folder::ModelFolder;
 use stella_core::hash::{Algorithm, Hasher};
 use stella_core::model::{Model, ModelOptions};
 use stella_core::weights::LoadMode;
+// Loads allocate as the library does.
+use stella_interop as _;
 
 /// Loads of each kind unless the caller says otherwise.
 const ROUNDS: usize = 7;

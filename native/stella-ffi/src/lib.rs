@@ -36,4 +36,4 @@ pub mod tokenize;
 
 mod args;
 mod boundary;
-mod unload;
+mod heap;

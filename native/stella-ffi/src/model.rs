@@ -14,9 +14,9 @@ use stella_core::weights::LoadMode;
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::heap;
 use crate::live::{Counted, StellaHandleKind};
 use crate::log::{LogSink, StellaLogSink};
-use crate::unload;
 
 /// A loaded model. Immutable; any number of threads may use it at once.
 #[derive(Debug)]
@@ -404,7 +404,7 @@ pub unsafe extern "C" fn stella_model_free(model: *mut StellaModel) {
         if !model.is_null() {
             // SAFETY: made by `stella_model_open` and, by this function's contract, not freed yet.
             let StellaModel { model, .. } = *unsafe { Box::from_raw(model) };
-            unload::drop_hold(model);
+            heap::drop_hold(model);
         }
     });
 }

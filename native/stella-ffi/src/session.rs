@@ -7,10 +7,10 @@ use stella_core::session::{DEFAULT_MAX_BATCH_TOKENS, EmbedOptions, Session, Sess
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::heap;
 use crate::live::{Counted, StellaHandleKind};
 use crate::log::LogSink;
 use crate::model::StellaModel;
-use crate::unload;
 
 /// One worker. Takes one call at a time, from any thread.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn stella_session_free(session: *mut StellaSession) {
         if !session.is_null() {
             // SAFETY: made by `stella_session_new` and, by this function's contract, not freed yet.
             let StellaSession { session, .. } = *unsafe { Box::from_raw(session) };
-            unload::drop_hold(session.into_inner().unwrap_or_else(PoisonError::into_inner).end());
+            heap::drop_hold(session.into_inner().unwrap_or_else(PoisonError::into_inner).end());
         }
     });
 }
