@@ -84,9 +84,9 @@ internal sealed class WorkerCrew(
             {
                 return;
             }
-        }
 
-        _ = Start();
+            _ = Start();
+        }
     }
 
     /// <summary>Ends workers beyond those that stay which have had nothing to do for long.</summary>
@@ -157,18 +157,18 @@ internal sealed class WorkerCrew(
     /// <summary>A worker has ended; a broken one gets a successor.</summary>
     public void HasEnded(PoolWorker worker, Exception? broken)
     {
-        bool replace;
+        bool replaced;
         lock (gate)
         {
             _ = workers.Remove(worker);
-            replace = broken is not null && !stopping;
+            // Under the same lock: who finds the place empty meanwhile would fill it too.
+            replaced = broken is not null && Start() is not null;
         }
 
         telemetry.WorkerEnded(worker.Number, broken);
-        if (replace)
+        if (replaced)
         {
             breaker.Replaced(broken!);
-            _ = Start();
         }
     }
 

@@ -101,6 +101,36 @@ internal sealed class FaultTests
     }
 
     [Test]
+    public async Task A_worker_that_broke_is_replaced_once_although_work_comes_at_that_moment()
+    {
+        var model = new FakeModel();
+        int forwards = 0;
+        model.OnForward = _ =>
+        {
+            if (Interlocked.Increment(ref forwards) == 1)
+            {
+                throw Panic;
+            }
+        };
+        StellaEmbeddingPool? pool = null;
+        Task<float[]>? late = null;
+        using var loggers = new ListeningLoggers(e =>
+        {
+            if (e.Name == "WorkerReplaced")
+            {
+                late = pool!.EmbedAsync("late");
+                Assert.That(SpinWait.SpinUntil(() => model.SessionsMade == 2, Wait.Limit), "there is a worker for it");
+            }
+        });
+        pool = PoolOf.Fake(model, Roomy with { LoggerFactory = loggers });
+        Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length));
+        await Wait.UntilAsync(() => late is not null, "the worker was replaced");
+        Assert.That(await late!, Is.EqualTo(FakeModel.Vector("late")));
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.SessionsMade, Is.EqualTo(2), "one worker is allowed");
+    }
+
+    [Test]
     public async Task When_no_worker_can_be_had_any_more_all_who_wait_are_told_and_the_next_call_loads_anew()
     {
         using var gate = new Gate();
@@ -316,7 +346,10 @@ internal sealed class FaultTests
         }
     }
 
-    private sealed class ThrowingLoggers : ILoggerFactory, ILogger
+    private sealed class ThrowingLoggers() : ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
+
+    /// <summary>Tells what is logged, on the thread that logs it.</summary>
+    private class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
     {
         public ILogger CreateLogger(string categoryName) => this;
 
@@ -331,7 +364,7 @@ internal sealed class FaultTests
 
         public void Log<TState>(
             LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            throw new InvalidOperationException("a logger");
+            heard(eventId);
 
         public void Dispose()
         {
