@@ -12,8 +12,8 @@ internal sealed class Session(SessionHandle handle) : IDisposable
 
     public TokenizedPack Tokens { get; } = new();
 
-    /// <summary>For <see cref="Interop.CancelFlag"/>.</summary>
-    public uint[] CancelFlag { get; } = new uint[1];
+    /// <summary>For <see cref="Interop.CancelFlag"/>. Native code holds it during a call, so it lies where nothing is moved.</summary>
+    public uint[] CancelFlag { get; } = GC.AllocateArray<uint>(1, pinned: true);
 
     public void Dispose() => Handle.Dispose();
 }

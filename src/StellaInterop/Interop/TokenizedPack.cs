@@ -96,7 +96,8 @@ internal sealed class TokenizedPack
     {
         if (ids.Length < tokens)
         {
-            ids = GC.AllocateUninitializedArray<uint>(tokens);
+            // A forward holds them from its begin to its end, so they lie where nothing is moved.
+            ids = GC.AllocateUninitializedArray<uint>(tokens, pinned: true);
         }
     }
 

@@ -246,11 +246,15 @@ internal sealed class PoolWorker : IBatchTaker
         return texts;
     }
 
+    /// <summary>
+    /// Native code reads and writes these arrays most of the time, and what it holds cannot be moved: among what comes and goes
+    /// they would keep everything round them in memory. So they lie on the heap of what is never moved.
+    /// </summary>
     private static void Grow<T>(ref T[] array, int length)
     {
         if (array.Length < length)
         {
-            array = GC.AllocateUninitializedArray<T>(length);
+            array = GC.AllocateUninitializedArray<T>(length, pinned: true);
         }
     }
 }

@@ -45,8 +45,8 @@ internal sealed class Batch(VectorKind kind)
     /// <summary>Items that somebody still wants. At none the forward is stopped.</summary>
     public int Wanted { get; set; }
 
-    /// <summary>What native code polls.</summary>
-    public uint[] CancelFlag { get; } = new uint[1];
+    /// <summary>What native code polls. It cannot be moved meanwhile, so it lies where nothing is.</summary>
+    public uint[] CancelFlag { get; } = GC.AllocateArray<uint>(1, pinned: true);
 
     public bool IsCancelled => Volatile.Read(ref CancelFlag[0]) != 0;
 
