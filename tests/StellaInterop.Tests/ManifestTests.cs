@@ -225,6 +225,16 @@ internal sealed class ManifestTests
             known => known.Sha256.Length == 64 && HuggingFaceCache.IsCommit(known.Revision) && StellaModelFiles.IsModelFile(known.Path)));
     }
 
+    [TestCase("NovaSearch/stella_en_400M_v5")]
+    [TestCase("NovaSearch/stella_en_1.5B_v5")]
+    public void Weights_and_every_head_of_a_published_model_are_known(string repository)
+    {
+        int[] dimensions = [256, 768, 1024, 2048, 4096, 6144, 8192];
+        Assert.That(
+            StellaPublishedFiles.All.Where(known => known.Repository == repository).Select(known => known.Path),
+            Is.EquivalentTo(dimensions.Select(dimension => $"2_Dense_{dimension}/model.safetensors").Append("model.safetensors")));
+    }
+
     private static void RefusesFile(string json, string says)
     {
         using var folder = new TemporaryFolder();
