@@ -13,7 +13,7 @@ namespace StellaInterop;
 public sealed record StellaPublishedFile(string Repository, string Revision, string Path, string Sha256, long? Size = null);
 
 /// <summary>Published Stella files whose hashes are known, so that a download is recognised whatever its folder is called.</summary>
-/// <remarks>The list is short and says nothing about files that are not in it.</remarks>
+/// <remarks>The weights and every head of the two Stella v5 models. The list says nothing about files that are not in it.</remarks>
 public static class StellaPublishedFiles
 {
     private static readonly Lazy<FrozenDictionary<string, StellaPublishedFile>> BySha256 = new(Read);
