@@ -28,7 +28,13 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         while (clock.Elapsed < until)
         {
             before();
-            using var end = new CancellationTokenSource(until - clock.Elapsed + TimeSpan.FromMilliseconds(1));
+            TimeSpan left = until - clock.Elapsed;
+            if (left <= TimeSpan.Zero)
+            {
+                return;
+            }
+
+            using var end = new CancellationTokenSource(left);
             await CallAsync(clock, texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
         }
     }
