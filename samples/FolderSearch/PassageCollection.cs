@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Linq.Expressions;
 using System.Runtime.CompilerServices;
 using Microsoft.Extensions.AI;
@@ -17,6 +18,9 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
 {
     /// <summary>The dimension that Stella models have unless they are asked for another.</summary>
     public const int DefaultDimension = 1024;
+
+    /// <summary>What a passage is read from.</summary>
+    protected const string Columns = "key, path, line, file_hash, text";
 
     private readonly IEmbeddingGenerator<string, Embedding<float>> documents;
     private readonly IEmbeddingGenerator<string, Embedding<float>> queries;
@@ -40,7 +44,18 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     protected string ModelId { get; }
 
     /// <summary>The files that passages are of, each with the hashes that it had when they were read and their keys.</summary>
-    public abstract Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken);
+    public async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
+    {
+        await using DbCommand command = Query("SELECT path, file_hash, key FROM passages");
+        await using DbDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        var files = new List<(string Path, string Hash, string Key)>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            files.Add((reader.GetString(0), reader.GetString(1), reader.GetString(2)));
+        }
+
+        return files.ToLookup(file => file.Path, file => (file.Hash, file.Key));
+    }
 
     /// <inheritdoc/>
     public override Task UpsertAsync(Passage record, CancellationToken cancellationToken = default) =>
@@ -101,8 +116,11 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
 
         Func<Passage, bool> wanted = filter.Compile();
         int skip = options?.Skip ?? 0;
-        await foreach (Passage passage in AllAsync(cancellationToken))
+        await using DbCommand command = Query($"SELECT {Columns} FROM passages ORDER BY key");
+        await using DbDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        while (await reader.ReadAsync(cancellationToken))
         {
+            Passage passage = Read(reader);
             if (wanted(passage) && skip-- <= 0 && top-- > 0)
             {
                 yield return passage;
@@ -125,8 +143,18 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     protected abstract Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken);
 
-    /// <summary>All passages, by their keys.</summary>
-    protected abstract IAsyncEnumerable<Passage> AllAsync(CancellationToken cancellationToken);
+    /// <summary>A query without parameters, to be run.</summary>
+    protected abstract DbCommand Query(string text);
+
+    /// <summary>The passage in the <see cref="Columns"/> with which a row begins.</summary>
+    protected static Passage Read(DbDataReader reader) => new()
+    {
+        Key = reader.GetString(0),
+        Path = reader.GetString(1),
+        Line = reader.GetInt32(2),
+        FileHash = reader.GetString(3),
+        Text = reader.GetString(4),
+    };
 
     /// <summary>Refuses a store that was made with another model.</summary>
     protected void CheckModel(string? found)

@@ -1,5 +1,5 @@
+using System.Data.Common;
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using Microsoft.Extensions.AI;
 using Npgsql;
 using Pgvector;
@@ -78,7 +78,7 @@ internal sealed class PostgresPassages : PassageCollection
     public override async Task<Passage?> GetAsync(
         string key, Microsoft.Extensions.VectorData.RecordRetrievalOptions? options = null, CancellationToken cancellationToken = default)
     {
-        await using NpgsqlCommand command = source.CreateCommand("SELECT key, path, line, file_hash, text FROM passages WHERE key = $1");
+        await using NpgsqlCommand command = source.CreateCommand($"SELECT {Columns} FROM passages WHERE key = $1");
         command.Parameters.Add(new NpgsqlParameter { Value = key });
         await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? Read(reader) : null;
@@ -90,20 +90,6 @@ internal sealed class PostgresPassages : PassageCollection
         await using NpgsqlCommand command = source.CreateCommand("DELETE FROM passages WHERE key = $1");
         command.Parameters.Add(new NpgsqlParameter { Value = key });
         await command.ExecuteNonQueryAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    public override async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
-    {
-        await using NpgsqlCommand command = source.CreateCommand("SELECT path, file_hash, key FROM passages");
-        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
-        var files = new List<(string Path, string Hash, string Key)>();
-        while (await reader.ReadAsync(cancellationToken))
-        {
-            files.Add((reader.GetString(0), reader.GetString(1), reader.GetString(2)));
-        }
-
-        return files.ToLookup(file => file.Path, file => (file.Hash, file.Key));
     }
 
     /// <inheritdoc/>
@@ -141,7 +127,7 @@ internal sealed class PostgresPassages : PassageCollection
     {
         // Vectors have length 1, so the product of two is their cosine; the operator gives it with the other sign.
         await using NpgsqlCommand command = source.CreateCommand(
-            "SELECT key, path, line, file_hash, text, -(vector <#> $1) FROM passages ORDER BY vector <#> $1 LIMIT $2");
+            $"SELECT {Columns}, -(vector <#> $1) FROM passages ORDER BY vector <#> $1 LIMIT $2");
         command.Parameters.Add(new NpgsqlParameter { Value = new Vector(vector) });
         command.Parameters.Add(new NpgsqlParameter { Value = count });
         await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
@@ -155,15 +141,7 @@ internal sealed class PostgresPassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override async IAsyncEnumerable<Passage> AllAsync([EnumeratorCancellation] CancellationToken cancellationToken)
-    {
-        await using NpgsqlCommand command = source.CreateCommand("SELECT key, path, line, file_hash, text FROM passages ORDER BY key");
-        await using NpgsqlDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
-        while (await reader.ReadAsync(cancellationToken))
-        {
-            yield return Read(reader);
-        }
-    }
+    protected override DbCommand Query(string text) => source.CreateCommand(text);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -171,13 +149,4 @@ internal sealed class PostgresPassages : PassageCollection
         source.Dispose();
         base.Dispose(disposing);
     }
-
-    private static Passage Read(NpgsqlDataReader reader) => new()
-    {
-        Key = reader.GetString(0),
-        Path = reader.GetString(1),
-        Line = reader.GetInt32(2),
-        FileHash = reader.GetString(3),
-        Text = reader.GetString(4),
-    };
 }

@@ -1,4 +1,4 @@
-using System.Runtime.CompilerServices;
+using System.Data.Common;
 using System.Runtime.InteropServices;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
@@ -54,7 +54,7 @@ internal sealed class SqlitePassages : PassageCollection
     public override async Task<Passage?> GetAsync(
         string key, Microsoft.Extensions.VectorData.RecordRetrievalOptions? options = null, CancellationToken cancellationToken = default)
     {
-        await using SqliteCommand command = Command("SELECT key, path, line, file_hash, text FROM passages WHERE key = $key", ("$key", key));
+        await using SqliteCommand command = Command($"SELECT {Columns} FROM passages WHERE key = $key", ("$key", key));
         await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? Read(reader) : null;
     }
@@ -65,20 +65,6 @@ internal sealed class SqlitePassages : PassageCollection
         cached = null;
         await using SqliteCommand command = Command("DELETE FROM passages WHERE key = $key", ("$key", key));
         await command.ExecuteNonQueryAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    public override async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
-    {
-        await using SqliteCommand command = Command("SELECT path, file_hash, key FROM passages");
-        await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
-        var files = new List<(string Path, string Hash, string Key)>();
-        while (await reader.ReadAsync(cancellationToken))
-        {
-            files.Add((reader.GetString(0), reader.GetString(1), reader.GetString(2)));
-        }
-
-        return files.ToLookup(file => file.Path, file => (file.Hash, file.Key));
     }
 
     /// <inheritdoc/>
@@ -126,15 +112,7 @@ internal sealed class SqlitePassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override async IAsyncEnumerable<Passage> AllAsync([EnumeratorCancellation] CancellationToken cancellationToken)
-    {
-        await using SqliteCommand command = Command("SELECT key, path, line, file_hash, text FROM passages ORDER BY key");
-        await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
-        while (await reader.ReadAsync(cancellationToken))
-        {
-            yield return Read(reader);
-        }
-    }
+    protected override DbCommand Query(string text) => Command(text);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -142,15 +120,6 @@ internal sealed class SqlitePassages : PassageCollection
         connection.Dispose();
         base.Dispose(disposing);
     }
-
-    private static Passage Read(SqliteDataReader reader) => new()
-    {
-        Key = reader.GetString(0),
-        Path = reader.GetString(1),
-        Line = reader.GetInt32(2),
-        FileHash = reader.GetString(3),
-        Text = reader.GetString(4),
-    };
 
     private async Task<(string[] Keys, float[] Rows)> VectorsAsync(CancellationToken cancellationToken)
     {
