@@ -84,15 +84,7 @@ internal sealed class FaultTests
     [Test]
     public async Task A_worker_that_broke_is_replaced_and_never_asked_again()
     {
-        var model = new FakeModel();
-        int forwards = 0;
-        model.OnForward = _ =>
-        {
-            if (Interlocked.Increment(ref forwards) == 1)
-            {
-                throw Panic;
-            }
-        };
+        FakeModel model = PanicsOnce();
         StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
         Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length), "its halves went well");
         Assert.That(model.SessionsMade, Is.EqualTo(2));
@@ -103,15 +95,7 @@ internal sealed class FaultTests
     [Test]
     public async Task A_worker_that_broke_is_replaced_once_although_work_comes_at_that_moment()
     {
-        var model = new FakeModel();
-        int forwards = 0;
-        model.OnForward = _ =>
-        {
-            if (Interlocked.Increment(ref forwards) == 1)
-            {
-                throw Panic;
-            }
-        };
+        FakeModel model = PanicsOnce();
         StellaEmbeddingPool? pool = null;
         Task<float[]>? late = null;
         using var loggers = new ListeningLoggers(e =>
@@ -344,6 +328,21 @@ internal sealed class FaultTests
                 _ => Panic,
             };
         }
+    }
+
+    /// <summary>A model whose first forward takes the session with it.</summary>
+    private static FakeModel PanicsOnce()
+    {
+        var model = new FakeModel();
+        int forwards = 0;
+        model.OnForward = _ =>
+        {
+            if (Interlocked.Increment(ref forwards) == 1)
+            {
+                throw Panic;
+            }
+        };
+        return model;
     }
 
     private sealed class ThrowingLoggers() : ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
