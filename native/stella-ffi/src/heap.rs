@@ -43,23 +43,13 @@ static ALLOCATOR: Counting = Counting;
 // its bytes are copied up to the shorter length. The counters touch no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let memory = if pages::has_own(layout) {
-            pages::map(layout.size())
-        } else {
-            // SAFETY: the caller's contract is that of the system's allocator.
-            unsafe { System.alloc(layout) }
-        };
-        counted(memory, layout.size())
+        // SAFETY: the caller's contract is that of the system's allocator.
+        taken(layout, || unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let memory = if pages::has_own(layout) {
-            pages::map(layout.size())
-        } else {
-            // SAFETY: as above.
-            unsafe { System.alloc_zeroed(layout) }
-        };
-        counted(memory, layout.size())
+        // SAFETY: as above.
+        taken(layout, || unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -102,11 +92,13 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Counts memory that was really given.
-fn counted(memory: *mut u8, size: usize) -> *mut u8 {
-    resized(memory, 0, size)
+/// New memory, of the system's allocator where it has no pages of its own.
+fn taken(layout: Layout, of_the_allocator: impl FnOnce() -> *mut u8) -> *mut u8 {
+    let memory = if pages::has_own(layout) { pages::map(layout.size()) } else { of_the_allocator() };
+    resized(memory, 0, layout.size())
 }
 
+/// Counts memory that was really given.
 fn resized(memory: *mut u8, from: usize, to: usize) -> *mut u8 {
     if !memory.is_null() {
         LIVE_BYTES.fetch_add(to, Ordering::Relaxed);

@@ -9,9 +9,6 @@ use memmap2::MmapMut;
 /// Where every buffer begins is a multiple of this many bytes: a line of the cache, a row of a tile.
 pub const ALIGNMENT: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
-/// From so many bytes on a buffer has pages of its own. An allocator keeps what is freed, in one heap per thread, and may
-/// never give it back: a session that comes and goes would leave its memory in each of them.
-const OWN_PAGES: usize = 128 << 10;
 
 /// Memory was asked for and not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +45,7 @@ pub struct Buffer<T> {
 enum Memory<T> {
     /// Of the allocator.
     Heap(Vec<T>),
-    /// Pages of its own.
+    /// Pages of its own, so that the system can make them large.
     Pages(MmapMut),
 }
 
@@ -61,17 +58,16 @@ impl<T: Pod> Buffer<T> {
         let out_of_memory = || OutOfMemory { bytes: (len as u64).saturating_mul(size_of::<T>() as u64) };
         let bytes = len.checked_mul(size_of::<T>()).ok_or_else(out_of_memory)?;
         // The element size divides both alignments, so there is an aligned element among the spare ones.
-        let (memory, begin) = if bytes < OWN_PAGES {
+        let (memory, begin) = if bytes < HUGE_PAGE {
             let spare = ALIGNMENT / size_of::<T>();
             let memory = try_zeroed_vec::<T>(len + spare).map_err(|()| out_of_memory())?;
             let begin = memory.as_ptr().align_offset(ALIGNMENT).min(spare);
             (Memory::Heap(memory), begin)
         } else {
             // Large pages are given only where a whole one fits.
-            let spare = if bytes < HUGE_PAGE { 0 } else { HUGE_PAGE };
-            let all = bytes.checked_add(spare).ok_or_else(out_of_memory)?;
+            let all = bytes.checked_add(HUGE_PAGE).ok_or_else(out_of_memory)?;
             let mut pages = MmapMut::map_anon(all).map_err(|_| out_of_memory())?;
-            let begin = pages.as_ptr().align_offset(HUGE_PAGE).min(spare);
+            let begin = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
             prefer_huge_pages(&mut pages[begin..begin + bytes]);
             PAGE_BYTES.fetch_add(all as u64, Ordering::Relaxed);
             PAGE_BUFFERS.fetch_add(1, Ordering::Relaxed);
@@ -149,12 +145,6 @@ mod tests {
             buffer.fill(1.0);
         }
         assert_eq!(Buffer::<u8>::zeroed(1 << 22).unwrap().as_ptr() as usize % HUGE_PAGE, 0);
-    }
-
-    #[test]
-    fn what_an_allocator_could_keep_has_its_own_pages() {
-        let owns = |bytes| matches!(Buffer::<u8>::zeroed(bytes).unwrap().memory, Memory::Pages(_));
-        assert_eq!([0, OWN_PAGES - 1, OWN_PAGES, HUGE_PAGE].map(owns), [false, false, true, true]);
     }
 
     #[test]
