@@ -227,6 +227,8 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
                 breaker.Failed(e);
                 telemetry.LoadFailed(e);
                 loaded.SetException(e);
+                // Seen, even when all who waited have had another answer.
+                _ = loaded.Task.Exception;
             }
         })
         {

@@ -84,6 +84,8 @@ internal sealed class PoolWorker : IBatchTaker
                 reservation?.Dispose();
                 crew.FailedToStart(this, e);
                 started.SetException(e);
+                // Seen, whether or not somebody waits: the runtime tells the host of errors that nobody looked at.
+                _ = started.Task.Exception;
                 return;
             }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Pooling;
@@ -114,6 +115,57 @@ internal sealed class LifecycleTests
         gate.Open();
         await Task.WhenAll(calls);
         await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task The_error_of_a_worker_that_could_not_start_is_told_by_the_pool_and_not_by_the_runtime()
+    {
+        const string Error = "no session, and nobody waits for it";
+        var unseen = new ConcurrentQueue<string>();
+        TaskScheduler.UnobservedTaskException += Note;
+        try
+        {
+            await RefuseTheSecondWorkerAsync();
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Note;
+        }
+
+        Assert.That(unseen, Is.Empty);
+
+        // Tests run side by side, and others may leave errors of their own.
+        void Note(object? sender, UnobservedTaskExceptionEventArgs e)
+        {
+            foreach (Exception inner in e.Exception.InnerExceptions.Where(inner => inner.Message == Error))
+            {
+                unseen.Enqueue(inner.Message);
+            }
+        }
+
+        static async Task RefuseTheSecondWorkerAsync()
+        {
+            using var gate = new Gate();
+            var model = new FakeModel
+            {
+                OnForward = _ => gate.Pass(),
+                OnSession = number =>
+                {
+                    if (number > 1)
+                    {
+                        throw new StellaException(StellaErrorCode.OutOfMemory, Error);
+                    }
+                },
+            };
+            StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 2 });
+            Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
+            await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, Workers: 1 }, "it is told");
+            gate.Open();
+            await Task.WhenAll(calls);
+            await PoolOf.AllIsBackAsync(pool, model);
+        }
     }
 
     [Test]
