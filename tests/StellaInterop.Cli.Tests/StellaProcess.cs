@@ -34,14 +34,14 @@ internal static class StellaProcess
     /// <summary>Runs with variables of the environment set, or taken away where they are null.</summary>
     public static StellaResult RunWith(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
-        using Process process = Start(Folder, variables, arguments);
+        using Process process = Process.Start(StartInfo(Folder, arguments, variables))!;
         return Finish(process, null, arguments);
     }
 
     /// <summary>Runs the copy in <paramref name="folder"/>, with <paramref name="input"/> on standard input.</summary>
     public static StellaResult RunIn(string folder, byte[]? input, params string[] arguments)
     {
-        using Process process = Start(folder, new Dictionary<string, string?>(), arguments);
+        using Process process = Process.Start(StartInfo(folder, arguments))!;
         return Finish(process, input, arguments);
     }
 
@@ -57,35 +57,40 @@ internal static class StellaProcess
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "2";
         if (OperatingSystem.IsLinux())
         {
-            string[] command = [start.FileName, .. start.ArgumentList];
-            start.FileName = "/bin/sh";
-            start.ArgumentList.Clear();
-            Array.ForEach(["-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh", .. command], start.ArgumentList.Add);
+            StartBy(start, "/bin/sh", "-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh");
         }
 
         using Process process = Process.Start(start)!;
         return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
     }
 
-    /// <summary>Starts it, for a test that does something meanwhile.</summary>
-    public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments) =>
-        Start(Folder, variables, arguments);
-
-    private static Process Start(string folder, IReadOnlyDictionary<string, string?> variables, string[] arguments)
+    /// <summary>Starts it as a terminal would, for a test that does something meanwhile.</summary>
+    public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
-        ProcessStartInfo start = StartInfo(folder, arguments);
-        foreach (var (name, value) in variables)
+        ProcessStartInfo start = StartInfo(Folder, arguments, variables);
+        if (OperatingSystem.IsLinux())
         {
-            start.Environment[name] = value;
+            // What a shell starts in the background ignores Ctrl+C, and so does all that it starts in its turn.
+            StartBy(start, "env", "--default-signal=INT");
         }
 
         return Process.Start(start)!;
     }
 
-    private static ProcessStartInfo StartInfo(string folder, string[] arguments)
+    /// <summary>Has another program start it in its own place.</summary>
+    private static void StartBy(ProcessStartInfo start, string program, params string[] arguments)
+    {
+        string[] command = [start.FileName, .. start.ArgumentList];
+        start.FileName = program;
+        start.ArgumentList.Clear();
+        Array.ForEach([.. arguments, .. command], start.ArgumentList.Add);
+    }
+
+    private static ProcessStartInfo StartInfo(
+        string folder, string[] arguments, IReadOnlyDictionary<string, string?>? variables = null)
     {
         string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
-        return new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
+        var start = new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -93,6 +98,12 @@ internal static class StellaProcess
             StandardOutputEncoding = Encoding.UTF8,
             StandardErrorEncoding = Encoding.UTF8,
         };
+        foreach (var (name, value) in variables ?? new Dictionary<string, string?>())
+        {
+            start.Environment[name] = value;
+        }
+
+        return start;
     }
 
     private static StellaResult Finish(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
