@@ -39,6 +39,10 @@ public enum StellaErrorCode
     /// <remarks>Hold <c>StellaModel.Estimate</c> against the memory of the machine. A lower precision, fewer calls at once and a smaller batch need less.</remarks>
     OutOfMemory = 105,
 
+    /// <summary>The system refused a thread.</summary>
+    /// <remarks>The process or its container is at a limit on processes or threads (<c>pids.max</c>, <c>RLIMIT_NPROC</c>). Raise it, or use fewer workers and fewer threads for each.</remarks>
+    ThreadRefused = 106,
+
     /// <summary>The model folder does not exist or is not a folder.</summary>
     /// <remarks>The message has the path as it was resolved. Relative paths begin in the working directory of the process: prefer whole ones, or a model of the Hugging Face cache by its name.</remarks>
     ModelFolderNotFound = 200,

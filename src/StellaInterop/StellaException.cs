@@ -42,6 +42,15 @@ public sealed class StellaTokenizerException : StellaException
     }
 }
 
+/// <summary>The system refused a thread that the library needs. The error describes one moment: threads that end later are available later.</summary>
+public sealed class StellaThreadException : StellaException
+{
+    internal StellaThreadException(string message, Exception? innerException = null)
+        : base(StellaErrorCode.ThreadRefused, message, innerException)
+    {
+    }
+}
+
 /// <summary>A text that cannot be embedded.</summary>
 public sealed class StellaInputException : StellaException
 {

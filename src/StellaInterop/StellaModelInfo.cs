@@ -72,6 +72,18 @@ public sealed record StellaModelInfo
     /// <summary>Estimated bytes of the weights, the tokenizer and one call at its peak. Always above zero.</summary>
     public required long MemoryEstimateBytes { get; init; }
 
+    /// <summary>Special tokens that the tokenizer adds to every text.</summary>
+    internal int FrameTokens { get; init; }
+
+    /// <summary>Tokens of each prompt, indexed by <see cref="StellaPrompt"/>, without special tokens.</summary>
+    internal IReadOnlyList<int> PromptTokens { get; init; } = [0, 0, 0];
+
+    /// <summary>Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.</summary>
+    internal long MaxTextBytes { get; init; } = long.MaxValue;
+
+    /// <summary>Hash of the stamps of the model's files at load: differs when a file was replaced, changed or touched.</summary>
+    internal ulong FileStamp { get; init; }
+
     /// <summary>The length of the vectors that a call asks for.</summary>
     /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
     internal int DimensionOf(StellaEmbedOptions options)
