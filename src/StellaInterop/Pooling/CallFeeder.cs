@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using System.Diagnostics;
 
 namespace StellaInterop.Pooling;
 
@@ -10,14 +10,14 @@ internal sealed class CallFeeder(
     StellaPoolOptions options, Scheduler scheduler, ModelHost host, ResultCache? cache, PoolTelemetry telemetry)
     : IDisposable
 {
-    /// <summary>Room for the special tokens and the prompt of one text.</summary>
-    private const int ExtraTokens = 64;
-
-    /// <summary>A UTF-16 unit is three bytes at most, and a token at least one.</summary>
+    /// <summary>A UTF-16 unit is three bytes at most, and a token of a text that does not grow at least one.</summary>
     private const int TokensPerCharacter = 3;
 
-    /// <summary>More threads than processors would only wait for each other.</summary>
-    private readonly SemaphoreSlim tokenizers = new(Environment.ProcessorCount);
+    /// <summary>
+    /// By <see cref="StellaPriority"/>. More threads than processors would only wait for each other, and interactive calls
+    /// must not stand behind all bulk calls that tokenize.
+    /// </summary>
+    private readonly SemaphoreSlim[] tokenizers = [new(Environment.ProcessorCount), new(Math.Max(1, Environment.ProcessorCount / 2))];
 
     private readonly int batchTokens = options.EffectiveBatchTokens;
 
@@ -28,7 +28,13 @@ internal sealed class CallFeeder(
     {
         try
         {
-            await scheduler.AdmitAsync(call, Bound(call.Texts.Span)).ConfigureAwait(false);
+            await scheduler.AdmitAsync(call, Estimate(call, host.Info)).ConfigureAwait(false);
+            if (call.IsAnswered)
+            {
+                // Taken back while it waited: nobody needs the model.
+                return;
+            }
+
             Task<LoadedModel> load = host.AcquireAsync();
             if (!call.TryHoldModel())
             {
@@ -37,6 +43,7 @@ internal sealed class CallFeeder(
             }
 
             LoadedModel loaded = await load.ConfigureAwait(false);
+            call.Bind(loaded);
             open(call, loaded.Model.Info);
             await FeedAsync(call, loaded).ConfigureAwait(false);
         }
@@ -44,45 +51,71 @@ internal sealed class CallFeeder(
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            call.End(e is StellaPoolException or StellaMemoryException ? CallOutcome.Rejected : CallOutcome.Failed, e);
+            call.EndBy(e);
         }
     }
 
-    public void Dispose() => tokenizers.Dispose();
+    public void Dispose() => Array.ForEach(tokenizers, tokenizer => tokenizer.Dispose());
 
     private async Task FeedAsync(PoolCall call, LoadedModel loaded)
     {
         List<int> indices = [];
         for (int next = 0; next < call.Texts.Length;)
         {
-            next = TakePart(call, next, indices);
+            next = TakePart(call, next, loaded.Model.Info, indices);
             TokenizedText[] tokens = await TokenizeAsync(call, loaded.Model, indices).ConfigureAwait(false);
-            await scheduler.RoomAsync(call, tokens.Sum(text => text.Ids.Length)).ConfigureAwait(false);
-            scheduler.Enqueue(call, tokens, CollectionsMarshal.AsSpan(indices), isLast: next == call.Texts.Length);
-            loaded.Crew.Grow();
-            if (call.IsAnswered)
+            int[] places = [.. indices];
+            bool isLast = next == call.Texts.Length;
+            int begin = 0;
+            do
             {
-                return;
+                // The estimate may have been too low: a part is cut again by the tokens that its texts really have.
+                int end = EndOfBatch(tokens, begin);
+                await scheduler.EnqueueAsync(
+                    call, tokens.AsMemory(begin..end), places.AsMemory(begin..end), isLast && end == tokens.Length).ConfigureAwait(false);
+                loaded.Crew.Grow();
+                if (call.IsAnswered)
+                {
+                    return;
+                }
+
+                begin = end;
             }
+            while (begin < tokens.Length);
         }
     }
 
-    /// <summary>Picks texts that fit into a batch together, however many tokens they turn out to have; answers those whose vector is kept.</summary>
+    /// <summary>The end of the longest run of texts from <paramref name="begin"/> on that is a batch at most, or one text.</summary>
+    private int EndOfBatch(TokenizedText[] tokens, int begin)
+    {
+        int end = begin;
+        for (long sum = 0; end < tokens.Length; end++)
+        {
+            sum += tokens[end].Ids.Length;
+            if (sum > batchTokens && end > begin)
+            {
+                break;
+            }
+        }
+
+        return end;
+    }
+
+    /// <summary>Picks texts that are likely to fit into a batch together; answers those whose vector is kept.</summary>
     /// <returns>The first text after them.</returns>
-    private int TakePart(PoolCall call, int first, List<int> indices)
+    private int TakePart(PoolCall call, int first, StellaModelInfo info, List<int> indices)
     {
         indices.Clear();
-        ReadOnlySpan<string> texts = call.Texts.Span;
-        long bound = 0;
-        for (int i = first; i < texts.Length; i++)
+        long estimate = 0;
+        for (int i = first; i < call.Texts.Length; i++)
         {
-            if (IsKept(call, i, texts[i]))
+            if (IsKept(call, i))
             {
                 continue;
             }
 
-            bound += Bound(texts[i]);
-            if (bound > batchTokens && indices.Count > 0)
+            estimate += Estimate(call.Texts[i], call.EmbedOptions.Prompt, info);
+            if (estimate > batchTokens && indices.Count > 0)
             {
                 return i;
             }
@@ -90,14 +123,14 @@ internal sealed class CallFeeder(
             indices.Add(i);
         }
 
-        return texts.Length;
+        return call.Texts.Length;
     }
 
-    private bool IsKept(PoolCall call, int index, string? text)
+    private bool IsKept(PoolCall call, int index)
     {
         if (cache is null
-            || text is null
-            || !cache.TryGet(new TextKey(text, call.EmbedOptions.Prompt, call.Kind), out float[]? vector, out StellaTokenCount count)
+            || call.Texts[index] is not { } text
+            || !cache.TryGet(call.KeyOf(text), out float[]? vector, out StellaTokenCount count)
             || (count.IsTruncated && call.EmbedOptions.OnLongText == StellaLongText.Error)
             || (count.Replaced > 0 && call.EmbedOptions.OnInvalidText == StellaInvalidText.Error))
         {
@@ -118,7 +151,10 @@ internal sealed class CallFeeder(
             return [];
         }
 
-        await tokenizers.WaitAsync().ConfigureAwait(false);
+        SemaphoreSlim tokenizer = tokenizers[(int)call.Options.Priority];
+        await tokenizer.WaitAsync().ConfigureAwait(false);
+        TimeSpan elapsed;
+        TokenizedText[] tokens;
         try
         {
             if (call.IsAnswered)
@@ -126,26 +162,29 @@ internal sealed class CallFeeder(
                 return [];
             }
 
-            long begin = options.TimeProvider.GetTimestamp();
-            TokenizedText[] tokens = Tokenize(call, model, indices);
-            telemetry.Tokenized(begin);
-            for (int i = 0; i < tokens.Length; i++)
-            {
-                call.Count(indices[i], tokens[i].Count);
-            }
-
-            return tokens;
+            long begin = Stopwatch.GetTimestamp();
+            tokens = Tokenize(call, model, indices);
+            elapsed = Stopwatch.GetElapsedTime(begin);
         }
         finally
         {
-            _ = tokenizers.Release();
+            _ = tokenizer.Release();
         }
+
+        // Listeners may block, and must not do so while they hold a place that others wait for.
+        telemetry.Tokenized(elapsed);
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            call.Count(indices[i], tokens[i].Count);
+        }
+
+        return tokens;
     }
 
     private static TokenizedText[] Tokenize(PoolCall call, IPoolModel model, List<int> indices)
     {
         StellaEmbedOptions embed = call.EmbedOptions;
-        ReadOnlySpan<string> texts = call.Texts.Span;
+        ReadOnlySpan<string> texts = call.Texts;
         bool isRun = indices[^1] - indices[0] == indices.Count - 1;
         if (isRun && (indices.Count == 1 || call.Options.OnFailedText == StellaOnFailedText.FailCall))
         {
@@ -184,22 +223,27 @@ internal sealed class CallFeeder(
         return [.. tokens];
     }
 
-    /// <summary>The most tokens that texts can have; <see langword="null"/> when they may not all fit into a batch.</summary>
-    private long? Bound(ReadOnlySpan<string> texts)
+    /// <summary>About how many tokens the texts of a call have, without looking further than two batches.</summary>
+    private long Estimate(PoolCall call, StellaModelInfo? info)
     {
-        long bound = 0;
-        foreach (string text in texts)
+        long estimate = 0;
+        foreach (string text in call.Texts)
         {
-            bound += Bound(text);
-            if (bound > batchTokens)
+            estimate += Estimate(text, call.EmbedOptions.Prompt, info);
+            if (estimate > 2L * batchTokens)
             {
-                return null;
+                break;
             }
         }
 
-        return bound;
+        return estimate;
     }
 
-    private long Bound(string? text) =>
-        Math.Min(options.Model.MaxTokens, (TokensPerCharacter * (long)(text?.Length ?? 0)) + ExtraTokens);
+    /// <summary>
+    /// About how many tokens a text has: hardly ever too few, because only normalization makes a text longer. Before the first
+    /// load the lengths of prompt and special tokens are not known, and count as nothing.
+    /// </summary>
+    private long Estimate(string? text, StellaPrompt prompt, StellaModelInfo? info) => Math.Min(
+        options.Model.MaxTokens,
+        (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info is null ? 0 : info.FrameTokens + info.PromptTokens[(int)prompt]));
 }

@@ -8,150 +8,258 @@ internal enum BreakerState
     /// <summary>Calls are refused until the pause is over.</summary>
     Open,
 
-    /// <summary>A few calls at a time are let through, and what becomes of them decides.</summary>
+    /// <summary>A few calls at a time are let through, and their outcome decides.</summary>
     HalfOpen,
 }
 
+/// <summary>What the breaker says of calls that name no head.</summary>
+/// <param name="State">The worst state of all circuits that such a call has to pass.</param>
+/// <param name="Reason">Why the circuit is not closed.</param>
+/// <param name="Heads">Why heads other than the default one are refused, or <see langword="null"/>.</param>
+internal readonly record struct BreakerView(BreakerState State, string Reason, string? Heads);
+
 /// <summary>
-/// Refuses calls while the model fails: after failures in a row, or when workers had to be replaced too often. What counts is
-/// what forwards and loads come to; a text that is at fault by itself says nothing about the model. Thread-safe.
+/// Refuses calls while the model fails. There is one circuit for loads, one for workers that had to be replaced, and one for
+/// each head, so that a head that fails is refused alone. A fault of a text never reaches the breaker. Thread-safe.
 /// </summary>
-internal sealed class CircuitBreaker(StellaPoolOptions options, Action<BreakerState, string> changed)
+/// <remarks>
+/// The clock is read before the lock is taken. Methods that change the state return what changed, so that the log is told after
+/// everybody has their answers.
+/// </remarks>
+internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
 {
     private readonly Lock gate = new();
     private readonly Queue<long> replacements = [];
-    private readonly TimeProvider time = options.TimeProvider;
+    private readonly Circuit loads = new("loads");
+    private readonly Circuit workers = new("workers");
 
-    private BreakerState state;
-    private int failures;
-    private int probes;
-    private long openedAt;
-    private string reason = string.Empty;
-    private Exception? lastFailure;
+    /// <summary>By dimension. Only heads that failed have a circuit.</summary>
+    private readonly Dictionary<int, Circuit> heads = [];
 
-    public (BreakerState State, string Reason) State
-    {
-        get
-        {
-            lock (gate)
-            {
-                return (Current(), reason);
-            }
-        }
-    }
-
-    /// <summary>Lets a call through or not.</summary>
-    /// <returns>Whether it is a probe, which says when it has ended.</returns>
+    /// <summary>Lets a call through, or refuses it.</summary>
+    /// <param name="dimension">The head that the call needs.</param>
+    /// <returns>Dispose it when the call has its answer: the call may hold probes.</returns>
     /// <exception cref="StellaCircuitOpenException">Calls are refused.</exception>
-    public bool Enter()
+    public BreakerPass Enter(int dimension)
     {
+        long now = clock.Now;
         lock (gate)
         {
-            switch (Current())
+            Circuit?[] all = [loads, workers, heads.GetValueOrDefault(dimension)];
+            foreach (Circuit? circuit in all)
             {
-                case BreakerState.Closed:
-                    return false;
-                case BreakerState.HalfOpen when probes < options.BreakerProbes:
-                    state = BreakerState.HalfOpen;
-                    probes++;
-                    return true;
-                default:
-                    TimeSpan left = options.BreakerPause - time.GetElapsedTime(openedAt);
+                BreakerState state = StateOf(circuit, now);
+                if (state == BreakerState.Open || (state == BreakerState.HalfOpen && circuit!.Probes >= options.BreakerProbes))
+                {
+                    TimeSpan left = options.BreakerPause - clock.Between(circuit!.OpenedAt, now);
                     throw new StellaCircuitOpenException(
-                        reason, left > TimeSpan.Zero ? left : options.BreakerPause, lastFailure);
+                        circuit.Reason, left > TimeSpan.Zero ? left : options.BreakerPause, circuit.LastFailure);
+                }
             }
-        }
-    }
 
-    /// <summary>A probe has ended.</summary>
-    public void ProbeEnded()
-    {
-        lock (gate)
-        {
-            probes--;
-        }
-    }
-
-    /// <summary>A forward or a load went well.</summary>
-    public void Succeeded()
-    {
-        lock (gate)
-        {
-            failures = 0;
-            if (Current() != BreakerState.HalfOpen)
+            // Probes are taken after nothing can refuse the call any more.
+            List<Circuit>? probed = null;
+            foreach (Circuit? circuit in all)
             {
-                return;
+                if (StateOf(circuit, now) == BreakerState.HalfOpen)
+                {
+                    circuit!.State = BreakerState.HalfOpen;
+                    circuit.Probes++;
+                    (probed ??= []).Add(circuit);
+                }
             }
 
-            state = BreakerState.Closed;
-            replacements.Clear();
-            reason = string.Empty;
-            lastFailure = null;
+            return new BreakerPass(this, probed);
         }
-
-        changed(BreakerState.Closed, string.Empty);
     }
 
-    /// <summary>A forward or a load failed.</summary>
-    public void Failed(Exception error)
+    /// <summary>Returns the state for health.</summary>
+    /// <param name="defaultDimension">The head of calls that name none.</param>
+    public BreakerView View(int defaultDimension)
     {
-        string? opened = null;
+        long now = clock.Now;
         lock (gate)
         {
-            failures++;
-            lastFailure = error;
-            if (Current() == BreakerState.HalfOpen)
+            Circuit? worst = new[] { loads, workers, heads.GetValueOrDefault(defaultDimension) }
+                .Where(circuit => circuit is not null)
+                .MaxBy(circuit => Severity(StateOf(circuit, now)));
+            string[] others =
+            [
+                .. heads.Where(head => head.Key != defaultDimension && StateOf(head.Value, now) != BreakerState.Closed)
+                    .OrderBy(head => head.Key)
+                    .Select(head => head.Value.Reason),
+            ];
+            return new BreakerView(StateOf(worst, now), worst!.Reason, others.Length == 0 ? null : string.Join("; ", others));
+        }
+    }
+
+    /// <summary>A forward pass of a head went well.</summary>
+    /// <returns>Whether a circuit was closed by that.</returns>
+    public bool Succeeded(int dimension)
+    {
+        long now = clock.Now;
+        bool closed = false;
+        lock (gate)
+        {
+            if (heads.TryGetValue(dimension, out Circuit? head) && StateOf(head, now) != BreakerState.Open)
             {
-                opened = Open($"a call that was let through to see failed: {error.Message}");
+                closed |= head.State != BreakerState.Closed;
+                _ = heads.Remove(dimension);
             }
-            else if (state == BreakerState.Closed && failures >= options.BreakerFailures)
+
+            if (StateOf(workers, now) == BreakerState.HalfOpen)
             {
-                opened = Open($"the last {failures} forwards or loads failed: {error.Message}");
+                closed = true;
+                workers.Close();
+                replacements.Clear();
             }
         }
 
-        Tell(opened);
+        return closed;
     }
 
-    /// <summary>A worker had to be replaced.</summary>
-    public void Replaced(Exception error)
+    /// <summary>A head failed, and no text is to blame.</summary>
+    /// <returns>Why its circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    public string? Failed(int dimension, Exception error)
     {
-        string? opened = null;
+        long now = clock.Now;
         lock (gate)
         {
-            long now = time.GetTimestamp();
-            while (replacements.TryPeek(out long oldest) && time.GetElapsedTime(oldest, now) > options.BreakerWindow)
+            if (!heads.TryGetValue(dimension, out Circuit? head))
+            {
+                heads.Add(dimension, head = new Circuit($"forward passes of dimension {dimension}"));
+            }
+
+            return Fail(head, error, now);
+        }
+    }
+
+    /// <summary>A load went well.</summary>
+    /// <returns>Whether a circuit was closed by that.</returns>
+    public bool Loaded()
+    {
+        lock (gate)
+        {
+            bool closed = loads.State != BreakerState.Closed;
+            loads.Close();
+            return closed;
+        }
+    }
+
+    /// <summary>A load failed.</summary>
+    /// <returns>Why the circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    public string? LoadFailed(Exception error)
+    {
+        long now = clock.Now;
+        lock (gate)
+        {
+            return Fail(loads, error, now);
+        }
+    }
+
+    /// <summary>Workers had to be replaced, and no text is to blame.</summary>
+    /// <returns>Why the circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    public string? Replaced(int count, Exception error)
+    {
+        long now = clock.Now;
+        lock (gate)
+        {
+            while (replacements.TryPeek(out long oldest) && clock.Between(oldest, now) > options.BreakerWindow)
             {
                 _ = replacements.Dequeue();
             }
 
-            replacements.Enqueue(now);
-            lastFailure = error;
-            if (state == BreakerState.Closed && replacements.Count >= options.BreakerReplacements)
+            for (int i = 0; i < count; i++)
             {
-                opened = Open($"{replacements.Count} workers had to be replaced within {options.BreakerWindow.TotalSeconds:0} s: {error.Message}");
+                replacements.Enqueue(now);
+            }
+
+            workers.LastFailure = error;
+            return workers.State == BreakerState.Closed && replacements.Count >= options.BreakerReplacements
+                ? workers.Open(
+                    now, $"{replacements.Count} workers had to be replaced within {options.BreakerWindow.TotalSeconds:0} s: {error.Message}")
+                : null;
+        }
+    }
+
+    private static int Severity(BreakerState state) => state switch
+    {
+        BreakerState.Open => 2,
+        BreakerState.HalfOpen => 1,
+        _ => 0,
+    };
+
+    /// <summary>Counts a failure. Failures in a row open the circuit, and one is enough while it is tried.</summary>
+    private string? Fail(Circuit circuit, Exception error, long now)
+    {
+        circuit.Failures++;
+        circuit.LastFailure = error;
+        return StateOf(circuit, now) switch
+        {
+            BreakerState.HalfOpen => circuit.Open(now, $"a call that was let through to see failed: {error.Message}"),
+            BreakerState.Closed when circuit.Failures >= options.BreakerFailures =>
+                circuit.Open(now, $"the last {circuit.Failures} {circuit.What} failed: {error.Message}"),
+            _ => null,
+        };
+    }
+
+    private BreakerState StateOf(Circuit? circuit, long now) =>
+        circuit is null ? BreakerState.Closed
+        : circuit.State == BreakerState.Open && clock.Between(circuit.OpenedAt, now) >= options.BreakerPause ? BreakerState.HalfOpen
+        : circuit.State;
+
+    private void Release(List<Circuit> probed)
+    {
+        lock (gate)
+        {
+            probed.ForEach(circuit => circuit.Probes--);
+        }
+    }
+
+    /// <summary>The right of one call to go through.</summary>
+    internal readonly struct BreakerPass(CircuitBreaker breaker, List<Circuit>? probed) : IDisposable
+    {
+        /// <summary>Gives the probes back. To be called once.</summary>
+        public void Dispose()
+        {
+            if (probed is not null)
+            {
+                breaker.Release(probed);
             }
         }
-
-        Tell(opened);
     }
 
-    private BreakerState Current() =>
-        state == BreakerState.Open && time.GetElapsedTime(openedAt) >= options.BreakerPause ? BreakerState.HalfOpen : state;
-
-    private string Open(string why)
+    /// <summary>The state of one thing that can fail. Changed under the breaker's lock.</summary>
+    internal sealed class Circuit(string what)
     {
-        state = BreakerState.Open;
-        openedAt = time.GetTimestamp();
-        reason = why;
-        return why;
-    }
+        public string What { get; } = what;
 
-    private void Tell(string? opened)
-    {
-        if (opened is not null)
+        public BreakerState State { get; set; }
+
+        public int Failures { get; set; }
+
+        public int Probes { get; set; }
+
+        public long OpenedAt { get; private set; }
+
+        public string Reason { get; private set; } = string.Empty;
+
+        public Exception? LastFailure { get; set; }
+
+        public string Open(long now, string reason)
         {
-            changed(BreakerState.Open, opened);
+            State = BreakerState.Open;
+            OpenedAt = now;
+            Reason = reason;
+            return reason;
+        }
+
+        public void Close()
+        {
+            State = BreakerState.Closed;
+            Failures = 0;
+            Reason = string.Empty;
+            LastFailure = null;
         }
     }
 }

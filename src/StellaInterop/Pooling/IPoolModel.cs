@@ -45,11 +45,15 @@ internal interface IPoolSession : IDisposable
     void Embed(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows);
 }
 
-/// <summary>The tokens of one text.</summary>
-internal readonly record struct TokenizedText(uint[] Ids, StellaTokenCount Count);
+/// <summary>The tokens of one text, with the string that they were made from: it identifies the text from here on.</summary>
+internal readonly record struct TokenizedText(string Text, uint[] Ids, StellaTokenCount Count);
 
 /// <summary>What vectors are to be. Texts of one native call have it in common.</summary>
 internal readonly record struct VectorKind(int Dimension, bool Normalize);
 
 /// <summary>Texts with the same key have the same vector.</summary>
-internal readonly record struct TextKey(string Text, StellaPrompt Prompt, VectorKind Kind);
+/// <param name="Text">The text.</param>
+/// <param name="Prompt">The prompt before it.</param>
+/// <param name="Kind">The form of the vector.</param>
+/// <param name="FileStamp">The files that the model was loaded from: a model of other files gives other vectors.</param>
+internal readonly record struct TextKey(string Text, StellaPrompt Prompt, VectorKind Kind, ulong FileStamp);

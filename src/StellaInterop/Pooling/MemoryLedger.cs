@@ -46,6 +46,10 @@ internal sealed record MemoryLedger(ImmutableArray<LedgerEntry> Entries, long Un
     public MemoryLedger With(MemoryReservation reservation, long bytes, long measured) =>
         new(Entries.Add(new LedgerEntry(reservation, bytes, Taken: false)), UnreservedAt(measured));
 
+    /// <summary>The same with a reservation of bytes that were a part of another one until now.</summary>
+    public MemoryLedger Beside(MemoryReservation reservation, long bytes) =>
+        this with { Entries = Entries.Add(new LedgerEntry(reservation, bytes, Taken: false)) };
+
     public MemoryLedger Resized(int index, long bytes) =>
         this with { Entries = Entries.SetItem(index, Entries[index] with { Bytes = bytes, Taken = true }) };
 

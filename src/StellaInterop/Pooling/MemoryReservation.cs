@@ -29,6 +29,21 @@ internal sealed class MemoryReservation : IDisposable
         ObjectDisposedException.ThrowIf(!governor.TryResize(this, bytes), this);
     }
 
+    /// <summary>
+    /// Says what was really taken, and makes a second reservation of bytes that are still to be taken. Nobody can reserve
+    /// something in between.
+    /// </summary>
+    /// <param name="owner">The owner of the second one.</param>
+    /// <param name="bytes">What the second one gets.</param>
+    /// <param name="rest">What stays with this one; it counts as touched.</param>
+    /// <exception cref="ObjectDisposedException">The reservation is disposed.</exception>
+    public MemoryReservation Split(string owner, long bytes, long rest)
+    {
+        MemoryReservation? second = governor.TrySplit(this, owner, bytes, rest);
+        ObjectDisposedException.ThrowIf(second is null, this);
+        return second;
+    }
+
     /// <summary>Gives the bytes back. Only the first call does something.</summary>
     public void Dispose() => governor.GiveBack(this);
 }

@@ -1,56 +1,86 @@
 namespace StellaInterop.Pooling;
 
-/// <summary>A model that is loaded and has workers.</summary>
+/// <summary>A model that is loaded and has workers. The workers free it when the last of them has left.</summary>
 internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation);
+
+/// <summary>What the host knows of its model, at one moment.</summary>
+/// <param name="Phase">Where the model is.</param>
+/// <param name="Loaded">The model, if it is loaded.</param>
+/// <param name="LastFailure">The error of the last load, if it failed, or what cost the model its last worker.</param>
+/// <param name="LoadingFor">How long the load has been going on.</param>
+internal readonly record struct HostState(
+    StellaPoolModelState Phase, LoadedModel? Loaded, Exception? LastFailure, TimeSpan LoadingFor);
 
 /// <summary>
 /// Loads a pool's model when it is first needed, once for all who wait, and unloads it when nobody uses it. A load that
-/// failed is told to all who waited for it; the next call tries again. Thread-safe.
+/// failed is told to all who waited for it. The next call tries again, and so does the host by itself, ever less often.
+/// Thread-safe.
 /// </summary>
+/// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry is told after.</remarks>
 internal sealed class ModelHost : IIdleMemory, IDisposable
 {
     /// <summary>A forward stops at its next layer; what takes longer hangs, and waiting would hang too.</summary>
     private static readonly TimeSpan JoinTimeout = TimeSpan.FromSeconds(30);
 
+    /// <summary>The pause after the first failed load of a row; each further one doubles it.</summary>
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromMinutes(1);
+
     private readonly IPoolModelSource source;
     private readonly StellaPoolOptions options;
+    private readonly PoolClock clock;
     private readonly StellaMemoryGovernor governor;
     private readonly CircuitBreaker breaker;
     private readonly PoolTelemetry telemetry;
-    private readonly Func<IPoolModel, StellaMemoryEstimate, WorkerCrew> makeCrew;
+    private readonly Func<LoadedParts, WorkerCrew> makeCrew;
     private readonly IDisposable registration;
+    private readonly PoolTimer retry;
 
     private readonly Lock gate = new();
+
+    /// <summary>The workers of all models that are loaded, being loaded or being unloaded.</summary>
+    private readonly HashSet<WorkerCrew> crews = [];
+
+    /// <summary>The ends of the threads that nobody waits for.</summary>
+    private readonly List<Task> excused = [];
     private Task<LoadedModel>? load;
+    private PoolThread? loader;
     private Task unloading = Task.CompletedTask;
+    private long loadingSince;
     private int users;
     private long idleSince;
+    private int failedLoads;
     private bool closed;
     private Exception? lastFailure;
+    private volatile StellaModelInfo? info;
 
     public ModelHost(
         IPoolModelSource source,
         StellaPoolOptions options,
+        PoolClock clock,
         StellaMemoryGovernor governor,
         CircuitBreaker breaker,
         PoolTelemetry telemetry,
-        Func<IPoolModel, StellaMemoryEstimate, WorkerCrew> makeCrew)
+        Func<LoadedParts, WorkerCrew> makeCrew)
     {
         this.source = source;
         this.options = options;
+        this.clock = clock;
         this.governor = governor;
         this.breaker = breaker;
         this.telemetry = telemetry;
         this.makeCrew = makeCrew;
-        idleSince = options.TimeProvider.GetTimestamp();
+        idleSince = clock.Now;
+        retry = clock.CreateTimer(
+            static state => ((ModelHost)state!).Retry(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         registration = governor.Register(this);
     }
 
     /// <inheritdoc/>
     public string Name => source.Name;
 
-    /// <summary>Length of the model's vectors by default, once it was loaded.</summary>
-    public int? DefaultDimension { get; private set; }
+    /// <summary>What the model is; <see langword="null"/> before it was loaded for the first time.</summary>
+    public StellaModelInfo? Info => info;
 
     /// <inheritdoc/>
     public long? IdleSince
@@ -74,46 +104,37 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         }
     }
 
-    public (StellaPoolModelState Phase, LoadedModel? Loaded, Exception? LastFailure) State
+    public HostState State
     {
         get
         {
+            long now = clock.Now;
             lock (gate)
             {
                 return load switch
                 {
-                    _ when closed => (StellaPoolModelState.Closed, null, lastFailure),
-                    null => (StellaPoolModelState.Unloaded, null, lastFailure),
-                    { IsCompletedSuccessfully: true } done => (StellaPoolModelState.Loaded, done.Result, lastFailure),
-                    _ => (StellaPoolModelState.Loading, null, lastFailure),
+                    _ when closed => new HostState(StellaPoolModelState.Closed, null, lastFailure, default),
+                    null => new HostState(StellaPoolModelState.Unloaded, null, lastFailure, default),
+                    { IsCompletedSuccessfully: true } done => new HostState(StellaPoolModelState.Loaded, done.Result, lastFailure, default),
+                    _ => new HostState(StellaPoolModelState.Loading, null, lastFailure, clock.Between(loadingSince, now)),
                 };
             }
         }
     }
 
-    /// <summary>The model, loaded if it is not. It stays until <see cref="Release"/>, which is due even if the load fails.</summary>
+    /// <summary>Gets the model, loaded if it is not. It stays until <see cref="Release"/>, which is due even if the load fails.</summary>
     /// <exception cref="StellaPoolClosedException">The pool is closed; nothing is to be released.</exception>
-    public Task<LoadedModel> AcquireAsync()
-    {
-        lock (gate)
-        {
-            if (closed)
-            {
-                throw new StellaPoolClosedException($"the pool of {Name} is closed");
-            }
-
-            users++;
-            return load ??= StartLoad();
-        }
-    }
+    /// <exception cref="StellaThreadException">The system refused the thread of the load; nothing is to be released.</exception>
+    public Task<LoadedModel> AcquireAsync() => BeginLoad(forUser: true)!;
 
     public void Release()
     {
+        long now = clock.Now;
         lock (gate)
         {
             if (--users == 0)
             {
-                idleSince = options.TimeProvider.GetTimestamp();
+                idleSince = now;
             }
         }
     }
@@ -123,13 +144,14 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     public bool UnloadIfIdle(TimeSpan idle)
     {
         LoadedModel loaded;
+        long now = clock.Now;
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (gate)
         {
             if (closed
                 || users > 0
                 || load is not { IsCompletedSuccessfully: true } task
-                || options.TimeProvider.GetElapsedTime(idleSince) < idle)
+                || clock.Between(idleSince, now) < idle)
             {
                 return false;
             }
@@ -139,155 +161,317 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             unloading = done.Task;
         }
 
+        int stuck = 0;
         try
         {
-            Unload(loaded);
+            stuck = StopAsync(loaded.Crew, JoinTimeout).GetAwaiter().GetResult();
         }
         finally
         {
             done.SetResult();
         }
 
+        TellUnloaded(stuck);
         return true;
     }
 
     /// <inheritdoc/>
     public bool TryRelease() => UnloadIfIdle(TimeSpan.Zero);
 
-    /// <summary>Gives a model up whose workers are all lost, so that the next call loads it anew.</summary>
-    public void Abandon(WorkerCrew crew)
+    /// <summary>Gives a model up whose workers are all lost. The next call loads it anew, or the host does by itself.</summary>
+    public void Abandon(WorkerCrew crew, Exception error)
     {
-        LoadedModel? loaded = null;
+        TimeSpan? pause = null;
         lock (gate)
         {
             if (load is { IsCompletedSuccessfully: true } task && ReferenceEquals(task.Result.Crew, crew))
             {
-                loaded = task.Result;
                 load = null;
+                pause = NoteFailure(error);
             }
         }
 
-        if (loaded is not null)
+        // No worker is left to be waited for.
+        _ = StopAsync(crew, TimeSpan.Zero);
+        if (pause is { } time)
         {
-            Unload(loaded);
+            Schedule(time);
         }
     }
 
+    /// <summary>Tells everybody not to wait for the calling thread, if it is one of a load or a worker.</summary>
+    /// <returns>Whether it is one.</returns>
+    public bool ExcuseCurrentThread()
+    {
+        PoolThread? thread;
+        WorkerCrew[] all;
+        lock (gate)
+        {
+            thread = loader;
+            all = [.. crews];
+        }
+
+        Task? end = null;
+        if (thread is { IsCurrent: true })
+        {
+            thread.Excuse();
+            end = thread.Ended;
+        }
+
+        end ??= all.Select(crew => crew.ExcuseCurrentThread()).FirstOrDefault(ended => ended is not null);
+        if (end is not null)
+        {
+            lock (gate)
+            {
+                excused.Add(end);
+            }
+        }
+
+        return end is not null;
+    }
+
+    /// <summary>
+    /// Waits for the threads that were excused, from a thread that is none of them: what they wait for in foreign code is done.
+    /// </summary>
+    public void WaitForExcused()
+    {
+        Task[] all;
+        lock (gate)
+        {
+            all = [.. excused];
+        }
+
+        _ = Task.WhenAny(Task.WhenAll(all), Task.Delay(JoinTimeout)).GetAwaiter().GetResult();
+    }
+
     /// <summary>Takes no more users, and unloads the model when the load that may be running has ended.</summary>
-    public async Task CloseAsync()
+    /// <returns>How many workers did not end in time; <see langword="null"/> if no model was loaded.</returns>
+    public async Task<int?> CloseAsync()
     {
         Task<LoadedModel>? last;
+        PoolThread? thread;
         Task before;
         lock (gate)
         {
             closed = true;
             last = load;
+            thread = loader;
             before = unloading;
         }
 
         registration.Dispose();
+        retry.Dispose();
         await before.ConfigureAwait(false);
         if (last is null)
         {
-            return;
+            return null;
         }
 
-        await ((Task)last).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (last.IsCompletedSuccessfully)
-        {
-            Unload(await last.ConfigureAwait(false));
-        }
+        // A load that waits for this close frees what it made by itself.
+        _ = await Task.WhenAny(last, thread?.Gone ?? last).ConfigureAwait(false);
+        return last.IsCompletedSuccessfully
+            ? await StopAsync((await last.ConfigureAwait(false)).Crew, JoinTimeout).ConfigureAwait(false)
+            : null;
     }
 
-    public void Dispose() => registration.Dispose();
+    public void Dispose()
+    {
+        registration.Dispose();
+        retry.Dispose();
+    }
 
-    /// <summary>Loads on a thread of its own: it takes seconds, and the thread pool has few threads.</summary>
+    /// <summary>Ends the workers of a model, the last of which frees it.</summary>
+    /// <returns>How many did not end in time.</returns>
+    private async Task<int> StopAsync(WorkerCrew crew, TimeSpan timeout)
+    {
+        int stuck = await crew.StopAsync(timeout).ConfigureAwait(false);
+        lock (gate)
+        {
+            _ = crews.Remove(crew);
+        }
+
+        return stuck;
+    }
+
+    /// <summary>Tells that a model was unloaded.</summary>
+    public void TellUnloaded(int stuckWorkers)
+    {
+        if (stuckWorkers > 0)
+        {
+            telemetry.WorkersStuck(stuckWorkers, JoinTimeout);
+        }
+
+        telemetry.Unloaded();
+    }
+
+    /// <summary>Joins the load that is going on or done, or starts one.</summary>
+    /// <param name="forUser">Whether a call needs the model. Without one, nothing is started if a load is there already or the pool is closed.</param>
+    private Task<LoadedModel>? BeginLoad(bool forUser)
+    {
+        StellaThreadException refused;
+        TimeSpan pause;
+        long now = clock.Now;
+        lock (gate)
+        {
+            if (closed || (!forUser && load is not null))
+            {
+                return forUser ? throw new StellaPoolClosedException($"The pool of {Name} is closed.") : null;
+            }
+
+            try
+            {
+                if (load is null)
+                {
+                    load = StartLoad();
+                    loadingSince = now;
+                }
+
+                users += forUser ? 1 : 0;
+                return load;
+            }
+            catch (StellaThreadException e)
+            {
+                refused = e;
+                pause = NoteFailure(e);
+            }
+        }
+
+        TellFailure(refused, pause, () => { });
+        return forUser ? throw refused : null;
+    }
+
+    /// <summary>Starts a load on a thread of its own: it takes seconds, and the thread pool has few threads.</summary>
+    /// <exception cref="StellaThreadException">The system refused the thread.</exception>
     private Task<LoadedModel> StartLoad()
     {
         Task before = unloading;
         var loaded = new TaskCompletionSource<LoadedModel>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var thread = new Thread(() =>
-        {
-            try
-            {
-                before.GetAwaiter().GetResult();
-                LoadedModel model = Load();
-                loaded.SetResult(model);
-            }
-#pragma warning disable CA1031 // Whatever it is, it reaches all who wait for the model.
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                lock (gate)
-                {
-                    load = null;
-                    lastFailure = e;
-                }
-
-                breaker.Failed(e);
-                telemetry.LoadFailed(e);
-                loaded.SetException(e);
-                // Seen, even when all who waited have had another answer.
-                _ = loaded.Task.Exception;
-            }
-        })
-        {
-            IsBackground = true,
-            Name = "stella load",
-        };
-        thread.Start();
+        var thread = new PoolThread("stella load", () => RunLoad(before, loaded), telemetry.ThreadFailed);
+        thread.Start(options.StartThread);
+        loader = thread;
         return loaded.Task;
     }
 
+    private void RunLoad(Task before, TaskCompletionSource<LoadedModel> result)
+    {
+        long begin = clock.Now;
+        try
+        {
+            before.GetAwaiter().GetResult();
+            LoadedModel loaded = Load();
+            bool isLate;
+            long now = clock.Now;
+            lock (gate)
+            {
+                idleSince = now;
+                // Whoever closes the pool waits for this load, unless this very thread closed it.
+                isLate = closed && loader is { Gone.IsCompleted: true };
+                failedLoads = 0;
+                lastFailure = null;
+                info = loaded.Model.Info;
+            }
+
+            if (isLate)
+            {
+                _ = StopAsync(loaded.Crew, JoinTimeout).GetAwaiter().GetResult();
+                throw new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
+            }
+
+            bool closedBreaker = breaker.Loaded();
+            result.SetResult(loaded);
+            telemetry.Loaded(loaded.Model.Info, clock.Since(begin));
+            telemetry.BreakerClosed(closedBreaker);
+        }
+#pragma warning disable CA1031 // Whatever it is, it reaches all who wait for the model.
+        catch (Exception e) when (!result.Task.IsCompleted)
+#pragma warning restore CA1031
+        {
+            TimeSpan pause;
+            lock (gate)
+            {
+                load = null;
+                pause = NoteFailure(e);
+            }
+
+            TellFailure(e, pause, () =>
+            {
+                result.SetException(e);
+                // Seen, even when all who waited have had another answer.
+                _ = result.Task.Exception;
+            });
+        }
+    }
+
+    /// <summary>Notes a failed load or a lost model. To be called under the lock.</summary>
+    /// <returns>The pause before the next attempt without traffic.</returns>
+    private TimeSpan NoteFailure(Exception error)
+    {
+        lastFailure = error;
+        TimeSpan pause = FirstRetry * Math.Pow(2, Math.Min(failedLoads++, 10));
+        return pause < LongestRetry ? pause : LongestRetry;
+    }
+
+    /// <summary>Counts a failed load, then answers those who wait, then tells the log.</summary>
+    private void TellFailure(Exception error, TimeSpan pause, Action answer)
+    {
+        string? opened = breaker.LoadFailed(error);
+        answer();
+        Schedule(pause);
+        telemetry.LoadFailed(error);
+        telemetry.BreakerOpened(opened);
+    }
+
+    /// <summary>Sets the timer of the next attempt. If it cannot be set, the next call tries.</summary>
+    private void Schedule(TimeSpan pause) => retry.Fire(pause);
+
+    /// <summary>Tries a failed load again although no call needs the model, so that a service becomes ready by itself.</summary>
+    private void Retry() => telemetry.Guarded(() => BeginLoad(forUser: false));
+
     private LoadedModel Load()
     {
-        long begin = options.TimeProvider.GetTimestamp();
         StellaMemoryEstimate estimate = source.Estimate(options.EffectiveThreads, options.EffectiveBatchTokens);
         long stays = estimate.WeightsBytes + estimate.TokenizerBytes;
-        MemoryReservation reservation = governor.Reserve(source.Name, stays + estimate.LoadingBytes);
+        // The first worker is a part of the load: a model that no worker fits beside would be read in vain.
+        long peak = Saturating.Add(stays, Math.Max(estimate.LoadingBytes, estimate.SessionBytes));
+        MemoryReservation reservation = governor.Reserve(source.Name, peak);
         IPoolModel? model = null;
+        MemoryReservation? worker = null;
+        WorkerCrew? crew = null;
         try
         {
             model = source.Load();
-            reservation.Resize(stays);
-            WorkerCrew crew = makeCrew(model, estimate);
-            try
-            {
-                crew.StartFirst();
-            }
-            catch
-            {
-                _ = crew.Stop(JoinTimeout);
-                throw;
-            }
-
+            worker = reservation.Split($"worker 1 of {source.Name}", estimate.SessionBytes, rest: stays);
+            crew = makeCrew(new LoadedParts(model, reservation, worker, estimate));
             lock (gate)
             {
-                lastFailure = null;
-                DefaultDimension = model.Info.DefaultDimension;
+                _ = crews.Add(crew);
             }
 
-            telemetry.Loaded(model.Info, options.TimeProvider.GetElapsedTime(begin));
+            crew.StartFirst();
             return new LoadedModel(model, crew, reservation);
         }
         catch
         {
-            model?.Dispose();
-            reservation.Dispose();
+            if (crew is not null)
+            {
+                _ = StopAsync(crew, JoinTimeout).GetAwaiter().GetResult();
+            }
+            else
+            {
+                model?.Dispose();
+                worker?.Dispose();
+                reservation.Dispose();
+            }
+
             throw;
         }
     }
-
-    private void Unload(LoadedModel loaded)
-    {
-        int stuck = loaded.Crew.Stop(JoinTimeout);
-        if (stuck > 0)
-        {
-            telemetry.WorkersStuck(stuck, JoinTimeout);
-        }
-
-        loaded.Model.Dispose();
-        loaded.Reservation.Dispose();
-        telemetry.Unloaded();
-    }
 }
+
+/// <summary>What the workers of a model compute with, and free at the end.</summary>
+/// <param name="Model">The model.</param>
+/// <param name="Reservation">The memory of the model.</param>
+/// <param name="Worker">The memory of the first worker.</param>
+/// <param name="Estimate">What the model and a worker take.</param>
+internal sealed record LoadedParts(
+    IPoolModel Model, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);

@@ -14,22 +14,26 @@ internal enum CallOutcome
 /// One call on a pool, from its arrival to its one answer. Its buffers are the caller's, so they are written to under the
 /// call's lock and only until it is answered: a worker may be in the middle of a forward for it then.
 /// </summary>
+/// <param name="texts">The texts: an array that nobody changes.</param>
+/// <param name="embedOptions">How the texts are embedded.</param>
+/// <param name="options">How the call is treated.</param>
+/// <param name="timeout">Time until it is answered without its vectors.</param>
 internal sealed class PoolCall(
-    ReadOnlyMemory<string> texts, StellaEmbedOptions embedOptions, StellaCallOptions options, TimeSpan? timeout)
+    string[] texts, StellaEmbedOptions embedOptions, StellaCallOptions options, TimeSpan? timeout)
 {
     private readonly Lock gate = new();
-    private readonly TaskCompletionSource<StellaCallSummary> completion =
+    private readonly TaskCompletionSource<CallAnswer> completion =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private Memory<float> destination;
-    private Memory<StellaTokenCount> counts;
+    private CallerMemory<float> destination;
+    private CallerMemory<StellaTokenCount> counts;
     private List<StellaTextFailure>? failures;
     private int remaining = texts.Length;
     private long tokens;
     private int truncated;
     private bool answered;
 
-    public ReadOnlyMemory<string> Texts { get; } = texts;
+    public string[] Texts { get; } = texts;
 
     public StellaEmbedOptions EmbedOptions { get; } = embedOptions;
 
@@ -40,13 +44,14 @@ internal sealed class PoolCall(
     /// <summary>When it arrived, by the pool's clock.</summary>
     public long ArrivedAt { get; init; }
 
-    /// <summary>Told once, before the caller is: how it ended and by which error.</summary>
-    public required Action<PoolCall, CallOutcome, Exception?> Ended { get; init; }
+    /// <summary>Gives back what the call holds. Runs once, on whichever thread answers; no foreign code may run in it.</summary>
+    public required Action<PoolCall> Ended { get; init; }
 
     /// <summary>What its vectors are to be; set with <see cref="Open"/>.</summary>
     public VectorKind Kind { get; private set; }
 
-    public Task<StellaCallSummary> Task => completion.Task;
+    /// <summary>The answer. It never fails: an error is part of it.</summary>
+    public Task<CallAnswer> Answer => completion.Task;
 
     public bool IsAnswered
     {
@@ -65,11 +70,14 @@ internal sealed class PoolCall(
     /// <summary>Whether it is counted among the pool's calls.</summary>
     public bool IsCounted { get; set; }
 
-    /// <summary>Whether the circuit breaker let it through as a probe.</summary>
-    public bool IsProbe { get; set; }
+    /// <summary>The right by which the circuit breaker let it through.</summary>
+    public CircuitBreaker.BreakerPass Pass { get; set; }
 
     /// <summary>Whether it holds the model, so that nobody unloads it.</summary>
     public bool HoldsModel { get; private set; }
+
+    /// <summary>The model that computes it, once it is loaded.</summary>
+    public LoadedModel? Model { get; private set; }
 
     /// <summary>Notes that it holds the model from now on. <see langword="false"/> when it is too late: it has its answer.</summary>
     public bool TryHoldModel()
@@ -80,13 +88,41 @@ internal sealed class PoolCall(
         }
     }
 
+    /// <summary>Notes the model, whose workers compute all texts of the call.</summary>
+    /// <exception cref="StellaException">The model lost its workers meanwhile.</exception>
+    public void Bind(LoadedModel loaded)
+    {
+        lock (gate)
+        {
+            Model = loaded;
+        }
+
+        // After the model is noted: either this sees the loss, or the loss sees this call.
+        if (loaded.Crew.LostTo is { } error)
+        {
+            throw error;
+        }
+    }
+
+    /// <summary>Whether a model computes this call.</summary>
+    public bool IsOn(WorkerCrew crew)
+    {
+        lock (gate)
+        {
+            return ReferenceEquals(Model?.Crew, crew);
+        }
+    }
+
     /// <summary>Tells where the vectors go.</summary>
     public void Open(VectorKind kind, Memory<float> vectors, Memory<StellaTokenCount> tokenCounts)
     {
         Kind = kind;
-        destination = vectors;
-        counts = tokenCounts;
+        destination = new CallerMemory<float>(vectors[..(Texts.Length * kind.Dimension)]);
+        counts = new CallerMemory<StellaTokenCount>(tokenCounts.IsEmpty ? default : tokenCounts[..Texts.Length]);
     }
+
+    /// <summary>The key under which a text of this call is shared with others.</summary>
+    public TextKey KeyOf(string text) => new(text, EmbedOptions.Prompt, Kind, Model?.Model.Info.FileStamp ?? 0);
 
     /// <summary>Notes the length of a text.</summary>
     public void Count(int index, StellaTokenCount count)
@@ -110,7 +146,6 @@ internal sealed class PoolCall(
     /// <summary>Takes the vector of a text.</summary>
     public void Deliver(int index, ReadOnlySpan<float> row)
     {
-        Exception? lost = null;
         lock (gate)
         {
             if (answered)
@@ -118,30 +153,20 @@ internal sealed class PoolCall(
                 return;
             }
 
-            try
-            {
-                row.CopyTo(Row(index));
-            }
-#pragma warning disable CA1031 // The caller's memory may be of any kind. What it throws is the caller's, and not the worker's end.
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                lost = e;
-                answered = true;
-            }
-
-            if (lost is null && !IsLast())
+            row.CopyTo(Row(index));
+            if (!IsLast())
             {
                 return;
             }
         }
 
-        Answer(lost is null ? CallOutcome.Completed : CallOutcome.Failed, lost);
+        Complete(CallOutcome.Completed, null);
     }
 
     /// <summary>Takes the error of a text.</summary>
     public void FailText(int index, StellaException error)
     {
+        bool failsCall = Options.OnFailedText == StellaOnFailedText.FailCall;
         lock (gate)
         {
             if (answered)
@@ -149,7 +174,7 @@ internal sealed class PoolCall(
                 return;
             }
 
-            if (Options.OnFailedText == StellaOnFailedText.FailCall)
+            if (failsCall)
             {
                 answered = true;
             }
@@ -164,29 +189,14 @@ internal sealed class PoolCall(
             }
         }
 
-        Answer(
-            Options.OnFailedText == StellaOnFailedText.FailCall ? CallOutcome.Failed : CallOutcome.Completed,
-            Options.OnFailedText == StellaOnFailedText.FailCall ? error : null);
+        Complete(failsCall ? CallOutcome.Failed : CallOutcome.Completed, failsCall ? error : null);
     }
 
     /// <summary>Ends a call that has no texts.</summary>
-    public void CompleteEmpty()
-    {
-        lock (gate)
-        {
-            if (answered)
-            {
-                return;
-            }
-
-            answered = true;
-        }
-
-        Answer(CallOutcome.Completed, null);
-    }
+    public void CompleteEmpty() => End(CallOutcome.Completed, null);
 
     /// <summary>Ends the call without its vectors, unless it has its answer.</summary>
-    public void End(CallOutcome outcome, Exception error)
+    public void End(CallOutcome outcome, Exception? error)
     {
         lock (gate)
         {
@@ -198,8 +208,12 @@ internal sealed class PoolCall(
             answered = true;
         }
 
-        Answer(outcome, error);
+        Complete(outcome, error);
     }
+
+    /// <summary>Ends the call by an error: one of its own, or one of a pool that cannot serve it now.</summary>
+    public void EndBy(Exception error) => End(
+        error is StellaPoolException or StellaMemoryException or StellaThreadException ? CallOutcome.Rejected : CallOutcome.Failed, error);
 
     /// <summary>Ends the call because its time is over.</summary>
     public void TimeOut()
@@ -207,6 +221,23 @@ internal sealed class PoolCall(
         int done = Texts.Length - Volatile.Read(ref remaining);
         End(CallOutcome.TimedOut, new StellaTimeoutException(Timeout.GetValueOrDefault(), done, Texts.Length));
     }
+
+    /// <summary>Puts the results into the caller's memory, on the caller's path. May run the caller's code.</summary>
+    public void CopyOut()
+    {
+        destination.CopyOut();
+        counts.CopyOut();
+    }
+
+    /// <summary>What the call came to, once it is answered with vectors.</summary>
+    public StellaCallSummary Summarize(TimeSpan queueTime) => new()
+    {
+        Texts = Texts.Length,
+        Tokens = tokens,
+        TruncatedTexts = truncated,
+        Failures = failures is null ? [] : [.. failures.OrderBy(failure => failure.TextIndex)],
+        QueueTime = queueTime,
+    };
 
     private Span<float> Row(int index) => destination.Span.Slice(index * Kind.Dimension, Kind.Dimension);
 
@@ -217,30 +248,18 @@ internal sealed class PoolCall(
         return answered;
     }
 
-    private void Answer(CallOutcome outcome, Exception? error)
+    private void Complete(CallOutcome outcome, Exception? error)
     {
-        Ended(this, outcome, error);
-        if (error is null)
-        {
-            completion.SetResult(new StellaCallSummary
-            {
-                Texts = Texts.Length,
-                Tokens = tokens,
-                TruncatedTexts = truncated,
-                Failures = failures is null ? [] : [.. failures.OrderBy(failure => failure.TextIndex)],
-                QueueTime = Place.QueueTime ?? TimeSpan.Zero,
-            });
-        }
-        else if (error is OperationCanceledException cancelled)
-        {
-            completion.SetCanceled(cancelled.CancellationToken);
-        }
-        else
-        {
-            completion.SetException(error);
-        }
+        Ended(this);
+        completion.SetResult(new CallAnswer(outcome, error));
     }
 }
+
+/// <summary>How a call ended, and by which error.</summary>
+internal readonly record struct CallAnswer(CallOutcome Outcome, Exception? Error);
+
+/// <summary>Texts of a call that wait for room in the queue.</summary>
+internal sealed record QueuedPart(ReadOnlyMemory<TokenizedText> Texts, ReadOnlyMemory<int> Indices, long Tokens, bool IsLast);
 
 /// <summary>What the scheduler knows of a call. Only it touches this, under its lock.</summary>
 internal sealed class QueuePlace
@@ -269,9 +288,12 @@ internal sealed class QueuePlace
     /// <summary>Tokens that are left of its turn; below zero when it took more.</summary>
     public long Credit { get; set; }
 
-    /// <summary>Ends when there is room for more of its texts.</summary>
+    /// <summary>The texts that wait for room in the queue.</summary>
+    public QueuedPart? Part { get; set; }
+
+    /// <summary>Ends when these texts are in the queue.</summary>
     public TaskCompletionSource? Room { get; set; }
 
-    /// <summary>Time until the first of its texts was started.</summary>
-    public TimeSpan? QueueTime { get; set; }
+    /// <summary>When the first of its texts was started, by the pool's clock.</summary>
+    public long? StartedAt { get; set; }
 }

@@ -41,9 +41,21 @@ internal static partial class PoolLog
     [LoggerMessage(131, LogLevel.Warning, "a call of {Texts} texts on {Model} failed")]
     public static partial void CallFailed(ILogger logger, int texts, string model, Exception error);
 
+    [LoggerMessage(132, LogLevel.Debug, "A batch of {Texts} texts failed in {Model} during the search for the cause of a fault: {Error}")]
+    public static partial void ForwardFailedAgain(ILogger logger, int texts, string model, string error);
+
+    [LoggerMessage(133, LogLevel.Debug, "A call of {Texts} texts on {Model} failed by one of its texts: {Error}")]
+    public static partial void TextFailed(ILogger logger, int texts, string model, string error);
+
     [LoggerMessage(140, LogLevel.Information, "the pool of {Model} takes no more calls; {Calls} are still to be answered")]
     public static partial void Draining(ILogger logger, string model, int calls);
 
     [LoggerMessage(141, LogLevel.Information, "the pool of {Model} is closed")]
     public static partial void Closed(ILogger logger, string model);
+
+    [LoggerMessage(150, LogLevel.Error, "A thread or timer of the pool of {Model} met an error that nothing else caught; the pool goes on")]
+    public static partial void ThreadFailed(ILogger logger, string model, Exception error);
+
+    [LoggerMessage(151, LogLevel.Error, "A step of closing the pool of {Model} failed; the other steps were done")]
+    public static partial void StepFailed(ILogger logger, string model, Exception error);
 }

@@ -18,7 +18,7 @@ internal sealed class PoolTelemetry : IDisposable
     private static readonly ActivitySource Source = new(Name);
 
     private readonly ILogger logger;
-    private readonly TimeProvider time;
+    private readonly PoolClock clock;
     private readonly Meter meter;
     private readonly bool ownsMeter;
     private readonly KeyValuePair<string, object?> model;
@@ -35,13 +35,15 @@ internal sealed class PoolTelemetry : IDisposable
     private readonly Histogram<long> batchTexts;
     private readonly Histogram<long> batchTokens;
 
-    /// <summary>What gauges read. A factory's meter keeps them for ever: a pool that is closed says nothing, and is not kept.</summary>
-    private volatile Readings? readings;
+    /// <summary>One for the pool and one for each call whose end is not told yet. The meter goes with the last.</summary>
+    private int users = 1;
+    private int isDisposed;
+    private IDisposable? gauges;
 
-    public PoolTelemetry(string modelName, StellaPoolOptions options, Func<StellaPoolHealth> health, Func<StellaMemoryStatus> memory)
+    public PoolTelemetry(string modelName, StellaPoolOptions options, PoolClock clock)
     {
         ModelName = modelName;
-        time = options.TimeProvider;
+        this.clock = clock;
         ILoggerFactory factory = options.LoggerFactory ?? options.Model.LoggerFactory ?? NullLoggerFactory.Instance;
         logger = new SafeLogger(factory.CreateLogger("StellaInterop.Pool"));
         ownsMeter = options.MeterFactory is null;
@@ -60,94 +62,82 @@ internal sealed class PoolTelemetry : IDisposable
         forwardTime = Seconds("stella.forward.duration", "Time of a batch in the model.");
         batchTexts = meter.CreateHistogram<long>("stella.batch.texts", "{text}", "Texts of a batch.");
         batchTokens = meter.CreateHistogram<long>("stella.batch.tokens", "{token}", "Tokens of a batch.");
-        readings = new Readings(health, memory);
-        Gauge("stella.queue.calls", "{request}", "Calls that are accepted and not answered.", now => [new(now.Health().QueuedCalls, model)]);
-        Gauge("stella.queue.tokens", "{token}", "Tokens that wait.", now => [new(now.Health().QueuedTokens, model)]);
-        Gauge("stella.workers", "{worker}", "Workers by state.", now => Workers(now.Health()));
-        Gauge(
-            "stella.memory.reserved", "By", "Memory that models and workers of the process reserved.", now => [new(now.Memory().ReservedBytes, model)]);
-        Gauge("stella.memory.limit", "By", "Memory that they may reserve.", now => [new(now.Memory().LimitBytes, model)]);
     }
+
+    /// <summary>Publishes the gauges of a pool that is complete: listeners may read them before this returns.</summary>
+    public void Publish(Func<StellaPoolHealth> health, StellaMemoryGovernor governor) =>
+        gauges = PoolGauges.Add(meter, ModelName, health, governor);
 
     public string ModelName { get; }
 
-    /// <summary>Begins the activity of a call, if somebody listens.</summary>
+    /// <summary>Begins to tell of a call: starts its activity, if somebody listens. <see cref="Ended"/> is due.</summary>
     public Activity? Begin(int textCount, StellaCallOptions options)
     {
+        Interlocked.Increment(ref users);
         Activity? activity = null;
-        Safely(() => activity = Source.StartActivity("stella.embed", ActivityKind.Internal)
+        Guard.Run(() => activity = Source.StartActivity("stella.embed", ActivityKind.Internal)
             ?.SetTag("stella.model", ModelName)
             .SetTag("stella.texts", textCount)
             .SetTag("stella.priority", options.Priority == StellaPriority.Bulk ? "bulk" : "interactive"));
         return activity;
     }
 
-    /// <summary>A call has its answer.</summary>
-    public void Ended(PoolCall call, CallOutcome outcome, Exception? error)
+    /// <summary>Tells how a call ended, on the caller's own path, where listeners can hold up nobody else.</summary>
+    /// <param name="activity">What <see cref="Begin"/> returned.</param>
+    /// <param name="call">The call.</param>
+    /// <param name="outcome">How it ended.</param>
+    /// <param name="queued">Time until the first of its texts was started, if one was.</param>
+    /// <param name="summary">What it came to; <see langword="null"/> without vectors.</param>
+    /// <param name="error">Why it has no vectors.</param>
+    public void Ended(
+        Activity? activity, PoolCall call, CallOutcome outcome, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
     {
-        TimeSpan elapsed = time.GetElapsedTime(call.ArrivedAt);
-        Safely(() =>
+        TimeSpan elapsed = clock.Since(call.ArrivedAt);
+        Guard.Run(() => Count(outcome, elapsed, queued, summary, error));
+        if (activity is not null)
         {
-            TagList tags = [model, new("stella.outcome", NameOf(outcome))];
-            if (error is StellaException known)
-            {
-                tags.Add("error.type", known.Code.ToString());
-            }
+            Guard.Run(() => End(activity, elapsed, queued, summary, error));
+        }
 
-            calls.Add(1, tags);
-            callTime.Record(elapsed.TotalSeconds, tags);
-            if (call.Place.QueueTime is { } waited)
-            {
-                queueTime.Record(waited.TotalSeconds, model);
-            }
-        });
         if (outcome == CallOutcome.Failed)
         {
-            PoolLog.CallFailed(logger, call.Texts.Length, ModelName, error!);
+            if (error is StellaInputException)
+            {
+                // The caller is told, and may send as many bad texts as it likes: no stack for each of them.
+                PoolLog.TextFailed(logger, call.Texts.Length, ModelName, error.Message);
+            }
+            else
+            {
+                PoolLog.CallFailed(logger, call.Texts.Length, ModelName, error!);
+            }
         }
+
+        Release();
     }
 
-    /// <summary>Ends the activity of a call.</summary>
-    public void End(Activity? activity, PoolCall call, StellaCallSummary? summary, Exception? error) => Safely(() =>
-    {
-        if (summary is not null)
-        {
-            texts.Add(summary.Texts, model);
-            tokens.Add(summary.Tokens, model);
-            truncated.Add(summary.TruncatedTexts, model);
-        }
+    public void CacheHit() => Guard.Run(() => cached.Add(1, model));
 
-        if (activity is null)
-        {
-            return;
-        }
+    public void Tokenized(TimeSpan elapsed) => Guard.Run(() => tokenizeTime.Record(elapsed.TotalSeconds, model));
 
-        if (call.Place.QueueTime is { } waited)
-        {
-            DateTime begin = activity.StartTimeUtc;
-            DateTime computed = begin + waited;
-            Part("stella.queue", activity, begin, computed);
-            Part("stella.forward", activity, computed, begin + time.GetElapsedTime(call.ArrivedAt));
-        }
-
-        _ = error is null
-            ? activity.SetTag("stella.tokens", summary!.Tokens).SetStatus(ActivityStatusCode.Ok)
-            : activity.SetTag("error.type", error.GetType().FullName).SetStatus(ActivityStatusCode.Error, error.Message);
-        activity.Dispose();
-    });
-
-    public void CacheHit() => Safely(() => cached.Add(1, model));
-
-    public void Tokenized(long begin) => Safely(() => tokenizeTime.Record(time.GetElapsedTime(begin).TotalSeconds, model));
-
-    public void Forward(int textCount, int tokenCount, TimeSpan elapsed) => Safely(() =>
+    public void Forward(int textCount, int tokenCount, TimeSpan elapsed) => Guard.Run(() =>
     {
         forwardTime.Record(elapsed.TotalSeconds, model);
         batchTexts.Record(textCount, model);
         batchTokens.Record(tokenCount, model);
     });
 
-    public void ForwardFailed(int textCount, Exception error) => PoolLog.ForwardFailed(logger, textCount, ModelName, error);
+    /// <summary>One warning a fault: the search for its cause fails again by design.</summary>
+    public void ForwardFailed(int textCount, Exception error, bool isFirstOfFault)
+    {
+        if (isFirstOfFault)
+        {
+            PoolLog.ForwardFailed(logger, textCount, ModelName, error);
+        }
+        else
+        {
+            PoolLog.ForwardFailedAgain(logger, textCount, ModelName, error.Message);
+        }
+    }
 
     public void Loaded(StellaModelInfo info, TimeSpan elapsed) =>
         PoolLog.Loaded(logger, ModelName, info.Precision, elapsed.TotalSeconds);
@@ -168,7 +158,7 @@ internal sealed class PoolTelemetry : IDisposable
         }
         else
         {
-            Safely(() => replaced.Add(1, model));
+            Guard.Run(() => replaced.Add(1, model));
             PoolLog.WorkerReplaced(logger, number, ModelName, broken);
         }
     }
@@ -176,15 +166,38 @@ internal sealed class PoolTelemetry : IDisposable
     public void WorkersStuck(int count, TimeSpan timeout) =>
         PoolLog.WorkersStuck(logger, count, ModelName, timeout.TotalSeconds);
 
-    public void BreakerChanged(BreakerState state, string reason)
+    public void BreakerOpened(string? reason)
     {
-        if (state == BreakerState.Open)
+        if (reason is not null)
         {
             PoolLog.BreakerOpened(logger, ModelName, reason);
         }
-        else
+    }
+
+    public void BreakerClosed(bool closed)
+    {
+        if (closed)
         {
             PoolLog.BreakerClosed(logger, ModelName);
+        }
+    }
+
+    public void ThreadFailed(Exception error) => PoolLog.ThreadFailed(logger, ModelName, error);
+
+    public void StepFailed(Exception error) => PoolLog.StepFailed(logger, ModelName, error);
+
+    /// <summary>Runs what a timer of the pool does. An error of it is logged and ends there.</summary>
+    public void Guarded(Action work)
+    {
+        try
+        {
+            work();
+        }
+#pragma warning disable CA1031 // The outermost catch of a timer: beyond it is the end of the process.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            ThreadFailed(e);
         }
     }
 
@@ -194,28 +207,59 @@ internal sealed class PoolTelemetry : IDisposable
 
     public void Dispose()
     {
-        readings = null;
-        // A factory's meters are the factory's.
-        if (ownsMeter)
+        Guard.Run(() => gauges?.Dispose());
+        if (Interlocked.Exchange(ref isDisposed, 1) == 0)
         {
-            meter.Dispose();
+            Release();
         }
     }
 
-    /// <summary>
-    /// Tells those who listen. What they throw is theirs: it must not keep a caller from its answer, or end a worker.
-    /// </summary>
-    private static void Safely(Action tell)
+    private void Release()
     {
-        try
+        // A factory's meters are the factory's.
+        if (Interlocked.Decrement(ref users) == 0 && ownsMeter)
         {
-            tell();
+            Guard.Run(meter.Dispose);
         }
-#pragma warning disable CA1031 // See above.
-        catch
-#pragma warning restore CA1031
+    }
+
+    private void Count(CallOutcome outcome, TimeSpan elapsed, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
+    {
+        TagList tags = [model, new("stella.outcome", NameOf(outcome))];
+        if (error is StellaException known)
         {
+            tags.Add("error.type", known.Code.ToString());
         }
+
+        calls.Add(1, tags);
+        callTime.Record(elapsed.TotalSeconds, tags);
+        if (queued is { } waited)
+        {
+            queueTime.Record(waited.TotalSeconds, model);
+        }
+
+        if (summary is not null)
+        {
+            texts.Add(summary.Texts, model);
+            tokens.Add(summary.Tokens, model);
+            truncated.Add(summary.TruncatedTexts, model);
+        }
+    }
+
+    private static void End(
+        Activity activity, TimeSpan elapsed, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
+    {
+        if (queued is { } waited)
+        {
+            DateTime begin = activity.StartTimeUtc;
+            Part("stella.queue", activity, begin, begin + waited);
+            Part("stella.forward", activity, begin + waited, begin + elapsed);
+        }
+
+        _ = error is null
+            ? activity.SetTag("stella.tokens", summary!.Tokens).SetStatus(ActivityStatusCode.Ok)
+            : activity.SetTag("error.type", error.GetType().FullName).SetStatus(ActivityStatusCode.Error, error.Message);
+        activity.Dispose();
     }
 
     private static void Part(string name, Activity parent, DateTime begin, DateTime end) =>
@@ -223,15 +267,6 @@ internal sealed class PoolTelemetry : IDisposable
 
     private Histogram<double> Seconds(string name, string description) =>
         meter.CreateHistogram<double>(name, "s", description);
-
-    private void Gauge(string name, string unit, string description, Func<Readings, Measurement<long>[]> read) =>
-        _ = meter.CreateObservableUpDownCounter(name, () => readings is { } now ? read(now) : [], unit, description);
-
-    private Measurement<long>[] Workers(StellaPoolHealth health) =>
-    [
-        new(health.BusyWorkers, model, new("stella.state", "busy")),
-        new(health.Workers - health.BusyWorkers, model, new("stella.state", "idle")),
-    ];
 
     private static string NameOf(CallOutcome outcome) => outcome switch
     {
@@ -251,14 +286,12 @@ internal sealed class PoolTelemetry : IDisposable
         public bool IsEnabled(LogLevel logLevel)
         {
             bool enabled = false;
-            Safely(() => enabled = inner.IsEnabled(logLevel));
+            Guard.Run(() => enabled = inner.IsEnabled(logLevel));
             return enabled;
         }
 
         public void Log<TState>(
             LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Safely(() => inner.Log(logLevel, eventId, state, exception, formatter));
+            Guard.Run(() => inner.Log(logLevel, eventId, state, exception, formatter));
     }
-
-    private sealed record Readings(Func<StellaPoolHealth> Health, Func<StellaMemoryStatus> Memory);
 }

@@ -6,7 +6,7 @@ namespace StellaInterop.Pooling;
 internal sealed class PoolWorker : IBatchTaker
 {
     private readonly WorkerCrew crew;
-    private readonly Thread thread;
+    private readonly PoolThread thread;
     private readonly object wake = new();
     private readonly TaskCompletionSource started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool woken;
@@ -22,12 +22,7 @@ internal sealed class PoolWorker : IBatchTaker
     {
         this.crew = crew;
         Number = number;
-        thread = new Thread(Run)
-        {
-            IsBackground = true,
-            Name = string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"),
-        };
-        since = crew.Time.GetTimestamp();
+        thread = new PoolThread(string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"), Run, crew.ThreadFailed);
     }
 
     /// <summary>Counts the workers of a model; a replacement has a number of its own.</summary>
@@ -36,14 +31,31 @@ internal sealed class PoolWorker : IBatchTaker
     /// <summary>Ends when it has what it computes with, or could not get it.</summary>
     public Task Started => started.Task;
 
+    /// <summary>Ends when it has left for good, or nobody is to wait for it.</summary>
+    public Task Gone => thread.Gone;
+
+    /// <summary>Ends when it has left for good.</summary>
+    public Task Ended => thread.Ended;
+
     public bool IsBusy => busy;
 
     public bool IsStopping => stopping;
 
-    /// <summary>How long it has been idle, or at its batch.</summary>
-    public TimeSpan InState => crew.Time.GetElapsedTime(Volatile.Read(ref since));
+    /// <summary>Whether the calling code runs on this worker's thread.</summary>
+    public bool IsCurrent => thread.IsCurrent;
 
-    public void Start() => thread.Start();
+    /// <summary>Since when it has been idle, or at its batch, by the pool's clock.</summary>
+    public long Since => Volatile.Read(ref since);
+
+    /// <summary>Starts its thread.</summary>
+    /// <param name="start">Starts a thread.</param>
+    /// <param name="now">The present timestamp.</param>
+    /// <exception cref="StellaThreadException">The system refused the thread.</exception>
+    public void Start(Action<Thread> start, long now)
+    {
+        since = now;
+        thread.Start(start);
+    }
 
     public void Wake()
     {
@@ -61,9 +73,8 @@ internal sealed class PoolWorker : IBatchTaker
         Wake();
     }
 
-    /// <summary>Waits for its end.</summary>
-    /// <returns>Whether it came within <paramref name="timeout"/>.</returns>
-    public bool Join(TimeSpan timeout) => thread == Thread.CurrentThread || thread.Join(timeout);
+    /// <summary>Tells everybody not to wait for it.</summary>
+    public void Excuse() => thread.Excuse();
 
     private void Run()
     {
@@ -72,37 +83,48 @@ internal sealed class PoolWorker : IBatchTaker
         Exception? broken = null;
         try
         {
-            try
-            {
-                reservation = crew.ReserveSession(this);
-                session = crew.StartSession();
-            }
-#pragma warning disable CA1031 // Whatever it is, it reaches those who wait for the worker.
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                reservation?.Dispose();
-                crew.FailedToStart(this, e);
-                started.SetException(e);
-                // Seen, whether or not somebody waits: the runtime tells the host of errors that nobody looked at.
-                _ = started.Task.Exception;
-                return;
-            }
-
-            crew.HasStarted(this);
+            reservation = crew.ReserveSession(this);
+            session = crew.StartSession();
             started.SetResult();
-            broken = TakeBatches(session);
+            crew.HasStarted(this);
+            broken = crew.TakeCheck() is { } check ? CheckModel(session, check) : null;
+            broken ??= TakeBatches(session);
+        }
+#pragma warning disable CA1031 // Whatever it is, it reaches those who wait for the worker, or gets it a successor.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            broken = e;
         }
         finally
         {
-            if (session is not null)
+            try
             {
                 crew.Scheduler.Leave(this);
-                session.Dispose();
-                reservation!.Dispose();
-                crew.HasEnded(this, broken);
+                session?.Dispose();
+                reservation?.Dispose();
+            }
+            finally
+            {
+                Leave(broken);
             }
         }
+    }
+
+    private void Leave(Exception? broken)
+    {
+        if (started.Task.IsCompleted)
+        {
+            crew.HasEnded(this, broken);
+            return;
+        }
+
+        Exception error = broken ?? new StellaException(StellaErrorCode.Internal, "The worker ended before it began.");
+        crew.FailedToStart(this, error);
+        started.SetException(error);
+        // Seen, whether or not somebody waits: the runtime tells the host of errors that nobody looked at.
+        _ = started.Task.Exception;
+        crew.TellRefused(Number, error);
     }
 
     /// <returns>What broke the session, or <see langword="null"/> when it was told to stop.</returns>
@@ -117,7 +139,7 @@ internal sealed class PoolWorker : IBatchTaker
             }
 
             SetBusy(true);
-            Exception? broken = Compute(session, batch);
+            Exception? broken = ComputeOrFail(session, batch);
             SetBusy(false);
             if (broken is not null)
             {
@@ -143,8 +165,30 @@ internal sealed class PoolWorker : IBatchTaker
 
     private void SetBusy(bool value)
     {
-        Volatile.Write(ref since, crew.Time.GetTimestamp());
+        Volatile.Write(ref since, crew.Clock.Now);
         busy = value;
+    }
+
+    /// <summary>Computes a batch. Should the search for the cause of a fault fail too, the calls of the batch end with that.</summary>
+    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    private Exception? ComputeOrFail(IPoolSession session, Batch batch)
+    {
+        try
+        {
+            return Compute(session, batch);
+        }
+#pragma warning disable CA1031 // Whatever it is, nobody may wait for ever.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            foreach (PoolCall call in batch.Items.SelectMany(crew.Scheduler.Finish, (_, subscriber) => subscriber.Call))
+            {
+                call.End(CallOutcome.Failed, e);
+            }
+
+            crew.Return(batch);
+            return e;
+        }
     }
 
     /// <summary>Embeds a batch and hands its vectors out.</summary>
@@ -153,18 +197,21 @@ internal sealed class PoolWorker : IBatchTaker
     {
         try
         {
-            long begin = crew.Time.GetTimestamp();
+            long begin = crew.Clock.Now;
             int texts = Pack(batch);
             Span<float> vectors = rows.AsSpan(0, texts * batch.Kind.Dimension);
             session.Embed(ids.AsSpan(0, batch.Tokens), cuSeqlens.AsSpan(0, texts + 1), batch.Kind, batch.CancelFlag, vectors);
-            crew.Succeeded(texts, batch.Tokens, crew.Time.GetElapsedTime(begin));
+            TimeSpan elapsed = crew.Clock.Since(begin);
+            batch.Fault?.NoteSuccess();
+            bool closed = crew.Succeeded(batch, elapsed);
             HandOut(batch, vectors);
-            crew.Scheduler.Return(batch);
+            crew.Return(batch);
+            crew.TellForward(texts, batch.Tokens, elapsed, closed);
             return null;
         }
         catch (OperationCanceledException) when (batch.IsCancelled)
         {
-            crew.Scheduler.Return(batch);
+            crew.Return(batch);
             return null;
         }
         catch (StellaInputException e) when ((uint)e.TextIndex < (uint)batch.Items.Count)
@@ -173,14 +220,14 @@ internal sealed class PoolWorker : IBatchTaker
             TextItem guilty = batch.Items[e.TextIndex];
             Fail(guilty, e);
             _ = batch.Items.Remove(guilty);
-            crew.Scheduler.Return(batch, batch.Items);
+            crew.Return(batch, batch.Items);
             return null;
         }
 #pragma warning disable CA1031 // Whatever it is, nobody's text may be lost and the process lives on.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            return Retry(batch, e);
+            return FindCause(session, batch, e);
         }
     }
 
@@ -198,23 +245,89 @@ internal sealed class PoolWorker : IBatchTaker
         }
     }
 
-    /// <summary>Tries a batch that failed again in halves, until the text that is at fault stands alone.</summary>
-    private Exception? Retry(Batch batch, Exception error)
+    /// <summary>
+    /// Tries a batch that failed again in halves, until faulty texts stand alone. Only then is blame assigned: to a text
+    /// whose neighbours, or a harmless text, can be embedded; to the model otherwise.
+    /// </summary>
+    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    private Exception? FindCause(IPoolSession session, Batch batch, Exception error)
     {
-        crew.Failed(error, batch.Items.Count);
-        if (batch.Items.Count == 1)
+        // An error that the library names leaves the session as it was; anything else may have torn it.
+        Exception? broken = error is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : error;
+        bool isFirst = batch.Fault is null;
+        FaultCase fault = batch.Fault ??= new FaultCase(error);
+        if (broken is not null)
         {
-            Fail(batch.Items[0], error);
-            crew.Scheduler.Return(batch);
+            fault.NoteLostWorker();
+        }
+
+        string? opened = null;
+        if (error is StellaModelFolderException)
+        {
+            // The head cannot be loaded: no text has a part in that.
+            opened = crew.HeadFailed(batch.Kind.Dimension, error);
+            batch.Items.ForEach(item => Fail(item, error));
+            crew.Return(batch);
+        }
+        else if (batch.Items.Count > 1)
+        {
+            int half = batch.Items.Count / 2;
+            crew.Return(batch, batch.Items[..half], batch.Items[half..]);
         }
         else
         {
-            int half = batch.Items.Count / 2;
-            crew.Scheduler.Return(batch, batch.Items[..half], batch.Items[half..]);
+            if (fault.NoteFaultyText())
+            {
+                var check = new ModelCheck(batch.Kind, error);
+                if (broken is null)
+                {
+                    broken = CheckModel(session, check, out opened);
+                }
+                else
+                {
+                    // This session is lost, so the successor checks before it takes a batch.
+                    crew.CheckLater(check);
+                }
+            }
+
+            Fail(batch.Items[0], error);
+            crew.Return(batch);
         }
 
-        // An error that the library names leaves the session as it was; anything else may have torn it.
-        return error is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : error;
+        crew.TellFailed(batch.Items.Count, error, isFirst, opened);
+        return broken;
+    }
+
+    private Exception? CheckModel(IPoolSession session, ModelCheck check)
+    {
+        Exception? broken = CheckModel(session, check, out string? opened);
+        crew.TellOpened(opened);
+        return broken;
+    }
+
+    /// <summary>Embeds a harmless text. If that fails too, the model is to blame for what happened before.</summary>
+    /// <param name="session">What computes it.</param>
+    /// <param name="check">The question.</param>
+    /// <param name="opened">Why calls are refused from now on, if this was one failure too many.</param>
+    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    private Exception? CheckModel(IPoolSession session, ModelCheck check, out string? opened)
+    {
+        opened = null;
+        uint[] text = crew.HarmlessText;
+        Grow(ref rows, check.Kind.Dimension);
+        try
+        {
+            session.Embed(text, [0, (uint)text.Length], check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
+            _ = crew.HeadWorks(check.Kind.Dimension);
+            return null;
+        }
+#pragma warning disable CA1031 // Whatever it is, it is the model's.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            opened = crew.HeadFailed(check.Kind.Dimension, check.Error);
+            return e is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : e;
+        }
     }
 
     private void Fail(TextItem item, Exception error)
@@ -224,7 +337,10 @@ internal sealed class PoolWorker : IBatchTaker
         {
             // Each caller has an index of its own for the text.
             int inList = call.EmbedOptions.FirstTextIndex + index;
-            call.FailText(index, new StellaInputException(code, $"text {inList} could not be embedded: {error.Message}", inList, error));
+            call.FailText(
+                index,
+                error as StellaModelFolderException
+                ?? (StellaException)new StellaInputException(code, $"text {inList} could not be embedded: {error.Message}", inList, error));
         }
     }
 
@@ -260,3 +376,8 @@ internal sealed class PoolWorker : IBatchTaker
         }
     }
 }
+
+/// <summary>A question to the model: can it embed a harmless text, after a text failed that had no neighbours?</summary>
+/// <param name="Kind">The form of the vector: the same head as that of the text that failed.</param>
+/// <param name="Error">The error of that text.</param>
+internal sealed record ModelCheck(VectorKind Kind, Exception Error);

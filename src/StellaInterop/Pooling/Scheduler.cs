@@ -19,24 +19,40 @@ internal readonly record struct SchedulerState(
 /// so that its behaviour is that of a sequence of calls.
 /// </summary>
 /// <remarks>
-/// The bound: every accepted call takes a part of <see cref="StellaPoolOptions.MaxQueuedTokens"/>, and is refused when that
-/// is not free. A call that fits into a batch takes the tokens that it may have; a longer one takes two batches for as long
-/// as it has texts that were not queued yet, and queues no more than that at a time. So what was accepted always fits.
+/// <para>
+/// Two bounds hold whatever texts turn out to have. Every accepted call reserves tokens of
+/// <see cref="StellaPoolOptions.MaxQueuedTokens"/> by an estimate, at most two batches, and is refused when they are not free.
+/// And the tokens that really wait never exceed the same limit: a part of a call that does not fit is kept until it does. What
+/// waits is always taken by workers, so room for the next part always comes.
+/// </para>
+/// <para>
+/// Each priority has its own waiting line. Bulk calls hold at most their share of both bounds, and the first of them that
+/// waits has the first claim on room within that share. So neither priority can shut the other out.
+/// </para>
+/// <para>Lock order: this lock, then that of a <see cref="PoolCall"/>. No foreign code runs under either.</para>
 /// </remarks>
-internal sealed class Scheduler(StellaPoolOptions options)
+internal sealed class Scheduler
 {
-    private readonly Lock gate = new();
+    /// <summary>Rows of one batch take at most this memory, so that what a worker keeps for them is small.</summary>
+    private const int MaxRowBytes = 1 << 20;
 
-    /// <summary>By <see cref="StellaPriority"/>. Bulk gets a seventeenth while interactive calls wait, and all when none do.</summary>
-    private readonly FairQueue[] queues = [new(weight: 16), new(weight: 1)];
+    private readonly Lock gate = new();
+    private readonly StellaPoolOptions options;
+    private readonly Lane interactive;
+    private readonly Lane bulk;
+
+    /// <summary>By <see cref="StellaPriority"/>.</summary>
+    private readonly Lane[] lanes;
+
+    /// <summary>The order in which room is given away. Interactive calls keep out of the claim of bulk anyway.</summary>
+    private readonly Lane[] bulkFirst;
 
     private readonly Dictionary<TextKey, TextItem> inFlight = [];
     private readonly Queue<Batch> retries = [];
     private readonly List<IBatchTaker> idle = [];
-    private readonly LinkedList<(PoolCall Call, long Charge, TaskCompletionSource Admitted)> waiters = [];
-    private readonly long tokenLimit = options.EffectiveQueuedTokens;
-    private readonly int batchTokens = options.EffectiveBatchTokens;
-    private readonly TimeProvider time = options.TimeProvider;
+    private readonly long tokenLimit;
+    private readonly int batchTokens;
+    private readonly PoolClock clock;
 
     private readonly HashSet<PoolCall> accepted = [];
     private int runningBatches;
@@ -48,13 +64,31 @@ internal sealed class Scheduler(StellaPoolOptions options)
     /// <summary>What the queue that was served last is charged.</summary>
     private double charged;
 
+    public Scheduler(StellaPoolOptions options, PoolClock clock)
+    {
+        this.options = options;
+        this.clock = clock;
+        tokenLimit = options.EffectiveQueuedTokens;
+        batchTokens = options.EffectiveBatchTokens;
+        // Interactive texts get sixteen seventeenths of the tokens while both wait.
+        interactive = new Lane(weight: 16, options.MaxQueuedCalls, tokenLimit);
+        // A share below one call or one batch would let nothing through.
+        bulk = new Lane(
+            weight: 1,
+            Math.Max(1, (int)(options.BulkShare * options.MaxQueuedCalls)),
+            Math.Max(batchTokens, (long)(options.BulkShare * tokenLimit)));
+        lanes = [interactive, bulk];
+        bulkFirst = [bulk, interactive];
+    }
+
     public SchedulerState State
     {
         get
         {
             lock (gate)
             {
-                return new SchedulerState(accepted.Count, waiters.Count, queued, taken, runningBatches, idle.Count);
+                return new SchedulerState(
+                    accepted.Count, interactive.Waiters.Count + bulk.Waiters.Count, queued, taken, runningBatches, idle.Count);
             }
         }
     }
@@ -66,7 +100,7 @@ internal sealed class Scheduler(StellaPoolOptions options)
         {
             lock (gate)
             {
-                return [.. accepted, .. waiters.Select(waiter => waiter.Call)];
+                return [.. accepted, .. lanes.SelectMany(lane => lane.Waiters, (_, waiter) => waiter.Call)];
             }
         }
     }
@@ -85,15 +119,12 @@ internal sealed class Scheduler(StellaPoolOptions options)
 
     /// <summary>Accepts a call, lets it wait for its turn to be accepted, or refuses it.</summary>
     /// <param name="call">The call.</param>
-    /// <param name="tokens">
-    /// The most tokens that its texts can have, or <see langword="null"/> for a call that will not queue them all at once.
-    /// </param>
+    /// <param name="estimate">About how many tokens its texts have. A call reserves no more than two batches.</param>
     /// <returns>Ends when the call is accepted, or has its answer.</returns>
     /// <exception cref="StellaOverloadedException">There is no room, and the call does not wait.</exception>
     /// <exception cref="StellaPoolClosedException">No calls are accepted any more.</exception>
-    public Task AdmitAsync(PoolCall call, long? tokens)
+    public Task AdmitAsync(PoolCall call, long estimate)
     {
-        long charge = Math.Min(tokens ?? (2L * batchTokens), 2L * batchTokens);
         lock (gate)
         {
             if (call.IsAnswered)
@@ -103,68 +134,66 @@ internal sealed class Scheduler(StellaPoolOptions options)
 
             if (closed)
             {
-                throw new StellaPoolClosedException("the pool was closed while the call arrived");
+                throw new StellaPoolClosedException("The pool was closed while the call arrived.");
             }
 
-            if (waiters.Count == 0 && Fits(charge))
+            Lane lane = LaneOf(call);
+            long charge = Math.Min(estimate, Math.Min(2L * batchTokens, lane.TokenLimit));
+            if (lane.Waiters.Count == 0 && CanAdmit(lane, charge))
             {
                 Admit(call, charge);
                 return Task.CompletedTask;
             }
 
-            if (call.Options.WhenFull == StellaWhenFull.Reject || (waiters.Count >= options.MaxQueuedCalls && !call.Options.IsPartOfStream))
+            if (call.Options.WhenFull == StellaWhenFull.Reject || (lane.Waiters.Count >= lane.CallLimit && !call.Options.IsPartOfStream))
             {
-                throw new StellaOverloadedException(accepted.Count + waiters.Count, options.MaxQueuedCalls, taken, tokenLimit, RetryAfter());
+                throw Overloaded(lane);
             }
 
             var admitted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            waiters.AddLast((call, charge, admitted));
+            lane.Waiters.AddLast(new Waiter(call, charge, admitted));
             return admitted.Task;
         }
     }
 
-    /// <summary>Ends when a call may queue <paramref name="tokens"/> more, or has its answer.</summary>
-    public Task RoomAsync(PoolCall call, int tokens)
+    /// <summary>Queues texts of an accepted call as soon as there is room for them. A call has one part on its way at a time.</summary>
+    /// <param name="call">The call.</param>
+    /// <param name="texts">Tokens of the texts: together at most a batch, or one text.</param>
+    /// <param name="indices">Indices of the texts in the call.</param>
+    /// <param name="isLast">Whether these are the last texts of the call.</param>
+    /// <returns>Ends when the texts wait in the queue, or the call has its answer.</returns>
+    public Task EnqueueAsync(PoolCall call, ReadOnlyMemory<TokenizedText> texts, ReadOnlyMemory<int> indices, bool isLast)
     {
+        IBatchTaker? taker;
+        Task queuedAll = Task.CompletedTask;
         lock (gate)
         {
-            if (call.IsAnswered || call.Place.QueuedTokens + tokens <= 2L * batchTokens)
+            // An answered call has been removed, or will be by whoever answered it: texts queued now would stay.
+            if (call.IsAnswered || !call.Place.IsAdmitted)
             {
                 return Task.CompletedTask;
             }
 
-            call.Place.Room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return call.Place.Room.Task;
-        }
-    }
-
-    /// <summary>Queues texts of an accepted call.</summary>
-    /// <param name="call">The call.</param>
-    /// <param name="texts">Their tokens.</param>
-    /// <param name="indices">Their indices in the call.</param>
-    /// <param name="isLast">Whether these are the last of the call.</param>
-    public void Enqueue(PoolCall call, ReadOnlySpan<TokenizedText> texts, ReadOnlySpan<int> indices, bool isLast)
-    {
-        IBatchTaker? taker;
-        lock (gate)
-        {
-            // An answered call has been removed, or will be by whoever answered it: what were queued now would stay.
-            if (call.IsAnswered || !call.Place.IsAdmitted)
+            long tokens = 0;
+            foreach (TokenizedText text in texts.Span)
             {
-                return;
+                tokens += text.Ids.Length;
             }
 
-            for (int i = 0; i < texts.Length; i++)
+            Lane lane = LaneOf(call);
+            call.Place.Part = new QueuedPart(texts, indices, tokens, isLast);
+            LinkedListNode<PoolCall> node = lane.Parts.AddLast(call);
+            taker = Refill();
+            if (node.List is not null)
             {
-                Add(call, texts[i], indices[i]);
+                var room = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                call.Place.Room = room;
+                queuedAll = room.Task;
             }
-
-            call.Place.IsFeeding = !isLast;
-            UpdateCharge(call);
-            taker = TakeIdle();
         }
 
         taker?.Wake();
+        return queuedAll;
     }
 
     /// <summary>
@@ -172,11 +201,12 @@ internal sealed class Scheduler(StellaPoolOptions options)
     /// </summary>
     public Batch? TryTake(IBatchTaker taker)
     {
+        long now = clock.Now;
         IBatchTaker? next = null;
         Batch? batch;
         lock (gate)
         {
-            batch = NextRetry() ?? Build();
+            batch = NextRetry() ?? Build(now);
             if (batch is null)
             {
                 idle.Add(taker);
@@ -184,7 +214,7 @@ internal sealed class Scheduler(StellaPoolOptions options)
             else
             {
                 runningBatches++;
-                next = queued > 0 || retries.Count > 0 ? TakeIdle() : null;
+                next = Refill();
             }
         }
 
@@ -198,9 +228,9 @@ internal sealed class Scheduler(StellaPoolOptions options)
         IBatchTaker? next = null;
         lock (gate)
         {
-            if (!idle.Remove(taker) && (queued > 0 || retries.Count > 0))
+            if (!idle.Remove(taker))
             {
-                next = TakeIdle();
+                next = TakeIdleIfWorkWaits();
             }
         }
 
@@ -244,15 +274,17 @@ internal sealed class Scheduler(StellaPoolOptions options)
     }
 
     /// <summary>Says that a taker has done with a batch, and which of its texts it could not do, to be tried again.</summary>
-    public void Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
+    /// <returns>The batch's fault, if this was the last batch of the search for its cause.</returns>
+    public FaultCase? Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
     {
         IBatchTaker? taker = null;
+        FaultCase? closedCase = null;
         lock (gate)
         {
             runningBatches--;
             foreach (List<TextItem> items in again)
             {
-                var retry = new Batch(batch.Kind);
+                var retry = new Batch(batch.Kind) { Fault = batch.Fault, IsOpen = batch.Fault is not null, StartedAt = batch.StartedAt };
                 foreach (TextItem item in items)
                 {
                     if (item.State == TextState.Running && item.Subscribers.Count > 0)
@@ -269,17 +301,30 @@ internal sealed class Scheduler(StellaPoolOptions options)
                 {
                     retries.Enqueue(retry);
                     taker ??= TakeIdle();
+                    if (retry.Fault is not null)
+                    {
+                        retry.Fault.OpenBatches++;
+                    }
                 }
+            }
+
+            if (batch.Fault is { } fault)
+            {
+                // The batch that failed first was never counted, those of the search were.
+                fault.OpenBatches -= batch.IsOpen ? 1 : 0;
+                closedCase = fault.OpenBatches == 0 ? fault : null;
             }
         }
 
         taker?.Wake();
+        return closedCase;
     }
 
     /// <summary>Takes a call and all that only it wanted out of the queue. Stops batches that nobody wants any more.</summary>
     public void Remove(PoolCall call)
     {
         QueuePlace place = call.Place;
+        IBatchTaker? taker;
         lock (gate)
         {
             foreach (TextItem item in place.Waiting)
@@ -299,72 +344,168 @@ internal sealed class Scheduler(StellaPoolOptions options)
                 }
             }
 
+            Lane lane = LaneOf(call);
             if (place.Turn is not null)
             {
-                QueueOf(call).Remove(call);
+                lane.Queue.Remove(call);
+            }
+
+            if (place.Part is not null)
+            {
+                place.Part = null;
+                _ = lane.Parts.Remove(call);
             }
 
             place.Waiting.Clear();
             place.Running.Clear();
-            queued -= place.QueuedTokens;
-            taken -= place.Charge;
-            place.QueuedTokens = 0;
-            place.Charge = 0;
+            AddQueued(call, -place.QueuedTokens);
+            AddTaken(call, -place.Charge);
             place.Room?.TrySetResult();
             if (place.IsAdmitted)
             {
                 place.IsAdmitted = false;
+                lane.Calls--;
                 _ = accepted.Remove(call);
             }
             else
             {
-                RemoveWaiter(call);
+                RemoveWaiter(lane, call);
             }
 
             AdmitWaiters();
+            taker = Refill();
         }
+
+        taker?.Wake();
     }
 
-    private bool Fits(long charge) => accepted.Count < options.MaxQueuedCalls && taken + charge <= tokenLimit;
+    private Lane LaneOf(PoolCall call) => lanes[(int)call.Options.Priority];
+
+    /// <summary>Whether both bounds have room for a call, without what the other priority has a claim on.</summary>
+    private bool CanAdmit(Lane lane, long charge)
+    {
+        (int calls, long tokens) = lane == bulk ? (0, 0) : AdmissionClaim();
+        return lane.HasRoomFor(charge)
+            && accepted.Count + calls < options.MaxQueuedCalls
+            && taken + charge + tokens <= tokenLimit;
+    }
+
+    /// <summary>What the first bulk call that waits may still take of its share.</summary>
+    private (int Calls, long Tokens) AdmissionClaim() =>
+        bulk.Waiters.First is { } first && bulk.HasRoomFor(first.Value.Charge) ? (1, first.Value.Charge) : (0, 0);
 
     private void Admit(PoolCall call, long charge)
     {
         _ = accepted.Add(call);
-        taken += charge;
-        call.Place.Charge = charge;
+        LaneOf(call).Calls++;
+        AddTaken(call, charge);
         call.Place.IsAdmitted = true;
         call.Place.IsFeeding = true;
     }
 
     private void AdmitWaiters()
     {
-        while (waiters.First is { } first && Fits(first.Value.Charge))
+        foreach (Lane lane in bulkFirst)
         {
-            waiters.RemoveFirst();
-            if (!first.Value.Call.IsAnswered)
+            while (lane.Waiters.First is { } first && (first.Value.Call.IsAnswered || CanAdmit(lane, first.Value.Charge)))
             {
-                Admit(first.Value.Call, first.Value.Charge);
+                lane.Waiters.RemoveFirst();
+                if (!first.Value.Call.IsAnswered)
+                {
+                    Admit(first.Value.Call, first.Value.Charge);
+                }
+
                 first.Value.Admitted.SetResult();
             }
         }
     }
 
-    private void RemoveWaiter(PoolCall call)
+    private static void RemoveWaiter(Lane lane, PoolCall call)
     {
-        for (var node = waiters.First; node is not null; node = node.Next)
+        for (var node = lane.Waiters.First; node is not null; node = node.Next)
         {
             if (ReferenceEquals(node.Value.Call, call))
             {
-                waiters.Remove(node);
+                lane.Waiters.Remove(node);
                 node.Value.Admitted.SetResult();
                 return;
             }
         }
     }
 
+    private StellaOverloadedException Overloaded(Lane lane) => lane == bulk
+        ? new StellaOverloadedException("bulk", bulk.Calls + bulk.Waiters.Count, bulk.CallLimit, bulk.Taken, bulk.TokenLimit, RetryAfter())
+        : new StellaOverloadedException(
+            "interactive", accepted.Count + interactive.Waiters.Count, options.MaxQueuedCalls, taken, tokenLimit, RetryAfter());
+
+    /// <summary>Queues the parts that there is room for, those of bulk within its share first.</summary>
+    /// <returns>A taker to wake, if work waits and one is idle.</returns>
+    private IBatchTaker? Refill()
+    {
+        foreach (Lane lane in bulkFirst)
+        {
+            long claim = lane == interactive ? PartClaim() : 0;
+            for (LinkedListNode<PoolCall>? node = lane.Parts.First, next; node is not null; node = next)
+            {
+                next = node.Next;
+                QueuePlace place = node.Value.Place;
+                QueuedPart part = place.Part!;
+                if (!HasOwnRoom(place, part))
+                {
+                    continue;
+                }
+
+                if (lane.Queued + part.Tokens > lane.TokenLimit || queued + part.Tokens + claim > tokenLimit)
+                {
+                    break;
+                }
+
+                lane.Parts.Remove(node);
+                AddPart(node.Value, part);
+            }
+        }
+
+        return TakeIdleIfWorkWaits();
+    }
+
+    /// <summary>Tokens of the first bulk part that its share has room for, and the whole queue has not.</summary>
+    private long PartClaim()
+    {
+        foreach (PoolCall call in bulk.Parts)
+        {
+            if (HasOwnRoom(call.Place, call.Place.Part!))
+            {
+                return bulk.Queued + call.Place.Part!.Tokens <= bulk.TokenLimit ? call.Place.Part.Tokens : 0;
+            }
+        }
+
+        return 0;
+    }
+
+    /// <summary>A call keeps at most two batches in the queue; a call without any can always add one text.</summary>
+    private bool HasOwnRoom(QueuePlace place, QueuedPart part) =>
+        place.QueuedTokens == 0 || place.QueuedTokens + part.Tokens <= 2L * batchTokens;
+
+    private void AddPart(PoolCall call, QueuedPart part)
+    {
+        QueuePlace place = call.Place;
+        ReadOnlySpan<TokenizedText> texts = part.Texts.Span;
+        ReadOnlySpan<int> indices = part.Indices.Span;
+        for (int i = 0; i < texts.Length; i++)
+        {
+            Add(call, texts[i], indices[i]);
+        }
+
+        place.Part = null;
+        place.IsFeeding = !part.IsLast;
+        UpdateCharge(call);
+        place.Room?.SetResult();
+        place.Room = null;
+    }
+
     private void Add(PoolCall call, TokenizedText text, int index)
     {
-        var key = new TextKey(call.Texts.Span[index], call.EmbedOptions.Prompt, call.Kind);
+        TextKey key = call.KeyOf(text.Text);
         ref TextItem? known = ref CollectionsMarshal.GetValueRefOrAddDefault(inFlight, key, out bool exists);
         if (!exists)
         {
@@ -382,21 +523,18 @@ internal sealed class Scheduler(StellaPoolOptions options)
         if (item.State == TextState.Running)
         {
             call.Place.Running.Add(item);
-            call.Place.QueueTime ??= time.GetElapsedTime(call.ArrivedAt);
+            call.Place.StartedAt ??= item.Batch!.StartedAt;
         }
         else if (isNew)
         {
             call.Place.Waiting.Enqueue(item);
-            call.Place.QueuedTokens += item.Ids.Length;
-            queued += item.Ids.Length;
+            AddQueued(call, item.Ids.Length);
             if (call.Place.Turn is null)
             {
-                QueueOf(call).Add(call, charged);
+                LaneOf(call).Queue.Add(call, charged);
             }
         }
     }
-
-    private FairQueue QueueOf(PoolCall call) => queues[(int)call.Options.Priority];
 
     private Batch? NextRetry()
     {
@@ -406,48 +544,65 @@ internal sealed class Scheduler(StellaPoolOptions options)
             {
                 return batch;
             }
+
+            // Nobody wants its texts any more, so they cannot be blamed either.
+            if (batch.Fault is not null)
+            {
+                batch.Fault.OpenBatches--;
+            }
         }
 
         return null;
     }
 
     /// <summary>Takes texts in fair order, of one kind, until the batch is full.</summary>
-    private Batch? Build()
+    private Batch? Build(long now)
     {
         // What waits is shared with those who have nothing to do, but not cut so small that weights are read for a few
         // tokens.
         long share = Math.Max(queued / (idle.Count + 1), Math.Min(256, batchTokens));
         long budget = Math.Min(share, batchTokens);
+        bool hasInteractive = false;
         Batch? batch = null;
-        while (TryPeek(batch?.Kind, out FairQueue? queue, out PoolCall? call, out TextItem? item)
-            && (batch is null || batch.Tokens + item.Ids.Length <= budget))
+        while (TryPeek(batch?.Kind, out Lane? lane, out PoolCall? call, out TextItem? item)
+            && (batch is null || (batch.Tokens + item.Ids.Length <= budget && batch.Items.Count < MostTexts(batch.Kind))))
         {
-            batch ??= new Batch(call.Kind);
-            queue.Charge(call, item.Ids.Length);
-            charged = queue.Charged;
+            // Somebody waits for the interactive texts, and no more of them are there: bulk texts would only delay them.
+            if (hasInteractive && lane == bulk && !interactive.Queue.TryPeek(batch!.Kind, out _, out _))
+            {
+                break;
+            }
+
+            hasInteractive |= lane == interactive;
+            batch ??= new Batch(call.Kind) { StartedAt = now };
+            lane.Queue.Charge(call, item.Ids.Length);
+            charged = lane.Queue.Charged;
             Start(item, batch);
         }
 
         return batch;
     }
 
+    private static int MostTexts(VectorKind kind) => Math.Max(1, MaxRowBytes / sizeof(float) / kind.Dimension);
+
     /// <summary>The next text of a kind, or of any: that of the queue that was charged least.</summary>
     private bool TryPeek(
         VectorKind? kind,
-        [NotNullWhen(true)] out FairQueue? queue,
+        [NotNullWhen(true)] out Lane? lane,
         [NotNullWhen(true)] out PoolCall? call,
         [NotNullWhen(true)] out TextItem? item)
     {
-        (queue, call, item) = (null, null, null);
-        foreach (FairQueue candidate in queues)
+        (lane, call, item) = (null, null, null);
+        foreach (Lane candidate in lanes)
         {
-            if ((queue is null || candidate.Charged < queue.Charged) && candidate.TryPeek(kind, out PoolCall? whose, out TextItem? text))
+            if ((lane is null || candidate.Queue.Charged < lane.Queue.Charged)
+                && candidate.Queue.TryPeek(kind, out PoolCall? whose, out TextItem? text))
             {
-                (queue, call, item) = (candidate, whose, text);
+                (lane, call, item) = (candidate, whose, text);
             }
         }
 
-        return queue is not null;
+        return lane is not null;
     }
 
     private void Start(TextItem item, Batch batch)
@@ -461,28 +616,35 @@ internal sealed class Scheduler(StellaPoolOptions options)
                 continue;
             }
 
-            place.QueueTime ??= time.GetElapsedTime(call.ArrivedAt);
-            place.QueuedTokens -= item.Ids.Length;
-            queued -= item.Ids.Length;
+            place.StartedAt ??= batch.StartedAt;
+            AddQueued(call, -item.Ids.Length);
             UpdateCharge(call);
-            if (place.QueuedTokens <= batchTokens && place.Room is { } room)
-            {
-                place.Room = null;
-                room.SetResult();
-            }
         }
     }
 
-    /// <summary>A call that has queued all of its texts takes what still waits.</summary>
+    /// <summary>A call that has queued all of its texts keeps no more reserved than what still waits.</summary>
     private void UpdateCharge(PoolCall call)
     {
         QueuePlace place = call.Place;
-        if (!place.IsFeeding && place.Charge != place.QueuedTokens)
+        if (!place.IsFeeding && place.QueuedTokens < place.Charge)
         {
-            taken += place.QueuedTokens - place.Charge;
-            place.Charge = place.QueuedTokens;
+            AddTaken(call, place.QueuedTokens - place.Charge);
             AdmitWaiters();
         }
+    }
+
+    private void AddQueued(PoolCall call, long tokens)
+    {
+        call.Place.QueuedTokens += tokens;
+        LaneOf(call).Queued += tokens;
+        queued += tokens;
+    }
+
+    private void AddTaken(PoolCall call, long tokens)
+    {
+        call.Place.Charge += tokens;
+        LaneOf(call).Taken += tokens;
+        taken += tokens;
     }
 
     /// <summary>Whether nobody wants the text any more.</summary>
@@ -501,6 +663,8 @@ internal sealed class Scheduler(StellaPoolOptions options)
         }
     }
 
+    private IBatchTaker? TakeIdleIfWorkWaits() => queued > 0 || retries.Count > 0 ? TakeIdle() : null;
+
     /// <summary>The one that became idle last: its memory is still in the caches, and others stay idle long enough to go.</summary>
     private IBatchTaker? TakeIdle()
     {
@@ -518,5 +682,35 @@ internal sealed class Scheduler(StellaPoolOptions options)
     {
         double seconds = tokensPerSecond == 0 ? 1 : taken / tokensPerSecond;
         return TimeSpan.FromSeconds(Math.Clamp(seconds, 0.05, 60));
+    }
+
+    /// <summary>A call that waits to be accepted.</summary>
+    private readonly record struct Waiter(PoolCall Call, long Charge, TaskCompletionSource Admitted);
+
+    /// <summary>The calls of one priority, and how much of the bounds they hold.</summary>
+    private sealed class Lane(int weight, int callLimit, long tokenLimit)
+    {
+        public FairQueue Queue { get; } = new(weight);
+
+        /// <summary>Calls that wait to be accepted, in the order of arrival.</summary>
+        public LinkedList<Waiter> Waiters { get; } = [];
+
+        /// <summary>Accepted calls whose next part waits for room, in the order of arrival.</summary>
+        public LinkedList<PoolCall> Parts { get; } = [];
+
+        public int CallLimit { get; } = callLimit;
+
+        public long TokenLimit { get; } = tokenLimit;
+
+        /// <summary>Accepted calls.</summary>
+        public int Calls { get; set; }
+
+        /// <summary>Tokens that accepted calls reserved.</summary>
+        public long Taken { get; set; }
+
+        /// <summary>Tokens that wait.</summary>
+        public long Queued { get; set; }
+
+        public bool HasRoomFor(long charge) => Calls < CallLimit && Taken + charge <= TokenLimit;
     }
 }

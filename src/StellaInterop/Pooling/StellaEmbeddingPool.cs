@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
 using StellaInterop.Pooling;
 
 namespace StellaInterop;
@@ -12,12 +14,19 @@ namespace StellaInterop;
 /// Thread-safe: one pool serves a process. The model is loaded by the first call, or by <see cref="WarmUpAsync"/>.
 /// </para>
 /// <para>
-/// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Calls share the
-/// workers fairly: they take turns of some tokens, so that a long call does not hold up short ones. The same text in several calls is computed once. A call that was cancelled, or whose time is over, is
-/// answered then, whatever the workers are doing, and what only it wanted is not computed.
+/// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Bulk calls hold at most
+/// their share of it (<see cref="StellaPoolOptions.BulkShare"/>), so that they never shut interactive calls out. Calls share the
+/// workers fairly: they take turns of some tokens, so that a long call does not hold up short ones. The same text in several
+/// calls is computed once. A call that was cancelled, or whose time is over, is answered then, whatever the workers are doing,
+/// and what only it wanted is not computed.
 /// </para>
 /// <para>
-/// A text that makes a batch fail is found by trying its halves, so that it fails alone. A worker that broke is replaced.
+/// A text that makes a batch fail is found by trying its halves, so that it fails alone. A worker that broke is replaced. A load
+/// that failed is tried again without calls, at first after a second and then ever less often, at least once a minute.
+/// </para>
+/// <para>
+/// The pool reads the texts of a call once, before the call returns its task. Loggers, meter listeners and the clock may throw, and
+/// may call the pool; one that blocks holds up the call or the worker that tells it something.
 /// </para>
 /// <para>
 /// A vector has the same bits, whatever other texts there are, by whichever worker it was made.
@@ -34,6 +43,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
 
     private readonly StellaPoolOptions options;
+    private readonly PoolClock clock;
     private readonly Scheduler scheduler;
     private readonly CircuitBreaker breaker;
     private readonly ResultCache? cache;
@@ -41,10 +51,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private readonly ModelHost host;
     private readonly CallFeeder feeder;
     private readonly CallCounter calls = new();
-    private readonly ITimer maintenance;
+    private readonly PoolTimer maintenance;
     private readonly TaskCompletionSource hurry = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock closing = new();
-    private Task? closed;
+    private Task<int?>? closed;
+    private readonly ConcurrentQueue<Exception> failedSteps = [];
+    private int isClosedTold;
+    private volatile bool disposed;
 
     /// <summary>Makes a pool for the model in a folder. Nothing is loaded yet.</summary>
     /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
@@ -60,33 +73,37 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         options.Check();
         this.options = options;
+        clock = new PoolClock(options.TimeProvider);
         StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
-        scheduler = new Scheduler(options);
-        telemetry = new PoolTelemetry(source.Name, options, GetHealth, governor.GetStatus);
-        breaker = new CircuitBreaker(options, telemetry.BreakerChanged);
+        scheduler = new Scheduler(options, clock);
+        telemetry = new PoolTelemetry(source.Name, options, clock);
+        breaker = new CircuitBreaker(options, clock);
         cache = options.CacheBytes > 0 ? new ResultCache(options.CacheBytes) : null;
-        host = new ModelHost(source, options, governor, breaker, telemetry, (model, estimate) =>
-            new WorkerCrew(model, estimate, options, scheduler, breaker, cache, governor, telemetry, Lose));
+        host = new ModelHost(source, options, clock, governor, breaker, telemetry, parts =>
+            new WorkerCrew(parts, options, clock, scheduler, breaker, cache, governor, telemetry, Lose));
         feeder = new CallFeeder(options, scheduler, host, cache, telemetry);
 
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
-        maintenance = options.TimeProvider.CreateTimer(
+        maintenance = clock.CreateTimer(
             static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
+        telemetry.Publish(GetHealth, governor);
     }
 
     /// <summary>What the model is called in logs, metrics and errors: the name of its folder.</summary>
     public string ModelName => host.Name;
 
     /// <summary>Length of the vectors of calls that name none; <see langword="null"/> before the model was loaded.</summary>
-    public int? DefaultDimension => host.DefaultDimension;
+    public int? DefaultDimension => host.Info?.DefaultDimension;
 
     /// <summary>Loads the model if it is not, and embeds a word, so that the next call finds everything in place.</summary>
     /// <param name="cancellationToken">Stops waiting; the load goes on.</param>
     /// <returns>What the model is.</returns>
     /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
     /// <exception cref="StellaMemoryException">There is no room for it in the memory budget.</exception>
-    /// <exception cref="StellaPoolClosedException">The pool is draining or disposed.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
     {
         StellaModelInfo? info = null;
@@ -146,15 +163,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         ArgumentNullException.ThrowIfNull(texts);
         float[] vectors = [];
         int dimension = 0;
-        var counts = new StellaTokenCount[texts.Count];
-        PoolCall call = NewCall(texts as string[] ?? [.. texts], embedOptions, callOptions);
+        // A copy: from here on nobody looks at the caller's list, which the caller may change.
+        string[] copy = [.. texts];
+        var counts = new StellaTokenCount[copy.Length];
+        PoolCall call = NewCall(copy, embedOptions, callOptions);
         StellaCallSummary summary = await RunAsync(
             call,
             (opened, info) =>
             {
                 VectorKind kind = KindOf(opened.EmbedOptions, info);
                 dimension = kind.Dimension;
-                vectors = GC.AllocateUninitializedArray<float>(checked(counts.Length * dimension));
+                vectors = RowsFor(counts.Length, dimension);
                 opened.Open(kind, vectors, counts);
             },
             cancellationToken).ConfigureAwait(false);
@@ -162,10 +181,11 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Embeds texts into the caller's memory.</summary>
-    /// <param name="texts">The texts, in any number. They are not copied: leave them as they are until the call ends.</param>
+    /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
     /// <param name="destination">
     /// Receives one row a text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. It is
-    /// not written to after the call ended. Its content is not defined when the call throws.
+    /// not written to after the call ended. Its content is not defined when the call throws. Memory that is not an array is
+    /// filled when all vectors are there.
     /// </param>
     /// <param name="tokenCounts">Receives the length of each text in tokens; empty when that is not wanted.</param>
     /// <param name="embedOptions">How to embed them; <see langword="null"/> for the defaults.</param>
@@ -178,7 +198,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="StellaOverloadedException">The queue is full.</exception>
     /// <exception cref="StellaTimeoutException">The call was not answered in its time.</exception>
     /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
-    /// <exception cref="StellaPoolClosedException">The pool is draining or disposed.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the call was answered.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="StellaThreadException">No worker is left, and the system refused a thread for another.</exception>
     /// <exception cref="StellaMemoryException">The model is not loaded, and there is no room for it in the memory budget.</exception>
     /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> says how.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
@@ -196,15 +218,16 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
         }
 
+        // A copy: from here on nobody looks at the caller's memory, which the caller may change.
         return RunAsync(
-            NewCall(texts, embedOptions, callOptions),
+            NewCall(texts.ToArray(), embedOptions, callOptions),
             (opened, info) =>
             {
                 VectorKind kind = KindOf(opened.EmbedOptions, info);
-                if (destination.Length / kind.Dimension < texts.Length)
+                if (destination.Length / kind.Dimension < opened.Texts.Length)
                 {
                     throw new ArgumentException(
-                        $"{texts.Length} vectors of {kind.Dimension} need {(long)texts.Length * kind.Dimension} numbers; there is room for {destination.Length}.",
+                        $"{opened.Texts.Length} vectors of {kind.Dimension} need {(long)opened.Texts.Length * kind.Dimension} numbers; there is room for {destination.Length}.",
                         nameof(destination));
                 }
 
@@ -246,13 +269,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             token);
     }
 
-    /// <summary>How the pool is. Never waits, so that it tells the truth while everything else does.</summary>
+    /// <summary>Gets the state of the pool. Never waits, so that it tells the truth while everything else does.</summary>
     public StellaPoolHealth GetHealth()
     {
         SchedulerState queue = scheduler.State;
-        var (model, loaded, loadError) = host.State;
-        var (workers, busy, longest, refused) = loaded?.Crew.State ?? default;
-        var (breakerState, breakerReason) = breaker.State;
+        HostState model = host.State;
+        var (workers, busy, longest, refused) = model.Loaded?.Crew.State ?? default;
+        BreakerView circuits = breaker.View(host.Info?.DefaultDimension ?? 0);
         double fill = Math.Max(
             (queue.Calls + queue.WaitingCalls) / (double)options.MaxQueuedCalls,
             queue.TakenTokens / (double)options.EffectiveQueuedTokens);
@@ -262,7 +285,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             Status = status,
             Reason = reason,
-            Model = calls.IsClosed ? StellaPoolModelState.Closed : model,
+            Model = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
             Workers = workers,
             BusyWorkers = busy,
             QueuedCalls = queue.Calls + queue.WaitingCalls,
@@ -270,20 +293,23 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             QueueFill = Math.Min(fill, 1),
             LongestForward = longest,
             CacheBytes = cache?.Bytes ?? 0,
-            LastLoadError = loadError,
+            LastLoadError = model.LastFailure,
         };
 
-        // What is worst comes first.
-        (StellaPoolStatus Status, string Reason) Judge() => (breakerState, model) switch
+        // Worst condition first.
+        (StellaPoolStatus Status, string Reason) Judge() => (circuits.State, model.Phase) switch
         {
             _ when calls.IsClosed => (StellaPoolStatus.Unhealthy, "the pool is draining or disposed"),
-            (BreakerState.Open, _) => (StellaPoolStatus.Unhealthy, breakerReason),
-            (_, not StellaPoolModelState.Loaded) when loadError is not null =>
-                (StellaPoolStatus.Unhealthy, $"the model could not be loaded: {loadError.Message}"),
+            (BreakerState.Open, _) => (StellaPoolStatus.Unhealthy, circuits.Reason),
+            (_, not StellaPoolModelState.Loaded) when model.LastFailure is { } error =>
+                (StellaPoolStatus.Unhealthy, $"the model could not be loaded, and is tried again: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
-                (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {breakerReason}"),
+                (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
+            (_, StellaPoolModelState.Loading) when model.LoadingFor > options.LongLoad =>
+                (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
             _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
             _ when queue.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
+            _ when circuits.Heads is { } heads => (StellaPoolStatus.Degraded, $"calls of one head are refused: {heads}"),
             _ when refused => (StellaPoolStatus.Degraded, "a worker could not be started; the log says why"),
             (_, StellaPoolModelState.Unloaded) => (StellaPoolStatus.Healthy, "the next call loads the model"),
             (_, StellaPoolModelState.Loading) => (StellaPoolStatus.Healthy, "the model is being loaded"),
@@ -291,37 +317,57 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         };
     }
 
-    /// <summary>Takes no more calls, answers those it has, and frees the model.</summary>
+    /// <summary>Takes no more calls, answers those it has, and frees the model. The first call decides on the time.</summary>
     /// <param name="timeout">
-    /// How long it waits for the calls. Those that are left then end with <see cref="StellaPoolClosedException"/>.
+    /// How long it waits for the calls, at most 49 days. Those that are left then end with
+    /// <see cref="StellaPoolClosedException"/>.
     /// </param>
-    /// <returns>Ends when the workers have ended and everything is freed.</returns>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="timeout"/> is below zero.</exception>
+    /// <returns>Ends when the workers have ended and everything is freed. It does not fail.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="timeout"/> is below zero or above 49 days; nothing is closed then.</exception>
     public Task DrainAsync(TimeSpan timeout)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(timeout, TimeSpan.Zero);
-        lock (closing)
+        if (timeout < TimeSpan.Zero || timeout > PoolTimes.Longest)
         {
-            // On the thread pool: the caller may hold locks that those who are answered want.
-            return closed ??= Task.Run(() => CloseAsync(timeout));
+            throw new ArgumentOutOfRangeException(
+                nameof(timeout), timeout, $"The time of a drain must be 0 to {PoolTimes.Longest.TotalDays} days.");
         }
+
+        return TellWhenClosedAsync(Close(timeout));
     }
 
-    /// <summary>Drains for <see cref="StellaPoolOptions.DrainTimeout"/>. May be called more than once, from any thread.</summary>
+    /// <summary>
+    /// Drains for <see cref="StellaPoolOptions.DrainTimeout"/>, and no longer if a drain is going on already. May be called
+    /// more than once, from any thread.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
-        await DrainAsync(options.DrainTimeout).ConfigureAwait(false);
+        disposed = true;
+        _ = host.ExcuseCurrentThread();
+        Task end = Close(options.DrainTimeout);
+        await StepAsync(() => clock.WaitAsync(end, options.DrainTimeout)).ConfigureAwait(false);
+        _ = hurry.TrySetResult();
+        await end.ConfigureAwait(false);
         Dispose();
     }
 
     /// <summary>
-    /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until the workers have ended. May be
-    /// called more than once, from any thread; a drain that is going on is cut short.
+    /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called
+    /// more than once, at any time and from any thread; a drain that is going on is cut short. A logger or listener that calls
+    /// it on a thread of the pool itself gets back without waiting for that thread, which frees what it holds when it leaves.
     /// </summary>
     public void Dispose()
     {
+        disposed = true;
+        bool isOwnThread = host.ExcuseCurrentThread();
         _ = hurry.TrySetResult();
-        DrainAsync(TimeSpan.Zero).GetAwaiter().GetResult();
+        Task<int?> end = Close(TimeSpan.Zero);
+        int? stuck = end.GetAwaiter().GetResult();
+        if (!isOwnThread)
+        {
+            host.WaitForExcused();
+        }
+
+        TellClosed(stuck);
         maintenance.Dispose();
         feeder.Dispose();
         host.Dispose();
@@ -337,7 +383,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private static VectorKind KindOf(StellaEmbedOptions embedOptions, StellaModelInfo info) =>
         new(info.DimensionOf(embedOptions), embedOptions.Normalize);
 
-    private PoolCall NewCall(ReadOnlyMemory<string> texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions)
+    private static float[] RowsFor(int texts, int dimension)
+    {
+        long length = (long)texts * dimension;
+        return length <= Array.MaxLength
+            ? GC.AllocateUninitializedArray<float>((int)length)
+            : throw new ArgumentException(
+                $"{texts} vectors of {dimension} are {length} numbers, and an array holds {Array.MaxLength}. Embed the texts in parts, or as a stream.",
+                nameof(texts));
+    }
+
+    private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions)
     {
         embedOptions ??= StellaEmbedOptions.Default;
         callOptions ??= StellaCallOptions.Default;
@@ -353,16 +409,18 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
         return new PoolCall(texts, embedOptions, callOptions, timeout)
         {
-            ArrivedAt = options.TimeProvider.GetTimestamp(),
+            ArrivedAt = clock.Now,
             Ended = Ended,
         };
     }
 
-    /// <summary>Runs a call from its arrival to its answer.</summary>
+    /// <summary>Runs a call from its arrival to its answer. Foreign code of the call runs here, and nowhere else.</summary>
     private async Task<StellaCallSummary> RunAsync(
         PoolCall call, Action<PoolCall, StellaModelInfo> open, CancellationToken cancellationToken)
     {
         Activity? activity = telemetry.Begin(call.Texts.Length, call.Options);
+        var outcome = CallOutcome.Failed;
+        TimeSpan? queued = null;
         StellaCallSummary? summary = null;
         Exception? error = null;
         try
@@ -373,7 +431,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             using ITimer? timer = call.Timeout is { } timeout
                 ? options.TimeProvider.CreateTimer(static state => ((PoolCall)state!).TimeOut(), call, timeout, Timeout.InfiniteTimeSpan)
                 : null;
-            if (call.Texts.IsEmpty)
+            if (call.Texts.Length == 0)
             {
                 call.CompleteEmpty();
             }
@@ -382,19 +440,28 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 _ = feeder.FeedAsync(call, open);
             }
 
-            summary = await call.Task.ConfigureAwait(false);
+            (outcome, Exception? failure) = await call.Answer.ConfigureAwait(false);
+            queued = call.Place.StartedAt is { } started ? clock.Between(call.ArrivedAt, started) : null;
+            if (failure is not null)
+            {
+                ExceptionDispatchInfo.Throw(failure);
+            }
+
+            call.CopyOut();
+            summary = call.Summarize(queued ?? TimeSpan.Zero);
             return summary;
         }
         catch (Exception e)
         {
-            // A token or a clock that throws: the call was counted, so it has to end.
+            // A token, a clock or memory that throws: the call was counted, so it has to end.
             call.End(CallOutcome.Failed, e);
+            outcome = outcome == CallOutcome.Completed ? CallOutcome.Failed : outcome;
             error = e;
             throw;
         }
         finally
         {
-            telemetry.End(activity, call, summary, error);
+            telemetry.Ended(activity, call, outcome, queued, summary, error);
         }
     }
 
@@ -403,13 +470,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         call.IsCounted = calls.TryEnter();
         if (!call.IsCounted)
         {
-            call.End(CallOutcome.Rejected, new StellaPoolClosedException($"the pool of {telemetry.ModelName} is draining or disposed"));
+            call.End(
+                CallOutcome.Rejected,
+                disposed
+                    ? new ObjectDisposedException(nameof(StellaEmbeddingPool))
+                    : new StellaPoolClosedException($"The pool of {telemetry.ModelName} is draining and takes no more calls."));
             return;
         }
 
         try
         {
-            call.IsProbe = breaker.Enter();
+            call.Pass = breaker.Enter(call.EmbedOptions.Dimension ?? host.Info?.DefaultDimension ?? 0);
         }
         catch (StellaCircuitOpenException e)
         {
@@ -417,38 +488,36 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>A call has its answer, and is about to hear it.</summary>
-    private void Ended(PoolCall call, CallOutcome outcome, Exception? error)
+    /// <summary>Gives back what a call holds. Runs no foreign code, on whichever thread answers the call.</summary>
+    private void Ended(PoolCall call)
     {
         scheduler.Remove(call);
-        if (call.IsProbe)
-        {
-            breaker.ProbeEnded();
-        }
-
+        call.Pass.Dispose();
         if (call.HoldsModel)
         {
             host.Release();
         }
 
-        telemetry.Ended(call, outcome, error);
         if (call.IsCounted)
         {
             calls.Leave();
         }
     }
 
-    /// <summary>No worker is left, and none can be started: nobody would answer those who wait.</summary>
-    private void Lose(WorkerCrew crew, Exception error)
+    /// <summary>No worker of a model is left, and none can be started: nobody would answer the calls that it computes.</summary>
+    private void Lose(WorkerCrew crew)
     {
-        host.Abandon(crew);
-        foreach (PoolCall call in scheduler.Calls)
+        Exception error = crew.LostTo!;
+        host.Abandon(crew, error);
+        foreach (PoolCall call in scheduler.Calls.Where(call => call.IsOn(crew)))
         {
-            call.End(CallOutcome.Failed, error);
+            call.EndBy(error);
         }
+
+        host.TellUnloaded(stuckWorkers: 0);
     }
 
-    private void Maintain()
+    private void Maintain() => telemetry.Guarded(() =>
     {
         if (host.State.Loaded is { } loaded)
         {
@@ -460,18 +529,49 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             _ = host.UnloadIfIdle(options.IdleTimeout);
         }
+    });
+
+    /// <summary>Begins to close the pool, or joins the close that is going on. It does not fail.</summary>
+    /// <returns>Ends with the number of workers that did not end in time, if a model was loaded.</returns>
+    private Task<int?> Close(TimeSpan timeout)
+    {
+        bool isFirst = false;
+        lock (closing)
+        {
+            if (closed is null)
+            {
+                isFirst = true;
+                using (NoFlow.Begin())
+                {
+                    // On the thread pool: the caller may hold locks that those who are answered want.
+                    closed = Task.Run(() => CloseAsync(timeout));
+                }
+            }
+        }
+
+        if (isFirst)
+        {
+            telemetry.Draining(calls.Count);
+        }
+
+        return closed;
     }
 
-    private async Task CloseAsync(TimeSpan timeout)
+    /// <summary>Every step runs whatever became of those before it.</summary>
+    private async Task<int?> CloseAsync(TimeSpan timeout)
     {
+        int? stuck = null;
         Task drained = calls.Close();
-        telemetry.Draining(calls.Count);
-        Task inTime = drained.WaitAsync(timeout, options.TimeProvider);
-        _ = await Task.WhenAny(inTime, hurry.Task).ConfigureAwait(false);
+        Task inTime = drained;
+        await StepAsync(() =>
+        {
+            inTime = clock.WaitAsync(drained, timeout);
+            return Task.WhenAny(inTime, hurry.Task);
+        }).ConfigureAwait(false);
         if (!drained.IsCompleted)
         {
             var end = new StellaPoolClosedException(
-                $"the pool of {telemetry.ModelName} was closed before the call was answered");
+                $"The pool of {telemetry.ModelName} was closed before the call was answered.");
             foreach (PoolCall call in scheduler.Close())
             {
                 call.End(CallOutcome.Cancelled, end);
@@ -481,8 +581,47 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
 
         await inTime.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await maintenance.DisposeAsync().ConfigureAwait(false);
-        await host.CloseAsync().ConfigureAwait(false);
-        telemetry.Closed();
+        maintenance.Dispose();
+        await StepAsync(async () => stuck = await host.CloseAsync().ConfigureAwait(false)).ConfigureAwait(false);
+        return stuck;
+    }
+
+    /// <summary>Runs a step of closing. An error of it is kept for the log, which is told when nobody waits for the step.</summary>
+    private async Task StepAsync(Func<Task> step)
+    {
+        try
+        {
+            await step().ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+        }
+#pragma warning disable CA1031 // The other steps are due all the same.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            failedSteps.Enqueue(e);
+        }
+    }
+
+    private async Task TellWhenClosedAsync(Task<int?> end) => TellClosed(await end.ConfigureAwait(false));
+
+    /// <summary>Tells the end once, on the path of somebody who waited for it: a logger may dispose the pool again.</summary>
+    private void TellClosed(int? stuck)
+    {
+        if (Interlocked.Exchange(ref isClosedTold, 1) == 0)
+        {
+            foreach (Exception error in failedSteps)
+            {
+                telemetry.StepFailed(error);
+            }
+
+            if (stuck is { } workers)
+            {
+                host.TellUnloaded(workers);
+            }
+
+            telemetry.Closed();
+        }
     }
 }

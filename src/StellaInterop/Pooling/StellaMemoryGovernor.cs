@@ -139,6 +139,13 @@ public sealed class StellaMemoryGovernor
     internal bool TryResize(MemoryReservation reservation, long bytes) =>
         Change(reservation, (ledger, index) => ledger.Resized(index, bytes));
 
+    /// <summary>Resizes a reservation and makes a second one under one lock, whether or not there is room.</summary>
+    internal MemoryReservation? TrySplit(MemoryReservation reservation, string owner, long bytes, long rest)
+    {
+        var second = new MemoryReservation(this, owner);
+        return Change(reservation, (ledger, index) => ledger.Resized(index, rest).Beside(second, bytes)) ? second : null;
+    }
+
     internal void GiveBack(MemoryReservation reservation) =>
         Change(reservation, (ledger, index) => ledger.Without(index));
 

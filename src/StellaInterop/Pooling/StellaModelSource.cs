@@ -37,7 +37,7 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
             for (int i = 0; i < pack.Count; i++)
             {
                 tokens[first + i] = new TokenizedText(
-                    packTokens.TokensOf(i).ToArray(), packTokens.CountOf(i, pack.Replaced[i]));
+                    texts[first + i], packTokens.TokensOf(i).ToArray(), packTokens.CountOf(i, pack.Replaced[i]));
             }
         }
 

@@ -19,10 +19,10 @@ public abstract class StellaPoolException : StellaException
 /// <summary>The queue of a pool is full.</summary>
 public sealed class StellaOverloadedException : StellaPoolException
 {
-    internal StellaOverloadedException(int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
+    internal StellaOverloadedException(string priority, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
         : base(
             StellaErrorCode.Overloaded,
-            $"the queue is full: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens; try again in {Seconds(retryAfter)}, or wait for room with WhenFull = Wait",
+            $"The queue is full for {priority} calls: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with WhenFull = Wait.",
             retryAfter)
     {
         QueuedCalls = calls;
@@ -31,16 +31,22 @@ public sealed class StellaOverloadedException : StellaPoolException
         TokenLimit = tokenLimit;
     }
 
-    /// <summary>Calls that were accepted and not answered.</summary>
+    /// <summary>Gets the number of calls that were accepted and not answered. For a bulk call, those of its priority.</summary>
     public int QueuedCalls { get; }
 
-    /// <summary>How many there may be: <see cref="StellaPoolOptions.MaxQueuedCalls"/>.</summary>
+    /// <summary>
+    /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedCalls"/>, or the <see cref="StellaPoolOptions.BulkShare"/>
+    /// of it.
+    /// </summary>
     public int CallLimit { get; }
 
-    /// <summary>Tokens for which room in the queue is taken.</summary>
+    /// <summary>Gets the number of tokens for which room in the queue is reserved. For a bulk call, by those of its priority.</summary>
     public long QueuedTokens { get; }
 
-    /// <summary>How many there may be: <see cref="StellaPoolOptions.MaxQueuedTokens"/>.</summary>
+    /// <summary>
+    /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedTokens"/>, or the <see cref="StellaPoolOptions.BulkShare"/>
+    /// of it.
+    /// </summary>
     public long TokenLimit { get; }
 }
 
@@ -70,7 +76,10 @@ public sealed class StellaCircuitOpenException : StellaPoolException
     }
 }
 
-/// <summary>The pool takes no calls any more: it is draining or disposed.</summary>
+/// <summary>
+/// The pool takes no more calls because it is draining, or the call had no answer when the pool was closed. A call after
+/// <see cref="StellaEmbeddingPool.Dispose"/> throws <see cref="ObjectDisposedException"/>.
+/// </summary>
 public sealed class StellaPoolClosedException : StellaPoolException
 {
     internal StellaPoolClosedException(string message)

@@ -47,19 +47,38 @@ public sealed record StellaPoolOptions
     /// </summary>
     public long? MaxQueuedTokens { get; init; }
 
+    /// <summary>
+    /// Gets the share of <see cref="MaxQueuedCalls"/> and of <see cref="MaxQueuedTokens"/> that bulk calls may hold together,
+    /// above 0 and at most 1; 0.75 by default. The rest is always free for interactive calls, so that bulk work cannot shut them
+    /// out. Room for one bulk call of one batch is there whatever the share is.
+    /// </summary>
+    public double BulkShare { get; init; } = 0.75;
+
     /// <summary>Time of calls that name none; <see langword="null"/> for no limit.</summary>
     public TimeSpan? DefaultTimeout { get; init; }
 
     /// <summary>After this time without work a worker beyond <see cref="MinWorkers"/> ends.</summary>
     public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromMinutes(5);
 
+    /// <summary>
+    /// Gets the time after which a load that is still going on makes the pool <see cref="StellaPoolStatus.Degraded"/>; one minute
+    /// by default. The load itself has no limit.
+    /// </summary>
+    public TimeSpan LongLoad { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>How long <see cref="StellaEmbeddingPool.DisposeAsync"/> waits for accepted calls.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Failures in a row after which calls are refused. A text that is at fault by itself is none.</summary>
+    /// <summary>
+    /// Gets the number of failures in a row after which calls are refused. Loads count together, and forward passes by the head
+    /// that they are for: a head that fails is refused alone. A failure that ends in one bad text does not count.
+    /// </summary>
     public int BreakerFailures { get; init; } = 5;
 
-    /// <summary>Workers that had to be replaced within <see cref="BreakerWindow"/> after which calls are refused.</summary>
+    /// <summary>
+    /// Gets the number of workers replaced within <see cref="BreakerWindow"/> after which calls are refused. A worker that one bad
+    /// text broke does not count.
+    /// </summary>
     public int BreakerReplacements { get; init; } = 5;
 
     /// <summary>The time in which replaced workers are counted.</summary>
@@ -95,6 +114,9 @@ public sealed record StellaPoolOptions
     /// <summary>Where the pool's log goes; <see langword="null"/> for that of <see cref="Model"/>.</summary>
     public ILoggerFactory? LoggerFactory { get; init; }
 
+    /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
+    internal Action<Thread> StartThread { get; init; } = static thread => thread.UnsafeStart();
+
     /// <summary>Tokens of a batch, a text as long as it may be included.</summary>
     internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens);
 
@@ -128,12 +150,18 @@ public sealed record StellaPoolOptions
                 $"{nameof(MaxQueuedTokens)} must hold at least two batches of {EffectiveBatchTokens} tokens.");
         }
 
+        if (!(BulkShare > 0 && BulkShare <= 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(BulkShare), BulkShare, $"{nameof(BulkShare)} must be above 0 and at most 1.");
+        }
+
         ThrowIfOutside(BreakerFailures, 1, int.MaxValue, nameof(BreakerFailures));
         ThrowIfOutside(BreakerReplacements, 1, int.MaxValue, nameof(BreakerReplacements));
         ThrowIfOutside(BreakerProbes, 1, int.MaxValue, nameof(BreakerProbes));
         ThrowIfOutside(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
         PoolTimes.ThrowIfNotPositive(DefaultTimeout, nameof(DefaultTimeout));
         PoolTimes.ThrowIfNotPositive(IdleTimeout, nameof(IdleTimeout));
+        PoolTimes.ThrowIfNotPositive(LongLoad, nameof(LongLoad));
         PoolTimes.ThrowIfNotPositive(BreakerWindow, nameof(BreakerWindow));
         PoolTimes.ThrowIfNotPositive(BreakerPause, nameof(BreakerPause));
         if (DrainTimeout < TimeSpan.Zero || DrainTimeout > PoolTimes.Longest)

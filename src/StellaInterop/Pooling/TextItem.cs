@@ -38,12 +38,21 @@ internal sealed class Batch(VectorKind kind)
 {
     public VectorKind Kind { get; } = kind;
 
+    /// <summary>When its texts were taken out of the queue, by the pool's clock.</summary>
+    public long StartedAt { get; init; }
+
+    /// <summary>Whether it counts among the open batches of its fault.</summary>
+    public bool IsOpen { get; init; }
+
     public List<TextItem> Items { get; } = [];
 
     public int Tokens { get; private set; }
 
     /// <summary>Items that somebody still wants. At none the forward is stopped.</summary>
     public int Wanted { get; set; }
+
+    /// <summary>The fault whose cause is being looked for with this batch; <see langword="null"/> for a batch of the queue.</summary>
+    public FaultCase? Fault { get; set; }
 
     /// <summary>What native code polls. It cannot be moved meanwhile, so it lies where nothing is.</summary>
     public uint[] CancelFlag { get; } = GC.AllocateArray<uint>(1, pinned: true);
@@ -60,4 +69,43 @@ internal sealed class Batch(VectorKind kind)
     }
 
     public void Cancel() => Volatile.Write(ref CancelFlag[0], 1);
+}
+
+/// <summary>
+/// The search for the cause of a batch that failed: its halves are tried again until faulty texts stand alone. Blame is
+/// assigned when the search is over. Thread-safe: halves may run on several workers.
+/// </summary>
+internal sealed class FaultCase(Exception error)
+{
+    private int workersLost;
+    private int isChecked;
+    private volatile bool hasFaultyText;
+    private volatile bool hasSuccess;
+
+    /// <summary>The first error.</summary>
+    public Exception Error { get; } = error;
+
+    /// <summary>Batches of the search that are not done. Only the scheduler touches this, under its lock.</summary>
+    public int OpenBatches { get; set; }
+
+    /// <summary>Workers that broke during the search.</summary>
+    public int WorkersLost => Volatile.Read(ref workersLost);
+
+    /// <summary>Whether a text failed alone. Then the fault is that text's, or it is the model's and the check shows it.</summary>
+    public bool HasFaultyText => hasFaultyText;
+
+    public void NoteLostWorker() => Interlocked.Increment(ref workersLost);
+
+    public void NoteSuccess() => hasSuccess = true;
+
+    /// <summary>Notes that a text failed alone.</summary>
+    /// <returns>
+    /// Whether the model has to be checked: no other text of the search went well, so nothing tells yet that the text is to
+    /// blame. One check a search is enough.
+    /// </returns>
+    public bool NoteFaultyText()
+    {
+        hasFaultyText = true;
+        return !hasSuccess && Interlocked.Exchange(ref isChecked, 1) == 0;
+    }
 }

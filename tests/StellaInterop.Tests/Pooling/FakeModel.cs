@@ -119,7 +119,7 @@ internal sealed class FakeModel : IPoolModelSource
 
                 uint[] ids = Ids(text, options.Prompt, Info.MaxTokens);
                 tokens[i] = new TokenizedText(
-                    ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
+                    text, ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
             }
         }
 

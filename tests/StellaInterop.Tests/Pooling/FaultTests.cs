@@ -392,12 +392,13 @@ internal sealed class FaultTests
         }
     }
 
+    /// <summary>Has timers for the pool, and none for calls.</summary>
     private sealed class BrokenClock : TimeProvider
     {
         private int timers;
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            Interlocked.Increment(ref timers) == 2
+            Interlocked.Increment(ref timers) == 3
                 ? throw new NotSupportedException("no timer")
                 : base.CreateTimer(callback, state, dueTime, period);
     }

@@ -51,10 +51,14 @@ internal sealed class SchedulerTests
         private static readonly string[] Words =
             ["", "a", "ab", "river", "stone bridge", new string('x', 60), new string('y', 98), new string('z', 30)];
 
-        private readonly Scheduler scheduler = new(PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit });
+        private readonly Scheduler scheduler = new(
+            PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit }, new PoolClock(TimeProvider.System));
         private readonly List<Caller> callers = [];
-        private readonly List<Taker> takers = [new(), new(), new()];
+        private readonly List<FaultCase> faults = [];
+        private readonly List<Taker> takers;
         private long clock;
+
+        public World() => takers = [new(faults), new(faults), new(faults)];
 
         public void Do(Step step, int choice)
         {
@@ -94,7 +98,11 @@ internal sealed class SchedulerTests
             Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "tokens that wait, as each call counts them");
             Assert.That(state.TakenTokens, Is.EqualTo(callers.Sum(caller => caller.Call.Place.Charge)));
             Assert.That(state.TakenTokens, Is.LessThanOrEqualTo(Limit));
-            Assert.That(state.QueuedTokens, Is.LessThanOrEqualTo(state.TakenTokens));
+            Assert.That(state.QueuedTokens, Is.LessThanOrEqualTo(Limit));
+            PoolCall[] bulk = [.. callers.Select(caller => caller.Call).Where(call => call.Options.Priority == StellaPriority.Bulk)];
+            Assert.That(bulk.Count(call => call.Place.IsAdmitted), Is.LessThanOrEqualTo(MaxCalls * 3 / 4));
+            Assert.That(bulk.Sum(call => call.Place.Charge), Is.LessThanOrEqualTo(Limit * 3 / 4));
+            Assert.That(bulk.Sum(call => call.Place.QueuedTokens), Is.LessThanOrEqualTo(Limit * 3 / 4));
             Assert.That(state.Calls, Is.EqualTo(callers.Count(caller => caller.Call.Place.IsAdmitted)).And.LessThanOrEqualTo(MaxCalls));
             Assert.That(state.RunningBatches, Is.EqualTo(takers.Count(taker => taker.Batch is not null)));
             foreach (Caller caller in callers)
@@ -135,10 +143,17 @@ internal sealed class SchedulerTests
             }
 
             takers.ForEach(taker => taker.Finish(scheduler));
+            foreach (Taker taker in takers.Where(taker => !taker.IsAsleep))
+            {
+                // Parts of a batch that nobody wants any more are dropped when somebody looks for work.
+                taker.Take(scheduler);
+            }
+
             Check();
             SchedulerState state = scheduler.State;
             Assert.That((state.Calls, state.WaitingCalls, state.QueuedTokens, state.TakenTokens), Is.EqualTo((0, 0, 0L, 0L)));
             Assert.That(callers, Has.All.Property(nameof(Caller.Answers)).EqualTo(1));
+            Assert.That(faults, Has.All.Property(nameof(FaultCase.OpenBatches)).Zero, "every search for a cause ends");
         }
 
         private static T? Pick<T>(List<T> from, PCG random)
@@ -156,6 +171,8 @@ internal sealed class SchedulerTests
                     OnFailedText = (StellaOnFailedText)(random.Next() % 2),
                 },
                 random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
+                // One in four knows less than half of its tokens beforehand.
+                underestimate: random.Next() % 4 == 0 ? 3 : 1,
                 clock++,
                 scheduler);
             callers.Add(caller);
@@ -169,18 +186,21 @@ internal sealed class SchedulerTests
         private readonly int dimension;
         private readonly float[] vectors;
         private readonly HashSet<int> failed = [];
+        private readonly int underestimate;
         private Task admitted = Task.CompletedTask;
+        private Task queued = Task.CompletedTask;
         private int next;
 
-        public Caller(string[] texts, StellaCallOptions options, int dimension, long now, Scheduler scheduler)
+        public Caller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now, Scheduler scheduler)
         {
+            this.underestimate = underestimate;
             this.texts = texts;
             this.dimension = dimension;
             vectors = new float[texts.Length * dimension];
             Call = new PoolCall(texts, new StellaEmbedOptions(), options, null)
             {
                 ArrivedAt = now,
-                Ended = (call, _, _) =>
+                Ended = call =>
                 {
                     Answers++;
                     scheduler.Remove(call);
@@ -193,18 +213,18 @@ internal sealed class SchedulerTests
 
         public int Answers { get; private set; }
 
-        public bool CanFeed => next < texts.Length && admitted.IsCompletedSuccessfully && !Call.IsAnswered && Call.Place.IsAdmitted;
+        public bool CanFeed => next < texts.Length && admitted.IsCompletedSuccessfully && queued.IsCompleted && !Call.IsAnswered && Call.Place.IsAdmitted;
 
         public void Arrive(Scheduler scheduler)
         {
             int tokens = texts.Sum(text => text.Length + 1);
             try
             {
-                admitted = scheduler.AdmitAsync(Call, tokens <= BatchTokens ? tokens : null);
+                admitted = scheduler.AdmitAsync(Call, tokens / underestimate);
             }
             catch (StellaOverloadedException e)
             {
-                Assert.That(Call.Options.WhenFull == StellaWhenFull.Reject || e.QueuedCalls >= MaxCalls);
+                Assert.That(Call.Options.WhenFull == StellaWhenFull.Reject || e.QueuedCalls >= e.CallLimit);
                 Call.End(CallOutcome.Rejected, e);
             }
         }
@@ -218,14 +238,9 @@ internal sealed class SchedulerTests
             }
 
             TokenizedText[] tokens =
-                [.. indices.Select(i => new TokenizedText([.. texts[i].Select(c => (uint)c).Prepend(1000u)], default))];
-            if (!scheduler.RoomAsync(Call, tokens.Sum(text => text.Ids.Length)).IsCompleted)
-            {
-                return;
-            }
-
+                [.. indices.Select(i => new TokenizedText(texts[i], [.. texts[i].Select(c => (uint)c).Prepend(1000u)], default))];
             next += indices.Length;
-            scheduler.Enqueue(Call, tokens, indices, isLast: next == texts.Length);
+            queued = scheduler.EnqueueAsync(Call, tokens, indices, isLast: next == texts.Length);
         }
 
         public void Check()
@@ -233,9 +248,9 @@ internal sealed class SchedulerTests
             Assert.That(Answers, Is.LessThanOrEqualTo(1));
             Assert.That(Answers == 1, Is.EqualTo(Call.IsAnswered));
             Assert.That(Call.Place.QueuedTokens, Is.LessThanOrEqualTo(2 * BatchTokens));
-            if (Call.Task.IsCompletedSuccessfully)
+            if (Call.Answer is { IsCompleted: true, Result.Error: null })
             {
-                foreach (StellaTextFailure failure in Call.Task.Result.Failures)
+                foreach (StellaTextFailure failure in Call.Summarize(TimeSpan.Zero).Failures)
                 {
                     failed.Add(failure.TextIndex);
                 }
@@ -249,7 +264,7 @@ internal sealed class SchedulerTests
         }
     }
 
-    private sealed class Taker : IBatchTaker
+    private sealed class Taker(List<FaultCase> faults) : IBatchTaker
     {
         public Batch? Batch { get; private set; }
 
@@ -273,6 +288,7 @@ internal sealed class SchedulerTests
                 Assert.That(batch.Tokens, Is.EqualTo(batch.Items.Sum(item => item.Ids.Length)).And.LessThanOrEqualTo(BatchTokens));
                 Assert.That(batch.Items, Has.All.Matches<TextItem>(item => item.Key.Kind == batch.Kind));
                 Assert.That(batch.Wanted, Is.GreaterThan(0), "a batch for nobody");
+                Assert.That(batch.Fault?.OpenBatches, Is.Null.Or.Positive, "a search for a cause that is over");
             }
         }
 
@@ -314,6 +330,8 @@ internal sealed class SchedulerTests
         {
             Batch batch = Batch!;
             Batch = null;
+            batch.Fault ??= new FaultCase(new StellaException(StellaErrorCode.ForwardFailed, "fails"));
+            faults.Add(batch.Fault);
             int half = batch.Items.Count / 2;
             scheduler.Return(batch, batch.Items[..half], batch.Items[half..]);
         }

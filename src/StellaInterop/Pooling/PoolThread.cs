@@ -1,0 +1,71 @@
+namespace StellaInterop.Pooling;
+
+/// <summary>A thread that a pool owns, for a worker or a load. All threads of a pool start here.</summary>
+/// <remarks>
+/// The thread runs without the execution context of whoever starts it, because it outlives the request that needed it. An
+/// error that leaves its body ends here and is reported; it never ends the process.
+/// </remarks>
+internal sealed class PoolThread
+{
+    private readonly Thread thread;
+    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource excused = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <param name="name">Name of the thread in debuggers.</param>
+    /// <param name="body">What the thread runs.</param>
+    /// <param name="failed">Told of an error that left <paramref name="body"/>. Must not throw.</param>
+    public PoolThread(string name, Action body, Action<Exception> failed)
+    {
+        Gone = Task.WhenAny(ended.Task, excused.Task);
+        thread = new Thread(() => Run(body, failed)) { IsBackground = true, Name = name };
+    }
+
+    /// <summary>Ends when the thread has run to its end.</summary>
+    public Task Ended => ended.Task;
+
+    /// <summary>Ends when the thread has run to its end, or was excused.</summary>
+    public Task Gone { get; }
+
+    /// <summary>Whether the calling code runs on this thread.</summary>
+    public bool IsCurrent => thread == Thread.CurrentThread;
+
+    /// <summary>Starts the thread.</summary>
+    /// <param name="start">Starts it: the system, or a test that refuses.</param>
+    /// <exception cref="StellaThreadException">The system refused it. The thread never runs.</exception>
+    public void Start(Action<Thread> start)
+    {
+        try
+        {
+            start(thread);
+        }
+#pragma warning disable CA1031 // Whatever the reason is, there is no thread.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            throw new StellaThreadException(
+                $"The system refused the thread '{thread.Name}'. The process or its container is at a limit on threads: raise it, or use fewer workers and fewer threads for each.",
+                e);
+        }
+    }
+
+    /// <summary>Tells everybody not to wait for this thread: it is about to wait for them, on behalf of foreign code.</summary>
+    public void Excuse() => excused.TrySetResult();
+
+    private void Run(Action body, Action<Exception> failed)
+    {
+        try
+        {
+            body();
+        }
+#pragma warning disable CA1031 // The outermost catch: beyond it is the end of the process.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            failed(e);
+        }
+        finally
+        {
+            ended.SetResult();
+        }
+    }
+}
