@@ -199,7 +199,7 @@ internal sealed class GeneratorTests
         _ = await own.GenerateAsync(["bread"]);
         own.Dispose();
         own.Dispose();
-        Assert.That(async () => await own.GenerateAsync(["bread"]), Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(async () => await own.GenerateAsync(["bread"]), Throws.TypeOf<ObjectDisposedException>());
         Assert.That(own.GetService(typeof(EmbeddingGeneratorMetadata)), Is.Not.Null);
     }
 

@@ -19,6 +19,18 @@ internal sealed class FakeModel : IPoolModelSource
 
     public string Name => "fake";
 
+    /// <summary>Tokens of the prompt before every text; they carry nothing into the vector.</summary>
+    public int PromptTokens { get; set; }
+
+    /// <summary>The characters that every character of a text becomes, as a normalizer may do: tokens that no estimate foresees.</summary>
+    public int Expansion { get; set; } = 1;
+
+    /// <summary>Heads beside the two usual ones.</summary>
+    public int[] MoreDimensions { get; set; } = [];
+
+    /// <summary>The files that the next load finds.</summary>
+    public ulong FileStamp { get; set; }
+
     /// <summary>Before a load; what it throws is the load's error.</summary>
     public Action OnLoad { get; set; } = () => { };
 
@@ -27,6 +39,9 @@ internal sealed class FakeModel : IPoolModelSource
 
     /// <summary>In a forward, with the texts of the batch; what it throws is the forward's error.</summary>
     public Action<FakeBatch> OnForward { get; set; } = _ => { };
+
+    /// <summary>The same with the form of the vectors.</summary>
+    public Action<FakeBatch, VectorKind> OnForwardOf { get; set; } = (_, _) => { };
 
     public int Loads => Volatile.Read(ref loads);
 
@@ -59,15 +74,21 @@ internal sealed class FakeModel : IPoolModelSource
         return row;
     }
 
-    private static uint[] Ids(string text, StellaPrompt prompt, int maxTokens) =>
-        [.. text.Select(c => (uint)c).Prepend(1000u + (uint)prompt).Take(maxTokens)];
+    /// <summary>The first id tells the prompt; those of the prompt's own tokens are zero and skipped everywhere.</summary>
+    private static uint[] Ids(string text, StellaPrompt prompt, int maxTokens, int promptTokens = 0, int expansion = 1) =>
+    [
+        .. text.SelectMany(c => Enumerable.Repeat((uint)c, expansion))
+            .Prepend(1000u + (uint)prompt)
+            .Concat(Enumerable.Repeat(0u, promptTokens))
+            .Take(maxTokens),
+    ];
 
     private static void Fill(ReadOnlySpan<uint> ids, Span<float> row)
     {
         uint hash = 17;
         foreach (uint id in ids)
         {
-            hash = (hash * 31) + id;
+            hash = id == 0 ? hash : (hash * 31) + id;
         }
 
         for (int i = 0; i < row.Length; i++)
@@ -86,7 +107,10 @@ internal sealed class FakeModel : IPoolModelSource
         {
             Path = "fake",
             Architecture = StellaArchitecture.NewModel,
-            Dimensions = [DefaultDimension, OtherDimension],
+            Dimensions = [DefaultDimension, OtherDimension, .. fake.MoreDimensions],
+            FrameTokens = 1,
+            PromptTokens = [fake.PromptTokens, fake.PromptTokens, fake.PromptTokens],
+            FileStamp = fake.FileStamp,
             DefaultDimension = DefaultDimension,
             HiddenSize = 4,
             Layers = 1,
@@ -111,13 +135,13 @@ internal sealed class FakeModel : IPoolModelSource
                     throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"text {firstText + i} is bad", firstText + i);
                 }
 
-                int total = text.Length + 1;
+                int total = (text.Length * fake.Expansion) + 1 + fake.PromptTokens;
                 if (total > Info.MaxTokens && options.OnLongText == StellaLongText.Error)
                 {
                     throw new StellaInputException(StellaErrorCode.TextTooLong, $"text {firstText + i} is long", firstText + i);
                 }
 
-                uint[] ids = Ids(text, options.Prompt, Info.MaxTokens);
+                uint[] ids = Ids(text, options.Prompt, Info.MaxTokens, fake.PromptTokens, fake.Expansion);
                 tokens[i] = new TokenizedText(
                     text, ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
             }
@@ -179,10 +203,12 @@ internal sealed class FakeModel : IPoolModelSource
                 {
                     ReadOnlySpan<uint> text = ids[(int)cuSeqlens[i]..(int)cuSeqlens[i + 1]];
                     Fill(text, rows.Slice(i * kind.Dimension, kind.Dimension));
-                    texts[i] = string.Concat(text[1..].ToArray().Select(id => (char)id));
+                    texts[i] = string.Concat(text[1..].ToArray().Where(id => id != 0).Select(id => (char)id));
                 }
 
-                fake.OnForward(new FakeBatch(texts, ids.Length, cancelFlag));
+                var batch = new FakeBatch(texts, ids.Length, cancelFlag);
+                fake.OnForwardOf(batch, kind);
+                fake.OnForward(batch);
             }
             catch (StellaException e) when (e.Code == StellaErrorCode.Panic)
             {
