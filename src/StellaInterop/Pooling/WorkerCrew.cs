@@ -363,9 +363,16 @@ internal sealed class WorkerCrew(
             freed = true;
         }
 
-        Interlocked.Exchange(ref firstReservation, null)?.Dispose();
-        parts.Model.Dispose();
-        parts.Reservation.Dispose();
+        try
+        {
+            parts.Model.Dispose();
+        }
+        finally
+        {
+            // Memory of a model that cannot be freed is not coming back, and the budget measures what is there.
+            Interlocked.Exchange(ref firstReservation, null)?.Dispose();
+            parts.Reservation.Dispose();
+        }
     }
 
     private void Tell(Refusal? refused)

@@ -56,7 +56,13 @@ internal sealed class FakeModel : IPoolModelSource
     /// <summary>What a pool did that it must not do.</summary>
     public string? Offence { get; private set; }
 
-    public StellaMemoryEstimate Estimate(int threads, int batchTokens) => new(1000, 10, 100, 50, 1160);
+    /// <summary>What it takes: weights, tokenizer, loading, a session, and all of it.</summary>
+    public StellaMemoryEstimate Memory { get; set; } = new(1000, 10, 100, 50, 1160);
+
+    /// <summary>Before a model is freed; what it throws is the error of that.</summary>
+    public Action OnDispose { get; set; } = () => { };
+
+    public StellaMemoryEstimate Estimate(int threads, int batchTokens) => Memory;
 
     public IPoolModel Load()
     {
@@ -168,6 +174,7 @@ internal sealed class FakeModel : IPoolModelSource
 
             disposed = true;
             Interlocked.Decrement(ref fake.models);
+            fake.OnDispose();
         }
     }
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Diagnostics.Metrics;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Pooling;
@@ -346,29 +345,6 @@ internal sealed class FaultTests
     }
 
     private sealed class ThrowingLoggers() : ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
-
-    /// <summary>Tells what is logged, on the thread that logs it.</summary>
-    private class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
-    {
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            heard(eventId);
-
-        public void Dispose()
-        {
-        }
-    }
 
     /// <summary>Memory of the caller's that is freed too early.</summary>
     private sealed class GoneMemory : MemoryManager<float>

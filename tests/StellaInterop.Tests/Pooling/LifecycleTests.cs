@@ -295,6 +295,229 @@ internal sealed class LifecycleTests
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
+    [Test]
+    public async Task A_time_that_no_timer_takes_is_refused_before_anything_closes([Values(-1L, long.MaxValue)] long ticks)
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.That(() => pool.DrainAsync(TimeSpan.FromTicks(ticks)), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("49 days"));
+        Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")), "the pool is open");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_model_that_cannot_be_freed_keeps_neither_the_other_steps_nor_the_next_dispose_from_success()
+    {
+        using var system = new FakeSystem();
+        var governor = new StellaMemoryGovernor(system.Options);
+        var model = new FakeModel { OnDispose = () => throw new IOException("it stays") };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        _ = await pool.EmbedAsync("one");
+        await pool.DrainAsync(TimeSpan.FromMinutes(1));
+        pool.Dispose();
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Calls_are_told_whether_the_pool_drains_or_is_disposed()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
+        Assert.That(async () => await pool.EmbedAsync("two"), Throws.TypeOf<StellaPoolClosedException>());
+        await Task.Run(pool.Dispose);
+        await drain;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(async () => await pool.EmbedAsync("three"), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(async () => await pool.WarmUpAsync(), Throws.TypeOf<ObjectDisposedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task DisposeAsync_waits_no_longer_than_its_own_time_for_a_drain_that_has_more()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, DrainTimeout = TimeSpan.FromSeconds(30) });
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromHours(1));
+        Task dispose = pool.DisposeAsync().AsTask();
+        for (int i = 0; i < 60 && !dispose.IsCompleted; i++)
+        {
+            clock.Advance(TimeSpan.FromSeconds(1));
+            await Task.Delay(10);
+        }
+
+        await dispose.WaitAsync(Wait.Limit);
+        await drain;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [TestCase("WorkerStarted", Description = "a worker, while the load waits for it")]
+    [TestCase("Loaded", Description = "the thread of a load")]
+    [TestCase("ForwardFailed", Description = "a worker in the middle of its work")]
+    [TestCase("WorkerReplaced", Description = "a worker that is leaving")]
+    [TestCase("WorkerEnded", Description = "a worker that was told to end")]
+    [TestCase("Unloaded", Description = "a timer")]
+    [TestCase("CallFailed", Description = "the path of a caller")]
+    [TestCase("LoadFailed", Description = "the thread of a load that failed")]
+    [TestCase("Draining", Description = "the path of whoever closes the pool")]
+    [TestCase("Closed", Description = "the same at the end")]
+    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread(string record)
+    {
+        var clock = new FakeTimeProvider();
+        int forwards = 0;
+        var model = new FakeModel
+        {
+            OnForward = batch =>
+            {
+                // The first forward fails and costs no worker, the second costs one.
+                if (Interlocked.Increment(ref forwards) is 1 or 3)
+                {
+                    throw new StellaException(forwards == 1 ? StellaErrorCode.ForwardFailed : StellaErrorCode.Panic, "made by a test");
+                }
+            },
+        };
+        model.OnLoad = () => _ = record == "LoadFailed" ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        int disposals = 0;
+        using var loggers = new ListeningLoggers(id =>
+        {
+            if (id.Name == record && Interlocked.Increment(ref disposals) == 1)
+            {
+                pool!.Dispose();
+                returned.SetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with
+        {
+            LoggerFactory = loggers,
+            TimeProvider = clock,
+            MinWorkers = record == "Unloaded" ? 0 : 1,
+            MaxWorkers = 2,
+            IdleTimeout = TimeSpan.FromSeconds(10),
+        });
+        for (int i = 0; i < 8 && disposals == 0; i++)
+        {
+            try
+            {
+                _ = await pool.EmbedAsync(record == "CallFailed" ? ["one", "two"] : ["one"], record == "CallFailed" ? new StellaEmbedOptions { Dimension = 3 } : null)
+                    .WaitAsync(Wait.Limit);
+            }
+            catch (Exception e) when (e is StellaException or ObjectDisposedException)
+            {
+            }
+
+            clock.Advance(TimeSpan.FromSeconds(6));
+        }
+
+        clock.Advance(TimeSpan.FromMinutes(1));
+        if (record is "WorkerEnded" or "Draining" or "Closed")
+        {
+            await Task.Run(pool.Dispose).WaitAsync(Wait.Limit);
+        }
+
+        // A worker that waits for the pool, which waits for the worker, would take the 30 s after which workers are given up.
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the last thread frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_returns_from_the_load_itself_and_the_load_frees_what_it_made()
+    {
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnLoad = () =>
+            {
+                // As a logger of the native library does.
+                pool!.Dispose();
+                returned.SetResult();
+            },
+        };
+        pool = PoolOf.Fake(model);
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_from_elsewhere_frees_everything_also_after_a_worker_disposed_the_pool()
+    {
+        using var gate = new ManualResetEventSlim();
+        var disposed = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel();
+        model.OnForward = _ =>
+        {
+            pool!.Dispose();
+            disposed.TrySetResult();
+            Wait.Until(gate);
+        };
+        pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await disposed.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(model.Models, Is.EqualTo(1), "the worker is still there");
+        Task elsewhere = Task.Run(pool.Dispose);
+        gate.Set();
+        await elsewhere.WaitAsync(Wait.Limit);
+        Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "at the moment at which it returns");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_model_whose_first_worker_does_not_fit_is_not_loaded()
+    {
+        using var system = new FakeSystem();
+        var model = new FakeModel { Memory = new StellaMemoryEstimate(1000, 10, 100, 500, 1610) };
+        var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = (1000 * FakeSystem.MiB) + 1500 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("one"))!;
+        Assert.That(refused.RequestedBytes, Is.EqualTo(1510), "the model and its first worker");
+        Assert.That(model.Loads, Is.Zero);
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Vectors_are_kept_over_a_reload_of_the_same_files_and_not_of_others()
+    {
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { FileStamp = 1 };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with
+        {
+            MinWorkers = 0,
+            IdleTimeout = TimeSpan.FromSeconds(10),
+            CacheBytes = 1 << 20,
+            TimeProvider = clock,
+        });
+        int forwards = 0;
+        foreach (var (stamp, computed) in new[] { (1UL, true), (1UL, false), (2UL, true), (2UL, false) })
+        {
+            model.FileStamp = stamp;
+            Assert.That(await pool.EmbedAsync("text"), Is.EqualTo(FakeModel.Vector("text")));
+            forwards += computed ? 1 : 0;
+            Assert.That(model.Forwards, Is.EqualTo(forwards), $"files {stamp}");
+            clock.Advance(TimeSpan.FromSeconds(15));
+            await Wait.UntilAsync(() => model.Models == 0, "the model is unloaded");
+        }
+
+        Assert.That(model.Loads, Is.EqualTo(4));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
     /// <summary>More waits than one worker takes at once, and no other can be had, for this reason.</summary>
     private static async Task OneWorkerServesAllAsync(string error)
     {
