@@ -75,4 +75,13 @@ internal sealed class PoolTimer(ITimer timer) : IDisposable
 internal static class NoFlow
 {
     public static AsyncFlowControl? Begin() => ExecutionContext.IsFlowSuppressed() ? null : ExecutionContext.SuppressFlow();
+
+    /// <summary>Runs work on the thread pool.</summary>
+    public static Task<T> Run<T>(Func<Task<T>> work)
+    {
+        using (Begin())
+        {
+            return Task.Run(work);
+        }
+    }
 }

@@ -541,11 +541,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             if (closed is null)
             {
                 isFirst = true;
-                using (NoFlow.Begin())
-                {
-                    // On the thread pool: the caller may hold locks that those who are answered want.
-                    closed = Task.Run(() => CloseAsync(timeout));
-                }
+                // No call is taken any more when this returns.
+                Task drained = calls.Close();
+                // On the thread pool: the caller may hold locks that those who are answered want.
+                closed = NoFlow.Run(() => CloseAsync(drained, timeout));
             }
         }
 
@@ -558,10 +557,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Every step runs whatever became of those before it.</summary>
-    private async Task<int?> CloseAsync(TimeSpan timeout)
+    private async Task<int?> CloseAsync(Task drained, TimeSpan timeout)
     {
         int? stuck = null;
-        Task drained = calls.Close();
         Task inTime = drained;
         await StepAsync(() =>
         {
