@@ -9,6 +9,9 @@ internal static class ChildProgram
     /// <summary>Loads over and over. Arguments: the folder, the load mode, and how often at least.</summary>
     public const string LoadAgain = "load-again";
 
+    /// <summary>Calls a pool with ever more threads. Argument: the folder.</summary>
+    public const string FewThreads = "few-threads";
+
     /// <summary>A vector was not the right one.</summary>
     public const int WrongVector = 10;
 
@@ -19,6 +22,7 @@ internal static class ChildProgram
     {
         [LoadAgain, var folder, var mode, var least] =>
             Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
+        [FewThreads, var folder] => Tests.FewThreads.Run(folder),
         _ => 2,
     };
 
