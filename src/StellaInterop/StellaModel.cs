@@ -460,6 +460,10 @@ public sealed unsafe class StellaModel : IDisposable
             Device = (StellaDevice)info.device,
             MaxTokens = (int)info.max_tokens,
             MemoryEstimateBytes = (long)info.memory_estimate,
+            FrameTokens = (int)info.frame_tokens,
+            PromptTokens = [0, (int)info.s2p_prompt_tokens, (int)info.s2s_prompt_tokens],
+            MaxTextBytes = (long)info.max_text_bytes,
+            FileStamp = info.file_stamp,
         };
     }
 

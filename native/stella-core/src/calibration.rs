@@ -16,7 +16,7 @@ use stella_kernels::team::Team;
 
 use crate::batch::PackedBatch;
 use crate::cpu_encoder::{CpuWorker, attention, scratch_words, worker_bytes};
-use crate::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan, Product, no_memory};
+use crate::cpu_weights::{BEHIND_NORMS, CpuWeights, LOADING, Layer, Plan, Product, no_memory, no_team};
 use crate::encoder::{CancelFlag, WorkerOptions};
 use crate::error::{Error, Result};
 use crate::memory::THREAD;
@@ -75,7 +75,7 @@ pub(crate) fn load(
     let factors: Vec<_> = activations.iter().zip(&weights).map(|(x, w)| factors(x, w)).collect();
     let mut bytes = CpuWeights::load(plan, Arithmetic::Int8, &factors, read, &mut |_, _, _| ())?;
     let team = Team::new(threads, scratch_words(plan.config, plan.max_tokens), None)
-        .map_err(|e| Error::Internal(format!("threads for loading: {e}")))?;
+        .map_err(|e| no_team(e, LOADING))?;
     let mut trial = Trial { weights: &rounded, batch, team };
     let mut far = Vec::new();
     worker.run(batch, CancelFlag::default(), &mut |layer, product, input| {

@@ -23,6 +23,8 @@ pub enum ErrorCode {
     UnknownDimension = 104,
     /// The system has not the memory that is needed.
     OutOfMemory = 105,
+    /// The system refused a thread.
+    ThreadRefused = 106,
 
     /// The model folder does not exist or is not a folder.
     ModelFolderNotFound = 200,

@@ -7,14 +7,14 @@ use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
 use stella_kernels::linear::{self, Linear, Then};
-use stella_kernels::team::{Team, TeamError};
+use stella_kernels::team::Team;
 
 use crate::batch::PackedBatch;
 use crate::calibration::{self, ALL_TOKENS};
 use crate::config::ModelConfig;
-use crate::cpu_weights::{CpuWeights, Plan, Product, no_memory};
+use crate::cpu_weights::{CpuWeights, Plan, Product, no_memory, no_team};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fault::{Stage, reach};
 use crate::reading::Take;
 use crate::tokenizer::Tokenizer;
@@ -106,10 +106,8 @@ impl CpuWorker {
             gated: Forms::new(&weights, tokens.min(GATED_ROWS), config.intermediate_size)?,
         };
         let scratch = scratch_words(config, weights.max_tokens);
-        let team = Team::new(threads, scratch, Some(thread_start())).map_err(|e| match e {
-            TeamError::Memory(e) => no_memory(e),
-            TeamError::Thread { ref source, .. } => Error::Internal(format!("{e}: {source}")),
-        })?;
+        let team =
+            Team::new(threads, scratch, Some(thread_start())).map_err(|e| no_team(e, "for a session"))?;
         Ok(Self { weights, team, buffers })
     }
 }

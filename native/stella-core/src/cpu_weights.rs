@@ -10,7 +10,7 @@ use stella_kernels::linear::{Gate, Linear};
 use stella_kernels::pack::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::rows::Norm;
-use stella_kernels::team::Team;
+use stella_kernels::team::{Team, TeamError};
 
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
@@ -254,8 +254,7 @@ impl CpuWeights {
     ) -> Result<Self> {
         // One thread reads meanwhile.
         let threads = default_threads().saturating_sub(1).max(1);
-        let mut team =
-            Team::new(threads, 0, None).map_err(|e| Error::Internal(format!("threads for loading: {e}")))?;
+        let mut team = Team::new(threads, 0, None).map_err(|e| no_team(e, LOADING))?;
         let places = places(plan.config);
         let mut weights = None;
         read(&mut |entry, first, rows| {
@@ -343,6 +342,19 @@ fn frequencies(config: &ModelConfig) -> Vec<f64> {
         None => (config.rope_theta, 1.0),
     };
     (0..dim / 2).map(|i| 1.0 / base.powf(2.0 * i as f64 / dim as f64) / slower).collect()
+}
+
+/// The purpose of threads that load weights, for [`no_team`].
+pub(crate) const LOADING: &str = "for loading a model";
+
+/// The error for a team that the system refuses. `what` names the purpose of its threads.
+pub(crate) fn no_team(error: TeamError, what: &'static str) -> Error {
+    match error {
+        TeamError::Memory(error) => no_memory(error),
+        TeamError::Thread { index, threads, source } => {
+            Error::ThreadRefused { what, index, count: threads - 1, source }
+        }
+    }
 }
 
 pub(crate) fn no_memory(error: OutOfMemory) -> Error {

@@ -38,7 +38,7 @@ pub trait Encoder: Debug + Send + Sync {
     /// The threads and the memory of one session.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the system gives no more threads, [`Error::OutOfMemory`].
+    /// [`Error::ThreadRefused`], [`Error::OutOfMemory`].
     fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>>;
 }
 

@@ -68,6 +68,23 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// The system refused a thread.
+    #[error(
+        "The system refused thread {index} of {count} {what}. Raise the limit on processes and threads, or use fewer of \
+         them."
+    )]
+    ThreadRefused {
+        /// The purpose of the threads, such as `for a session`.
+        what: &'static str,
+        /// The refused thread, counted from 1.
+        index: usize,
+        /// Threads that were to be started.
+        count: usize,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+
     /// The folder is not there.
     #[error("model folder {} {reason}", .path.display())]
     FolderNotFound {
@@ -226,6 +243,7 @@ impl Error {
             Self::PrecisionUnavailable { .. } => ErrorCode::PrecisionUnavailable,
             Self::UnknownDimension { .. } => ErrorCode::UnknownDimension,
             Self::OutOfMemory { .. } => ErrorCode::OutOfMemory,
+            Self::ThreadRefused { .. } => ErrorCode::ThreadRefused,
             Self::FolderNotFound { .. } => ErrorCode::ModelFolderNotFound,
             Self::FileMissing { .. } => ErrorCode::ModelFileMissing,
             Self::FileUnreadable { .. } => ErrorCode::ModelFileUnreadable,

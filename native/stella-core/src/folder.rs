@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::manifest::{Expected, MANIFEST_FILE, Manifest};
-use crate::stamp::Stamp;
+use crate::stamp::{FolderStamps, Stamp};
 
 /// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
@@ -26,6 +26,8 @@ pub struct ModelFolder {
     /// Where links in the folder may lead: the blobs of the Hugging Face cache that it is a snapshot of.
     blobs: Option<PathBuf>,
     manifest: Option<Manifest>,
+    /// The files as they were when the folder was pinned.
+    pins: Option<FolderStamps>,
 }
 
 impl ModelFolder {
@@ -35,6 +37,26 @@ impl ModelFolder {
     /// [`Error::FolderNotFound`] when nothing is there, or something that is not a folder; the errors of
     /// [`Self::read`] for the manifest.
     pub fn open(root: &Path, manifest: Option<&Path>) -> Result<Self> {
+        Self::at(root)?.with_manifest(manifest)
+    }
+
+    /// The same, pinned before the manifest is read.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_pinned(root: &Path, manifest: Option<&Path>) -> Result<Self> {
+        Self::at(root)?.pinned().with_manifest(manifest)
+    }
+
+    /// Pins the folder to its files as they are now: [`Self::open_file`] then refuses a file that has changed since. A
+    /// folder that is pinned stays as it is.
+    #[must_use]
+    pub fn pinned(mut self) -> Self {
+        self.pins.get_or_insert_with(|| FolderStamps::take(&self.real));
+        self
+    }
+
+    fn at(root: &Path) -> Result<Self> {
         reach(Stage::Folder);
         let not_found = |reason, source| Error::FolderNotFound { path: root.to_owned(), reason, source };
         let real = match fs::canonicalize(root) {
@@ -46,22 +68,25 @@ impl ModelFolder {
             Err(e) => return Err(not_found("cannot be opened", Some(e))),
         };
         let blobs = blobs_of_snapshot(&real);
-        let mut folder = Self { root: root.to_owned(), real, blobs, manifest: None };
-        folder.manifest = match manifest {
+        Ok(Self { root: root.to_owned(), real, blobs, manifest: None, pins: None })
+    }
+
+    fn with_manifest(mut self, manifest: Option<&Path>) -> Result<Self> {
+        self.manifest = match manifest {
             Some(path) => {
                 let needed_for = "the options name it as the manifest";
                 let real = resolve(path, needed_for)?;
                 Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?, MAX_JSON_BYTES)?))
             }
             // Whatever stands there: one that cannot be read must not count as none.
-            None if fs::symlink_metadata(folder.path(MANIFEST_FILE)).is_ok() => {
-                Some((folder.path(MANIFEST_FILE), folder.read(MANIFEST_FILE, "it lists the model's files")?))
+            None if fs::symlink_metadata(self.path(MANIFEST_FILE)).is_ok() => {
+                Some((self.path(MANIFEST_FILE), self.read(MANIFEST_FILE, "it lists the model's files")?))
             }
             None => None,
         }
         .map(|(path, bytes)| Manifest::parse(&path, &bytes))
         .transpose()?;
-        Ok(folder)
+        Ok(self)
     }
 
     /// The folder with every link resolved: the same for all ways to write its path.
@@ -103,9 +128,27 @@ impl ModelFolder {
     ///
     /// # Errors
     /// [`Error::FileMissing`], with `needed_for` as the reason; [`Error::FileUnreadable`];
-    /// [`Error::FileInvalid`] for anything but a regular file and for a link that leads elsewhere;
-    /// [`Error::Inconsistent`] for a file that is not as the manifest says.
+    /// [`Error::FileInvalid`] for anything but a regular file, for a link that leads elsewhere, and for a file that
+    /// changed since the folder was pinned; [`Error::Inconsistent`] for a file that is not as the manifest says.
     pub fn open_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
+        let found = self.find_file(name, needed_for);
+        let mut opened = match &self.pins {
+            None => found?,
+            Some(pins) => match (found, pins.of(name)) {
+                (Ok(opened), Some(pin)) if opened.stamp == *pin => opened,
+                (Ok(opened), _) => return Err(changed(opened.path, "has changed")),
+                (Err(Error::FileMissing { path, .. }), Some(_)) => return Err(changed(path, "was removed")),
+                (Err(error), _) => return Err(error),
+            },
+        };
+        if let Some(manifest) = &self.manifest {
+            opened.expected = Some(manifest.expect(name, &opened.path, opened.len)?.clone());
+        }
+        Ok(opened)
+    }
+
+    /// Opens a file without comparing it with pins and manifest.
+    fn find_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let path = self.path(name);
         let real = resolve(&path, needed_for)?;
         let allowed =
@@ -118,11 +161,7 @@ impl ModelFolder {
             );
             return Err(Error::FileInvalid { path, reason, source: None });
         }
-        let mut opened = open_regular(&real, &path, needed_for)?;
-        if let Some(manifest) = &self.manifest {
-            opened.expected = Some(manifest.expect(name, &opened.path, opened.len)?.clone());
-        }
-        Ok(opened)
+        open_regular(&real, &path, needed_for)
     }
 
     /// Reads a JSON file whole, as bytes, and compares them with the manifest.
@@ -134,23 +173,9 @@ impl ModelFolder {
         read_whole(self.open_file(name, needed_for)?, MAX_JSON_BYTES)
     }
 
-    /// Stamps of every file in the folder and its subfolders, by which a changed folder is told from the same one.
-    pub fn stamps(&self) -> Vec<(PathBuf, Stamp)> {
-        let list = |folder: &Path| -> Vec<PathBuf> {
-            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-        };
-        let mut paths = list(&self.real);
-        let inner: Vec<PathBuf> = paths.iter().filter(|p| p.is_dir()).flat_map(|p| list(p)).collect();
-        paths.extend(inner);
-        let mut stamps: Vec<_> = paths
-            .into_iter()
-            .filter_map(|path| {
-                let found = fs::metadata(&path).ok()?;
-                Some((path, Stamp::of(&found)))
-            })
-            .collect();
-        stamps.sort_by(|a, b| a.0.cmp(&b.0));
-        stamps
+    /// The stamps that the folder is pinned to.
+    pub fn pins(&self) -> Option<&FolderStamps> {
+        self.pins.as_ref()
     }
 
     /// Reads a JSON file into `T`.
@@ -165,6 +190,12 @@ impl ModelFolder {
             source: Some(Box::new(e)),
         })
     }
+}
+
+/// The error for a file that is not as it was when the folder was pinned.
+fn changed(path: PathBuf, how: &str) -> Error {
+    let reason = format!("{how} since the model was opened. Load the model anew.");
+    Error::FileInvalid { path, reason, source: None }
 }
 
 /// The blobs folder of a Hugging Face cache, for a folder `models--…/snapshots/REVISION` in it.
@@ -220,15 +251,17 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
 
 /// Reads an open file of bounded size.
 fn read_whole(opened: OpenFile, limit: u64) -> Result<Vec<u8>> {
-    let OpenFile { path, file, len, expected, .. } = opened;
+    let OpenFile { path, file, len, stamp, expected } = opened;
     if len > limit {
         let reason = format!("has {len} bytes; at most {limit} are read");
         return Err(Error::FileInvalid { path, reason, source: None });
     }
     let mut bytes = Vec::new();
     // The limit also holds for a file that grows while it is read.
-    if let Err(source) = file.take(limit).read_to_end(&mut bytes) {
-        return Err(Error::FileUnreadable { path, source });
+    match (&file).take(limit).read_to_end(&mut bytes).and_then(|_| file.metadata()) {
+        Ok(found) if Stamp::of(&found) == stamp => {}
+        Ok(_) => return Err(changed(path, "has changed")),
+        Err(source) => return Err(Error::FileUnreadable { path, source }),
     }
     if let Some(expected) = expected {
         let mut hash = expected.hasher();
@@ -367,6 +400,30 @@ mod tests {
         assert!(folder.read("fifo", "-").unwrap_err().to_string().contains("not a regular file"));
         let devices = ModelFolder::open(Path::new("/dev"), None).unwrap();
         assert!(devices.read("zero", "-").unwrap_err().to_string().contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_pinned_folder_refuses_files_that_changed_or_appeared_and_reads_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["same", "cut", "replaced", "removed"] {
+            fs::write(dir.path().join(name), "{}").unwrap();
+        }
+        let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
+        fs::write(dir.path().join("cut"), "{").unwrap();
+        fs::write(dir.path().join("next"), "{}").unwrap();
+        fs::rename(dir.path().join("next"), dir.path().join("replaced")).unwrap();
+        fs::remove_file(dir.path().join("removed")).unwrap();
+        fs::write(dir.path().join("appeared"), "{}").unwrap();
+        assert_eq!(folder.read("same", "-").unwrap(), b"{}");
+        for name in ["cut", "replaced", "removed", "appeared"] {
+            let error = folder.read(name, "-").unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(name) && text.ends_with("Load the model anew."), "{text}");
+        }
+        assert_eq!(folder.read("never", "-").unwrap_err().code(), ErrorCode::ModelFileMissing);
+        let again = folder.pinned().read("cut", "-");
+        assert_eq!(again.unwrap_err().code(), ErrorCode::ModelFileInvalid, "the first pins stay");
     }
 
     #[test]

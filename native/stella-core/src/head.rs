@@ -6,7 +6,7 @@ use stella_kernels::linear::{self, Linear, Then};
 use stella_kernels::pack::Rows;
 use stella_kernels::team::Team;
 
-use crate::cpu_weights::no_memory;
+use crate::cpu_weights::{no_memory, no_team};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
@@ -67,7 +67,7 @@ impl Head {
 
 /// A team of the calling thread: heads are small.
 fn alone(scratch: usize) -> Result<Team> {
-    Team::new(1, scratch, None).map_err(|e| Error::Internal(format!("memory for a head: {e}")))
+    Team::new(1, scratch, None).map_err(|e| no_team(e, "for a head"))
 }
 
 /// What a session projects with.

@@ -22,6 +22,7 @@ use crate::memory::{MemoryEstimate, Sizes, Workload};
 use crate::prompt::{Prompt, Prompts};
 use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
+use crate::stamp::FolderStamps;
 use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
@@ -134,6 +135,8 @@ pub struct Model {
     config: ModelConfig,
     layout: Layout,
     prompts: Prompts,
+    /// Tokens of each prompt, in the order of [`Prompt::ALL`].
+    prompt_tokens: [usize; 3],
     tokenizer: Tokenizer,
     encoder: Box<dyn Encoder>,
     encoder_kind: EncoderKind,
@@ -157,7 +160,7 @@ impl Model {
     /// options that the model cannot meet; otherwise the errors of the part that failed.
     pub fn load(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
         let started = std::time::Instant::now();
-        let checked = Checked::read(folder, options)?;
+        let checked = Checked::read(folder.pinned(), options)?;
         let memory = checked.memory(options, &Workload::default());
         let tokenizer = Tokenizer::read(&checked.folder, checked.config.vocab_size, options.max_tokens)?;
         let Checked {
@@ -175,6 +178,7 @@ impl Model {
         } = checked;
         let path = folder.path("");
         log::debug!("{}: configuration, headers and tokenizer are good", path.display());
+        let prompt_tokens = count_tokens(&tokenizer, &prompts);
 
         LOADS.add_one();
         let load = options.load();
@@ -195,6 +199,7 @@ impl Model {
         let head = Head::load(&folder, &default_head, config.hidden_size, load)?;
         let model = Self {
             prompts,
+            prompt_tokens,
             tokenizer,
             encoder,
             encoder_kind: options.encoder,
@@ -269,6 +274,28 @@ impl Model {
     /// Tokens that a text may have.
     pub fn max_tokens(&self) -> usize {
         self.tokenizer.max_tokens()
+    }
+
+    /// Special tokens that the tokenizer adds to every text.
+    pub fn frame_tokens(&self) -> usize {
+        self.tokenizer.frame_tokens()
+    }
+
+    /// Tokens of a prompt, without special tokens and before any cut. 0 when the tokenizer fails on the prompt, because
+    /// then no text gets a token with it.
+    pub fn prompt_tokens(&self, prompt: Prompt) -> usize {
+        self.prompt_tokens[prompt as usize]
+    }
+
+    /// Bytes of prompt and text that the tokenizer looks at.
+    pub fn max_text_bytes(&self) -> usize {
+        self.tokenizer.max_bytes()
+    }
+
+    /// A hash of the stamps of the folder's files as they were when this model was opened. Equal in every process on
+    /// this machine, and another one once a file was changed, replaced or touched.
+    pub fn file_stamp(&self) -> u64 {
+        self.folder.pins().map_or(0, FolderStamps::digest)
     }
 
     /// The memory that the model takes with one session.
@@ -445,6 +472,18 @@ impl Checked {
         };
         MemoryEstimate::new(sizes, workload)
     }
+}
+
+/// Counts the tokens of each prompt, in the order of [`Prompt::ALL`].
+fn count_tokens(tokenizer: &Tokenizer, prompts: &Prompts) -> [usize; 3] {
+    Prompt::ALL.map(|prompt| {
+        tokenizer.tokens_of(prompts.text(prompt)).unwrap_or_else(|e| {
+            log::warn!(
+                "the tokenizer fails on the prompt {prompt:?}, so it will fail on every text with it: {e}"
+            );
+            0
+        })
+    })
 }
 
 fn unknown_dimension(layout: &Layout, asked: usize) -> Error {

@@ -12,6 +12,7 @@ pub const PROMPTS_FILE: &str = "config_sentence_transformers.json";
 
 /// What a text is going to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub enum Prompt {
     /// A document, or a text that carries its own prompt: nothing is put before it.
     Document,
@@ -19,6 +20,11 @@ pub enum Prompt {
     S2p,
     /// A sentence, to be compared with sentences that carry this prompt too.
     S2s,
+}
+
+impl Prompt {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Document, Self::S2p, Self::S2s];
 }
 
 /// The prompt texts of one model.

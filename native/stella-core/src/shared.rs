@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
 use crate::model::{Model, ModelOptions};
-use crate::stamp::Stamp;
+use crate::stamp::FolderStamps;
 
 /// What makes two openings the same: the folder with links resolved, the options, and the files as they are now. A
 /// folder whose files were replaced is another model.
-type Key = (PathBuf, ModelOptions, Vec<(PathBuf, Stamp)>);
+type Key = (PathBuf, ModelOptions, Option<FolderStamps>);
 
 /// The models that somebody holds or is loading.
 static MODELS: LazyLock<Mutex<HashMap<Key, Arc<Slot>>>> = LazyLock::new(Mutex::default);
@@ -36,8 +36,8 @@ struct State {
 /// # Errors
 /// Those of [`Model::load`]. All who waited for the same load get its error.
 pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
-    let folder = ModelFolder::open(path, options.manifest.as_deref())?;
-    let key = (folder.real().to_owned(), options.clone(), folder.stamps());
+    let folder = ModelFolder::open_pinned(path, options.manifest.as_deref())?;
+    let key = (folder.real().to_owned(), options.clone(), folder.pins().cloned());
     let slot = {
         let mut models = lock(&MODELS);
         models.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.state).model.strong_count() > 0);

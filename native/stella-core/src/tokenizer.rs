@@ -126,6 +126,20 @@ impl Tokenizer {
         self.max_tokens
     }
 
+    /// Special tokens that are added to every text.
+    pub fn frame_tokens(&self) -> usize {
+        self.frame.0.len() + self.frame.1.len()
+    }
+
+    /// Tokens of a text without special tokens and however many they are, as far as the text is looked at.
+    ///
+    /// # Errors
+    /// Those of the tokenizer library.
+    pub fn tokens_of(&self, text: &str) -> Result<usize, Cause> {
+        let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
+        Ok(self.append(looked_at, &mut Vec::new())? - self.frame_tokens())
+    }
+
     /// Bytes of a text, prompt included, that are looked at.
     pub fn max_bytes(&self) -> usize {
         self.max_tokens * MAX_BYTES_PER_TOKEN
@@ -197,7 +211,7 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         places: &mut Vec<(usize, usize)>,
     ) -> Result<usize, Cause> {
-        let special_tokens = self.frame.0.len() + self.frame.1.len();
+        let special_tokens = self.frame_tokens();
         let mut encoding = guarded(|| self.inner.encode(text, false))?;
         let total = encoding.len() + special_tokens;
         if total > self.max_tokens {

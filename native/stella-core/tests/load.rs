@@ -14,10 +14,10 @@ use common::copy_of;
 use sha2::{Digest, Sha256};
 use stella_core::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
-use stella_core::folder::ModelFolder;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::stamp::FolderStamps;
 use stella_core::tokenizer::LongText;
 use stella_core::weights::LoadMode;
 use stella_core::{ErrorCode, shared};
@@ -31,11 +31,10 @@ fn turn() -> MutexGuard<'static, ()> {
 /// Writes a manifest of every file in the folder.
 fn write_manifest(folder: &Path) {
     let mut files = serde_json::Map::new();
-    for (path, _) in ModelFolder::open(folder, None).expect("opens").stamps() {
-        if path.is_file() {
-            let bytes = fs::read(&path).expect("read");
-            let real = fs::canonicalize(folder).expect("real");
-            let name = path.strip_prefix(real).expect("inside").to_str().expect("UTF-8").replace('\\', "/");
+    for path in FolderStamps::take(folder).paths() {
+        if folder.join(path).is_file() {
+            let bytes = fs::read(folder.join(path)).expect("read");
+            let name = path.to_str().expect("UTF-8").replace('\\', "/");
             let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
             files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": sha256}));
         }

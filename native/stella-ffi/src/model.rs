@@ -8,6 +8,7 @@ use stella_core::encoder::EncoderKind;
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
 use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
+use stella_core::prompt::Prompt;
 use stella_core::shared;
 use stella_core::weights::LoadMode;
 
@@ -178,12 +179,21 @@ pub struct StellaModelInfo {
     pub encoder: u32,
     /// A value of StellaCpuLevel.
     pub cpu_level: u32,
-    /// Not used; 0.
-    pub reserved: u32,
+    /// Special tokens that are added to every text.
+    pub frame_tokens: u32,
+    /// Tokens of the prompt S2p without special tokens.
+    pub s2p_prompt_tokens: u32,
+    /// Tokens of the prompt S2s without special tokens.
+    pub s2s_prompt_tokens: u32,
     /// Parameters of the encoder and the default head.
     pub parameters: u64,
     /// Estimated bytes of the model with one session at its peak.
     pub memory_estimate: u64,
+    /// Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.
+    pub max_text_bytes: u64,
+    /// Hash of the stamps (path, length, times, device, inode) of the folder's files when the model was opened. Equal in
+    /// every process on one machine; differs once a file was changed, replaced or touched.
+    pub file_stamp: u64,
 }
 
 /// Opens the model in a folder. `options` may be null for the defaults, `sink` for silence. A folder that is open
@@ -356,9 +366,13 @@ pub unsafe extern "C" fn stella_model_info(
             dimension_count: narrow(model.dimensions().len())?,
             encoder: ENCODERS.iter().position(|&e| e == model.encoder_kind()).unwrap_or_default() as u32,
             cpu_level: model.kernels().level() as u32,
-            reserved: 0,
+            frame_tokens: narrow(model.frame_tokens())?,
+            s2p_prompt_tokens: narrow(model.prompt_tokens(Prompt::S2p))?,
+            s2s_prompt_tokens: narrow(model.prompt_tokens(Prompt::S2s))?,
             parameters: model.parameters(),
             memory_estimate: model.memory().total(),
+            max_text_bytes: model.max_text_bytes() as u64,
+            file_stamp: model.file_stamp(),
         };
         Ok(())
     })

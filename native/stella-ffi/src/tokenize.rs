@@ -22,7 +22,7 @@ pub enum StellaPrompt {
 }
 
 /// The values of [`StellaPrompt`] in order.
-const PROMPTS: [Prompt; 3] = [Prompt::Document, Prompt::S2p, Prompt::S2s];
+const PROMPTS: [Prompt; 3] = Prompt::ALL;
 
 /// What to do with a text that has too many tokens.
 #[repr(u32)]

@@ -1,7 +1,11 @@
 //! The exports, called as a foreign caller would call them, good and bad.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
+#[path = "../../stella-core/tests/common/mod.rs"]
+mod common;
+
 use std::ffi::c_void;
+use std::fs;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
@@ -80,6 +84,34 @@ fn live() -> [usize; 5] {
     [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind))
 }
 
+fn info(model: *const StellaModel) -> StellaModelInfo {
+    let mut info = StellaModelInfo { size: size_of::<StellaModelInfo>() as u32, ..Default::default() };
+    succeed(unsafe { stella_model_info(model, &mut info) });
+    info
+}
+
+/// The count that the ABI reports for one text.
+fn count(model: *const StellaModel, text: &str, prompt: StellaPrompt) -> StellaTokenCount {
+    let size = size_of::<StellaTokenizeOptions>() as u32;
+    let options = StellaTokenizeOptions { size, prompt: prompt as u32, ..Default::default() };
+    let (mut ids, mut count, mut found) = ([0; 512], StellaTokenCount::default(), 0);
+    succeed(unsafe {
+        stella_model_tokenize(
+            model,
+            text.as_ptr(),
+            text.len(),
+            [0, text.len()].as_ptr(),
+            1,
+            &options,
+            ids.as_mut_ptr(),
+            ids.len(),
+            &mut count,
+            &mut found,
+        )
+    });
+    count
+}
+
 /// An address that is not null and fits no type of more than one byte.
 fn misaligned<T>() -> *mut T {
     std::ptr::without_provenance_mut(0x1001)
@@ -89,7 +121,7 @@ fn misaligned<T>() -> *mut T {
 fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
     assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 48);
-    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 72);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 96);
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 16);
     assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 12);
     assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
@@ -203,13 +235,78 @@ fn live_bytes_come_back_to_where_they_were() {
 }
 
 #[test]
+fn the_lengths_in_the_info_are_those_of_tokenizing() {
+    let _turn = turn();
+    // A prompt of 700 tokens is counted whole, though a text is cut at 512.
+    let long = common::copy_of("tiny-new");
+    let prompts = format!(r#"{{"prompts": {{"s2p_query": "{}"}}}}"#, "river ".repeat(700));
+    fs::write(long.path().join("config_sentence_transformers.json"), prompts).expect("written");
+    let long = long.path().to_str().expect("UTF-8").to_owned();
+    for path in [folder("tiny-new"), folder("tiny-qwen2"), long] {
+        let mut model = null_mut();
+        succeed(unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) });
+        let info = info(model);
+        assert_eq!(count(model, "", StellaPrompt::Document).total, info.frame_tokens, "{path}");
+        assert!(info.frame_tokens > 0);
+        let prompts = [
+            (StellaPrompt::Document, 0),
+            (StellaPrompt::S2p, info.s2p_prompt_tokens),
+            (StellaPrompt::S2s, info.s2s_prompt_tokens),
+        ];
+        for (prompt, tokens) in prompts {
+            assert_eq!(count(model, "", prompt).total, info.frame_tokens + tokens, "{path} {prompt:?}");
+            // BPE may join the end of the prompt and the beginning of the text.
+            let text = count(model, "a river runs", StellaPrompt::Document).total;
+            let both = count(model, "a river runs", prompt).total;
+            assert!(both.abs_diff(text + tokens) <= 1, "{path} {prompt:?}: {both}");
+        }
+        let fits = "a".repeat(info.max_text_bytes as usize);
+        let beyond = "a".repeat(info.max_text_bytes as usize + 1);
+        assert_ne!(count(model, &fits, StellaPrompt::Document).cut, StellaCut::Bytes as u32);
+        assert_eq!(count(model, &beyond, StellaPrompt::Document).cut, StellaCut::Bytes as u32);
+        unsafe { stella_model_free(model) };
+    }
+}
+
+#[test]
+fn the_file_stamp_in_the_info_changes_with_the_files_alone() {
+    let _turn = turn();
+    let dir = common::copy_of("tiny-new");
+    let path = dir.path().to_str().expect("UTF-8");
+    let stamp = || {
+        let mut model = null_mut();
+        let stamp = unsafe {
+            succeed(stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model));
+            // A model that is loaded anew and one that is shared report the same.
+            let mut shared = null_mut();
+            succeed(stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut shared));
+            let stamps = [info(model).file_stamp, info(shared).file_stamp];
+            assert_eq!(stamps[0], stamps[1]);
+            stella_model_free(shared);
+            stamps[0]
+        };
+        unsafe { stella_model_free(model) };
+        stamp
+    };
+    let first = stamp();
+    assert_eq!(stamp(), first);
+    let head = dir.path().join("2_Dense_256/model.safetensors");
+    let file = fs::OpenOptions::new().write(true).open(&head).expect("opens");
+    file.set_modified(std::time::UNIX_EPOCH).expect("touched");
+    let touched = stamp();
+    assert_ne!(touched, first);
+    fs::copy(&head, dir.path().join("next")).expect("copied");
+    fs::rename(dir.path().join("next"), &head).expect("replaced");
+    assert!(stamp() != touched && stamp() != first);
+}
+
+#[test]
 fn a_text_goes_through_and_every_handle_comes_back() {
     let _turn = turn();
     let before = live();
     unsafe {
         let model = model("tiny-new");
-        let mut info = StellaModelInfo { size: size_of::<StellaModelInfo>() as u32, ..Default::default() };
-        succeed(stella_model_info(model, &mut info));
+        let info = info(model);
         assert_eq!(
             (info.hidden_size, info.layers, info.default_dimension, info.dimension_count),
             (64, 3, 1024, 3)

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 4;
+        internal const uint STELLA_ABI_VERSION = 5;
         /// <summary>
         ///  Bytes of a hash.
         /// </summary>
@@ -410,9 +410,17 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint cpu_level;
         /// <summary>
-        ///  Not used; 0.
+        ///  Special tokens that are added to every text.
         /// </summary>
-        public uint reserved;
+        public uint frame_tokens;
+        /// <summary>
+        ///  Tokens of the prompt S2p without special tokens.
+        /// </summary>
+        public uint s2p_prompt_tokens;
+        /// <summary>
+        ///  Tokens of the prompt S2s without special tokens.
+        /// </summary>
+        public uint s2s_prompt_tokens;
         /// <summary>
         ///  Parameters of the encoder and the default head.
         /// </summary>
@@ -421,6 +429,15 @@ namespace StellaInterop.Interop
         ///  Estimated bytes of the model with one session at its peak.
         /// </summary>
         public ulong memory_estimate;
+        /// <summary>
+        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.
+        /// </summary>
+        public ulong max_text_bytes;
+        /// <summary>
+        ///  Hash of the stamps (path, length, times, device, inode) of the folder's files when the model was opened. Equal in
+        ///  every process on one machine; differs once a file was changed, replaced or touched.
+        /// </summary>
+        public ulong file_stamp;
     }
 
     /// <summary>
@@ -652,6 +669,10 @@ namespace StellaInterop.Interop
         ///  The system has not the memory that is needed.
         /// </summary>
         OutOfMemory = 105,
+        /// <summary>
+        ///  The system refused a thread.
+        /// </summary>
+        ThreadRefused = 106,
         /// <summary>
         ///  The model folder does not exist or is not a folder.
         /// </summary>
