@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Activation, Init, VarBuilder, var_builder::SimpleBackend};
 use candle_transformers::models::stella_en_v5 as stella;
+use stella_kernels::spawn::spawn;
 
 use crate::batch::PackedBatch;
 use crate::config::{Architecture, ModelConfig};
@@ -65,9 +66,23 @@ impl Encoder for CandleEncoder {
             // To drop a foreign value could panic again.
             std::mem::forget(payload);
         });
-        let threads = builder
-            .build()
-            .map_err(|e| Error::Internal(format!("{threads} threads could not be started: {e}")))?;
+        let mut refused = None;
+        let builder = builder.spawn_handler(|thread| {
+            let name = thread.name().unwrap_or("stella").to_owned();
+            let index = thread.index() + 1;
+            spawn(name, || thread.run()).map(drop).map_err(|source| {
+                let kind = source.kind();
+                refused = Some((index, source));
+                kind.into()
+            })
+        });
+        let built = builder.build();
+        let threads = built.map_err(|e| match refused {
+            Some((index, source)) => {
+                Error::ThreadRefused { what: "for a session", index, count: threads, source }
+            }
+            None => Error::Internal(format!("{threads} threads could not be started: {e}")),
+        })?;
         let (model, hidden_size) = (self.model.clone(), self.hidden_size);
         Ok(Box::new(CandleWorker { model, hidden_size, hidden: Vec::new(), threads }))
     }

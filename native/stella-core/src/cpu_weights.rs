@@ -14,7 +14,7 @@ use stella_kernels::team::{Team, TeamError};
 
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
-use crate::reading::Take;
+use crate::reading::{LOADING, Take};
 use crate::session::default_threads;
 
 /// What weights are loaded for.
@@ -343,9 +343,6 @@ fn frequencies(config: &ModelConfig) -> Vec<f64> {
     };
     (0..dim / 2).map(|i| 1.0 / base.powf(2.0 * i as f64 / dim as f64) / slower).collect()
 }
-
-/// The purpose of threads that load weights, for [`no_team`].
-pub(crate) const LOADING: &str = "for loading a model";
 
 /// The error for a team that the system refuses. `what` names the purpose of its threads.
 pub(crate) fn no_team(error: TeamError, what: &'static str) -> Error {

@@ -9,9 +9,10 @@ use std::thread::ScopedJoinHandle;
 
 use stella_kernels::buffer::Buffer;
 use stella_kernels::pack::Rows;
+use stella_kernels::spawn::spawn_scoped;
 
 use crate::counters::TENSORS;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::hash::Hasher;
 use crate::header::TensorEntry;
@@ -20,6 +21,8 @@ use crate::manifest::Expected;
 use crate::tensor::{ReadError, read_elements, read_exact, rows_of};
 use crate::weights::WeightFile;
 
+/// The purpose of threads that load weights, for errors.
+pub(crate) const LOADING: &str = "for loading a model";
 /// Bytes of a piece, unless it takes more to hold [`ROWS`].
 const PIECE_BYTES: usize = 1 << 20;
 /// Rows of a piece at least: as many as are packed together.
@@ -55,7 +58,8 @@ fn piece_bytes(entry: &TensorEntry) -> usize {
 
 /// Reads `source`, the bytes of `file`, and gives `take` the rows of the tensors for which `wanted` holds, in the order
 /// in which they are stored. With a hash that is expected, the whole file is read, and the bytes that are given are those
-/// that are hashed; whether the hash is right is known at the end.
+/// that are hashed; whether the hash is right is known at the end. A thread that the system refuses is an error, and the
+/// other thread has ended when it is returned.
 pub(crate) fn read(
     file: &WeightFile,
     source: &mut dyn Source,
@@ -73,24 +77,40 @@ pub(crate) fn read(
     }
     std::thread::scope(|scope| {
         let start = inherit::capture();
+        let count = 1 + usize::from(expected.is_some());
+        let refused = |index, source| Error::ThreadRefused { what: LOADING, index, count, source };
         let (to_hash, hashing) = match expected {
             None => (None, None),
             Some((expected, before)) => {
                 let (to_hash, hashed) = sync_channel(PIECES);
                 let start = start.clone();
-                let thread = scope.spawn(move || {
+                let thread = spawn_scoped(scope, "stella-hash".to_owned(), move || {
                     start();
                     hash(before.clone(), hashed)
                 });
+                let thread = thread.map_err(|source| refused(1, source))?;
                 (Some(to_hash), Some((expected, thread)))
             }
         };
         let (to_take, taken) = sync_channel(PIECES);
         let reader = Reader { source, check_finite, free, back, to_take, to_hash };
-        let reader = scope.spawn(move || {
+        let reader = spawn_scoped(scope, "stella-read".to_owned(), move || {
             start();
             reader.run(file, wanted)
         });
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(source) => {
+                // The sender went with the reader, so the thread that hashes ends too.
+                if let Some((_, thread)) = hashing
+                    && let Err(payload) = thread.join()
+                {
+                    // To drop a foreign value could panic again.
+                    std::mem::forget(payload);
+                }
+                return Err(refused(count, source));
+            }
+        };
         let took = take_all(file, taken, take);
         let read = join(reader);
         let hash = hashing.map(|(expected, thread)| (expected, join(thread)));

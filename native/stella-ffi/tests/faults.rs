@@ -1,5 +1,5 @@
-//! A panic in every stage and behind every export: the caller gets a typed error, the process lives, and what was
-//! taken is given back.
+//! A panic in every stage and behind every export, and a refused thread: the caller gets a typed error, the process
+//! lives, and what was taken is given back.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ use stella_interop::log::*;
 use stella_interop::model::*;
 use stella_interop::session::*;
 use stella_interop::tokenize::*;
+use stella_kernels::spawn::{permit, refuse};
 
 /// Faults and counters belong to the process, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -77,7 +78,7 @@ fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaLogSi
     let mut vector = vec![0.0; 1024];
     let session_options = StellaSessionOptions {
         size: size_of::<StellaSessionOptions>() as u32,
-        threads: 2,
+        threads: 3,
         max_batch_tokens: 0,
     };
     let code = unsafe {
@@ -147,8 +148,13 @@ fn a_panic_in_any_stage_is_a_typed_error_and_everything_comes_back() {
     // The first backtraces load the debug information, which stays.
     let bytes = live_bytes();
     every_stage(&path, &modes, sink, handles);
-    // The threads of a session end after its handle, each in its own time.
-    let grown = || live_bytes().saturating_sub(bytes);
+    assert_bytes_come_back(bytes);
+    unsafe { stella_log_sink_free(sink) };
+}
+
+/// Candle's threads end after the session's handle, each in its own time.
+fn assert_bytes_come_back(before: u64) {
+    let grown = || live_bytes().saturating_sub(before);
     for _ in 0..1000 {
         if grown() < LEAK {
             break;
@@ -156,7 +162,6 @@ fn a_panic_in_any_stage_is_a_typed_error_and_everything_comes_back() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(grown() < LEAK, "{} bytes more than before", grown());
-    unsafe { stella_log_sink_free(sink) };
 }
 
 /// Above the payloads of the panics, which are leaked on purpose, and below the smallest model.
@@ -211,6 +216,85 @@ fn the_hash_of_a_manifest_may_panic_on_its_thread_in_either_mode() {
         );
         assert_eq!((whole_life(path, &options, null()), live()), (0, handles), "{mode:?}");
     }
+}
+
+/// Asks for the life of a model again and again, each time with the next thread refused, until all threads start.
+/// Returns how many there were to refuse.
+fn refuse_each_thread(path: &str, options: &StellaModelOptions) -> usize {
+    assert_eq!(whole_life(path, options, null()), 0);
+    let (handles, bytes) = (live(), live_bytes());
+    for nth in 1.. {
+        refuse(nth);
+        let code = whole_life(path, options, null());
+        if permit() {
+            assert_eq!(code, 0);
+            assert_bytes_come_back(bytes);
+            return nth - 1;
+        }
+        assert_eq!(code, ErrorCode::ThreadRefused as i32, "thread {nth}");
+        assert_eq!(live(), handles, "thread {nth}");
+        assert_eq!(whole_life(path, options, null()), 0, "after thread {nth}");
+    }
+    unreachable!("a life has an end")
+}
+
+#[test]
+fn each_thread_of_a_load_and_a_session_may_be_refused_and_the_next_attempt_works() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(Path::new(&fixture()), folder.path());
+    let path = folder.path().to_str().expect("UTF-8");
+    let size = size_of::<StellaModelOptions>() as u32;
+    let cases = [
+        (StellaLoadMode::Copied, StellaPrecision::F32, StellaEncoder::Kernels),
+        (StellaLoadMode::Mapped, StellaPrecision::F32, StellaEncoder::Kernels),
+        (StellaLoadMode::Copied, StellaPrecision::Int8, StellaEncoder::Kernels),
+        (StellaLoadMode::Copied, StellaPrecision::F32, StellaEncoder::Candle),
+    ];
+    for hashed in [false, true] {
+        if hashed {
+            write_manifest(folder.path());
+        }
+        for (mode, precision, encoder) in cases {
+            let (load_mode, precision, encoder) = (mode as u32, precision as u32, encoder as u32);
+            let options = StellaModelOptions { size, load_mode, precision, encoder, ..Default::default() };
+            let refused = refuse_each_thread(path, &options);
+            // Of the encoder and of the head: a reader, and with a manifest a thread that hashes. Of the session: two
+            // threads beside the caller, or three with candle.
+            let least = 2 + 2 * usize::from(hashed) + 2;
+            assert!(refused >= least, "{refused} threads of {options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_thread_names_its_number_and_what_it_is_for() {
+    let _turn = turn();
+    let path = fixture();
+    let (mut model, mut session) = (null_mut(), null_mut());
+    unsafe {
+        refuse(1);
+        let error = stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model);
+        assert!(!permit() && model.is_null());
+        assert!(message(error).starts_with("The system refused thread 1 of 1 for loading a model. Raise"));
+        assert_eq!(take(error), ErrorCode::ThreadRefused as i32);
+        assert_eq!(take(stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model)), 0);
+        let size = size_of::<StellaSessionOptions>() as u32;
+        let options = StellaSessionOptions { size, threads: 4, max_batch_tokens: 0 };
+        refuse(2);
+        let error = stella_session_new(model, &options, &mut session);
+        assert!(!permit() && session.is_null());
+        assert!(message(error).starts_with("The system refused thread 2 of 3 for a session. Raise"));
+        assert_eq!(take(error), ErrorCode::ThreadRefused as i32);
+        stella_model_free(model);
+    }
+}
+
+/// The first message of an error.
+fn message(error: *const StellaError) -> String {
+    let mut text = vec![0; unsafe { stella_error_message(error, 0, null_mut(), 0) }];
+    unsafe { stella_error_message(error, 0, text.as_mut_ptr(), text.len()) };
+    String::from_utf8(text).expect("messages are UTF-8")
 }
 
 fn copy(from: &Path, to: &Path) {

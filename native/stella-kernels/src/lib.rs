@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | which instructions there are, and which are used | [`cpu`] |
 //! | the kernels of each level in one table | [`kernels`] |
-//! | threads that share a piece of work | [`team`] |
+//! | threads, and which of them share a piece of work | [`spawn`], [`team`] |
 //! | aligned memory in large pages | [`buffer`] |
 //! | rows as a product reads them | [`activations`] |
 //! | weights, packed once | [`pack`] |
@@ -28,6 +28,7 @@ pub mod linear;
 pub mod pack;
 pub mod rotary;
 pub mod rows;
+pub mod spawn;
 pub mod team;
 
 #[cfg(target_arch = "x86_64")]

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Buffer, OutOfMemory};
+use crate::spawn::spawn;
 
 /// Called on each thread of a team before it does anything else.
 pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
@@ -119,9 +120,7 @@ impl Team {
             let shared = Arc::clone(&team.shared);
             let memory = Buffer::zeroed(scratch)?;
             let on_start = on_start.clone();
-            let worker = std::thread::Builder::new()
-                .name(format!("stella-{index}"))
-                .spawn(move || work(&shared, memory, on_start))
+            let worker = spawn(format!("stella-{index}"), move || work(&shared, memory, on_start))
                 .map_err(|source| TeamError::Thread { index, threads, source })?;
             team.workers.push(worker);
         }

@@ -1,0 +1,38 @@
+//! Threads that the system refuses. Alone in its process: a refusal is the process's.
+
+use std::sync::Arc;
+
+use stella_kernels::spawn::{permit, refuse, spawn, spawn_scoped};
+use stella_kernels::team::{Team, TeamError};
+
+#[test]
+fn a_refused_thread_is_an_error_and_the_others_start() {
+    refuse(2);
+    let threads: Vec<_> = (0..3).map(|i| spawn("test".to_owned(), move || i)).collect();
+    assert!(!permit(), "the refusal was met");
+    let results: Vec<_> = threads.into_iter().map(|thread| thread.ok().map(|t| t.join().ok())).collect();
+    assert_eq!(results, [Some(Some(0)), None, Some(Some(2))]);
+
+    refuse(1);
+    std::thread::scope(|scope| {
+        assert!(spawn_scoped(scope, "test".to_owned(), || ()).is_err());
+        assert!(spawn_scoped(scope, "test".to_owned(), || ()).is_ok());
+    });
+    refuse(1);
+    assert!(permit(), "a refusal that was taken back is not met");
+    assert!(spawn("test".to_owned(), || ()).is_ok());
+
+    // A team of four starts three threads: whichever is refused, those before it have ended when the error comes.
+    for nth in 1..4 {
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        refuse(nth);
+        let team = Team::new(4, 0, Some(Arc::new(move || drop(held.clone()))));
+        match team.map(|_| ()) {
+            Err(TeamError::Thread { index, threads: 4, .. }) => assert_eq!(index, nth),
+            other => panic!("thread {nth}: {other:?}"),
+        }
+        assert_eq!(Arc::strong_count(&alive), 1, "a thread outlived the error");
+    }
+    assert_eq!(Team::new(4, 0, None).map(|team| team.threads()).ok(), Some(4));
+}
