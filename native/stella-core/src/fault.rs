@@ -1,5 +1,5 @@
-//! Panics on demand: how tests see what a panic leaves behind. Without the feature `fault-injection`, which no shipped
-//! library has, there is nothing to ask for and [`reach`] is empty.
+//! Panics and delays on demand: how tests see what a panic leaves behind and who waits for a stage. Without the feature
+//! `fault-injection`, which no shipped library has, there is nothing to ask for and [`reach`] is empty.
 
 /// Where a panic can be asked for, in the order in which a text meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +69,12 @@ impl Stage {
 pub fn reach(_: Stage) {}
 
 #[cfg(feature = "fault-injection")]
-pub use injected::{arm, disarm, reach};
+pub use injected::{Hold, arm, disarm, hold, reach};
 
 #[cfg(feature = "fault-injection")]
 mod injected {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
     use super::Stage;
 
@@ -90,9 +91,64 @@ mod injected {
         ARMED.swap(NONE, Ordering::SeqCst) != NONE
     }
 
+    /// A stage that is held up.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Held {
+        Nothing,
+        /// Nobody has reached it yet.
+        Awaited(Stage),
+        /// A thread has reached it and waits.
+        Met,
+    }
+
+    static HELD: Mutex<Held> = Mutex::new(Held::Nothing);
+    static CHANGED: Condvar = Condvar::new();
+
+    fn held() -> MutexGuard<'static, Held> {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(condition: impl Fn(Held) -> bool) {
+        drop(CHANGED.wait_while(held(), |now| condition(*now)).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Holds up one thread at a stage until it is dropped.
+    #[derive(Debug)]
+    pub struct Hold(());
+
+    /// The next call to reach this stage, on any thread, waits until the result is dropped. Later ones do not.
+    pub fn hold(stage: Stage) -> Hold {
+        *held() = Held::Awaited(stage);
+        Hold(())
+    }
+
+    impl Hold {
+        /// Waits until a thread has reached the stage.
+        pub fn wait_until_met(&self) {
+            wait_while(|now| now != Held::Met);
+        }
+    }
+
+    impl Drop for Hold {
+        fn drop(&mut self) {
+            *held() = Held::Nothing;
+            CHANGED.notify_all();
+        }
+    }
+
     /// Called where a stage begins.
     #[allow(clippy::panic)]
     pub fn reach(stage: Stage) {
+        let mut now = held();
+        let meets = *now == Held::Awaited(stage);
+        if meets {
+            *now = Held::Met;
+            CHANGED.notify_all();
+        }
+        drop(now);
+        if meets {
+            wait_while(|now| now == Held::Met);
+        }
         if ARMED.compare_exchange(stage as usize, NONE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             panic!("injected at {stage:?}");
         }

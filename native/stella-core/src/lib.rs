@@ -13,7 +13,7 @@
 //! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
 //! | how much memory that takes | [`memory`] |
-//! | all of it, loaded once and shared | [`model`], [`shared`], [`counters`] |
+//! | all of it, loaded once and shared | [`model`], [`shared`], `first_use`, [`counters`] |
 //! | one caller's workspace over a shared model | [`session`] |
 //!
 //! Threads that are started on the way take over what [`inherit`] says. Tests make any of these steps panic by [`fault`].
@@ -53,6 +53,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod cpu_weights;
+mod first_use;
 mod json;
 mod reading;
 mod tokenizer_file;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
@@ -15,6 +14,7 @@ use crate::cpu_encoder::CpuEncoder;
 use crate::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
+use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::head::Head;
 use crate::layout::{HeadFolder, Layout};
@@ -146,8 +146,8 @@ pub struct Model {
     parameters: u64,
     memory: MemoryEstimate,
     load: LoadOptions,
-    /// Heads that have been used. Locked only to look one up or to load it, never during a forward.
-    heads: Mutex<BTreeMap<usize, Arc<Head>>>,
+    /// The heads by dimension. Each is loaded by itself, so that a load makes no other head wait.
+    heads: BTreeMap<usize, FirstUse<Head>>,
 }
 
 impl Model {
@@ -197,6 +197,8 @@ impl Model {
         drop(weights);
         let default_dimension = default_head.dimension;
         let head = Head::load(&folder, &default_head, config.hidden_size, load)?;
+        let mut heads: BTreeMap<_, _> = layout.heads.keys().map(|&d| (d, FirstUse::new())).collect();
+        heads.insert(default_dimension, FirstUse::loaded(head));
         let model = Self {
             prompts,
             prompt_tokens,
@@ -209,7 +211,7 @@ impl Model {
             parameters,
             memory,
             load,
-            heads: Mutex::new(BTreeMap::from([(default_dimension, Arc::new(head))])),
+            heads,
             folder,
             config,
             layout,
@@ -320,19 +322,27 @@ impl Model {
     /// The head of a dimension, loaded at its first use.
     ///
     /// # Errors
-    /// [`Error::UnknownDimension`]; those of [`Head::load`].
-    pub fn head(&self, dimension: usize) -> Result<Arc<Head>> {
-        // A panic while the lock was held left at most a head that is not in the map: nothing to repair.
-        let mut loaded = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(head) = loaded.get(&dimension) {
-            return Ok(Arc::clone(head));
+    /// [`Error::UnknownDimension`]; those of [`Head::load`]; [`Error::FileInvalid`] for a file that is not as it was when
+    /// the model was opened.
+    pub fn head(&self, dimension: usize) -> Result<&Head> {
+        let (Some(head), Some(found)) = (self.heads.get(&dimension), self.layout.heads.get(&dimension))
+        else {
+            return Err(unknown_dimension(&self.layout, dimension));
+        };
+        head.get_or_load(|| self.load_head(found))
+    }
+
+    /// Loads a head after the model. The folder's pins are compared before and after.
+    fn load_head(&self, head: &HeadFolder) -> Result<Head> {
+        // Never mapped: a file that is cut later would end the process.
+        let options = LoadOptions { mode: LoadMode::Copied, ..self.load };
+        let loaded = Head::load(&self.folder, head, self.config.hidden_size, options);
+        // A file that changes while it is read may fail in any way, or not at all. The change is the error to report.
+        self.folder.open_file(&head.weights_file(), "it holds weights of the model")?;
+        if loaded.is_ok() {
+            log::debug!("{}: head of dimension {} loaded", self.path().display(), head.dimension);
         }
-        let found =
-            self.layout.heads.get(&dimension).ok_or_else(|| unknown_dimension(&self.layout, dimension))?;
-        let head = Arc::new(Head::load(&self.folder, found, self.config.hidden_size, self.load)?);
-        log::debug!("{}: head of dimension {dimension} loaded", self.path().display());
-        loaded.insert(dimension, Arc::clone(&head));
-        Ok(head)
+        loaded
     }
 
     /// The folder of the model.

@@ -126,7 +126,7 @@ impl Session {
         }
         let hidden = self.worker.forward(batch, cancel)?;
         pooling::mean(batch.ranges(), hidden, config.hidden_size, &mut self.pooled);
-        self.projector.project(&head, &self.pooled, options.normalize, &mut out[..needed])
+        self.projector.project(head, &self.pooled, options.normalize, &mut out[..needed])
     }
 
     /// Ends the session and its threads, and gives its hold of the model.
@@ -179,6 +179,6 @@ impl Session {
         }
         let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
         pooling::mean(ranges, found, config.hidden_size, &mut self.pooled);
-        self.projector.project(&head, &self.pooled, options.normalize, &mut out[..needed])
+        self.projector.project(head, &self.pooled, options.normalize, &mut out[..needed])
     }
 }

@@ -42,7 +42,9 @@ impl ReadError {
         let path = path.to_owned();
         let invalid = |path, reason| Error::FileInvalid { path, reason, source: None };
         match self {
-            Self::Ended => invalid(path, "was cut while it was being loaded".to_owned()),
+            Self::Ended => {
+                invalid(path, "was cut while it was being loaded. Load the model anew.".to_owned())
+            }
             Self::Io(source) => Error::FileUnreadable { path, source },
             Self::OutOfMemory(bytes) => {
                 Error::OutOfMemory { what: format!("the weights of {}", path.display()), bytes }

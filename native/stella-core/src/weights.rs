@@ -281,7 +281,7 @@ impl WeightFile {
 
     /// The error for a file that changed under us.
     pub(crate) fn changed(&self) -> Error {
-        let reason = "was changed while it was being loaded".to_owned();
+        let reason = "was changed while it was being loaded. Load the model anew.".to_owned();
         Error::FileInvalid { path: self.path.clone(), reason, source: None }
     }
 }

@@ -253,6 +253,81 @@ fn a_folder_whose_files_were_replaced_is_another_model() {
     assert_ne!(embed(first), embed(second), "the first keeps the weights that it loaded");
 }
 
+/// Changes a file in a way that an open model must notice.
+type Change = fn(&Path);
+
+fn replace(path: &Path) {
+    // Other weights of the same shape: the last byte of a number in the middle.
+    let mut bytes = fs::read(path).expect("read");
+    let middle = bytes.len() / 2 / 4 * 4 + 3;
+    bytes[middle] ^= 0x80;
+    fs::write(path.with_extension("next"), bytes).expect("written");
+    fs::rename(path.with_extension("next"), path).expect("replaced");
+}
+
+fn rewrite(path: &Path) {
+    let bytes = fs::read(path).expect("read");
+    fs::write(path, bytes).expect("rewritten");
+}
+
+fn cut(path: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("opens");
+    file.set_len(fs::metadata(path).expect("there").len() / 2).expect("cut");
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).expect("removed");
+}
+
+#[test]
+fn a_head_whose_file_changed_after_the_opening_is_an_error_that_names_it_and_others_go_on() {
+    let _turn = turn();
+    let changes: [(&str, Change); 4] =
+        [("replaced", replace), ("rewritten", rewrite), ("cut", cut), ("removed", remove)];
+    for (what, change) in changes {
+        for mode in [LoadMode::Copied, LoadMode::Mapped] {
+            for hashed in [false, true] {
+                let dir = copy_of("tiny-new");
+                if hashed {
+                    write_manifest(dir.path());
+                }
+                let model = shared::open(dir.path(), &with_mode(mode)).expect("loads");
+                let before = embed(Arc::clone(&model));
+                change(&dir.path().join("2_Dense_256/model.safetensors"));
+                for _ in 0..2 {
+                    let error = model.head(256).expect_err("refused");
+                    assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{what}: {error}");
+                    let text = error.to_string();
+                    assert!(text.contains("2_Dense_256") && text.ends_with("Load the model anew."), "{text}");
+                }
+                model.head(768).expect("another head");
+                assert_eq!(embed(Arc::clone(&model)), before, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_that_was_loaded_before_its_file_changed_is_kept() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let model = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    let first = std::ptr::from_ref(model.head(256).expect("loads"));
+    remove(&dir.path().join("2_Dense_256/model.safetensors"));
+    assert!(std::ptr::eq(model.head(256).expect("kept"), first));
+}
+
+#[test]
+fn a_head_that_is_loaded_after_the_model_is_never_mapped() {
+    let _turn = turn();
+    let dir = copy_of("tiny-new");
+    let model = shared::open(dir.path(), &with_mode(LoadMode::Mapped)).expect("loads");
+    let maps = MAPS.get();
+    model.head(256).expect("loads");
+    model.head(768).expect("loads");
+    assert_eq!(MAPS.get(), maps);
+}
+
 #[test]
 fn a_load_that_fails_tells_each_of_many_callers_why_and_the_next_one_tries_again() {
     let _turn = turn();

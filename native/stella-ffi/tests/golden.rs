@@ -340,7 +340,7 @@ fn a_set_flag_cancels_and_the_session_goes_on() {
 fn a_head_is_loaded_once_and_shared() {
     let model = open("tiny-new");
     let heads: Vec<_> = (0..2).map(|_| model.head(768).expect("head")).collect();
-    assert!(Arc::ptr_eq(&heads[0], &heads[1]));
+    assert!(std::ptr::eq(heads[0], heads[1]));
     assert_eq!(model.head(512).expect_err("unknown").code(), ErrorCode::UnknownDimension);
 }
 
