@@ -10,13 +10,17 @@ use stella_core::fault::{Stage, reach};
 use stella_core::inherit::{self, ThreadStart};
 
 use crate::error::StellaError;
-use crate::log::{self, LogScope, LogSink};
+use crate::escape::{Keep, escape};
+use crate::log::{self, LogScope, LogSink, PANIC_TARGET};
 
 thread_local! {
     /// How many exports this thread is inside of, and one more on a thread of the library's own; only their panics are
     /// ours to report.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
+
+/// The text of a panic with another value.
+const NO_TEXT: &str = "a value that is not text";
 
 /// Marks this thread as inside an export.
 struct Inside;
@@ -43,7 +47,16 @@ fn install_hook() {
         panic::set_hook(Box::new(move |report| {
             if DEPTH.get() > 0 {
                 let backtrace = std::backtrace::Backtrace::force_capture();
-                ::log::error!(target: "stella_interop::panic", "{report}\n{backtrace}");
+                // The text of a panic may have a name from a file in it. A backtrace has names of our own code alone, a
+                // line each.
+                let text = report.payload_as_str().unwrap_or(NO_TEXT);
+                let text = escape(text, Keep::Nothing);
+                match report.location() {
+                    Some(place) => {
+                        ::log::error!(target: PANIC_TARGET, "panicked at {place}: {text}\n{backtrace}");
+                    }
+                    None => ::log::error!(target: PANIC_TARGET, "panicked: {text}\n{backtrace}"),
+                }
             } else {
                 before(report);
             }
@@ -97,7 +110,7 @@ fn message(payload: Box<dyn Any + Send>) -> String {
         .downcast_ref::<&str>()
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned());
+        .unwrap_or_else(|| NO_TEXT.to_owned());
     std::mem::forget(payload);
     text
 }

@@ -6,9 +6,10 @@ use stella_core::{Error, ErrorCode};
 
 use crate::args;
 use crate::boundary::infallible;
+use crate::escape::{Keep, escape};
 use crate::live::{Counted, StellaHandleKind};
 
-/// Longest message of one link of the chain, in bytes. What is beyond is cut, and the cut is marked.
+/// Longest message of one link of the chain, in bytes before escapes. What is beyond is cut, and the cut is marked.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// An error: its code, the index of the text that caused it, and the messages of its chain of causes.
@@ -32,14 +33,20 @@ impl StellaError {
         Self::new(ErrorCode::Panic, None, chain)
     }
 
-    fn new(code: ErrorCode, text_index: Option<usize>, mut chain: Vec<String>) -> Self {
-        chain.iter_mut().for_each(shorten);
+    fn new(code: ErrorCode, text_index: Option<usize>, chain: Vec<String>) -> Self {
+        let chain = chain.into_iter().map(presentable).collect();
         Self { code, text_index, chain, _counted: Counted::new(StellaHandleKind::Error) }
     }
 
     pub(crate) fn into_raw(self) -> *mut Self {
         Box::into_raw(Box::new(self))
     }
+}
+
+/// Makes a message short and safe to show: every message that a caller gets comes through here.
+fn presentable(mut message: String) -> String {
+    shorten(&mut message);
+    escape(&message, Keep::Nothing).into_owned()
 }
 
 /// Cuts a message at a character boundary and says how much is missing.
@@ -127,6 +134,16 @@ pub unsafe extern "C" fn stella_error_free(error: *mut StellaError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_message_of_the_chain_is_escaped() {
+        let error = StellaError::from_panic("a\u{1b}[2J\nerror: all is well\u{202e}");
+        assert_eq!(error.chain[1], r"a\u{1b}[2J\nerror: all is well\u{202e}");
+        let io = std::io::Error::other("b\r\u{9b}");
+        let path = std::path::PathBuf::from("head\u{7}");
+        let error = StellaError::from_error(&Error::FileUnreadable { path, source: io });
+        assert_eq!(error.chain, [r"head\u{7} cannot be read", r"b\r\u{9b}"]);
+    }
 
     #[test]
     fn long_messages_are_cut_between_characters() {

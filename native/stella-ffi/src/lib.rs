@@ -19,6 +19,10 @@
 //! Every export runs in [`boundary`]: a panic becomes an error with code `Panic`, its report goes to the log
 //! sink of the call, and the process goes on. After a panic a session refuses further calls.
 //!
+//! # Text from files
+//! Messages of errors and log records hold no control character and none that changes the direction of text, whatever the
+//! files of a model hold: `escape` writes them visibly. The backtrace of a panic has line breaks.
+//!
 //! # Safety
 //! Pointers are checked for null, alignment and impossible lengths before they are used; that they point to
 //! live memory of the stated type is the caller's promise.
@@ -36,4 +40,5 @@ pub mod tokenize;
 
 mod args;
 mod boundary;
+mod escape;
 mod heap;

@@ -14,7 +14,11 @@ use stella_core::fault::{Stage, reach};
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::escape::{Keep, escape};
 use crate::live::{Counted, StellaHandleKind};
+
+/// Target of the record of a panic: the one text of several lines, whose foreign parts are escaped before they come here.
+pub(crate) const PANIC_TARGET: &str = "stella_interop::panic";
 
 /// Where log records go. Shared by the handle and by every model that was opened with it.
 #[derive(Debug)]
@@ -50,7 +54,9 @@ impl LogSink {
             return;
         }
         reach(Stage::Log);
-        let (target, message) = (record.target(), record.args().to_string());
+        let (target, text) = (record.target(), record.args().to_string());
+        let keep = if target == PANIC_TARGET { Keep::LineBreaks } else { Keep::Nothing };
+        let message = escape(&text, keep);
         // SAFETY: both strings outlive the call; the callback may be called from any thread by the contract
         // of `stella_log_sink_new`, and `user_data` was not released, since that happens in `drop`.
         unsafe {
