@@ -1,4 +1,6 @@
-//! The line that no panic crosses. Every export runs inside one of these functions.
+//! The line that no panic crosses, and behind which numbers are computed as usual. Every export runs inside one of these
+//! functions: under the default floating-point state, whatever the host has set, which comes back when the export
+//! returns.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -8,6 +10,7 @@ use std::sync::{Arc, Once};
 use stella_core::Result;
 use stella_core::fault::{Stage, reach};
 use stella_core::inherit::{self, ThreadStart};
+use stella_kernels::float_state::DefaultFloats;
 
 use crate::error::StellaError;
 use crate::escape::{Keep, escape};
@@ -76,6 +79,7 @@ fn start_inside() -> ThreadStart {
 
 /// Runs a fallible export. `sink` gets what is logged meanwhile.
 pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result<()>) -> *mut StellaError {
+    let _floats = DefaultFloats::enter();
     let _inside = Inside::enter();
     let _scope = LogScope::enter(sink);
     // The body holds no state that outlives a panic half-changed: sessions are poisoned by their mutex, and
@@ -89,6 +93,7 @@ pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result
 
 /// Runs an export that cannot fail by design; should it panic all the same, it gives the type's default.
 pub(crate) fn infallible<T: Default>(body: impl FnOnce() -> T) -> T {
+    let _floats = DefaultFloats::enter();
     let _inside = Inside::enter();
     guarded(body).unwrap_or_else(|payload| {
         std::mem::forget(payload);

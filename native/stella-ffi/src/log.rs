@@ -10,6 +10,7 @@ use std::sync::{Arc, Once};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use stella_core::fault::{Stage, reach};
+use stella_kernels::float_state::DefaultFloats;
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -57,6 +58,8 @@ impl LogSink {
         let (target, text) = (record.target(), record.args().to_string());
         let keep = if target == PANIC_TARGET { Keep::LineBreaks } else { Keep::Nothing };
         let message = escape(&text, keep);
+        // The callback runs code of the host, which may leave another state behind.
+        let _floats = DefaultFloats::enter();
         // SAFETY: both strings outlive the call; the callback may be called from any thread by the contract
         // of `stella_log_sink_new`, and `user_data` was not released, since that happens in `drop`.
         unsafe {

@@ -496,6 +496,29 @@ fn sixty_four_threads_at_a_load_that_panics_all_get_an_error_or_the_model() {
     assert_eq!(live(), handles);
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_floating_point_state_of_the_host_comes_back_after_a_panic() {
+    use std::arch::asm;
+    /// Denormal numbers flushed, rounding to zero.
+    const HOST: u32 = 0x1f80 | 0x8040 | 0x6000;
+    let _turn = turn();
+    let path = fixture();
+    let (mut state, default) = (0u32, 0x1f80u32);
+    for stage in [Stage::Boundary, Stage::Encoder, Stage::Forward] {
+        let (code, _) = unsafe {
+            arm(stage);
+            asm!("ldmxcsr [{}]", in(reg) &HOST, options(nostack));
+            let code = whole_life(&path, &StellaModelOptions::default(), null());
+            asm!("stmxcsr [{}]", in(reg) &raw mut state, options(nostack));
+            asm!("ldmxcsr [{}]", in(reg) &default, options(nostack));
+            (code, disarm())
+        };
+        // The test itself computes nothing that would set a flag.
+        assert_eq!((code, state), (ErrorCode::Panic as i32, HOST), "{stage:?}");
+    }
+}
+
 /// A call of one export with right arguments: gives whether it said that it failed.
 type Call<'a> = (&'static str, Box<dyn Fn() -> Outcome + 'a>);
 

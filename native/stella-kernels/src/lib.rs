@@ -5,6 +5,7 @@
 //! | which instructions there are, and which are used | [`cpu`] |
 //! | the kernels of each level in one table | [`kernels`] |
 //! | threads, and which of them share a piece of work | [`spawn`], [`team`] |
+//! | the rounding mode and the like, which a thread has from whoever started it | [`float_state`] |
 //! | aligned memory in large pages | [`buffer`] |
 //! | rows as a product reads them | [`activations`] |
 //! | weights, packed once | [`pack`] |
@@ -23,6 +24,7 @@ pub mod attention;
 pub mod buffer;
 pub mod cpu;
 pub mod embedding;
+pub mod float_state;
 pub mod kernels;
 pub mod linear;
 pub mod pack;

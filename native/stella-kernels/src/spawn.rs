@@ -1,9 +1,12 @@
 //! The one place that starts threads.
 //!
-//! A system at its limit refuses a thread: that is an error and never a panic.
+//! A system at its limit refuses a thread: that is an error and never a panic. Every thread computes under the default
+//! floating-point state, whatever the thread that starts it has.
 
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
+
+use crate::float_state::DefaultFloats;
 
 /// Starts a thread.
 ///
@@ -14,7 +17,7 @@ pub fn spawn<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     permitted()?;
-    Builder::new().name(name).spawn(body)
+    Builder::new().name(name).spawn(|| under_default_floats(body))
 }
 
 /// Starts a thread within a scope.
@@ -27,7 +30,12 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     body: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
     permitted()?;
-    Builder::new().name(name).spawn_scoped(scope, body)
+    Builder::new().name(name).spawn_scoped(scope, || under_default_floats(body))
+}
+
+fn under_default_floats<T>(body: impl FnOnce() -> T) -> T {
+    let _floats = DefaultFloats::enter();
+    body()
 }
 
 #[cfg(not(feature = "fault-injection"))]
