@@ -238,3 +238,5 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
         Err(format!("the tokenizer library panicked: {text}").into())
     })
 }
+        // To drop a foreign value could panic again.
+        std::mem::forget(payload);

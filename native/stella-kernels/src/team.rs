@@ -188,7 +188,12 @@ impl Shared {
         }));
         if let Err(payload) = result {
             self.next.store(tasks, Relaxed);
-            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+            let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *first {
+                None => *first = Some(payload),
+                // To drop a foreign value could panic again, and then nobody would leave the gate.
+                Some(_) => std::mem::forget(payload),
+            }
         }
     }
 
@@ -349,6 +354,40 @@ mod tests {
                 });
             }));
             assert_eq!(*result.unwrap_err().downcast::<String>().unwrap(), "guilty true");
+            let done = AtomicUsize::new(0);
+            team.run(9, &|_, _| {
+                done.fetch_add(1, Relaxed);
+            });
+            assert_eq!(done.into_inner(), 9);
+        }
+    }
+
+    /// A payload that panics when it is dropped.
+    struct Trap;
+
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+
+    #[test]
+    fn panics_whose_payload_panics_on_drop_reach_the_caller_and_the_team_goes_on() {
+        let mut team = Team::new(3, 0, None).unwrap();
+        for _ in 0..20 {
+            let barrier = std::sync::Barrier::new(3);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                team.run(3, &|_, _| {
+                    // Each thread has one task, and all panic.
+                    barrier.wait();
+                    std::panic::panic_any(Trap);
+                });
+            }));
+            let payload = result.unwrap_err();
+            assert!(payload.is::<Trap>());
+            std::mem::forget(payload);
             let done = AtomicUsize::new(0);
             team.run(9, &|_, _| {
                 done.fetch_add(1, Relaxed);
