@@ -216,6 +216,9 @@ impl Model {
             config,
             layout,
         };
+        if let Some((urgency, reason)) = stella_kernels::cpu::unused_tiles(kernels.level()) {
+            log::log!(urgency, "{}: {reason}", path.display());
+        }
         log::info!(
             "{}: {} with {} layers and {} parameters, dimension {default_dimension}, at most {} tokens, in {} \
              on the {} encoder with {}; loaded in {:.0} ms, memory estimate {} MiB",

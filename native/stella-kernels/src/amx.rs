@@ -20,19 +20,24 @@ const fn kernel(by_rows: &'static [unsafe fn(&Tile)], begin: unsafe fn(), end: u
     TileKernel { by_rows, rows: ROWS, row_granule: ROWS, begin, end }
 }
 
-/// Asks the system for the state that tiles need; it is kept for the process. False where it is refused.
-pub(crate) fn request() -> bool {
+/// Asks the system for the state that tiles need; it is kept for the process.
+///
+/// # Errors
+/// The system's, when it refuses.
+pub(crate) fn request() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_ulong = 18;
         // SAFETY: this call takes numbers and touches no memory.
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+        let refused =
+            unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0 };
+        if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     }
     // Other systems give it at the first use, or have other ways to ask that nobody has tried here.
     #[cfg(not(target_os = "linux"))]
     {
-        false
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 

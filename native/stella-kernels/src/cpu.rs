@@ -71,15 +71,60 @@ impl fmt::Display for CpuLevel {
 struct Found {
     available: Vec<CpuLevel>,
     preferred: CpuLevel,
+    tiles: Tiles,
+}
+
+/// The AMX tiles of this machine.
+#[derive(Debug, PartialEq, Eq)]
+enum Tiles {
+    /// The processor has none.
+    Absent,
+    /// The processor has them without AVX-512 BF16, which is used with them.
+    Alone,
+    /// The system refused the state that they need, with this error.
+    Refused(String),
+    /// The process may use them.
+    Permitted,
+}
+
+/// Explains why `level` uses no tiles, and how urgent it is to know. `None` when it uses them or the processor has none.
+pub fn unused_tiles(level: CpuLevel) -> Option<(log::Level, String)> {
+    explain(&found().tiles, level)
+}
+
+fn explain(tiles: &Tiles, level: CpuLevel) -> Option<(log::Level, String)> {
+    if level == CpuLevel::Amx {
+        return None;
+    }
+    match tiles {
+        Tiles::Absent => None,
+        Tiles::Alone => Some((
+            log::Level::Info,
+            format!("The processor has AMX tiles but no AVX-512 BF16, so {level} is used."),
+        )),
+        Tiles::Refused(error) => Some((
+            log::Level::Warn,
+            format!(
+                "The system refused AMX tiles to this process ({error}), so {level} is used, which is slower. The usual \
+                 cause is a thread with a small alternate signal stack. Load a model before such a thread starts."
+            ),
+        )),
+        Tiles::Permitted => Some((
+            log::Level::Info,
+            format!(
+                "AMX tiles are available, but {level} was asked for, by {LEVEL_VARIABLE} or by an option."
+            ),
+        )),
+    }
 }
 
 fn found() -> &'static Found {
     static FOUND: OnceLock<Found> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let available = detect();
+        let (available, tiles) = detect();
         let cap = std::env::var(LEVEL_VARIABLE).ok();
         let preferred = choose(&available, has_tiles(), cap.as_deref());
-        Found { available, preferred }
+        Found { available, preferred, tiles }
     })
 }
 
@@ -106,20 +151,28 @@ fn choose(available: &[CpuLevel], tiles: bool, cap: Option<&str>) -> CpuLevel {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Vec<CpuLevel> {
+fn detect() -> (Vec<CpuLevel>, Tiles) {
     use std::arch::is_x86_feature_detected as has;
     let avx2 = has!("avx2") && has!("fma");
     let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
     let vnni = avx512 && has!("avx512vnni");
     let bf16 = vnni && has!("avx512bf16");
-    let amx = bf16 && has_tiles() && crate::amx::request();
-    let levels = [true, avx2, avx512, vnni, bf16, amx];
-    CpuLevel::ALL.into_iter().zip(levels).filter_map(|(level, has)| has.then_some(level)).collect()
+    let tiles = match (has_tiles(), bf16) {
+        (false, _) => Tiles::Absent,
+        (true, false) => Tiles::Alone,
+        (true, true) => {
+            crate::amx::request().map_or_else(|e| Tiles::Refused(e.to_string()), |()| Tiles::Permitted)
+        }
+    };
+    let levels = [true, avx2, avx512, vnni, bf16, tiles == Tiles::Permitted];
+    let available =
+        CpuLevel::ALL.into_iter().zip(levels).filter_map(|(level, has)| has.then_some(level)).collect();
+    (available, tiles)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Vec<CpuLevel> {
-    vec![CpuLevel::Portable]
+fn detect() -> (Vec<CpuLevel>, Tiles) {
+    (vec![CpuLevel::Portable], Tiles::Absent)
 }
 
 /// Whether the processor has tiles of bytes and of bfloat16, whether or not we may use them.
@@ -167,6 +220,23 @@ mod tests {
         for ignored in ["", "AVX2", "fastest"] {
             assert_eq!(choose(&all, true, Some(ignored)), Amx, "{ignored:?}");
         }
+    }
+
+    #[test]
+    fn tiles_that_are_not_used_are_explained() {
+        use CpuLevel::*;
+        let refused = Tiles::Refused("No space left on device (os error 28)".to_owned());
+        let (urgency, text) = explain(&refused, Avx512Vnni).unwrap();
+        assert_eq!(urgency, log::Level::Warn);
+        assert!(text.contains("os error 28") && text.contains("avx512-vnni"), "{text}");
+        let (urgency, text) = explain(&Tiles::Permitted, Avx2).unwrap();
+        assert!(urgency == log::Level::Info && text.contains(LEVEL_VARIABLE), "{text}");
+        assert!(explain(&Tiles::Alone, Avx2).unwrap().1.contains("BF16"));
+        assert_eq!(explain(&Tiles::Absent, Avx512Bf16), None);
+        assert_eq!(explain(&Tiles::Permitted, Amx), None);
+        // The record of a load depends on this machine: there is one exactly when it has tiles that are not used.
+        let unused = has_tiles() && CpuLevel::preferred() != Amx;
+        assert_eq!(unused_tiles(CpuLevel::preferred()).is_some(), unused);
     }
 
     #[test]
