@@ -376,10 +376,15 @@ impl Model {
                     return self.tokenizer.encode(index, text, long, ids, None);
                 }
                 prompted.truncate(prompt.len());
-                prompted.push_str(text);
-                self.tokenizer.encode(index, &prompted, long, ids, None)
+                prompted.push_str(self.looked_at(prompt, text));
+                self.tokenizer.encode_beginning(index, &prompted, prompt.len() + text.len(), long, ids, None)
             })
             .collect()
+    }
+
+    /// The beginning of a text that the tokenizer looks at when a prompt stands before it.
+    fn looked_at<'t>(&self, prompt: &str, text: &'t str) -> &'t str {
+        &text[..text.floor_char_boundary(self.max_text_bytes().saturating_sub(prompt.len()))]
     }
 
     /// Tokenizes one text as [`Self::tokenize`] does, and writes to `places` where in it each token comes from: its
@@ -397,10 +402,11 @@ impl Model {
         places: &mut Vec<(usize, usize)>,
     ) -> Result<TokenCount> {
         let prompt = self.prompts.text(prompt);
-        let prompted = format!("{prompt}{text}");
+        let prompted = format!("{prompt}{}", self.looked_at(prompt, text));
         ids.clear();
         places.clear();
-        let count = self.tokenizer.encode(0, &prompted, long, ids, Some(places))?;
+        let len = prompt.len() + text.len();
+        let count = self.tokenizer.encode_beginning(0, &prompted, len, long, ids, Some(places))?;
         for (begin, end) in places {
             *begin = begin.saturating_sub(prompt.len());
             *end = end.saturating_sub(prompt.len());

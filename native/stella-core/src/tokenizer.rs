@@ -159,12 +159,27 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         places: Option<&mut Vec<(usize, usize)>>,
     ) -> Result<TokenCount> {
+        self.encode_beginning(index, text, text.len(), long, ids, places)
+    }
+
+    /// Does the same for a text of `len` bytes of which `text` is the beginning: all of it, or at least what is looked at.
+    ///
+    /// # Errors
+    /// Those of [`Self::encode`].
+    pub(crate) fn encode_beginning(
+        &self,
+        index: usize,
+        text: &str,
+        len: usize,
+        long: LongText,
+        ids: &mut Vec<u32>,
+        places: Option<&mut Vec<(usize, usize)>>,
+    ) -> Result<TokenCount> {
         reach(Stage::Tokenize);
         let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
-        let cut_by_bytes = looked_at.len() < text.len();
+        let cut_by_bytes = looked_at.len() < len;
         if cut_by_bytes && long == LongText::Refuse {
-            let (length, limit) = (text.len(), self.max_bytes());
-            return Err(Error::TextTooLong { index, length, limit, unit: "bytes" });
+            return Err(Error::TextTooLong { index, length: len, limit: self.max_bytes(), unit: "bytes" });
         }
         let begin = ids.len();
         let appended = match places {
@@ -235,8 +250,8 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
             .map(ToString::to_string)
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_default();
+        // To drop a foreign value could panic again.
+        std::mem::forget(payload);
         Err(format!("the tokenizer library panicked: {text}").into())
     })
 }
-        // To drop a foreign value could panic again.
-        std::mem::forget(payload);

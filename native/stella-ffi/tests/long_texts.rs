@@ -1,0 +1,72 @@
+//! Only the beginning of a long text costs memory. With an allocator of its own, and so without the library's.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use stella_core::model::{Model, ModelOptions};
+use stella_core::prompt::Prompt;
+use stella_core::shared;
+use stella_core::tokenizer::{Cut, LongText};
+
+/// Counts the bytes that are asked for, freed or not.
+struct Asking;
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Asking = Asking;
+
+unsafe impl GlobalAlloc for Asking {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ASKED.fetch_add(layout.size(), Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) };
+    }
+}
+
+/// Length of the fixtures' prompt S2p.
+const S2P_BYTES: usize =
+    "Instruct: Given a web search query, retrieve relevant passages that answer the query.\nQuery: ".len();
+
+/// Bytes that tokenizing `text` asks for, and what cuts it.
+fn asked(model: &Model, text: &str, prompt: Prompt, with_places: bool) -> (usize, Cut) {
+    let (mut ids, mut places) = (Vec::new(), Vec::new());
+    let before = ASKED.load(Relaxed);
+    let count = if with_places {
+        model
+            .tokenize_with_places(text, prompt, LongText::Truncate, &mut ids, &mut places)
+            .expect("tokenizes")
+    } else {
+        model.tokenize([text], prompt, LongText::Truncate, &mut ids).expect("tokenizes")[0]
+    };
+    (ASKED.load(Relaxed) - before, count.cut)
+}
+
+#[test]
+fn a_text_beyond_the_byte_limit_costs_no_more_memory_than_one_at_the_limit() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
+    for name in ["tiny-new", "tiny-qwen2"] {
+        let options = ModelOptions { max_tokens: 16, ..Default::default() };
+        let model = shared::open(&fixtures.join(name), &options).expect("loads");
+        let long = "rivers and seas ".repeat(4 << 20);
+        for (prompt, with_places) in
+            [(Prompt::Document, false), (Prompt::S2p, false), (Prompt::Document, true), (Prompt::S2p, true)]
+        {
+            let limit = &long[..model.max_text_bytes() + 1];
+            // What is learned of the words stays.
+            asked(&model, limit, prompt, with_places);
+            let (least, cut) = asked(&model, limit, prompt, with_places);
+            assert_eq!(cut, Cut::Bytes);
+            let (found, cut) = asked(&model, &long, prompt, with_places);
+            assert_eq!((cut, found), (Cut::Bytes, least), "{name} {prompt:?}, places: {with_places}");
+        }
+        let refused = model.tokenize([&*long], Prompt::S2p, LongText::Refuse, &mut Vec::new());
+        let error = refused.expect_err("too long").to_string();
+        assert!(error.contains(&(long.len() + S2P_BYTES).to_string()), "{error}");
+    }
+}
