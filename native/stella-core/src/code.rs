@@ -21,7 +21,7 @@ pub enum ErrorCode {
     PrecisionUnavailable = 103,
     /// The model has no head of the asked dimension.
     UnknownDimension = 104,
-    /// The system has not the memory that is needed.
+    /// The system could not allocate the memory that is needed.
     OutOfMemory = 105,
     /// The system refused a thread.
     ThreadRefused = 106,

@@ -1,5 +1,5 @@
-//! Panics and delays on demand: how tests see what a panic leaves behind and who waits for a stage. Without the feature
-//! `fault-injection`, which no shipped library has, there is nothing to ask for and [`reach`] is empty.
+//! Panics and delays on demand. Tests check with them that a panic leaves nothing behind and that a slow stage holds up
+//! nobody else. Without the feature `fault-injection`, which no shipped library has, [`reach`] is empty.
 
 /// Where a panic can be asked for, in the order in which a text meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

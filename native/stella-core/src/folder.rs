@@ -78,7 +78,7 @@ impl ModelFolder {
                 let real = resolve(path, needed_for)?;
                 Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?, MAX_JSON_BYTES)?))
             }
-            // Whatever stands there: one that cannot be read must not count as none.
+            // A manifest that cannot be read is an error, and not a folder without one.
             None if fs::symlink_metadata(self.path(MANIFEST_FILE)).is_ok() => {
                 Some((self.path(MANIFEST_FILE), self.read(MANIFEST_FILE, "it lists the model's files")?))
             }
@@ -127,9 +127,11 @@ impl ModelFolder {
     /// lead to a place inside the folder or, in a snapshot of a Hugging Face cache, to one of the cache's blobs.
     ///
     /// # Errors
-    /// [`Error::FileMissing`], with `needed_for` as the reason; [`Error::FileUnreadable`];
-    /// [`Error::FileInvalid`] for anything but a regular file, for a link that leads elsewhere, and for a file that
-    /// changed since the folder was pinned; [`Error::Inconsistent`] for a file that is not as the manifest says.
+    /// - [`Error::FileMissing`], with `needed_for` as the reason.
+    /// - [`Error::FileUnreadable`].
+    /// - [`Error::FileInvalid`] for anything but a regular file and for a link that leads elsewhere.
+    /// - [`Error::FileInvalid`] for a file that changed since the folder was pinned.
+    /// - [`Error::Inconsistent`] for a file that differs from the manifest.
     pub fn open_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let found = self.find_file(name, needed_for);
         let mut opened = match &self.pins {

@@ -382,7 +382,7 @@ impl Model {
             .collect()
     }
 
-    /// The beginning of a text that the tokenizer looks at when a prompt stands before it.
+    /// Returns the beginning of a text that the tokenizer looks at behind a prompt.
     fn looked_at<'t>(&self, prompt: &str, text: &'t str) -> &'t str {
         &text[..text.floor_char_boundary(self.max_text_bytes().saturating_sub(prompt.len()))]
     }

@@ -10,7 +10,7 @@ use crate::folder::ModelFolder;
 use crate::model::{Model, ModelOptions};
 use crate::stamp::FolderStamps;
 
-/// What makes two openings the same: the folder with links resolved, the options, and the files as they are now. A
+/// Two openings share a model when the folder with links resolved, the options and the stamps of all files are equal. A
 /// folder whose files were replaced is another model.
 type Key = (PathBuf, ModelOptions, Option<FolderStamps>);
 

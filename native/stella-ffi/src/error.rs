@@ -9,7 +9,7 @@ use crate::boundary::infallible;
 use crate::escape::{Keep, escape};
 use crate::live::{Counted, StellaHandleKind};
 
-/// Longest message of one link of the chain, in bytes before escapes. What is beyond is cut, and the cut is marked.
+/// Longest message of one link of the chain, in bytes before escapes. A longer message is cut, and the cut is marked.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// An error: its code, the index of the text that caused it, and the messages of its chain of causes.

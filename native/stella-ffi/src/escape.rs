@@ -16,8 +16,8 @@ pub(crate) enum Keep {
     LineBreaks,
 }
 
-/// Whether a character changes how a terminal or a log shows what stands around it: control characters, line and
-/// paragraph separators, and what changes the direction of text.
+/// Tells whether a character can change the display of the text around it. Such characters are the control characters,
+/// the separators of lines and paragraphs, and the marks that set the direction of text.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -147,6 +147,11 @@ mod pages {
         if memory == libc::MAP_FAILED { null_mut() } else { memory.cast() }
     }
 
+    /// Gives the free pages of all heaps back to the system.
+    ///
+    /// The thread that frees a model waits for it: 2 to 17 ms of processor time on Zen 4 for the 4 MB that a model of
+    /// 30,000 words leaves in small blocks. The free pages of the host go back too, at about 4 ms a megabyte when they lie
+    /// in pieces. A thread for it could be refused at that moment, and would lock the same heaps.
     pub(super) fn give_back() {
         // SAFETY: any thread may call it at any time, with any number.
         unsafe { libc::malloc_trim(0) };

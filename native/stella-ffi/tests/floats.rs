@@ -42,7 +42,7 @@ fn set(state: u32) {
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack)) };
 }
 
-/// Makes a call as a host in this state. Sees to it that the state is still the host's when the call returns.
+/// Makes a call as a host in this state, and checks that the state is still the host's when the call returns.
 fn under<T>(host: u32, what: &str, call: impl FnOnce() -> T) -> T {
     set(host);
     let result = call();
@@ -62,14 +62,14 @@ fn take(error: *mut StellaError) -> i32 {
 
 const TEXTS: [&str; 3] = ["a river runs", "", "naïve café; 春は早く来る。"];
 
-/// What came of a load, a session, tokenizing and embedding.
+/// The results of a load, a session, tokenizing and embedding.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     ids: Vec<u32>,
     bits: Vec<u32>,
 }
 
-/// Does all of it on this thread, and threads of the session.
+/// Loads, tokenizes and embeds, each call as a host in this state.
 fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> Outcome {
     let size = size_of::<StellaModelOptions>() as u32;
     let options =

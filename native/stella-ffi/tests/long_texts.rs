@@ -58,7 +58,7 @@ fn a_text_beyond_the_byte_limit_costs_no_more_memory_than_one_at_the_limit() {
             [(Prompt::Document, false), (Prompt::S2p, false), (Prompt::Document, true), (Prompt::S2p, true)]
         {
             let limit = &long[..model.max_text_bytes() + 1];
-            // What is learned of the words stays.
+            // The first call also pays for the words that the tokenizer learns.
             asked(&model, limit, prompt, with_places);
             let (least, cut) = asked(&model, limit, prompt, with_places);
             assert_eq!(cut, Cut::Bytes);

@@ -71,8 +71,8 @@ mod mxcsr {
     #[inline]
     pub(super) fn write(state: State) {
         // SAFETY: the state is the default or was read from the register, so no reserved bit is set and the instruction
-        // does not fault. Loading unmasked exceptions with their flags set raises nothing. The default state is what
-        // compiled code expects, and another one is set only when the host, who had set it, goes on.
+        // does not fault. Loading unmasked exceptions with their flags set raises nothing. Compiled code expects the
+        // default state; another state is set only for the host that had set it, when a call returns to the host.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack, preserves_flags)) };
     }
 }
@@ -106,8 +106,8 @@ mod fpcr {
 
     #[inline]
     pub(super) fn write((control, status): State) {
-        // SAFETY: the state is the default or was read from the registers. The default state is what compiled code
-        // expects, and another one is set only when the host, who had set it, goes on.
+        // SAFETY: the state is the default or was read from the registers. Compiled code expects the default state;
+        // another state is set only for the host that had set it, when a call returns to the host.
         unsafe {
             asm!("msr fpcr, {}", "msr fpsr, {}", in(reg) control, in(reg) status, options(nostack, preserves_flags))
         };

@@ -666,7 +666,7 @@ namespace StellaInterop.Interop
         /// </summary>
         UnknownDimension = 104,
         /// <summary>
-        ///  The system has not the memory that is needed.
+        ///  The system could not allocate the memory that is needed.
         /// </summary>
         OutOfMemory = 105,
         /// <summary>
