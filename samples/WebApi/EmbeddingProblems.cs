@@ -12,7 +12,7 @@ internal sealed class EmbeddingProblems : IExceptionHandler
         {
             StellaOverloadedException => StatusCodes.Status429TooManyRequests,
             StellaTimeoutException => StatusCodes.Status504GatewayTimeout,
-            StellaPoolException or StellaMemoryException => StatusCodes.Status503ServiceUnavailable,
+            StellaPoolException or StellaMemoryException or StellaThreadException => StatusCodes.Status503ServiceUnavailable,
             StellaInputException => StatusCodes.Status422UnprocessableEntity,
             // A model that is not this one, a dimension that it does not have.
             ArgumentException or StellaException { Code: StellaErrorCode.UnknownDimension } => StatusCodes.Status400BadRequest,

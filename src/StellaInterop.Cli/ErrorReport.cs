@@ -38,8 +38,6 @@ internal static class ErrorReport
     private static ExitCode ExitCodeOf(Exception error) => error switch
     {
         CliException own => own.ExitCode,
-        // The machine is too small, or the model too large: to call that wrong usage would help nobody.
-        StellaException { Code: StellaErrorCode.OutOfMemory } => ExitCode.Other,
         StellaOptionException or ArgumentException => ExitCode.Usage,
         StellaModelFolderException or StellaTokenizerException => ExitCode.ModelRefused,
         StellaInputException => ExitCode.BadInput,

@@ -1,7 +1,7 @@
 namespace StellaInterop;
 
 /// <summary>What went wrong, as a number that never changes its meaning.</summary>
-/// <remarks>Values below 900 come from the native library and are grouped by hundreds; those above arise before it is called, or beside it.</remarks>
+/// <remarks>Values below 900 come from the native library; those above arise before it is called, or beside it. Each code has one exception type.</remarks>
 public enum StellaErrorCode
 {
     /// <summary>No error. Never thrown.</summary>

@@ -46,6 +46,8 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or of an unsupported kind.</exception>
     /// <exception cref="StellaTokenizerException">The tokenizer cannot be used.</exception>
     /// <exception cref="StellaOptionException">The model cannot meet an option, such as a dimension that it does not have.</exception>
+    /// <exception cref="StellaMemoryException">The system refused the memory for the model.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread that the load needs.</exception>
     /// <exception cref="StellaNativeLibraryNotFoundException">The native library could not be loaded.</exception>
     /// <exception cref="StellaAbiMismatchException">The native library belongs to another version.</exception>
     public static StellaModel Load(string path, StellaModelOptions? options = null)
@@ -112,6 +114,8 @@ public sealed unsafe class StellaModel : IDisposable
     /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
     /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
     /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
+    /// <exception cref="StellaMemoryException">The system refused the memory for a session or for a head.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -145,6 +149,8 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ArgumentException">A buffer is too short.</exception>
     /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error; its index is given.</exception>
     /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
+    /// <exception cref="StellaMemoryException">The system refused the memory for a session or for a head.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public void Embed(

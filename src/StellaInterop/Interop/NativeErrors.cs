@@ -2,6 +2,34 @@ using System.Text;
 
 namespace StellaInterop.Interop;
 
+/// <summary>The exception types of native errors.</summary>
+internal enum ErrorType
+{
+    /// <summary><see cref="StellaException"/>.</summary>
+    Plain,
+
+    /// <summary><see cref="StellaOptionException"/>.</summary>
+    Option,
+
+    /// <summary><see cref="StellaModelFolderException"/>.</summary>
+    ModelFolder,
+
+    /// <summary><see cref="StellaTokenizerException"/>.</summary>
+    Tokenizer,
+
+    /// <summary><see cref="StellaInputException"/>; without the index of a text, <see cref="StellaException"/>.</summary>
+    Input,
+
+    /// <summary><see cref="StellaMemoryException"/>.</summary>
+    Memory,
+
+    /// <summary><see cref="StellaThreadException"/>.</summary>
+    Thread,
+
+    /// <summary><see cref="OperationCanceledException"/>.</summary>
+    Cancelled,
+}
+
 /// <summary>Native errors to exceptions, in one place.</summary>
 internal static unsafe class NativeErrors
 {
@@ -43,15 +71,51 @@ internal static unsafe class NativeErrors
         }
     }
 
-    /// <summary>The type by the hundred of the code, as the codes are grouped.</summary>
-    private static Exception Create(StellaErrorCode code, string message, int? textIndex, Exception? cause) =>
-        ((int)code / 100) switch
+    /// <summary>Returns the exception type of a native code, or <see langword="null"/> for a code that this version does not know.</summary>
+    /// <remarks>Each code stands here by itself, because neighbours in number have different causes: an option, the machine, a defect.</remarks>
+    internal static ErrorType? TypeOf(StellaErrorCode code) => code switch
+    {
+        StellaErrorCode.Internal => ErrorType.Plain,
+        StellaErrorCode.Panic => ErrorType.Plain,
+        StellaErrorCode.InvalidArgument => ErrorType.Option,
+        StellaErrorCode.BufferTooSmall => ErrorType.Plain,
+        StellaErrorCode.SessionBusy => ErrorType.Plain,
+        StellaErrorCode.PrecisionUnavailable => ErrorType.Option,
+        StellaErrorCode.UnknownDimension => ErrorType.Option,
+        StellaErrorCode.OutOfMemory => ErrorType.Memory,
+        StellaErrorCode.ThreadRefused => ErrorType.Thread,
+        StellaErrorCode.ModelFolderNotFound => ErrorType.ModelFolder,
+        StellaErrorCode.ModelFileMissing => ErrorType.ModelFolder,
+        StellaErrorCode.ModelFileUnreadable => ErrorType.ModelFolder,
+        StellaErrorCode.ModelFileInvalid => ErrorType.ModelFolder,
+        StellaErrorCode.ModelInconsistent => ErrorType.ModelFolder,
+        StellaErrorCode.ModelUnsupported => ErrorType.ModelFolder,
+        StellaErrorCode.TokenizerInvalid => ErrorType.Tokenizer,
+        StellaErrorCode.TextNotUnicode => ErrorType.Input,
+        StellaErrorCode.TextTooLong => ErrorType.Input,
+        StellaErrorCode.TextNotTokenized => ErrorType.Input,
+        StellaErrorCode.ForwardFailed => ErrorType.Plain,
+        StellaErrorCode.ResultNotFinite => ErrorType.Input,
+        StellaErrorCode.ResultZero => ErrorType.Input,
+        StellaErrorCode.Cancelled => ErrorType.Cancelled,
+        _ => null,
+    };
+
+    /// <summary>Makes the exception of a native error.</summary>
+    /// <param name="code">The native code.</param>
+    /// <param name="message">The native message.</param>
+    /// <param name="textIndex">The text that caused the error, if one text did.</param>
+    /// <param name="cause">The cause.</param>
+    internal static Exception Create(StellaErrorCode code, string message, int? textIndex, Exception? cause) =>
+        (TypeOf(code), textIndex) switch
         {
-            _ when code == StellaErrorCode.Cancelled => new OperationCanceledException(message, cause),
-            1 => new StellaOptionException(code, message, cause),
-            2 => new StellaModelFolderException(code, message, cause),
-            3 => new StellaTokenizerException(code, message, cause),
-            _ when textIndex is { } index => new StellaInputException(code, message, index, cause),
+            (ErrorType.Option, _) => new StellaOptionException(code, message, cause),
+            (ErrorType.ModelFolder, _) => new StellaModelFolderException(code, message, cause),
+            (ErrorType.Tokenizer, _) => new StellaTokenizerException(code, message, cause),
+            (ErrorType.Input, { } index) => new StellaInputException(code, message, index, cause),
+            (ErrorType.Memory, _) => new StellaMemoryException(message, cause),
+            (ErrorType.Thread, _) => new StellaThreadException(message, cause),
+            (ErrorType.Cancelled, _) => new OperationCanceledException(message, cause),
             _ => new StellaException(code, message, cause),
         };
 

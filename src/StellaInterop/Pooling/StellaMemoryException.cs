@@ -1,7 +1,11 @@
 namespace StellaInterop;
 
-/// <summary>The memory budget has no room, and letting go of everything idle would not make enough.</summary>
-/// <remarks>It tells of one moment: memory that is freed later can be had later.</remarks>
+/// <summary>Memory is not available: a memory budget has no room for it, or the system refused it.</summary>
+/// <remarks>
+/// <see cref="StellaException.Code"/> tells the two apart: <see cref="StellaErrorCode.MemoryExhausted"/> comes from the
+/// budget, before anything is allocated, and <see cref="StellaErrorCode.OutOfMemory"/> from an allocation that failed. The
+/// error describes one moment: memory that is freed later is available later.
+/// </remarks>
 public sealed class StellaMemoryException : StellaException
 {
     internal StellaMemoryException(string message, long requestedBytes, StellaMemoryStatus status)
@@ -13,15 +17,21 @@ public sealed class StellaMemoryException : StellaException
         LimitedBy = status.LimitedBy;
     }
 
-    /// <summary>Bytes that were asked for.</summary>
-    public long RequestedBytes { get; }
+    /// <summary>Makes the error of an allocation that the system refused.</summary>
+    /// <param name="message">The message, which names the size and the purpose.</param>
+    /// <param name="innerException">The cause.</param>
+    internal StellaMemoryException(string message, Exception? innerException)
+        : base(StellaErrorCode.OutOfMemory, message, innerException) => LimitedBy = "the system";
 
-    /// <summary>Bytes that were there.</summary>
-    public long AvailableBytes { get; }
+    /// <summary>Gets the number of bytes that were requested; <see langword="null"/> when the system refused, where only the message has it.</summary>
+    public long? RequestedBytes { get; }
 
-    /// <summary>What the process may use in all; see <see cref="StellaMemoryStatus.LimitBytes"/>.</summary>
-    public long LimitBytes { get; }
+    /// <summary>Gets the number of bytes that the budget had left; <see langword="null"/> when the system refused.</summary>
+    public long? AvailableBytes { get; }
 
-    /// <summary>Where the tightest limit stands; see <see cref="StellaMemoryStatus.LimitedBy"/>.</summary>
+    /// <summary>Gets the limit of the process, see <see cref="StellaMemoryStatus.LimitBytes"/>; <see langword="null"/> when the system refused.</summary>
+    public long? LimitBytes { get; }
+
+    /// <summary>Gets the place of the tightest limit, see <see cref="StellaMemoryStatus.LimitedBy"/>; <c>the system</c> when the system refused.</summary>
     public string LimitedBy { get; }
 }
