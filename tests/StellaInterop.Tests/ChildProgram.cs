@@ -23,6 +23,7 @@ internal static class ChildProgram
         [LoadAgain, var folder, var mode, var least] =>
             Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
         [FewThreads, var folder] => Tests.FewThreads.Run(folder),
+        [HostResolver.Command, var kind] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind)),
         _ => 2,
     };
 

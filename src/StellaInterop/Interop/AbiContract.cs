@@ -29,21 +29,34 @@ internal static unsafe class AbiContract
             throw new StellaAbiMismatchException($"{path} is not a StellaInterop library: it has no stella_abi_version.");
         }
 
-        uint found = ((delegate* unmanaged[Cdecl]<uint>)version)();
-        if (found != NativeMethods.STELLA_ABI_VERSION)
+        Check(
+            path,
+            ((delegate* unmanaged[Cdecl]<uint>)version)(),
+            which => ((delegate* unmanaged[Cdecl]<uint, nuint>)structSize)((uint)which));
+    }
+
+    /// <summary>Asks the library that the imports are bound to, whoever resolves them.</summary>
+    /// <param name="library">The library, as the subject of a message.</param>
+    /// <exception cref="StellaAbiMismatchException">Version or a struct size differs.</exception>
+    public static void CheckImports(string library) => Check(
+        library, NativeMethods.stella_abi_version(), which => NativeMethods.stella_abi_struct_size((uint)which));
+
+    private static void Check(string library, uint version, Func<NativeStruct, nuint> sizeOf)
+    {
+        if (version != NativeMethods.STELLA_ABI_VERSION)
         {
             throw new StellaAbiMismatchException(
-                $"{path} speaks version {found} of the ABI, this assembly version {NativeMethods.STELLA_ABI_VERSION}. "
+                $"{library} speaks version {version} of the ABI, this assembly version {NativeMethods.STELLA_ABI_VERSION}. "
                 + "Use the library that came with the assembly.");
         }
 
         foreach (var (which, size) in StructSizes)
         {
-            nuint native = ((delegate* unmanaged[Cdecl]<uint, nuint>)structSize)((uint)which);
+            nuint native = sizeOf(which);
             if (native != (nuint)size)
             {
                 throw new StellaAbiMismatchException(
-                    $"{path} has {native} bytes for {which}, this assembly {size}. Use the library that came with the assembly.");
+                    $"{library} has {native} bytes for {which}, this assembly {size}. Use the library that came with the assembly.");
             }
         }
     }

@@ -19,41 +19,120 @@ internal static unsafe class NativeLibraryLoader
 
     private static readonly Lock Gate = new();
 
-    // One native image serves the process, so this is one value a process.
+    // One native image serves the process, so these are one value a process.
     private static nint library;
-    private static bool resolverIsSet;
+    private static bool isReady;
+    private static bool resolverIsOurs;
+
+    /// <summary>Whether this thread is calling an import to see where the host's resolver leads.</summary>
+    [ThreadStatic]
+    private static bool asksHost;
 
     /// <summary>Loads the library unless that has been done. Thread-safe.</summary>
-    /// <exception cref="StellaNativeLibraryNotFoundException">No candidate could be loaded.</exception>
+    /// <remarks>No lock is held while code of the host runs: its DllImport resolver, and the load context of a plugin.</remarks>
+    /// <exception cref="StellaNativeLibraryNotFoundException">No candidate could be loaded, or the host's resolver leads elsewhere.</exception>
     /// <exception cref="StellaAbiMismatchException">The one that was found speaks another ABI.</exception>
     public static void EnsureLoaded()
     {
-        if (Volatile.Read(ref library) != 0)
+        if (Volatile.Read(ref isReady))
         {
             return;
         }
 
+        if (TrySetResolver())
+        {
+            nint loaded = LoadChecked().Handle;
+            if (Interlocked.CompareExchange(ref library, loaded, 0) != 0)
+            {
+                // Another thread was faster. Each load counts, so that freeing this one leaves the library where it is.
+                NativeLibrary.Free(loaded);
+            }
+        }
+        else
+        {
+            CheckHostResolver();
+        }
+
+        Volatile.Write(ref isReady, true);
+    }
+
+    /// <summary>Sets this assembly's resolver. False when the host has set one: an assembly can have one resolver only.</summary>
+    private static bool TrySetResolver()
+    {
         lock (Gate)
         {
-            if (library != 0)
+            if (resolverIsOurs)
             {
-                return;
+                return true;
             }
 
-            var (handle, path) = Load();
-            AbiContract.Check(handle, path);
-            if (!resolverIsSet)
+            try
             {
                 NativeLibrary.SetDllImportResolver(typeof(NativeLibraryLoader).Assembly, Resolve);
-                resolverIsSet = true;
+            }
+            catch (InvalidOperationException)
+            {
+                return false;
             }
 
-            Volatile.Write(ref library, handle);
+            return resolverIsOurs = true;
         }
     }
 
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) =>
-        name == LibraryName ? library : 0;
+        name == LibraryName ? Volatile.Read(ref library) : 0;
+
+    /// <summary>Sees whether the imports reach a library of this ABI through the resolver that the host has set.</summary>
+    private static void CheckHostResolver()
+    {
+        const string Subject = "The host has set its own DllImport resolver for the assembly StellaInterop";
+        if (asksHost)
+        {
+            throw new StellaNativeLibraryNotFoundException(
+                $"{Subject}, and that resolver called StellaInterop while '{LibraryName}' was being resolved. "
+                + "Let the resolver return a handle or 0 without using the library.",
+                [],
+                innerException: null);
+        }
+
+        // When the resolver returns 0, the runtime looks for the library by its name and finds the one that is loaded.
+        IReadOnlyList<StellaLoadAttempt> attempts = [];
+        string advice = $"Let the resolver return the handle of a StellaInterop library for '{LibraryName}'.";
+        try
+        {
+            string path = LoadChecked().Path;
+            advice = $"Let the resolver return 0 for '{LibraryName}', or the handle of {path}.";
+        }
+        catch (StellaNativeLibraryNotFoundException e)
+        {
+            // The host may have the library where this loader does not look.
+            attempts = e.Attempts;
+        }
+
+        asksHost = true;
+        try
+        {
+            AbiContract.CheckImports("The library that the host's DllImport resolver returns");
+        }
+#pragma warning disable CA1031 // The resolver is the host's code and may throw anything.
+        catch (Exception e) when (e is not StellaException)
+#pragma warning restore CA1031
+        {
+            throw new StellaNativeLibraryNotFoundException(
+                $"{Subject}, and the imports do not reach the native library through it: {SystemLines(e.Message)[0]} {advice}", attempts, e);
+        }
+        finally
+        {
+            asksHost = false;
+        }
+    }
+
+    private static (nint Handle, string Path) LoadChecked()
+    {
+        var (handle, path) = Load();
+        AbiContract.Check(handle, path);
+        return (handle, path);
+    }
 
     private static (nint Handle, string Path) Load()
     {

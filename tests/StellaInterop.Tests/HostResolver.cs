@@ -1,0 +1,86 @@
+using System.Runtime.InteropServices;
+
+namespace StellaInterop.Tests;
+
+/// <summary>A host with a DllImport resolver of its own for StellaInterop. Runs in a process of its own: an assembly has one resolver for good.</summary>
+internal static class HostResolver
+{
+    public const string Command = "host-resolver";
+
+    public enum Kind
+    {
+        ReturnsTheLibrary,
+        ReturnsNothing,
+        ReturnsAnotherLibrary,
+        Throws,
+        ThrowsTheFirstTime,
+        CallsBack,
+        CallsBackAndGoesOn,
+        LoadsOnAnotherThread,
+    }
+
+    /// <summary>Loads a model three times and writes a line for each: the dimension of a vector, or the error's type and message.</summary>
+    public static int Run(Kind kind)
+    {
+        int calls = 0;
+        nint library = NativeLibrary.Load(LibraryPath);
+        NativeLibrary.SetDllImportResolver(typeof(StellaModel).Assembly, (_, _, _) =>
+        {
+            calls++;
+            switch (kind)
+            {
+                case Kind.ReturnsTheLibrary:
+                    return library;
+                case Kind.ReturnsNothing:
+                    return 0;
+                case Kind.ReturnsAnotherLibrary:
+                    return NativeLibrary.GetMainProgramHandle();
+                case Kind.Throws:
+                case Kind.ThrowsTheFirstTime when calls == 1:
+                    throw new InvalidTimeZoneException("The resolver is broken.");
+                case Kind.CallsBack:
+                    Load();
+                    return library;
+                case Kind.CallsBackAndGoesOn when calls == 1:
+                    Console.WriteLine(Attempt());
+                    return library;
+                case Kind.LoadsOnAnotherThread when calls == 1:
+                    // The other thread asks this resolver too, and must not wait for the first.
+                    var other = new Thread(() => Console.WriteLine(Attempt()));
+                    other.Start();
+                    other.Join();
+                    return library;
+                default:
+                    return library;
+            }
+        });
+        for (int i = 0; i < 3; i++)
+        {
+            Console.WriteLine(Attempt());
+        }
+
+        return 0;
+    }
+
+    private static string LibraryPath => Directory
+        .EnumerateFiles(AppContext.BaseDirectory, "*stella_interop.*", SearchOption.AllDirectories)
+        .First(file => Path.GetExtension(file) is ".so" or ".dylib" or ".dll");
+
+    private static string Attempt()
+    {
+        try
+        {
+            return Load();
+        }
+        catch (Exception e)
+        {
+            return $"{e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}";
+        }
+    }
+
+    private static string Load()
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        return $"{model.Embed("river").Length}";
+    }
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics;
+
+namespace StellaInterop.Tests;
+
+/// <summary>A host that has set its own DllImport resolver works, or is told what to do.</summary>
+[Parallelizable(ParallelScope.Children)]
+internal sealed class HostResolverTests
+{
+    private const string Good = "1024";
+
+    [TestCase(HostResolver.Kind.ReturnsTheLibrary)]
+    [TestCase(HostResolver.Kind.ReturnsNothing)]
+    public void A_resolver_that_leads_to_the_library_is_used(HostResolver.Kind kind) =>
+        Assert.That(Run(kind), Is.EqualTo(new[] { Good, Good, Good }));
+
+    [TestCase(HostResolver.Kind.ReturnsAnotherLibrary, "stella_abi_version")]
+    [TestCase(HostResolver.Kind.Throws, "The resolver is broken.")]
+    [TestCase(HostResolver.Kind.CallsBack, "without using the library")]
+    public void A_resolver_that_leads_elsewhere_is_named_with_what_to_do(HostResolver.Kind kind, string says)
+    {
+        string[] lines = Run(kind);
+        Assert.That(lines, Has.Length.EqualTo(3));
+        Assert.That(lines, Has.All.StartsWith("StellaNativeLibraryNotFoundException: The host has set its own DllImport resolver"));
+        Assert.That(lines, Has.All.Contains(says).And.All.Contains("Let the resolver return"));
+    }
+
+    [Test]
+    public void A_load_after_the_resolver_has_recovered_succeeds()
+    {
+        string[] lines = Run(HostResolver.Kind.ThrowsTheFirstTime);
+        Assert.That(lines[0], Does.StartWith("StellaNativeLibraryNotFoundException: "));
+        Assert.That(lines[1..], Is.EqualTo(new[] { Good, Good }));
+    }
+
+    [Test]
+    public void A_resolver_that_calls_back_and_catches_the_error_is_used()
+    {
+        string[] lines = Run(HostResolver.Kind.CallsBackAndGoesOn);
+        Assert.That(lines[0], Does.StartWith("StellaNativeLibraryNotFoundException: ").And.Contain("without using the library"));
+        Assert.That(lines[1..], Is.EqualTo(new[] { Good, Good, Good }));
+    }
+
+    [Test]
+    public void A_resolver_may_wait_for_another_thread_that_loads() =>
+        Assert.That(Run(HostResolver.Kind.LoadsOnAnotherThread), Is.EqualTo(new[] { Good, Good, Good, Good }));
+
+    private static string[] Run(HostResolver.Kind kind)
+    {
+        using Process child = ChildProgram.Start(HostResolver.Command, kind.ToString());
+        Task<string> output = child.StandardOutput.ReadToEndAsync();
+        Task<string> error = child.StandardError.ReadToEndAsync();
+        if (!child.WaitForExit(TimeSpan.FromMinutes(2)))
+        {
+            child.Kill();
+            Assert.Fail($"The host hangs: {output.Result}");
+        }
+
+        Assert.That(child.ExitCode, Is.Zero, error.Result);
+        return output.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+}
