@@ -3,7 +3,7 @@ using System.Threading.Channels;
 
 namespace StellaInterop.Pooling;
 
-/// <summary>Embeds a stream of texts part by part, a few parts ahead, and puts the vectors out in order.</summary>
+/// <summary>Embeds a stream of texts part by part, a few parts ahead, and returns the vectors in order.</summary>
 internal static class TextStream
 {
     /// <summary>Parts that are on their way beside the one that is given out: enough to keep workers busy meanwhile.</summary>
@@ -17,19 +17,22 @@ internal static class TextStream
 
     private readonly record struct Part(long First, Task<StellaEmbeddings> Embeddings);
 
+    /// <summary>Embeds the texts of a source.</summary>
+    /// <remarks>
+    /// Leaving the stream early waits for the parts that were started and not for the source: a source may ignore its token,
+    /// or block. Such a source is abandoned and is disposed when its pending call returns.
+    /// </remarks>
     public static async IAsyncEnumerable<StellaEmbedding> EmbedAsync(
         IAsyncEnumerable<string> texts,
         int partTokens,
         EmbedPart embed,
         [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var parts = Channel.CreateBounded<Part>(
-            new BoundedChannelOptions(PartsAhead) { SingleReader = true, SingleWriter = true });
-        Task reading = ReadAsync(texts, partTokens, embed, parts.Writer, stop.Token);
+        var reader = new SourceReader(texts, partTokens, embed, cancellationToken);
         try
         {
-            await foreach (var (first, task) in parts.Reader.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            reader.Start();
+            await foreach (var (first, task) in reader.Parts.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
                 StellaEmbeddings part = await task.ConfigureAwait(false);
                 var failures = part.Summary.Failures.ToDictionary(failure => failure.TextIndex, failure => failure.Error);
@@ -42,60 +45,170 @@ internal static class TextStream
         }
         finally
         {
-            // What is on its way is not wanted any more, also when the reader leaves early.
-            await stop.CancelAsync().ConfigureAwait(false);
-            await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            while (parts.Reader.TryRead(out Part part))
-            {
-                await ((Task)part.Embeddings).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
+            await reader.DisposeAsync().ConfigureAwait(false);
         }
     }
 
-    /// <summary>Cuts the stream into parts and starts them. An error of the stream comes after the parts before it.</summary>
-    private static async Task ReadAsync(
-        IAsyncEnumerable<string> texts, int partTokens, EmbedPart embed, ChannelWriter<Part> parts, CancellationToken cancellationToken)
+    /// <summary>Cuts a source into parts and starts them. An error of the source comes after the parts before it.</summary>
+    private sealed class SourceReader : IAsyncDisposable
     {
-        Exception? error = null;
-        try
+        private readonly IAsyncEnumerable<string> texts;
+        private readonly int partTokens;
+        private readonly EmbedPart embed;
+
+        private readonly Channel<Part> parts = Channel.CreateBounded<Part>(
+            new BoundedChannelOptions(PartsAhead) { SingleReader = true, SingleWriter = true });
+
+        /// <summary>
+        /// Cancels the source. Its callbacks are the source's code, so nothing here waits for them. An abandoned source may
+        /// still use the token, so it is not disposed; without a timer there is nothing to free.
+        /// </summary>
+#pragma warning disable CA2213
+        private readonly CancellationTokenSource stopSource = new();
+#pragma warning restore CA2213
+        private readonly CancellationTokenRegistration stopsSource;
+
+        /// <summary>Cancels the parts. Separate, so that a callback of the source cannot delay it.</summary>
+        private readonly CancellationTokenSource stopParts;
+        private readonly CancellationToken partsToken;
+
+        private readonly Lock gate = new();
+        private bool isInSource;
+        private bool isLeft;
+
+        /// <summary>Completes when the stream was left and no further part can be started.</summary>
+        private readonly TaskCompletionSource quiet = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public SourceReader(
+            IAsyncEnumerable<string> texts, int partTokens, EmbedPart embed, CancellationToken cancellationToken)
         {
-            var part = new List<string>(PartTexts);
-            long first = 0;
-            long characters = 0;
-            await foreach (string text in texts.WithCancellation(cancellationToken).ConfigureAwait(false))
+            (this.texts, this.partTokens, this.embed) = (texts, partTokens, embed);
+            stopsSource = cancellationToken.UnsafeRegister(static source => ((CancellationTokenSource)source!).Cancel(), stopSource);
+            stopParts = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            partsToken = stopParts.Token;
+        }
+
+        /// <summary>The parts in order. An error of the source ends them.</summary>
+        public ChannelReader<Part> Parts => parts.Reader;
+
+        /// <summary>Starts to read, on the thread pool: a source that blocks must not hold the thread that reads the vectors.</summary>
+        public void Start() => _ = Task.Run(ReadAsync, CancellationToken.None);
+
+        /// <summary>Ends the reading and waits for the parts on their way, which are not wanted any more.</summary>
+        public async ValueTask DisposeAsync()
+        {
+            // Dispose would wait for callbacks of the source.
+            _ = stopsSource.Unregister();
+            await stopParts.CancelAsync().ConfigureAwait(false);
+            lock (gate)
             {
-                part.Add(text);
-                characters += text?.Length ?? 0;
-                if (part.Count == PartTexts || characters >= partTokens)
+                isLeft = true;
+                if (isInSource)
                 {
-                    await SendAsync().ConfigureAwait(false);
+                    quiet.TrySetResult();
                 }
             }
 
-            if (part.Count > 0)
+            _ = ObserveAsync(stopSource.CancelAsync());
+            await quiet.Task.ConfigureAwait(false);
+            while (parts.Reader.TryRead(out Part part))
             {
-                await SendAsync().ConfigureAwait(false);
+                await ObserveAsync(part.Embeddings).ConfigureAwait(false);
             }
 
-            async Task SendAsync()
+            stopParts.Dispose();
+        }
+
+        private async Task ReadAsync()
+        {
+            Exception? error = null;
+            IAsyncEnumerator<string>? source = null;
+            try
             {
-                // Room first: a part that is started has somebody who waits for it.
-                _ = await parts.WaitToWriteAsync(cancellationToken).ConfigureAwait(false);
-                _ = parts.TryWrite(new Part(first, embed([.. part], first, cancellationToken)));
-                first += part.Count;
-                characters = 0;
-                part.Clear();
+                var part = new List<string>(PartTexts);
+                long first = 0;
+                long characters = 0;
+                EnterSource();
+                source = texts.GetAsyncEnumerator(stopSource.Token);
+                while (await source.MoveNextAsync().ConfigureAwait(false))
+                {
+                    string text = source.Current;
+                    LeaveSource();
+                    part.Add(text);
+                    characters += text?.Length ?? 0;
+                    if (part.Count == PartTexts || characters >= partTokens)
+                    {
+                        await SendAsync().ConfigureAwait(false);
+                    }
+
+                    partsToken.ThrowIfCancellationRequested();
+                    EnterSource();
+                }
+
+                LeaveSource();
+                if (part.Count > 0)
+                {
+                    await SendAsync().ConfigureAwait(false);
+                }
+
+                async Task SendAsync()
+                {
+                    // Room first: a part that is started has a reader that waits for it.
+                    partsToken.ThrowIfCancellationRequested();
+                    _ = await parts.Writer.WaitToWriteAsync(partsToken).ConfigureAwait(false);
+                    _ = parts.Writer.TryWrite(new Part(first, embed([.. part], first, partsToken)));
+                    first += part.Count;
+                    characters = 0;
+                    part.Clear();
+                }
+            }
+#pragma warning disable CA1031 // The error reaches the reader of the vectors.
+            catch (Exception e)
+            {
+                error = e;
+            }
+
+            try
+            {
+                EnterSource();
+                if (source is not null)
+                {
+                    await source.DisposeAsync().ConfigureAwait(false);
+                }
+            }
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                error = e;
+            }
+
+            // After the stream was left, nobody reads the error; the channel observes it.
+            parts.Writer.Complete(error);
+            LeaveSource();
+            quiet.TrySetResult();
+        }
+
+        /// <summary>Says that code of the source runs from here on. Leaving does not wait for it.</summary>
+        private void EnterSource()
+        {
+            lock (gate)
+            {
+                isInSource = true;
+                if (isLeft)
+                {
+                    quiet.TrySetResult();
+                }
             }
         }
-#pragma warning disable CA1031 // It reaches whoever reads the vectors.
-        catch (Exception e)
-#pragma warning restore CA1031
+
+        private void LeaveSource()
         {
-            error = e;
+            lock (gate)
+            {
+                isInSource = false;
+            }
         }
-        finally
-        {
-            parts.Complete(error);
-        }
+
+        private static async Task ObserveAsync(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 }

@@ -64,7 +64,7 @@ internal sealed class StreamTests
             }
         }
 
-        Assert.That(ended, "the source was let go of");
+        await Wait.UntilAsync(() => Volatile.Read(ref ended), "the source is disposed");
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
@@ -140,5 +140,314 @@ internal sealed class StreamTests
             },
             Throws.InstanceOf<OperationCanceledException>());
         await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    /// <summary>Texts before a source is held: few enough to be read ahead of the text at which the stream is left.</summary>
+    private const int HeldAt = 130;
+
+    /// <summary>How a stream is left while its source does not answer.</summary>
+    public enum Leaving
+    {
+        Break,
+        Throw,
+        Cancel,
+    }
+
+    [Test]
+    public async Task Leaving_does_not_wait_for_a_source_that_ignores_its_token([Values] Leaving leaving)
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        var source = new HeldSource(HeldAt, new TaskCompletionSource<bool>());
+        Task stream = LeaveAsync(pool, source, source.Held, leaving);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit)), Is.SameAs(stream), "the stream waits for its source");
+        Assert.That(source.IsDisposed, Is.False, "a source is not disposed while it is being read");
+        int forwards = model.Forwards;
+
+        // Even if the source goes on, no part of it is started any more.
+        source.Answer.SetResult(true);
+        await Wait.UntilAsync(() => source.IsDisposed, "the abandoned source is disposed");
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Forwards, Is.EqualTo(forwards));
+    }
+
+    [Test]
+    public async Task Leaving_does_not_wait_for_a_source_that_blocks_its_thread([Values] Leaving leaving)
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        // Not disposed: the source holds it longer than the stream runs.
+        var open = new ManualResetEventSlim();
+        var held = new TaskCompletionSource();
+        bool ended = false;
+        async IAsyncEnumerable<string> Source()
+        {
+            try
+            {
+                for (int i = 0; i < HeldAt; i++)
+                {
+                    yield return $"text {i}";
+                }
+
+                held.SetResult();
+                Wait.Until(open);
+                await Task.Yield();
+            }
+            finally
+            {
+                Volatile.Write(ref ended, true);
+            }
+        }
+
+        Task stream = LeaveAsync(pool, Source(), held.Task, leaving);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit / 2)), Is.SameAs(stream), "the stream waits for its source");
+        Assert.That(Volatile.Read(ref ended), Is.False);
+        open.Set();
+        await Wait.UntilAsync(() => Volatile.Read(ref ended), "the abandoned source is disposed");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_callback_of_the_source_on_its_token_does_not_hold_the_stream()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        // Not disposed: the source holds it longer than the stream runs.
+        var open = new ManualResetEventSlim();
+        async IAsyncEnumerable<string> Source([System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken token = default)
+        {
+            token.Register(() => Wait.Until(open));
+            for (int i = 0; ; i++)
+            {
+                yield return $"text {i}";
+                await Task.Yield();
+            }
+        }
+
+        Task stream = LeaveAsync(pool, Source(), Task.CompletedTask, Leaving.Break);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit / 2)), Is.SameAs(stream), "the stream waits for the callback");
+        open.Set();
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    /// <summary>Errors that arise after leaving have no reader, and must not reach the host as unobserved either.</summary>
+    [Test]
+    [NonParallelizable]
+    public async Task An_error_of_an_abandoned_source_is_observed([Values] bool inDispose)
+    {
+        var unobserved = new List<string>();
+        void Note(object? sender, UnobservedTaskExceptionEventArgs e) => unobserved.Add(e.Exception.ToString());
+        TaskScheduler.UnobservedTaskException += Note;
+        try
+        {
+            var model = new FakeModel();
+            StellaEmbeddingPool pool = PoolOf.Fake(model);
+            await AbandonAsync(pool, inDispose);
+            await PoolOf.AllIsBackAsync(pool, model);
+            for (int i = 0; i < 3; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+            }
+
+            Assert.That(unobserved, Has.None.Contains("after leaving"));
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Note;
+        }
+
+        // A method of its own, so that no local keeps the tasks alive.
+        static async Task AbandonAsync(StellaEmbeddingPool pool, bool inDispose)
+        {
+            var source = new HeldSource(HeldAt, new TaskCompletionSource<bool>(), inDispose ? new IOException("after leaving") : null);
+            await LeaveAsync(pool, source, source.Held, Leaving.Break);
+            if (inDispose)
+            {
+                source.Answer.SetResult(false);
+            }
+            else
+            {
+                source.Answer.SetException(new IOException("after leaving"));
+            }
+
+            await Wait.UntilAsync(() => source.IsDisposed, "the abandoned source is disposed");
+        }
+    }
+
+    [Test]
+    public async Task An_error_that_arises_when_the_source_is_opened_or_disposed_ends_the_stream([Values] bool inDispose)
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        var answer = new TaskCompletionSource<bool>();
+        answer.SetResult(false);
+        var source = new HeldSource(3, answer, inDispose ? new IOException("at the end") : null) { FailsToOpen = !inDispose };
+        int seen = 0;
+        Assert.That(
+            async () =>
+            {
+                await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(source))
+                {
+                    seen++;
+                }
+            },
+            Throws.TypeOf<IOException>());
+        Assert.That(seen, Is.EqualTo(inDispose ? 3 : 0));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_source_that_calls_back_into_the_pool_is_answered()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        async IAsyncEnumerable<string> Source()
+        {
+            for (int i = 0; i < 300; i++)
+            {
+                string text = $"text {i}";
+                if (i % 50 == 0)
+                {
+                    Assert.That(await pool.EmbedAsync(text), Is.EqualTo(FakeModel.Vector(text)));
+                }
+
+                yield return text;
+            }
+        }
+
+        int given = 0;
+        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        {
+            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
+        }
+
+        Assert.That(given, Is.EqualTo(300));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_source_that_disposes_the_pool_ends_its_stream()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        async IAsyncEnumerable<string> Source()
+        {
+            yield return "one";
+            await pool.DisposeAsync();
+            yield return "two";
+        }
+
+        Assert.That(
+            async () =>
+            {
+                await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(Source()))
+                {
+                }
+            },
+            Throws.InstanceOf<StellaPoolClosedException>().Or.InstanceOf<ObjectDisposedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_source_that_reuses_what_it_gives_is_read_at_once()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        string[] buffer = ["text"];
+        async IAsyncEnumerable<string> Source()
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                buffer[0] = $"text {i}";
+                yield return buffer[0];
+                buffer[0] = "overwritten";
+                await Task.Yield();
+            }
+        }
+
+        int given = 0;
+        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        {
+            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
+        }
+
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    /// <summary>Reads 100 vectors, waits until the source is held, and leaves.</summary>
+    private static async Task LeaveAsync(StellaEmbeddingPool pool, IAsyncEnumerable<string> source, Task held, Leaving leaving)
+    {
+        using var cancel = new CancellationTokenSource();
+        try
+        {
+            await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(source, cancellationToken: cancel.Token))
+            {
+                if (embedding.TextIndex < 100)
+                {
+                    continue;
+                }
+
+                await held.WaitAsync(Wait.Limit);
+                switch (leaving)
+                {
+                    case Leaving.Throw:
+                        throw new InvalidTimeZoneException("leaving");
+                    case Leaving.Cancel:
+                        // The stream then waits for texts that do not come.
+                        cancel.CancelAfter(TimeSpan.FromMilliseconds(1));
+                        continue;
+                    default:
+                        return;
+                }
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or InvalidTimeZoneException)
+        {
+            return;
+        }
+
+        Assert.Fail("the stream came to an end");
+    }
+
+    /// <summary>A source that ignores its token: some texts, and then what <see cref="Answer"/> says.</summary>
+    private sealed class HeldSource(int texts, TaskCompletionSource<bool> answer, Exception? disposeError = null)
+        : IAsyncEnumerable<string>, IAsyncEnumerator<string>
+    {
+        private int given;
+        private int disposed;
+        private readonly TaskCompletionSource held = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Completes when the source is asked for what it does not answer.</summary>
+        public Task Held => held.Task;
+
+        /// <summary>Whether there is another text, once it is known.</summary>
+        public TaskCompletionSource<bool> Answer { get; } = answer;
+
+        public bool FailsToOpen { get; init; }
+
+        public bool IsDisposed => Volatile.Read(ref disposed) != 0;
+
+        public string Current => $"text {given}";
+
+        public IAsyncEnumerator<string> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
+            FailsToOpen ? throw new IOException("at the start") : this;
+
+        public ValueTask<bool> MoveNextAsync()
+        {
+            if (++given <= texts)
+            {
+                return ValueTask.FromResult(true);
+            }
+
+            held.TrySetResult();
+            return new ValueTask<bool>(Answer.Task);
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Volatile.Write(ref disposed, 1);
+            return disposeError is null ? ValueTask.CompletedTask : ValueTask.FromException(disposeError);
+        }
     }
 }
