@@ -7,9 +7,15 @@ namespace StellaInterop.Extensions;
 internal sealed partial class StellaEmbeddingsRules : IValidateOptions<StellaEmbeddingsOptions>;
 
 /// <summary>Checks the settings of one model, and names each that is wrong as it stands in configuration.</summary>
-internal sealed class StellaEmbeddingsValidation(string name, string? section) : IValidateOptions<StellaEmbeddingsOptions>
+/// <param name="modelName">The model's name; <see langword="null"/> for the one without.</param>
+/// <param name="section">The section with its settings, if they come from one.</param>
+internal sealed class StellaEmbeddingsValidation(string? modelName, string? section) : IValidateOptions<StellaEmbeddingsOptions>
 {
     private readonly StellaEmbeddingsRules rules = new();
+    private readonly string name = modelName ?? Options.DefaultName;
+
+    /// <summary>Whether this checks the settings of a model.</summary>
+    public bool IsOf(string? model) => model == modelName;
 
     public ValidateOptionsResult Validate(string? optionsName, StellaEmbeddingsOptions options)
     {

@@ -14,7 +14,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <remarks>
 /// A model is registered once, with or without a name, and has a pool, a generator of documents, and on request one of
 /// queries. Its settings are the options <see cref="StellaEmbeddingsOptions"/> of its name, checked when the service starts.
-/// All models share one memory budget. The container disposes everything, waiting for accepted calls if it is disposed
+/// A second registration of the same model or of the same key is refused, because the container would give out the second in
+/// place of the first. All models share one memory budget. The container disposes everything, waiting for accepted calls if it is disposed
 /// asynchronously.
 /// </remarks>
 public static class StellaServiceCollectionExtensions
@@ -22,6 +23,7 @@ public static class StellaServiceCollectionExtensions
     /// <summary>Registers a model, with its generator of documents.</summary>
     /// <param name="services">The services.</param>
     /// <param name="configure">Its settings.</param>
+    /// <exception cref="InvalidOperationException">The model or its key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddStellaEmbeddings(
         this IServiceCollection services, Action<StellaEmbeddingsOptions> configure)
@@ -34,6 +36,7 @@ public static class StellaServiceCollectionExtensions
     /// <summary>Registers a model, with its generator of documents.</summary>
     /// <param name="services">The services.</param>
     /// <param name="section">The section with its settings.</param>
+    /// <exception cref="InvalidOperationException">The model or its key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddStellaEmbeddings(
         this IServiceCollection services, IConfigurationSection section)
@@ -45,13 +48,14 @@ public static class StellaServiceCollectionExtensions
 
     /// <summary>Registers a model by a name, with its generator of documents under that name as the key.</summary>
     /// <param name="services">The services.</param>
-    /// <param name="name">The name.</param>
+    /// <param name="name">The name: any text that is not blank and does not begin with <see cref="StellaServiceKeys.Query"/>.</param>
     /// <param name="configure">Its settings.</param>
+    /// <exception cref="InvalidOperationException">The model or its key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaEmbeddings(
         this IServiceCollection services, string name, Action<StellaEmbeddingsOptions> configure)
     {
-        ArgumentException.ThrowIfNullOrEmpty(name);
+        StellaServiceKeys.CheckName(name);
         ArgumentNullException.ThrowIfNull(configure);
         Register(services, name).Configure(configure);
         return AddGenerator(services, name, name, StellaPrompt.Document);
@@ -59,13 +63,14 @@ public static class StellaServiceCollectionExtensions
 
     /// <summary>Registers a model by a name, with its generator of documents under that name as the key.</summary>
     /// <param name="services">The services.</param>
-    /// <param name="name">The name.</param>
+    /// <param name="name">The name: any text that is not blank and does not begin with <see cref="StellaServiceKeys.Query"/>.</param>
     /// <param name="section">The section with its settings.</param>
+    /// <exception cref="InvalidOperationException">The model or its key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaEmbeddings(
         this IServiceCollection services, string name, IConfigurationSection section)
     {
-        ArgumentException.ThrowIfNullOrEmpty(name);
+        StellaServiceKeys.CheckName(name);
         ArgumentNullException.ThrowIfNull(section);
         Register(services, name, section.Path).Bind(section);
         return AddGenerator(services, name, name, StellaPrompt.Document);
@@ -74,6 +79,7 @@ public static class StellaServiceCollectionExtensions
     /// <summary>Adds the generator of queries of the model without a name, under <see cref="StellaServiceKeys.Query"/>.</summary>
     /// <param name="services">The services.</param>
     /// <param name="prompt">What the queries are compared with.</param>
+    /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddStellaQueryEmbeddings(
         this IServiceCollection services, StellaPrompt prompt = StellaPrompt.S2P) =>
@@ -83,11 +89,12 @@ public static class StellaServiceCollectionExtensions
     /// <param name="services">The services.</param>
     /// <param name="name">The model's name.</param>
     /// <param name="prompt">What the queries are compared with.</param>
+    /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaQueryEmbeddings(
         this IServiceCollection services, string name, StellaPrompt prompt = StellaPrompt.S2P)
     {
-        ArgumentException.ThrowIfNullOrEmpty(name);
+        StellaServiceKeys.CheckName(name);
         return AddGenerator(services, name, StellaServiceKeys.QueryOf(name), prompt);
     }
 
@@ -114,6 +121,15 @@ public static class StellaServiceCollectionExtensions
     private static OptionsBuilder<StellaEmbeddingsOptions> Register(IServiceCollection services, string? name, string? section = null)
     {
         ArgumentNullException.ThrowIfNull(services);
+        if (services.Any(service => service is { IsKeyedService: false, ImplementationInstance: StellaEmbeddingsValidation other } && other.IsOf(name)))
+        {
+            string model = name is null ? "A Stella model without a name" : $"A Stella model with the name '{name}'";
+            throw new InvalidOperationException(
+                $"{model} is already registered, and a second one of the same name would replace it. "
+                + "Register the second by another name with AddKeyedStellaEmbeddings, or change the settings of the first with services.Configure.");
+        }
+
+        ThrowIfTaken(services, name);
         services.TryAddSingleton(StellaMemoryGovernor.Shared);
         if (name is null)
         {
@@ -127,7 +143,7 @@ public static class StellaServiceCollectionExtensions
         services.AddSingleton<IHostedService>(provider =>
             new StellaWarmUp(() => PoolOf(provider, name), OptionsOf(provider, name)));
         services.AddSingleton<IValidateOptions<StellaEmbeddingsOptions>>(
-            new StellaEmbeddingsValidation(name ?? Options.Options.DefaultName, section));
+            new StellaEmbeddingsValidation(name, section));
         return services.AddOptionsWithValidateOnStart<StellaEmbeddingsOptions>(name);
     }
 
@@ -135,9 +151,24 @@ public static class StellaServiceCollectionExtensions
         IServiceCollection services, string? name, string? key, StellaPrompt prompt)
     {
         ArgumentNullException.ThrowIfNull(services);
+        ThrowIfTaken(services, key);
         return key is null
             ? services.AddEmbeddingGenerator<string, Embedding<float>>(provider => NewGenerator(provider, name, prompt))
             : services.AddKeyedEmbeddingGenerator<string, Embedding<float>>(key, provider => NewGenerator(provider, name, prompt));
+    }
+
+    /// <summary>Refuses a key that has a generator already, whoever registered it: the container would give out the last one.</summary>
+    private static void ThrowIfTaken(IServiceCollection services, string? key)
+    {
+        if (key is not null
+            && services.Any(service => service.IsKeyedService
+                && service.ServiceType == typeof(IEmbeddingGenerator<string, Embedding<float>>)
+                && key.Equals(service.ServiceKey)))
+        {
+            throw new InvalidOperationException(
+                $"The key '{key}' already has an embedding generator, which a Stella generator under the same key would replace. "
+                + "Register one of the two under another key.");
+        }
     }
 
     private static StellaEmbeddingGenerator NewGenerator(IServiceProvider provider, string? name, StellaPrompt prompt)

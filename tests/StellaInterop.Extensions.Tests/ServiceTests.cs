@@ -48,6 +48,92 @@ internal sealed class ServiceTests
         }
     }
 
+    /// <summary>Names that were the key of another model's generator, and those that come near.</summary>
+    private static readonly string[] Names = ["stella", "x", "x:query", "query", ":query", "stella:", "Stella:query", "stella:x", " x"];
+
+    [Test]
+    public async Task Each_key_has_the_generator_of_its_own_model()
+    {
+        var services = new ServiceCollection();
+        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaQueryEmbeddings();
+        foreach (string name in Names)
+        {
+            services.AddKeyedStellaEmbeddings(name, options => options.ModelPath = Tree.Model("tiny-qwen2"));
+            services.AddKeyedStellaQueryEmbeddings(name);
+        }
+
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        StellaEmbeddingGenerator Generator(string? key) => (key is null
+            ? provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>()
+            : provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(key)).GetService<StellaEmbeddingGenerator>()!;
+        (string? Key, StellaEmbeddingPool Pool, StellaPrompt Prompt)[] expected =
+        [
+            (null, provider.GetRequiredService<StellaEmbeddingPool>(), StellaPrompt.Document),
+            (StellaServiceKeys.Query, provider.GetRequiredService<StellaEmbeddingPool>(), StellaPrompt.S2P),
+            .. Names.SelectMany(name => new (string?, StellaEmbeddingPool, StellaPrompt)[]
+            {
+                (name, provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.Document),
+                (StellaServiceKeys.QueryOf(name), provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.S2P),
+            }),
+        ];
+        foreach (var (key, pool, prompt) in expected)
+        {
+            Assert.That(Generator(key).GetService(typeof(StellaEmbeddingPool)), Is.SameAs(pool), key);
+            Assert.That(Generator(key).Prompt, Is.EqualTo(prompt), key);
+        }
+
+        Assert.That(expected.Select(row => row.Pool).Distinct().Count(), Is.EqualTo(Names.Length + 1));
+        Assert.That(expected.Select(row => row.Key), Is.Unique);
+    }
+
+    [TestCase("")]
+    [TestCase(" ")]
+    [TestCase("\t")]
+    [TestCase("stella:query")]
+    [TestCase("stella:query:x")]
+    public void A_name_that_could_be_another_key_is_refused(string name)
+    {
+        var services = new ServiceCollection();
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => services.AddKeyedStellaEmbeddings(name, _ => { }), Throws.ArgumentException);
+            Assert.That(() => services.AddKeyedStellaEmbeddings(name, Builder().Configuration.GetSection("Search")), Throws.ArgumentException);
+            Assert.That(() => services.AddKeyedStellaQueryEmbeddings(name), Throws.ArgumentException);
+            Assert.That(() => StellaServiceKeys.QueryOf(name), Throws.ArgumentException);
+            Assert.That(services, Is.Empty);
+        });
+    }
+
+    [Test]
+    public void A_second_registration_of_a_model_is_refused_and_named()
+    {
+        var services = new ServiceCollection();
+        services.AddStellaEmbeddings(_ => { });
+        services.AddStellaQueryEmbeddings();
+        services.AddKeyedStellaEmbeddings("x", _ => { });
+        services.AddKeyedStellaQueryEmbeddings("x");
+        int before = services.Count;
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => services.AddStellaEmbeddings(_ => { }), Throws.InvalidOperationException.With.Message.Contains("without a name"));
+            Assert.That(() => services.AddStellaQueryEmbeddings(StellaPrompt.S2S), Throws.InvalidOperationException.With.Message.Contains("'stella:query'"));
+            Assert.That(() => services.AddKeyedStellaEmbeddings("x", _ => { }), Throws.InvalidOperationException.With.Message.Contains("'x'"));
+            Assert.That(() => services.AddKeyedStellaQueryEmbeddings("x"), Throws.InvalidOperationException.With.Message.Contains("'stella:query:x'"));
+            Assert.That(services, Has.Count.EqualTo(before));
+        });
+    }
+
+    [Test]
+    public void The_generator_of_another_library_is_not_replaced()
+    {
+        var services = new ServiceCollection();
+        services.AddKeyedEmbeddingGenerator("search", _ => (IEmbeddingGenerator<string, Embedding<float>>)null!);
+        int before = services.Count;
+        Assert.That(() => services.AddKeyedStellaEmbeddings("search", _ => { }), Throws.InvalidOperationException.With.Message.Contains("'search'"));
+        Assert.That(services, Has.Count.EqualTo(before));
+    }
+
     [Test]
     public async Task Settings_come_from_a_section()
     {
