@@ -2,7 +2,7 @@ namespace StellaInterop.Cli;
 
 /// <summary>An error that this program itself finds.</summary>
 internal sealed class CliException(ExitCode exitCode, string message, Exception? innerException = null)
-    : Exception(message, innerException)
+    : Exception(Printable.Line(message), innerException)
 {
     public ExitCode ExitCode { get; } = exitCode;
 }
@@ -22,7 +22,7 @@ internal static class ErrorReport
         Write(error.Message);
         for (Exception? cause = error.InnerException; cause is not null; cause = cause.InnerException)
         {
-            Console.Error.WriteLine($"caused by: {OneLine(cause.Message)}");
+            Output.Note($"caused by: {OneLine(cause.Message)}");
         }
 
         if (verbose)
@@ -33,7 +33,7 @@ internal static class ErrorReport
         return ExitCodeOf(error);
     }
 
-    public static void Write(string message) => Console.Error.WriteLine($"error: {OneLine(message)}");
+    public static void Write(string message) => Output.Note($"error: {OneLine(message)}");
 
     private static ExitCode ExitCodeOf(Exception error) => error switch
     {

@@ -26,7 +26,7 @@ internal static class HashProgress
     {
         public void Report(StellaHashProgress value)
         {
-            task.Description = Markup.Escape(value.Path);
+            task.Description = Markup.Escape(Printable.Line(value.Path));
             task.MaxValue = value.BytesTotal;
             task.Value = value.BytesDone;
         }
@@ -37,5 +37,5 @@ internal static class HashProgress
 internal static class ErrorConsole
 {
     public static IAnsiConsole Create() =>
-        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Output.Painting()) });
 }

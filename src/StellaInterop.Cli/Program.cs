@@ -3,6 +3,7 @@ using System.CommandLine.Invocation;
 using StellaInterop.Cli;
 using StellaInterop.Cli.Commands;
 
+Output.Protect();
 var root = new RootCommand(
     """
     Turns text into vectors with a Stella v5 model, on this machine.

@@ -70,7 +70,7 @@ public sealed partial class HuggingFaceCache
     {
         if (!IsModelName(model))
         {
-            throw new ArgumentException($"'{model}' is not the name of a model; a name is org/name.", nameof(model));
+            throw new ArgumentException($"'{Printable.Line(model)}' is not the name of a model; a name is org/name.", nameof(model));
         }
 
         return Path.Combine(Folder, $"models--{model.Replace("/", "--", StringComparison.Ordinal)}");
@@ -86,7 +86,7 @@ public sealed partial class HuggingFaceCache
         string repository = RepositoryFolder(model);
         if (!IsRevision(revision))
         {
-            throw new ArgumentException($"'{revision}' is not the name of a branch, a tag or a commit.", nameof(revision));
+            throw new ArgumentException($"'{Printable.Line(revision)}' is not the name of a branch, a tag or a commit.", nameof(revision));
         }
 
         string reference = Path.Combine(repository, "refs", revision);

@@ -1,15 +1,22 @@
 namespace StellaInterop;
 
 /// <summary>The base of every error of this library.</summary>
-/// <remarks>Causes that native code reports are in <see cref="Exception.InnerException"/>, each in the one before it.</remarks>
+/// <remarks>
+/// Causes that native code reports are in <see cref="Exception.InnerException"/>, each in the one before it. Messages may hold
+/// text out of files: control characters in it are escaped, so that a message is safe for a terminal and a log.
+/// </remarks>
 public class StellaException : Exception
 {
     /// <summary>Makes an error.</summary>
     /// <param name="code">What went wrong.</param>
-    /// <param name="message">What is wrong, where, and what would be right.</param>
+    /// <param name="message">What is wrong, where, and what would be right. Control characters in it are escaped.</param>
     /// <param name="innerException">The cause.</param>
     public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
-        : base(message, innerException) => Code = code;
+        : base(Printable.Line(message ?? ""), innerException) => Code = code;
+
+    /// <summary>Makes an error whose message has several lines.</summary>
+    private protected StellaException(StellaErrorCode code, IEnumerable<string> lines, Exception? innerException)
+        : base(string.Join('\n', lines.Select(Printable.Line)), innerException) => Code = code;
 
     /// <summary>What went wrong, as a number that never changes its meaning.</summary>
     public StellaErrorCode Code { get; }
@@ -77,7 +84,7 @@ public sealed class StellaNativeLibraryNotFoundException : StellaException
         string message, IReadOnlyList<StellaLoadAttempt> attempts, Exception? innerException)
         : base(
             StellaErrorCode.NativeLibraryNotFound,
-            $"{message}\nTried:\n" + string.Join('\n', attempts.Select(attempt => $"  {attempt.Path}: {attempt.Reason}")),
+            [message, "Tried:", .. attempts.Select(attempt => $"  {attempt.Path}: {attempt.Reason}")],
             innerException) => Attempts = attempts;
 
     /// <summary>Every path that was tried, in order, and why it did not serve.</summary>

@@ -107,7 +107,9 @@ public sealed class StellaManifest
         }
         catch (JsonException e)
         {
-            throw Invalid(path, "is not the JSON of a manifest", e);
+            // The parser's message quotes names of the file.
+            var cause = new JsonException(Printable.Line(e.Message), path: null, e.LineNumber, e.BytePositionInLine);
+            throw Invalid(path, "is not the JSON of a manifest", cause);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -197,7 +199,7 @@ public sealed class StellaManifest
         {
             if (!StellaModelFiles.IsPlainPath(path))
             {
-                return $"lists '{path}', which is not a plain path inside the model folder";
+                return $"lists '{Printable.Line(path)}', which is not a plain path inside the model folder";
             }
 
             if (file is not { Size: > 0 } || !IsHash(file.Sha256))

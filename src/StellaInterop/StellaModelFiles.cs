@@ -27,12 +27,13 @@ public static partial class StellaModelFiles
         return ModelFile().IsMatch(path);
     }
 
-    /// <summary>Whether a path stays inside the folder that it is relative to, on every operating system.</summary>
+    /// <summary>Whether a path stays inside the folder that it is relative to, on every operating system, and can be shown as it is.</summary>
     /// <param name="path">The path. Its parts are parted by forward slashes.</param>
+    /// <returns><see langword="false"/> also for a path with control characters, which Windows refuses and a terminal obeys.</returns>
     public static bool IsPlainPath(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return path.Split('/').All(part => part is not ("" or "." or "..") && !part.AsSpan().ContainsAny("\\:\0"));
+        return Printable.IsSafe(path) && path.Split('/').All(part => part is not ("" or "." or "..") && !part.AsSpan().ContainsAny("\\:"));
     }
 
     /// <summary>The model's files that are in a folder.</summary>

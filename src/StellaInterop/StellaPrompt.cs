@@ -42,6 +42,6 @@ public static class StellaPrompts
         }
 
         throw new ArgumentException(
-            $"'{name}' is not a prompt; the prompts are {string.Join(", ", Names)}.", nameof(name));
+            $"'{Printable.Line(name)}' is not a prompt; the prompts are {string.Join(", ", Names)}.", nameof(name));
     }
 }

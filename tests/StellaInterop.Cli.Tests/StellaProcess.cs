@@ -128,6 +128,13 @@ internal static class StellaProcess
             Assert.Fail($"stella {string.Join(' ', arguments)} hangs");
         }
 
-        return new StellaResult(process.ExitCode, output.Result, error.Result);
+        var result = new StellaResult(process.ExitCode, output.Result, error.Result);
+        Assert.That((result.Output + result.Error).Where(Controls), Is.Empty, "control characters on the terminal");
+        return result;
     }
+
+    /// <summary>Whether a terminal obeys a character, or shows text in another order because of it. Line breaks and tabs are layout.</summary>
+    private static bool Controls(char c) =>
+        (char.IsControl(c) && c is not ('\n' or '\t'))
+        || c is '\u2028' or '\u2029' or '\u061C' or '\u200E' or '\u200F' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069');
 }

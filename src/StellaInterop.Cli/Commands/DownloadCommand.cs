@@ -92,7 +92,7 @@ internal static class DownloadCommand
                 path = await Show(parsed, report => FetchAsync(wanted, settings, report, cancellationToken)).ConfigureAwait(false);
             }
 
-            Console.WriteLine(path);
+            Output.Result(path);
             return (int)ExitCode.Good;
         });
         return command;

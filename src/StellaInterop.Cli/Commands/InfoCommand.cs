@@ -39,7 +39,7 @@ internal static class InfoCommand
     private static void PrintText(StellaModelInfo info)
     {
         // Plain lines: a table would break a long path where the output is no terminal.
-        static void Row(string name, string value) => Console.WriteLine($"{name,-16} {value}");
+        static void Row(string name, string value) => Output.Result($"{name,-16} {value}");
         Row("model", info.Path);
         Row("architecture", info.Architecture.ToString());
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");

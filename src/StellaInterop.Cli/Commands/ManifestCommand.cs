@@ -29,7 +29,7 @@ internal static class ManifestCommand
             StellaManifest manifest = HashProgress.Show(
                 parsed, progress => StellaManifest.Create(path, progress, cancellationToken));
             manifest.Write(target);
-            Console.WriteLine(target);
+            Output.Result(target);
             return Task.FromResult((int)ExitCode.Good);
         });
         return command;

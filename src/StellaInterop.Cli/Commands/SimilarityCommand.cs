@@ -74,7 +74,7 @@ internal static class SimilarityCommand
         {
             if (counts[i].IsTruncated)
             {
-                Console.Error.WriteLine($"warning: text {i} was cut from {counts[i].Total} to {counts[i].Kept} tokens");
+                Output.Note($"warning: text {i} was cut from {counts[i].Total} to {counts[i].Kept} tokens");
             }
         }
 
@@ -98,7 +98,7 @@ internal static class SimilarityCommand
         {
             foreach (int i in order)
             {
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{scores[i],7:F4}  {texts[i].ReplaceLineEndings(" ")}"));
+                Output.Result(string.Create(CultureInfo.InvariantCulture, $"{scores[i],7:F4}  {texts[i].ReplaceLineEndings(" ")}"));
             }
 
             return;

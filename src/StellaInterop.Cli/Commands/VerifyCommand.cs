@@ -57,7 +57,7 @@ internal static class VerifyCommand
     {
         foreach (StellaVerifiedFile file in found.Files)
         {
-            Console.WriteLine($"{Words.First(row => row.State == file.State).Word,-12}  {file.Path}");
+            Output.Result($"{Words.First(row => row.State == file.State).Word,-12}  {file.Path}");
         }
 
         if (found.IsGood)
@@ -74,13 +74,13 @@ internal static class VerifyCommand
 
     private static ExitCode PrintHashes(StellaManifest found)
     {
-        Console.Error.WriteLine("note: there is no manifest to compare with; these are the hashes of what is there");
+        Output.Note("note: there is no manifest to compare with; these are the hashes of what is there");
         foreach (var (path, file) in found.Files)
         {
             string known = StellaPublishedFiles.Find(file.Sha256) is { } published
                 ? $"  = {published.Repository} {published.Path}"
                 : "";
-            Console.WriteLine($"{file.Sha256}  {path}{known}");
+            Output.Result($"{file.Sha256}  {path}{known}");
         }
 
         return ExitCode.Good;

@@ -65,7 +65,7 @@ internal sealed class LineReport : IDownloadReport
 
     public void Note(string message) => Write($"warning: {message}");
 
-    private static void Write(FormattableString line) => Console.Error.WriteLine(line.ToString(CultureInfo.InvariantCulture));
+    private static void Write(FormattableString line) => Output.Note(line.ToString(CultureInfo.InvariantCulture));
 }
 
 /// <summary>A bar a file, with speed and remaining time, on a terminal.</summary>
@@ -81,7 +81,7 @@ internal sealed class BarReport(IAnsiConsole console, ProgressContext context) :
             .StartAsync(context => work(new BarReport(console, context)));
     }
 
-    public void Begin(string file, long? size) => bar = context.AddTask(Markup.Escape(file), maxValue: size ?? 1);
+    public void Begin(string file, long? size) => bar = context.AddTask(Markup.Escape(Printable.Line(file)), maxValue: size ?? 1);
 
     public void Received(long bytes) => bar?.Value = bytes;
 
@@ -94,5 +94,5 @@ internal sealed class BarReport(IAnsiConsole console, ProgressContext context) :
         }
     }
 
-    public void Note(string message) => console.MarkupLineInterpolated($"[yellow]warning:[/] {message}");
+    public void Note(string message) => console.MarkupLineInterpolated($"[yellow]warning:[/] {Printable.Line(message)}");
 }

@@ -128,6 +128,7 @@ internal static unsafe class NativeErrors
             _ = NativeMethods.stella_error_message(error, level, pointer, length);
         }
 
-        return Encoding.UTF8.GetString(utf8);
+        // It may quote a file of the model.
+        return Printable.Line(Encoding.UTF8.GetString(utf8));
     }
 }

@@ -57,7 +57,8 @@ internal static unsafe partial class NativeLog
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Release(void* userData) => GCHandle.FromIntPtr((nint)userData).Free();
 
-    private static string Text(byte* utf8, nuint length) => Encoding.UTF8.GetString(utf8, checked((int)length));
+    /// <summary>Returns text of a record, which may quote a file of the model.</summary>
+    private static string Text(byte* utf8, nuint length) => Printable.Line(Encoding.UTF8.GetString(utf8, checked((int)length)));
 
     [LoggerMessage(EventId = 1, EventName = "NativeRecord", Message = "{Target}: {Message}", SkipEnabledCheck = true)]
     private static partial void Record(ILogger logger, LogLevel level, string target, string message);

@@ -6,7 +6,8 @@ namespace StellaInterop.Pooling;
 /// <summary>A model in a folder.</summary>
 internal sealed class StellaModelSource(string path, StellaModelOptions options) : IPoolModelSource
 {
-    public string Name { get; } = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+    /// <summary>The name of the folder, which stands in logs, metrics and messages.</summary>
+    public string Name { get; } = Printable.Line(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) =>
         StellaModel.Estimate(path, options, new StellaWorkload { Sessions = 1, Threads = threads, BatchTokens = batchTokens });

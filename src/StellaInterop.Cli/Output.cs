@@ -1,0 +1,45 @@
+using System.Text;
+
+namespace StellaInterop.Cli;
+
+/// <summary>The way to the terminal: everything for people passes here, so that no foreign text controls it.</summary>
+internal static class Output
+{
+    /// <summary>Puts the escaping before standard output and standard error. JSON goes past it: its writer escapes by itself.</summary>
+    public static void Protect()
+    {
+#pragma warning disable CA2000 // They live as long as the process.
+        Console.SetOut(new PrintableWriter(Console.Out));
+        Console.SetError(new PrintableWriter(Console.Error));
+#pragma warning restore CA2000
+    }
+
+    /// <summary>Writes one line of a result. A line break in it is escaped.</summary>
+    public static void Result(string line) => Console.WriteLine(Printable.Line(line));
+
+    /// <summary>Writes one line for the person who watches. A line break in it is escaped.</summary>
+    public static void Note(string line) => Console.Error.WriteLine(Printable.Line(line));
+
+    /// <summary>Returns standard error for a library that paints bars with control characters and escapes names by itself.</summary>
+    public static TextWriter Painting() => Console.Error is PrintableWriter writer ? writer.Inner : Console.Error;
+
+    /// <summary>Escapes what passes, except for line breaks and tabs.</summary>
+    private sealed class PrintableWriter(TextWriter inner) : TextWriter(inner.FormatProvider)
+    {
+        public TextWriter Inner { get; } = inner;
+
+        public override Encoding Encoding => Inner.Encoding;
+
+        public override void Write(char value) => Write(value.ToString());
+
+        public override void Write(char[] buffer, int index, int count) => Write(new string(buffer, index, count));
+
+        public override void Write(ReadOnlySpan<char> buffer) => Write(buffer.ToString());
+
+        public override void Write(string? value) => Inner.Write(Printable.Lines(value ?? ""));
+
+        public override void WriteLine(string? value) => Inner.WriteLine(Printable.Lines(value ?? ""));
+
+        public override void Flush() => Inner.Flush();
+    }
+}
