@@ -331,6 +331,66 @@ internal sealed class DownloadTests : IDisposable
         Fails(Download(), 5, "redirects to file");
     }
 
+    [TestCase("//")]
+    [TestCase("http://")]
+    [TestCase("https:///x")]
+    [TestCase("http://[::1")]
+    [TestCase("http://host:port/")]
+    [TestCase("http://a b/")]
+    [TestCase("http://127.0.0.1:0/")]
+    [TestCase("http://-._~!$&'()*+,;=/")]
+    [TestCase("http://\u001b[2Jx/", @"http://\u{1b}[2Jx/")]
+    [TestCase("file://\u0007/x", @"\u{7}")]
+    public void A_redirect_to_what_is_no_address_names_the_server_and_the_value(string location, string? shown = null)
+    {
+        server.Plan("config.json", new Behaviour { Status = 302, Headers = [$"Location: {location}"] });
+        StellaResult result = Download("--retries", "0");
+        Fails(result, 5, shown ?? (location.EndsWith(":0/", StringComparison.Ordinal) ? "127.0.0.1:0" : location));
+        Assert.That(result.Error, Does.Not.Contain("Invalid URI"));
+        Assert.That(result.Error.TrimEnd().Split('\n')[^1], Does.Not.Contain("Unhandled"));
+    }
+
+    [Test]
+    public void A_redirect_without_a_value_is_a_refusal_of_the_server()
+    {
+        server.Plan("config.json", new Behaviour { Status = 302, Headers = ["Location: "] });
+        server.Plan("config.json", new Behaviour { Status = 302 });
+        Fails(Download(), 5, "answers 302", server.Endpoint);
+        Fails(Download(), 5, "answers 302", server.Endpoint);
+    }
+
+    /// <summary>Every run is searched for control characters; these have some to show.</summary>
+    [Test]
+    public void Text_of_a_server_is_escaped()
+    {
+        const string Hostile = "\u001b]0;title\u0007\nerror: all is well\u202e";
+        string quoted = System.Text.Json.JsonSerializer.Serialize(Hostile);
+        string[] answers =
+        [
+            $$"""{"sha": {{quoted}}, "siblings": []}""",
+            $$"""{"sha": "{{ModelServer.Commit}}", "siblings": [{"rfilename": {{quoted}}}]}""",
+            $$"""{"sha": "{{ModelServer.Commit}}", "siblings": [{"rfilename": "config.json", "size": {{quoted}}}]}""",
+            $$"""{"sha": "{{ModelServer.Commit}}", "siblings": { {{quoted}}: 1} }""",
+            $$"""{ {{quoted}}: {{quoted}} }""",
+            Hostile,
+        ];
+        foreach (string answer in answers)
+        {
+            server.Plan("api", new Behaviour { Body = System.Text.Encoding.UTF8.GetBytes(answer) });
+            StellaResult result = Download();
+            Assert.That(result.ExitCode, Is.EqualTo(5).Or.EqualTo(3), result.Error);
+            Assert.That(result.Error, Does.Not.Contain("\nerror: all is well"));
+        }
+
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        string modules = File.ReadAllText(folder.File("modules.json"));
+        File.WriteAllText(folder.File("modules.json"), modules.Replace("\"2_Dense_1024\"", quoted, StringComparison.Ordinal));
+        using var other = new ModelServer(folder.Path);
+        StellaResult head = Download("--endpoint", other.Endpoint);
+        Fails(head, 3, @"\u{1b}]0;title");
+        Assert.That(head.Error, Does.Not.Contain("\nerror: all is well"));
+    }
+
     [Test]
     public void A_server_that_lists_paths_that_lead_out_writes_nothing_there()
     {

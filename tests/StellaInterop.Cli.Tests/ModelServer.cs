@@ -41,6 +41,9 @@ internal sealed record Behaviour
     /// <summary>Sends the whole file whatever part is asked for.</summary>
     public bool IgnoreRange { get; init; }
 
+    /// <summary>Sends this instead of the file.</summary>
+    public byte[]? Body { get; init; }
+
     /// <summary>Changes a byte of the body.</summary>
     public bool Damage { get; init; }
 }
@@ -155,7 +158,7 @@ internal sealed class ModelServer : IDisposable
     {
         string key = KeyOf(request.Path);
         Behaviour behaviour = planned.TryGetValue(key, out var queue) && queue.TryDequeue(out Behaviour? next) ? next : new();
-        byte[] whole = key == "api" ? Listing() : Content(key);
+        byte[] whole = behaviour.Body ?? (key == "api" ? Listing() : Content(key));
         int start = !behaviour.IgnoreRange && request.Header("range") is { } range
             ? int.Parse(range["bytes=".Length..].TrimEnd('-'), CultureInfo.InvariantCulture)
             : 0;

@@ -18,6 +18,10 @@ internal sealed class HubClient : IDisposable
 {
     private const int MaxRedirects = 5;
     private const long MaxJsonBytes = 64 << 20;
+
+    /// <summary>Characters of a server's value that a message shows.</summary>
+    private const int MaxShown = 200;
+
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(8);
@@ -109,7 +113,8 @@ internal sealed class HubClient : IDisposable
             }
         }
 
-        throw new CliException(ExitCode.Network, $"{address}: more than {MaxRedirects} redirects");
+        throw new CliException(
+            ExitCode.Network, $"{address.GetLeftPart(UriPartial.Path)}: more than {MaxRedirects} redirects, the last to {hop.Authority}");
     }
 
     /// <summary>Receives something, and tells a server that is silent or breaks off from a user who has had enough.</summary>
@@ -133,6 +138,12 @@ internal sealed class HubClient : IDisposable
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
             throw new TransientHubException($"the connection to {from.Authority} failed", e);
+        }
+        catch (Exception e) when (e is UriFormatException or ArgumentException or InvalidOperationException or NotSupportedException)
+        {
+            // An address that parses and that no request can be sent to.
+            throw new CliException(
+                ExitCode.Network, $"No request can be sent to '{Shown(from.OriginalString)}' of the server {from.Authority}.", e);
         }
     }
 
@@ -190,17 +201,47 @@ internal sealed class HubClient : IDisposable
 
     private Uri? RedirectOf(Uri from, HttpResponseMessage response)
     {
-        if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308) || response.Headers.Location is not { } location)
+        // As the server sent it: a value that is no address has no parsed form.
+        if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308)
+            || !response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values)
+            || values.FirstOrDefault() is not { Length: > 0 } location)
         {
             return null;
         }
 
-        var to = new Uri(from, location);
+        if (!Uri.TryCreate(from, location, out Uri? to) || !HasUsableHost(to))
+        {
+            throw Refused($"to '{Shown(location)}', which is not an address");
+        }
+
         bool allowed = to.Scheme == Uri.UriSchemeHttps
             || (to.Scheme == Uri.UriSchemeHttp && settings.Endpoint.Scheme == Uri.UriSchemeHttp);
-        return allowed
-            ? to
-            : throw new CliException(ExitCode.Network, $"{from} redirects to {to.Scheme}, which is not safe: it was not followed");
+        return allowed ? to : throw Refused($"to {to.Scheme}, which is not safe ('{Shown(location)}')");
+
+        CliException Refused(string what) => new(
+            ExitCode.Network,
+            $"The server {from.Authority} redirects {what}. {from.AbsolutePath} was not fetched. Run this again later, or name another --endpoint.");
+    }
+
+    /// <summary>Whether a host can be written into a request. An address with a name of no valid form parses all the same.</summary>
+    private static bool HasUsableHost(Uri address)
+    {
+        try
+        {
+            // Files have no host. Their scheme is refused by itself.
+            return address.IsFile || address.IdnHost.Length > 0;
+        }
+        catch (UriFormatException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Returns a value of a server for a message: short, and without the query, which may be signed.</summary>
+    private static string Shown(string value)
+    {
+        string path = value.Split('?')[0];
+        return path.Length > MaxShown ? $"{path[..MaxShown]}…" : path;
     }
 
     private Exception Refusal(Uri address, HttpResponseMessage response)

@@ -27,7 +27,9 @@ internal sealed record HubSettings(Uri Endpoint, string? Token, int Retries, Tim
         new(ParseEndpoint(endpoint ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint), ReadToken(), retries, ReadStallTimeout());
 
     /// <summary>An address on the endpoint.</summary>
-    public Uri At(string path) => new($"{Endpoint.AbsoluteUri.TrimEnd('/')}/{path}");
+    public Uri At(string path) => Uri.TryCreate($"{Endpoint.AbsoluteUri.TrimEnd('/')}/{path}", UriKind.Absolute, out Uri? address)
+        ? address
+        : throw new CliException(ExitCode.Usage, $"The endpoint '{Endpoint}' and the path '{path}' are not an address together. Name another --endpoint.");
 
     /// <summary>Whether the token may be sent to an address.</summary>
     public bool IsEndpoint(Uri address) =>
