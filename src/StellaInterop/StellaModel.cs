@@ -190,7 +190,7 @@ public sealed unsafe class StellaModel : IDisposable
         {
             for (int first = 0; first < texts.Length; first += session.Texts.Count)
             {
-                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
+                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
                 session.Tokens.Fill(handle, session.Texts, options, Info.MaxTokens);
                 if (!tokenCounts.IsEmpty)
                 {
@@ -221,7 +221,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
-        PlacedTokens tokens = PlacedTokens.Of(handle, text, options);
+        PlacedTokens tokens = PlacedTokens.Of(handle, Info.MaxTextBytes, text, options);
         float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
         RunTokens(tokens, [], hidden, [], options, cancellationToken);
         return new StellaTokenEmbeddings(tokens.Ids, tokens.Places, tokens.Count, hidden, Info.HiddenSize);
@@ -268,7 +268,7 @@ public sealed unsafe class StellaModel : IDisposable
                 nameof(destination));
         }
 
-        PlacedTokens tokens = PlacedTokens.Of(handle, text, options);
+        PlacedTokens tokens = PlacedTokens.Of(handle, Info.MaxTextBytes, text, options);
         var spans = new NativeSpan[parts.Length];
         for (int i = 0; i < parts.Length; i++)
         {
@@ -303,7 +303,7 @@ public sealed unsafe class StellaModel : IDisposable
         var tokens = new TokenizedPack();
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText);
+            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
             tokens.Fill(handle, pack, options, Info.MaxTokens);
             for (int i = 0; i < pack.Count; i++)
             {

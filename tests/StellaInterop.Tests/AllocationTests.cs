@@ -38,13 +38,8 @@ internal sealed class AllocationTests
     }
 
     [Test]
-    public void What_one_huge_text_needed_does_not_stay()
-    {
+    public void A_text_of_a_million_characters_takes_nothing() =>
         Assert.That(BytesOf([new string('a', 1_000_000)], calls: 1, StellaPrompt.Document, cancellable: false), Is.Zero);
-        Assert.That(
-            BytesOf([new string('a', 4_000_000)], calls: 1, StellaPrompt.Document, cancellable: false),
-            Is.GreaterThan(2 * 3 * 4_000_000), "two calls had to get their memory anew");
-    }
 
     /// <summary>What the calls took on this thread, after as many as <paramref name="warmUp"/> others.</summary>
     private long BytesOf(string[] texts, int calls, StellaPrompt prompt, bool cancellable, int warmUp = 1)

@@ -45,6 +45,24 @@ internal static unsafe class NativeErrors
     /// <summary>The code of an error that the caller still owns.</summary>
     public static StellaErrorCode CodeOf(NativeError* error) => (StellaErrorCode)NativeMethods.stella_error_code(error);
 
+    /// <summary>
+    /// Throws what <paramref name="error"/> says of packed texts, and frees it. Native code saw only the beginning of a text that
+    /// was cut; the error of such a text tells its whole length.
+    /// </summary>
+    public static void ThrowIfFailed(NativeError* error, PackedTexts texts)
+    {
+        if (error is not null
+            && CodeOf(error) == StellaErrorCode.TextTooLong
+            && NativeMethods.stella_error_text_index(error) is >= 0 and <= int.MaxValue and var index
+            && texts.TooLongError((int)index) is { } whole)
+        {
+            Free(error);
+            throw whole;
+        }
+
+        ThrowIfFailed(error);
+    }
+
     /// <summary>Frees an error that was understood without being thrown.</summary>
     public static void Free(NativeError* error) => NativeMethods.stella_error_free(error);
 

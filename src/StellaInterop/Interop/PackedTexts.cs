@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Numerics;
+using System.Text;
 
 namespace StellaInterop.Interop;
 
@@ -7,6 +8,10 @@ namespace StellaInterop.Interop;
 /// Texts as one run of UTF-8: text i is the bytes from <c>Offsets[i]</c> to <c>Offsets[i + 1]</c>. The memory serves one
 /// pack after the other.
 /// </summary>
+/// <remarks>
+/// A text that is longer than the tokenizer looks at is encoded a little farther than that and no more: native code still sees
+/// that it is longer, and 400 million characters take no memory of their size. The rest is searched for surrogates alone.
+/// </remarks>
 internal sealed class PackedTexts
 {
     /// <summary>A pack is closed when it holds this much, so that a long list needs bounded memory.</summary>
@@ -15,6 +20,9 @@ internal sealed class PackedTexts
     /// <summary>Texts in one pack at most.</summary>
     private const int MaxTexts = 256;
 
+    /// <summary>More bytes than the longest character has: what is cut behind the limit is longer than the limit.</summary>
+    private const int BeyondLimitBytes = 4;
+
     /// <summary>What is kept between calls: room for a full pack whose last text has a million characters.</summary>
     private const int MaxKeptBytes = 8 << 20;
 
@@ -22,19 +30,28 @@ internal sealed class PackedTexts
     private nuint[] offsets = [];
     private int[] replaced = [];
 
+    /// <summary>Bytes of each text that was cut; 0 for a text that is whole.</summary>
+    private long[] cutLengths = [];
+    private long maxTextBytes;
+
     /// <summary>Packs texts until the pack is full; at least one. What was packed before is gone.</summary>
     /// <param name="texts">The texts that remain.</param>
     /// <param name="firstText">Index of the first of them in the caller's list.</param>
     /// <param name="onInvalidText">What to do with a surrogate without a partner.</param>
+    /// <param name="maxBytes">Bytes of prompt and text that the tokenizer looks at.</param>
     /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
-    public void Fill(ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText)
+    public void Fill(
+        ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText, long maxBytes = long.MaxValue)
     {
         int most = Math.Min(texts.Length, MaxTexts);
         if (replaced.Length < most)
         {
             offsets = new nuint[most + 1];
             replaced = new int[most];
+            cutLengths = new long[most];
         }
+
+        maxTextBytes = maxBytes;
 
         FirstText = firstText;
         Count = 0;
@@ -61,6 +78,23 @@ internal sealed class PackedTexts
     /// <summary>Surrogates of each text that were replaced.</summary>
     public ReadOnlySpan<int> Replaced => replaced.AsSpan(0, Count);
 
+    /// <summary>
+    /// Returns the error of a text that native code found too long but saw only in part, with its whole length;
+    /// <see langword="null"/> for a text that native code saw whole.
+    /// </summary>
+    /// <param name="textIndex">Index of the text in the caller's list.</param>
+    public StellaInputException? TooLongError(int textIndex)
+    {
+        int text = textIndex - FirstText;
+        return text >= 0 && text < Count && cutLengths[text] is > 0 and var length
+            ? new StellaInputException(
+                StellaErrorCode.TextTooLong,
+                $"Text {textIndex} has {length} bytes, its prompt not counted; the limit is {maxTextBytes}. "
+                + "Shorten it, raise MaxTokens, or allow truncation.",
+                textIndex)
+            : null;
+    }
+
     /// <summary>Lets go of memory that only a text of unusual length needed.</summary>
     public void Trim()
     {
@@ -78,48 +112,96 @@ internal sealed class PackedTexts
         }
 
         // Three bytes a UTF-16 unit is the most that UTF-8 takes.
-        long needed = Length + (3L * text.Length);
-        if (needed > utf8.Length)
+        long room = 3L * text.Length;
+        if (maxTextBytes < room - BeyondLimitBytes)
         {
-            Grow(needed, index);
+            room = maxTextBytes + BeyondLimitBytes;
         }
 
-        Span<byte> rest = utf8.AsSpan(Length);
-        var status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out int read, out int written, replaceInvalidSequences: false);
-        replaced[Count] = 0;
-        if (status != OperationStatus.Done && onInvalidText == StellaInvalidText.Replace)
+        if (Length + room > utf8.Length)
         {
-            replaced[Count] = CountLoneSurrogates(text);
+            Grow(Length + room, index);
+        }
+
+        Span<byte> rest = utf8.AsSpan(Length, (int)room);
+        OperationStatus status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out int read, out int written, replaceInvalidSequences: false);
+        if (status == OperationStatus.DestinationTooSmall)
+        {
+            // What is not encoded is checked all the same.
+            read += IndexOfLoneSurrogate(text.AsSpan(read));
+            status = read < text.Length ? OperationStatus.InvalidData : status;
+        }
+
+        replaced[Count] = 0;
+        if (status == OperationStatus.InvalidData)
+        {
+            if (onInvalidText != StellaInvalidText.Replace)
+            {
+                throw new StellaInputException(
+                    StellaErrorCode.TextNotUnicode,
+                    $"text {index} is not valid Unicode: the surrogate U+{(int)text[read]:X4} at {read} has no partner",
+                    index);
+            }
+
+            replaced[Count] = CountLoneSurrogates(text.AsSpan(read));
             status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out _, out written, replaceInvalidSequences: true);
         }
 
-        if (status != OperationStatus.Done)
-        {
-            throw new StellaInputException(
-                StellaErrorCode.TextNotUnicode,
-                $"text {index} is not valid Unicode: the surrogate U+{(int)text[read]:X4} at {read} has no partner",
-                index);
-        }
-
+        cutLengths[Count] = status == OperationStatus.DestinationTooSmall ? LengthOf(text) : 0;
         Length += written;
         Count++;
         offsets[Count] = (nuint)Length;
     }
 
+    /// <summary>Returns the length of a text in UTF-8, which may be more than an <see cref="int"/> holds.</summary>
+    private static long LengthOf(ReadOnlySpan<char> text)
+    {
+        const int Step = 1 << 26;
+        long length = 0;
+        while (!text.IsEmpty)
+        {
+            int end = Math.Min(Step, text.Length);
+            if (end < text.Length && char.IsHighSurrogate(text[end - 1]))
+            {
+                // Both halves of a pair in one step.
+                end--;
+            }
+
+            length += Encoding.UTF8.GetByteCount(text[..end]);
+            text = text[end..];
+        }
+
+        return length;
+    }
+
     private static int CountLoneSurrogates(ReadOnlySpan<char> text)
     {
         int count = 0;
-        while (!text.IsEmpty)
+        while (IndexOfLoneSurrogate(text) is var at && at < text.Length)
         {
-            if (System.Text.Rune.DecodeFromUtf16(text, out _, out int length) != OperationStatus.Done)
-            {
-                count++;
-            }
-
-            text = text[length..];
+            count++;
+            text = text[(at + 1)..];
         }
 
         return count;
+    }
+
+    /// <summary>Returns the place of the first surrogate without a partner, or the length of the text.</summary>
+    private static int IndexOfLoneSurrogate(ReadOnlySpan<char> text)
+    {
+        int at = 0;
+        while (text[at..].IndexOfAnyInRange('\uD800', '\uDFFF') is var next and >= 0)
+        {
+            at += next;
+            if (at + 1 >= text.Length || !char.IsSurrogatePair(text[at], text[at + 1]))
+            {
+                return at;
+            }
+
+            at += 2;
+        }
+
+        return text.Length;
     }
 
     private void Grow(long needed, int index)

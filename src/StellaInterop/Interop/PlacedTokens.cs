@@ -17,11 +17,16 @@ internal sealed class PlacedTokens
 
     public StellaTokenCount Count { get; }
 
+    /// <summary>Tokenizes a text.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="maxTextBytes">Bytes of prompt and text that the tokenizer looks at.</param>
+    /// <param name="text">The text.</param>
+    /// <param name="options">The prompt and what to do with a long or invalid text.</param>
     /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
-    public static unsafe PlacedTokens Of(ModelHandle model, string text, StellaEmbedOptions options)
+    public static unsafe PlacedTokens Of(ModelHandle model, long maxTextBytes, string text, StellaEmbedOptions options)
     {
         var pack = new PackedTexts();
-        pack.Fill([text], options.FirstTextIndex, options.OnInvalidText);
+        pack.Fill([text], options.FirstTextIndex, options.OnInvalidText, maxTextBytes);
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
@@ -49,7 +54,7 @@ internal sealed class PlacedTokens
                 placesPointer,
                 (nuint)ids.Length,
                 &count,
-                &length));
+                &length), pack);
         }
 
         var places = ToCharacters(found.AsSpan(0, (int)length), pack.Utf8);

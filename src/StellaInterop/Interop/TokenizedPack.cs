@@ -135,7 +135,7 @@ internal sealed class TokenizedPack
             }
             else
             {
-                NativeErrors.ThrowIfFailed(error);
+                NativeErrors.ThrowIfFailed(error, pack);
             }
         }
 
