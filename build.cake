@@ -26,6 +26,7 @@ var packages = artifacts.Combine("packages");
 var testResults = artifacts.Combine("test-results");
 var bindings = root.CombineWithFilePath("src/StellaInterop/Interop/NativeMethods.g.cs");
 var bindingsAtStart = System.IO.File.ReadAllText(bindings.FullPath);
+var packageLists = root.Combine(".locks");
 var notices = root.CombineWithFilePath("THIRD-PARTY-NOTICES.md");
 
 // One table of runtime identifiers for MSBuild and for this script: native/Rids.props.
@@ -254,8 +255,25 @@ Task("Valgrind")
 });
 
 Task("Restore")
-    .Description("Fetches the NuGet packages.")
-    .Does(() => DotNetRestore(solution.FullPath));
+    .Description("Fetches the NuGet packages. In CI (CI=true) only those that are listed in .locks, by their hashes.")
+    .Does(() =>
+{
+    if (EnvironmentVariable("CI") == "true")
+    {
+        CheckPackageLists();
+    }
+
+    DotNetRestore(solution.FullPath);
+});
+
+Task("LockPackages")
+    .Description("Writes the lists of NuGet packages in .locks that CI restores by. Run it when a package reference or its version changes.")
+    .Does(() =>
+{
+    CleanDirectory(packageLists);
+    Run("dotnet", $"restore {solution} --force-evaluate -p:RestoreLockedMode=false", new() { ["CI"] = "true" });
+    CheckPackageLists();
+});
 
 Task("Lint")
     .Description("Formatting of the C# code. Its analyzers run in every build.")

@@ -118,3 +118,16 @@ Dictionary<string, string> Entries(FilePath package)
         return Convert.ToHexString(SHA256.HashData(stream));
     });
 }
+
+/// Each project of the solution has a list of its packages, and no other project has. NuGet itself writes a list that is
+/// missing, also where it is told to restore by it.
+void CheckPackageLists()
+{
+    var wanted = Regex.Matches(System.IO.File.ReadAllText(solution.FullPath), @"([^\\""/]+)\.csproj""").Select(m => m.Groups[1].Value).Order().ToArray();
+    var there = GetFiles($"{packageLists}/*/packages.lock.json").Select(f => f.GetDirectory().GetDirectoryName()).Order().ToArray();
+    var differing = wanted.Except(there).Select(name => $"{name} has no list").Concat(there.Except(wanted).Select(name => $"{name} is not a project")).ToArray();
+    if (differing.Length > 0)
+    {
+        throw new CakeException($"The lists of packages in .locks are not those of the solution: {string.Join("; ", differing)}. Run: dotnet cake --target=LockPackages");
+    }
+}
