@@ -119,8 +119,8 @@ Dictionary<string, string> Entries(FilePath package)
     });
 }
 
-/// Each project of the solution has a list of its packages, and no other project has. NuGet itself writes a list that is
-/// missing, also where it is told to restore by it.
+/// Each project of the solution has a list of its packages, and no other project has one. NuGet would write a missing list,
+/// even in locked mode, and call the restore good.
 void CheckPackageLists()
 {
     var wanted = Regex.Matches(System.IO.File.ReadAllText(solution.FullPath), @"([^\\""/]+)\.csproj""").Select(m => m.Groups[1].Value).Order().ToArray();

@@ -5,9 +5,9 @@ namespace StellaInterop;
 
 /// <summary>Makes text out of files, servers and command lines safe for a terminal and a log.</summary>
 /// <remarks>
-/// A control character can move a terminal's cursor, set its title or run its commands; a line break forges a line of a log;
-/// a bidirectional control shows a text in another order than it has. Each becomes an escape such as <c>\n</c> or
-/// <c>\u{1b}</c>, and all other text stays as it is.
+/// A control character moves a terminal's cursor, sets its title or runs its commands. A line break forges a line of a log. A
+/// bidirectional control reorders the text on the screen. Each becomes an escape such as <c>\n</c> or <c>\u{1b}</c>; all other
+/// text stays as it is.
 /// </remarks>
 internal static class Printable
 {

@@ -1,6 +1,6 @@
 namespace StellaInterop;
 
-/// <summary>What went wrong, as a number that never changes its meaning.</summary>
+/// <summary>The kind of an error, as a number that never changes its meaning.</summary>
 /// <remarks>Values below 900 come from the native library; those above arise before it is called, or beside it. Each code has one exception type.</remarks>
 public enum StellaErrorCode
 {

@@ -61,6 +61,25 @@ internal sealed class ErrorTests
         Assert.That(debug.Error, Does.Contain("   at "), "a stack trace, where it was asked for");
     }
 
+    /// <summary>A backtrace would show paths of the machine that built the library, and make messages differ between machines.</summary>
+    [TestCase("config.json", "{")]
+    [TestCase("tokenizer.json", "{\"model\": 1}")]
+    [TestCase("model.safetensors", "12345678 is not a header")]
+    [TestCase("2_Dense_1024/config.json", "[]")]
+    public void Messages_are_the_same_with_and_without_backtraces(string file, string content)
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        File.WriteAllText(folder.File(file), content);
+        foreach (string encoder in (string[])["kernels", "candle"])
+        {
+            StellaResult[] results = [.. new[] { null, "0", "1", "full" }.Select(value => StellaProcess.RunWith(
+                new Dictionary<string, string?> { ["RUST_BACKTRACE"] = value, ["RUST_LIB_BACKTRACE"] = value },
+                "embed", "x", "--model", folder.Path, "--encoder", encoder))];
+            Check(results[0], 3, file);
+            Assert.That(results, Has.All.EqualTo(results[0]));
+        }
+    }
+
     [Test]
     public void Bad_input_text_is_4_and_names_the_text()
     {

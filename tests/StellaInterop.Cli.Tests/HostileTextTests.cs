@@ -73,7 +73,7 @@ internal sealed class HostileTextTests
         }
     }
 
-    /// <summary>Where the message quotes the text, it is there, and readable.</summary>
+    /// <summary>The escapes keep the text readable.</summary>
     [Test]
     public void Escaped_text_says_what_it_was()
     {
@@ -114,7 +114,7 @@ internal sealed class HostileTextTests
     }
 
     [Test]
-    public void What_a_command_line_names_is_escaped()
+    public void Names_of_the_command_line_are_escaped()
     {
         Check(StellaProcess.Run("embed", "x", "--model", Hostile), 3, Escaped);
         Check(StellaProcess.Run("embed", "--input", Hostile), 2, Escaped);

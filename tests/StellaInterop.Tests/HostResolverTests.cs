@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A host that has set its own DllImport resolver works, or is told what to do.</summary>
+/// <summary>The library works in a host with its own DllImport resolver, or says what the resolver has to return.</summary>
 [Parallelizable(ParallelScope.Children)]
 internal sealed class HostResolverTests
 {

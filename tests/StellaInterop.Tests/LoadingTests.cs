@@ -36,6 +36,43 @@ internal sealed class LoadingTests
         Assert.That(Loads - before, Is.EqualTo(2));
     }
 
+    /// <summary>Bytes that native code holds, which no other process and no garbage moves.</summary>
+    [Test]
+    public unsafe void Four_sessions_take_less_than_a_tenth_more_memory_than_one()
+    {
+        using var model = StellaModel.Load(Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = 64 });
+        ulong unused = Live();
+        var sessions = new List<SessionHandle>();
+        ulong one = StartAndUse();
+        for (int i = 1; i < 4; i++)
+        {
+            _ = StartAndUse();
+        }
+
+        ulong four = Live();
+        sessions.ForEach(session => session.Dispose());
+        Assert.That(one, Is.GreaterThan(unused), "a session has memory of its own");
+        Assert.That(four, Is.GreaterThan(one).And.LessThan(1.1 * one));
+
+        ulong StartAndUse()
+        {
+            var session = new SessionHandle(
+                model.Handle,
+                new NativeSessionOptions { size = (uint)sizeof(NativeSessionOptions), threads = 1, max_batch_tokens = 64 });
+            sessions.Add(session);
+            uint[] ids = [.. Enumerable.Repeat(2000u, 64)];
+            session.Embed(
+                ids,
+                [0, 64],
+                new NativeEmbedOptions { size = (uint)sizeof(NativeEmbedOptions), dimension = (uint)model.Info.DefaultDimension },
+                [],
+                new float[model.Info.DefaultDimension]);
+            return Live();
+        }
+
+        static ulong Live() => NativeMethods.stella_counter((uint)NativeCounter.LiveBytes);
+    }
+
     [TestCase("tiny-new")]
     [TestCase("tiny-qwen2-sharded")]
     public void Both_load_modes_give_the_same_bits(string name)

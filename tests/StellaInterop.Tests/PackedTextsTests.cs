@@ -15,7 +15,7 @@ internal sealed class PackedTextsTests
 
     /// <summary>Every text of up to four characters of each length, lone surrogates among them, against every limit.</summary>
     [Test]
-    public void What_is_packed_is_the_beginning_and_longer_than_the_limit([Values] StellaInvalidText onInvalidText)
+    public void Packed_bytes_are_the_beginning_and_exceed_the_limit([Values] StellaInvalidText onInvalidText)
     {
         var pack = new PackedTexts();
         int cut = 0, whole = 0, refused = 0;

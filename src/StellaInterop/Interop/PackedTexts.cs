@@ -9,8 +9,8 @@ namespace StellaInterop.Interop;
 /// pack after the other.
 /// </summary>
 /// <remarks>
-/// A text that is longer than the tokenizer looks at is encoded a little farther than that and no more: native code still sees
-/// that it is longer, and 400 million characters take no memory of their size. The rest is searched for surrogates alone.
+/// The tokenizer looks at a limited number of bytes. A longer text is encoded up to one character beyond that limit, so that
+/// native code still sees that it is longer. The rest is only searched for surrogates without a partner.
 /// </remarks>
 internal sealed class PackedTexts
 {
@@ -20,7 +20,7 @@ internal sealed class PackedTexts
     /// <summary>Texts in one pack at most.</summary>
     private const int MaxTexts = 256;
 
-    /// <summary>More bytes than the longest character has: what is cut behind the limit is longer than the limit.</summary>
+    /// <summary>Bytes of the longest character: with that much room beyond the limit, a cut text exceeds the limit.</summary>
     private const int BeyondLimitBytes = 4;
 
     /// <summary>What is kept between calls: room for a full pack whose last text has a million characters.</summary>
@@ -37,7 +37,7 @@ internal sealed class PackedTexts
     /// <summary>Packs texts until the pack is full; at least one. What was packed before is gone.</summary>
     /// <param name="texts">The texts that remain.</param>
     /// <param name="firstText">Index of the first of them in the caller's list.</param>
-    /// <param name="onInvalidText">What to do with a surrogate without a partner.</param>
+    /// <param name="onInvalidText">Whether a surrogate without a partner is an error or is replaced.</param>
     /// <param name="maxBytes">Bytes of prompt and text that the tokenizer looks at.</param>
     /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
     public void Fill(
@@ -127,7 +127,7 @@ internal sealed class PackedTexts
         OperationStatus status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out int read, out int written, replaceInvalidSequences: false);
         if (status == OperationStatus.DestinationTooSmall)
         {
-            // What is not encoded is checked all the same.
+            // The rest of the text is not encoded, but it has to be valid as well.
             read += IndexOfLoneSurrogate(text.AsSpan(read));
             status = read < text.Length ? OperationStatus.InvalidData : status;
         }
