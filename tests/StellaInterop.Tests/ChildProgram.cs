@@ -9,9 +9,6 @@ internal static class ChildProgram
     /// <summary>Loads over and over. Arguments: the folder, the load mode, and how often at least.</summary>
     public const string LoadAgain = "load-again";
 
-    /// <summary>Calls a pool with ever more threads. Argument: the folder.</summary>
-    public const string FewThreads = "few-threads";
-
     /// <summary>A vector was not the right one.</summary>
     public const int WrongVector = 10;
 
@@ -22,7 +19,7 @@ internal static class ChildProgram
     {
         [LoadAgain, var folder, var mode, var least] =>
             Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
-        [FewThreads, var folder] => Tests.FewThreads.Run(folder),
+        [FewThreads.Command, var folder] => FewThreads.Run(folder),
         [HostResolver.Command, var kind] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind)),
         _ => 2,
     };

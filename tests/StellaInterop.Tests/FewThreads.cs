@@ -10,6 +10,9 @@ namespace StellaInterop.Tests;
 /// </summary>
 internal static class FewThreads
 {
+    /// <summary>Runs this. Argument: the folder of a model.</summary>
+    public const string Command = "few-threads";
+
     /// <summary>A call ended in a way that is not documented.</summary>
     public const int Untyped = 11;
 

@@ -46,7 +46,7 @@ internal sealed class ThreadLimitTests
         string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
         bool isRoot = Environment.IsPrivilegedProcess;
         int limit = Threads + (isRoot ? 0 : PresentThreads());
-        string[] command = ["prlimit", $"--nproc={limit}", dotnet, "exec", program, ChildProgram.FewThreads, model];
+        string[] command = ["prlimit", $"--nproc={limit}", dotnet, "exec", program, FewThreads.Command, model];
         string id = Nobody.ToString(CultureInfo.InvariantCulture);
         string[] whole = isRoot ? ["setpriv", "--reuid", id, "--regid", id, "--clear-groups", .. command] : command;
         var start = new ProcessStartInfo(whole[0], whole[1..]) { RedirectStandardOutput = true, RedirectStandardError = true };
