@@ -56,6 +56,10 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
     [Range(1, long.MaxValue)]
     public long? MaxQueuedTokens { get; set; }
 
+    /// <summary>Share of the queue that bulk calls may hold, above 0 and at most 1.</summary>
+    [Range(0.0, 1.0, MinimumIsExclusive = true)]
+    public double BulkShare { get; set; } = 0.75;
+
     /// <summary>Time of a call from its arrival to its answer; no limit when it is not set.</summary>
     public TimeSpan? Timeout { get; set; }
 
@@ -64,6 +68,9 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
 
     /// <summary>After this time without work, workers beyond <see cref="MinWorkers"/> end.</summary>
     public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>Time after which a load that is still going on makes the pool degraded.</summary>
+    public TimeSpan LongLoad { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long the end of the service waits for accepted calls.</summary>
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(30);
@@ -101,6 +108,7 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
         {
             (nameof(Timeout), Timeout, false),
             (nameof(IdleTimeout), IdleTimeout, false),
+            (nameof(LongLoad), LongLoad, false),
             (nameof(DrainTimeout), DrainTimeout, true),
         })
         {
@@ -130,6 +138,8 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
         BatchTokens = BatchTokens ?? new StellaPoolOptions().BatchTokens,
         MaxQueuedCalls = MaxQueuedCalls,
         MaxQueuedTokens = MaxQueuedTokens,
+        BulkShare = BulkShare,
+        LongLoad = LongLoad,
         DefaultTimeout = Timeout,
         IdleTimeout = IdleTimeout,
         DrainTimeout = DrainTimeout,
