@@ -239,7 +239,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>Embeds a stream of texts of any length in memory that does not grow with it.</summary>
     /// <remarks>
     /// A few hundred texts are read ahead of the one whose vector is given. They wait for room in the queue as long as it
-    /// takes.
+    /// takes. Leaving the stream early waits for the texts on their way and not for the source. A source that ignores its token,
+    /// or blocks, is abandoned: it is disposed when its pending call returns, which may be after the loop. The source is read on
+    /// the thread pool.
     /// </remarks>
     /// <param name="texts">The texts.</param>
     /// <param name="embedOptions">
