@@ -36,7 +36,7 @@ internal sealed class AbiTests
     public void The_library_speaks_this_version()
     {
         Assert.That(NativeMethods.stella_abi_version(), Is.EqualTo(NativeMethods.STELLA_ABI_VERSION));
-        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(72));
+        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(96));
     }
 
     [Test]
