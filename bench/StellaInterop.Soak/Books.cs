@@ -1,11 +1,37 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 
 namespace StellaInterop.Soak;
 
-/// <summary>What callers saw, and what the pool's own meter counted. Thread-safe.</summary>
+/// <summary>The answer to one call.</summary>
+/// <param name="Outcome">The name of the outcome, as in the meter.</param>
+/// <param name="Value">The result of a completed call.</param>
+/// <param name="Error">The error of any other call.</param>
+/// <param name="Seconds">The time from the call to its answer.</param>
+internal readonly record struct Answer<T>(string Outcome, T? Value, Exception? Error, double Seconds)
+{
+    public bool IsCompleted => Outcome == Outcomes.Completed;
+}
+
+/// <summary>Names of outcomes, as in the meter.</summary>
+internal static class Outcomes
+{
+    public const string Completed = "completed";
+    public const string Rejected = "rejected";
+    public const string Cancelled = "cancelled";
+    public const string TimedOut = "timed_out";
+    public const string Failed = "failed";
+
+    /// <summary>An error that the library does not document.</summary>
+    public const string Unknown = "unknown";
+}
+
+/// <summary>Counts the answers that callers got, and the calls that the pool's own meter counted. Thread-safe.</summary>
 internal sealed class Books : IMeterFactory
 {
     private const string Meter = "StellaInterop";
+
+    private readonly Stopwatch clock = Stopwatch.StartNew();
 
     private readonly Lock gate = new();
     private readonly MeterListener listener = new();
@@ -29,13 +55,21 @@ internal sealed class Books : IMeterFactory
         listener.Start();
     }
 
+    /// <summary>Seconds of the pool's clock in one second: the meter's times are divided by it.</summary>
+    public int ClockFactor { get; set; } = 1;
+
     public long Submitted { get; private set; }
 
-    /// <summary>By the name of the outcome in the meter.</summary>
+    /// <summary>Calls by the name of their outcome, as callers saw it.</summary>
     public Dictionary<string, long> Seen { get; } = [];
 
-    /// <summary>The same by the meter.</summary>
+    /// <summary>Calls by the name of their outcome, as the meter counted them.</summary>
     public Dictionary<string, long> Counted => counted;
+
+    /// <summary>Calls of honest callers that had another answer than their vectors.</summary>
+    public long Unkept { get; private set; }
+
+    public string? FirstUnkept { get; private set; }
 
     public long Texts { get; private set; }
 
@@ -47,47 +81,69 @@ internal sealed class Books : IMeterFactory
 
     public string? FirstError { get; private set; }
 
-    /// <summary>Until a call was refused.</summary>
+    /// <summary>Times from a call to its refusal by a full queue.</summary>
     public Times Rejections { get; } = new();
 
-    /// <summary>The 99th percentile of it, for each second of the scenario that has passed.</summary>
+    /// <summary>The 99th percentile of these times, for each second of the scenario that has passed.</summary>
     public List<double> RejectionsBySecond { get; } = [];
 
-    /// <summary>Of single-text calls that were answered.</summary>
+    /// <summary>Times of calls with one text that were completed.</summary>
     public Times Singles { get; } = new();
 
     public Times QueueTimes { get; } = new();
 
     public Times ForwardTimes { get; } = new();
 
-    public void Submit()
+    /// <summary>Makes a call, and counts it and its answer. Errors that a pool documents become the answer.</summary>
+    /// <param name="call">The call.</param>
+    /// <param name="forgives">Tells whether an error of a failed call was made on purpose; others are reported.</param>
+    public async Task<Answer<T>> CallAsync<T>(Func<Task<T>> call, Func<StellaException, bool>? forgives = null)
     {
         lock (gate)
         {
             Submitted++;
         }
-    }
 
-    public void Answer(string outcome)
-    {
+        long begin = Stopwatch.GetTimestamp();
+        T? value = default;
+        Exception? error = null;
+        try
+        {
+            value = await call().ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // Every error is an answer, and the table shows those that nobody made.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            error = e;
+        }
+
+        double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+        string outcome = OutcomeOf(error);
         lock (gate)
         {
             Seen[outcome] = Seen.GetValueOrDefault(outcome) + 1;
+            if (error is StellaOverloadedException)
+            {
+                Refused(seconds);
+            }
+
+            if (outcome == Outcomes.Unknown || (outcome == Outcomes.Failed && forgives?.Invoke((StellaException)error!) != true))
+            {
+                FirstError ??= error!.ToString();
+            }
         }
+
+        return new Answer<T>(outcome, value, error, seconds);
     }
 
-    public void Rejected(int second, double seconds)
+    /// <summary>Counts a call that had to be answered with vectors and was not.</summary>
+    public void NotKept(string outcome, Exception? error)
     {
         lock (gate)
         {
-            if (second != secondOfRejections)
-            {
-                EndSecond();
-                secondOfRejections = second;
-            }
-
-            Rejections.Add(seconds);
-            rejectionsOfSecond.Add(seconds);
+            Unkept++;
+            FirstUnkept ??= error is null ? outcome : $"{error.GetType().Name}: {error.Message}";
         }
     }
 
@@ -109,13 +165,9 @@ internal sealed class Books : IMeterFactory
         }
     }
 
-    public void Error(Exception error)
-    {
-        lock (gate)
-        {
-            FirstError ??= error.ToString();
-        }
-    }
+    /// <summary>Tells whether an error, or one of its causes, is of a type.</summary>
+    public static bool IsCausedBy<T>(Exception? error)
+        where T : Exception => error is not null && (error is T || IsCausedBy<T>(error.InnerException));
 
     /// <summary>The one meter, as the platform's own factory gives the same for the same name.</summary>
     Meter IMeterFactory.Create(MeterOptions options) => meter;
@@ -124,6 +176,29 @@ internal sealed class Books : IMeterFactory
     {
         listener.Dispose();
         meter.Dispose();
+    }
+
+    private static string OutcomeOf(Exception? error) => error switch
+    {
+        null => Outcomes.Completed,
+        StellaTimeoutException => Outcomes.TimedOut,
+        StellaPoolException or ObjectDisposedException => Outcomes.Rejected,
+        OperationCanceledException => Outcomes.Cancelled,
+        StellaException => Outcomes.Failed,
+        _ => Outcomes.Unknown,
+    };
+
+    private void Refused(double seconds)
+    {
+        int second = (int)clock.Elapsed.TotalSeconds;
+        if (second != secondOfRejections)
+        {
+            EndSecond();
+            secondOfRejections = second;
+        }
+
+        Rejections.Add(seconds);
+        rejectionsOfSecond.Add(seconds);
     }
 
     private void EndSecond()
@@ -166,7 +241,7 @@ internal sealed class Books : IMeterFactory
         {
             lock (gate)
             {
-                times.Add(value);
+                times.Add(value / ClockFactor);
             }
         }
     }

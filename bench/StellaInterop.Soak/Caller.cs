@@ -1,33 +1,35 @@
 using System.Diagnostics;
+using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Calls a pool again and again, and looks at every answer.</summary>
-internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Func<StellaEmbeddingPool> pool, int seed)
+/// <summary>Calls a pool again and again, and checks every answer.</summary>
+internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-
     private readonly Random random = new(seed);
 
+    /// <summary>The timeout of calls that are not in a hurry. A call that takes longer counts as lost.</summary>
+    public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(60);
+
     /// <summary>Calls until the time is over.</summary>
-    public async Task RunAsync(Stopwatch clock, TimeSpan until)
+    public async Task RunAsync(Stopwatch clock, TimeSpan until, CancellationToken end = default)
     {
-        while (clock.Elapsed < until)
+        while (clock.Elapsed < until && !end.IsCancellationRequested)
         {
-            await CallAsync(clock, traffic.Texts, StellaPriority.Interactive).ConfigureAwait(false);
+            await CallAsync(traffic.Texts, StellaPriority.Interactive, exactly: false, CancellationToken.None).ConfigureAwait(false);
             if (traffic.Pause > TimeSpan.Zero)
             {
-                await Task.Delay(traffic.Pause).ConfigureAwait(false);
+                await Task.Delay(traffic.Pause, CancellationToken.None).ConfigureAwait(false);
             }
         }
     }
 
     /// <summary>Makes bulk calls of so many texts until the time is over, and does something before each.</summary>
-    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Action before)
+    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> before)
     {
         while (clock.Elapsed < until)
         {
-            before();
+            await before().ConfigureAwait(false);
             TimeSpan left = until - clock.Elapsed;
             if (left <= TimeSpan.Zero)
             {
@@ -35,12 +37,11 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             }
 
             using var end = new CancellationTokenSource(left);
-            await CallAsync(clock, texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
+            await CallAsync(texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
         }
     }
 
-    private async Task CallAsync(
-        Stopwatch clock, int texts, StellaPriority priority, bool exactly = false, CancellationToken end = default)
+    private async Task CallAsync(int texts, StellaPriority priority, bool exactly, CancellationToken end)
     {
         int[] indices = new int[exactly ? texts : random.Next(1, texts + 1)];
         for (int i = 0; i < indices.Length; i++)
@@ -50,67 +51,52 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
 
         StellaPrompt prompt = traffic.Mixed ? (StellaPrompt)random.Next(3) : StellaPrompt.Document;
         int dimension = traffic.Mixed ? known.Dimensions[random.Next(known.Dimensions.Length)] : known.DefaultDimension;
-        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(end);
-        if (Chance(traffic.CancelOneIn))
-        {
-            cancel.CancelAfter(TimeSpan.FromMilliseconds(random.Next(0, 10)));
-        }
-
-        var options = new StellaCallOptions
-        {
-            Priority = traffic.Mixed ? (StellaPriority)random.Next(2) : priority,
-            WhenFull = traffic.Mixed ? (StellaWhenFull)random.Next(2) : StellaWhenFull.Reject,
-            Timeout = Chance(traffic.HurryOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : Patience,
-            OnFailedText = traffic.Report ? StellaOnFailedText.Report : StellaOnFailedText.FailCall,
-        };
-        books.Submit();
-        long begin = Stopwatch.GetTimestamp();
+        await gate.EnterAsync().ConfigureAwait(false);
+        Answer<StellaEmbeddings> answer;
         try
         {
-            StellaEmbeddings found = await pool().EmbedAsync(
-                Array.ConvertAll(indices, index => known.Texts[index]),
-                new StellaEmbedOptions { Prompt = prompt, Dimension = dimension },
-                options,
-                cancel.Token).ConfigureAwait(false);
-            double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+            using var cancel = CancellationTokenSource.CreateLinkedTokenSource(end);
+            if (Chance(traffic.CancelOneIn))
+            {
+                cancel.CancelAfter(TimeSpan.FromMilliseconds(random.Next(0, 10)));
+            }
+
+            var options = new StellaCallOptions
+            {
+                Priority = traffic.Mixed ? (StellaPriority)random.Next(2) : priority,
+                WhenFull = traffic.Mixed ? (StellaWhenFull)random.Next(2) : StellaWhenFull.Reject,
+                Timeout = Chance(traffic.HurryOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : Patience * books.ClockFactor,
+                OnFailedText = traffic.Report ? StellaOnFailedText.Report : StellaOnFailedText.FailCall,
+            };
+            answer = await books.CallAsync(
+                () => pool().EmbedAsync(
+                    Array.ConvertAll(indices, index => known.Texts[index]),
+                    new StellaEmbedOptions { Prompt = prompt, Dimension = dimension },
+                    options,
+                    cancel.Token),
+                traffic.Forgives).ConfigureAwait(false);
+        }
+        finally
+        {
+            gate.Leave();
+        }
+
+        if (answer.Value is { } found)
+        {
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
             int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsRight(indices[i], prompt, dimension, found[i].Span));
-            books.Vectors(indices.Length, found.Summary.Tokens, failed.Count, wrong, indices.Length == 1 ? seconds : null);
-            books.Answer("completed");
+            books.Vectors(indices.Length, found.Summary.Tokens, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
+            return;
         }
-        catch (StellaOverloadedException)
+
+        if (traffic.MustComplete)
         {
-            books.Rejected((int)clock.Elapsed.TotalSeconds, Stopwatch.GetElapsedTime(begin).TotalSeconds);
-            books.Answer("rejected");
+            books.NotKept(answer.Outcome, answer.Error);
+        }
+
+        if (answer.Outcome is Outcomes.Rejected or Outcomes.Failed)
+        {
             await Task.Delay(1, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is StellaCircuitOpenException or StellaPoolClosedException)
-        {
-            books.Answer("rejected");
-            await Task.Delay(1, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (StellaTimeoutException)
-        {
-            books.Answer("timed_out");
-        }
-        catch (OperationCanceledException)
-        {
-            books.Answer("cancelled");
-        }
-        catch (StellaException e)
-        {
-            books.Answer("failed");
-            if (e.InnerException is not StellaException { Message: "a panic that was made" })
-            {
-                books.Error(e);
-            }
-        }
-#pragma warning disable CA1031 // Whatever it is, the table shall say so.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            books.Answer("unknown");
-            books.Error(e);
         }
     }
 

@@ -1,20 +1,43 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using StellaInterop.Pooling;
 
 namespace StellaInterop.Soak;
 
-/// <summary>The real model, made to fail now and then.</summary>
-internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, int seed) : IPoolModelSource
+/// <summary>The real model with faults that a scenario asks for and defects that <c>control</c> plants.</summary>
+internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, Defect defect, int seed) : IPoolModelSource
 {
+    /// <summary>Forwards that fail after that of a poisonous text, when the defect is that faults spread.</summary>
+    private const int SpreadFaults = 8;
+
     private readonly Random random = new(seed);
+    private readonly ConcurrentBag<IPoolSession> leaked = [];
+    private int faultsLeft;
 
     public string Name => inner.Name;
 
-    /// <summary>Sessions that a defect keeps from being freed.</summary>
-    public List<IPoolSession> Leaked { get; } = [];
+    /// <summary>Runs at the beginning of each load; an error that it throws is the load's.</summary>
+    public Action BeforeLoad { get; init; } = static () => { };
+
+    /// <summary>Receives the number of tokens and the seconds of each forward.</summary>
+    public Action<int, double> Forwarded { get; init; } = static (_, _) => { };
+
+    /// <summary>Frees the sessions that a defect kept, so that no later scenario sees them.</summary>
+    public void FreeLeaked()
+    {
+        while (leaked.TryTake(out IPoolSession? session))
+        {
+            session.Dispose();
+        }
+    }
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) => inner.Estimate(threads, batchTokens);
 
-    public IPoolModel Load() => new Model(this, inner.Load());
+    public IPoolModel Load()
+    {
+        BeforeLoad();
+        return new Model(this, inner.Load());
+    }
 
     private bool Chance(int oneIn)
     {
@@ -24,19 +47,40 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, int see
         }
     }
 
-    private sealed class Model(FaultyModel owner, IPoolModel model) : IPoolModel
+    private sealed class Model : IPoolModel
     {
-        public StellaModelInfo Info => model.Info;
+        private readonly FaultyModel owner;
+        private readonly IPoolModel model;
+        private readonly uint[][] poison;
 
-        public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens) =>
-            model.Tokenize(texts, firstText, options, tokens);
+        public Model(FaultyModel owner, IPoolModel model)
+        {
+            this.owner = owner;
+            this.model = model;
+            var tokens = new TokenizedText[Poison.Texts.Count];
+            model.Tokenize(Poison.Texts.ToArray(), 0, StellaEmbedOptions.Default, tokens);
+            poison = [.. tokens.Select(text => text.Ids)];
+        }
 
-        public IPoolSession StartSession(int threads, int batchTokens) => new Session(owner, model.StartSession(threads, batchTokens));
+        public StellaModelInfo Info => owner.Defect.HidesFileStamp ? model.Info with { FileStamp = 0 } : model.Info;
+
+        public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens)
+        {
+            StellaEmbedOptions asked = owner.Defect.DropsPrompts ? options with { Prompt = StellaPrompt.Document } : options;
+            model.Tokenize(texts, firstText, asked, tokens);
+            if (owner.Defect.SwapsTexts && tokens.Length > 1)
+            {
+                (tokens[0], tokens[1]) = (tokens[1], tokens[0]);
+            }
+        }
+
+        public IPoolSession StartSession(int threads, int batchTokens) =>
+            new Session(owner, model.StartSession(threads, batchTokens), poison);
 
         public void Dispose() => model.Dispose();
     }
 
-    private sealed class Session(FaultyModel owner, IPoolSession session) : IPoolSession
+    private sealed class Session(FaultyModel owner, IPoolSession session, uint[][] poison) : IPoolSession
     {
         public void Embed(
             ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
@@ -44,15 +88,20 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, int see
             Faults faults = owner.Faults;
             if (owner.Chance(faults.PanicOneIn))
             {
-                throw new StellaException(StellaErrorCode.Panic, "a panic that was made");
+                throw new StellaException(StellaErrorCode.Panic, Poison.Panic);
             }
 
             for (int i = 0; i < cuSeqlens.Length - 1; i++)
             {
                 if (owner.Chance(faults.GuiltyOneIn))
                 {
-                    throw new StellaInputException(StellaErrorCode.ResultNotFinite, "a vector that is not finite was made", i);
+                    throw new StellaInputException(StellaErrorCode.ResultNotFinite, Poison.Named, i);
                 }
+            }
+
+            if (faults.Poisonous)
+            {
+                ThrowIfPoisonous(ids, cuSeqlens, kind);
             }
 
             if (owner.Chance(faults.SlowOneIn))
@@ -60,8 +109,10 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, int see
                 Thread.Sleep(faults.SlowFor);
             }
 
+            long begin = Stopwatch.GetTimestamp();
             session.Embed(ids, cuSeqlens, kind, cancelFlag, rows);
-            if (owner.Chance(faults.WrongOneIn))
+            owner.Forwarded(ids.Length, Stopwatch.GetElapsedTime(begin).TotalSeconds);
+            if (owner.Chance(owner.Defect.WrongOneIn))
             {
                 rows[0] += 1e-3f;
             }
@@ -69,15 +120,67 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, int see
 
         public void Dispose()
         {
-            if (owner.Faults.LeaksSessions)
+            if (owner.Defect.LeaksSessions)
             {
-                owner.Leaked.Add(session);
+                owner.leaked.Add(session);
                 return;
             }
 
             session.Dispose();
         }
+
+        private void ThrowIfPoisonous(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind)
+        {
+            if (kind.Dimension == owner.Faults.MissingHead)
+            {
+                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, Poison.Head);
+            }
+
+            for (int i = 0; i < cuSeqlens.Length - 1; i++)
+            {
+                ReadOnlySpan<uint> text = ids[(int)cuSeqlens[i]..(int)cuSeqlens[i + 1]];
+                for (int kindOfPoison = 0; kindOfPoison < poison.Length; kindOfPoison++)
+                {
+                    if (text.SequenceEqual(poison[kindOfPoison]))
+                    {
+                        owner.faultsLeft = owner.Defect.SpreadsFaults ? SpreadFaults : 0;
+                        throw Poison.ErrorOf(kindOfPoison, i);
+                    }
+                }
+            }
+
+            if (owner.faultsLeft > 0)
+            {
+                owner.faultsLeft--;
+                throw new StellaException(StellaErrorCode.ForwardFailed, Poison.Unnamed);
+            }
+        }
     }
 
     private Faults Faults => faults;
+
+    private Defect Defect => defect;
+}
+
+/// <summary>Texts that always fail, each in its way, and the errors that are made on purpose.</summary>
+internal static class Poison
+{
+    public const string Panic = "a panic that was made";
+    public const string Named = "a vector that is not finite was made";
+    public const string Unnamed = "a failed forward that was made";
+    public const string Head = "a missing head that was made";
+
+    /// <summary>Gets the texts: the error of the first names it, that of the second does not, and the third panics.</summary>
+    public static IReadOnlyList<string> Texts { get; } = ["a named poison", "an unnamed poison", "a poison that panics"];
+
+    public static StellaException ErrorOf(int text, int index) => text switch
+    {
+        0 => new StellaInputException(StellaErrorCode.ResultNotFinite, Named, index),
+        1 => new StellaException(StellaErrorCode.ForwardFailed, Unnamed),
+        _ => new StellaException(StellaErrorCode.Panic, Panic),
+    };
+
+    /// <summary>Tells whether an error was made on purpose.</summary>
+    public static bool IsMade(Exception? error) =>
+        error is StellaException { Message: Panic or Named or Unnamed or Head } || (error is not null && IsMade(error.InnerException));
 }

@@ -1,28 +1,40 @@
 namespace StellaInterop.Soak;
 
-/// <summary>Texts of many lengths, and their vectors as the model alone gives them: what a pool returns is held against these, bit by bit.</summary>
+/// <summary>Texts of many lengths, and their vectors from the model alone: a pool must return the same bits.</summary>
 internal sealed class KnownTexts
 {
-    private const int Count = 160;
+    private const int TextCount = 160;
+    private const int FewTexts = 16;
+    private const int FewWords = 4;
+    private const int MostWords = 600;
+
+    /// <summary>Every text with such a number is long.</summary>
+    private const int LongEvery = 20;
 
     private readonly Dictionary<(int Text, StellaPrompt Prompt, int Dimension), float[]> vectors = [];
 
-    /// <param name="folder">The model.</param>
-    /// <param name="options">How it is loaded.</param>
+    /// <summary>Makes texts of many lengths, for every prompt and every head of a model.</summary>
     public KnownTexts(string folder, StellaModelOptions options)
+        : this(folder, options, TextCount, MostWords, Enum.GetValues<StellaPrompt>())
+    {
+        ShortTexts = [.. Enumerable.Range(0, TextCount).Where(i => i % LongEvery != 0)];
+    }
+
+    private KnownTexts(string folder, StellaModelOptions options, int count, int mostWords, StellaPrompt[] prompts)
     {
         var random = new Random(7);
-        Texts = [.. Enumerable.Range(0, Count).Select(i => Text(random, i))];
+        Texts = [.. Enumerable.Range(0, count).Select(i => Text(random, i, mostWords))];
+        ShortTexts = [.. Enumerable.Range(0, count)];
         using StellaModel model = StellaModel.Load(folder, options);
         DefaultDimension = model.Info.DefaultDimension;
         Dimensions = [.. model.Info.Dimensions];
-        foreach (StellaPrompt prompt in Enum.GetValues<StellaPrompt>())
+        foreach (StellaPrompt prompt in prompts)
         {
             foreach (int dimension in Dimensions)
             {
-                float[] rows = new float[Count * dimension];
+                float[] rows = new float[count * dimension];
                 model.Embed(Texts, rows, new StellaEmbedOptions { Prompt = prompt, Dimension = dimension });
-                for (int i = 0; i < Count; i++)
+                for (int i = 0; i < count; i++)
                 {
                     vectors.Add((i, prompt, dimension), rows.AsSpan(i * dimension, dimension).ToArray());
                 }
@@ -30,7 +42,14 @@ internal sealed class KnownTexts
         }
     }
 
+    /// <summary>Makes a few texts of some words, for some prompts.</summary>
+    public static KnownTexts Few(string folder, StellaModelOptions options, params StellaPrompt[] prompts) =>
+        new(folder, options, FewTexts, FewWords, prompts);
+
     public string[] Texts { get; }
+
+    /// <summary>Indices of the texts that have at most 40 words.</summary>
+    public int[] ShortTexts { get; }
 
     public int DefaultDimension { get; }
 
@@ -39,11 +58,11 @@ internal sealed class KnownTexts
     public bool IsRight(int text, StellaPrompt prompt, int dimension, ReadOnlySpan<float> vector) =>
         vector.SequenceEqual(vectors[(text, prompt, dimension)]);
 
-    /// <summary>Most are short, some have hundreds of words.</summary>
-    private static string Text(Random random, int number)
+    /// <summary>Makes a text of up to 40 words, or of up to 600 now and then.</summary>
+    private static string Text(Random random, int number, int mostWords)
     {
         string[] words = ["river", "stone", "bridge", "password", "account", "bread", "walnut", "camera", "night", "seven", "of", "the"];
-        int length = number % 20 == 0 ? random.Next(100, 600) : random.Next(1, 40);
+        int length = number % LongEvery == 0 ? random.Next(mostWords / 6, mostWords) : random.Next(1, Math.Min(40, mostWords));
         return $"{number}: " + string.Join(' ', Enumerable.Range(0, length).Select(_ => words[random.Next(words.Length)]));
     }
 }

@@ -1,16 +1,26 @@
+using StellaInterop.Soak.Scripts;
+
 namespace StellaInterop.Soak;
 
-/// <summary>What is done to a pool for a while.</summary>
+/// <summary>Load on a pool for a while.</summary>
 /// <param name="Name">Its name on the command line and in the table.</param>
-/// <param name="What">In a few words.</param>
+/// <param name="What">The load in a few words.</param>
 /// <param name="Share">Its part of the time, in relation to the others.</param>
 /// <param name="Callers">Callers at once.</param>
-/// <param name="Traffic">What a caller asks for.</param>
-/// <param name="Pool">What is different from the default pool.</param>
+/// <param name="Traffic">The calls of a caller.</param>
+/// <param name="Pool">Changes the options of the default pool.</param>
 internal sealed record Scenario(
     string Name, string What, int Share, int Callers, Traffic Traffic, Func<StellaPoolOptions, StellaPoolOptions> Pool)
 {
-    /// <summary>What the model does wrong.</summary>
+    private const string StormPromise = "one right answer to every call, within the queue's limits; nothing is left";
+
+    /// <summary>The promise that the scenario checks, beside those of all scenarios.</summary>
+    public string Promise { get; init; } = StormPromise;
+
+    /// <summary>Makes the script of a scenario that is more than callers at once.</summary>
+    public Func<IScript>? Script { get; init; }
+
+    /// <summary>Faults of the model.</summary>
     public Faults Faults { get; init; } = new();
 
     /// <summary>Seconds after which the pool is drained and another takes its place; 0 for never.</summary>
@@ -66,16 +76,19 @@ internal sealed record Scenario(
             pool => pool with { CacheBytes = 1 << 20, MaxWorkers = 2, MaxQueuedCalls = 24 }),
     ];
 
+    /// <summary>Returns the scenario of a name.</summary>
+    public static Scenario Named(string name) => All.First(scenario => scenario.Name == name);
+
     /// <summary>Reads names that are separated by commas, or <c>all</c>.</summary>
-    /// <exception cref="FormatException">One is not known; the message lists those that are.</exception>
+    /// <exception cref="FormatException">A name is unknown; the message lists all names.</exception>
     public static IReadOnlyList<Scenario> ParseList(string list) => list == "all"
         ? All
         : [.. list.Split(',', StringSplitOptions.TrimEntries).Select(name =>
             All.FirstOrDefault(scenario => scenario.Name == name)
-            ?? throw new FormatException($"'{name}' is no scenario; the scenarios are {string.Join(", ", All.Select(scenario => scenario.Name))}."))];
+            ?? throw new FormatException($"Unknown scenario '{name}'. The scenarios are {string.Join(", ", All.Select(scenario => scenario.Name))}."))];
 }
 
-/// <summary>What one caller asks for, again and again.</summary>
+/// <summary>The calls that one caller makes, again and again.</summary>
 internal sealed record Traffic
 {
     /// <summary>Texts of a call, 1 to this.</summary>
@@ -95,9 +108,15 @@ internal sealed record Traffic
 
     /// <summary>Time between two calls.</summary>
     public TimeSpan Pause { get; init; }
+
+    /// <summary>Whether a call that is not completed breaks a promise.</summary>
+    public bool MustComplete { get; init; }
+
+    /// <summary>Tells whether the error of a failed call was made on purpose.</summary>
+    public Func<StellaException, bool> Forgives { get; init; } = static error => error.InnerException is StellaException { Message: Poison.Panic };
 }
 
-/// <summary>What a model is made to do wrong, by chance; 0 for never.</summary>
+/// <summary>Faults of a model that a scenario asks for: one in so many forwards or texts, by chance; 0 for none.</summary>
 internal sealed record Faults
 {
     public int PanicOneIn { get; init; }
@@ -108,9 +127,9 @@ internal sealed record Faults
 
     public TimeSpan SlowFor { get; init; }
 
-    /// <summary>A number of a vector is another one. A defect: nobody could notice but who knows the vector.</summary>
-    public int WrongOneIn { get; init; }
+    /// <summary>Whether the texts of <see cref="Poison"/> fail.</summary>
+    public bool Poisonous { get; init; }
 
-    /// <summary>A session is not freed. A defect.</summary>
-    public bool LeaksSessions { get; init; }
+    /// <summary>The dimension of a head that fails; 0 for none.</summary>
+    public int MissingHead { get; init; }
 }

@@ -3,7 +3,7 @@ using StellaInterop.Bench.Reporting;
 
 namespace StellaInterop.Soak;
 
-/// <summary>What scenarios came to, for people.</summary>
+/// <summary>Prints the outcome of scenarios.</summary>
 internal static class SoakTable
 {
     public static void Write(IReadOnlyList<ScenarioResult> results, double? othersShare, TextWriter output)
@@ -15,7 +15,7 @@ internal static class SoakTable
         output.WriteLine();
         var table = new MarkdownTable(
             "scenario", "s", "calls", "completed", "rejected", "cancelled", "timed out", "failed", "texts", "wrong", "tokens/s",
-            "queue ms p50", "p99", "forward ms p50", "p99", "refusal ms p99", "single ms p99", "memory", "promises");
+            "queue ms p50", "p99", "forward ms p50", "p99", "refusal ms p99", "single ms p99", "memory MB/min", "promises");
         foreach (ScenarioResult result in results)
         {
             Books books = result.Books;
@@ -37,13 +37,25 @@ internal static class SoakTable
                 Milliseconds(books.ForwardTimes, 0.99),
                 Milliseconds(books.Rejections, 0.99),
                 Milliseconds(books.Singles, 0.99),
-                $"{(result.Growth - 1) * 100:+0.0;-0.0;0.0} %",
+                result.Growth is { } growth ? Number(growth.PerMinute / 1e6, "F2") : "-",
                 result.Broken.Count == 0 ? "kept" : "BROKEN");
 
             string Outcome(string name) => Number(books.Seen.GetValueOrDefault(name), "F0");
         }
 
         table.Write(output);
+        output.WriteLine();
+        var promises = new MarkdownTable("scenario", "promise", "kept", "measured");
+        foreach (ScenarioResult result in results)
+        {
+            promises.Add(
+                result.Scenario.Name,
+                result.Scenario.Promise,
+                result.Broken.Count == 0 ? "yes" : "NO",
+                result.Figures.Count == 0 ? "-" : string.Join("; ", result.Figures));
+        }
+
+        promises.Write(output);
         foreach (ScenarioResult result in results)
         {
             foreach (string broken in result.Broken)
@@ -53,6 +65,15 @@ internal static class SoakTable
             }
         }
     }
+
+    /// <summary>Returns every sample of the memory as a line of CSV, in bytes.</summary>
+    public static IEnumerable<string> Samples(IReadOnlyList<ScenarioResult> results) =>
+    [
+        "scenario,seconds,managed,malloc,native,mapped,resident",
+        .. results.SelectMany(result => result.Samples.Select(sample => string.Create(
+            CultureInfo.InvariantCulture,
+            $"{result.Scenario.Name},{sample.Seconds:F2},{sample.Managed},{sample.Malloc},{sample.Native},{sample.Mapped},{sample.Resident}"))),
+    ];
 
     private static string Number(double number, string format) => number.ToString(format, CultureInfo.InvariantCulture);
 

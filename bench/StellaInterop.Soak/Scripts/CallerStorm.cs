@@ -1,0 +1,148 @@
+using StellaInterop.Pooling;
+using StellaInterop.Soak.Memory;
+
+namespace StellaInterop.Soak.Scripts;
+
+/// <summary>Callers at once on one pool, as the scenario's settings say.</summary>
+internal sealed class CallerStorm(Scenario scenario) : IScript
+{
+    /// <summary>The process itself grows beside the model in the first seconds.</summary>
+    private const long ProcessRoom = 24 << 20;
+
+    /// <summary>Looks at the memory in a long run. The callers wait meanwhile.</summary>
+    private const int MemoryLooks = 30;
+
+    /// <summary>Expected faults from which on their absence is no accident.</summary>
+    private const int ManyFaults = 10;
+
+    private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>Every call has a timeout that is shorter than this.</summary>
+    private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
+
+    /// <summary>A caller that is not done by then holds up the others; the memory is measured at the next look.</summary>
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(2);
+
+    public async Task RunAsync(Stage stage)
+    {
+        FaultyModel model = stage.Model(scenario.Faults);
+        StellaPoolOptions options = Options(stage, model);
+        var pool = new StellaEmbeddingPool(model, options);
+        using (var stop = new CancellationTokenSource())
+        {
+            Task watching = WatchAsync(stage, () => pool, options, stop.Token);
+            Task looking = Task.CompletedTask;
+            List<Task> callers =
+            [
+                .. Enumerable.Range(0, scenario.Callers).Select(i =>
+                    Task.Run(() => NewCaller(i).RunAsync(stage.Clock, stage.Duration))),
+            ];
+            if (scenario.BulkTexts > 0)
+            {
+                // The vectors of a large call are most of the memory while it runs, so its caller looks between two calls.
+                callers.Add(Task.Run(() => NewCaller(-1).RunBulkAsync(
+                    stage.Clock, stage.Duration, scenario.BulkTexts, () => LookAsync(stage, pool))));
+            }
+            else if (scenario.RenewEvery == 0)
+            {
+                looking = LookAgainAsync(stage, pool, stop.Token);
+            }
+
+            while (scenario.RenewEvery > 0 && stage.Clock.Elapsed < stage.Duration - TimeSpan.FromSeconds(scenario.RenewEvery / 2))
+            {
+                await Task.Delay(TimeSpan.FromSeconds(scenario.RenewEvery), CancellationToken.None).ConfigureAwait(false);
+                StellaEmbeddingPool old = pool;
+                pool = new StellaEmbeddingPool(model, options);
+                await old.DisposeAsync().ConfigureAwait(false);
+
+                // A model that is loaded anew lies on other pages each time, half of them shared with free blocks. Without a model
+                // the same pages are left each time, so this look comes between two pools.
+                bool empty = await stage.Gate.CloseAsync(LongestPause).ConfigureAwait(false);
+                await pool.DisposeAsync().ConfigureAwait(false);
+                if (empty)
+                {
+                    stage.Look();
+                }
+
+                pool = new StellaEmbeddingPool(model, options);
+                stage.Gate.Open();
+            }
+
+            await AllAsync(stage, callers).ConfigureAwait(false);
+            await stop.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(watching, looking).ConfigureAwait(false);
+        }
+
+        await stage.DisposeAsync(pool).ConfigureAwait(false);
+        stage.Promise(
+            scenario.Faults.GuiltyOneIn == 0 || stage.Books.FailedTexts > 0 || stage.Books.Texts < ManyFaults * scenario.Faults.GuiltyOneIn,
+            "no text failed although some were made to");
+
+        Caller NewCaller(int i) => new(scenario.Traffic, stage.Known, stage.Books, () => pool, stage.Gate, stage.Seed + i);
+    }
+
+    /// <summary>Looks at the memory between two calls: waits until no call is in flight and no worker is at a batch.</summary>
+    private static async Task LookAsync(Stage stage, StellaEmbeddingPool pool)
+    {
+        if (await stage.Gate.CloseAsync(LongestPause).ConfigureAwait(false)
+            && await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, LongestPause).ConfigureAwait(false))
+        {
+            stage.Look();
+        }
+
+        stage.Gate.Open();
+    }
+
+    private static async Task LookAgainAsync(Stage stage, StellaEmbeddingPool pool, CancellationToken stop)
+    {
+        TimeSpan every = stage.Duration / MemoryLooks > SampleEvery ? stage.Duration / MemoryLooks : SampleEvery;
+        while (!stop.IsCancellationRequested)
+        {
+            await LookAsync(stage, pool).ConfigureAwait(false);
+            await Task.Delay(every, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Checks that the queue keeps its limits.</summary>
+    private static async Task WatchAsync(Stage stage, Func<StellaEmbeddingPool> pool, StellaPoolOptions options, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            StellaPoolHealth health = pool().GetHealth();
+            stage.Promise(
+                health.QueuedTokens <= options.EffectiveQueuedTokens && health.QueuedCalls <= 2 * options.MaxQueuedCalls,
+                $"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
+            await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits for the callers; one whose call is lost would wait for ever.</summary>
+    private static async Task AllAsync(Stage stage, List<Task> callers)
+    {
+        try
+        {
+            await Task.WhenAll(callers).WaitAsync(LostAfter).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            stage.Promise(false, $"{stage.Books.Submitted - stage.Books.Seen.Values.Sum()} calls have no answer");
+        }
+    }
+
+    private StellaPoolOptions Options(Stage stage, FaultyModel model)
+    {
+        StellaPoolOptions options = scenario.Pool(stage.Options());
+        if (!scenario.IsTight)
+        {
+            return options;
+        }
+
+        StellaMemoryEstimate estimate = model.Estimate(options.EffectiveThreads, options.EffectiveBatchTokens);
+        long used = new StellaMemoryGovernor().GetStatus().MeasuredBytes;
+        long room = estimate.WeightsBytes + estimate.TokenizerBytes + estimate.LoadingBytes + (3 * estimate.SessionBytes / 2);
+        return options with
+        {
+            Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = used + room + ProcessRoom }),
+        };
+    }
+}
