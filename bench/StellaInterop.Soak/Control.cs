@@ -27,6 +27,14 @@ internal sealed record Control(string Name, Scenario Scenario, Func<double, Defe
         new("leak of pages", Scenario.Named("steady"), Leak(LeakKind.Pages), "memory leaks"),
         new("growth that ends", Scenario.Named("steady"), Plateau, Finding: null),
         new("wrong vector", Scenario.Named("steady"), _ => new Defect { WrongOneIn = 2 }, "vectors are wrong"),
+        new("bulk before interactive", Scenario.Named("bulk-flood"), _ => new Defect { IgnoresPriority = true }, "honest callers"),
+        new("worker without a thread", Scenario.Named("no-threads"), _ => new Defect { LosesThreads = true }, "health counts"),
+        new("faults that spread", Scenario.Named("poison-single"), _ => new Defect { SpreadsFaults = true }, "honest callers"),
+        new("prompt that is dropped", Scenario.Named("long-prompt"), _ => new Defect { DropsPrompts = true }, "vectors are wrong"),
+        new("text of a refilled buffer", Scenario.Named("refilled-buffers"), _ => new Defect { SwapsTexts = true }, "vectors are wrong"),
+        new("load that never heals", Scenario.Named("failing-load"), _ => new Defect { NeverHeals = true }, "did not become healthy"),
+        new("timers that are late", Scenario.Named("slow-load"), _ => new Defect { LateTimers = 0.3 }, "after their deadline"),
+        new("stale cache", Scenario.Named("replaced-files"), _ => new Defect { HidesFileStamp = true }, "files which are not those of the load"),
     ];
 
     /// <summary>Runs the scenario with the defect.</summary>

@@ -74,6 +74,38 @@ internal sealed record Scenario(
             "mixed", "dimensions, prompts, priorities and waiting, with the cache on", 2, 32,
             new Traffic { Texts = 6, CancelOneIn = 20, HurryOneIn = 20, Mixed = true },
             pool => pool with { CacheBytes = 1 << 20, MaxWorkers = 2, MaxQueuedCalls = 24 }),
+        Scripted(
+            "bulk-flood", 2, () => new BulkFlood(),
+            "a text every 10 ms beside 200 waiting bulk calls and 40 bulk streams",
+            "no interactive call is refused or fails; its median is at most 3 x that of an idle pool + one full batch"),
+        Scripted(
+            "no-threads", 2, () => new NoThreads(),
+            "the system refuses threads, now and then and for a time",
+            "every call has a vector or a typed error; no worker is counted that does not run; the pool grows back and can be disposed"),
+        Scripted(
+            "poison-single", 1, () => new PoisonSingle(),
+            "one text that always fails, and one head, again and again",
+            "all other callers get their vectors, with the default breaker"),
+        Scripted(
+            "long-prompt", 1, () => new LongPrompt(),
+            "queries of 1 to 20 texts with prompts of 300 words",
+            "every call is answered, without a timeout"),
+        Scripted(
+            "refilled-buffers", 1, () => new RefilledBuffers(),
+            "callers refill their texts and memory under their own calls",
+            "honest callers get the bits of their own texts, with the cache on"),
+        Scripted(
+            "failing-load", 1, () => new FailingLoad(),
+            "loads fail for a while, then work",
+            "health is unhealthy meanwhile, and healthy again without a call"),
+        Scripted(
+            "slow-load", 1, () => new SlowLoad(),
+            "a load takes longer than LongLoad",
+            "health is degraded with a reason, then healthy; deadlines hold meanwhile"),
+        Scripted(
+            "replaced-files", 2, () => new ReplacedFiles(),
+            "another model's weights take the place of the folder's",
+            "every vector is that of the files of its load, or the error is typed"),
     ];
 
     /// <summary>Returns the scenario of a name.</summary>
@@ -86,6 +118,9 @@ internal sealed record Scenario(
         : [.. list.Split(',', StringSplitOptions.TrimEntries).Select(name =>
             All.FirstOrDefault(scenario => scenario.Name == name)
             ?? throw new FormatException($"Unknown scenario '{name}'. The scenarios are {string.Join(", ", All.Select(scenario => scenario.Name))}."))];
+
+    private static Scenario Scripted(string name, int share, Func<IScript> script, string what, string promise) =>
+        new(name, what, share, 0, new Traffic(), pool => pool) { Script = script, Promise = promise };
 }
 
 /// <summary>The calls that one caller makes, again and again.</summary>

@@ -1,0 +1,54 @@
+using System.Globalization;
+
+namespace StellaInterop.Soak.Scripts;
+
+/// <summary>Queries of 1 to 20 texts on a model whose prompts have several hundred words. No call has a timeout of the pool.</summary>
+internal sealed class LongPrompt : IScript
+{
+    private const int PromptWords = 300;
+    private const int Callers = 4;
+    private const int MostTexts = 20;
+
+    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+
+    /// <summary>A call that has no answer by then is taken back, and counts as lost.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
+    public async Task RunAsync(Stage stage)
+    {
+        using var copy = new ModelCopy(stage.Folder);
+        copy.LengthenPrompts(PromptWords);
+        var known = KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.S2P, StellaPrompt.S2S);
+        var pool = new StellaEmbeddingPool(stage.Model(from: copy.Path), stage.Options());
+        long tokens = 0;
+        long texts = 0;
+        await stage.RoundsAsync(LeastRound, (round, until) => Task.WhenAll(
+            Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(new Random(stage.Seed + (100 * round) + i), until))))).ConfigureAwait(false);
+        await stage.DisposeAsync(pool).ConfigureAwait(false);
+        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{(double)tokens / Math.Max(1, texts):F0} tokens a text"));
+
+        async Task AskAsync(Random random, TimeSpan until)
+        {
+            while (stage.Clock.Elapsed < until)
+            {
+                int[] indices = [.. Enumerable.Range(0, random.Next(1, MostTexts + 1)).Select(_ => known.ShortTexts[random.Next(known.ShortTexts.Length)])];
+                StellaPrompt prompt = random.Next(2) == 0 ? StellaPrompt.S2P : StellaPrompt.S2S;
+                using var lost = new CancellationTokenSource(Patience);
+                Answer<StellaEmbeddings> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(
+                    Array.ConvertAll(indices, index => known.Texts[index]), new StellaEmbedOptions { Prompt = prompt }, null, lost.Token)).ConfigureAwait(false);
+                if (answer.Value is not { } found)
+                {
+                    stage.Books.NotKept(
+                        answer.Outcome == Outcomes.Cancelled ? $"a call of {indices.Length} texts had no answer within {Patience.TotalSeconds} s" : answer.Outcome,
+                        answer.Outcome == Outcomes.Cancelled ? null : answer.Error);
+                    continue;
+                }
+
+                int wrong = Enumerable.Range(0, indices.Length).Count(i => !known.IsRight(indices[i], prompt, known.DefaultDimension, found[i].Span));
+                stage.Books.Vectors(indices.Length, found.Summary.Tokens, 0, wrong, null);
+                _ = Interlocked.Add(ref tokens, found.Summary.Tokens);
+                _ = Interlocked.Add(ref texts, indices.Length);
+            }
+        }
+    }
+}

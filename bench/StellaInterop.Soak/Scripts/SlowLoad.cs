@@ -1,0 +1,93 @@
+using System.Globalization;
+using StellaInterop.Pooling;
+
+namespace StellaInterop.Soak.Scripts;
+
+/// <summary>A load takes long: health says so, calls with deadlines time out in time, and patient calls are answered.</summary>
+internal sealed class SlowLoad : IScript
+{
+    private const int Callers = 6;
+
+    private static readonly TimeSpan LongLoad = TimeSpan.FromSeconds(0.3);
+    private static readonly TimeSpan LoadTime = TimeSpan.FromSeconds(1.2);
+    private static readonly TimeSpan LeastRound = LoadTime;
+
+    /// <summary>An answer may come so much after its deadline: the median of all, and the latest on a busy machine.</summary>
+    private static readonly TimeSpan MostLate = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Latest = TimeSpan.FromSeconds(1);
+
+    public async Task RunAsync(Stage stage)
+    {
+        var late = new Times();
+        int degraded = 0;
+        await stage.RoundsAsync(LeastRound, async (round, _) =>
+        {
+            FaultyModel source = stage.Model(beforeLoad: () => Thread.Sleep(LoadTime));
+            var pool = new StellaEmbeddingPool(source, stage.Options() with
+            {
+                LongLoad = LongLoad,
+                TimeProvider = new FastClock(1, stage.Defect.LateTimers),
+            });
+            TimeSpan begin = stage.Clock.Elapsed;
+            Task[] callers =
+            [
+                .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => HurryAsync(pool, new Random(stage.Seed + (100 * round) + i), begin + LoadTime))),
+                Task.Run(() => WaitAsync(stage, pool)),
+            ];
+            bool saw = false;
+            while (stage.Clock.Elapsed - begin < LoadTime - (LongLoad / 3))
+            {
+                StellaPoolHealth health = pool.GetHealth();
+                saw |= health is { Status: StellaPoolStatus.Degraded, Model: StellaPoolModelState.Loading }
+                    && health.Reason.Contains("load", StringComparison.OrdinalIgnoreCase);
+                await Task.Delay(5).ConfigureAwait(false);
+            }
+
+            stage.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / LongLoad)} times as long as is normal");
+            degraded += saw ? 1 : 0;
+            await Task.WhenAll(callers).ConfigureAwait(false);
+            StellaPoolHealth after = pool.GetHealth();
+            stage.Promise(after.Status == StellaPoolStatus.Healthy, $"health is {after.Status} after a slow load: {after.Reason}");
+            await stage.DisposeAsync(pool).ConfigureAwait(false);
+        }).ConfigureAwait(false);
+
+        stage.Promise(late.Count > 0, "no call timed out although the load took longer than its deadline");
+        stage.Promise(
+            late.Percentile(0.5) <= MostLate.TotalSeconds,
+            $"calls timed out {late.Percentile(0.5) * 1e3:F0} ms after their deadline (median)");
+        stage.Report(string.Create(
+            CultureInfo.InvariantCulture,
+            $"{late.Count} calls timed out, {late.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
+
+        async Task HurryAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
+        {
+            while (stage.Clock.Elapsed < loaded - (3 * LongLoad / 2))
+            {
+                var options = new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(random.Next(20, 200)) };
+                Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
+                double after = answer.Seconds - options.Timeout.Value.TotalSeconds;
+                stage.Promise(answer.Outcome == Outcomes.TimedOut, $"a call whose time ended during the load is {answer.Outcome}");
+                stage.Promise(after < Latest.TotalSeconds, $"a call was answered {after:F1} s after its deadline");
+                lock (late)
+                {
+                    late.Add(Math.Max(0, after));
+                }
+            }
+        }
+    }
+
+    /// <summary>Makes a call that has time for the whole load.</summary>
+    private static async Task WaitAsync(Stage stage, StellaEmbeddingPool pool)
+    {
+        var options = new StellaCallOptions { Timeout = Caller.Patience };
+        Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
+        if (answer.Value is not { } vector)
+        {
+            stage.Books.NotKept(answer.Outcome, answer.Error);
+            return;
+        }
+
+        int wrong = stage.Known.IsRight(1, StellaPrompt.Document, stage.Known.DefaultDimension, vector) ? 0 : 1;
+        stage.Books.Vectors(1, 0, 0, wrong, answer.Seconds);
+    }
+}
