@@ -324,11 +324,11 @@ Task("PgVector")
         $"{artifacts.Combine("pgvector")} dotnet test tests/StellaInterop.Samples.Tests -c {configuration} --no-build --filter FullyQualifiedName~PostgreSQL"));
 
 Task("Soak")
-    .Description("Holds a pool to its promises under load, --seconds long, and looks whether a leak and a wrong vector are found.")
+    .Description("Holds a pool to its promises under load, --seconds long, and plants the defects that this must find.")
     .IsDependentOn("Build")
     .Does(() =>
 {
-    foreach (var arguments in new[] { $"run --seconds {Argument("seconds", 60)}", "control --seconds 6" })
+    foreach (var arguments in new[] { $"run --seconds {Argument("seconds", 60)}", "control --seconds 20" })
     {
         DotNetRun("./bench/StellaInterop.Soak", arguments, new DotNetRunSettings { Configuration = configuration, NoBuild = true });
     }
