@@ -9,7 +9,7 @@ public class StellaException : Exception
 {
     /// <summary>Makes an error.</summary>
     /// <param name="code">What went wrong.</param>
-    /// <param name="message">A sentence on what is wrong, where, and what would be right. Control characters in it are escaped.</param>
+    /// <param name="message">A sentence that names the fault, its place and the remedy. Control characters in it are escaped.</param>
     /// <param name="innerException">The cause.</param>
     public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
         : base(Printable.Line(message ?? ""), innerException) => Code = code;

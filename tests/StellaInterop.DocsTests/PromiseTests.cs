@@ -52,7 +52,7 @@ internal sealed partial class PromiseTests
         Assert.That(Rust.Value, Has.No.Member("stella-core/tests/load.rs: copy"), "a function that is not a test");
     }
 
-    /// <summary>Methods with the attribute of a test, by the class that stands before them in the file.</summary>
+    /// <summary>Test methods by the nearest class above them in the file.</summary>
     private static IEnumerable<string> CSharpTests()
     {
         foreach (string file in Files("tests", "*.cs"))

@@ -30,7 +30,7 @@ internal static class FewThreads
     /// <summary>Writes how many calls were answered, how many were refused for want of a thread, and how many failed by a panic.</summary>
     public static int Run(string folder)
     {
-        // What the runtime itself needs it takes now: it has no way to do without later.
+        // The runtime takes its own threads now: it cannot do without them later.
         ThreadPool.SetMinThreads(4, 4);
         Parallel.For(0, 64, new ParallelOptions { MaxDegreeOfParallelism = 4 }, _ => Thread.Sleep(2));
         using (StellaModel.Load(folder, new StellaModelOptions { Threads = 1 }))

@@ -9,7 +9,7 @@ namespace StellaInterop.Tests;
 [SupportedOSPlatform("linux")]
 internal sealed class ThreadLimitTests
 {
-    /// <summary>What the runtime needs, and some more for the program to take and give back.</summary>
+    /// <summary>Threads for the runtime, and some more for the program to take and give back.</summary>
     private const int Threads = 60;
 
     /// <summary>A user id that nobody has: its threads are those of this program alone.</summary>

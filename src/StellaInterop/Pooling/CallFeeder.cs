@@ -14,8 +14,8 @@ internal sealed class CallFeeder(
     private const int TokensPerCharacter = 3;
 
     /// <summary>
-    /// By <see cref="StellaPriority"/>. More threads than processors would only wait for each other, and interactive calls
-    /// must not stand behind all bulk calls that tokenize.
+    /// Limits the calls that tokenize at once, by <see cref="StellaPriority"/>: more threads than processors would only slow each
+    /// other down, and interactive calls must not queue behind bulk calls.
     /// </summary>
     private readonly SemaphoreSlim[] tokenizers = [new(Environment.ProcessorCount), new(Math.Max(1, Environment.ProcessorCount / 2))];
 

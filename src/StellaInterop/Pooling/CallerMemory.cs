@@ -27,7 +27,7 @@ internal readonly struct CallerMemory<T>
     /// <summary>Whether the caller wants no results here.</summary>
     public bool IsEmpty => array.Count == 0;
 
-    /// <summary>What the pool writes to.</summary>
+    /// <summary>Gets the array that the pool writes to.</summary>
     public Span<T> Span => array;
 
     /// <summary>Puts the results into memory that is not an array. May run the caller's code.</summary>

@@ -12,7 +12,7 @@ internal enum BreakerState
     HalfOpen,
 }
 
-/// <summary>What the breaker says of calls that name no head.</summary>
+/// <summary>The state of the breaker for calls that name no head.</summary>
 /// <param name="State">The worst state of all circuits that such a call has to pass.</param>
 /// <param name="Reason">Why the circuit is not closed.</param>
 /// <param name="Heads">Why heads other than the default one are refused, or <see langword="null"/>.</param>
@@ -23,8 +23,8 @@ internal readonly record struct BreakerView(BreakerState State, string Reason, s
 /// each head, so that a head that fails is refused alone. A fault of a text never reaches the breaker. Thread-safe.
 /// </summary>
 /// <remarks>
-/// The clock is read before the lock is taken. Methods that change the state return what changed, so that the log is told after
-/// everybody has their answers.
+/// The clock is read before the lock is taken. Methods that change the state return the change, so that the caller can log it after
+/// all answers are delivered.
 /// </remarks>
 internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
 {

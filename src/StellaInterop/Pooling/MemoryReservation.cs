@@ -30,12 +30,12 @@ internal sealed class MemoryReservation : IDisposable
     }
 
     /// <summary>
-    /// Says what was really taken, and makes a second reservation of bytes that are still to be taken. Nobody can reserve
-    /// something in between.
+    /// Resizes this reservation to the bytes really taken, and makes a second reservation of bytes that are not taken yet. No
+    /// other reservation can slip in between.
     /// </summary>
     /// <param name="owner">The owner of the second one.</param>
-    /// <param name="bytes">What the second one gets.</param>
-    /// <param name="rest">What stays with this one; it counts as touched.</param>
+    /// <param name="bytes">Size of the second one.</param>
+    /// <param name="rest">Bytes that stay with this one. They count as touched.</param>
     /// <exception cref="ObjectDisposedException">The reservation is disposed.</exception>
     public MemoryReservation Split(string owner, long bytes, long rest)
     {

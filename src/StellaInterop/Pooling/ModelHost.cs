@@ -3,20 +3,20 @@ namespace StellaInterop.Pooling;
 /// <summary>A model that is loaded and has workers. The workers free it when the last of them has left.</summary>
 internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation);
 
-/// <summary>What the host knows of its model, at one moment.</summary>
-/// <param name="Phase">Where the model is.</param>
+/// <summary>A snapshot of the host and its model.</summary>
+/// <param name="Phase">The phase of the model's life.</param>
 /// <param name="Loaded">The model, if it is loaded.</param>
-/// <param name="LastFailure">The error of the last load, if it failed, or what cost the model its last worker.</param>
+/// <param name="LastFailure">The error of the last load if it failed, or the error that ended the last worker.</param>
 /// <param name="LoadingFor">How long the load has been going on.</param>
 internal readonly record struct HostState(
     StellaPoolModelState Phase, LoadedModel? Loaded, Exception? LastFailure, TimeSpan LoadingFor);
 
 /// <summary>
-/// Loads a pool's model when it is first needed, once for all who wait, and unloads it when nobody uses it. A load that
-/// failed is told to all who waited for it. The next call tries again, and so does the host by itself, ever less often.
+/// Loads a pool's model when it is first needed, once for all calls that wait, and unloads it when no call uses it. All waiting
+/// calls get the error of a load that failed. The next call tries again, and so does the host by itself, ever less often.
 /// Thread-safe.
 /// </summary>
-/// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry is told after.</remarks>
+/// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry runs after.</remarks>
 internal sealed class ModelHost : IIdleMemory, IDisposable
 {
     /// <summary>A forward stops at its next layer; what takes longer hangs, and waiting would hang too.</summary>
@@ -79,7 +79,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     /// <inheritdoc/>
     public string Name => source.Name;
 
-    /// <summary>What the model is; <see langword="null"/> before it was loaded for the first time.</summary>
+    /// <summary>Gets the description of the model; <see langword="null"/> before the first load.</summary>
     public StellaModelInfo? Info => info;
 
     /// <inheritdoc/>
@@ -231,7 +231,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     }
 
     /// <summary>
-    /// Waits for the threads that were excused, from a thread that is none of them: what they wait for in foreign code is done.
+    /// Waits for the excused threads to end, from another thread. The close they waited for inside foreign code is done.
     /// </summary>
     public void WaitForExcused()
     {
@@ -364,7 +364,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             lock (gate)
             {
                 idleSince = now;
-                // Whoever closes the pool waits for this load, unless this very thread closed it.
+                // The closing thread waits for this load, unless this very thread closed the pool.
                 isLate = closed && loader is { Gone.IsCompleted: true };
                 failedLoads = 0;
                 lastFailure = null;
@@ -468,10 +468,10 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     }
 }
 
-/// <summary>What the workers of a model compute with, and free at the end.</summary>
+/// <summary>The resources of a model's workers, which the last worker frees.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Reservation">The memory of the model.</param>
 /// <param name="Worker">The memory of the first worker.</param>
-/// <param name="Estimate">What the model and a worker take.</param>
+/// <param name="Estimate">The estimated memory of the model and of a worker.</param>
 internal sealed record LoadedParts(
     IPoolModel Model, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);

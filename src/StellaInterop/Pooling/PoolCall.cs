@@ -229,7 +229,7 @@ internal sealed class PoolCall(
         counts.CopyOut();
     }
 
-    /// <summary>What the call came to, once it is answered with vectors.</summary>
+    /// <summary>Makes the summary of a call that is answered with vectors.</summary>
     public StellaCallSummary Summarize(TimeSpan queueTime) => new()
     {
         Texts = Texts.Length,

@@ -35,7 +35,7 @@ internal sealed class PoolTelemetry : IDisposable
     private readonly Histogram<long> batchTexts;
     private readonly Histogram<long> batchTokens;
 
-    /// <summary>One for the pool and one for each call whose end is not told yet. The meter goes with the last.</summary>
+    /// <summary>One for the pool and one for each call whose end is not reported yet. The last one disposes the meter.</summary>
     private int users = 1;
     private int isDisposed;
     private IDisposable? gauges;
@@ -70,7 +70,7 @@ internal sealed class PoolTelemetry : IDisposable
 
     public string ModelName { get; }
 
-    /// <summary>Begins to tell of a call: starts its activity, if somebody listens. <see cref="Ended"/> is due.</summary>
+    /// <summary>Starts the activity of a call, if somebody listens. A call of <see cref="Ended"/> must follow.</summary>
     public Activity? Begin(int textCount, StellaCallOptions options)
     {
         Interlocked.Increment(ref users);
@@ -82,12 +82,12 @@ internal sealed class PoolTelemetry : IDisposable
         return activity;
     }
 
-    /// <summary>Tells how a call ended, on the caller's own path, where listeners can hold up nobody else.</summary>
+    /// <summary>Reports the end of a call on the caller's own path, where a slow listener delays no other call.</summary>
     /// <param name="activity">What <see cref="Begin"/> returned.</param>
     /// <param name="call">The call.</param>
     /// <param name="outcome">How it ended.</param>
     /// <param name="queued">Time until the first of its texts was started, if one was.</param>
-    /// <param name="summary">What it came to; <see langword="null"/> without vectors.</param>
+    /// <param name="summary">Its summary; <see langword="null"/> without vectors.</param>
     /// <param name="error">Why it has no vectors.</param>
     public void Ended(
         Activity? activity, PoolCall call, CallOutcome outcome, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
@@ -103,7 +103,7 @@ internal sealed class PoolTelemetry : IDisposable
         {
             if (error is StellaInputException)
             {
-                // The caller is told, and may send as many bad texts as it likes: no stack for each of them.
+                // The caller has the error, and can send any number of bad texts, so each costs one short line.
                 PoolLog.TextFailed(logger, call.Texts.Length, ModelName, error.Message);
             }
             else
@@ -126,7 +126,7 @@ internal sealed class PoolTelemetry : IDisposable
         batchTokens.Record(tokenCount, model);
     });
 
-    /// <summary>One warning a fault: the search for its cause fails again by design.</summary>
+    /// <summary>Logs one warning for each fault: the search for its cause fails again by design.</summary>
     public void ForwardFailed(int textCount, Exception error, bool isFirstOfFault)
     {
         if (isFirstOfFault)

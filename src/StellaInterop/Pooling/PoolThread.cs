@@ -12,7 +12,7 @@ internal sealed class PoolThread
     private readonly TaskCompletionSource excused = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="name">Name of the thread in debuggers.</param>
-    /// <param name="body">What the thread runs.</param>
+    /// <param name="body">The work of the thread.</param>
     /// <param name="failed">Told of an error that left <paramref name="body"/>. Must not throw.</param>
     public PoolThread(string name, Action body, Action<Exception> failed)
     {
@@ -48,7 +48,7 @@ internal sealed class PoolThread
         }
     }
 
-    /// <summary>Tells everybody not to wait for this thread: it is about to wait for them, on behalf of foreign code.</summary>
+    /// <summary>Releases all who wait for this thread: foreign code on it is about to wait for them.</summary>
     public void Excuse() => excused.TrySetResult();
 
     private void Run(Action body, Action<Exception> failed)

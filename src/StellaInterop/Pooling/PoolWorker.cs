@@ -127,7 +127,7 @@ internal sealed class PoolWorker : IBatchTaker
         crew.TellRefused(Number, error);
     }
 
-    /// <returns>What broke the session, or <see langword="null"/> when it was told to stop.</returns>
+    /// <returns>The error that broke the session, or <see langword="null"/> when it was told to stop.</returns>
     private Exception? TakeBatches(IPoolSession session)
     {
         while (!stopping)
@@ -170,7 +170,7 @@ internal sealed class PoolWorker : IBatchTaker
     }
 
     /// <summary>Computes a batch. Should the search for the cause of a fault fail too, the calls of the batch end with that.</summary>
-    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? ComputeOrFail(IPoolSession session, Batch batch)
     {
         try
@@ -192,7 +192,7 @@ internal sealed class PoolWorker : IBatchTaker
     }
 
     /// <summary>Embeds a batch and hands its vectors out.</summary>
-    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? Compute(IPoolSession session, Batch batch)
     {
         try
@@ -249,7 +249,7 @@ internal sealed class PoolWorker : IBatchTaker
     /// Tries a batch that failed again in halves, until faulty texts stand alone. Only then is blame assigned: to a text
     /// whose neighbours, or a harmless text, can be embedded; to the model otherwise.
     /// </summary>
-    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? FindCause(IPoolSession session, Batch batch, Exception error)
     {
         // An error that the library names leaves the session as it was; anything else may have torn it.
@@ -309,7 +309,7 @@ internal sealed class PoolWorker : IBatchTaker
     /// <param name="session">What computes it.</param>
     /// <param name="check">The question.</param>
     /// <param name="opened">Why calls are refused from now on, if this was one failure too many.</param>
-    /// <returns>What broke the session, or <see langword="null"/>.</returns>
+    /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? CheckModel(IPoolSession session, ModelCheck check, out string? opened)
     {
         opened = null;

@@ -22,8 +22,8 @@ internal readonly record struct SchedulerState(
 /// <para>
 /// Two bounds hold whatever texts turn out to have. Every accepted call reserves tokens of
 /// <see cref="StellaPoolOptions.MaxQueuedTokens"/> by an estimate, at most two batches, and is refused when they are not free.
-/// And the tokens that really wait never exceed the same limit: a part of a call that does not fit is kept until it does. What
-/// waits is always taken by workers, so room for the next part always comes.
+/// And the tokens that really wait never exceed the same limit: a part of a call that does not fit is kept until it does. Workers
+/// always take waiting texts, so room for the next part always comes.
 /// </para>
 /// <para>
 /// Each priority has its own waiting line. Bulk calls hold at most their share of both bounds, and the first of them that
@@ -390,7 +390,7 @@ internal sealed class Scheduler
             && taken + charge + tokens <= tokenLimit;
     }
 
-    /// <summary>What the first bulk call that waits may still take of its share.</summary>
+    /// <summary>Returns the room that the first waiting bulk call may still take of its share.</summary>
     private (int Calls, long Tokens) AdmissionClaim() =>
         bulk.Waiters.First is { } first && bulk.HasRoomFor(first.Value.Charge) ? (1, first.Value.Charge) : (0, 0);
 

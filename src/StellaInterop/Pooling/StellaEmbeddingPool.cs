@@ -17,8 +17,8 @@ namespace StellaInterop;
 /// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Bulk calls hold at most
 /// their share of it (<see cref="StellaPoolOptions.BulkShare"/>), so that they never shut interactive calls out. Calls share the
 /// workers fairly: they take turns of some tokens, so that a long call does not hold up short ones. The same text in several
-/// calls is computed once. A call that was cancelled, or whose time is over, is answered then, whatever the workers are doing,
-/// and what only it wanted is not computed.
+/// calls is computed once. A call that is cancelled or timed out is answered at that moment, whatever the workers are doing, and
+/// texts that no other call wants are not computed.
 /// </para>
 /// <para>
 /// A text that makes a batch fail is found by trying its halves, so that it fails alone. A worker that broke is replaced. A load
@@ -321,7 +321,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     /// <summary>Takes no more calls, answers those it has, and frees the model. The first call decides on the time.</summary>
     /// <param name="timeout">
-    /// How long it waits for the calls, at most 49 days. Those that are left then end with
+    /// Time to wait for the calls, at most 49 days. Calls without an answer then end with
     /// <see cref="StellaPoolClosedException"/>.
     /// </param>
     /// <returns>Ends when the workers have ended and everything is freed. It does not fail.</returns>
@@ -586,7 +586,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         return stuck;
     }
 
-    /// <summary>Runs a step of closing. An error of it is kept for the log, which is told when nobody waits for the step.</summary>
+    /// <summary>Runs a step of closing. Its error is kept, and logged when no step is left to wait for.</summary>
     private async Task StepAsync(Func<Task> step)
     {
         try
@@ -606,7 +606,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     private async Task TellWhenClosedAsync(Task<int?> end) => TellClosed(await end.ConfigureAwait(false));
 
-    /// <summary>Tells the end once, on the path of somebody who waited for it: a logger may dispose the pool again.</summary>
+    /// <summary>Logs the end once, on the path of a caller that waited for it: a logger may dispose the pool again.</summary>
     private void TellClosed(int? stuck)
     {
         if (Interlocked.Exchange(ref isClosedTold, 1) == 0)

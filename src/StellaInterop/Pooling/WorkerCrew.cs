@@ -6,7 +6,7 @@ namespace StellaInterop.Pooling;
 /// The workers of a model while it is loaded: starts them, adds some when work waits, lets idle ones go, replaces broken ones.
 /// The last of them that leaves frees the model. Thread-safe.
 /// </summary>
-/// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry is told after.</remarks>
+/// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry runs after.</remarks>
 internal sealed class WorkerCrew(
     LoadedParts parts,
     StellaPoolOptions options,
@@ -24,7 +24,7 @@ internal sealed class WorkerCrew(
     private readonly Lock gate = new();
     private readonly List<PoolWorker> workers = [];
 
-    /// <summary>Workers whose threads may still run: those above, and those that have left and are telling so.</summary>
+    /// <summary>Workers whose threads may still run, including workers that have left and are still logging.</summary>
     private readonly List<PoolWorker> threads = [];
     private int made;
     private bool starting = true;
@@ -299,7 +299,7 @@ internal sealed class WorkerCrew(
         return tokens[0].Ids;
     }
 
-    /// <summary>Starts a worker, unless the workers are told to end. To be called under the lock.</summary>
+    /// <summary>Starts a worker, unless the crew is stopping. To be called under the lock.</summary>
     /// <returns>The worker, which counts because its thread runs.</returns>
     private PoolWorker? Start(long now, out Refusal? refused)
     {
@@ -350,7 +350,7 @@ internal sealed class WorkerCrew(
         FreeIfEmpty();
     }
 
-    /// <summary>Frees the model when the workers are told to end and the last of them has left.</summary>
+    /// <summary>Frees the model if the crew is stopping and the last worker has left.</summary>
     private void FreeIfEmpty()
     {
         lock (gate)
@@ -385,6 +385,6 @@ internal sealed class WorkerCrew(
 
     private bool RecentlyRefused(long now) => refusedAt is { } at && clock.Between(at, now) < RefusalPause;
 
-    /// <summary>A worker that could not be had.</summary>
+    /// <summary>A worker that could not be started.</summary>
     private sealed record Refusal(int Number, Exception Error);
 }

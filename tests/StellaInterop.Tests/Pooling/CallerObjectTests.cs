@@ -16,7 +16,7 @@ internal sealed class CallerObjectTests
     [ThreadStatic]
     private static bool isCallingBack;
 
-    /// <summary>What an object does when the pool touches it.</summary>
+    /// <summary>The behaviour of an object that the pool touches.</summary>
     public enum Mischief
     {
         Throws,
@@ -206,7 +206,7 @@ internal sealed class CallerObjectTests
         };
         void act(Instrument instrument)
         {
-            // One call is held up by its own listener; a worker is told of forwards too, which is not what this is about.
+            // The listener blocks once, for the first call. Measurements of forward passes come from workers and do not matter here.
             if (Interlocked.Increment(ref heard) == 1 || (mischief != Mischief.Blocks && !instrument.IsObservable))
             {
                 Do(mischief, pool!, gate);
@@ -420,7 +420,7 @@ internal sealed class CallerObjectTests
 
     // ------------------------------------------------------------------------------------------------ helpers
 
-    /// <summary>What an object does when it is touched.</summary>
+    /// <summary>Acts as an object that is touched.</summary>
     private static void Do(Mischief mischief, StellaEmbeddingPool pool, ManualResetEventSlim? gate = null)
     {
         switch (mischief)
@@ -431,7 +431,7 @@ internal sealed class CallerObjectTests
                 Wait.Until(gate!);
                 break;
             case Mischief.CallsBack when !isCallingBack:
-                // What it calls touches the object again.
+                // These calls touch the object again.
                 isCallingBack = true;
                 _ = pool.GetHealth();
                 _ = pool.EmbedAsync("called back");

@@ -56,7 +56,7 @@ internal sealed class FakeModel : IPoolModelSource
     /// <summary>What a pool did that it must not do.</summary>
     public string? Offence { get; private set; }
 
-    /// <summary>What it takes: weights, tokenizer, loading, a session, and all of it.</summary>
+    /// <summary>Its memory: weights, tokenizer, loading, a session, and the total.</summary>
     public StellaMemoryEstimate Memory { get; set; } = new(1000, 10, 100, 50, 1160);
 
     /// <summary>Before a model is freed; what it throws is the error of that.</summary>
