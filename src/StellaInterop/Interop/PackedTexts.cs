@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Numerics;
-using System.Text;
+using Utf8Text = System.Text.Unicode.Utf8;
 
 namespace StellaInterop.Interop;
 
@@ -10,7 +10,7 @@ namespace StellaInterop.Interop;
 /// </summary>
 /// <remarks>
 /// The tokenizer looks at a limited number of bytes. A longer text is encoded up to one character beyond that limit, so that
-/// native code still sees that it is longer. The rest is only searched for surrogates without a partner.
+/// native code still sees that it is longer. The rest is only measured, and searched for surrogates without a partner.
 /// </remarks>
 internal sealed class PackedTexts
 {
@@ -124,84 +124,34 @@ internal sealed class PackedTexts
         }
 
         Span<byte> rest = utf8.AsSpan(Length, (int)room);
-        OperationStatus status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out int read, out int written, replaceInvalidSequences: false);
-        if (status == OperationStatus.DestinationTooSmall)
-        {
-            // The rest of the text is not encoded, but it has to be valid as well.
-            read += IndexOfLoneSurrogate(text.AsSpan(read));
-            status = read < text.Length ? OperationStatus.InvalidData : status;
-        }
-
+        OperationStatus status = Utf8Text.FromUtf16(text, rest, out _, out int written, replaceInvalidSequences: false);
         replaced[Count] = 0;
-        if (status == OperationStatus.InvalidData)
+        cutLengths[Count] = 0;
+        if (status != OperationStatus.Done)
         {
-            if (onInvalidText != StellaInvalidText.Replace)
+            // What is not encoded has to be valid as well.
+            Survey survey = Survey.Of(text);
+            if (survey.LoneSurrogates > 0)
             {
-                throw new StellaInputException(
-                    StellaErrorCode.TextNotUnicode,
-                    $"text {index} is not valid Unicode: the surrogate U+{(int)text[read]:X4} at {read} has no partner",
-                    index);
+                if (onInvalidText != StellaInvalidText.Replace)
+                {
+                    int at = survey.FirstLoneSurrogate;
+                    throw new StellaInputException(
+                        StellaErrorCode.TextNotUnicode,
+                        $"text {index} is not valid Unicode: the surrogate U+{(int)text[at]:X4} at {at} has no partner",
+                        index);
+                }
+
+                replaced[Count] = survey.LoneSurrogates;
+                status = Utf8Text.FromUtf16(text, rest, out _, out written, replaceInvalidSequences: true);
             }
 
-            replaced[Count] = CountLoneSurrogates(text.AsSpan(read));
-            status = System.Text.Unicode.Utf8.FromUtf16(text, rest, out _, out written, replaceInvalidSequences: true);
+            cutLengths[Count] = status == OperationStatus.DestinationTooSmall ? survey.Bytes : 0;
         }
 
-        cutLengths[Count] = status == OperationStatus.DestinationTooSmall ? LengthOf(text) : 0;
         Length += written;
         Count++;
         offsets[Count] = (nuint)Length;
-    }
-
-    /// <summary>Returns the length of a text in UTF-8, which may be more than an <see cref="int"/> holds.</summary>
-    private static long LengthOf(ReadOnlySpan<char> text)
-    {
-        const int Step = 1 << 26;
-        long length = 0;
-        while (!text.IsEmpty)
-        {
-            int end = Math.Min(Step, text.Length);
-            if (end < text.Length && char.IsHighSurrogate(text[end - 1]))
-            {
-                // Both halves of a pair in one step.
-                end--;
-            }
-
-            length += Encoding.UTF8.GetByteCount(text[..end]);
-            text = text[end..];
-        }
-
-        return length;
-    }
-
-    private static int CountLoneSurrogates(ReadOnlySpan<char> text)
-    {
-        int count = 0;
-        while (IndexOfLoneSurrogate(text) is var at && at < text.Length)
-        {
-            count++;
-            text = text[(at + 1)..];
-        }
-
-        return count;
-    }
-
-    /// <summary>Returns the place of the first surrogate without a partner, or the length of the text.</summary>
-    private static int IndexOfLoneSurrogate(ReadOnlySpan<char> text)
-    {
-        int at = 0;
-        while (text[at..].IndexOfAnyInRange('\uD800', '\uDFFF') is var next and >= 0)
-        {
-            at += next;
-            if (at + 1 >= text.Length || !char.IsSurrogatePair(text[at], text[at + 1]))
-            {
-                return at;
-            }
-
-            at += 2;
-        }
-
-        return text.Length;
     }
 
     private void Grow(long needed, int index)
@@ -217,5 +167,40 @@ internal sealed class PackedTexts
             (int)Math.Min(BitOperations.RoundUpToPowerOf2((ulong)needed), (ulong)Array.MaxLength));
         Utf8.CopyTo(larger);
         utf8 = larger;
+    }
+
+    /// <summary>What a walk over a whole text finds.</summary>
+    /// <param name="Bytes">Length in UTF-8 with each lone surrogate replaced; it may be more than an <see cref="int"/> holds.</param>
+    /// <param name="LoneSurrogates">Surrogates without a partner.</param>
+    /// <param name="FirstLoneSurrogate">Place of the first of them; 0 if there is none.</param>
+    private readonly record struct Survey(long Bytes, int LoneSurrogates, int FirstLoneSurrogate)
+    {
+        private const int StepBytes = 4096;
+        private const int ReplacementBytes = 3;
+
+        public static Survey Of(ReadOnlySpan<char> text)
+        {
+            Span<byte> scratch = stackalloc byte[StepBytes];
+            long bytes = 0;
+            int lone = 0;
+            int first = 0;
+            int at = 0;
+            while (at < text.Length)
+            {
+                OperationStatus status = Utf8Text.FromUtf16(
+                    text[at..], scratch, out int read, out int written, replaceInvalidSequences: false);
+                at += read;
+                bytes += written;
+                if (status == OperationStatus.InvalidData)
+                {
+                    first = lone == 0 ? at : first;
+                    lone++;
+                    at++;
+                    bytes += ReplacementBytes;
+                }
+            }
+
+            return new Survey(bytes, lone, first);
+        }
     }
 }
