@@ -4,7 +4,7 @@ namespace StellaInterop.Pooling;
 internal sealed class CallCounter
 {
     private readonly Lock gate = new();
-    private readonly TaskCompletionSource drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Signal drained = new();
     private int calls;
     private bool closed;
 
@@ -65,7 +65,7 @@ internal sealed class CallCounter
     {
         if (closed && calls == 0)
         {
-            _ = drained.TrySetResult();
+            drained.Set();
         }
     }
 }

@@ -145,7 +145,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     {
         LoadedModel loaded;
         long now = clock.Now;
-        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var done = new Signal();
         lock (gate)
         {
             if (closed
@@ -168,7 +168,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         }
         finally
         {
-            done.SetResult();
+            done.Set();
         }
 
         TellUnloaded(stuck);
@@ -345,14 +345,14 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     private Task<LoadedModel> StartLoad()
     {
         Task before = unloading;
-        var loaded = new TaskCompletionSource<LoadedModel>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var loaded = new Signal<LoadedModel>();
         var thread = new PoolThread("stella load", () => RunLoad(before, loaded), telemetry.ThreadFailed);
         thread.Start(options.StartThread);
         loader = thread;
         return loaded.Task;
     }
 
-    private void RunLoad(Task before, TaskCompletionSource<LoadedModel> result)
+    private void RunLoad(Task before, Signal<LoadedModel> result)
     {
         long begin = clock.Now;
         try
@@ -378,7 +378,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             }
 
             bool closedBreaker = breaker.Loaded();
-            result.SetResult(loaded);
+            result.Set(loaded);
             telemetry.Loaded(loaded.Model.Info, clock.Since(begin));
             telemetry.BreakerClosed(closedBreaker);
         }
@@ -393,12 +393,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
                 pause = NoteFailure(e);
             }
 
-            TellFailure(e, pause, () =>
-            {
-                result.SetException(e);
-                // Seen, even when all who waited have had another answer.
-                _ = result.Task.Exception;
-            });
+            TellFailure(e, pause, () => result.Fail(e));
         }
     }
 

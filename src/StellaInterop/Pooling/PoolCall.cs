@@ -22,8 +22,7 @@ internal sealed class PoolCall(
     string[] texts, StellaEmbedOptions embedOptions, StellaCallOptions options, TimeSpan? timeout)
 {
     private readonly Lock gate = new();
-    private readonly TaskCompletionSource<CallAnswer> completion =
-        new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Signal<CallAnswer> completion = new();
 
     private CallerMemory<float> destination;
     private CallerMemory<StellaTokenCount> counts;
@@ -251,7 +250,7 @@ internal sealed class PoolCall(
     private void Complete(CallOutcome outcome, Exception? error)
     {
         Ended(this);
-        completion.SetResult(new CallAnswer(outcome, error));
+        completion.Set(new CallAnswer(outcome, error));
     }
 }
 
@@ -292,7 +291,7 @@ internal sealed class QueuePlace
     public QueuedPart? Part { get; set; }
 
     /// <summary>Ends when these texts are in the queue.</summary>
-    public TaskCompletionSource? Room { get; set; }
+    public Signal? Room { get; set; }
 
     /// <summary>When the first of its texts was started, by the pool's clock.</summary>
     public long? StartedAt { get; set; }

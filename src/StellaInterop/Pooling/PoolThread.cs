@@ -8,8 +8,8 @@ namespace StellaInterop.Pooling;
 internal sealed class PoolThread
 {
     private readonly Thread thread;
-    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource excused = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Signal ended = new();
+    private readonly Signal excused = new();
 
     /// <param name="name">Name of the thread in debuggers.</param>
     /// <param name="body">The work of the thread.</param>
@@ -49,7 +49,7 @@ internal sealed class PoolThread
     }
 
     /// <summary>Releases all who wait for this thread: foreign code on it is about to wait for them.</summary>
-    public void Excuse() => excused.TrySetResult();
+    public void Excuse() => excused.Set();
 
     private void Run(Action body, Action<Exception> failed)
     {
@@ -65,7 +65,7 @@ internal sealed class PoolThread
         }
         finally
         {
-            ended.SetResult();
+            ended.Set();
         }
     }
 }

@@ -8,7 +8,7 @@ internal sealed class PoolWorker : IBatchTaker
     private readonly WorkerCrew crew;
     private readonly PoolThread thread;
     private readonly object wake = new();
-    private readonly TaskCompletionSource started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Signal started = new();
     private bool woken;
     private volatile bool stopping;
     private long since;
@@ -85,7 +85,7 @@ internal sealed class PoolWorker : IBatchTaker
         {
             reservation = crew.ReserveSession(this);
             session = crew.StartSession();
-            started.SetResult();
+            started.Set();
             crew.HasStarted(this);
             broken = crew.TakeCheck() is { } check ? CheckModel(session, check) : null;
             broken ??= TakeBatches(session);
@@ -121,9 +121,7 @@ internal sealed class PoolWorker : IBatchTaker
 
         Exception error = broken ?? new StellaException(StellaErrorCode.Internal, "The worker ended before it began.");
         crew.FailedToStart(this, error);
-        started.SetException(error);
-        // Seen, whether or not somebody waits: the runtime tells the host of errors that nobody looked at.
-        _ = started.Task.Exception;
+        started.Fail(error);
         crew.TellRefused(Number, error);
     }
 

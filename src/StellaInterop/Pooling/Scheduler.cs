@@ -150,7 +150,7 @@ internal sealed class Scheduler
                 throw Overloaded(lane);
             }
 
-            var admitted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            var admitted = new Signal();
             lane.Waiters.AddLast(new Waiter(call, charge, admitted));
             return admitted.Task;
         }
@@ -186,7 +186,7 @@ internal sealed class Scheduler
             taker = Refill();
             if (node.List is not null)
             {
-                var room = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                var room = new Signal();
                 call.Place.Room = room;
                 queuedAll = room.Task;
             }
@@ -360,7 +360,7 @@ internal sealed class Scheduler
             place.Running.Clear();
             AddQueued(call, -place.QueuedTokens);
             AddTaken(call, -place.Charge);
-            place.Room?.TrySetResult();
+            place.Room?.Set();
             if (place.IsAdmitted)
             {
                 place.IsAdmitted = false;
@@ -415,7 +415,7 @@ internal sealed class Scheduler
                     Admit(first.Value.Call, first.Value.Charge);
                 }
 
-                first.Value.Admitted.SetResult();
+                first.Value.Admitted.Set();
             }
         }
     }
@@ -427,7 +427,7 @@ internal sealed class Scheduler
             if (ReferenceEquals(node.Value.Call, call))
             {
                 lane.Waiters.Remove(node);
-                node.Value.Admitted.SetResult();
+                node.Value.Admitted.Set();
                 return;
             }
         }
@@ -499,7 +499,7 @@ internal sealed class Scheduler
         place.Part = null;
         place.IsFeeding = !part.IsLast;
         UpdateCharge(call);
-        place.Room?.SetResult();
+        place.Room?.Set();
         place.Room = null;
     }
 
@@ -682,35 +682,5 @@ internal sealed class Scheduler
     {
         double seconds = tokensPerSecond == 0 ? 1 : taken / tokensPerSecond;
         return TimeSpan.FromSeconds(Math.Clamp(seconds, 0.05, 60));
-    }
-
-    /// <summary>A call that waits to be accepted.</summary>
-    private readonly record struct Waiter(PoolCall Call, long Charge, TaskCompletionSource Admitted);
-
-    /// <summary>The calls of one priority, and how much of the bounds they hold.</summary>
-    private sealed class Lane(int weight, int callLimit, long tokenLimit)
-    {
-        public FairQueue Queue { get; } = new(weight);
-
-        /// <summary>Calls that wait to be accepted, in the order of arrival.</summary>
-        public LinkedList<Waiter> Waiters { get; } = [];
-
-        /// <summary>Accepted calls whose next part waits for room, in the order of arrival.</summary>
-        public LinkedList<PoolCall> Parts { get; } = [];
-
-        public int CallLimit { get; } = callLimit;
-
-        public long TokenLimit { get; } = tokenLimit;
-
-        /// <summary>Accepted calls.</summary>
-        public int Calls { get; set; }
-
-        /// <summary>Tokens that accepted calls reserved.</summary>
-        public long Taken { get; set; }
-
-        /// <summary>Tokens that wait.</summary>
-        public long Queued { get; set; }
-
-        public bool HasRoomFor(long charge) => Calls < CallLimit && Taken + charge <= TokenLimit;
     }
 }

@@ -52,7 +52,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private readonly CallFeeder feeder;
     private readonly CallCounter calls = new();
     private readonly PoolTimer maintenance;
-    private readonly TaskCompletionSource hurry = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Signal hurry = new();
     private readonly Lock closing = new();
     private Task<int?>? closed;
     private readonly ConcurrentQueue<Exception> failedSteps = [];
@@ -347,7 +347,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         _ = host.ExcuseCurrentThread();
         Task end = Close(options.DrainTimeout);
         await StepAsync(() => clock.WaitAsync(end, options.DrainTimeout)).ConfigureAwait(false);
-        _ = hurry.TrySetResult();
+        hurry.Set();
         await end.ConfigureAwait(false);
         Dispose();
     }
@@ -361,7 +361,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         disposed = true;
         bool isOwnThread = host.ExcuseCurrentThread();
-        _ = hurry.TrySetResult();
+        hurry.Set();
         Task<int?> end = Close(TimeSpan.Zero);
         int? stuck = end.GetAwaiter().GetResult();
         if (!isOwnThread)

@@ -77,7 +77,7 @@ internal static class TextStream
         private bool isLeft;
 
         /// <summary>Completes when the stream was left and no further part can be started.</summary>
-        private readonly TaskCompletionSource quiet = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly Signal quiet = new();
 
         public SourceReader(
             IAsyncEnumerable<string> texts, int partTokens, EmbedPart embed, CancellationToken cancellationToken)
@@ -105,7 +105,7 @@ internal static class TextStream
                 isLeft = true;
                 if (isInSource)
                 {
-                    quiet.TrySetResult();
+                    quiet.Set();
                 }
             }
 
@@ -185,7 +185,7 @@ internal static class TextStream
             // After the stream was left, nobody reads the error; the channel observes it.
             parts.Writer.Complete(error);
             LeaveSource();
-            quiet.TrySetResult();
+            quiet.Set();
         }
 
         /// <summary>Says that code of the source runs from here on. Leaving does not wait for it.</summary>
@@ -196,7 +196,7 @@ internal static class TextStream
                 isInSource = true;
                 if (isLeft)
                 {
-                    quiet.TrySetResult();
+                    quiet.Set();
                 }
             }
         }
