@@ -25,14 +25,18 @@ internal static class FewThreads
     /// <summary>The pool did not serve although there were threads.</summary>
     public const int NotServed = 14;
 
+    /// <summary>Threads of the runtime's own pool.</summary>
+    private const int RuntimeThreads = 6;
+
+    /// <summary>One forward in so many panics.</summary>
+    private const int OneInPanics = 4;
+
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     /// <summary>Writes how many calls were answered, how many were refused for want of a thread, and how many failed by a panic.</summary>
     public static int Run(string folder)
     {
-        // The runtime takes its own threads now: it cannot do without them later.
-        ThreadPool.SetMinThreads(4, 4);
-        Parallel.For(0, 64, new ParallelOptions { MaxDegreeOfParallelism = 4 }, _ => Thread.Sleep(2));
+        TakeRuntimeThreads();
         using (StellaModel.Load(folder, new StellaModelOptions { Threads = 1 }))
         {
         }
@@ -42,7 +46,7 @@ internal static class FewThreads
         int exit = 0;
         foreach (bool panics in new[] { false, true })
         {
-            var source = new PanickingSource(new StellaModelSource(folder, new StellaModelOptions { Threads = 2 }), panics ? 4 : 0);
+            var source = new PanickingSource(new StellaModelSource(folder, new StellaModelOptions { Threads = 2 }), panics ? OneInPanics : 0);
             var pool = new StellaEmbeddingPool(source, new StellaPoolOptions
             {
                 Model = new StellaModelOptions { Threads = 2 },
@@ -67,6 +71,12 @@ internal static class FewThreads
                 exit = exit == 0 ? Call(pool, counts, calls: 20) : exit;
             }
 
+            // One after the other, so that a forward that panics has one text and costs its call.
+            for (int call = 0; call < 2 * OneInPanics && exit == 0; call++)
+            {
+                exit = Call(pool, counts, calls: 1);
+            }
+
             exit = exit == 0 ? Serve(pool, counts) : exit;
             hogs.TakeAll();
             if (exit == 0 && !Task.Run(pool.Dispose).Wait(Patience))
@@ -80,6 +90,22 @@ internal static class FewThreads
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{counts.Answered} {counts.Refused} {counts.Panicked}"));
         int left = Enum.GetValues<NativeHandleKind>().Sum(kind => (int)NativeMethods.stella_live_handles((uint)kind));
         return exit != 0 ? exit : left == 0 ? 0 : Left;
+    }
+
+    /// <summary>
+    /// The runtime takes its own threads now and no more later: it ends the process when it is refused a thread for its pool or
+    /// for its timers.
+    /// </summary>
+    private static void TakeRuntimeThreads()
+    {
+        if (!ThreadPool.SetMinThreads(RuntimeThreads, RuntimeThreads) || !ThreadPool.SetMaxThreads(RuntimeThreads, RuntimeThreads))
+        {
+            throw new InvalidOperationException("the runtime's pool keeps its size");
+        }
+
+        using var all = new Barrier(RuntimeThreads);
+        Task.WhenAll(Enumerable.Range(0, RuntimeThreads).Select(_ => Task.Run(all.SignalAndWait))).Wait();
+        Task.Delay(1).Wait();
     }
 
     private static int Call(StellaEmbeddingPool pool, Counts counts, int calls)
