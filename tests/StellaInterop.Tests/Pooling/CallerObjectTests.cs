@@ -145,7 +145,14 @@ internal sealed class CallerObjectTests
     {
         FakeModel model = Troubled();
         StellaEmbeddingPool? pool = null;
-        using var logger = new OddLogger(_ => Do(mischief, pool!));
+        using var logger = new ListeningLoggers(id =>
+        {
+            // Its own calls log too, and so on.
+            if (id.Name is not ("TextFailed" or "CallFailed"))
+            {
+                Do(mischief, pool!);
+            }
+        });
         pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = logger });
         await WorkAsync(pool);
         Assert.That(logger.Heard, Is.Not.Empty);
@@ -168,7 +175,7 @@ internal sealed class CallerObjectTests
                 }
             },
         };
-        using var logger = new OddLogger(id =>
+        using var logger = new ListeningLoggers(id =>
         {
             if (id.Name == "ForwardFailed")
             {
@@ -377,7 +384,7 @@ internal sealed class CallerObjectTests
         }
 
         var clock = new FakeTimeProvider();
-        using var logger = new OddLogger(id => see($"log {id.Name}"));
+        using var logger = new ListeningLoggers(id => see($"log {id.Name}"));
         var model = new FakeModel
         {
             OnLoad = () => see("load"),
@@ -514,53 +521,6 @@ internal sealed class CallerObjectTests
         }
 
         protected override void Dispose(bool disposing)
-        {
-        }
-    }
-
-    /// <summary>Does something with each record, on the thread that logs it.</summary>
-    private sealed class OddLogger(Action<EventId> heard) : ILoggerFactory, ILogger
-    {
-        private readonly List<EventId> ids = [];
-
-        public IReadOnlyList<EventId> Heard
-        {
-            get
-            {
-                lock (ids)
-                {
-                    return [.. ids];
-                }
-            }
-        }
-
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-        {
-            lock (ids)
-            {
-                ids.Add(eventId);
-            }
-
-            // Its own calls log too, and so on.
-            if (eventId.Name is not ("TextFailed" or "CallFailed"))
-            {
-                heard(eventId);
-            }
-        }
-
-        public void Dispose()
         {
         }
     }

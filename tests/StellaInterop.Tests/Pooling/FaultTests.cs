@@ -281,7 +281,8 @@ internal sealed class FaultTests
                 throw Panic;
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy with { LoggerFactory = new ThrowingLoggers() });
+        using var loggers = new ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
+        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy with { LoggerFactory = loggers });
         Assert.That((await pool.EmbedAsync(Texts))[5].ToArray(), Is.EqualTo(FakeModel.Vector(Texts[5])));
         Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
         await PoolOf.AllIsBackAsync(pool, model);
@@ -343,8 +344,6 @@ internal sealed class FaultTests
         };
         return model;
     }
-
-    private sealed class ThrowingLoggers() : ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
 
     /// <summary>Memory of the caller's that is freed too early.</summary>
     private sealed class GoneMemory : MemoryManager<float>

@@ -2,9 +2,22 @@ using Microsoft.Extensions.Logging;
 
 namespace StellaInterop.Tests.Pooling;
 
-/// <summary>Tells what is logged, on the thread that logs it.</summary>
-internal class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
+/// <summary>Tells what is logged, on the thread that logs it, and keeps it.</summary>
+internal sealed class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
 {
+    private readonly List<EventId> all = [];
+
+    public IReadOnlyList<EventId> Heard
+    {
+        get
+        {
+            lock (all)
+            {
+                return [.. all];
+            }
+        }
+    }
+
     public ILogger CreateLogger(string categoryName) => this;
 
     public void AddProvider(ILoggerProvider provider)
@@ -17,8 +30,15 @@ internal class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
     public bool IsEnabled(LogLevel logLevel) => true;
 
     public void Log<TState>(
-        LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
+        lock (all)
+        {
+            all.Add(eventId);
+        }
+
         heard(eventId);
+    }
 
     public void Dispose()
     {
