@@ -383,7 +383,7 @@ internal sealed class CallerObjectTests
             }
         }
 
-        var clock = new FakeTimeProvider();
+        var clock = new FlowingClock();
         using var logger = new ListeningLoggers(id => see($"log {id.Name}"));
         var model = new FakeModel
         {
@@ -522,6 +522,20 @@ internal sealed class CallerObjectTests
 
         protected override void Dispose(bool disposing)
         {
+        }
+    }
+
+    /// <summary>A clock whose timers run with the context of whoever made them, as the system's do.</summary>
+    private sealed class FlowingClock : FakeTimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            ExecutionContext? context = ExecutionContext.Capture();
+            return base.CreateTimer(
+                context is null ? callback : inner => ExecutionContext.Run(context, new ContextCallback(callback), inner),
+                state,
+                dueTime,
+                period);
         }
     }
 
