@@ -5,13 +5,18 @@ using StellaInterop.Pooling;
 namespace StellaInterop.Soak;
 
 /// <summary>The real model with faults that a scenario asks for and defects that <c>control</c> plants.</summary>
-internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, Defect defect, int seed) : IPoolModelSource
+/// <param name="inner">The model.</param>
+/// <param name="faults">The faults.</param>
+/// <param name="defect">The planted defect.</param>
+/// <param name="leaked">Receives the sessions that the defect does not free.</param>
+/// <param name="seed">Where chance begins.</param>
+internal sealed class FaultyModel(
+    IPoolModelSource inner, Faults faults, Defect defect, ConcurrentBag<IPoolSession> leaked, int seed) : IPoolModelSource
 {
     /// <summary>Forwards that fail after that of a poisonous text, when the defect is that faults spread.</summary>
     private const int SpreadFaults = 8;
 
     private readonly Random random = new(seed);
-    private readonly ConcurrentBag<IPoolSession> leaked = [];
     private int faultsLeft;
 
     public string Name => inner.Name;
@@ -22,15 +27,6 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, Defect 
     /// <summary>Receives the number of tokens and the seconds of each forward.</summary>
     public Action<int, double> Forwarded { get; init; } = static (_, _) => { };
 
-    /// <summary>Frees the sessions that a defect kept, so that no later scenario sees them.</summary>
-    public void FreeLeaked()
-    {
-        while (leaked.TryTake(out IPoolSession? session))
-        {
-            session.Dispose();
-        }
-    }
-
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) => inner.Estimate(threads, batchTokens);
 
     public IPoolModel Load()
@@ -38,6 +34,8 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, Defect 
         BeforeLoad();
         return new Model(this, inner.Load());
     }
+
+    private void Leak(IPoolSession session) => leaked.Add(session);
 
     private bool Chance(int oneIn)
     {
@@ -122,7 +120,7 @@ internal sealed class FaultyModel(IPoolModelSource inner, Faults faults, Defect 
         {
             if (owner.Defect.LeaksSessions)
             {
-                owner.leaked.Add(session);
+                owner.Leak(session);
                 return;
             }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using StellaInterop.Pooling;
 using StellaInterop.Soak.Memory;
@@ -21,7 +22,7 @@ internal sealed class Stage(
 
     private readonly Lock gate = new();
     private readonly List<string> broken = [];
-    private readonly List<FaultyModel> models = [];
+    private readonly ConcurrentBag<IPoolSession> leaked = [];
     private readonly List<string> figures = [];
 
     public string Folder => folder;
@@ -91,17 +92,21 @@ internal sealed class Stage(
     /// <summary>Makes the folder's model, with faults and the planted defect.</summary>
     public FaultyModel Model(Faults? faults = null, string? from = null, Action? beforeLoad = null, Action<int, double>? forwarded = null)
     {
-        var model = new FaultyModel(new StellaModelSource(from ?? folder, modelOptions), faults ?? new Faults(), defect, seed)
+        return new FaultyModel(new StellaModelSource(from ?? folder, modelOptions), faults ?? new Faults(), defect, leaked, seed)
         {
             BeforeLoad = beforeLoad ?? (static () => { }),
             Forwarded = forwarded ?? (static (_, _) => { }),
         };
-        models.Add(model);
-        return model;
     }
 
-    /// <summary>Frees the sessions that a planted defect kept.</summary>
-    public void FreeLeaked() => models.ForEach(model => model.FreeLeaked());
+    /// <summary>Frees the sessions that a planted defect kept, so that no later scenario sees them.</summary>
+    public void FreeLeaked()
+    {
+        while (leaked.TryTake(out IPoolSession? session))
+        {
+            session.Dispose();
+        }
+    }
 
     /// <summary>Measures the memory of the process. Nothing may be in flight.</summary>
     public void Look() => Memory.Add(MemorySample.Take(Clock.Elapsed.TotalSeconds));

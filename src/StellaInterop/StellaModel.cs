@@ -191,7 +191,7 @@ public sealed unsafe class StellaModel : IDisposable
             for (int first = 0; first < texts.Length; first += session.Texts.Count)
             {
                 session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
-                session.Tokens.Fill(handle, session.Texts, options, Info.MaxTokens);
+                session.Tokens.Fill(handle, session.Texts, options, Info);
                 if (!tokenCounts.IsEmpty)
                 {
                     for (int i = 0; i < session.Texts.Count; i++)
@@ -304,7 +304,7 @@ public sealed unsafe class StellaModel : IDisposable
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
             pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
-            tokens.Fill(handle, pack, options, Info.MaxTokens);
+            tokens.Fill(handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {
                 result[first + i] = new StellaTokens(tokens.IdsOf(i).ToArray(), tokens.CountOf(i, pack.Replaced[i]));

@@ -108,6 +108,10 @@ internal static unsafe class NativeLibraryLoader
             // The host may have the library where this loader does not look.
             attempts = e.Attempts;
         }
+        catch (StellaAbiMismatchException)
+        {
+            // The library beside the program is not the one that the resolver returns.
+        }
 
         asksHost = true;
         try

@@ -7,9 +7,6 @@ namespace StellaInterop.Interop;
 /// </summary>
 internal sealed class TokenizedPack
 {
-    /// <summary>Room for the special tokens and the prompt of one text.</summary>
-    private const int ExtraTokens = 64;
-
     private uint[] ids = [];
     private NativeTokenCount[] counts = [];
 
@@ -23,8 +20,8 @@ internal sealed class TokenizedPack
     /// <param name="model">The model whose tokenizer is used.</param>
     /// <param name="pack">The texts.</param>
     /// <param name="options">The prompt and what to do with a long text.</param>
-    /// <param name="maxTokens">Tokens that a text may have.</param>
-    public void Fill(ModelHandle model, PackedTexts pack, StellaEmbedOptions options, int maxTokens)
+    /// <param name="info">The description of the model.</param>
+    public void Fill(ModelHandle model, PackedTexts pack, StellaEmbedOptions options, StellaModelInfo info)
     {
         FirstText = pack.FirstText;
         Count = pack.Count;
@@ -37,7 +34,8 @@ internal sealed class TokenizedPack
 
         // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
         // one, native code says what it needs.
-        long guess = Math.Min((long)Count * maxTokens, pack.Length + ((long)Count * ExtraTokens));
+        int others = info.FrameTokens + info.PromptTokens[(int)options.Prompt];
+        long guess = Math.Min((long)Count * info.MaxTokens, pack.Length + ((long)Count * others));
         MakeRoom((int)guess);
         int needed = Tokenize(model, pack, options);
         if (needed > ids.Length)

@@ -34,7 +34,7 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
             pack.Fill(texts[first..], firstText + first, options.OnInvalidText, Info.MaxTextBytes);
-            packTokens.Fill(model.Handle, pack, options, Info.MaxTokens);
+            packTokens.Fill(model.Handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {
                 tokens[first + i] = new TokenizedText(
