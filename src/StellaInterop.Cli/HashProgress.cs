@@ -32,10 +32,3 @@ internal static class HashProgress
         }
     }
 }
-
-/// <summary>Spectre.Console on standard error; standard output belongs to results.</summary>
-internal static class ErrorConsole
-{
-    public static IAnsiConsole Create() =>
-        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Output.Painting()) });
-}

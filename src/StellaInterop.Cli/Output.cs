@@ -20,15 +20,10 @@ internal static class Output
     /// <summary>Writes one line for the person who watches. A line break in it is escaped.</summary>
     public static void Note(string line) => Console.Error.WriteLine(Printable.Line(line));
 
-    /// <summary>Returns standard error for a library that paints bars with control characters and escapes names by itself.</summary>
-    public static TextWriter Painting() => Console.Error is PrintableWriter writer ? writer.Inner : Console.Error;
-
     /// <summary>Escapes what passes, except for line breaks and tabs.</summary>
     private sealed class PrintableWriter(TextWriter inner) : TextWriter(inner.FormatProvider)
     {
-        public TextWriter Inner { get; } = inner;
-
-        public override Encoding Encoding => Inner.Encoding;
+        public override Encoding Encoding => inner.Encoding;
 
         public override void Write(char value) => Write(value.ToString());
 
@@ -36,10 +31,10 @@ internal static class Output
 
         public override void Write(ReadOnlySpan<char> buffer) => Write(buffer.ToString());
 
-        public override void Write(string? value) => Inner.Write(Printable.Lines(value ?? ""));
+        public override void Write(string? value) => inner.Write(Printable.Lines(value ?? ""));
 
-        public override void WriteLine(string? value) => Inner.WriteLine(Printable.Lines(value ?? ""));
+        public override void WriteLine(string? value) => inner.WriteLine(Printable.Lines(value ?? ""));
 
-        public override void Flush() => Inner.Flush();
+        public override void Flush() => inner.Flush();
     }
 }

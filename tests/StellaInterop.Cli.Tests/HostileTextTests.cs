@@ -114,6 +114,17 @@ internal sealed class HostileTextTests
     }
 
     [Test]
+    [Platform("Linux")]
+    public void A_bar_is_painted_on_a_terminal_and_not_escaped()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
+        string shown = StellaProcess.RunOnTerminal("verify", folder.Path);
+        Assert.That(shown, Does.Contain("\u001b[").And.Contain("100%").And.Not.Contain(@"\u{"));
+        Assert.That(shown, Does.Contain("good").And.Contain("tokenizer.json"), "the result beside the bar");
+    }
+
+    [Test]
     public void Names_of_the_command_line_are_escaped()
     {
         Check(StellaProcess.Run("embed", "x", "--model", Hostile), 3, Escaped);

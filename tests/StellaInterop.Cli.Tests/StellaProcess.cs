@@ -77,6 +77,28 @@ internal static class StellaProcess
         return Process.Start(start)!;
     }
 
+    /// <summary>Runs on a terminal of 200 columns, and returns what is written to it: output and bars, with control characters.</summary>
+    public static string RunOnTerminal(params string[] arguments)
+    {
+        ProcessStartInfo start = StartInfo(Folder, arguments, new Dictionary<string, string?> { ["TERM"] = "xterm-256color" });
+        string command = string.Join(' ', start.ArgumentList.Prepend(start.FileName).Select(part => $"'{part}'"));
+        start.FileName = "script";
+        start.ArgumentList.Clear();
+        Array.ForEach(["--quiet", "--return", "--command", $"stty columns 200; {command}", "/dev/null"], start.ArgumentList.Add);
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        process.StandardInput.Close();
+        if (!process.WaitForExit(TimeSpan.FromMinutes(2)))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"{command} hangs");
+        }
+
+        Assert.That(process.ExitCode, Is.Zero, output.Result + error.Result);
+        return output.Result;
+    }
+
     /// <summary>Has another program start it in its own place.</summary>
     private static void StartBy(ProcessStartInfo start, string program, params string[] arguments)
     {

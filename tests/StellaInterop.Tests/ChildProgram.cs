@@ -20,15 +20,17 @@ internal static class ChildProgram
         [LoadAgain, var folder, var mode, var least] =>
             Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
         [FewThreads.Command, var folder] => FewThreads.Run(folder),
-        [HostResolver.Command, var kind] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind)),
+        [HostResolver.Command, var kind, var library] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind), library),
         _ => 2,
     };
 
     /// <summary>Starts this program.</summary>
-    public static Process Start(params string[] arguments) => Process.Start(
+    public static Process Start(params string[] arguments) => StartCopy(typeof(ChildProgram).Assembly.Location, arguments);
+
+    /// <summary>Starts a copy of this program.</summary>
+    public static Process StartCopy(string assembly, params string[] arguments) => Process.Start(
         new ProcessStartInfo(
-            Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet",
-            ["exec", typeof(ChildProgram).Assembly.Location, .. arguments])
+            Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", ["exec", assembly, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

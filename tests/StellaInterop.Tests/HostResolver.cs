@@ -20,10 +20,10 @@ internal static class HostResolver
     }
 
     /// <summary>Loads a model three times and writes a line for each: the dimension of a vector, or the error's type and message.</summary>
-    public static int Run(Kind kind)
+    public static int Run(Kind kind, string path)
     {
         int calls = 0;
-        nint library = NativeLibrary.Load(LibraryPath);
+        nint library = NativeLibrary.Load(path);
         NativeLibrary.SetDllImportResolver(typeof(StellaModel).Assembly, (_, _, _) =>
         {
             calls++;
@@ -61,10 +61,6 @@ internal static class HostResolver
 
         return 0;
     }
-
-    private static string LibraryPath => Directory
-        .EnumerateFiles(AppContext.BaseDirectory, "*stella_interop.*", SearchOption.AllDirectories)
-        .First(file => Path.GetExtension(file) is ".so" or ".dylib" or ".dll");
 
     private static string Attempt()
     {

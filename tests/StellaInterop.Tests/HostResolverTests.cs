@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace StellaInterop.Tests;
 
@@ -44,9 +45,33 @@ internal sealed class HostResolverTests
     public void A_resolver_may_wait_for_another_thread_that_loads() =>
         Assert.That(Run(HostResolver.Kind.LoadsOnAnotherThread), Is.EqualTo(new[] { Good, Good, Good, Good }));
 
-    private static string[] Run(HostResolver.Kind kind)
+    [Test]
+    [Platform("Linux")]
+    public void A_resolver_that_leads_to_the_library_is_used_beside_a_file_of_its_name_that_does_not_serve()
     {
-        using Process child = ChildProgram.Start(HostResolver.Command, kind.ToString());
+        using var folder = new TemporaryFolder();
+        folder.Take(Path.GetDirectoryName(Program)!);
+        string name = Path.GetFileName(LibraryPath);
+        // Any library that the system loads.
+        File.Copy(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "libSystem.Native.so"), folder.File(name), overwrite: true);
+        string program = folder.File(Path.GetFileName(Program));
+        Assert.That(Run(HostResolver.Kind.ReturnsTheLibrary, program), Is.EqualTo(new[] { Good, Good, Good }));
+        Assert.That(
+            Run(HostResolver.Kind.ReturnsNothing, program),
+            Has.All.StartsWith("StellaNativeLibraryNotFoundException: ").And.All.Contains("Let the resolver return the handle"));
+    }
+
+    private static string Program => typeof(ChildProgram).Assembly.Location;
+
+    private static string LibraryPath => Directory
+        .EnumerateFiles(AppContext.BaseDirectory, "*stella_interop.*", SearchOption.AllDirectories)
+        .First(file => Path.GetExtension(file) is ".so" or ".dylib" or ".dll");
+
+    private static string[] Run(HostResolver.Kind kind) => Run(kind, Program);
+
+    private static string[] Run(HostResolver.Kind kind, string program)
+    {
+        using Process child = ChildProgram.StartCopy(program, HostResolver.Command, kind.ToString(), LibraryPath);
         Task<string> output = child.StandardOutput.ReadToEndAsync();
         Task<string> error = child.StandardError.ReadToEndAsync();
         if (!child.WaitForExit(TimeSpan.FromMinutes(2)))

@@ -105,9 +105,9 @@ internal sealed class PackedTextsTests
         var tokens = new TokenizedPack();
         var refuse = new StellaEmbedOptions { OnLongText = StellaLongText.Error };
         pack.Fill(texts, 5, StellaInvalidText.Error, 8 * 256);
-        Assert.That(TextOf(() => tokens.Fill(model.Handle, pack, refuse, 8)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
+        Assert.That(TextOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
         pack.Fill(["river", texts[1]], 5, StellaInvalidText.Error, 8 * 256);
-        StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, 8))!;
+        StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, model.Info))!;
         Assert.That(error.TextIndex, Is.EqualTo(6));
         Assert.That(error.Message, Does.Contain("3000 bytes").And.Contain("2048").And.Not.Contain("205"));
 
@@ -136,7 +136,7 @@ internal sealed class PackedTextsTests
             var pack = new PackedTexts();
             pack.Fill([text], 0, StellaInvalidText.Error, maxBytes);
             var tokens = new TokenizedPack();
-            tokens.Fill(model.Handle, pack, options, 16);
+            tokens.Fill(model.Handle, pack, options, model.Info);
             return (tokens.IdsOf(0).ToArray(), tokens.CountOf(0, 0));
         }
     }
