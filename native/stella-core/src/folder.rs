@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::manifest::{Expected, MANIFEST_FILE, Manifest};
-use crate::stamp::{FolderStamps, Stamp};
+use crate::stamp::{FolderStamps, Lookup, Stamp, Unlisted};
 
 /// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
@@ -48,8 +48,8 @@ impl ModelFolder {
         Self::at(root)?.pinned().with_manifest(manifest)
     }
 
-    /// Pins the folder to its files as they are now: [`Self::open_file`] then refuses a file that has changed since. A
-    /// folder that is pinned stays as it is.
+    /// Pins the folder to its files as they are now: [`Self::open_file`] then refuses a file that has changed since, and
+    /// [`Self::has`] and [`Self::subfolders`] answer from the pins. A folder that is pinned stays as it is.
     #[must_use]
     pub fn pinned(mut self) -> Self {
         self.pins.get_or_insert_with(|| FolderStamps::take(&self.real));
@@ -75,11 +75,11 @@ impl ModelFolder {
         self.manifest = match manifest {
             Some(path) => {
                 let needed_for = "the options name it as the manifest";
-                let real = resolve(path, needed_for)?;
+                let real = resolve(path, path, needed_for)?;
                 Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?, MAX_JSON_BYTES)?))
             }
             // A manifest that cannot be read is an error, and not a folder without one.
-            None if fs::symlink_metadata(self.path(MANIFEST_FILE)).is_ok() => {
+            None if self.lists(MANIFEST_FILE)? => {
                 Some((self.path(MANIFEST_FILE), self.read(MANIFEST_FILE, "it lists the model's files")?))
             }
             None => None,
@@ -99,19 +99,51 @@ impl ModelFolder {
         self.root.join(name)
     }
 
-    /// Whether a regular file `name` is there.
-    pub fn has(&self, name: &str) -> bool {
-        self.path(name).is_file()
+    /// Whether a regular file `name` is there, or was there when the folder was pinned.
+    ///
+    /// # Errors
+    /// [`Error::FileUnreadable`] when the pins do not know, because a folder could not be listed.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        match self.pins.as_ref().map(|pins| pins.find(name)) {
+            None => Ok(self.real.join(name).is_file()),
+            Some(Lookup::Found(stamp)) => Ok(stamp.is_file()),
+            Some(Lookup::NoMetadata | Lookup::Absent) => Ok(false),
+            Some(Lookup::Unknown(unlisted)) => Err(self.unreadable(unlisted)),
+        }
     }
 
-    /// Names of the folders directly inside, sorted, those that are not Unicode left out.
+    /// Whether the folder lists `name`, dangling links included, or listed it when it was pinned.
+    fn lists(&self, name: &str) -> Result<bool> {
+        match self.pins.as_ref().map(|pins| pins.find(name)) {
+            None => Ok(fs::symlink_metadata(self.real.join(name)).is_ok()),
+            Some(Lookup::Found(_) | Lookup::NoMetadata) => Ok(true),
+            Some(Lookup::Absent) => Ok(false),
+            Some(Lookup::Unknown(unlisted)) => Err(self.unreadable(unlisted)),
+        }
+    }
+
+    /// The error for a folder that could not be listed when the model folder was pinned.
+    fn unreadable(&self, unlisted: &Unlisted) -> Error {
+        // Joining the empty path of the model folder itself would add a separator.
+        let path = match unlisted.folder() {
+            folder if folder.as_os_str().is_empty() => self.root.clone(),
+            folder => self.root.join(folder),
+        };
+        Error::FileUnreadable { path, source: unlisted.error() }
+    }
+
+    /// Names of the folders directly inside, now or when the folder was pinned. They are sorted, those that are not
+    /// Unicode left out.
     ///
     /// # Errors
     /// [`Error::FileUnreadable`] when the folder cannot be listed.
     pub fn subfolders(&self) -> Result<Vec<String>> {
+        if let Some(pins) = &self.pins {
+            return pins.subfolders().map_err(|unlisted| self.unreadable(unlisted));
+        }
         let unreadable = |source| Error::FileUnreadable { path: self.root.clone(), source };
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(unreadable)? {
+        for entry in fs::read_dir(&self.real).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             if entry.path().is_dir()
                 && let Ok(name) = entry.file_name().into_string()
@@ -128,7 +160,7 @@ impl ModelFolder {
     ///
     /// # Errors
     /// - [`Error::FileMissing`], with `needed_for` as the reason.
-    /// - [`Error::FileUnreadable`].
+    /// - [`Error::FileUnreadable`], also when the folder was pinned and the file's folder could not be listed.
     /// - [`Error::FileInvalid`] for anything but a regular file and for a link that leads elsewhere.
     /// - [`Error::FileInvalid`] for a file that changed since the folder was pinned.
     /// - [`Error::Inconsistent`] for a file that differs from the manifest.
@@ -136,10 +168,13 @@ impl ModelFolder {
         let found = self.find_file(name, needed_for);
         let mut opened = match &self.pins {
             None => found?,
-            Some(pins) => match (found, pins.of(name)) {
-                (Ok(opened), Some(pin)) if opened.stamp == *pin => opened,
+            Some(pins) => match (found, pins.find(name)) {
+                (Ok(opened), Lookup::Found(pin)) if opened.stamp == *pin => opened,
+                (Ok(_), Lookup::Unknown(unlisted)) => return Err(self.unreadable(unlisted)),
                 (Ok(opened), _) => return Err(changed(opened.path, "has changed")),
-                (Err(Error::FileMissing { path, .. }), Some(_)) => return Err(changed(path, "was removed")),
+                (Err(Error::FileMissing { path, .. }), Lookup::Found(_)) => {
+                    return Err(changed(path, "was removed"));
+                }
                 (Err(error), _) => return Err(error),
             },
         };
@@ -152,7 +187,8 @@ impl ModelFolder {
     /// Opens a file without comparing it with pins and manifest.
     fn find_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let path = self.path(name);
-        let real = resolve(&path, needed_for)?;
+        // Not by the caller's path: the working directory may have changed, or a link to the folder been switched.
+        let real = resolve(&self.real.join(name), &path, needed_for)?;
         let allowed =
             real.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
         if !allowed {
@@ -173,6 +209,11 @@ impl ModelFolder {
     /// [`Error::Inconsistent`] for bytes of another hash.
     pub fn read(&self, name: &str, needed_for: &str) -> Result<Vec<u8>> {
         read_whole(self.open_file(name, needed_for)?, MAX_JSON_BYTES)
+    }
+
+    /// The hash of the manifest that the files are held against, if there is one.
+    pub fn manifest_hash(&self) -> Option<[u8; 32]> {
+        self.manifest.as_ref().map(Manifest::hash)
     }
 
     /// The stamps that the folder is pinned to.
@@ -210,9 +251,9 @@ fn blobs_of_snapshot(real: &Path) -> Option<PathBuf> {
     (is_cache && blobs.is_dir()).then_some(blobs)
 }
 
-/// `path` with every link resolved.
-fn resolve(path: &Path, needed_for: &str) -> Result<PathBuf> {
-    fs::canonicalize(path).map_err(|e| match e.kind() {
+/// The path `at`, which messages call `path`, with every link resolved.
+fn resolve(at: &Path, path: &Path, needed_for: &str) -> Result<PathBuf> {
+    fs::canonicalize(at).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() }
         }
@@ -426,6 +467,111 @@ mod tests {
         assert_eq!(folder.read("never", "-").unwrap_err().code(), ErrorCode::ModelFileMissing);
         let again = folder.pinned().read("cut", "-");
         assert_eq!(again.unwrap_err().code(), ErrorCode::ModelFileInvalid, "the first pins stay");
+    }
+
+    #[test]
+    fn a_manifest_that_is_removed_after_the_pin_is_not_taken_for_a_folder_without_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MANIFEST_FILE), "{}").unwrap();
+        let pinned = ModelFolder::at(dir.path()).unwrap().pinned();
+        fs::remove_file(dir.path().join(MANIFEST_FILE)).unwrap();
+        let text = pinned.with_manifest(None).unwrap_err().to_string();
+        assert!(text.contains(MANIFEST_FILE) && text.contains("was removed since"), "{text}");
+        assert!(ModelFolder::open_pinned(dir.path(), None).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_manifest_that_is_a_dangling_link_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("none", dir.path().join(MANIFEST_FILE)).unwrap();
+        for open in [ModelFolder::open, ModelFolder::open_pinned] {
+            assert_eq!(open(dir.path(), None).unwrap_err().code(), ErrorCode::ModelFileMissing);
+        }
+    }
+
+    #[test]
+    fn presence_and_subfolders_are_those_of_the_pins() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "file.json"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs::write(dir.path().join("a/x"), "").unwrap();
+        let loose = ModelFolder::open(dir.path(), None).unwrap();
+        let pinned = loose.clone().pinned();
+        let answers = |folder: &ModelFolder| {
+            let has = ["a", "a/x", "b/x"].map(|name| folder.has(name).unwrap());
+            (has, folder.subfolders().unwrap())
+        };
+        let before = answers(&loose);
+        assert_eq!(before.0, [false, true, false]);
+        assert_eq!(before.1, ["a", "b", "file.json"]);
+        assert_eq!(answers(&pinned), before);
+        fs::remove_dir_all(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join("b/x"), "").unwrap();
+        assert_eq!(answers(&pinned), before);
+        assert_ne!(answers(&loose), before);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_named_and_its_known_files_and_other_folders_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["head", "pooling"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            for file in ["config.json", "other.json"] {
+                fs::write(dir.path().join(name).join(file), "{}").unwrap();
+            }
+        }
+        let pin = |unlisted: &str| {
+            let mut folder = ModelFolder::open(dir.path(), None).unwrap();
+            let unlisted = folder.real.join(unlisted);
+            folder.pins = Some(FolderStamps::take_with(&folder.real, |folder| {
+                if folder == unlisted {
+                    return (Vec::new(), Some(std::io::ErrorKind::PermissionDenied.into()));
+                }
+                crate::stamp::list(folder)
+            }));
+            folder
+        };
+        let folder = pin("head");
+        for name in ["head/config.json", "pooling/config.json", "pooling/other.json"] {
+            assert_eq!(folder.read(name, "-").unwrap(), b"{}", "{name}");
+        }
+        assert!(!folder.has("head/model.safetensors").unwrap());
+        assert_eq!(folder.subfolders().unwrap(), ["head", "pooling"]);
+        let names = |error: Error, path: &Path| {
+            assert_eq!(error.code(), ErrorCode::ModelFileUnreadable, "{error}");
+            assert_eq!(error.to_string(), format!("{} cannot be read", path.display()));
+            assert!(error.chain()[1].contains("permission denied"), "{:?}", error.chain());
+        };
+        names(folder.read("head/other.json", "-").unwrap_err(), &dir.path().join("head"));
+        names(folder.has("head/other.json").unwrap_err(), &dir.path().join("head"));
+        assert_eq!(folder.read("head/none", "-").unwrap_err().code(), ErrorCode::ModelFileMissing);
+
+        let folder = pin("");
+        names(folder.subfolders().unwrap_err(), dir.path());
+        names(folder.has("pooling/other.json").unwrap_err(), dir.path());
+        names(folder.with_manifest(None).unwrap_err(), dir.path());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_opened_through_a_link_stays_the_folder_to_which_the_link_led() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["v1", "v2"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("a"), version).unwrap();
+        }
+        let current = dir.path().join("current");
+        symlink("v1", &current).unwrap();
+        let folders = [ModelFolder::open, ModelFolder::open_pinned].map(|open| open(&current, None).unwrap());
+        fs::remove_file(&current).unwrap();
+        symlink("v2", &current).unwrap();
+        for folder in folders {
+            assert_eq!(folder.read("a", "-").unwrap(), b"v1");
+            assert_eq!(folder.path("a"), current.join("a"), "messages show the caller's path");
+        }
     }
 
     #[test]

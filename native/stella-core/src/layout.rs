@@ -119,7 +119,7 @@ fn read_heads(
         if !is_head || name == default_head {
             continue;
         }
-        if !folder.has(&format!("{name}/{WEIGHTS_FILE}")) {
+        if !folder.has(&format!("{name}/{WEIGHTS_FILE}"))? {
             log::warn!("{} holds no {WEIGHTS_FILE}; its dimension is left out", folder.path(&name).display());
             continue;
         }
@@ -262,6 +262,24 @@ mod tests {
         fixture.head("2_Dense_256", 256).head("2_Dense_768", 768);
         fs::remove_file(fixture.0.path().join("2_Dense_768").join(WEIGHTS_FILE)).unwrap();
         assert_eq!(fixture.read().unwrap().heads.len(), 1);
+    }
+
+    #[test]
+    fn a_head_whose_weights_or_folder_are_removed_after_the_pin_is_not_left_out() {
+        for folder_too in [false, true] {
+            let fixture = Fixture::new("2_Dense_256");
+            fixture.head("2_Dense_256", 256).head("2_Dense_768", 768);
+            let folder = ModelFolder::open_pinned(fixture.0.path(), None).unwrap();
+            let head = fixture.0.path().join("2_Dense_768");
+            fs::remove_file(head.join(WEIGHTS_FILE)).unwrap();
+            if folder_too {
+                fs::remove_dir_all(head).unwrap();
+            }
+            let refused = Layout::read(&folder, 64)
+                .and_then(|layout| folder.open_file(&layout.heads[&768].weights_file(), "it is a head's"));
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("2_Dense_768") && text.contains("was removed since"), "{text}");
+        }
     }
 
     #[test]

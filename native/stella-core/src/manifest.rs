@@ -18,6 +18,8 @@ const VERSIONS: [u64; 2] = [1, 2];
 pub struct Manifest {
     path: PathBuf,
     files: BTreeMap<String, Expected>,
+    /// BLAKE3 of the bytes that were parsed.
+    hash: [u8; 32],
 }
 
 /// What one file must be.
@@ -86,7 +88,14 @@ impl Manifest {
             };
             files.insert(name, Expected { size: file.size, algorithm, hash, manifest: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), files })
+        let mut hash = Hasher::new(Algorithm::Blake3);
+        hash.update(bytes);
+        Ok(Self { path: path.to_owned(), files, hash: hash.finish() })
+    }
+
+    /// The hash of the manifest's bytes. It tells two manifests apart.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
     }
 
     /// What the file `name` must be, after its size `len` has been compared. `path` names it in errors.

@@ -57,7 +57,7 @@ impl Prompts {
             prompts: HashMap<String, String>,
         }
         let mut prompts = Self::default();
-        if folder.has(PROMPTS_FILE) {
+        if folder.has(PROMPTS_FILE)? {
             let mut raw: Raw = folder.read_json(PROMPTS_FILE, "it holds the prompts")?;
             for (key, slot) in [("s2p_query", &mut prompts.s2p), ("s2s_query", &mut prompts.s2s)] {
                 if let Some(text) = raw.prompts.remove(key) {
@@ -92,5 +92,19 @@ mod tests {
         assert_eq!(prompts.text(Prompt::S2p), "find: ");
         assert_eq!(prompts.text(Prompt::S2s), Prompts::default().text(Prompt::S2s));
         assert_eq!(prompts.text(Prompt::Document), "");
+    }
+
+    #[test]
+    fn a_prompts_file_that_is_removed_after_the_pin_is_not_replaced_by_the_card() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(PROMPTS_FILE), "{}").unwrap();
+        let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
+        std::fs::remove_file(dir.path().join(PROMPTS_FILE)).unwrap();
+        let text = Prompts::read(&folder).unwrap_err().to_string();
+        assert!(text.contains(PROMPTS_FILE) && text.contains("was removed since"), "{text}");
+
+        let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
+        std::fs::write(dir.path().join(PROMPTS_FILE), "not JSON").unwrap();
+        assert_eq!(Prompts::read(&folder).unwrap(), Prompts::default(), "a file that came later");
     }
 }

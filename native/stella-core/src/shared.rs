@@ -10,9 +10,10 @@ use crate::folder::ModelFolder;
 use crate::model::{Model, ModelOptions};
 use crate::stamp::FolderStamps;
 
-/// Two openings share a model when the folder with links resolved, the options and the stamps of all files are equal. A
-/// folder whose files were replaced is another model.
-type Key = (PathBuf, ModelOptions, Option<FolderStamps>);
+/// Two openings share a model when the folder with links resolved, the options, the stamps of all files and the hash of
+/// the manifest are equal. A folder whose files were replaced is another model. The manifest may be a file outside the
+/// folder, which has no stamp among them.
+type Key = (PathBuf, ModelOptions, Option<FolderStamps>, Option<[u8; 32]>);
 
 /// The models that somebody holds or is loading.
 static MODELS: LazyLock<Mutex<HashMap<Key, Arc<Slot>>>> = LazyLock::new(Mutex::default);
@@ -37,7 +38,7 @@ struct State {
 /// Those of [`Model::load`]. All who waited for the same load get its error.
 pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
     let folder = ModelFolder::open_pinned(path, options.manifest.as_deref())?;
-    let key = (folder.real().to_owned(), options.clone(), folder.pins().cloned());
+    let key = (folder.real().to_owned(), options.clone(), folder.pins().cloned(), folder.manifest_hash());
     let slot = {
         let mut models = lock(&MODELS);
         models.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.state).model.strong_count() > 0);

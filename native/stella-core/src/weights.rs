@@ -60,7 +60,7 @@ impl WeightSet {
     /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`] for a damaged file or index;
     /// [`Error::Inconsistent`] when index and shards contradict each other.
     pub fn open_encoder(folder: &ModelFolder) -> Result<Self> {
-        let sharded = !folder.path(WEIGHTS_FILE).exists() && folder.has(INDEX_FILE);
+        let sharded = !folder.has(WEIGHTS_FILE)? && folder.has(INDEX_FILE)?;
         if sharded { Self::open_shards(folder) } else { Self::open_file(folder, WEIGHTS_FILE) }
     }
 
@@ -320,6 +320,19 @@ mod tests {
     /// The bytes of a safetensors file.
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn weights_that_are_removed_after_the_pin_are_not_looked_for_in_shards() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = r#"{"weight_map": {"a": "shard.safetensors"}}"#;
+        for (name, text) in [(WEIGHTS_FILE, ""), (INDEX_FILE, index)] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
+        std::fs::remove_file(dir.path().join(WEIGHTS_FILE)).unwrap();
+        let text = WeightSet::open_encoder(&folder).unwrap_err().to_string();
+        assert!(text.contains(WEIGHTS_FILE) && text.contains("was removed since"), "{text}");
     }
 
     fn open(bytes: &[u8]) -> (tempfile::TempDir, Result<WeightSet>) {

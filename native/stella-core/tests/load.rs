@@ -253,6 +253,28 @@ fn a_folder_whose_files_were_replaced_is_another_model() {
     assert_ne!(embed(first), embed(second), "the first keeps the weights that it loaded");
 }
 
+#[test]
+fn a_manifest_outside_the_folder_that_was_rewritten_is_held_against_the_files_again() {
+    let _turn = turn();
+    let (dir, outside) = (copy_of("tiny-new"), tempfile::tempdir().expect("a folder"));
+    write_manifest(dir.path());
+    let manifest = outside.path().join("manifest.json");
+    fs::rename(dir.path().join("stella.manifest.json"), &manifest).expect("moved");
+    let options = ModelOptions { manifest: Some(manifest.clone()), ..ModelOptions::default() };
+    let first = shared::open(dir.path(), &options).expect("loads");
+    let good = fs::read_to_string(&manifest).expect("read");
+    let start = good.rfind("\"sha256\":\"").expect("a hash") + "\"sha256\":\"".len();
+    let mut bad = good.clone();
+    bad.replace_range(start..start + 64, &"0".repeat(64));
+    fs::write(&manifest, bad).expect("written");
+    let error = shared::open(dir.path(), &options).expect_err("refused");
+    assert_eq!(error.code(), ErrorCode::ModelInconsistent, "{error}");
+    // With the bytes of the first opening it is the same model again, whatever the times of the manifest are.
+    fs::write(&manifest, good).expect("written");
+    let again = shared::open(dir.path(), &options).expect("opens");
+    assert!(Arc::ptr_eq(&first, &again));
+}
+
 /// Changes a file in a way that an open model must notice.
 type Change = fn(&Path);
 

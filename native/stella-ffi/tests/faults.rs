@@ -385,6 +385,34 @@ fn a_head_that_changes_while_it_is_read_is_refused_and_a_failed_load_is_tried_ag
     assert_eq!((model.embed(256), model.embed(768)), (ErrorCode::ModelFileInvalid as i32, 0));
 }
 
+#[test]
+fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_load() {
+    let _turn = turn();
+    for file in ["config_sentence_transformers.json", "2_Dense_256/config.json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy(Path::new(&fixture()), folder.path());
+        let path = folder.path().to_str().expect("UTF-8");
+        // `config.json` is read after the folder was pinned.
+        let held = hold(Stage::Config);
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                let mut model = null_mut();
+                let error =
+                    unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) };
+                assert!(model.is_null());
+                let text = message(error);
+                (take(error), text)
+            });
+            held.wait_until_met();
+            fs::remove_file(folder.path().join(file)).expect("removed");
+            drop(held);
+            let (code, text) = caller.join().expect("no panic");
+            assert_eq!(code, ErrorCode::ModelFileInvalid as i32, "{text}");
+            assert!(text.contains(file) && text.contains("was removed since"), "{text}");
+        });
+    }
+}
+
 /// The first message of an error.
 fn message(error: *const StellaError) -> String {
     let mut text = vec![0; unsafe { stella_error_message(error, 0, null_mut(), 0) }];

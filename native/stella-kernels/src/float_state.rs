@@ -72,8 +72,9 @@ mod mxcsr {
     pub(super) fn write(state: State) {
         // SAFETY: the state is the default or was read from the register, so no reserved bit is set and the instruction
         // does not fault. Loading unmasked exceptions with their flags set raises nothing. Compiled code expects the
-        // default state; another state is set only for the host that had set it, when a call returns to the host.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack, preserves_flags)) };
+        // default state; another state is set only for the host that had set it, when a call returns to the host. The
+        // exception flags in the register change, so `preserves_flags` would be a false promise.
+        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack)) };
     }
 }
 
@@ -107,10 +108,9 @@ mod fpcr {
     #[inline]
     pub(super) fn write((control, status): State) {
         // SAFETY: the state is the default or was read from the registers. Compiled code expects the default state;
-        // another state is set only for the host that had set it, when a call returns to the host.
-        unsafe {
-            asm!("msr fpcr, {}", "msr fpsr, {}", in(reg) control, in(reg) status, options(nostack, preserves_flags))
-        };
+        // another state is set only for the host that had set it, when a call returns to the host. FPSR changes, so
+        // `preserves_flags` would be a false promise.
+        unsafe { asm!("msr fpcr, {}", "msr fpsr, {}", in(reg) control, in(reg) status, options(nostack)) };
     }
 }
 
