@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{LongText, TOKENIZER_FILE, Tokenizer};
+use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_fuzz::{check_count, check_error, empty_folder, errors_for_panics};
 
 /// Rows of the embedding table.

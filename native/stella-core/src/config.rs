@@ -7,10 +7,8 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::files::CONFIG_FILE;
 use crate::folder::ModelFolder;
-
-/// Name of the file that describes the encoder.
-pub const CONFIG_FILE: &str = "config.json";
 
 /// No count in a configuration may reach this. It is far above any real model, and low enough that the
 /// product of three of them fits in 64 bits.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
-use crate::manifest::{Expected, MANIFEST_FILE, Manifest};
+use crate::files::MANIFEST_FILE;
+use crate::manifest::{Expected, Manifest};
 use crate::stamp::{FolderStamps, Lookup, Stamp, Unlisted};
 
 /// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.

@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::files::{MODULES_FILE, WEIGHTS_FILE};
 use crate::folder::{ModelFolder, is_plain_name};
 use crate::json::once_each;
 
-/// Name of the file that lists the modules.
-pub const MODULES_FILE: &str = "modules.json";
 /// How the name of a folder with a head begins; `_{dimension}` follows, or nothing in older repositories.
 pub const HEAD_PREFIX: &str = "2_Dense";
-/// Name of a weights file.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
-
 /// What follows the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {

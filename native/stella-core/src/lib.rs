@@ -4,7 +4,7 @@
 //!
 //! | step | module |
 //! | --- | --- |
-//! | folder, and the only place that opens files | [`folder`] |
+//! | folder, and the only place that opens files | [`folder`], [`files`] |
 //! | `config.json` to a checked [`config::ModelConfig`] | [`config`] |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
 //! | size and hash of files against a manifest | [`manifest`], [`hash`], [`stamp`] |
@@ -32,6 +32,7 @@ pub mod cpu_encoder;
 pub mod encoder;
 pub mod error;
 pub mod fault;
+pub mod files;
 pub mod folder;
 pub mod hash;
 pub mod head;

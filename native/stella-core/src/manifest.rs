@@ -8,8 +8,6 @@ use crate::hash::{Algorithm, Hasher};
 use crate::json::once_each;
 use serde::Deserialize;
 
-/// Name of the manifest inside a model folder.
-pub const MANIFEST_FILE: &str = "stella.manifest.json";
 /// The versions of the format that are read. Version 1 knows SHA-256; version 2 also BLAKE3, for any of its files.
 const VERSIONS: [u64; 2] = [1, 2];
 

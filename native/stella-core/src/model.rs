@@ -8,12 +8,13 @@ use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::candle_encoder::CandleEncoder;
-use crate::config::{CONFIG_FILE, ModelConfig};
+use crate::config::ModelConfig;
 use crate::counters::LOADS;
 use crate::cpu_encoder::CpuEncoder;
 use crate::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
+use crate::files::{CONFIG_FILE, TOKENIZER_FILE};
 use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::head::Head;
@@ -23,7 +24,7 @@ use crate::prompt::{Prompt, Prompts};
 use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::stamp::FolderStamps;
-use crate::tokenizer::{LongText, TOKENIZER_FILE, TokenCount, Tokenizer};
+use crate::tokenizer::{LongText, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
 /// Tokens that a text may have unless the caller says otherwise: the length that Stella was trained with.

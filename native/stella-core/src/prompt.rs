@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::files::PROMPTS_FILE;
 use crate::folder::ModelFolder;
-
-/// Name of the file in which sentence-transformers keeps prompts.
-pub const PROMPTS_FILE: &str = "config_sentence_transformers.json";
 
 /// What a text is going to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

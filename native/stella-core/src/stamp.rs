@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::config::CONFIG_FILE;
+use crate::files::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::hash::{Algorithm, Hasher};
-use crate::layout::WEIGHTS_FILE;
 
 /// Files of a head or of the pooling. They are looked up by name in a folder that cannot be listed.
 const KNOWN_FILES: [&str; 2] = [CONFIG_FILE, WEIGHTS_FILE];

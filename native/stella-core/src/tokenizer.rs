@@ -6,12 +6,10 @@ use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection}
 
 use crate::error::{Cause, Error, Result};
 use crate::fault::{Stage, reach};
+use crate::files::TOKENIZER_FILE;
 use crate::folder::ModelFolder;
 use crate::tokenizer_file;
 use crate::words::Words;
-
-/// Name of the tokenizer's file.
-pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What to do with a text that has more tokens than the model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

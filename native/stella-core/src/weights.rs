@@ -11,20 +11,17 @@ use serde::Deserialize;
 use crate::counters::MAPS;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::files::{INDEX_FILE, WEIGHTS_FILE};
 use crate::folder::{ModelFolder, OpenFile, is_plain_name};
 use crate::hash::Hasher;
 use crate::header::{Header, HeaderFault, LENGTH_BYTES, TensorEntry};
 use crate::json::once_each;
-use crate::layout::WEIGHTS_FILE;
 use crate::manifest::Expected;
 use crate::mapping::Mapping;
 use crate::reading::{self, Source, Take};
 use crate::specs::TensorSpec;
 use crate::stamp::Stamp;
 use crate::tensor::Tensors;
-
-/// Name of the file that lists the shards of a model whose weights are in several files.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// How the bytes of weights come into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{LongText, TOKENIZER_FILE, Tokenizer};
+use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};
 
 /// The seeds of the fuzz target, small good tokenizers of both kinds among them.

@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{LongText, TOKENIZER_FILE, Tokenizer};
+use stella_core::tokenizer::{LongText, Tokenizer};
 
 /// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
 /// surrounded by blanks, special tokens whole and in part, words that are unknown or too long.
