@@ -129,7 +129,7 @@ internal sealed class PackedTexts
         cutLengths[Count] = 0;
         if (status != OperationStatus.Done)
         {
-            // What is not encoded has to be valid as well.
+            // The rest of the text is not encoded, but it has to be valid as well.
             Survey survey = Survey.Of(text);
             if (survey.LoneSurrogates > 0)
             {
@@ -169,10 +169,10 @@ internal sealed class PackedTexts
         utf8 = larger;
     }
 
-    /// <summary>What a walk over a whole text finds.</summary>
+    /// <summary>The length of a whole text, and its lone surrogates.</summary>
     /// <param name="Bytes">Length in UTF-8 with each lone surrogate replaced; it may be more than an <see cref="int"/> holds.</param>
     /// <param name="LoneSurrogates">Surrogates without a partner.</param>
-    /// <param name="FirstLoneSurrogate">Place of the first of them; 0 if there is none.</param>
+    /// <param name="FirstLoneSurrogate">Index of the first of them, or 0.</param>
     private readonly record struct Survey(long Bytes, int LoneSurrogates, int FirstLoneSurrogate)
     {
         private const int StepBytes = 4096;

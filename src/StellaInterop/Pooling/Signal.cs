@@ -1,9 +1,9 @@
 namespace StellaInterop.Pooling;
 
-/// <summary>A task that ends when it is told to, once. Code that waits for it goes on on the thread pool.</summary>
+/// <summary>A task that others complete, once. Code that waits for it continues on the thread pool.</summary>
 /// <remarks>
-/// To tell it never fails. The thread pool may want one more thread for the waiting code, and throws if the system refuses
-/// it. By then the task has ended and the waiting code is queued, so that another thread of the thread pool runs it.
+/// Completing it never fails. The thread pool may want one more thread for the waiting code, and throws if the system refuses
+/// the thread. By then the task is complete and the waiting code is queued, so another thread of the thread pool runs it.
 /// </remarks>
 internal sealed class Signal
 {
