@@ -245,5 +245,5 @@ internal sealed class CallFeeder(
     /// </summary>
     private long Estimate(string? text, StellaPrompt prompt, StellaModelInfo? info) => Math.Min(
         options.Model.MaxTokens,
-        (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info is null ? 0 : info.FrameTokens + info.PromptTokens[(int)prompt]));
+        (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info?.OtherTokens(prompt) ?? 0));
 }

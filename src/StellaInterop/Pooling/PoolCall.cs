@@ -249,8 +249,14 @@ internal sealed class PoolCall(
 
     private void Complete(CallOutcome outcome, Exception? error)
     {
-        Ended(this);
-        completion.Set(new CallAnswer(outcome, error));
+        try
+        {
+            Ended(this);
+        }
+        finally
+        {
+            completion.Set(new CallAnswer(outcome, error));
+        }
     }
 }
 

@@ -401,6 +401,12 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         callOptions ??= StellaCallOptions.Default;
         StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
         PoolTimes.ThrowIfNotPositive(callOptions.Timeout, nameof(StellaCallOptions.Timeout));
+        if (!Enum.IsDefined(callOptions.Priority))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(callOptions), callOptions.Priority, $"{nameof(StellaCallOptions.Priority)} is no {nameof(StellaPriority)}.");
+        }
+
         TimeSpan? timeout = callOptions.Timeout ?? options.DefaultTimeout;
         if (callOptions.WhenFull == StellaWhenFull.Wait && timeout is null)
         {

@@ -8,6 +8,21 @@ internal sealed class AdmissionTests
     private static StellaCallOptions WaitingBulk => Bulk with { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromMinutes(5) };
 
     [Test]
+    public async Task A_priority_or_a_prompt_that_does_not_exist_is_refused_and_costs_nothing()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.That(
+            async () => await pool.EmbedAsync("river", callOptions: new StellaCallOptions { Priority = (StellaPriority)7 }).WaitAsync(Wait.Limit),
+            Throws.TypeOf<ArgumentOutOfRangeException>());
+        Assert.That(await pool.EmbedAsync("river").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("river")));
+        await PoolOf.AllIsBackAsync(pool, model);
+
+        using StellaModel real = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        Assert.That(() => real.Embed("river", new StellaEmbedOptions { Prompt = (StellaPrompt)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
+    }
+
+    [Test]
     public async Task No_interactive_call_is_refused_while_two_hundred_bulk_calls_wait_and_forty_streams_are_open()
     {
         using var stop = new CancellationTokenSource();
