@@ -90,14 +90,12 @@ internal sealed class Stage(
     };
 
     /// <summary>Makes the folder's model, with faults and the planted defect.</summary>
-    public FaultyModel Model(Faults? faults = null, string? from = null, Action? beforeLoad = null, Action<int, double>? forwarded = null)
-    {
-        return new FaultyModel(new StellaModelSource(from ?? folder, modelOptions), faults ?? new Faults(), defect, leaked, seed)
+    public FaultyModel Model(Faults? faults = null, string? from = null, Action? beforeLoad = null, Action<int, double>? forwarded = null) =>
+        new(new StellaModelSource(from ?? folder, modelOptions), faults ?? new Faults(), defect, leaked, seed)
         {
             BeforeLoad = beforeLoad ?? (static () => { }),
             Forwarded = forwarded ?? (static (_, _) => { }),
         };
-    }
 
     /// <summary>Frees the sessions that a planted defect kept, so that no later scenario sees them.</summary>
     public void FreeLeaked()

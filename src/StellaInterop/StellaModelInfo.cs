@@ -79,7 +79,7 @@ public sealed record StellaModelInfo
     internal IReadOnlyList<int> PromptTokens { get; init; } = [0, 0, 0];
 
     /// <summary>Tokens that a text gets beside its own: those of its frame and its prompt. Native code refuses an unknown prompt.</summary>
-    internal int OtherTokens(StellaPrompt prompt) =>
+    internal int TokensBesideText(StellaPrompt prompt) =>
         FrameTokens + ((uint)prompt < (uint)PromptTokens.Count ? PromptTokens[(int)prompt] : 0);
 
     /// <summary>Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.</summary>

@@ -86,17 +86,9 @@ internal static class StellaProcess
         start.ArgumentList.Clear();
         Array.ForEach(["--quiet", "--return", "--command", $"stty columns 200; {command}", "/dev/null"], start.ArgumentList.Add);
         using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        process.StandardInput.Close();
-        if (!process.WaitForExit(TimeSpan.FromMinutes(2)))
-        {
-            process.Kill(entireProcessTree: true);
-            Assert.Fail($"{command} hangs");
-        }
-
-        Assert.That(process.ExitCode, Is.Zero, output.Result + error.Result);
-        return output.Result;
+        StellaResult result = Collect(process, null, arguments);
+        Assert.That(result.ExitCode, Is.Zero, result.Output + result.Error);
+        return result.Output;
     }
 
     /// <summary>Has another program start it in its own place.</summary>
@@ -128,7 +120,15 @@ internal static class StellaProcess
         return start;
     }
 
+    /// <summary>Waits for the end, and looks for what would control a terminal.</summary>
     private static StellaResult Finish(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
+    {
+        StellaResult result = Collect(process, input, arguments, patience);
+        Assert.That((result.Output + result.Error).Where(Controls), Is.Empty, "control characters on the terminal");
+        return result;
+    }
+
+    private static StellaResult Collect(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
@@ -150,9 +150,7 @@ internal static class StellaProcess
             Assert.Fail($"stella {string.Join(' ', arguments)} hangs");
         }
 
-        var result = new StellaResult(process.ExitCode, output.Result, error.Result);
-        Assert.That((result.Output + result.Error).Where(Controls), Is.Empty, "control characters on the terminal");
-        return result;
+        return new StellaResult(process.ExitCode, output.Result, error.Result);
     }
 
     /// <summary>Whether a terminal obeys a character, or shows text in another order because of it. Line breaks and tabs are layout.</summary>

@@ -37,7 +37,7 @@ internal sealed class ThreadLimitTests
         Assert.That(process.ExitCode, Is.Zero, $"{output.Result}{errors.Result}");
         int[] counts = [.. output.Result.Split(' ').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
         TestContext.Out.WriteLine($"answered, refused, panicked: {output.Result}");
-        Assert.That(counts, Has.Length.EqualTo(3).And.All.Positive);
+        Assert.That(counts, Has.Length.EqualTo(3).And.All.Positive, "calls that were answered, refused, and lost to a panic");
     }
 
     /// <summary>The program under its limit. The limit binds root not at all, so root becomes somebody else first.</summary>

@@ -34,7 +34,7 @@ internal sealed class TokenizedPack
 
         // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
         // one, native code says what it needs.
-        long guess = Math.Min((long)Count * info.MaxTokens, pack.Length + ((long)Count * info.OtherTokens(options.Prompt)));
+        long guess = Math.Min((long)Count * info.MaxTokens, pack.Length + ((long)Count * info.TokensBesideText(options.Prompt)));
         MakeRoom((int)guess);
         int needed = Tokenize(model, pack, options);
         if (needed > ids.Length)

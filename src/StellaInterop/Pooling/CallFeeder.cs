@@ -245,5 +245,5 @@ internal sealed class CallFeeder(
     /// </summary>
     private long Estimate(string? text, StellaPrompt prompt, StellaModelInfo? info) => Math.Min(
         options.Model.MaxTokens,
-        (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info?.OtherTokens(prompt) ?? 0));
+        (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info?.TokensBesideText(prompt) ?? 0));
 }
