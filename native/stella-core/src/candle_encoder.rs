@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Activation, Init, VarBuilder, var_builder::SimpleBackend};
 use candle_transformers::models::stella_en_v5 as stella;
+use stella_kernels::payload::into_text;
 use stella_kernels::spawn::spawn;
 
 use crate::batch::PackedBatch;
@@ -62,9 +63,8 @@ impl Encoder for CandleEncoder {
             .start_handler(move |_| start());
         // Without a handler rayon ends the process where the start of a thread panics. The thread goes on.
         let builder = builder.panic_handler(|payload| {
-            log::error!("a thread of a session panicked at its start");
-            // To drop a foreign value could panic again.
-            std::mem::forget(payload);
+            let text = into_text(payload).unwrap_or_default();
+            log::error!("a thread of a session panicked at its start: {text}");
         });
         let mut refused = None;
         let builder = builder.spawn_handler(|thread| {

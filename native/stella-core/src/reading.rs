@@ -9,6 +9,7 @@ use std::thread::ScopedJoinHandle;
 
 use stella_kernels::buffer::Buffer;
 use stella_kernels::pack::Rows;
+use stella_kernels::payload::into_text;
 use stella_kernels::spawn::spawn_scoped;
 
 use crate::counters::TENSORS;
@@ -105,8 +106,7 @@ pub(crate) fn read(
                 if let Some((_, thread)) = hashing
                     && let Err(payload) = thread.join()
                 {
-                    // To drop a foreign value could panic again.
-                    std::mem::forget(payload);
+                    drop(into_text(payload));
                 }
                 return Err(refused(count, source));
             }

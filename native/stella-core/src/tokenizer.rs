@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use stella_kernels::payload::into_text;
 use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection};
 
 use crate::error::{Cause, Error, Result};
@@ -243,13 +244,7 @@ impl Tokenizer {
 /// panic leaves half-changed: a tokenizer does not change but for its cache, whose locks it only tries.
 fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        // To drop a foreign value could panic again.
-        std::mem::forget(payload);
+        let text = into_text(payload).unwrap_or_default();
         Err(format!("the tokenizer library panicked: {text}").into())
     })
 }

@@ -2,7 +2,6 @@
 //! functions: under the default floating-point state, whatever the host has set, which comes back when the export
 //! returns.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
@@ -11,6 +10,7 @@ use stella_core::Result;
 use stella_core::fault::{Stage, reach};
 use stella_core::inherit::{self, ThreadStart};
 use stella_kernels::float_state::DefaultFloats;
+use stella_kernels::payload::into_text;
 
 use crate::error::StellaError;
 use crate::escape::{Keep, escape};
@@ -87,7 +87,9 @@ pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result
     match guarded(body) {
         Ok(Ok(())) => std::ptr::null_mut(),
         Ok(Err(error)) => StellaError::from_error(&error).into_raw(),
-        Err(payload) => StellaError::from_panic(&message(payload)).into_raw(),
+        Err(payload) => {
+            StellaError::from_panic(&into_text(payload).unwrap_or_else(|| NO_TEXT.to_owned())).into_raw()
+        }
     }
 }
 
@@ -96,7 +98,7 @@ pub(crate) fn infallible<T: Default>(body: impl FnOnce() -> T) -> T {
     let _floats = DefaultFloats::enter();
     let _inside = Inside::enter();
     guarded(body).unwrap_or_else(|payload| {
-        std::mem::forget(payload);
+        drop(into_text(payload));
         T::default()
     })
 }
@@ -107,17 +109,6 @@ fn guarded<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
         reach(Stage::Boundary);
         body()
     }))
-}
-
-/// The text of a panic. The payload is leaked: dropping a foreign value could panic again.
-fn message(payload: Box<dyn Any + Send>) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| NO_TEXT.to_owned());
-    std::mem::forget(payload);
-    text
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Buffer, OutOfMemory};
+use crate::payload::into_text;
 use crate::spawn::spawn;
 
 /// Called on each thread of a team before it does anything else.
@@ -191,8 +192,8 @@ impl Shared {
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             match &mut *first {
                 None => *first = Some(payload),
-                // To drop a foreign value could panic again, and then nobody would leave the gate.
-                Some(_) => std::mem::forget(payload),
+                // One panic reaches the caller. The others may not panic again here, or nobody would leave the gate.
+                Some(_) => drop(into_text(payload)),
             }
         }
     }
@@ -264,9 +265,8 @@ fn work(shared: &Shared, mut scratch: Buffer<u32>, on_start: Option<ThreadStart>
     if let Some(on_start) = on_start
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_start()))
     {
-        log::error!("a thread of a session panicked at its start");
-        // To drop a foreign value could panic again.
-        std::mem::forget(payload);
+        let text = into_text(payload).unwrap_or_default();
+        log::error!("a thread of a session panicked at its start: {text}");
     }
     let mut seen = 0;
     loop {
