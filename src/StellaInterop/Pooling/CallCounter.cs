@@ -49,15 +49,16 @@ internal sealed class CallCounter
         }
     }
 
+    /// <summary>Waits until no calls are taken any more and all have their answers.</summary>
+    public Task DrainedAsync() => drained.WaitAsync();
+
     /// <summary>Takes no more calls.</summary>
-    /// <returns>Ends when all calls have their answers.</returns>
-    public Task Close()
+    public void Close()
     {
         lock (gate)
         {
             closed = true;
             TellIfDrained();
-            return drained.Task;
         }
     }
 

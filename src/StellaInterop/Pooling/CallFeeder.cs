@@ -35,14 +35,19 @@ internal sealed class CallFeeder(
                 return;
             }
 
-            Task<LoadedModel> load = host.AcquireAsync();
-            if (!call.TryHoldModel())
+            ModelUse use = host.Acquire();
+            if (!call.TryHold(use))
             {
-                host.Release();
+                host.Release(use);
                 return;
             }
 
-            LoadedModel loaded = await load.ConfigureAwait(false);
+            if (await use.LoadedAsync().ConfigureAwait(false) is not { } loaded)
+            {
+                // Answered during the load, which may hang: the hold was given back.
+                return;
+            }
+
             call.Bind(loaded);
             open(call, loaded.Model.Info);
             await FeedAsync(call, loaded).ConfigureAwait(false);
@@ -168,7 +173,7 @@ internal sealed class CallFeeder(
         }
         finally
         {
-            _ = tokenizer.Release();
+            QueueingCode.Run(() => tokenizer.Release());
         }
 
         // Listeners may block, and must not do so while they hold a place that others wait for.

@@ -3,9 +3,10 @@ namespace StellaInterop.Pooling;
 /// <summary>Reads what limits the process and what it uses. Reads anew each time; keeps nothing. Thread-safe.</summary>
 internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
 {
-    public MemoryReading Read()
+    /// <summary>Reads everything.</summary>
+    /// <param name="timestamp">The time to note with it.</param>
+    public MemoryReading Read(long timestamp)
     {
-        long timestamp = options.TimeProvider.GetTimestamp();
         string? process = SystemText.TryRead(Path.Combine(options.ProcRoot, "self/status"));
         // RssAnon leaves out mapped files, which a load would count twice beside what it copies from them.
         long measured = SystemText.Field(process, "RssAnon") ?? SystemText.Field(process, "VmRSS") ?? Environment.WorkingSet;

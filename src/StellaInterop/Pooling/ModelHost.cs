@@ -3,6 +3,41 @@ namespace StellaInterop.Pooling;
 /// <summary>A model that is loaded and has workers. The workers free it when the last of them has left.</summary>
 internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation);
 
+/// <summary>A call's hold on the model: until it is released, nobody unloads the model. It is waited for by its call alone.</summary>
+internal sealed class ModelUse(ModelLoad load)
+{
+    private readonly Signal<LoadedModel?> loaded = new();
+
+    public ModelLoad Load { get; } = load;
+
+    /// <summary>Waits for the model.</summary>
+    /// <returns><see langword="null"/> if the hold was released before. Ends by the error of a load that failed.</returns>
+    public Task<LoadedModel?> LoadedAsync() => loaded.WaitAsync();
+
+    public void Set(LoadedModel? model) => loaded.Set(model);
+
+    public void Fail(Exception error) => loaded.Fail(error);
+}
+
+/// <summary>One load of a model and what came of it. Changed under the host's lock.</summary>
+/// <param name="since">When it began, by the pool's clock.</param>
+internal sealed class ModelLoad(long since)
+{
+    public long Since { get; } = since;
+
+    /// <summary>Its thread.</summary>
+    public required PoolThread Thread { get; init; }
+
+    /// <summary>The calls that wait for it. One that was answered meanwhile is taken out.</summary>
+    public HashSet<ModelUse> Waiting { get; } = [];
+
+    /// <summary>The model, from the end of a load that went well.</summary>
+    public LoadedModel? Model { get; set; }
+
+    /// <summary>Set when it has ended, however.</summary>
+    public Signal Ended { get; } = new();
+}
+
 /// <summary>A snapshot of the host and its model.</summary>
 /// <param name="Phase">The phase of the model's life.</param>
 /// <param name="Loaded">The model, if it is loaded.</param>
@@ -41,12 +76,12 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     /// <summary>The workers of all models that are loaded, being loaded or being unloaded.</summary>
     private readonly HashSet<WorkerCrew> crews = [];
 
-    /// <summary>The ends of the threads that nobody waits for.</summary>
-    private readonly List<Task> excused = [];
-    private Task<LoadedModel>? load;
-    private PoolThread? loader;
-    private Task unloading = Task.CompletedTask;
-    private long loadingSince;
+    /// <summary>The threads that nobody waits for, because foreign code on them waits for the pool.</summary>
+    private readonly List<PoolThread> excused = [];
+    private ModelLoad? load;
+
+    /// <summary>The last unload. A load waits for it.</summary>
+    private Signal unloading = new();
     private int users;
     private long idleSince;
     private int failedLoads;
@@ -71,6 +106,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         this.telemetry = telemetry;
         this.makeCrew = makeCrew;
         idleSince = clock.Now;
+        unloading.Set();
         retry = clock.CreateTimer(
             static state => ((ModelHost)state!).Retry(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         registration = governor.Register(this);
@@ -89,7 +125,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         {
             lock (gate)
             {
-                return users == 0 && load is { IsCompletedSuccessfully: true } ? idleSince : null;
+                return users == 0 && load is { Model: not null } ? idleSince : null;
             }
         }
     }
@@ -115,26 +151,56 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
                 {
                     _ when closed => new HostState(StellaPoolModelState.Closed, null, lastFailure, default),
                     null => new HostState(StellaPoolModelState.Unloaded, null, lastFailure, default),
-                    { IsCompletedSuccessfully: true } done => new HostState(StellaPoolModelState.Loaded, done.Result, lastFailure, default),
-                    _ => new HostState(StellaPoolModelState.Loading, null, lastFailure, clock.Between(loadingSince, now)),
+                    { Model: { } model } => new HostState(StellaPoolModelState.Loaded, model, lastFailure, default),
+                    _ => new HostState(StellaPoolModelState.Loading, null, lastFailure, clock.Between(load.Since, now)),
                 };
             }
         }
     }
 
-    /// <summary>Gets the model, loaded if it is not. It stays until <see cref="Release"/>, which is due even if the load fails.</summary>
+    /// <summary>Holds the model, loaded if it is not. It stays until <see cref="Release"/>, which is due even if the load fails.</summary>
     /// <exception cref="StellaPoolClosedException">The pool is closed; nothing is to be released.</exception>
     /// <exception cref="StellaThreadException">The system refused the thread of the load; nothing is to be released.</exception>
-    public Task<LoadedModel> AcquireAsync() => BeginLoad(forUser: true)!;
+    public ModelUse Acquire() => BeginLoad(forUser: true)!;
 
-    public void Release()
+    /// <summary>Gives a hold back, on whichever thread answers a call: no foreign code runs here.</summary>
+    public void Release(ModelUse use)
     {
-        long now = clock.Now;
         lock (gate)
         {
-            if (--users == 0)
+            _ = use.Load.Waiting.Remove(use);
+            Leave();
+        }
+
+        use.Set(null);
+    }
+
+    /// <summary>
+    /// Reserves memory for one more worker. Idle models of other pools are unloaded for it if a call uses this one; then this one
+    /// is not idle until the worker has its memory, so that no two pools wait for each other.
+    /// </summary>
+    /// <exception cref="StellaMemoryException">There is no room for it.</exception>
+    public MemoryReservation ReserveWorker(string owner, long bytes)
+    {
+        bool isUsed;
+        lock (gate)
+        {
+            isUsed = users > 0;
+            users += isUsed ? 1 : 0;
+        }
+
+        try
+        {
+            return governor.Reserve(owner, bytes, mayUnload: isUsed);
+        }
+        finally
+        {
+            if (isUsed)
             {
-                idleSince = now;
+                lock (gate)
+                {
+                    Leave();
+                }
             }
         }
     }
@@ -150,15 +216,15 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         {
             if (closed
                 || users > 0
-                || load is not { IsCompletedSuccessfully: true } task
+                || load is not { Model: { } model }
                 || clock.Between(idleSince, now) < idle)
             {
                 return false;
             }
 
-            loaded = task.Result;
+            loaded = model;
             load = null;
-            unloading = done.Task;
+            unloading = done;
         }
 
         int stuck = 0;
@@ -184,7 +250,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         TimeSpan? pause = null;
         lock (gate)
         {
-            if (load is { IsCompletedSuccessfully: true } task && ReferenceEquals(task.Result.Crew, crew))
+            if (ReferenceEquals(load?.Model?.Crew, crew))
             {
                 load = null;
                 pause = NoteFailure(error);
@@ -207,27 +273,30 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         WorkerCrew[] all;
         lock (gate)
         {
-            thread = loader;
+            thread = load?.Thread;
             all = [.. crews];
         }
 
-        Task? end = null;
         if (thread is { IsCurrent: true })
         {
             thread.Excuse();
-            end = thread.Ended;
         }
-
-        end ??= all.Select(crew => crew.ExcuseCurrentThread()).FirstOrDefault(ended => ended is not null);
-        if (end is not null)
+        else
         {
-            lock (gate)
-            {
-                excused.Add(end);
-            }
+            thread = all.Select(crew => crew.ExcuseCurrentThread()).FirstOrDefault(excused => excused is not null);
         }
 
-        return end is not null;
+        if (thread is null)
+        {
+            return false;
+        }
+
+        lock (gate)
+        {
+            excused.Add(thread);
+        }
+
+        return true;
     }
 
     /// <summary>
@@ -235,43 +304,45 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     /// </summary>
     public void WaitForExcused()
     {
-        Task[] all;
+        PoolThread[] all;
         lock (gate)
         {
             all = [.. excused];
         }
 
-        _ = Task.WhenAny(Task.WhenAll(all), Task.Delay(JoinTimeout)).GetAwaiter().GetResult();
+        _ = Task.WhenAll(all.Select(thread => thread.WaitEndedAsync())).Wait(JoinTimeout);
     }
 
     /// <summary>Takes no more users, and unloads the model when the load that may be running has ended.</summary>
     /// <returns>How many workers did not end in time; <see langword="null"/> if no model was loaded.</returns>
     public async Task<int?> CloseAsync()
     {
-        Task<LoadedModel>? last;
-        PoolThread? thread;
-        Task before;
+        ModelLoad? last;
+        Signal before;
         lock (gate)
         {
             closed = true;
             last = load;
-            thread = loader;
             before = unloading;
         }
 
         registration.Dispose();
         retry.Dispose();
-        await before.ConfigureAwait(false);
+        await before.WaitAsync().ConfigureAwait(false);
         if (last is null)
         {
             return null;
         }
 
-        // A load that waits for this close frees what it made by itself.
-        _ = await Task.WhenAny(last, thread?.Gone ?? last).ConfigureAwait(false);
-        return last.IsCompletedSuccessfully
-            ? await StopAsync((await last.ConfigureAwait(false)).Crew, JoinTimeout).ConfigureAwait(false)
-            : null;
+        // A load that waits for this close is not waited for, and frees by itself what it makes from here on.
+        _ = await Task.WhenAny(last.Ended.WaitAsync(), last.Thread.WaitGoneAsync()).ConfigureAwait(false);
+        LoadedModel? model;
+        lock (gate)
+        {
+            model = last.Model;
+        }
+
+        return model is null ? null : await StopAsync(model.Crew, JoinTimeout).ConfigureAwait(false);
     }
 
     public void Dispose()
@@ -306,28 +377,24 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
     /// <summary>Joins the load that is going on or done, or starts one.</summary>
     /// <param name="forUser">Whether a call needs the model. Without one, nothing is started if a load is there already or the pool is closed.</param>
-    private Task<LoadedModel>? BeginLoad(bool forUser)
+    /// <returns>The hold of the call that needs the model.</returns>
+    private ModelUse? BeginLoad(bool forUser)
     {
         StellaThreadException refused;
         TimeSpan pause;
         long now = clock.Now;
         lock (gate)
         {
-            if (closed || (!forUser && load is not null))
+            // The timer of a retry may be late: a load that went well since left nothing to retry.
+            if (closed || (!forUser && (load is not null || lastFailure is null)))
             {
                 return forUser ? throw new StellaPoolClosedException($"The pool of {Name} is closed.") : null;
             }
 
             try
             {
-                if (load is null)
-                {
-                    load = StartLoad();
-                    loadingSince = now;
-                }
-
-                users += forUser ? 1 : 0;
-                return load;
+                load ??= StartLoad(now);
+                return forUser ? Hold(load) : null;
             }
             catch (StellaThreadException e)
             {
@@ -336,65 +403,102 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             }
         }
 
-        TellFailure(refused, pause, () => { });
+        TellFailure(refused, pause, []);
         return forUser ? throw refused : null;
     }
 
     /// <summary>Starts a load on a thread of its own: it takes seconds, and the thread pool has few threads.</summary>
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
-    private Task<LoadedModel> StartLoad()
+    private ModelLoad StartLoad(long now)
     {
-        Task before = unloading;
-        var loaded = new Signal<LoadedModel>();
-        var thread = new PoolThread("stella load", () => RunLoad(before, loaded), telemetry.ThreadFailed);
+        Signal before = unloading;
+        ModelLoad? started = null;
+        var thread = new PoolThread("stella load", () => RunLoad(started!, before), telemetry.ThreadFailed);
+        started = new ModelLoad(now) { Thread = thread };
         thread.Start(options.StartThread);
-        loader = thread;
-        return loaded.Task;
+        return started;
     }
 
-    private void RunLoad(Task before, Signal<LoadedModel> result)
+    /// <summary>Counts a call as a user of the model that is loaded or being loaded. To be called under the lock.</summary>
+    private ModelUse Hold(ModelLoad current)
     {
-        long begin = clock.Now;
+        users++;
+        var use = new ModelUse(current);
+        if (current.Model is { } model)
+        {
+            use.Set(model);
+        }
+        else
+        {
+            _ = current.Waiting.Add(use);
+        }
+
+        return use;
+    }
+
+    /// <summary>Counts a user less. To be called under the lock.</summary>
+    private void Leave()
+    {
+        if (--users == 0)
+        {
+            idleSince = clock.LastRead;
+        }
+    }
+
+    private void RunLoad(ModelLoad current, Signal before)
+    {
         try
         {
-            before.GetAwaiter().GetResult();
+            before.WaitAsync().GetAwaiter().GetResult();
             LoadedModel loaded = Load();
-            bool isLate;
+            bool closedBreaker = breaker.Loaded();
             long now = clock.Now;
+            ModelUse[] waiting;
             lock (gate)
             {
                 idleSince = now;
-                // The closing thread waits for this load, unless this very thread closed the pool.
-                isLate = closed && loader is { Gone.IsCompleted: true };
                 failedLoads = 0;
                 lastFailure = null;
                 info = loaded.Model.Info;
+                // The closing thread waits for this load, unless this very thread closed the pool.
+                current.Model = closed && current.Thread.IsGone ? null : loaded;
+                waiting = TakeWaiting(current);
             }
 
-            if (isLate)
+            if (current.Model is null)
             {
                 _ = StopAsync(loaded.Crew, JoinTimeout).GetAwaiter().GetResult();
                 throw new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
             }
 
-            bool closedBreaker = breaker.Loaded();
-            result.Set(loaded);
-            telemetry.Loaded(loaded.Model.Info, clock.Since(begin));
+            Array.ForEach(waiting, use => use.Set(loaded));
+            current.Ended.Set();
+            telemetry.Loaded(loaded.Model.Info, clock.Since(current.Since));
             telemetry.BreakerClosed(closedBreaker);
         }
 #pragma warning disable CA1031 // Whatever it is, it reaches all who wait for the model.
-        catch (Exception e) when (!result.Task.IsCompleted)
+        catch (Exception e) when (!current.Ended.IsSet)
 #pragma warning restore CA1031
         {
             TimeSpan pause;
+            ModelUse[] waiting;
             lock (gate)
             {
                 load = null;
                 pause = NoteFailure(e);
+                waiting = TakeWaiting(current);
             }
 
-            TellFailure(e, pause, () => result.Fail(e));
+            current.Ended.Set();
+            TellFailure(e, pause, waiting);
         }
+    }
+
+    private static ModelUse[] TakeWaiting(ModelLoad ended)
+    {
+        ModelUse[] waiting = [.. ended.Waiting];
+        ended.Waiting.Clear();
+        return waiting;
     }
 
     /// <summary>Notes a failed load or a lost model. To be called under the lock.</summary>
@@ -407,10 +511,10 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     }
 
     /// <summary>Counts a failed load, then answers those who wait, then tells the log.</summary>
-    private void TellFailure(Exception error, TimeSpan pause, Action answer)
+    private void TellFailure(Exception error, TimeSpan pause, ModelUse[] waiting)
     {
         string? opened = breaker.LoadFailed(error);
-        answer();
+        Array.ForEach(waiting, use => use.Fail(error));
         Schedule(pause);
         telemetry.LoadFailed(error);
         telemetry.BreakerOpened(opened);

@@ -50,7 +50,7 @@ internal sealed class PoolCall(
     public VectorKind Kind { get; private set; }
 
     /// <summary>The answer. It never fails: an error is part of it.</summary>
-    public Task<CallAnswer> Answer => completion.Task;
+    public Task<CallAnswer> AnswerAsync() => completion.WaitAsync();
 
     public bool IsAnswered
     {
@@ -72,18 +72,19 @@ internal sealed class PoolCall(
     /// <summary>The right by which the circuit breaker let it through.</summary>
     public CircuitBreaker.BreakerPass Pass { get; set; }
 
-    /// <summary>Whether it holds the model, so that nobody unloads it.</summary>
-    public bool HoldsModel { get; private set; }
+    /// <summary>Its hold on the model, so that nobody unloads it; <see langword="null"/> before it has one.</summary>
+    public ModelUse? Use { get; private set; }
 
     /// <summary>The model that computes it, once it is loaded.</summary>
     public LoadedModel? Model { get; private set; }
 
-    /// <summary>Notes that it holds the model from now on. <see langword="false"/> when it is too late: it has its answer.</summary>
-    public bool TryHoldModel()
+    /// <summary>Notes its hold on the model. <see langword="false"/> when it is too late: it has its answer.</summary>
+    public bool TryHold(ModelUse use)
     {
         lock (gate)
         {
-            return HoldsModel = !answered;
+            Use = answered ? null : use;
+            return Use is not null;
         }
     }
 

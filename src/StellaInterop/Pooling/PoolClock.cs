@@ -35,10 +35,13 @@ internal sealed class PoolClock
             catch
 #pragma warning restore CA1031
             {
-                return Volatile.Read(ref last);
+                return LastRead;
             }
         }
     }
+
+    /// <summary>Gets the last timestamp that was read, for code that may not run the host's.</summary>
+    public long LastRead => Volatile.Read(ref last);
 
     /// <summary>Returns the time between two timestamps.</summary>
     public TimeSpan Between(long begin, long end) => TimeSpan.FromTicks((long)((end - begin) * ticksPerUnit));
@@ -75,13 +78,4 @@ internal sealed class PoolTimer(ITimer timer) : IDisposable
 internal static class NoFlow
 {
     public static AsyncFlowControl? Begin() => ExecutionContext.IsFlowSuppressed() ? null : ExecutionContext.SuppressFlow();
-
-    /// <summary>Runs work on the thread pool.</summary>
-    public static Task<T> Run<T>(Func<Task<T>> work)
-    {
-        using (Begin())
-        {
-            return Task.Run(work);
-        }
-    }
 }

@@ -65,7 +65,8 @@ internal sealed class PoolGauges
     private IEnumerable<IGrouping<KeyValuePair<string, object?>, Entry>> ByModel() => pools.GroupBy(pool => pool.Model);
 
     private static void Gauge(Meter meter, string name, string unit, string description, Func<IEnumerable<Measurement<long>>> read) =>
-        _ = meter.CreateObservableUpDownCounter(name, read, unit, description);
+        // A listener that fails at one gauge must not cost the others.
+        Guard.Run(() => meter.CreateObservableUpDownCounter(name, read, unit, description));
 
     private sealed record Entry(
         PoolGauges Set, KeyValuePair<string, object?> Model, Func<StellaPoolHealth> Health, StellaMemoryGovernor Governor) : IDisposable

@@ -186,14 +186,14 @@ internal sealed class PoolTelemetry : IDisposable
 
     public void StepFailed(Exception error) => PoolLog.StepFailed(logger, ModelName, error);
 
-    /// <summary>Runs what a timer of the pool does. An error of it is logged and ends there.</summary>
+    /// <summary>Runs work of the pool on a thread that may not be its own. An error of it is logged and ends there.</summary>
     public void Guarded(Action work)
     {
         try
         {
             work();
         }
-#pragma warning disable CA1031 // The outermost catch of a timer: beyond it is the end of the process.
+#pragma warning disable CA1031 // The outermost catch: beyond it is the host, or the end of the process.
         catch (Exception e)
 #pragma warning restore CA1031
         {

@@ -16,15 +16,14 @@ internal sealed class PoolThread
     /// <param name="failed">Told of an error that left <paramref name="body"/>. Must not throw.</param>
     public PoolThread(string name, Action body, Action<Exception> failed)
     {
-        Gone = Task.WhenAny(ended.Task, excused.Task);
         thread = new Thread(() => Run(body, failed)) { IsBackground = true, Name = name };
     }
 
-    /// <summary>Ends when the thread has run to its end.</summary>
-    public Task Ended => ended.Task;
+    /// <summary>Whether the thread has run to its end.</summary>
+    public bool HasEnded => ended.IsSet;
 
-    /// <summary>Ends when the thread has run to its end, or was excused.</summary>
-    public Task Gone { get; }
+    /// <summary>Whether the thread has run to its end, or was excused.</summary>
+    public bool IsGone => ended.IsSet || excused.IsSet;
 
     /// <summary>Whether the calling code runs on this thread.</summary>
     public bool IsCurrent => thread == Thread.CurrentThread;
@@ -47,6 +46,12 @@ internal sealed class PoolThread
                 e);
         }
     }
+
+    /// <summary>Waits until the thread has run to its end.</summary>
+    public Task WaitEndedAsync() => ended.WaitAsync();
+
+    /// <summary>Waits until the thread has run to its end, or was excused.</summary>
+    public Task WaitGoneAsync() => Task.WhenAny(ended.WaitAsync(), excused.WaitAsync());
 
     /// <summary>Releases all who wait for this thread: foreign code on it is about to wait for them.</summary>
     public void Excuse() => excused.Set();

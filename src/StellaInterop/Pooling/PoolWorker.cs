@@ -28,14 +28,11 @@ internal sealed class PoolWorker : IBatchTaker
     /// <summary>Counts the workers of a model; a replacement has a number of its own.</summary>
     public int Number { get; }
 
-    /// <summary>Ends when it has what it computes with, or could not get it.</summary>
-    public Task Started => started.Task;
+    /// <summary>Whether it has left for good.</summary>
+    public bool HasEnded => thread.HasEnded;
 
-    /// <summary>Ends when it has left for good, or nobody is to wait for it.</summary>
-    public Task Gone => thread.Gone;
-
-    /// <summary>Ends when it has left for good.</summary>
-    public Task Ended => thread.Ended;
+    /// <summary>Whether it has left for good, or nobody is to wait for it.</summary>
+    public bool IsGone => thread.IsGone;
 
     public bool IsBusy => busy;
 
@@ -66,6 +63,13 @@ internal sealed class PoolWorker : IBatchTaker
         }
     }
 
+    /// <summary>Waits until it has what it computes with.</summary>
+    /// <returns>Ends by the error if it could not get it.</returns>
+    public Task WaitStartedAsync() => started.WaitAsync();
+
+    /// <summary>Waits until it has left for good, or nobody is to wait for it.</summary>
+    public Task WaitGoneAsync() => thread.WaitGoneAsync();
+
     /// <summary>Asks it to end after its batch.</summary>
     public void Stop()
     {
@@ -74,21 +78,19 @@ internal sealed class PoolWorker : IBatchTaker
     }
 
     /// <summary>Tells everybody not to wait for it.</summary>
-    public void Excuse() => thread.Excuse();
+    /// <returns>Its thread.</returns>
+    public PoolThread Excuse()
+    {
+        thread.Excuse();
+        return thread;
+    }
 
     private void Run()
     {
-        MemoryReservation? reservation = null;
-        IPoolSession? session = null;
-        Exception? broken = null;
+        Exception? broken;
         try
         {
-            reservation = crew.ReserveSession(this);
-            session = crew.StartSession();
-            started.Set();
-            crew.HasStarted(this);
-            broken = crew.TakeCheck() is { } check ? CheckModel(session, check) : null;
-            broken ??= TakeBatches(session);
+            broken = Work();
         }
 #pragma warning disable CA1031 // Whatever it is, it reaches those who wait for the worker, or gets it a successor.
         catch (Exception e)
@@ -96,24 +98,32 @@ internal sealed class PoolWorker : IBatchTaker
         {
             broken = e;
         }
+
+        Leave(broken);
+    }
+
+    /// <summary>Takes batches from its start to its end. What it holds is given back one by one, whatever fails.</summary>
+    /// <returns>The error that broke the session, or <see langword="null"/> when it was told to stop.</returns>
+    private Exception? Work()
+    {
+        using MemoryReservation reservation = crew.ReserveSession(this);
+        using IPoolSession session = crew.StartSession();
+        try
+        {
+            started.Set();
+            crew.HasStarted(this);
+            Exception? broken = crew.TakeCheck() is { } check ? CheckModel(session, check) : null;
+            return broken ?? TakeBatches(session);
+        }
         finally
         {
-            try
-            {
-                crew.Scheduler.Leave(this);
-                session?.Dispose();
-                reservation?.Dispose();
-            }
-            finally
-            {
-                Leave(broken);
-            }
+            crew.Scheduler.Leave(this);
         }
     }
 
     private void Leave(Exception? broken)
     {
-        if (started.Task.IsCompleted)
+        if (started.IsSet)
         {
             crew.HasEnded(this, broken);
             return;
@@ -216,9 +226,10 @@ internal sealed class PoolWorker : IBatchTaker
         {
             // The forward went well and told which text has no vector: the others are computed again without it.
             TextItem guilty = batch.Items[e.TextIndex];
+            batch.Fault?.NoteSuccess();
+            _ = batch.Fault?.NoteFaultyText();
             Fail(guilty, e);
-            _ = batch.Items.Remove(guilty);
-            crew.Return(batch, batch.Items);
+            crew.Return(batch, [.. batch.Items.Where(item => item != guilty)]);
             return null;
         }
 #pragma warning disable CA1031 // Whatever it is, nobody's text may be lost and the process lives on.

@@ -152,7 +152,7 @@ internal sealed class Scheduler
 
             var admitted = new Signal();
             lane.Waiters.AddLast(new Waiter(call, charge, admitted));
-            return admitted.Task;
+            return admitted.WaitAsync();
         }
     }
 
@@ -188,7 +188,7 @@ internal sealed class Scheduler
             {
                 var room = new Signal();
                 call.Place.Room = room;
-                queuedAll = room.Task;
+                queuedAll = room.WaitAsync();
             }
         }
 
@@ -294,6 +294,7 @@ internal sealed class Scheduler
                     else
                     {
                         Forget(item);
+                        batch.Fault?.NoteCut();
                     }
                 }
 
@@ -306,6 +307,11 @@ internal sealed class Scheduler
                         retry.Fault.OpenBatches++;
                     }
                 }
+            }
+
+            if (batch.IsCancelled)
+            {
+                batch.Fault?.NoteCut();
             }
 
             if (batch.Fault is { } fault)
@@ -548,6 +554,7 @@ internal sealed class Scheduler
             // Nobody wants its texts any more, so they cannot be blamed either.
             if (batch.Fault is not null)
             {
+                batch.Fault.NoteCut();
                 batch.Fault.OpenBatches--;
             }
         }

@@ -1,54 +1,115 @@
+using System.Runtime.CompilerServices;
+
 namespace StellaInterop.Pooling;
 
-/// <summary>A task that others complete, once. Code that waits for it continues on the thread pool.</summary>
-/// <remarks>
-/// Completing it never fails. The thread pool may want one more thread for the waiting code, and throws if the system refuses
-/// the thread. By then the task is complete and the waiting code is queued, so another thread of the thread pool runs it.
-/// </remarks>
+/// <summary>Something that happens once and is waited for. Code that waits continues on the thread pool. Thread-safe.</summary>
 internal sealed class Signal
 {
     private readonly Signal<bool> signal = new();
 
-    public Task Task => signal.Task;
+    public bool IsSet => signal.IsSet;
 
-    /// <summary>Ends the task, unless it has ended.</summary>
+    /// <summary>Returns a task that ends when this is set.</summary>
+    public Task WaitAsync() => signal.WaitAsync();
+
+    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
     public void Set() => signal.Set(true);
 
-    /// <summary>Ends the task by an error, unless it has ended. The error counts as seen.</summary>
+    /// <summary>Ends the tasks of all who wait by an error, unless it was set before. The error counts as seen.</summary>
     public void Fail(Exception error) => signal.Fail(error);
 }
 
 /// <summary>A <see cref="Signal"/> with a result.</summary>
+/// <remarks>
+/// Setting it never fails. The thread pool may want one more thread for the waiting code, and throws if the system refuses the
+/// thread. By then the waiting code is queued, so another thread of the thread pool runs it. A task that several wait for would
+/// drop those after the first, so everybody gets a task of their own.
+/// </remarks>
 internal sealed class Signal<T>
 {
-    private readonly TaskCompletionSource<T> source = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Lock gate = new();
+    private readonly List<TaskCompletionSource<T>> waiters = [];
+    private volatile Task<T>? outcome;
 
-    public Task<T> Task => source.Task;
+    public bool IsSet => outcome is not null;
 
-    /// <summary>Ends the task, unless it has ended.</summary>
-    public void Set(T result)
+    /// <summary>Returns a task that ends when this is set. It is kept until then.</summary>
+    public Task<T> WaitAsync()
     {
-        try
+        lock (gate)
         {
-            _ = source.TrySetResult(result);
-        }
-        catch (OutOfMemoryException)
-        {
+            if (outcome is { } ended)
+            {
+                return ended;
+            }
+
+            var waiter = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+            waiters.Add(waiter);
+            return waiter.Task;
         }
     }
 
-    /// <summary>Ends the task by an error, unless it has ended. The error counts as seen.</summary>
-    public void Fail(Exception error)
+    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
+    public void Set(T result) => End(Task.FromResult(result));
+
+    /// <summary>Ends the tasks of all who wait by an error, unless it was set before. The error counts as seen.</summary>
+    public void Fail(Exception error) => End(Task.FromException<T>(error));
+
+    private void End(Task<T> ended)
     {
-        try
+        TaskCompletionSource<T>[] all;
+        lock (gate)
         {
-            _ = source.TrySetException(error);
-        }
-        catch (OutOfMemoryException)
-        {
+            if (outcome is not null)
+            {
+                return;
+            }
+
+            outcome = ended;
+            all = [.. waiters];
+            waiters.Clear();
         }
 
         // The runtime tells the host of errors that nobody looked at, and all who waited may have had another answer.
-        _ = source.Task.Exception;
+        _ = ended.Exception;
+        foreach (TaskCompletionSource<T> waiter in all)
+        {
+            QueueingCode.Run(() => waiter.SetFromTask(ended));
+            _ = waiter.Task.Exception;
+        }
     }
+}
+
+/// <summary>Runs code of the runtime whose last step is to queue work to the thread pool.</summary>
+internal static class QueueingCode
+{
+    /// <summary>Runs it. That the system refuses the thread pool one more thread is no error: the work is queued.</summary>
+    public static void Run(Action queue)
+    {
+        try
+        {
+            queue();
+        }
+        catch (OutOfMemoryException)
+        {
+        }
+    }
+}
+
+/// <summary>Code after <c>await</c> of this runs on the thread pool, also if the system refuses it one more thread.</summary>
+internal readonly struct ThreadPoolSwitch : ICriticalNotifyCompletion
+{
+    /// <summary>Always <see langword="false"/>, so that the code after it never runs on the calling thread.</summary>
+    public bool IsCompleted => false;
+
+    public ThreadPoolSwitch GetAwaiter() => this;
+
+    public void GetResult()
+    {
+    }
+
+    public void OnCompleted(Action continuation) => UnsafeOnCompleted(continuation);
+
+    public void UnsafeOnCompleted(Action continuation) =>
+        QueueingCode.Run(() => ThreadPool.UnsafeQueueUserWorkItem(static next => ((Action)next!)(), continuation));
 }

@@ -54,7 +54,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private readonly PoolTimer maintenance;
     private readonly Signal hurry = new();
     private readonly Lock closing = new();
-    private Task<int?>? closed;
+
+    /// <summary>The close that is going on; ends with the number of workers that did not end in time, if a model was loaded.</summary>
+    private Signal<int?>? closed;
     private readonly ConcurrentQueue<Exception> failedSteps = [];
     private int isClosedTold;
     private volatile bool disposed;
@@ -80,14 +82,25 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         breaker = new CircuitBreaker(options, clock);
         cache = options.CacheBytes > 0 ? new ResultCache(options.CacheBytes) : null;
         host = new ModelHost(source, options, clock, governor, breaker, telemetry, parts =>
-            new WorkerCrew(parts, options, clock, scheduler, breaker, cache, governor, telemetry, Lose));
+            new WorkerCrew(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
         feeder = new CallFeeder(options, scheduler, host, cache, telemetry);
 
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
-        maintenance = clock.CreateTimer(
-            static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
-        telemetry.Publish(GetHealth, governor);
+        try
+        {
+            maintenance = clock.CreateTimer(
+                static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
+            telemetry.Publish(GetHealth, governor);
+        }
+        catch
+        {
+            // The clock or the meter is the host's, and nobody gets the pool to dispose it.
+            maintenance?.Dispose();
+            host.Dispose();
+            telemetry.Dispose();
+            throw;
+        }
     }
 
     /// <summary>What the model is called in logs, metrics and errors: the name of its folder.</summary>
@@ -344,12 +357,11 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     public async ValueTask DisposeAsync()
     {
         disposed = true;
-        _ = host.ExcuseCurrentThread();
-        Task end = Close(options.DrainTimeout);
+        bool isOwnThread = host.ExcuseCurrentThread();
+        Task<int?> end = Close(options.DrainTimeout);
         await StepAsync(() => clock.WaitAsync(end, options.DrainTimeout)).ConfigureAwait(false);
         hurry.Set();
-        await end.ConfigureAwait(false);
-        Dispose();
+        Free(await end.ConfigureAwait(false), isOwnThread);
     }
 
     /// <summary>
@@ -362,8 +374,14 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         disposed = true;
         bool isOwnThread = host.ExcuseCurrentThread();
         hurry.Set();
-        Task<int?> end = Close(TimeSpan.Zero);
-        int? stuck = end.GetAwaiter().GetResult();
+        Free(Close(TimeSpan.Zero).GetAwaiter().GetResult(), isOwnThread);
+    }
+
+    /// <summary>Gives back what is left after the close.</summary>
+    /// <param name="stuck">The number of workers that did not end in time, if a model was loaded.</param>
+    /// <param name="isOwnThread">Whether a thread of the pool waits for this.</param>
+    private void Free(int? stuck, bool isOwnThread)
+    {
         if (!isOwnThread)
         {
             host.WaitForExcused();
@@ -375,6 +393,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         host.Dispose();
         telemetry.Dispose();
     }
+
+    private MemoryReservation ReserveWorker(string owner, long bytes) => host.ReserveWorker(owner, bytes);
 
     private static StellaModelSource SourceOf(string path, StellaPoolOptions options)
     {
@@ -448,7 +468,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 _ = feeder.FeedAsync(call, open);
             }
 
-            (outcome, Exception? failure) = await call.Answer.ConfigureAwait(false);
+            (outcome, Exception? failure) = await call.AnswerAsync().ConfigureAwait(false);
             queued = call.Place.StartedAt is { } started ? clock.Between(call.ArrivedAt, started) : null;
             if (failure is not null)
             {
@@ -496,14 +516,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>Gives back what a call holds. Runs no foreign code, on whichever thread answers the call.</summary>
-    private void Ended(PoolCall call)
+    /// <summary>Runs on whichever thread answers a call: a worker, a timer, or one that cancels. An error must not reach it.</summary>
+    private void Ended(PoolCall call) => telemetry.Guarded(() => GiveBack(call));
+
+    /// <summary>Gives back what a call holds. Runs no foreign code.</summary>
+    private void GiveBack(PoolCall call)
     {
         scheduler.Remove(call);
         call.Pass.Dispose();
-        if (call.HoldsModel)
+        if (call.Use is { } use)
         {
-            host.Release();
+            host.Release(use);
         }
 
         if (call.IsCounted)
@@ -544,16 +567,22 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private Task<int?> Close(TimeSpan timeout)
     {
         bool isFirst = false;
+        Task<int?> end;
         lock (closing)
         {
             if (closed is null)
             {
                 isFirst = true;
+                closed = new Signal<int?>();
                 // No call is taken any more when this returns.
-                Task drained = calls.Close();
-                // On the thread pool: the caller may hold locks that those who are answered want.
-                closed = NoFlow.Run(() => CloseAsync(drained, timeout));
+                calls.Close();
+                using (NoFlow.Begin())
+                {
+                    _ = CloseAsync(timeout, closed);
+                }
             }
+
+            end = closed.WaitAsync();
         }
 
         if (isFirst)
@@ -561,18 +590,21 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             telemetry.Draining(calls.Count);
         }
 
-        return closed;
+        return end;
     }
 
     /// <summary>Every step runs whatever became of those before it.</summary>
-    private async Task<int?> CloseAsync(Task drained, TimeSpan timeout)
+    private async Task CloseAsync(TimeSpan timeout, Signal<int?> ended)
     {
+        // The caller may hold locks that those who are answered want.
+        await new ThreadPoolSwitch();
+        Task drained = calls.DrainedAsync();
         int? stuck = null;
         Task inTime = drained;
         await StepAsync(() =>
         {
             inTime = clock.WaitAsync(drained, timeout);
-            return Task.WhenAny(inTime, hurry.Task);
+            return Task.WhenAny(inTime, hurry.WaitAsync());
         }).ConfigureAwait(false);
         if (!drained.IsCompleted)
         {
@@ -583,13 +615,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 call.End(CallOutcome.Cancelled, end);
             }
 
-            await drained.ConfigureAwait(false);
+            await calls.DrainedAsync().ConfigureAwait(false);
         }
 
         await inTime.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         maintenance.Dispose();
         await StepAsync(async () => stuck = await host.CloseAsync().ConfigureAwait(false)).ConfigureAwait(false);
-        return stuck;
+        ended.Set(stuck);
     }
 
     /// <summary>Runs a step of closing. Its error is kept, and logged when no step is left to wait for.</summary>

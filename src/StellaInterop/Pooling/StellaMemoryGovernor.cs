@@ -49,6 +49,7 @@ public sealed class StellaMemoryGovernor
     private static readonly TimeSpan ReadingAge = TimeSpan.FromSeconds(1);
 
     private readonly StellaMemoryGovernorOptions options;
+    private readonly PoolClock clock;
     private readonly MemoryReader reader;
 
     // Held by who changes the ledger. Nothing is called under it that could ask for it.
@@ -56,7 +57,7 @@ public sealed class StellaMemoryGovernor
     private volatile State state = new(MemoryLedger.Empty, Reading: null);
     private ImmutableArray<Registration> registrations = [];
 
-    /// <summary>Makes a budget of its own. Reads nothing yet.</summary>
+    /// <summary>Makes a budget of its own. Reads no file yet.</summary>
     /// <param name="options">How to decide; <see langword="null"/> for the defaults.</param>
     /// <exception cref="ArgumentException">A folder of the options is empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A number of the options is outside its range.</exception>
@@ -64,6 +65,7 @@ public sealed class StellaMemoryGovernor
     {
         this.options = options ?? new StellaMemoryGovernorOptions();
         this.options.Check();
+        clock = new PoolClock(this.options.TimeProvider);
         reader = new MemoryReader(this.options);
     }
 
@@ -78,12 +80,13 @@ public sealed class StellaMemoryGovernor
     public StellaMemoryStatus GetStatus()
     {
         State seen = state;
-        if (seen.Reading is { } last && options.TimeProvider.GetElapsedTime(last.Timestamp) < ReadingAge)
+        long now = clock.Now;
+        if (seen.Reading is { } last && clock.Between(last.Timestamp, now) < ReadingAge)
         {
             return StatusOf(seen.Ledger, last);
         }
 
-        MemoryReading reading = reader.Read();
+        MemoryReading reading = reader.Read(now);
         // Kept unless the ledger has changed meanwhile: a reading from before a load says too little after it.
         _ = Interlocked.CompareExchange(ref state, seen with { Reading = reading }, seen);
         return StatusOf(seen.Ledger, reading);
@@ -92,8 +95,9 @@ public sealed class StellaMemoryGovernor
     /// <summary>Reserves memory, if need be by letting go of what is idle.</summary>
     /// <param name="owner">Who asks, for status and messages.</param>
     /// <param name="bytes">How much, 0 or more.</param>
+    /// <param name="mayUnload">Whether models that are idle may be unloaded for it.</param>
     /// <exception cref="StellaMemoryException">There is no room for it.</exception>
-    internal MemoryReservation Reserve(string owner, long bytes)
+    internal MemoryReservation Reserve(string owner, long bytes, bool mayUnload = true)
     {
         ArgumentException.ThrowIfNullOrEmpty(owner);
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
@@ -108,7 +112,7 @@ public sealed class StellaMemoryGovernor
             // Above zero, and exact up to the end of the range: what is beyond the limit already has to be freed too.
             long excess = Saturating.Subtract(ledger.CommittedAt(reading.Measured), reading.Tightest.Left);
             long missing = Saturating.Add(excess, bytes - Available(ledger, reading));
-            Idle[] idle = IdleExcept(asked);
+            Idle[] idle = mayUnload ? IdleExcept(asked) : [];
             long idleBytes = Saturating.Sum(idle, one => one.Bytes);
             if (idleBytes < missing)
             {
@@ -173,9 +177,11 @@ public sealed class StellaMemoryGovernor
     /// <summary>Reads and decides under the lock: between the two nothing can be reserved, and nothing said to be taken.</summary>
     private MemoryReservation? TryReserve(string owner, long bytes, out MemoryLedger ledger, out MemoryReading reading)
     {
+        // Outside of the lock: the clock is the host's, and may call back.
+        long now = clock.Now;
         lock (gate)
         {
-            reading = reader.Read();
+            reading = reader.Read(now);
             ledger = state.Ledger;
             if (bytes > Available(ledger, reading))
             {

@@ -81,6 +81,7 @@ internal sealed class FaultCase(Exception error)
     private int isChecked;
     private volatile bool hasFaultyText;
     private volatile bool hasSuccess;
+    private volatile bool isCut;
 
     /// <summary>The first error.</summary>
     public Exception Error { get; } = error;
@@ -93,6 +94,11 @@ internal sealed class FaultCase(Exception error)
 
     /// <summary>Whether a text failed alone. Then the fault is that text's, or it is the model's and the check shows it.</summary>
     public bool HasFaultyText => hasFaultyText;
+
+    /// <summary>Whether texts were given up before they were tried, because nobody wanted them any more. Any of them may be faulty.</summary>
+    public bool IsCut => isCut;
+
+    public void NoteCut() => isCut = true;
 
     public void NoteLostWorker() => Interlocked.Increment(ref workersLost);
 

@@ -92,14 +92,17 @@ internal static class TextStream
         public ChannelReader<Part> Parts => parts.Reader;
 
         /// <summary>Starts to read, on the thread pool: a source that blocks must not hold the thread that reads the vectors.</summary>
-        public void Start() => _ = Task.Run(ReadAsync, CancellationToken.None);
+        public void Start() => _ = ReadAsync();
 
         /// <summary>Ends the reading and waits for the parts on their way, which are not wanted any more.</summary>
         public async ValueTask DisposeAsync()
         {
             // Dispose would wait for callbacks of the source.
             _ = stopsSource.Unregister();
-            await stopParts.CancelAsync().ConfigureAwait(false);
+            // Here and now, since no code of the source hangs on it, and a thread might be refused.
+#pragma warning disable CA1849
+            stopParts.Cancel();
+#pragma warning restore CA1849
             lock (gate)
             {
                 isLeft = true;
@@ -109,8 +112,8 @@ internal static class TextStream
                 }
             }
 
-            _ = ObserveAsync(stopSource.CancelAsync());
-            await quiet.Task.ConfigureAwait(false);
+            _ = StopSourceAsync();
+            await quiet.WaitAsync().ConfigureAwait(false);
             while (parts.Reader.TryRead(out Part part))
             {
                 await ObserveAsync(part.Embeddings).ConfigureAwait(false);
@@ -121,6 +124,7 @@ internal static class TextStream
 
         private async Task ReadAsync()
         {
+            await new ThreadPoolSwitch();
             Exception? error = null;
             IAsyncEnumerator<string>? source = null;
             try
@@ -183,7 +187,7 @@ internal static class TextStream
             }
 
             // After the stream was left, nobody reads the error; the channel observes it.
-            parts.Writer.Complete(error);
+            QueueingCode.Run(() => parts.Writer.Complete(error));
             LeaveSource();
             quiet.Set();
         }
@@ -207,6 +211,12 @@ internal static class TextStream
             {
                 isInSource = false;
             }
+        }
+
+        private async Task StopSourceAsync()
+        {
+            await new ThreadPoolSwitch();
+            Guard.Run(stopSource.Cancel);
         }
 
         private static async Task ObserveAsync(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

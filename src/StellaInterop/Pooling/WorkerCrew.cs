@@ -14,7 +14,7 @@ internal sealed class WorkerCrew(
     Scheduler scheduler,
     CircuitBreaker breaker,
     ResultCache? cache,
-    StellaMemoryGovernor governor,
+    Func<string, long, MemoryReservation> reserve,
     PoolTelemetry telemetry,
     Action<WorkerCrew> lost)
 {
@@ -101,8 +101,9 @@ internal sealed class WorkerCrew(
 
         foreach (PoolWorker worker in first)
         {
-            _ = Task.WhenAny(worker.Started).GetAwaiter().GetResult();
-            error ??= worker.Started.Exception?.InnerException;
+            Task started = worker.WaitStartedAsync();
+            _ = Task.WhenAny(started).GetAwaiter().GetResult();
+            error ??= started.Exception?.InnerException;
         }
 
         lock (gate)
@@ -173,14 +174,14 @@ internal sealed class WorkerCrew(
 
         FreeIfEmpty();
         Array.ForEach(all, worker => worker.Stop());
-        Task gone = Task.WhenAll(all.Where(worker => !worker.IsCurrent).Select(worker => worker.Gone));
+        Task gone = Task.WhenAll(all.Where(worker => !worker.IsCurrent).Select(worker => worker.WaitGoneAsync()));
         await gone.WaitAsync(timeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return all.Count(worker => !worker.IsCurrent && !worker.Gone.IsCompleted);
+        return all.Count(worker => !worker.IsCurrent && !worker.IsGone);
     }
 
     /// <summary>Tells everybody not to wait for a worker if it is the calling one.</summary>
-    /// <returns>Its end, if it is one.</returns>
-    public Task? ExcuseCurrentThread()
+    /// <returns>Its thread, if it is one.</returns>
+    public PoolThread? ExcuseCurrentThread()
     {
         PoolWorker? current;
         lock (gate)
@@ -188,13 +189,12 @@ internal sealed class WorkerCrew(
             current = threads.Find(worker => worker.IsCurrent);
         }
 
-        current?.Excuse();
-        return current?.Ended;
+        return current?.Excuse();
     }
 
     public MemoryReservation ReserveSession(PoolWorker worker) =>
         Interlocked.Exchange(ref firstReservation, null)
-        ?? governor.Reserve($"worker {worker.Number} of {telemetry.ModelName}", parts.Estimate.SessionBytes);
+        ?? reserve($"worker {worker.Number} of {telemetry.ModelName}", parts.Estimate.SessionBytes);
 
     public IPoolSession StartSession() => parts.Model.StartSession(options.EffectiveThreads, options.EffectiveBatchTokens);
 
@@ -219,7 +219,7 @@ internal sealed class WorkerCrew(
 
     public void TellRefused(int number, Exception error) => Tell(new Refusal(number, error));
 
-    /// <summary>A worker has ended; a broken one gets a successor.</summary>
+    /// <summary>A worker has ended; a broken one that was to stay gets a successor.</summary>
     public void HasEnded(PoolWorker worker, Exception? broken)
     {
         long now = clock.Now;
@@ -229,7 +229,7 @@ internal sealed class WorkerCrew(
         {
             _ = workers.Remove(worker);
             // Under the same lock: who finds the place empty meanwhile would fill it too.
-            if (broken is not null && !stopping)
+            if (broken is not null && !worker.IsStopping)
             {
                 _ = Start(now, out refused);
             }
@@ -273,8 +273,8 @@ internal sealed class WorkerCrew(
     /// <summary>Says that a worker has done with a batch, and which of its texts are to be tried again.</summary>
     public void Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
     {
-        // Workers that broke count when the search found no text to blame: then whatever they computed broke them.
-        if (scheduler.Return(batch, again) is { HasFaultyText: false, WorkersLost: > 0 } fault)
+        // Workers that broke count when the search tried every text and none was to blame: then whatever they computed broke them.
+        if (scheduler.Return(batch, again) is { HasFaultyText: false, IsCut: false, WorkersLost: > 0 } fault)
         {
             telemetry.BreakerOpened(breaker.Replaced(fault.WorkersLost, fault.Error));
         }
@@ -322,7 +322,7 @@ internal sealed class WorkerCrew(
             return null;
         }
 
-        _ = threads.RemoveAll(other => other.Ended.IsCompleted);
+        _ = threads.RemoveAll(other => other.HasEnded);
         threads.Add(worker);
         workers.Add(worker);
         return worker;

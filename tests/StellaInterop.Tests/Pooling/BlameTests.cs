@@ -157,6 +157,35 @@ internal sealed class BlameTests
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
+    [Test]
+    public async Task A_search_that_nobody_waits_for_any_more_blames_nobody([Values(Fault.Panic, Fault.Internal)] Fault fault)
+    {
+        CancellationTokenSource? cancel = null;
+        var model = new FakeModel
+        {
+            OnForward = batch =>
+            {
+                if (batch.Texts.Contains("guilty"))
+                {
+                    // The caller goes while the batch fails, so its halves are never tried.
+                    cancel!.Cancel();
+                    throw Error(fault);
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        for (int round = 0; round < 2 * Default.BreakerReplacements; round++)
+        {
+            cancel = new CancellationTokenSource();
+            Assert.That(async () => await pool.EmbedAsync(["one", "guilty"], cancellationToken: cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(await pool.EmbedAsync($"other {round}"), Is.EqualTo(FakeModel.Vector($"other {round}")));
+            cancel.Dispose();
+        }
+
+        Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
     private static StellaException Error(Fault fault) => new(
         fault switch
         {

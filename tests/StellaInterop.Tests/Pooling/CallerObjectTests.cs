@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 
@@ -368,6 +369,84 @@ internal sealed class CallerObjectTests
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
+    [Test]
+    public async Task A_clock_that_disposes_the_pool_does_not_wait_for_the_call_whose_end_reads_it([Values] bool duringLoad)
+    {
+        using var gate = new Gate();
+        using var cancel = new CancellationTokenSource();
+        var model = new FakeModel { OnLoad = duringLoad ? gate.Pass : () => { }, OnForward = gate.Pass };
+        StellaEmbeddingPool? pool = null;
+        var clock = new OddClock();
+        pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        Task<float[]> call = pool.EmbedAsync("one", cancellationToken: cancel.Token);
+        await gate.ArrivedAsync();
+        Task cancelled = Task.Run(() =>
+        {
+            int thread = Environment.CurrentManagedThreadId;
+            clock.OnRead = () =>
+            {
+                if (Environment.CurrentManagedThreadId == thread)
+                {
+                    pool.Dispose();
+                }
+            };
+            cancel.Cancel();
+            clock.OnRead = () => { };
+        });
+        await cancelled.WaitAsync(Wait.Limit);
+        gate.Open();
+        Assert.That(async () => await call, Throws.InstanceOf<OperationCanceledException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public void A_pool_that_cannot_be_made_leaves_neither_timers_nor_memory_behind()
+    {
+        var governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue });
+        var clock = new OneTimerClock();
+        WeakReference loggers = Make(clock, governor);
+        Assert.That(clock.Disposed, Is.EqualTo(1));
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.That(loggers.IsAlive, Is.False, "the governor has no pool that nobody got");
+        GC.KeepAlive(governor);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static WeakReference Make(TimeProvider clock, StellaMemoryGovernor governor)
+        {
+            var loggers = new ListeningLoggers(_ => { });
+            Assert.That(
+                () => PoolOf.Fake(new FakeModel(), PoolOf.Options with { Governor = governor, TimeProvider = clock, LoggerFactory = loggers }),
+                Throws.TypeOf<NotSupportedException>());
+            return new WeakReference(loggers);
+        }
+    }
+
+    [Test]
+    public async Task A_listener_that_fails_at_one_gauge_does_not_cost_the_others()
+    {
+        using var factory = new OneMeter();
+        var published = new List<string>();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, _) =>
+            {
+                if (ReferenceEquals(instrument.Meter.Scope, factory) && instrument.IsObservable)
+                {
+                    published.Add(instrument.Name);
+                    throw new InvalidOperationException("a listener");
+                }
+            },
+        };
+        listener.Start();
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
+        Assert.That(published, Has.Count.EqualTo(5).And.Unique);
+        Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
     // ------------------------------------------------------------------------------------------------ contexts
 
     [Test]
@@ -550,6 +629,31 @@ internal sealed class CallerObjectTests
         }
 
         public void Dispose() => meter?.Dispose();
+    }
+
+    /// <summary>Gives one timer, and no second one.</summary>
+    private sealed class OneTimerClock : TimeProvider
+    {
+        private int made;
+        private int disposed;
+
+        public int Disposed => disposed;
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            made++ == 0 ? new Timer(this) : throw new NotSupportedException("no timer");
+
+        private sealed class Timer(OneTimerClock clock) : ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
+
+            public void Dispose() => clock.disposed++;
+
+            public ValueTask DisposeAsync()
+            {
+                Dispose();
+                return default;
+            }
+        }
     }
 
     private sealed class OddClock : TimeProvider

@@ -59,6 +59,9 @@ internal sealed class FakeModel : IPoolModelSource
     /// <summary>Its memory: weights, tokenizer, loading, a session, and the total.</summary>
     public StellaMemoryEstimate Memory { get; set; } = new(1000, 10, 100, 50, 1160);
 
+    /// <summary>After a session is freed; what it throws is the error of that.</summary>
+    public Action OnSessionDispose { get; set; } = () => { };
+
     /// <summary>Before a model is freed; what it throws is the error of that.</summary>
     public Action OnDispose { get; set; } = () => { };
 
@@ -237,6 +240,7 @@ internal sealed class FakeModel : IPoolModelSource
 
             disposed = true;
             Interlocked.Decrement(ref fake.sessions);
+            fake.OnSessionDispose();
         }
     }
 }

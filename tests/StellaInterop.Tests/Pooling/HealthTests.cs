@@ -68,6 +68,24 @@ internal sealed class HealthTests
     }
 
     [Test]
+    public async Task A_load_that_a_call_has_made_good_is_not_made_again_for_nobody()
+    {
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel();
+        model.OnLoad = () => _ = model.Loads == 1 ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(400) });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
+        _ = await pool.EmbedAsync("two");
+        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+        clock.Advance(TimeSpan.FromMilliseconds(600));
+        await Wait.UntilAsync(() => model.Models == 0, "it is unloaded before the next attempt would be due");
+        clock.Advance(TimeSpan.FromMilliseconds(600));
+        Assert.That((pool.GetHealth().Model, model.Loads), Is.EqualTo((StellaPoolModelState.Unloaded, 2)));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public async Task A_load_that_takes_long_is_reported_as_long_as_it_does()
     {
         using var gate = new Gate();

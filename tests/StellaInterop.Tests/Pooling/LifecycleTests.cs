@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Time.Testing;
+using StellaInterop.Pooling;
 
 namespace StellaInterop.Tests.Pooling;
 
@@ -189,6 +191,102 @@ internal sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_pool_that_grows_for_nobody_unloads_no_model()
+    {
+        using var system = new FakeSystem();
+        var governor = new StellaMemoryGovernor(system.Options);
+        var clock = new FakeTimeProvider();
+        var threads = new List<Thread>();
+        StellaPoolOptions options = PoolOf.Options with
+        {
+            Governor = governor,
+            TimeProvider = clock,
+            MinWorkers = 2,
+            MaxWorkers = 2,
+            StartThread = thread =>
+            {
+                // So that the pools begin with one worker and have to grow.
+                if (thread.Name == "stella worker 2")
+                {
+                    throw new OutOfMemoryException("Thread failed to start.");
+                }
+
+                lock (threads)
+                {
+                    thread.UnsafeStart();
+                    threads.Add(thread);
+                }
+            },
+        };
+        FakeModel[] models = [new(), new()];
+        StellaEmbeddingPool[] pools = [.. models.Select(model => PoolOf.Fake(model, options))];
+        foreach (StellaEmbeddingPool pool in pools)
+        {
+            _ = await pool.EmbedAsync("one");
+            await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+        }
+
+        using MemoryReservation rest = governor.Reserve("the rest", governor.GetStatus().AvailableBytes);
+        int started() => threads.Count;
+        for (int i = 0; i < 5; i++)
+        {
+            // Beyond the pause after a refusal, and the time of the maintenance that grows the pool.
+            int before = started();
+            clock.Advance(TimeSpan.FromSeconds(60));
+            await Wait.UntilAsync(() => started() >= before + 2 && pools.All(pool => pool.GetHealth().Workers == 1), "both have tried to grow");
+        }
+
+        foreach ((FakeModel model, StellaEmbeddingPool pool) in models.Zip(pools))
+        {
+            Assert.That((pool.GetHealth().Model, model.Loads), Is.EqualTo((StellaPoolModelState.Loaded, 1)));
+            await PoolOf.AllIsBackAsync(pool, model);
+        }
+    }
+
+    [Test]
+    public async Task A_session_that_cannot_be_freed_gives_its_memory_back()
+    {
+        using var system = new FakeSystem();
+        var governor = new StellaMemoryGovernor(system.Options);
+        var model = new FakeModel { OnSessionDispose = () => throw new InvalidOperationException("it stays") };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        _ = await pool.EmbedAsync("one");
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+    }
+
+    [Test]
+    public async Task A_load_that_hangs_keeps_nothing_of_the_calls_that_were_answered_meanwhile()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnLoad = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        var first = Start();
+        await gate.ArrivedAsync();
+        List<WeakReference> texts = [first, Start(), Start()];
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedCalls == 0, "all are answered");
+        await Wait.UntilAsync(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return texts.TrueForAll(text => !text.IsAlive);
+            },
+            "their texts are gone");
+        gate.Open();
+        await PoolOf.AllIsBackAsync(pool, model);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        WeakReference Start()
+        {
+            string text = new('x', 50);
+            _ = pool.EmbedAsync(text, null, new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(20) })
+                .ContinueWith(static task => task.Exception, TaskScheduler.Default);
+            return new WeakReference(text);
+        }
+    }
+
+    [Test]
     public async Task A_drain_answers_what_was_accepted_and_takes_no_more()
     {
         using var gate = new Gate();
@@ -360,17 +458,22 @@ internal sealed class LifecycleTests
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
-    [TestCase("WorkerStarted", Description = "a worker, while the load waits for it")]
-    [TestCase("Loaded", Description = "the thread of a load")]
-    [TestCase("ForwardFailed", Description = "a worker in the middle of its work")]
-    [TestCase("WorkerReplaced", Description = "a worker that is leaving")]
-    [TestCase("WorkerEnded", Description = "a worker that was told to end")]
-    [TestCase("Unloaded", Description = "a timer")]
-    [TestCase("CallFailed", Description = "the path of a caller")]
-    [TestCase("LoadFailed", Description = "the thread of a load that failed")]
-    [TestCase("Draining", Description = "the path of whoever closes the pool")]
-    [TestCase("Closed", Description = "the same at the end")]
-    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread(string record)
+    private static readonly string[] Records =
+    [
+        "WorkerStarted", // a worker, while the load waits for it
+        "Loaded", // the thread of a load
+        "ForwardFailed", // a worker in the middle of its work
+        "WorkerReplaced", // a worker that is leaving
+        "WorkerEnded", // a worker that was told to end
+        "Unloaded", // a timer
+        "CallFailed", // the path of a caller
+        "LoadFailed", // the thread of a load that failed
+        "Draining", // the path of whoever closes the pool
+        "Closed", // the same at the end
+    ];
+
+    [Test]
+    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
     {
         var clock = new FakeTimeProvider();
         int forwards = 0;
@@ -393,12 +496,21 @@ internal sealed class LifecycleTests
         {
             if (id.Name == record && Interlocked.Increment(ref disposals) == 1)
             {
-                pool!.Dispose();
+                if (isAsync)
+                {
+                    pool!.DisposeAsync().AsTask().GetAwaiter().GetResult();
+                }
+                else
+                {
+                    pool!.Dispose();
+                }
+
                 returned.SetResult();
             }
         });
         pool = PoolOf.Fake(model, PoolOf.Options with
         {
+            DrainTimeout = TimeSpan.Zero,
             LoggerFactory = loggers,
             TimeProvider = clock,
             MinWorkers = record == "Unloaded" ? 0 : 1,
@@ -450,6 +562,31 @@ internal sealed class LifecycleTests
         await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
         await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
         await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_load_that_ends_while_the_pool_closes_leaves_nothing_behind()
+    {
+        for (int round = 0; round < 200; round++)
+        {
+            using var cancel = new CancellationTokenSource();
+            ValueTask disposed = default;
+            StellaEmbeddingPool? pool = null;
+            var model = new FakeModel();
+            model.OnLoad = () =>
+            {
+                // Nobody waits for the thread of this load any more, and the close runs beside it.
+                cancel.Cancel();
+                disposed = pool!.DisposeAsync();
+                Thread.SpinWait(20 * round);
+            };
+            pool = PoolOf.Fake(model);
+            Assert.That(async () => await pool.WarmUpAsync(cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+            await Wait.UntilAsync(() => model.Loads == 1, "it is being loaded");
+            await disposed;
+            await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, $"round {round} frees the model");
+            await PoolOf.AllIsBackAsync(pool, model);
+        }
     }
 
     [Test]

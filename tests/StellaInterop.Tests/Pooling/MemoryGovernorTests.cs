@@ -308,6 +308,24 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
+    public void A_clock_that_fails_or_calls_back_harms_no_reservation()
+    {
+        int inside = 0;
+        system.Time.OnTimestamp = () =>
+        {
+            if (Interlocked.Exchange(ref inside, 1) == 0)
+            {
+                _ = Finishes(() => governor.Reserve("nested", 50 * MiB).Dispose());
+                throw new InvalidOperationException("a clock");
+            }
+        };
+        governor.Reserve("new", 300 * MiB).Dispose();
+        inside = 0;
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+        Assert.That(inside, Is.EqualTo(1));
+    }
+
+    [Test]
     public void Two_that_make_room_at_once_both_end()
     {
         using var a = new IdleHolder(governor, "a", 300 * MiB, idleSince: 1);

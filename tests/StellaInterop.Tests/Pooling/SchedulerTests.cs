@@ -248,7 +248,7 @@ internal sealed class SchedulerTests
             Assert.That(Answers, Is.LessThanOrEqualTo(1));
             Assert.That(Answers == 1, Is.EqualTo(Call.IsAnswered));
             Assert.That(Call.Place.QueuedTokens, Is.LessThanOrEqualTo(2 * BatchTokens));
-            if (Call.Answer is { IsCompleted: true, Result.Error: null })
+            if (Call.AnswerAsync() is { IsCompleted: true, Result.Error: null })
             {
                 foreach (StellaTextFailure failure in Call.Summarize(TimeSpan.Zero).Failures)
                 {

@@ -215,7 +215,7 @@ internal sealed class ThreadTests
         Exception? seen = null;
         var thread = new PoolThread("a test", () => throw new InvalidOperationException("nobody catches this"), error => seen = error);
         thread.Start(one => one.UnsafeStart());
-        await thread.Ended.WaitAsync(Wait.Limit);
+        await thread.WaitEndedAsync().WaitAsync(Wait.Limit);
         Assert.That(seen!.Message, Is.EqualTo("nobody catches this"));
     }
 
