@@ -6,7 +6,7 @@
 //! | the kernels of each level in one table | [`kernels`] |
 //! | threads, and which of them share a piece of work | [`spawn`], [`team`] |
 //! | the rounding mode and the like, which a thread has from whoever started it | [`float_state`] |
-//! | what a caught panic carries | [`payload`] |
+//! | the payload of a caught panic | [`payload`] |
 //! | aligned memory in large pages | [`buffer`] |
 //! | rows as a product reads them | [`activations`] |
 //! | weights, packed once | [`pack`] |

@@ -1,4 +1,4 @@
-//! What a panic carries, for whoever catches one.
+//! The payload of a caught panic.
 
 use std::any::Any;
 

@@ -176,8 +176,8 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     }
 
     /// <summary>
-    /// Reserves memory for one more worker. Idle models of other pools are unloaded for it if a call uses this one; then this one
-    /// is not idle until the worker has its memory, so that no two pools wait for each other.
+    /// Reserves memory for one more worker. If a call uses this model, idle models of other pools are unloaded for it. This
+    /// model is not idle meanwhile, so that no two pools wait for each other.
     /// </summary>
     /// <exception cref="StellaMemoryException">There is no room for it.</exception>
     public MemoryReservation ReserveWorker(string owner, long bytes)

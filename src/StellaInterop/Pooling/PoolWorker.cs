@@ -102,7 +102,7 @@ internal sealed class PoolWorker : IBatchTaker
         Leave(broken);
     }
 
-    /// <summary>Takes batches from its start to its end. What it holds is given back one by one, whatever fails.</summary>
+    /// <summary>Takes batches from its start to its end, and gives everything back, whatever fails.</summary>
     /// <returns>The error that broke the session, or <see langword="null"/> when it was told to stop.</returns>
     private Exception? Work()
     {

@@ -2,7 +2,7 @@ using StellaInterop.Pooling;
 
 namespace StellaInterop.Tests.Pooling;
 
-/// <summary>What happens once reaches all who wait for it.</summary>
+/// <summary>A signal reaches every waiter.</summary>
 internal sealed class SignalTests
 {
     [Test]

@@ -1,0 +1,139 @@
+//! Files and heads that change, go or fail while a model is loaded or open.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+use stella_core::ErrorCode;
+use stella_core::fault::{Stage, hold};
+use stella_interop::counters::*;
+use stella_interop::model::*;
+use stella_interop::session::*;
+use stella_kernels::spawn::{permit, refuse};
+use support::*;
+
+/// Embeds two tokens by the head of a dimension, 0 for the default, in a session of its own. Returns the error's code.
+fn embed(model: *const StellaModel, dimension: u32) -> i32 {
+    let (mut session, mut vector) = (null_mut(), [0.0; 1024]);
+    let size = size_of::<StellaSessionOptions>() as u32;
+    let options = StellaSessionOptions { size, threads: 1, max_batch_tokens: 0 };
+    let size = size_of::<StellaEmbedOptions>() as u32;
+    let embed = StellaEmbedOptions { size, dimension, ..Default::default() };
+    unsafe {
+        assert_eq!(take(stella_session_new(model, &options, &mut session)), 0);
+        let (ids, ends) = ([2u32, 3], [0u32, 2]);
+        let code = take(stella_session_embed(
+            session,
+            ids.as_ptr(),
+            2,
+            ends.as_ptr(),
+            2,
+            &embed,
+            null(),
+            vector.as_mut_ptr(),
+            vector.len(),
+        ));
+        stella_session_free(session);
+        code
+    }
+}
+
+/// A model that threads of a test share.
+struct Shared(*mut StellaModel);
+
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn open(path: &str) -> Self {
+        let mut model = null_mut();
+        assert_eq!(
+            take(unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) }),
+            0
+        );
+        Self(model)
+    }
+
+    fn embed(&self, dimension: u32) -> i32 {
+        embed(self.0, dimension)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        unsafe { stella_model_free(self.0) };
+    }
+}
+
+#[test]
+fn a_head_that_is_being_loaded_makes_no_other_head_wait_and_is_loaded_once() {
+    let _turn = turn();
+    let model = Shared::open(&fixture());
+    let tensors = || stella_counter(StellaCounter::Tensors as u32);
+    let held = hold(Stage::Head);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| model.embed(256))).collect();
+        held.wait_until_met();
+        assert_eq!((model.embed(0), model.embed(768), model.embed(1024)), (0, 0, 0));
+        assert!(callers.iter().all(|caller| !caller.is_finished()));
+        let before = tensors();
+        drop(held);
+        let codes: Vec<i32> = callers.into_iter().map(|caller| caller.join().expect("no panic")).collect();
+        assert_eq!(codes, [0; 8]);
+        assert_eq!(tensors() - before, 2, "weights and bias, once");
+    });
+}
+
+#[test]
+fn a_head_that_changes_while_it_is_read_is_refused_and_a_failed_load_is_tried_again() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(Path::new(&fixture()), folder.path());
+    let model = Shared::open(folder.path().to_str().expect("UTF-8"));
+    // A refused thread fails one load of the head; the next one works.
+    refuse(1);
+    assert_eq!(model.embed(768), ErrorCode::ThreadRefused as i32);
+    assert!(!permit());
+    assert_eq!(model.embed(768), 0);
+    let file = folder.path().join("2_Dense_256/model.safetensors");
+    let held = hold(Stage::Read);
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| model.embed(256));
+        held.wait_until_met();
+        fs::copy(&file, folder.path().join("next")).expect("copied");
+        fs::rename(folder.path().join("next"), &file).expect("replaced");
+        drop(held);
+        assert_eq!(caller.join().expect("no panic"), ErrorCode::ModelFileInvalid as i32);
+    });
+    assert_eq!((model.embed(256), model.embed(768)), (ErrorCode::ModelFileInvalid as i32, 0));
+}
+
+#[test]
+fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_load() {
+    let _turn = turn();
+    for file in ["config_sentence_transformers.json", "2_Dense_256/config.json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy(Path::new(&fixture()), folder.path());
+        let path = folder.path().to_str().expect("UTF-8");
+        // `config.json` is read after the folder was pinned.
+        let held = hold(Stage::Config);
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                let mut model = null_mut();
+                let error =
+                    unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) };
+                assert!(model.is_null());
+                let text = message(error);
+                (take(error), text)
+            });
+            held.wait_until_met();
+            fs::remove_file(folder.path().join(file)).expect("removed");
+            drop(held);
+            let (code, text) = caller.join().expect("no panic");
+            assert_eq!(code, ErrorCode::ModelFileInvalid as i32, "{text}");
+            assert!(text.contains(file) && text.contains("was removed since"), "{text}");
+        });
+    }
+}
