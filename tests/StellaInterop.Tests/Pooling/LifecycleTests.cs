@@ -71,11 +71,15 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Workers_come_when_work_waits_and_go_when_there_is_none()
+    public async Task Workers_come_when_work_waits_and_go_when_there_is_none([Values] bool areFreed)
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        var model = new FakeModel
+        {
+            OnForward = _ => gate.Pass(),
+            OnSessionDispose = () => _ = areFreed ? 0 : throw new InvalidOperationException("it stays"),
+        };
         StellaEmbeddingPool pool = PoolOf.Fake(
             model, PoolOf.Options with { MaxWorkers = 3, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
         Task first = pool.EmbedAsync("first");
@@ -93,6 +97,7 @@ internal sealed class LifecycleTests
         clock.Advance(TimeSpan.FromSeconds(10));
         await Wait.UntilAsync(() => model.Sessions == 1, "two have gone");
         Assert.That(await pool.EmbedAsync("still"), Is.EqualTo(FakeModel.Vector("still")));
+        Assert.That((pool.GetHealth().Workers, model.SessionsMade), Is.EqualTo((1, 3)), "a worker that was told to end has no successor");
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
