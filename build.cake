@@ -209,7 +209,7 @@ Task("Sanitize")
 });
 
 Task("Fuzz")
-    .Description("Runs the fuzz targets for --seconds=60 each, two at a time, or one of them by --fuzz-target=NAME. What they find is kept in artifacts/fuzz.")
+    .Description("Runs the fuzz targets for --seconds=60 each, three at a time, or one of them by --fuzz-target=NAME. What they find is kept in artifacts/fuzz.")
     .IsDependentOn("SanitizedBuild")
     .Does(() =>
 {
@@ -221,7 +221,7 @@ Task("Fuzz")
     }
 
     var failed = new System.Collections.Concurrent.ConcurrentBag<string>();
-    System.Threading.Tasks.Parallel.ForEach(chosen, new System.Threading.Tasks.ParallelOptions { MaxDegreeOfParallelism = 2 }, t =>
+    System.Threading.Tasks.Parallel.ForEach(chosen, new System.Threading.Tasks.ParallelOptions { MaxDegreeOfParallelism = 3 }, t =>
     {
         if (!Fuzz(t, Argument("seconds", 60)))
         {

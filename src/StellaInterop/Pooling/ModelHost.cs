@@ -185,7 +185,8 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         bool isUsed;
         lock (gate)
         {
-            isUsed = users > 0;
+            // A load is as good as a call: its model is in use from its first worker on.
+            isUsed = users > 0 || load is { Model: null };
             users += isUsed ? 1 : 0;
         }
 
@@ -273,6 +274,12 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         WorkerCrew[] all;
         lock (gate)
         {
+            _ = excused.RemoveAll(ended => ended.HasEnded);
+            if (excused.Exists(known => known.IsCurrent))
+            {
+                return true;
+            }
+
             thread = load?.Thread;
             all = [.. crews];
         }

@@ -58,8 +58,18 @@ internal sealed class PoolClock
         }
     }
 
-    /// <summary>Waits for a task, at most for a time.</summary>
-    public Task WaitAsync(Task task, TimeSpan timeout) => task.WaitAsync(timeout, provider);
+    /// <summary>Waits for a task, at most for a time. Errors of the provider reach the caller, those of the task do not.</summary>
+    public async Task WaitAsync(Task task, TimeSpan timeout)
+    {
+        if (timeout == TimeSpan.Zero)
+        {
+            return;
+        }
+
+        var over = new Signal();
+        using PoolTimer timer = CreateTimer(static over => ((Signal)over!).Set(), over, timeout, Timeout.InfiniteTimeSpan);
+        _ = await Task.WhenAny(task, over.WaitAsync()).ConfigureAwait(false);
+    }
 }
 
 /// <summary>A timer of the pool's clock, whose failures are nobody's.</summary>

@@ -81,14 +81,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         telemetry = new PoolTelemetry(source.Name, options, clock);
         breaker = new CircuitBreaker(options, clock);
         cache = options.CacheBytes > 0 ? new ResultCache(options.CacheBytes) : null;
-        host = new ModelHost(source, options, clock, governor, breaker, telemetry, parts =>
-            new WorkerCrew(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
-        feeder = new CallFeeder(options, scheduler, host, cache, telemetry);
-
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
         {
+            host = new ModelHost(source, options, clock, governor, breaker, telemetry, parts =>
+                new WorkerCrew(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
+            feeder = new CallFeeder(options, scheduler, host, cache, telemetry);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
             telemetry.Publish(GetHealth, governor);
@@ -97,7 +96,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             // The clock or the meter is the host's, and nobody gets the pool to dispose it.
             maintenance?.Dispose();
-            host.Dispose();
+            host?.Dispose();
             telemetry.Dispose();
             throw;
         }
@@ -361,7 +360,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         Task<int?> end = Close(options.DrainTimeout);
         await StepAsync(() => clock.WaitAsync(end, options.DrainTimeout)).ConfigureAwait(false);
         hurry.Set();
-        Free(await end.ConfigureAwait(false), isOwnThread);
+        Free(await Close(TimeSpan.Zero).ConfigureAwait(false), isOwnThread);
     }
 
     /// <summary>
@@ -630,9 +629,6 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         try
         {
             await step().ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
         }
 #pragma warning disable CA1031 // The other steps are due all the same.
         catch (Exception e)

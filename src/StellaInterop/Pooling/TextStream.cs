@@ -100,9 +100,7 @@ internal static class TextStream
             // Dispose would wait for callbacks of the source.
             _ = stopsSource.Unregister();
             // Here and now, since no code of the source hangs on it, and a thread might be refused.
-#pragma warning disable CA1849
-            stopParts.Cancel();
-#pragma warning restore CA1849
+            Guard.Run(stopParts.Cancel);
             lock (gate)
             {
                 isLeft = true;
@@ -160,7 +158,8 @@ internal static class TextStream
                     // Room first: a part that is started has a reader that waits for it.
                     partsToken.ThrowIfCancellationRequested();
                     _ = await parts.Writer.WaitToWriteAsync(partsToken).ConfigureAwait(false);
-                    _ = parts.Writer.TryWrite(new Part(first, embed([.. part], first, partsToken)));
+                    var started = new Part(first, embed([.. part], first, partsToken));
+                    QueueingCode.Run(() => parts.Writer.TryWrite(started));
                     first += part.Count;
                     characters = 0;
                     part.Clear();

@@ -102,7 +102,8 @@ internal sealed class WorkerCrew(
         foreach (PoolWorker worker in first)
         {
             Task started = worker.WaitStartedAsync();
-            _ = Task.WhenAny(started).GetAwaiter().GetResult();
+            // Foreign code on a worker that begins may wait for this load, which is not to wait for the worker then.
+            _ = Task.WhenAny(started, worker.WaitGoneAsync()).GetAwaiter().GetResult();
             error ??= started.Exception?.InnerException;
         }
 

@@ -400,6 +400,21 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
+    public async Task A_clock_whose_timers_cannot_be_disposed_ends_no_process_and_holds_up_no_drain()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new StickyClock() });
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromSeconds(30));
+        gate.Open();
+        Assert.That(await call.WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("one")));
+        await drain.WaitAsync(Wait.Limit);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public void A_pool_that_cannot_be_made_leaves_neither_timers_nor_memory_behind()
     {
         var governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue });
@@ -629,6 +644,30 @@ internal sealed class CallerObjectTests
         }
 
         public void Dispose() => meter?.Dispose();
+    }
+
+    /// <summary>A clock whose timers fail when they are disposed.</summary>
+    private sealed class StickyClock : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            new Timer(base.CreateTimer(callback, state, dueTime, period));
+
+        private sealed class Timer(ITimer inner) : ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period) => inner.Change(dueTime, period);
+
+            public void Dispose()
+            {
+                inner.Dispose();
+                throw new InvalidOperationException("a timer");
+            }
+
+            public ValueTask DisposeAsync()
+            {
+                Dispose();
+                return default;
+            }
+        }
     }
 
     /// <summary>Gives one timer, and no second one.</summary>

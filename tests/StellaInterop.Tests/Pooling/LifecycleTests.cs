@@ -570,6 +570,62 @@ internal sealed class LifecycleTests
     }
 
     [Test]
+    public async Task Dispose_returns_from_the_start_of_a_session_and_again_when_the_worker_leaves([Values] bool startFails)
+    {
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnSession = _ =>
+            {
+                // As a logger of the native library does, while the load waits for this worker.
+                pool!.Dispose();
+                _ = startFails ? throw new StellaException(StellaErrorCode.Internal, "no session") : 0;
+            },
+        };
+        using var loggers = new ListeningLoggers(id =>
+        {
+            pool!.Dispose();
+            if (id.Name is "WorkerEnded" or "WorkerRefused")
+            {
+                returned.TrySetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_logger_that_disposes_the_pool_at_each_record_never_waits_for_itself([Values] bool loadFails)
+    {
+        var ended = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnLoad = () =>
+            {
+                pool!.Dispose();
+                _ = loadFails ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
+            },
+        };
+        using var loggers = new ListeningLoggers(id =>
+        {
+            pool!.Dispose();
+            if (id.Name == "LoadFailed")
+            {
+                ended.TrySetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await ended.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public async Task A_load_that_ends_while_the_pool_closes_leaves_nothing_behind()
     {
         for (int round = 0; round < 200; round++)
