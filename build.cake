@@ -209,7 +209,7 @@ Task("Sanitize")
 });
 
 Task("Fuzz")
-    .Description("Runs the fuzz targets for --seconds=60 each, three at a time, or one of them by --fuzz-target=NAME. What they find is kept in artifacts/fuzz.")
+    .Description("Runs the fuzz targets for --seconds=60 each, three at a time, or one of them by --fuzz-target=NAME. Findings are kept in artifacts/fuzz.")
     .IsDependentOn("SanitizedBuild")
     .Does(() =>
 {

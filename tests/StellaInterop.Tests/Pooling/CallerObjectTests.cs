@@ -404,7 +404,7 @@ internal sealed class CallerObjectTests
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new StickyClock() });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new OddClock { KeepsTimers = true } });
         Task<float[]> call = pool.EmbedAsync("one");
         await gate.ArrivedAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromSeconds(30));
@@ -418,9 +418,9 @@ internal sealed class CallerObjectTests
     public void A_pool_that_cannot_be_made_leaves_neither_timers_nor_memory_behind()
     {
         var governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue });
-        var clock = new OneTimerClock();
+        var clock = new OddClock { RefusedTimer = 2 };
         WeakReference loggers = Make(clock, governor);
-        Assert.That(clock.Disposed, Is.EqualTo(1));
+        Assert.That(clock.DisposedTimers, Is.EqualTo(1));
         GC.Collect();
         GC.WaitForPendingFinalizers();
         GC.Collect();
@@ -579,130 +579,4 @@ internal sealed class CallerObjectTests
         },
     };
 
-    /// <summary>A list whose length differs at each look, or that throws.</summary>
-    private sealed class ChangingList : IReadOnlyList<string>
-    {
-        private int looks;
-
-        public bool Fails { get; init; }
-
-        public int Count => 3 + (looks++ % 2);
-
-        public string this[int index] => $"{index}";
-
-        public IEnumerator<string> GetEnumerator() => Fails ? throw new IOException("a list") : Enumerable.Range(0, 3).Select(i => $"{i}").GetEnumerator();
-
-        IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
-    }
-
-    /// <summary>Memory that is no array, and does something when it is touched.</summary>
-    private sealed class OddMemory<T>(int length, Action touched) : MemoryManager<T>
-    {
-        public T[] Items { get; } = new T[length];
-
-        public override Span<T> GetSpan()
-        {
-            touched();
-            return Items;
-        }
-
-        public override Memory<T> Memory => CreateMemory(length);
-
-        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
-
-        public override void Unpin()
-        {
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-        }
-    }
-
-    /// <summary>A clock whose timers run with the context of whoever made them, as the system's do.</summary>
-    private sealed class FlowingClock : FakeTimeProvider
-    {
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
-        {
-            ExecutionContext? context = ExecutionContext.Capture();
-            return base.CreateTimer(
-                context is null ? callback : inner => ExecutionContext.Run(context, new ContextCallback(callback), inner),
-                state,
-                dueTime,
-                period);
-        }
-    }
-
-    private sealed class OneMeter : IMeterFactory
-    {
-        private Meter? meter;
-
-        public Meter Create(MeterOptions options)
-        {
-            options.Scope = this;
-            return meter ??= new Meter(options);
-        }
-
-        public void Dispose() => meter?.Dispose();
-    }
-
-    /// <summary>A clock whose timers fail when they are disposed.</summary>
-    private sealed class StickyClock : TimeProvider
-    {
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            new Timer(base.CreateTimer(callback, state, dueTime, period));
-
-        private sealed class Timer(ITimer inner) : ITimer
-        {
-            public bool Change(TimeSpan dueTime, TimeSpan period) => inner.Change(dueTime, period);
-
-            public void Dispose()
-            {
-                inner.Dispose();
-                throw new InvalidOperationException("a timer");
-            }
-
-            public ValueTask DisposeAsync()
-            {
-                Dispose();
-                return default;
-            }
-        }
-    }
-
-    /// <summary>Gives one timer, and no second one.</summary>
-    private sealed class OneTimerClock : TimeProvider
-    {
-        private int made;
-        private int disposed;
-
-        public int Disposed => disposed;
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            made++ == 0 ? new Timer(this) : throw new NotSupportedException("no timer");
-
-        private sealed class Timer(OneTimerClock clock) : ITimer
-        {
-            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
-
-            public void Dispose() => clock.disposed++;
-
-            public ValueTask DisposeAsync()
-            {
-                Dispose();
-                return default;
-            }
-        }
-    }
-
-    private sealed class OddClock : TimeProvider
-    {
-        public Action OnRead { get; set; } = () => { };
-
-        public override long GetTimestamp()
-        {
-            OnRead();
-            return base.GetTimestamp();
-        }
-    }
 }

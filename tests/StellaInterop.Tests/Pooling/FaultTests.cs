@@ -309,7 +309,7 @@ internal sealed class FaultTests
     public async Task A_clock_without_timers_does_not_leave_a_call_behind()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new BrokenClock() });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new OddClock { RefusedTimer = 3 } });
         Assert.That(
             async () => await pool.EmbedAsync("text", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(1) }),
             Throws.TypeOf<NotSupportedException>());
@@ -365,16 +365,5 @@ internal sealed class FaultTests
         protected override void Dispose(bool disposing)
         {
         }
-    }
-
-    /// <summary>Has timers for the pool, and none for calls.</summary>
-    private sealed class BrokenClock : TimeProvider
-    {
-        private int timers;
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            Interlocked.Increment(ref timers) == 3
-                ? throw new NotSupportedException("no timer")
-                : base.CreateTimer(callback, state, dueTime, period);
     }
 }

@@ -14,7 +14,7 @@ internal sealed class ThreadTests
     public async Task A_refusal_of_any_thread_is_a_typed_failure_and_the_pool_serves_again([Range(1, 6)] int refused)
     {
         var clock = new FakeTimeProvider();
-        var threads = new Threads { Refuses = n => n == refused };
+        var threads = new FakeThreads { Refuses = n => n == refused };
         int forwards = 0;
         var model = new FakeModel
         {
@@ -57,7 +57,7 @@ internal sealed class ThreadTests
     public async Task A_broken_worker_without_a_successor_ends_its_calls_by_type_and_the_pool_heals_without_calls()
     {
         var clock = new FakeTimeProvider();
-        var threads = new Threads();
+        var threads = new FakeThreads();
         using var gate = new Gate();
         bool panics = true;
         var model = new FakeModel
@@ -100,7 +100,7 @@ internal sealed class ThreadTests
     public async Task The_pause_between_loads_that_fail_grows_to_a_minute()
     {
         var clock = new FakeTimeProvider();
-        var threads = new Threads { Refuses = _ => true };
+        var threads = new FakeThreads { Refuses = _ => true };
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { TimeProvider = clock });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaThreadException>());
@@ -128,7 +128,7 @@ internal sealed class ThreadTests
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
-        var threads = new Threads { Refuses = n => n > 2 };
+        var threads = new FakeThreads { Refuses = n => n > 2 };
         var model = new FakeModel { OnForward = _ => gate.Pass() };
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { BatchTokens = 100, MaxWorkers = 4, TimeProvider = clock });
         Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
@@ -154,7 +154,7 @@ internal sealed class ThreadTests
     public async Task A_pool_begins_with_the_workers_that_it_gets_and_comes_to_those_that_should_stay()
     {
         var clock = new FakeTimeProvider();
-        var threads = new Threads { Refuses = n => n > 3 };
+        var threads = new FakeThreads { Refuses = n => n > 3 };
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { MinWorkers = 4, MaxWorkers = 4, TimeProvider = clock });
         _ = await pool.WarmUpAsync();
@@ -174,7 +174,7 @@ internal sealed class ThreadTests
     public async Task A_load_that_got_no_thread_does_not_keep_the_model_from_being_unloaded_later()
     {
         var clock = new FakeTimeProvider();
-        var threads = new Threads { Refuses = n => n == 1 };
+        var threads = new FakeThreads { Refuses = n => n == 1 };
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(
             model, threads.Options with { MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(10), TimeProvider = clock });
@@ -188,7 +188,7 @@ internal sealed class ThreadTests
     [Test]
     public async Task A_first_worker_without_a_thread_fails_the_load_by_type_and_frees_the_model()
     {
-        var threads = new Threads { Refuses = n => n == 2 };
+        var threads = new FakeThreads { Refuses = n => n == 2 };
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
         var error = Assert.ThrowsAsync<StellaThreadException>(() => pool.EmbedAsync("one"))!;
@@ -201,7 +201,7 @@ internal sealed class ThreadTests
     [Test]
     public async Task A_pool_without_threads_can_be_disposed_at_once()
     {
-        var threads = new Threads { Refuses = _ => true };
+        var threads = new FakeThreads { Refuses = _ => true };
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaThreadException>());
@@ -217,48 +217,5 @@ internal sealed class ThreadTests
         thread.Start(one => one.UnsafeStart());
         await thread.WaitEndedAsync().WaitAsync(Wait.Limit);
         Assert.That(seen!.Message, Is.EqualTo("nobody catches this"));
-    }
-
-    /// <summary>The system's threads, as many as it gives.</summary>
-    private sealed class Threads
-    {
-        private int asked;
-
-        public OutOfMemoryException Error { get; } = new("Thread failed to start.");
-
-        /// <summary>Whether the thread of this number, from 1, is refused.</summary>
-        public Func<int, bool> Refuses { get; set; } = _ => false;
-
-        public int Asked => Volatile.Read(ref asked);
-
-        /// <summary>Threads that were started and have not ended.</summary>
-        public int Alive
-        {
-            get
-            {
-                lock (started)
-                {
-                    return started.Count(thread => thread.IsAlive);
-                }
-            }
-        }
-
-        private readonly List<Thread> started = [];
-
-        public StellaPoolOptions Options => PoolOf.Options with { BatchTokens = 1000, StartThread = Start };
-
-        private void Start(Thread thread)
-        {
-            if (Refuses(Interlocked.Increment(ref asked)))
-            {
-                throw Error;
-            }
-
-            lock (started)
-            {
-                thread.UnsafeStart();
-                started.Add(thread);
-            }
-        }
     }
 }

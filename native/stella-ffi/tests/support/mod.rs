@@ -1,4 +1,4 @@
-//! What tests of faults share: the whole life of a model through the ABI, what is alive, and folders that a test may change.
+//! Shared by the tests of faults: the whole life of a model through the ABI, counts of what is alive, and copies of folders.
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
