@@ -455,8 +455,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             Enter(call);
             using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
                 static (state, token) => ((PoolCall)state!).End(CallOutcome.Cancelled, new OperationCanceledException(token)), call);
-            using ITimer? timer = call.Timeout is { } timeout
-                ? options.TimeProvider.CreateTimer(static state => ((PoolCall)state!).TimeOut(), call, timeout, Timeout.InfiniteTimeSpan)
+            using PoolTimer? timer = call.Timeout is { } timeout
+                ? clock.CreateTimer(static state => ((PoolCall)state!).TimeOut(), call, timeout, Timeout.InfiniteTimeSpan)
                 : null;
             if (call.Texts.Length == 0)
             {

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Threading.Channels;
 
 namespace StellaInterop.Pooling;
 
@@ -32,7 +31,7 @@ internal static class TextStream
         try
         {
             reader.Start();
-            await foreach (var (first, task) in reader.Parts.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            await foreach (var (first, task) in reader.ReadPartsAsync(cancellationToken).ConfigureAwait(false))
             {
                 StellaEmbeddings part = await task.ConfigureAwait(false);
                 var failures = part.Summary.Failures.ToDictionary(failure => failure.TextIndex, failure => failure.Error);
@@ -56,8 +55,7 @@ internal static class TextStream
         private readonly int partTokens;
         private readonly EmbedPart embed;
 
-        private readonly Channel<Part> parts = Channel.CreateBounded<Part>(
-            new BoundedChannelOptions(PartsAhead) { SingleReader = true, SingleWriter = true });
+        private readonly Handover<Part> parts = new(PartsAhead);
 
         /// <summary>
         /// Cancels the source. Its callbacks are the source's code, so nothing here waits for them. An abandoned source may
@@ -89,7 +87,7 @@ internal static class TextStream
         }
 
         /// <summary>The parts in order. An error of the source ends them.</summary>
-        public ChannelReader<Part> Parts => parts.Reader;
+        public IAsyncEnumerable<Part> ReadPartsAsync(CancellationToken cancellationToken) => parts.ReadAllAsync(cancellationToken);
 
         /// <summary>Starts to read, on the thread pool: a source that blocks must not hold the thread that reads the vectors.</summary>
         public void Start() => _ = ReadAsync();
@@ -112,7 +110,7 @@ internal static class TextStream
 
             _ = StopSourceAsync();
             await quiet.WaitAsync().ConfigureAwait(false);
-            while (parts.Reader.TryRead(out Part part))
+            while (parts.TryTake(out Part part))
             {
                 await ObserveAsync(part.Embeddings).ConfigureAwait(false);
             }
@@ -157,9 +155,8 @@ internal static class TextStream
                 {
                     // Room first: a part that is started has a reader that waits for it.
                     partsToken.ThrowIfCancellationRequested();
-                    _ = await parts.Writer.WaitToWriteAsync(partsToken).ConfigureAwait(false);
-                    var started = new Part(first, embed([.. part], first, partsToken));
-                    QueueingCode.Run(() => parts.Writer.TryWrite(started));
+                    await parts.WaitForRoomAsync(partsToken).ConfigureAwait(false);
+                    parts.Add(new Part(first, embed([.. part], first, partsToken)));
                     first += part.Count;
                     characters = 0;
                     part.Clear();
@@ -185,8 +182,8 @@ internal static class TextStream
                 error = e;
             }
 
-            // After the stream was left, nobody reads the error; the channel observes it.
-            QueueingCode.Run(() => parts.Writer.Complete(error));
+            // After the stream was left, nobody reads the error.
+            parts.End(error);
             LeaveSource();
             quiet.Set();
         }

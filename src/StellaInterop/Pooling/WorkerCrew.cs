@@ -176,7 +176,8 @@ internal sealed class WorkerCrew(
         FreeIfEmpty();
         Array.ForEach(all, worker => worker.Stop());
         Task gone = Task.WhenAll(all.Where(worker => !worker.IsCurrent).Select(worker => worker.WaitGoneAsync()));
-        await gone.WaitAsync(timeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        // By the system's clock: the host's may stand still.
+        await new PoolClock(TimeProvider.System).WaitAsync(gone, timeout).ConfigureAwait(false);
         return all.Count(worker => !worker.IsCurrent && !worker.IsGone);
     }
 
