@@ -79,7 +79,7 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         books.Close();
         double rejection = Percentile(books.RejectionsBySecond, 0.5);
         stage.Promise(
-            rejection < RejectionLimit.TotalSeconds,
+            rejection < RejectionLimit.TotalSeconds || !stage.MeasuresTimes,
             $"a refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds)");
     }
 

@@ -18,6 +18,8 @@ internal sealed class Stage(
     /// <summary>Parts of a scenario, with a look at the memory after each.</summary>
     private const int Rounds = 30;
 
+    private static readonly TimeSpan LongRun = TimeSpan.FromSeconds(30);
+
     private static readonly TimeSpan Settling = TimeSpan.FromMilliseconds(50);
 
     private readonly Lock gate = new();
@@ -34,6 +36,9 @@ internal sealed class Stage(
     public Books Books => books;
 
     public TimeSpan Duration => duration;
+
+    /// <summary>Gets whether the run is long enough to say something about times. A check of a change is not.</summary>
+    public bool MeasuresTimes => duration >= LongRun;
 
     public int Seed => seed;
 

@@ -20,8 +20,7 @@ internal sealed class BulkFlood : IScript
     /// <summary>A batch counts as full from this part of its tokens on: the next text did not fit.</summary>
     private const double FullBatch = 0.9;
 
-    /// <summary>The latency is a promise in runs of this length on a machine that others leave alone.</summary>
-    private static readonly TimeSpan LongRun = TimeSpan.FromSeconds(30);
+    /// <summary>The latency is a promise on a machine that others leave alone, in runs that measure times.</summary>
     private const double MostOthers = 0.1;
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(10);
@@ -72,7 +71,7 @@ internal sealed class BulkFlood : IScript
             $"interactive median {flooded.Percentile(0.5) * 1e3:F2} ms under flood, {idle.Percentile(0.5) * 1e3:F2} ms on the idle pool; full batch {batches.Percentile(0.5) * 1e3:F2} ms; {ratio:F2} of 3 x idle + one batch; {flooded.Count} interactive calls, {waiting} calls in the queue at most; others took {others * 100:F0} %");
         stage.Report(figures);
         stage.Promise(
-            ratio <= 1 || stage.Duration < LongRun || others >= MostOthers,
+            ratio <= 1 || !stage.MeasuresTimes || others >= MostOthers,
             $"interactive calls are too slow under flood: {figures}");
     }
 
