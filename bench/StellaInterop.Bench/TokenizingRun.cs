@@ -84,7 +84,7 @@ internal sealed class TokenizingRun(
         return
         [
             new("names, one by one", pairs.Length, i => [pairs[i].Query]),
-            new("the same, as queries", pairs.Length, i => [pairs[i].Query], StellaPrompt.S2P),
+            new("the same, as queries", pairs.Length, i => [pairs[i].Query], StellaPrompt.SearchQuery),
             new("comments, one by one", pairs.Length, i => [pairs[i].Document]),
             new("comments, together", 1, _ => [.. pairs.Select(pair => pair.Document)]),
             new("words never seen", 1, _ => [string.Join(' ', Enumerable.Range(0, NewWords).Select(_ => NewWord()))]),
@@ -182,5 +182,5 @@ internal sealed class TokenizingRun(
     }
 
     /// <summary>Calls of one kind, each with its texts.</summary>
-    private sealed record Calls(string Name, int Count, Func<int, string[]> Texts, StellaPrompt Prompt = StellaPrompt.Document);
+    private sealed record Calls(string Name, int Count, Func<int, string[]> Texts, StellaPrompt Prompt = default);
 }

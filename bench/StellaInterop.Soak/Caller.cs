@@ -49,7 +49,7 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             indices[i] = random.Next(known.Texts.Length);
         }
 
-        StellaPrompt prompt = traffic.Mixed ? (StellaPrompt)random.Next(3) : StellaPrompt.Document;
+        StellaPrompt prompt = traffic.Mixed ? KnownTexts.Prompts[random.Next(3)] : StellaPrompt.Document;
         int dimension = traffic.Mixed ? known.Dimensions[random.Next(known.Dimensions.Length)] : known.DefaultDimension;
         await gate.EnterAsync().ConfigureAwait(false);
         Answer<StellaEmbeddings> answer;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using StellaInterop.Interop;
 using StellaInterop.Pooling;
 
 namespace StellaInterop.Soak;
@@ -80,8 +81,7 @@ internal sealed class FaultyModel(
 
     private sealed class Session(FaultyModel owner, IPoolSession session, uint[][] poison) : IPoolSession
     {
-        public void Embed(
-            ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
+        public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows)
         {
             Faults faults = owner.Faults;
             if (owner.Chance(faults.PanicOneIn))
@@ -89,7 +89,7 @@ internal sealed class FaultyModel(
                 throw new StellaException(StellaErrorCode.Panic, Poison.Panic);
             }
 
-            for (int i = 0; i < cuSeqlens.Length - 1; i++)
+            for (int i = 0; i < batch.CuSeqlens.Length - 1; i++)
             {
                 if (owner.Chance(faults.GuiltyOneIn))
                 {
@@ -99,7 +99,7 @@ internal sealed class FaultyModel(
 
             if (faults.Poisonous)
             {
-                ThrowIfPoisonous(ids, cuSeqlens, kind);
+                ThrowIfPoisonous(batch.Ids, batch.CuSeqlens, kind);
             }
 
             if (owner.Chance(faults.SlowOneIn))
@@ -108,8 +108,8 @@ internal sealed class FaultyModel(
             }
 
             long begin = Stopwatch.GetTimestamp();
-            session.Embed(ids, cuSeqlens, kind, cancelFlag, rows);
-            owner.Forwarded(ids.Length, Stopwatch.GetElapsedTime(begin).TotalSeconds);
+            session.Embed(batch, kind, cancelFlag, rows);
+            owner.Forwarded(batch.Ids.Length, Stopwatch.GetElapsedTime(begin).TotalSeconds);
             if (owner.Chance(owner.Defect.WrongOneIn))
             {
                 rows[0] += 1e-3f;

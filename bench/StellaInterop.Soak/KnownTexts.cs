@@ -11,11 +11,14 @@ internal sealed class KnownTexts
     /// <summary>Every text with such a number is long.</summary>
     private const int LongEvery = 20;
 
+    /// <summary>The prompts of the mixed traffic.</summary>
+    public static StellaPrompt[] Prompts { get; } = [StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity];
+
     private readonly Dictionary<(int Text, StellaPrompt Prompt, int Dimension), float[]> vectors = [];
 
     /// <summary>Makes texts of many lengths, for every prompt and every head of a model.</summary>
     public KnownTexts(string folder, StellaModelOptions options)
-        : this(folder, options, TextCount, MostWords, Enum.GetValues<StellaPrompt>())
+        : this(folder, options, TextCount, MostWords, Prompts)
     {
         ShortTexts = [.. Enumerable.Range(0, TextCount).Where(i => i % LongEvery != 0)];
     }

@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "StellaLoadMode",
             "StellaArchitecture",
             "StellaDevice",
-            "StellaPrompt",
+            "StellaPooling",
             "StellaLongText",
             "StellaCut",
         ])

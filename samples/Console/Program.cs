@@ -18,7 +18,7 @@ string[] lines = [.. Lines().Where(line => !string.IsNullOrWhiteSpace(line))];
 using StellaModel model = StellaModel.Load(Environment.GetEnvironmentVariable("STELLA_MODEL") ?? StellaMiniModel.Path);
 
 // A query has a prompt before it, what is searched has none: so the model was trained.
-float[] query = model.Embed(args[0], new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+float[] query = model.Embed(args[0], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
 
 // One call for all lines: it makes batches itself. Rows lie one after the other.
 float[] rows = new float[lines.Length * query.Length];

@@ -35,7 +35,7 @@ internal sealed class ModelArguments
         "--dimension", "Length of the vectors; `stella info` lists those there are. Default: the model's own.");
 
     private readonly Option<int?> maxTokens = Positive(
-        "--max-tokens", $"Tokens that a text may have, 1 to {StellaModelOptions.MaxTokensLimit}. Default: 512.");
+        "--max-tokens", $"Tokens that a text may have, 1 to {StellaModelOptions.MaxTokensLimit}. Default: what the folder says, or 512.");
 
     private readonly Option<int?> threads = Positive(
         "--threads", "Threads to compute with. Default: as many as this process may use.");
@@ -104,7 +104,7 @@ internal sealed class ModelArguments
             var options = new StellaModelOptions
             {
                 Dimension = parsed.GetValue(dimension),
-                MaxTokens = parsed.GetValue(maxTokens) ?? new StellaModelOptions().MaxTokens,
+                MaxTokens = parsed.GetValue(maxTokens),
                 Precision = precision.Get(parsed),
                 Encoder = encoder.Get(parsed),
                 Threads = parsed.GetValue(threads),

@@ -30,13 +30,13 @@ internal sealed class TextArguments
 
     private readonly Choice<InputFormat> inputFormat = new(
         "--input-format",
-        """Form of the input. A line of jsonl is {"text": "...", "prompt": "s2p|s2s|document"}; prompt may be left out.""",
+        """Form of the input. A line of jsonl is {"text": "...", "prompt": "NAME"}; prompt may be left out, and is as in --prompt.""",
         ("lines", InputFormat.Lines),
         ("jsonl", InputFormat.JsonLines));
 
-    private readonly Choice<StellaPrompt> prompt = PromptChoice(
-        "What the texts are for: s2p a search query, s2s one of two similar sentences, document neither.",
-        StellaPrompt.Document);
+    private readonly Option<string?> prompt = PromptOption(
+        "What the texts are for: the name of a prompt of the model, which stella info lists. s2p is a search query, s2s one of two "
+        + "similar sentences, document neither. Default: the model's own default, which in Stella is none.");
 
     private readonly Choice<StellaLongText> onLongText = LongTextChoice();
 
@@ -45,7 +45,7 @@ internal sealed class TextArguments
         command.Add(texts);
         command.Add(input);
         command.Add(inputFormat.Option);
-        command.Add(prompt.Option);
+        command.Add(prompt);
         command.Add(onLongText.Option);
         command.Validators.Add(Check);
     }
@@ -53,24 +53,37 @@ internal sealed class TextArguments
     /// <summary>The prompt and the rule for long texts.</summary>
     public StellaEmbedOptions Options(ParseResult parsed) => new()
     {
-        Prompt = prompt.Get(parsed),
+        Prompt = PromptOf(parsed, prompt),
         OnLongText = onLongText.Get(parsed),
     };
 
     /// <summary>The texts, read as they are asked for.</summary>
     public IEnumerable<InputText> Read(ParseResult parsed)
     {
-        StellaPrompt fallback = prompt.Get(parsed);
+        StellaPrompt fallback = PromptOf(parsed, prompt);
         return parsed.GetValue(input) is { } source
             ? TextReading.FromFile(source, inputFormat.Get(parsed), fallback)
             : parsed.GetRequiredValue(texts).Select(text => new InputText(text, fallback));
     }
 
-    /// <summary>--prompt, with its default first.</summary>
-    public static Choice<StellaPrompt> PromptChoice(string description, StellaPrompt fallback) => new(
-        "--prompt",
-        description,
-        [.. StellaPrompts.Names.Select(name => (name, StellaPrompts.Parse(name))).OrderBy(row => row.Item2 != fallback)]);
+    /// <summary>--prompt.</summary>
+    public static Option<string?> PromptOption(string description)
+    {
+        var option = new Option<string?>("--prompt") { Description = description, HelpName = "NAME" };
+        option.CompletionSources.Add("document", "s2p", "s2s");
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens is [.., { Value: "" }])
+            {
+                result.AddError("--prompt is empty; it must be the name of a prompt.");
+            }
+        });
+        return option;
+    }
+
+    /// <summary>The prompt that is named.</summary>
+    public static StellaPrompt PromptOf(ParseResult parsed, Option<string?> option) =>
+        parsed.GetValue(option) is { } name ? StellaPrompt.Named(name) : StellaPrompt.Unnamed;
 
     /// <summary>--on-long-text.</summary>
     public static Choice<StellaLongText> LongTextChoice() => new(

@@ -37,6 +37,22 @@ internal static class TextBatches
         }
     }
 
+    /// <summary>Runs a group. That the model lacks its prompt is the fault of its row where the row names it.</summary>
+    /// <param name="options">Options of the call.</param>
+    /// <param name="group">Options of the group.</param>
+    /// <param name="work">Runs it.</param>
+    public static void Run(StellaEmbedOptions options, StellaEmbedOptions group, Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (StellaOptionException e) when (e.Code == StellaErrorCode.UnknownPrompt && group.Prompt != options.Prompt)
+        {
+            throw new CliException(ExitCode.BadInput, $"text {group.FirstTextIndex}: {e.Message}", e.InnerException);
+        }
+    }
+
     /// <summary>
     /// Runs <paramref name="work"/>, which reports how many texts are done. The number is shown where somebody sees it:
     /// when standard error is a terminal and the rows go elsewhere.

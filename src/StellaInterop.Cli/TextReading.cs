@@ -119,14 +119,14 @@ internal static class TextReading
             StellaPrompt prompt = fallback;
             if (row.TryGetProperty("prompt", out JsonElement named) && named.ValueKind != JsonValueKind.Null)
             {
-                prompt = StellaPrompts.Parse(named.GetString()!);
+                prompt = StellaPrompt.Named(named.GetString()!);
             }
 
             return new InputText(text.GetString()!, prompt);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
-            // Not JSON; a string with half a surrogate pair, or one that is no string; a prompt that is not known.
+            // Not JSON; a string with half a surrogate pair, or one that is no string; an empty prompt.
             throw new CliException(ExitCode.BadInput, $"text {index}: the line cannot be used", e);
         }
     }

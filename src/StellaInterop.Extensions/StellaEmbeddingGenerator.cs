@@ -48,7 +48,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
 
     /// <summary>Makes a generator over a pool.</summary>
     /// <param name="pool">The pool. Any number of generators may share one.</param>
-    /// <param name="embedOptions">How texts are embedded: the prompt above all. <see langword="null"/> for documents.</param>
+    /// <param name="embedOptions">How texts are embedded: the prompt above all. <see langword="null"/> for the model's default prompt, which in Stella is none.</param>
     /// <param name="callOptions">How calls are treated; <see langword="null"/> for the pool's defaults.</param>
     /// <param name="timeProvider">What tells when an embedding was made; <see langword="null"/> for the system's clock.</param>
     /// <param name="ownsPool">Whether the pool is disposed with the generator.</param>
@@ -198,9 +198,9 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
                 Prompt = prompt switch
                 {
                     StellaPrompt kind => kind,
-                    string name => StellaPrompts.Parse(name),
+                    string name => StellaPrompt.Named(name),
                     _ => throw new ArgumentException(
-                        $"'{PromptProperty}' is '{prompt}'; it must be a {nameof(StellaPrompt)} or one of {string.Join(", ", StellaPrompts.Names)}.",
+                        $"'{PromptProperty}' is '{prompt}'; it must be a {nameof(StellaPrompt)} or the name of one.",
                         nameof(options)),
                 },
             };

@@ -19,9 +19,9 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
     [Range(1, 1 << 20)]
     public int? Dimension { get; set; }
 
-    /// <summary>Tokens that a text may have.</summary>
+    /// <summary>Tokens that a text may have; what the folder says, or 512, when it is not set.</summary>
     [Range(1, StellaModelOptions.MaxTokensLimit)]
-    public int MaxTokens { get; set; } = 512;
+    public int? MaxTokens { get; set; }
 
     /// <summary>The arithmetic of the encoder.</summary>
     public StellaPrecision Precision { get; set; } = StellaPrecision.Auto;
@@ -127,6 +127,7 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
     {
         Model = new StellaModelOptions
         {
+            Name = ModelPath is { Length: > 0 } ? null : ModelName,
             Dimension = Dimension,
             MaxTokens = MaxTokens,
             Precision = Precision,

@@ -78,24 +78,30 @@ public static class StellaServiceCollectionExtensions
 
     /// <summary>Adds the generator of queries of the model without a name, under <see cref="StellaServiceKeys.Query"/>.</summary>
     /// <param name="services">The services.</param>
-    /// <param name="prompt">What the queries are compared with.</param>
+    /// <param name="prompt">
+    /// The prompt of the queries; <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without Stella's heads has
+    /// only the prompts that its folder names.
+    /// </param>
     /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddStellaQueryEmbeddings(
-        this IServiceCollection services, StellaPrompt prompt = StellaPrompt.S2P) =>
-        AddGenerator(services, null, StellaServiceKeys.Query, prompt);
+        this IServiceCollection services, StellaPrompt? prompt = null) =>
+        AddGenerator(services, null, StellaServiceKeys.Query, prompt ?? StellaPrompt.SearchQuery);
 
     /// <summary>Adds the generator of queries of a named model, under <see cref="StellaServiceKeys.QueryOf"/>.</summary>
     /// <param name="services">The services.</param>
     /// <param name="name">The model's name.</param>
-    /// <param name="prompt">What the queries are compared with.</param>
+    /// <param name="prompt">
+    /// The prompt of the queries; <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without Stella's heads has
+    /// only the prompts that its folder names.
+    /// </param>
     /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     /// <returns>A builder, to which middleware is chained.</returns>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaQueryEmbeddings(
-        this IServiceCollection services, string name, StellaPrompt prompt = StellaPrompt.S2P)
+        this IServiceCollection services, string name, StellaPrompt? prompt = null)
     {
         StellaServiceKeys.CheckName(name);
-        return AddGenerator(services, name, StellaServiceKeys.QueryOf(name), prompt);
+        return AddGenerator(services, name, StellaServiceKeys.QueryOf(name), prompt ?? StellaPrompt.SearchQuery);
     }
 
     /// <summary>Adds the health of a model's pool to the health checks: <c>ready</c> and <c>live</c>, by tags of that name.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.RegularExpressions;
 
 namespace StellaInterop;
@@ -12,6 +13,16 @@ public sealed partial class HuggingFaceCache
 {
     /// <summary>The revision of calls that name none.</summary>
     public const string DefaultRevision = "main";
+
+    /// <summary>How the name of a repository's folder begins.</summary>
+    private const string Prefix = "models--";
+
+    /// <summary>Characters of a revision. A file system takes no more of a name.</summary>
+    private const int MaxRevision = 255;
+
+    /// <summary>Characters that git allows in no name of a branch or tag.</summary>
+    private static readonly SearchValues<char> NotInRevisions = SearchValues.Create(
+        [.. Enumerable.Range(0, ' ' + 1).Select(c => (char)c), '\x7f', '~', '^', ':', '?', '*', '[', '\\']);
 
     /// <summary>A commit has 40, and a line end may follow.</summary>
     private const int MaxReferenceBytes = 100;
@@ -47,13 +58,28 @@ public sealed partial class HuggingFaceCache
         return ModelName().IsMatch(text) && !text.Contains("--", StringComparison.Ordinal) && !text.Contains("..", StringComparison.Ordinal);
     }
 
-    /// <summary>Whether a text has the form of a revision: a branch, a tag, or a commit of 40 hexadecimal digits.</summary>
+    /// <summary>Whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.</summary>
     /// <param name="text">The text.</param>
     public static bool IsRevision(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return Revision().IsMatch(text) && !text.Contains("..", StringComparison.Ordinal);
+        // The rules of git check-ref-format. None of the names that they allow leads out of a folder.
+        return text.Length is > 0 and <= MaxRevision
+            && text != "@"
+            && !text.StartsWith('-')
+            && !text.EndsWith('.')
+            && !text.Contains("..", StringComparison.Ordinal)
+            && !text.Contains("@{", StringComparison.Ordinal)
+            && !text.AsSpan().ContainsAny(NotInRevisions)
+            && text.Split('/').All(part => part.Length > 0 && part[0] != '.' && !part.EndsWith(".lock", StringComparison.Ordinal));
     }
+
+    /// <summary>A revision as it stands in a command that is typed into a shell.</summary>
+    /// <param name="revision">The revision.</param>
+    internal static string InShell(string revision) => revision.All(c => char.IsAsciiLetterOrDigit(c) || "._-/+@#".Contains(c, StringComparison.Ordinal))
+        && revision[0] is not ('#' or '@')
+            ? revision
+            : $"'{Printable.Line(revision).Replace("'", @"'\''", StringComparison.Ordinal)}'";
 
     /// <summary>Whether a text is a commit in full.</summary>
     /// <param name="text">The text.</param>
@@ -73,7 +99,7 @@ public sealed partial class HuggingFaceCache
             throw new ArgumentException($"'{Printable.Line(model)}' is not the name of a model; a name is org/name.", nameof(model));
         }
 
-        return Path.Combine(Folder, $"models--{model.Replace("/", "--", StringComparison.Ordinal)}");
+        return Path.Combine(Folder, $"{Prefix}{model.Replace("/", "--", StringComparison.Ordinal)}");
     }
 
     /// <summary>The folder of a model that has been downloaded, to be passed to <see cref="StellaModel.Load"/>.</summary>
@@ -97,11 +123,27 @@ public sealed partial class HuggingFaceCache
             return snapshot;
         }
 
-        string option = revision == DefaultRevision ? "" : $" --revision {revision}";
+        string option = revision == DefaultRevision ? "" : $" --revision {InShell(revision)}";
         throw new StellaModelFolderException(
             StellaErrorCode.ModelFolderNotFound,
-            $"{model} at revision {revision} is not in the Hugging Face cache; looked for {snapshot ?? reference}. "
+            $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {snapshot ?? reference}. "
             + $"Get it with: stella download {model}{option}");
+    }
+
+    /// <summary>The name of the repository that a folder is a snapshot of, if it is one.</summary>
+    /// <param name="path">The folder.</param>
+    internal static string? NameOf(string path)
+    {
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string? snapshots = Path.GetDirectoryName(full);
+        string repository = Path.GetFileName(Path.GetDirectoryName(snapshots)) ?? "";
+        if (!IsCommit(Path.GetFileName(full)) || Path.GetFileName(snapshots) != "snapshots" || !repository.StartsWith(Prefix, StringComparison.Ordinal))
+        {
+            return null;
+        }
+
+        string name = repository[Prefix.Length..].Replace("--", "/", StringComparison.Ordinal);
+        return IsModelName(name) ? name : null;
     }
 
     private static string? ReadReference(string path)
@@ -138,7 +180,4 @@ public sealed partial class HuggingFaceCache
 
     [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}\z")]
     private static partial Regex ModelName();
-
-    [GeneratedRegex(@"\A(?=.{1,200}\z)[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\z")]
-    private static partial Regex Revision();
 }

@@ -25,8 +25,11 @@ public sealed record StellaEmbedOptions
 {
     internal static StellaEmbedOptions Default { get; } = new();
 
-    /// <summary>What the texts are going to be used for. By default nothing is put before them.</summary>
-    public StellaPrompt Prompt { get; init; } = StellaPrompt.Document;
+    /// <summary>
+    /// The prompt of the texts. By default it is the default prompt of the model's folder. Stella's folders have none, so that
+    /// nothing is put before a text.
+    /// </summary>
+    public StellaPrompt Prompt { get; init; }
 
     /// <summary>
     /// Length of the vectors, one of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's

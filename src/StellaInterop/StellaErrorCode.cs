@@ -43,6 +43,10 @@ public enum StellaErrorCode
     /// <remarks>The process or its container is at a limit on processes or threads (<c>pids.max</c>, <c>RLIMIT_NPROC</c>). Raise it, or use fewer workers and fewer threads for each.</remarks>
     ThreadRefused = 106,
 
+    /// <summary>The model has no prompt of the asked name.</summary>
+    /// <remarks>The message lists the prompts that the folder names; <c>stella info</c> shows their texts. <c>s2p</c> and <c>s2s</c> are known to models with Stella's heads, and <c>document</c> to all.</remarks>
+    UnknownPrompt = 107,
+
     /// <summary>The model folder does not exist or is not a folder.</summary>
     /// <remarks>The message has the path as it was resolved. Relative paths begin in the working directory of the process: prefer whole ones, or a model of the Hugging Face cache by its name.</remarks>
     ModelFolderNotFound = 200,
@@ -56,7 +60,7 @@ public enum StellaErrorCode
     ModelFileUnreadable = 202,
 
     /// <summary>A file of the model is damaged or not what its name says.</summary>
-    /// <remarks>The message says what is wrong and where in the file. Download it again: <c>stella verify</c> compares it with its hash. A file of a few hundred bytes is often what Git LFS leaves in its place.</remarks>
+    /// <remarks>The message says what is wrong and where in the file. Download it again: <c>stella verify</c> compares it with its hash. A pointer of Git LFS, an HTML page, text in UTF-16 and a byte order mark are recognised.</remarks>
     ModelFileInvalid = 203,
 
     /// <summary>Two files of the model contradict each other.</summary>
@@ -64,7 +68,7 @@ public enum StellaErrorCode
     ModelInconsistent = 204,
 
     /// <summary>The model is well formed but of a kind that is not supported.</summary>
-    /// <remarks>The message says what was found and what is supported. It has to be a model with the architecture of Stella v5 400M or 1.5B.</remarks>
+    /// <remarks>The message names the key, the value and the supported values. A model has to have one of Stella's two architectures and only settings that are computed. A setting that is not computed is refused, so that no vector is silently wrong.</remarks>
     ModelUnsupported = 205,
 
     /// <summary><c>tokenizer.json</c> cannot be used.</summary>

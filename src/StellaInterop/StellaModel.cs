@@ -23,7 +23,7 @@ public sealed unsafe class StellaModel : IDisposable
     private StellaModel(ModelHandle handle, string path, StellaModelOptions options)
     {
         this.handle = handle;
-        Info = ReadInfo(handle, path);
+        Info = ReadInfo(handle, path, NameOf(path, options));
         batchTokens = Math.Max(BatchTokens, Info.MaxTokens);
         sessions = new SessionCache(handle, new NativeSessionOptions
         {
@@ -89,7 +89,7 @@ public sealed unsafe class StellaModel : IDisposable
             size = (uint)sizeof(NativeWorkload),
             sessions = (uint)workload.Sessions,
             threads = (uint)(workload.Threads ?? options.Threads ?? 0),
-            max_batch_tokens = (uint)Math.Max(workload.BatchTokens, options.MaxTokens),
+            max_batch_tokens = (uint)workload.BatchTokens,
         };
         var found = new NativeMemoryEstimate { size = (uint)sizeof(NativeMemoryEstimate) };
         fixed (byte* pathPointer = utf8, manifestPointer = manifest)
@@ -332,8 +332,7 @@ public sealed unsafe class StellaModel : IDisposable
             int end = tokens.BatchEnd(start, batchTokens);
             TokenBatch batch = tokens.Batch(start, end);
             session.Handle.Embed(
-                batch.Ids,
-                batch.CuSeqlens,
+                batch,
                 new NativeEmbedOptions
                 {
                     size = (uint)sizeof(NativeEmbedOptions),
@@ -392,12 +391,18 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
+    /// <summary>The display name of a model.</summary>
+    internal static string NameOf(string path, StellaModelOptions options) => Printable.Line(
+        options.Name
+        ?? HuggingFaceCache.NameOf(path)
+        ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
+
     internal static void Check(string path, StellaModelOptions options)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxTokens, 1, nameof(options.MaxTokens));
+        ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            options.MaxTokens, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
+            options.MaxTokens ?? 1, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
         ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
         ThrowIfNotPositive(options.Threads, nameof(options.Threads));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(
@@ -425,7 +430,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         size = (uint)sizeof(NativeModelOptions),
         precision = (uint)options.Precision,
-        max_tokens = (uint)options.MaxTokens,
+        max_tokens = (uint)(options.MaxTokens ?? 0),
         dimension = (uint)(options.Dimension ?? 0),
         load_mode = (uint)options.LoadMode,
         unchecked_weights = options.CheckWeights ? 0u : 1u,
@@ -434,7 +439,7 @@ public sealed unsafe class StellaModel : IDisposable
         manifest_length = (nuint)manifestLength,
     };
 
-    private static StellaModelInfo ReadInfo(ModelHandle handle, string path)
+    private static StellaModelInfo ReadInfo(ModelHandle handle, string path, string name)
     {
         using var lease = new HandleLease(handle);
         var model = (NativeModel*)lease.Value;
@@ -449,9 +454,16 @@ public sealed unsafe class StellaModel : IDisposable
                 NativeMethods.stella_model_dimensions(model, pointer, (nuint)dimensions.Length, &count));
         }
 
+        var prompts = new StellaPromptInfo[info.prompt_count];
+        for (uint i = 0; i < prompts.Length; i++)
+        {
+            prompts[i] = PromptOf(model, i + 1);
+        }
+
         return new StellaModelInfo
         {
             Path = path,
+            Name = name,
             Architecture = (StellaArchitecture)info.architecture,
             Dimensions = Array.ConvertAll(dimensions, dimension => (int)dimension),
             DefaultDimension = (int)info.default_dimension,
@@ -467,9 +479,25 @@ public sealed unsafe class StellaModel : IDisposable
             MaxTokens = (int)info.max_tokens,
             MemoryEstimateBytes = (long)info.memory_estimate,
             FrameTokens = (int)info.frame_tokens,
-            PromptTokens = [0, (int)info.s2p_prompt_tokens, (int)info.s2s_prompt_tokens],
+            Pooling = (StellaPooling)info.pooling,
+            IncludesPrompt = info.leaves_prompt_out == 0,
+            Prompts = prompts,
+            DefaultPrompt = info.default_prompt == 0 ? null : prompts[(int)info.default_prompt - 1].Name,
             MaxTextBytes = (long)info.max_text_bytes,
             FileStamp = info.file_stamp,
+        };
+    }
+
+    private static StellaPromptInfo PromptOf(NativeModel* model, uint number)
+    {
+        var info = new NativePromptInfo { size = (uint)sizeof(NativePromptInfo) };
+        NativeErrors.ThrowIfFailed(NativeMethods.stella_model_prompt(model, number, &info));
+        return new StellaPromptInfo
+        {
+            Name = Encoding.UTF8.GetString(info.name, (int)info.name_length),
+            Text = Encoding.UTF8.GetString(info.text, (int)info.text_length),
+            TokenCount = (int)info.tokens,
+            IsFromModelCard = info.from_card != 0,
         };
     }
 

@@ -66,10 +66,11 @@ public static partial class StellaModelFiles
     [GeneratedRegex(
         """
         \A(
-            (config|modules|config_sentence_transformers|tokenizer)\.json
+            (config|modules|config_sentence_transformers|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json
+          | sentence_(bert|roberta|distilbert|camembert|albert|xlm-roberta|xlnet)_config\.json
           | model\.safetensors(\.index\.json)?
           | model-[A-Za-z0-9_-]+\.safetensors
-          | 1_Pooling/config\.json
+          | [1-9]_(Pooling|Normalize)/config\.json
           | 2_Dense(_[A-Za-z0-9_]+)?/(config\.json|model\.safetensors)
         )\z
         """,

@@ -17,6 +17,39 @@ public enum StellaDevice
     Cpu = 0,
 }
 
+/// <summary>Which tokens of a text make its vector.</summary>
+public enum StellaPooling
+{
+    /// <summary>All of them: the vector is made of the mean of their hidden states.</summary>
+    Mean = 0,
+
+    /// <summary>The first one, which the tokenizer puts before every text.</summary>
+    Cls = 1,
+
+    /// <summary>The last one, which the tokenizer puts after every text.</summary>
+    LastToken = 2,
+}
+
+/// <summary>A prompt of a model.</summary>
+public sealed record StellaPromptInfo
+{
+    internal StellaPromptInfo()
+    {
+    }
+
+    /// <summary>The name, for <see cref="StellaPrompt.Named"/>.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The text that is put before a text.</summary>
+    public required string Text { get; init; }
+
+    /// <summary>Tokens of the text, without special tokens.</summary>
+    public required int TokenCount { get; init; }
+
+    /// <summary>Whether the folder lacks the prompt, so that the text is that of the model card of Stella v5.</summary>
+    public required bool IsFromModelCard { get; init; }
+}
+
 /// <summary>What a loaded model is.</summary>
 public sealed record StellaModelInfo
 {
@@ -26,6 +59,9 @@ public sealed record StellaModelInfo
 
     /// <summary>The folder that it was loaded from, as it was passed.</summary>
     public required string Path { get; init; }
+
+    /// <summary>The display name: <see cref="StellaModelOptions.Name"/>, or the name of its repository or folder.</summary>
+    public required string Name { get; init; }
 
     /// <summary>The kind of encoder.</summary>
     public required StellaArchitecture Architecture { get; init; }
@@ -72,15 +108,48 @@ public sealed record StellaModelInfo
     /// <summary>Estimated bytes of the weights, the tokenizer and one call at its peak. Always above zero.</summary>
     public required long MemoryEstimateBytes { get; init; }
 
+    /// <summary>Which tokens of a text make its vector.</summary>
+    public required StellaPooling Pooling { get; init; }
+
+    /// <summary>Whether the tokens of a prompt take part in a text's vector, as they do in Stella.</summary>
+    public required bool IncludesPrompt { get; init; }
+
+    /// <summary>The prompts, in the order of their names.</summary>
+    public required IReadOnlyList<StellaPromptInfo> Prompts { get; init; }
+
+    /// <summary>
+    /// The name of the default prompt, for texts without a named one; <see langword="null"/> if there is none.
+    /// </summary>
+    public required string? DefaultPrompt { get; init; }
+
     /// <summary>Special tokens that the tokenizer adds to every text.</summary>
     internal int FrameTokens { get; init; }
 
-    /// <summary>Tokens of each prompt, indexed by <see cref="StellaPrompt"/>, without special tokens.</summary>
-    internal IReadOnlyList<int> PromptTokens { get; init; } = [0, 0, 0];
+    /// <summary>
+    /// Tokens that a text gets beside its own, at most: those of its frame and its prompt. Native code knows which prompt a name
+    /// means; one that is not the name of a prompt may mean any of them here.
+    /// </summary>
+    internal int TokensBesideText(StellaPrompt prompt)
+    {
+        string? name = prompt.Name ?? DefaultPrompt;
+        if (name is null)
+        {
+            return FrameTokens;
+        }
 
-    /// <summary>Tokens that a text gets beside its own: those of its frame and its prompt. Native code refuses an unknown prompt.</summary>
-    internal int TokensBesideText(StellaPrompt prompt) =>
-        FrameTokens + ((uint)prompt < (uint)PromptTokens.Count ? PromptTokens[(int)prompt] : 0);
+        int longest = 0;
+        foreach (StellaPromptInfo info in Prompts)
+        {
+            if (string.Equals(info.Name, name, StringComparison.Ordinal))
+            {
+                return FrameTokens + info.TokenCount;
+            }
+
+            longest = Math.Max(longest, info.TokenCount);
+        }
+
+        return FrameTokens + (prompt == StellaPrompt.Document ? 0 : longest);
+    }
 
     /// <summary>Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.</summary>
     internal long MaxTextBytes { get; init; } = long.MaxValue;

@@ -78,8 +78,17 @@ public sealed record StellaModelOptions
     /// <summary>The largest value of <see cref="MaxTokens"/>.</summary>
     public const int MaxTokensLimit = 8192;
 
+    /// <summary>The limit of a text if neither the caller nor the folder names one.</summary>
+    internal const int DefaultMaxTokens = 512;
+
     /// <summary>The largest value of <see cref="Threads"/>.</summary>
     public const int ThreadsLimit = 1024;
+
+    /// <summary>
+    /// The display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,
+    /// <c>org/name</c>, in the Hugging Face cache, and the folder's name elsewhere.
+    /// </summary>
+    public string? Name { get; init; }
 
     /// <summary>
     /// Length of the vectors of calls that name none. <see langword="null"/> takes the one of the folder's
@@ -88,10 +97,11 @@ public sealed record StellaModelOptions
     public int? Dimension { get; init; }
 
     /// <summary>
-    /// Tokens that a text may have, special tokens and prompt included: 1 to 8192. The default is 512, the length that
-    /// Stella was trained with.
+    /// Tokens that a text may have, special tokens and prompt included: 1 to 8192, and at most as many as the model has positions.
+    /// <see langword="null"/> takes the length that the folder names (<c>max_seq_length</c>, or <c>model_max_length</c> of the
+    /// tokenizer), as far as the model has positions; or 512, with which Stella was trained, if the folder names none.
     /// </summary>
-    public int MaxTokens { get; init; } = 512;
+    public int? MaxTokens { get; init; }
 
     /// <summary>The arithmetic of the encoder.</summary>
     public StellaPrecision Precision { get; init; } = StellaPrecision.Auto;

@@ -1,47 +1,83 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Text;
+
 namespace StellaInterop;
 
-/// <summary>What a text is going to be used for. Stella was trained to see a prompt before a query.</summary>
-/// <remarks>The prompt texts are those of the model folder; they count towards a text's tokens.</remarks>
-public enum StellaPrompt
+/// <summary>The use of a text, by the name of the model's prompt that is put before it.</summary>
+/// <remarks>
+/// <para>
+/// A model folder names its prompts, and <see cref="StellaModelInfo.Prompts"/> lists them; their text counts towards a text's
+/// tokens. Two of them are well known, those of Stella. A model with Stella's heads that lacks one of the two uses the text of the
+/// model card, and any other model refuses it.
+/// </para>
+/// <para>The default value is <see cref="Unnamed"/>. Equality compares names by their characters.</para>
+/// </remarks>
+public readonly struct StellaPrompt : IEquatable<StellaPrompt>
 {
-    /// <summary>A document, or a text that carries its own prompt: nothing is put before it.</summary>
-    Document = 0,
+    private readonly string? name;
+    private readonly byte[]? utf8;
 
-    /// <summary>A search query, to be compared with documents ("sentence to passage").</summary>
-    S2P = 1,
-
-    /// <summary>A sentence, to be compared with sentences that carry this prompt too ("sentence to sentence").</summary>
-    S2S = 2,
-}
-
-/// <summary>The names by which prompts are known in configuration and on the command line.</summary>
-public static class StellaPrompts
-{
-    private static readonly (string Name, StellaPrompt Prompt)[] Table =
-    [
-        ("s2p", StellaPrompt.S2P),
-        ("s2s", StellaPrompt.S2S),
-        ("document", StellaPrompt.Document),
-    ];
-
-    /// <summary>The names, in the order in which they are listed to people.</summary>
-    public static IReadOnlyList<string> Names { get; } = [.. Table.Select(row => row.Name)];
-
-    /// <summary>The prompt of a name, case ignored.</summary>
-    /// <param name="name">One of <see cref="Names"/>.</param>
-    /// <exception cref="ArgumentException">The name is not known. There is no default: the message lists the names.</exception>
-    public static StellaPrompt Parse(string name)
+    private StellaPrompt(string name)
     {
-        ArgumentNullException.ThrowIfNull(name);
-        foreach (var (known, prompt) in Table)
-        {
-            if (string.Equals(name, known, StringComparison.OrdinalIgnoreCase))
-            {
-                return prompt;
-            }
-        }
-
-        throw new ArgumentException(
-            $"'{Printable.Line(name)}' is not a prompt; the prompts are {string.Join(", ", Names)}.", nameof(name));
+        this.name = name;
+        utf8 = Encoding.UTF8.GetBytes(name);
     }
+
+    /// <summary>Nobody names a prompt, so that the model's default stands before the text, or nothing if it has none.</summary>
+    public static StellaPrompt Unnamed => default;
+
+    /// <summary>
+    /// A document, or a text that carries its own prompt: nothing stands before it, unless the model has a prompt of the name
+    /// <c>document</c>.
+    /// </summary>
+    public static StellaPrompt Document { get; } = new("document");
+
+    /// <summary>A search query, to be compared with documents: <c>s2p</c>, in Stella's folders <c>s2p_query</c>.</summary>
+    public static StellaPrompt SearchQuery { get; } = new("s2p");
+
+    /// <summary>
+    /// A sentence, to be compared with sentences that carry this prompt too: <c>s2s</c>, in Stella's folders <c>s2s_query</c>.
+    /// </summary>
+    public static StellaPrompt SentenceSimilarity { get; } = new("s2s");
+
+    /// <summary>The name; <see langword="null"/> for <see cref="Unnamed"/>.</summary>
+    public string? Name => name;
+
+    /// <summary>The name as native code takes it; empty for <see cref="Unnamed"/>.</summary>
+    internal ReadOnlySpan<byte> Utf8 => utf8;
+
+    /// <summary>The prompt of a name.</summary>
+    /// <param name="name">
+    /// A name of <see cref="StellaModelInfo.Prompts"/>; or <c>document</c>, <c>s2p</c> or <c>s2s</c>, case ignored, unless the model has
+    /// a prompt of that very name. Whether the model has the prompt shows when a text is embedded:
+    /// <see cref="StellaErrorCode.UnknownPrompt"/>.
+    /// </param>
+    /// <exception cref="ArgumentException">The name is empty.</exception>
+    public static StellaPrompt Named(string name)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        return new StellaPrompt(name);
+    }
+
+    /// <summary>Whether both have the same name.</summary>
+    /// <param name="left">One.</param>
+    /// <param name="right">The other.</param>
+    public static bool operator ==(StellaPrompt left, StellaPrompt right) => left.Equals(right);
+
+    /// <summary>Whether their names differ.</summary>
+    /// <param name="left">One.</param>
+    /// <param name="right">The other.</param>
+    public static bool operator !=(StellaPrompt left, StellaPrompt right) => !left.Equals(right);
+
+    /// <inheritdoc/>
+    public bool Equals(StellaPrompt other) => string.Equals(name, other.name, StringComparison.Ordinal);
+
+    /// <inheritdoc/>
+    public override bool Equals([NotNullWhen(true)] object? obj) => obj is StellaPrompt other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => name is null ? 0 : StringComparer.Ordinal.GetHashCode(name);
+
+    /// <summary>The name, as a line of text; empty for <see cref="Unnamed"/>.</summary>
+    public override string ToString() => name is null ? "" : Printable.Line(name);
 }

@@ -37,6 +37,29 @@ internal sealed class EmbedCommandTests
         });
     }
 
+    [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
+    public void Every_form_of_a_folder_gives_the_vectors_of_the_reference(string name)
+    {
+        FormGolden golden = FormGolden.Read(name);
+        FormCase[] cases = [.. golden.Cases.Where(form => form.MaxTokens is null)];
+        using var folder = new TemporaryFolder();
+        File.WriteAllLines(
+            folder.File("texts.jsonl"), cases.Select(form => JsonSerializer.Serialize(new { text = form.Text, prompt = form.PromptName })));
+        StellaResult result = StellaProcess.Run(
+            "embed", "--input", folder.File("texts.jsonl"), "--input-format", "jsonl", "--raw", "--model", golden.Folder, "--precision", "f32");
+        Assert.That(result.ExitCode, Is.Zero, result.Error);
+        JsonElement[] rows = result.Rows;
+        Assert.That(rows, Has.Length.EqualTo(cases.Length));
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Assert.That(rows[i].GetProperty("tokens").GetInt32(), Is.EqualTo(cases[i].Ids.Length), cases[i].Name);
+            float[] vector = rows[i].GetProperty("embedding").Deserialize<float[]>()!;
+            float[] expected = cases[i].Vectors[vector.Length];
+            Assert.That(Vectors.Distance(vector, expected), Is.LessThan(1e-4), cases[i].Name);
+            Assert.That(Vectors.Cosine(vector, expected), Is.GreaterThan(0.999999), cases[i].Name);
+        }
+    }
+
     [Test]
     public void Numbers_read_back_as_the_same_floats()
     {
@@ -113,7 +136,7 @@ internal sealed class EmbedCommandTests
         StellaResult result = StellaProcess.RunWithInput(
             input, "tokenize", "--input", "-", "--input-format", "jsonl", "--prompt", "s2s", "--verbosity", "debug");
         using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
-        StellaPrompt[] prompts = [StellaPrompt.S2S, StellaPrompt.Document, StellaPrompt.S2S];
+        StellaPrompt[] prompts = [StellaPrompt.SentenceSimilarity, StellaPrompt.Document, StellaPrompt.SentenceSimilarity];
         Assert.That(
             result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
             Is.EqualTo(prompts.Select(prompt => model.Tokenize("river", new StellaEmbedOptions { Prompt = prompt }).Ids.ToArray())));

@@ -16,7 +16,8 @@ internal sealed class ErrorTests
         new object[] { "embed" },
         new object[] { "embed", "x", "--input", "-" },
         new object[] { "similarity", "only a query" },
-        new object[] { "embed", "x", "--prompt", "query", "|document, s2p, s2s" },
+        new object[] { "embed", "x", "--prompt", "query", "|its prompts are s2p_query, s2s_query" },
+        new object[] { "embed", "x", "--prompt", "", "|--prompt is empty" },
         new object[] { "embed", "x", "--precision", "f64", "|auto, f32, bf16, int8" },
         new object[] { "embed", "x", "--encoder", "candle", "--precision", "bf16", "|bf16 is not available" },
         new object[] { "embed", "x", "--encoder", "candle", "--precision", "int8", "|int8 is not available" },
@@ -90,7 +91,8 @@ internal sealed class ErrorTests
         Check(Embed([.. "{\"text\": \""u8, 0xff, .. "\"}"u8], "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
         Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "text 1");
-        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "s2p, s2s, document");
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0: the model has no prompt \"q\"; its prompts are s2p_query");
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
 
         // Beyond the first group of texts, where a count from the group's start would be wrong.

@@ -57,7 +57,7 @@ internal static class HostileFolders
     [
         new(
             "a pointer of Git LFS instead of weights",
-            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "claims a header"),
+            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "pointer of Git LFS"),
         new("empty weights", Put(Weights, []), Weights, "0 bytes"),
         new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
         new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
@@ -193,14 +193,14 @@ internal static class HostileFolders
         new("a config.json of zeros", Put(Config, new byte[1000]), Config, "not the JSON"),
         new("a config.json that ends early", folder => Cut(folder, Config, -10), Config, "not the JSON"),
         new("a config.json of 1 TB", folder => Resize(folder, Config, 1L << 40), Config, "1099511627776 bytes"),
-        new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "duplicate", "hidden_size"),
+        new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "listed twice", "hidden_size"),
         new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads 5"),
         new("heads below zero", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
         new("no heads", Set(Config, "num_attention_heads", 0), Config, "num_attention_heads is 0"),
         new("heads of an odd width", Set(Config, "num_attention_heads", 64), Config, "even width"),
-        new("a size with a point", Set(Config, "hidden_size", 64.5), Config, "not the JSON"),
-        new("a size in quotes", Set(Config, "hidden_size", "64"), Config, "not the JSON"),
-        new("a size of 2^63", Set(Config, "vocab_size", 9223372036854775808), Config, "not the JSON"),
+        new("a size with a point", Set(Config, "hidden_size", 64.5), Config, "hidden_size is 64.5"),
+        new("a size in quotes", Set(Config, "hidden_size", "64"), Config, "hidden_size is \"64\""),
+        new("a size of 2^63", Set(Config, "vocab_size", 9223372036854775808), Config, "vocab_size is 9223372036854775808"),
         new("a size of 2^62", Set(Config, "vocab_size", 1L << 62), Config, "vocab_size is 4611686018427387904"),
         new("a size that is missing", Set(Config, "hidden_size", null), Config, "hidden_size is missing"),
         new("an epsilon beyond numbers", folder => folder.Edit(Config, "1e-12", "1e999"), Config, "not the JSON"),
@@ -213,7 +213,7 @@ internal static class HostileFolders
         new(
             "heads that key heads do not divide",
             Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads 4") { Model = "tiny-qwen2" },
-        new("no modules", Put(Modules, "[]"u8), Modules, "no Dense module"),
+        new("no modules", Put(Modules, "[]"u8), Modules, "no Pooling module"),
         new("modules that are no list", Put(Modules, "{}"u8), Modules, "not the JSON"),
         new(
             "a module that leads out",
@@ -223,16 +223,16 @@ internal static class HostileFolders
         new("an unknown module", folder => folder.Edit(Modules, "models.Dense", "models.LSTM"), Modules, "LSTM"),
         new(
             "pooling of the first token",
-            folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "pooling_mode_cls_token is on"),
-        new("no pooling", Put(Pooling, "{}"u8), Pooling, "pooling_mode_mean_tokens is off"),
+            folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "cls and mean"),
+        new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is off"),
         new("a head for another hidden size", Set(HeadConfig, "in_features", 65), HeadConfig, "in_features is 65"),
-        new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "not the JSON"),
+        new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "out_features is -1"),
         new("a head of nothing", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
         new("a head of 2^60", Set(HeadConfig, "out_features", 1L << 60), HeadConfig, "out_features is 1152921504606846976"),
         new(
             "a head with an activation",
             folder => folder.Edit(HeadConfig, "linear.Identity", "activation.Tanh"), HeadConfig, "Tanh"),
-        new("prompts that are no texts", Put(Prompts, "{\"prompts\":{\"s2p_query\":1}}"u8), Prompts, "not the JSON"),
+        new("prompts that are no texts", Put(Prompts, "{\"prompts\":{\"s2p_query\":1}}"u8), Prompts, "prompts.s2p_query is 1"),
         new("no tokenizer in tokenizer.json", Put(Tokenizer, "{}"u8), Tokenizer),
         new("an empty tokenizer.json", Put(Tokenizer, []), Tokenizer),
         new("half a tokenizer.json", folder => Cut(folder, Tokenizer, -9000), Tokenizer, "EOF"),
@@ -243,7 +243,6 @@ internal static class HostileFolders
             "a word with the id 2^32-1",
             Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = uint.MaxValue), Tokenizer, "4294967295"),
         new("a word with an id below zero", Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = -1), Tokenizer, "-1"),
-        new("a tokenizer without special tokens", Set(Tokenizer, "post_processor", null), Tokenizer, "no special token"),
         new(
             "a special token outside the table",
             folder => folder.Edit(Tokenizer, "\"ids\": [\n          2\n        ]", "\"ids\": [99999]"), Tokenizer, "99999"),
@@ -274,10 +273,10 @@ internal static class HostileFolders
         new(
             "weights that are a folder",
             folder => { Remove(Weights)(folder); Directory.CreateDirectory(folder.File(Weights)); },
-            Weights, "not a regular file"),
+            Weights, "is a folder"),
         new(
             "a config.json that is a folder",
-            folder => { Remove(Config)(folder); Directory.CreateDirectory(folder.File(Config)); }, Config, "not a regular file"),
+            folder => { Remove(Config)(folder); Directory.CreateDirectory(folder.File(Config)); }, Config, "is a folder"),
         Sharded("a shard that leads out", "../model-00002-of-00002.safetensors", "inside the model folder"),
         Sharded("a shard at the root", "/etc/passwd", "inside the model folder"),
         Sharded("a shard in a folder", "2_Dense_256/model.safetensors", "inside the model folder"),
@@ -424,6 +423,7 @@ internal static class HostileFolders
         const long Wide = 1 << 17;
         const long Rows = (1 << 21) - 1;
         long Scale(long n) => n == 1216 ? Rows : n % 64 == 0 ? n / 64 * Wide : n;
+        Edit(Pooling, json => json["word_embedding_dimension"] = Wide)(folder);
         Edit(Config, json => (json["hidden_size"], json["vocab_size"], json["intermediate_size"]) = (Wide, Rows, 2 * Wide))(folder);
         Edit(HeadConfig, json => json["in_features"] = Wide)(folder);
         Directory.Delete(folder.File("2_Dense_256"), recursive: true);

@@ -98,7 +98,7 @@ internal sealed class HostileTextTests
 
         StellaResult info = StellaProcess.Run("info", "--model", path);
         Check(info, 0);
-        Assert.That(info.Output.Split('\n')[0], Does.StartWith("model ").And.Contain(Escaped));
+        Assert.That(info.Output.Split('\n')[1], Does.StartWith("model ").And.Contain(Escaped));
         StellaResult json = StellaProcess.Run("info", "--model", path, "--format", "json");
         Assert.That(json.Rows[0].GetProperty("model").GetString(), Is.EqualTo(path), "JSON has the name itself");
 

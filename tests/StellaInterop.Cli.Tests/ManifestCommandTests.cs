@@ -12,7 +12,7 @@ internal sealed class ManifestCommandTests
         StellaResult good = StellaProcess.Run("verify", folder.Path);
         string[] lines = good.Output.TrimEnd().Split('\n');
         Assert.That((good.ExitCode, good.Error), Is.EqualTo((0, "")));
-        Assert.That(lines, Has.Length.EqualTo(12).And.All.StartWith("good "));
+        Assert.That(lines, Has.Length.EqualTo(13).And.All.StartWith("good "));
 
         byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));
         weights[^1] ^= 1;
@@ -21,7 +21,7 @@ internal sealed class ManifestCommandTests
         StellaResult bad = StellaProcess.Run("verify", folder.Path);
         Assert.That(bad.ExitCode, Is.EqualTo(3));
         Assert.That(bad.Output, Does.Contain("wrong hash    model.safetensors").And.Contain("missing       tokenizer.json"));
-        Assert.That(bad.Error, Does.StartWith("error: 2 of 12 files are not what"));
+        Assert.That(bad.Error, Does.StartWith("error: 2 of 13 files are not what"));
     }
 
     [Test]

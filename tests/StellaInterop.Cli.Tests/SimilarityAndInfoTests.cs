@@ -34,7 +34,7 @@ internal sealed class SimilarityAndInfoTests
         StellaResult jsonl = StellaProcess.Run([.. Readme, "--format", "jsonl", "--prompt", "s2p"]);
         StellaResult json = StellaProcess.Run([.. Readme, "--format", "json", "--prompt", "s2p"]);
         using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
-        float[] query = model.Embed(Readme[1], new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+        float[] query = model.Embed(Readme[1], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         Assert.That(StellaResult.Parse(json.Output).GetArrayLength(), Is.EqualTo(3));
         Assert.Multiple(() =>
         {

@@ -127,14 +127,14 @@ internal sealed class GeneratorTests
     [Test]
     public async Task The_prompt_comes_from_the_generator_the_properties_or_the_raw_options()
     {
-        float[] query = model.Embed("bread", new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
-        using var queries = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+        float[] query = model.Embed("bread", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
+        using var queries = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         Assert.That((await queries.GenerateAsync(["bread"]))[0].Vector.ToArray(), Is.EqualTo(query));
         foreach (EmbeddingGenerationOptions options in new EmbeddingGenerationOptions[]
         {
-            new() { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = StellaPrompt.S2P } },
+            new() { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = StellaPrompt.SearchQuery } },
             new() { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = "s2p" } },
-            new() { RawRepresentationFactory = _ => new StellaEmbedOptions { Prompt = StellaPrompt.S2P } },
+            new() { RawRepresentationFactory = _ => new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery } },
         })
         {
             Assert.That((await documents.GenerateAsync(["bread"], options))[0].Vector.ToArray(), Is.EqualTo(query));
@@ -143,14 +143,15 @@ internal sealed class GeneratorTests
         Assert.That((await documents.GenerateAsync(["bread"]))[0].Vector.ToArray(), Is.Not.EqualTo(query), "options of a call stay with it");
     }
 
-    [TestCase("querry")]
-    [TestCase(7)]
-    public void A_prompt_that_there_is_not_is_refused(object prompt) =>
+    [TestCase("querry", typeof(StellaOptionException), "its prompts are s2p_query, s2s_query")]
+    [TestCase("", typeof(ArgumentException), "empty")]
+    [TestCase(7, typeof(ArgumentException), "it must be a StellaPrompt or the name of one")]
+    public void A_prompt_that_there_is_not_is_refused(object prompt, Type type, string says) =>
         Assert.That(
             async () => await documents.GenerateAsync(
                 ["bread"],
                 new EmbeddingGenerationOptions { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = prompt } }),
-            Throws.ArgumentException.With.Message.Contains("s2p, s2s, document"));
+            Throws.TypeOf(type).With.Message.Contains(says));
 
     [Test]
     public void A_cancelled_token_cancels() =>

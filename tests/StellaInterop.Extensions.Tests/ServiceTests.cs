@@ -26,7 +26,7 @@ internal sealed class ServiceTests
         Assert.Multiple(() =>
         {
             Assert.That(documents.GetService<StellaEmbeddingGenerator>()!.Prompt, Is.EqualTo(StellaPrompt.Document));
-            Assert.That(queries.GetService<StellaEmbeddingGenerator>()!.Prompt, Is.EqualTo(StellaPrompt.S2P));
+            Assert.That(queries.GetService<StellaEmbeddingGenerator>()!.Prompt, Is.EqualTo(StellaPrompt.SearchQuery));
             Assert.That(queries.GetService<StellaEmbeddingPool>(), Is.SameAs(documents.GetService<StellaEmbeddingPool>()));
         });
         Assert.That(
@@ -70,11 +70,11 @@ internal sealed class ServiceTests
         (string? Key, StellaEmbeddingPool Pool, StellaPrompt Prompt)[] expected =
         [
             (null, provider.GetRequiredService<StellaEmbeddingPool>(), StellaPrompt.Document),
-            (StellaServiceKeys.Query, provider.GetRequiredService<StellaEmbeddingPool>(), StellaPrompt.S2P),
+            (StellaServiceKeys.Query, provider.GetRequiredService<StellaEmbeddingPool>(), StellaPrompt.SearchQuery),
             .. Names.SelectMany(name => new (string?, StellaEmbeddingPool, StellaPrompt)[]
             {
                 (name, provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.Document),
-                (StellaServiceKeys.QueryOf(name), provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.S2P),
+                (StellaServiceKeys.QueryOf(name), provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.SearchQuery),
             }),
         ];
         foreach (var (key, pool, prompt) in expected)
@@ -117,7 +117,7 @@ internal sealed class ServiceTests
         Assert.Multiple(() =>
         {
             Assert.That(() => services.AddStellaEmbeddings(_ => { }), Throws.InvalidOperationException.With.Message.Contains("without a name"));
-            Assert.That(() => services.AddStellaQueryEmbeddings(StellaPrompt.S2S), Throws.InvalidOperationException.With.Message.Contains("'stella:query'"));
+            Assert.That(() => services.AddStellaQueryEmbeddings(StellaPrompt.SentenceSimilarity), Throws.InvalidOperationException.With.Message.Contains("'stella:query'"));
             Assert.That(() => services.AddKeyedStellaEmbeddings("x", _ => { }), Throws.InvalidOperationException.With.Message.Contains("'x'"));
             Assert.That(() => services.AddKeyedStellaQueryEmbeddings("x"), Throws.InvalidOperationException.With.Message.Contains("'stella:query:x'"));
             Assert.That(services, Has.Count.EqualTo(before));

@@ -57,7 +57,7 @@ internal sealed partial class WebApiTests
         byte[] bytes = found.GetProperty("data")[0].GetProperty("embedding").GetBytesFromBase64();
         Assert.That(
             MemoryMarshal.Cast<byte, float>(bytes).ToArray(),
-            Is.EqualTo(model.Embed("one text", new StellaEmbedOptions { Prompt = StellaPrompt.S2P })).Within(1e-6f));
+            Is.EqualTo(model.Embed("one text", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery })).Within(1e-6f));
     }
 
     [TestCase("""{"input": 3}""", HttpStatusCode.BadRequest, "'input' must be a text or an array of texts")]

@@ -36,7 +36,7 @@ internal sealed class AbiTests
     public void The_library_speaks_this_version()
     {
         Assert.That(NativeMethods.stella_abi_version(), Is.EqualTo(NativeMethods.STELLA_ABI_VERSION));
-        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(96));
+        Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(104));
     }
 
     [Test]
@@ -57,7 +57,7 @@ internal sealed class AbiTests
             Same<StellaEncoder, NativeEncoder>();
             Same<StellaCpuLevel, NativeCpuLevel>();
             Same<StellaLoadMode, NativeLoadMode>();
-            Same<StellaPrompt, NativePrompt>();
+            Same<StellaPooling, NativePooling>();
             Same<StellaDevice, NativeDevice>();
             // Named for people on one side, for what the code does on the other.
             Same<StellaLongText, NativeLongText>("Error", "Refuse");

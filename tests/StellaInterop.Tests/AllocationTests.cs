@@ -29,9 +29,9 @@ internal sealed class AllocationTests
     [Test]
     public void A_thread_that_never_called_takes_nothing()
     {
-        _ = BytesOf(["river", "stone"], calls: 1, StellaPrompt.S2P, cancellable: false);
+        _ = BytesOf(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false);
         long bytes = -1;
-        var thread = new Thread(() => bytes = BytesOf(["river", "stone"], calls: 1, StellaPrompt.S2P, cancellable: false, warmUp: 0));
+        var thread = new Thread(() => bytes = BytesOf(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false, warmUp: 0));
         thread.Start();
         thread.Join();
         Assert.That(bytes, Is.Zero);

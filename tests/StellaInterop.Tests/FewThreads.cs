@@ -234,11 +234,10 @@ internal static class FewThreads
 
         private sealed class Session(PanickingSource owner, IPoolSession session) : IPoolSession
         {
-            public void Embed(
-                ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
+            public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows)
             {
                 owner.ThrowNowAndThen();
-                session.Embed(ids, cuSeqlens, kind, cancelFlag, rows);
+                session.Embed(batch, kind, cancelFlag, rows);
             }
 
             public void Dispose() => session.Dispose();

@@ -60,12 +60,51 @@ internal sealed class HuggingFaceCacheTests
         Assert.That(() => new HuggingFaceCache("/cache").Find(name), Throws.ArgumentException.With.Message.Contains("org/name"));
     }
 
+    [TestCase("v1+fix", "--revision v1+fix")]
+    [TestCase("feature/a#1", "--revision feature/a#1")]
+    [TestCase("v1@2", "--revision v1@2")]
+    [TestCase("#1", "--revision '#1'")]
+    [TestCase("größe", "--revision 'größe'")]
+    [TestCase("a$(b)'c", """--revision 'a$(b)'\''c'""")]
+    [TestCase("refs/pr/7", "--revision refs/pr/7")]
+    public void Any_name_that_git_allows_is_found_and_named_again(string revision, string option)
+    {
+        using var folder = new TemporaryFolder();
+        var cache = new HuggingFaceCache(folder.Path);
+        string repository = cache.RepositoryFolder(Model);
+        var missing = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model, revision))!;
+        Assert.That(missing.Message, Does.EndWith(option));
+        string reference = Path.Combine(repository, "refs", revision);
+        Directory.CreateDirectory(Path.GetDirectoryName(reference)!);
+        File.WriteAllText(reference, Commit);
+        string snapshot = Directory.CreateDirectory(Path.Combine(repository, "snapshots", Commit)).FullName;
+        Assert.That(cache.Find(Model, revision), Is.EqualTo(snapshot));
+    }
+
     [TestCase("../../x")]
     [TestCase("/etc/passwd")]
     [TestCase("a//b")]
     [TestCase("a/../b")]
     [TestCase("")]
     [TestCase("-x")]
+    [TestCase("@")]
+    [TestCase("a b")]
+    [TestCase("a~1")]
+    [TestCase("a^")]
+    [TestCase("a:b")]
+    [TestCase("a?")]
+    [TestCase("a*")]
+    [TestCase("a[0]")]
+    [TestCase("a\\b")]
+    [TestCase("a\n")]
+    [TestCase("a\x7f")]
+    [TestCase("a@{1}")]
+    [TestCase(".a")]
+    [TestCase("a/.b")]
+    [TestCase("a.lock")]
+    [TestCase("a.lock/b")]
+    [TestCase("a.")]
+    [TestCase("a/")]
     public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
         Assert.That(() => new HuggingFaceCache("/cache").Find(Model, revision), Throws.ArgumentException);
 }

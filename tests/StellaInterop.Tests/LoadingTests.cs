@@ -62,8 +62,7 @@ internal sealed class LoadingTests
             sessions.Add(session);
             uint[] ids = [.. Enumerable.Repeat(2000u, 64)];
             session.Embed(
-                ids,
-                [0, 64],
+                new TokenBatch(ids, [0, 64], []),
                 new NativeEmbedOptions { size = (uint)sizeof(NativeEmbedOptions), dimension = (uint)model.Info.DefaultDimension },
                 [],
                 new float[model.Info.DefaultDimension]);

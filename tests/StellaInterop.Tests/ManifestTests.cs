@@ -19,7 +19,8 @@ internal sealed class ManifestTests
             "2_Dense_1024/config.json", "2_Dense_1024/model.safetensors",
             "2_Dense_256/config.json", "2_Dense_256/model.safetensors",
             "2_Dense_768/config.json", "2_Dense_768/model.safetensors",
-            "config.json", "config_sentence_transformers.json", "model.safetensors", "modules.json", "tokenizer.json",
+            "config.json", "config_sentence_transformers.json", "model.safetensors", "modules.json",
+            "sentence_bert_config.json", "tokenizer.json",
         ];
         Assert.That(manifest.Files.Keys, Is.EqualTo(expected));
         byte[] weights = File.ReadAllBytes(folder.File("model.safetensors"));

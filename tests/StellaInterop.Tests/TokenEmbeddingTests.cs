@@ -5,11 +5,12 @@ internal sealed class TokenEmbeddingTests
 {
     private const string Text = "The river 🌊 runs. Ärger at the bank of the stone bridge.";
 
-    [TestCase("tiny-new", StellaPrompt.Document)]
-    [TestCase("tiny-new", StellaPrompt.S2P)]
-    [TestCase("tiny-qwen2", StellaPrompt.S2S)]
-    public void The_whole_text_as_a_part_is_the_mean_of_its_tokens_through_the_head(string name, StellaPrompt prompt)
+    [TestCase("tiny-new", "document")]
+    [TestCase("tiny-new", "s2p")]
+    [TestCase("tiny-qwen2", "s2s")]
+    public void The_whole_text_as_a_part_is_the_mean_of_its_tokens_through_the_head(string name, string promptName)
     {
+        StellaPrompt prompt = StellaPrompt.Named(promptName);
         using var model = StellaModel.Load(Tree.Model(name));
         var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);
@@ -39,7 +40,7 @@ internal sealed class TokenEmbeddingTests
     public void Places_lead_back_to_the_characters(string name)
     {
         using var model = StellaModel.Load(Tree.Model(name));
-        StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.S2P });
+        StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         bool[] covered = new bool[Text.Length];
         foreach (StellaTokenPlace place in tokens.Places.Span)
         {

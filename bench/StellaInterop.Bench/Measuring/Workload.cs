@@ -5,7 +5,7 @@ namespace StellaInterop.Bench.Measuring;
 /// <param name="Texts">The texts.</param>
 /// <param name="Ids">The ids of each, special tokens and prompt included.</param>
 /// <param name="Prompt">What stands before the texts.</param>
-internal sealed record Workload(string Name, string[] Texts, int[][] Ids, StellaPrompt Prompt = StellaPrompt.Document)
+internal sealed record Workload(string Name, string[] Texts, int[][] Ids, StellaPrompt Prompt = default)
 {
     public long Tokens => Ids.Sum(ids => (long)ids.Length);
 

@@ -55,7 +55,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
             {
                 int dimension = model.Info.DefaultDimension;
                 float[] queries = new float[pairs.Count * dimension], documents = new float[pairs.Count * dimension];
-                var query = new StellaEmbedOptions { Prompt = StellaPrompt.S2P };
+                var query = new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
                 model.Embed([.. pairs.Select(pair => pair.Query)], queries, query, cancellationToken);
                 model.Embed([.. pairs.Select(pair => pair.Document)], documents, null, cancellationToken);
                 var found = Ranking.Of(queries, documents, dimension);

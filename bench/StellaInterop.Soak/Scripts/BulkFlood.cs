@@ -183,7 +183,7 @@ internal sealed class BulkFlood : IScript
 
     private static StellaEmbedOptions AnyKind(Stage stage, Random random) => new()
     {
-        Prompt = (StellaPrompt)random.Next(3),
+        Prompt = KnownTexts.Prompts[random.Next(3)],
         Dimension = stage.Known.Dimensions[random.Next(stage.Known.Dimensions.Length)],
     };
 }

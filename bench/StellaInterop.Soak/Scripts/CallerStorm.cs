@@ -106,11 +106,12 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
     /// <summary>Checks that the queue keeps its limits.</summary>
     private static async Task WatchAsync(Stage stage, Func<StellaEmbeddingPool> pool, StellaPoolOptions options, CancellationToken stop)
     {
+        var limits = new PoolLimits(options);
         while (!stop.IsCancellationRequested)
         {
             StellaPoolHealth health = pool().GetHealth();
             stage.Promise(
-                health.QueuedTokens <= options.EffectiveQueuedTokens && health.QueuedCalls <= 2 * options.MaxQueuedCalls,
+                health.QueuedTokens <= limits.QueuedTokens && health.QueuedCalls <= 2 * options.MaxQueuedCalls,
                 $"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
         }

@@ -18,7 +18,7 @@ internal sealed class LongPrompt : IScript
     {
         using var copy = new ModelCopy(stage.Folder);
         copy.LengthenPrompts(PromptWords);
-        var known = KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.S2P, StellaPrompt.S2S);
+        var known = KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity);
         var pool = new StellaEmbeddingPool(stage.Model(from: copy.Path), stage.Options());
         long tokens = 0;
         long texts = 0;
@@ -32,7 +32,7 @@ internal sealed class LongPrompt : IScript
             while (stage.Clock.Elapsed < until)
             {
                 int[] indices = [.. Enumerable.Range(0, random.Next(1, MostTexts + 1)).Select(_ => known.ShortTexts[random.Next(known.ShortTexts.Length)])];
-                StellaPrompt prompt = random.Next(2) == 0 ? StellaPrompt.S2P : StellaPrompt.S2S;
+                StellaPrompt prompt = random.Next(2) == 0 ? StellaPrompt.SearchQuery : StellaPrompt.SentenceSimilarity;
                 using var lost = new CancellationTokenSource(Patience);
                 Answer<StellaEmbeddings> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(
                     Array.ConvertAll(indices, index => known.Texts[index]), new StellaEmbedOptions { Prompt = prompt }, null, lost.Token)).ConfigureAwait(false);

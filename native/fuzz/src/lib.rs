@@ -10,13 +10,17 @@ use stella_core::{Error, ErrorCode};
 
 /// The folder of a fixture's model.
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
+    fixtures().join("models").join(name)
 }
 
-/// A copy of a fixture's model that lives as long as the process, in the folder that TMPDIR names.
-pub fn copy_of(name: &str) -> PathBuf {
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+}
+
+/// A copy of a folder of the fixtures that lives as long as the process, in the folder that TMPDIR names.
+pub fn copy_of(path: &str) -> PathBuf {
     let folder = empty_folder();
-    copy(&fixture(name), &folder);
+    copy(&fixtures().join(path), &folder);
     folder
 }
 

@@ -102,6 +102,7 @@ struct Embed {
     ends: Vec<u8>,
     ends_given: (Given, Length),
     options: (Given, Size, u16, u8, u32),
+    left_out: Vec<u8>,
     cancel: Cancel,
     rows: u8,
     rows_given: (Given, Length),
@@ -113,13 +114,14 @@ enum Call<'a> {
     Estimate(Open<'a>),
     Info(Result<u8, Given>, Given, Size),
     Dimensions(Result<u8, Given>, u8, (Given, Length), Given),
+    Prompt(Result<u8, Given>, u8, (Given, Size)),
     Tokenize {
         model: Result<u8, Given>,
         text: &'a [u8],
         text_is_null: bool,
         offsets: Vec<u16>,
         offsets_given: (Given, Length),
-        options: (Given, Size, u8, u8, u32),
+        options: (Given, Size, Option<Vec<u8>>, u8, u32),
         capacity: u8,
         ids: (Given, Length),
         counts: Given,
@@ -128,7 +130,7 @@ enum Call<'a> {
     Places {
         model: Result<u8, Given>,
         text: &'a [u8],
-        options: (Given, Size, u8, u8, u32),
+        options: (Given, Size, Option<Vec<u8>>, u8, u32),
         capacity: u8,
         ids: (Given, Length),
         places: Given,
@@ -267,6 +269,19 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
                 assert!(info.hidden_size > 0 && info.dimension_count > 0 && info.memory_estimate > 0);
             }
         },
+        Call::Prompt(model, number, (given, size)) => unsafe {
+            let mut info = Box::new(StellaPromptInfo { size: size.of::<StellaPromptInfo>(), ..EMPTY_PROMPT });
+            let done = take(stella_model_prompt(
+                pick(&handles.models, model),
+                u32::from(number),
+                pointer_mut(given, &mut *info),
+            ));
+            if done {
+                for (text, len) in [(info.name, info.name_length), (info.text, info.text_length)] {
+                    assert!(std::str::from_utf8(std::slice::from_raw_parts(text, len)).is_ok());
+                }
+            }
+        },
         Call::Dimensions(model, capacity, (given, claimed), out) => unsafe {
             let mut dimensions = vec![0u32; capacity as usize];
             let mut count = Box::new(0);
@@ -295,9 +310,11 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
             let options = Box::new(StellaTokenizeOptions {
                 size: size.of::<StellaTokenizeOptions>(),
-                prompt: u32::from(prompt),
                 long_text: u32::from(long_text),
                 first_text,
+                reserved: 0,
+                prompt: prompt.as_ref().map_or(null(), |name| name.as_ptr()),
+                prompt_length: prompt.as_ref().map_or(0, Vec::len),
             });
             let text_count = length::<usize>(texts, offsets.len() - 1);
             let mut ids = vec![0u32; capacity as usize];
@@ -332,9 +349,11 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
         } => unsafe {
             let options = Box::new(StellaTokenizeOptions {
                 size: size.of::<StellaTokenizeOptions>(),
-                prompt: u32::from(prompt),
                 long_text: u32::from(long_text),
                 first_text,
+                reserved: 0,
+                prompt: prompt.as_ref().map_or(null(), |name| name.as_ptr()),
+                prompt_length: prompt.as_ref().map_or(0, Vec::len),
             });
             let mut ids = vec![0u32; capacity as usize];
             let mut places = vec![StellaPlace::default(); capacity as usize];
@@ -502,6 +521,17 @@ unsafe fn open_model(open: &Open<'_>, handles: &mut Handles, estimate: bool) {
     }
 }
 
+const EMPTY_PROMPT: StellaPromptInfo = StellaPromptInfo {
+    size: 0,
+    tokens: 0,
+    from_card: 0,
+    reserved: 0,
+    name: null(),
+    name_length: 0,
+    text: null(),
+    text_length: 0,
+};
+
 type EmbedCall<'a> = dyn FnMut(
         *const StellaSession,
         *const u32,
@@ -518,12 +548,15 @@ type EmbedCall<'a> = dyn FnMut(
 unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>) {
     let ids: Vec<u32> = embed.ids.iter().map(|&id| u32::from(id) % 1300).collect();
     let ends: Vec<u32> = embed.ends.iter().map(|&end| u32::from(end)).collect();
+    let left_out: Vec<u32> = embed.left_out.iter().map(|&tokens| u32::from(tokens)).collect();
     let (options_given, size, dimension, raw, first_text) = embed.options;
     let options = Box::new(StellaEmbedOptions {
         size: size.of::<StellaEmbedOptions>(),
         dimension: u32::from(dimension),
         raw: u32::from(raw),
         first_text,
+        left_out: left_out.as_ptr(),
+        left_out_length: left_out.len(),
     });
     let flag = AtomicU32::new(u32::from(matches!(embed.cancel, Cancel::Set)));
     let cancel = match embed.cancel {

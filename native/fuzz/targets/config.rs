@@ -12,13 +12,12 @@ use stella_core::encoder::CancelFlag;
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
 use stella_core::model::{Model, ModelOptions};
-use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::tokenizer::LongText;
 use stella_fuzz::{check_error, copy_of};
 
-/// Folder and file; the first byte of the input, a digit in the corpus, chooses.
-const FILES: [(usize, &str); 8] = [
+/// Folder and file; the first byte of the input, counted from the digit 0 in the corpus, chooses.
+const FILES: [(usize, &str); 20] = [
     (0, "config.json"),
     (0, "modules.json"),
     (0, "1_Pooling/config.json"),
@@ -27,14 +26,34 @@ const FILES: [(usize, &str); 8] = [
     (0, "stella.manifest.json"),
     (1, "config.json"),
     (1, "model.safetensors.index.json"),
+    (2, "config.json"),
+    (2, "1_Pooling/config.json"),
+    (2, "2_Normalize/config.json"),
+    (2, "sentence_bert_config.json"),
+    (3, "config.json"),
+    (3, "tokenizer_config.json"),
+    (3, "special_tokens_map.json"),
+    (3, "added_tokens.json"),
+    (4, "config.json"),
+    (4, "1_Pooling/config.json"),
+    (4, "2_Dense/config.json"),
+    (5, "config.json"),
 ];
 
-static FOLDERS: LazyLock<[PathBuf; 2]> =
-    LazyLock::new(|| [copy_of("tiny-new"), copy_of("tiny-qwen2-sharded")]);
+static FOLDERS: LazyLock<[PathBuf; 6]> = LazyLock::new(|| {
+    [
+        copy_of("models/tiny-new"),
+        copy_of("models/tiny-qwen2-sharded"),
+        copy_of("forms/models/gte-native"),
+        copy_of("forms/models/gte-qwen2-eos-config"),
+        copy_of("forms/models/new-st6-one-head"),
+        copy_of("forms/models/qwen2-tf5"),
+    ]
+});
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, content)) = data.split_first() else { return };
-    let (folder, file) = FILES[choice as usize % FILES.len()];
+    let (folder, file) = FILES[usize::from(choice.wrapping_sub(b'0')) % FILES.len()];
     let folder = &FOLDERS[folder];
     let path = folder.join(file);
     let before = fs::read(&path).ok();
@@ -50,16 +69,18 @@ fuzz_target!(|data: &[u8]| {
 
 /// What is estimated can be loaded, and what is loaded gives a vector or says why not.
 fn run(folder: &std::path::Path) -> Result<()> {
-    let options = ModelOptions { max_tokens: 16, ..ModelOptions::default() };
+    let options = ModelOptions { max_tokens: Some(16), ..ModelOptions::default() };
     let open = || ModelFolder::open(folder, None);
     Model::estimate(open()?, &options, &Workload::default())?;
     let model = Arc::new(Model::load(open()?, &options)?);
     let mut ids = Vec::new();
-    model.tokenize(["a river runs"], Prompt::S2p, LongText::Truncate, &mut ids)?;
+    let prompt = model.prompts().all().first().map(|prompt| prompt.name.clone());
+    let count = model.tokenize(["a river runs"], prompt.as_deref(), LongText::Truncate, &mut ids)?[0];
     let mut row = vec![0.0; model.default_dimension()];
     let mut session = Session::new(model, SessionOptions { threads: Some(1), ..Default::default() })?;
     let options = EmbedOptions { dimension: None, normalize: true };
-    session.embed(&ids, &[0, ids.len() as u32], options, CancelFlag::default(), &mut row)?;
+    let (ends, left_out) = ([0, ids.len() as u32], [count.left_out as u32]);
+    session.embed(&ids, &ends, &left_out, options, CancelFlag::default(), &mut row)?;
     assert!(row.iter().all(|x| x.is_finite()));
     Ok(())
 }

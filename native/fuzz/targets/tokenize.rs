@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use stella_core::ErrorCode;
 use stella_core::folder::ModelFolder;
+use stella_core::pooling::PoolingMode;
+use stella_core::text_settings::TextSettings;
 use stella_core::tokenizer::{Cut, LongText, Tokenizer};
 use stella_fuzz::{check_count, fixture};
 
@@ -17,7 +19,9 @@ const LIMITS: [usize; 4] = [2, 3, 16, 512];
 static TOKENIZERS: LazyLock<Vec<(Tokenizer, usize)>> = LazyLock::new(|| {
     let read = |(name, vocabulary), limit| {
         let folder = ModelFolder::open(&fixture(name), None).expect("a folder");
-        (Tokenizer::read(&folder, vocabulary, limit).expect("a tokenizer"), vocabulary)
+        let settings = TextSettings::read(&folder).expect("settings");
+        let tokenizer = Tokenizer::read(&folder, vocabulary, limit, &settings, PoolingMode::Mean);
+        (tokenizer.expect("a tokenizer"), vocabulary)
     };
     MODELS.into_iter().flat_map(|model| LIMITS.map(|limit| read(model, limit))).collect()
 });

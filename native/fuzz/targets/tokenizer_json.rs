@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use stella_core::files::TOKENIZER_FILE;
+use stella_core::files::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use stella_core::folder::ModelFolder;
+use stella_core::pooling::PoolingMode;
+use stella_core::text_settings::TextSettings;
 use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_fuzz::{check_count, check_error, empty_folder, errors_for_panics};
 
@@ -18,20 +20,30 @@ const MAX_TOKENS: usize = 12;
 const TEXTS: [&str; 4] =
     ["", "a bc, Aé b", " \u{fdfa}中\u{200d}\0🙂 a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"];
 
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(empty_folder);
+/// Folders for the file: one without settings, and one whose settings ask for a token after every text.
+static FOLDERS: LazyLock<[(PathBuf, PoolingMode); 2]> = LazyLock::new(|| {
+    let settings = r#"{"add_eos_token": true, "eos_token": "a", "do_lower_case": true}"#;
+    let asking = empty_folder();
+    fs::write(asking.join(TOKENIZER_CONFIG_FILE), settings).expect("written");
+    [(empty_folder(), PoolingMode::Mean), (asking, PoolingMode::LastToken)]
+});
 
 fuzz_target!(init: errors_for_panics(), |data: &[u8]| {
-    fs::write(FOLDER.join(TOKENIZER_FILE), data).expect("written");
-    let folder = ModelFolder::open(&FOLDER, None).expect("a folder");
-    let tokenizer = match Tokenizer::read(&folder, VOCABULARY, MAX_TOKENS) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => return check_error(&error),
-    };
-    for text in TEXTS {
-        let (mut ids, mut places) = (Vec::new(), Vec::new());
-        match tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut places)) {
-            Ok(count) => check_count(count, text, &ids, &places, MAX_TOKENS, VOCABULARY),
+    for (folder, pooling) in &*FOLDERS {
+        fs::write(folder.join(TOKENIZER_FILE), data).expect("written");
+        let folder = ModelFolder::open(folder, None).expect("a folder");
+        let settings = TextSettings::read(&folder).expect("settings");
+        match Tokenizer::read(&folder, VOCABULARY, MAX_TOKENS, &settings, *pooling) {
+            Ok(tokenizer) => TEXTS.iter().for_each(|text| tokenize(&tokenizer, text)),
             Err(error) => check_error(&error),
         }
     }
 });
+
+fn tokenize(tokenizer: &Tokenizer, text: &str) {
+    let (mut ids, mut places) = (Vec::new(), Vec::new());
+    match tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut places)) {
+        Ok(count) => check_count(count, text, &ids, &places, MAX_TOKENS, VOCABULARY),
+        Err(error) => check_error(&error),
+    }
+}

@@ -16,12 +16,13 @@ use stella_kernels::team::Team;
 
 use crate::batch::PackedBatch;
 use crate::cpu_encoder::{CpuWorker, attention, scratch_words, worker_bytes};
-use crate::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan, Product, no_memory, no_team};
+use crate::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan, no_memory, no_team};
 use crate::encoder::{CancelFlag, WorkerOptions};
 use crate::error::{Error, Result};
 use crate::memory::THREAD;
 use crate::reading::{LOADING, Take};
 use crate::session::default_threads;
+use crate::specs::Product;
 use crate::tokenizer::{LongText, Tokenizer};
 
 /// Texts that the model is looked at with: prose, questions, code, numbers, several scripts. What they say is of no

@@ -1,5 +1,6 @@
 //! The reference encoder: `candle-transformers`' own `stella_en_v5`, unchanged.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
@@ -13,7 +14,11 @@ use crate::config::{Architecture, ModelConfig};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
+use crate::specs::{Naming, Place, TensorSpec, encoder_tensors};
 use crate::tensor::Tensors;
+
+/// The largest factor of a static NTK scaling.
+const MAX_NTK_FACTOR: f64 = 64.5;
 
 /// Candle's model with its weights.
 #[derive(Debug)]
@@ -34,6 +39,20 @@ struct CandleWorker {
 }
 
 impl CandleEncoder {
+    /// Whether candle computes a model of this shape: of rotary positions it knows static NTK scaling alone, by a factor
+    /// that its table of positions grows with.
+    ///
+    /// # Errors
+    /// What it does not compute.
+    pub(crate) fn check(config: &ModelConfig) -> std::result::Result<(), String> {
+        let factor = config.rope.ntk_factor(config.head_dim());
+        if factor > MAX_NTK_FACTOR {
+            return Err("the rotary scaling is not computed by the candle encoder; use the kernels encoder"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// Takes the weights.
     ///
     /// # Errors
@@ -41,7 +60,8 @@ impl CandleEncoder {
     pub fn new(config: &ModelConfig, max_tokens: usize, weights: Tensors) -> Result<Self> {
         reach(Stage::Encoder);
         let failed = Failed::default();
-        let backend = Backend { weights: Mutex::new(weights), failed: &failed };
+        let backend =
+            Backend { weights: Mutex::new(weights), stored: stored_names(config), config, failed: &failed };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
         let model = stella::Model::new(&candle_config(config, max_tokens), builder);
         // Candle would flatten our error to text; the first one is kept beside it.
@@ -125,6 +145,7 @@ fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
         Architecture::New => (stella::ModelVariant::Small, Activation::Gelu),
         Architecture::Qwen2 => (stella::ModelVariant::Large, Activation::Silu),
     };
+    let ntk_factor = config.rope.ntk_factor(config.head_dim());
     stella::Config {
         variant,
         vocab_size: config.vocab_size,
@@ -133,13 +154,14 @@ fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
         num_hidden_layers: config.layers,
         num_attention_heads: config.heads,
         max_position_embeddings: max_tokens,
-        rope_theta: config.rope_theta,
+        rope_theta: config.rope.base / ntk_factor,
         embed_head: stella::EmbedHead::default(),
         norm_eps: config.norm_eps,
         activation_fn,
         num_key_value_heads: config.kv_heads,
-        type_vocab_size: config.type_vocab_size,
-        scaling_factor: config.rope_ntk_factor.unwrap_or(0.0),
+        // Candle adds a row of this table. Without a table, the backend gives it zeros.
+        type_vocab_size: config.type_vocab_size.max(1),
+        scaling_factor: if ntk_factor == 1.0 { 0.0 } else { ntk_factor },
     }
 }
 
@@ -149,6 +171,8 @@ struct Failed(Mutex<Option<Error>>);
 /// Gives candle the tensors that it asks for, each taken when it is asked for.
 struct Backend<'a> {
     weights: Mutex<Tensors>,
+    stored: HashMap<String, Vec<String>>,
+    config: &'a ModelConfig,
     failed: &'a Failed,
 }
 
@@ -161,6 +185,10 @@ impl SimpleBackend for Backend<'_> {
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
+        let is_type = name.ends_with("token_type_embeddings.weight");
+        if is_type && self.config.type_vocab_size == 0 {
+            return Tensor::zeros(shape, dtype, device);
+        }
         let tensor = self.get_unchecked(name, dtype, device)?;
         if tensor.shape() != &shape {
             candle_core::bail!("tensor {name} has shape {:?}, candle wants {shape:?}", tensor.shape());
@@ -169,8 +197,7 @@ impl SimpleBackend for Backend<'_> {
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let taken = self.weights.lock().unwrap_or_else(PoisonError::into_inner).take(name);
-        match taken {
+        match self.take(name) {
             Ok((shape, values)) => Tensor::from_vec(values, shape, device)?.to_dtype(dtype),
             Err(error) => {
                 let text = error.to_string();
@@ -183,8 +210,35 @@ impl SimpleBackend for Backend<'_> {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+        self.stored.contains_key(name)
     }
+}
+
+impl Backend<'_> {
+    /// Takes what candle calls `name`: all tensors of the checkpoint that it is made of, one under the other.
+    fn take(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.stored.get(name).into_iter().flatten().map(|stored| weights.take(stored));
+        let none = || Err(Error::Internal(format!("candle asks for {name}, which no checkpoint has")));
+        let (mut shape, mut values) = parts.next().unwrap_or_else(none)?;
+        for part in parts {
+            let (more_shape, more) = part?;
+            shape[0] += more_shape[0];
+            values.extend(more);
+        }
+        Ok((shape, values))
+    }
+}
+
+/// The tensors of the checkpoint that make each of those that candle asks for. It calls them as the published models do.
+fn stored_names(config: &ModelConfig) -> HashMap<String, Vec<String>> {
+    let published = ModelConfig { naming: Naming::all(config.architecture)[0], ..config.clone() };
+    let stored = encoder_tensors(config);
+    let parts = |(spec, place): (TensorSpec, Place)| {
+        let parts = stored.iter().filter(|(_, part)| part.is_in(place, spec.shape[0]));
+        (spec.name, parts.map(|(part, _)| part.name.clone()).collect())
+    };
+    encoder_tensors(&published).into_iter().map(parts).collect()
 }
 
 /// Candle's message without the backtrace that it appends when `RUST_BACKTRACE` is set.

@@ -25,6 +25,8 @@ pub enum ErrorCode {
     OutOfMemory = 105,
     /// The system refused a thread.
     ThreadRefused = 106,
+    /// The model has no prompt of the asked name.
+    UnknownPrompt = 107,
 
     /// The model folder does not exist or is not a folder.
     ModelFolderNotFound = 200,

@@ -1,74 +1,53 @@
 //! `config.json` as numbers that have been checked.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fault::{Stage, reach};
 use crate::files::CONFIG_FILE;
 use crate::folder::ModelFolder;
+use crate::rope::Rope;
+use crate::settings::{Rule, Settings};
+use crate::specs::Naming;
 
 /// No count in a configuration may reach this. It is far above any real model, and low enough that the
 /// product of three of them fits in 64 bits.
-const MAX_COUNT: u64 = 1 << 21;
+const END_OF_COUNTS: usize = 1 << 21;
 /// The most layers. The 1.5B model has 28. What each layer must hold is written down before a file is looked at, so
 /// that a number of millions would cost gigabytes.
 const MAX_LAYERS: usize = 1 << 10;
 
-/// The largest rotary base. The 1.5B model has a million.
-const MAX_ROPE_THETA: f64 = 1e12;
-/// The largest factor of the rotary scaling, by which the table of positions grows. The 400M model has 2.
-const MAX_ROPE_FACTOR: f64 = 64.0;
-
-/// Settings that exporters write and that change nothing of what is computed here: names, numbers for training, and how
-/// other implementations use memory.
-const WITHOUT_EFFECT: [&str; 23] = [
-    "_name_or_path",
-    "attention_dropout",
-    "attention_probs_dropout_prob",
-    "auto_map",
-    "bos_token_id",
-    "classifier_dropout",
-    "dtype",
-    "eos_token_id",
-    "hidden_dropout_prob",
-    "id2label",
-    "initializer_range",
-    "label2id",
-    "logn_attention_clip1",
-    "max_window_layers",
-    "model_type",
-    "pad_token_id",
-    "sliding_window",
-    "tie_word_embeddings",
-    "torch_dtype",
-    "transformers_version",
-    "unpad_inputs",
-    "use_cache",
-    "use_memory_efficient_attention",
-];
-/// Unknown settings that are named, and characters of each that are shown.
-const SHOWN_UNKNOWN: usize = 8;
-const SHOWN_NAME: usize = 100;
-
 /// The two architectures of the Stella v5 family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// `NewModel`: post-norm encoder of the 400M model. Layer norm, GELU, packed query-key-value.
+    /// Post-norm encoder of the 400M model. Layer norm, GELU.
     New,
-    /// `Qwen2ForCausalLM` without its causal mask: pre-norm encoder of the 1.5B model. RMS norm, SiLU,
-    /// grouped queries.
+    /// Qwen2 without its causal mask: pre-norm encoder of the 1.5B model. RMS norm, SiLU, grouped queries.
     Qwen2,
 }
 
+/// A class of a Python library whose checkpoints are read here.
+struct Class {
+    /// Its name in `architectures`.
+    name: &'static str,
+    /// Its `model_type`, as JSON.
+    model_type: &'static str,
+    architecture: Architecture,
+}
+
+const CLASSES: [Class; 4] = [
+    Class { name: "NewModel", model_type: "\"new\"", architecture: Architecture::New },
+    Class { name: "GteModel", model_type: "\"gte\"", architecture: Architecture::New },
+    Class { name: "Qwen2ForCausalLM", model_type: "\"qwen2\"", architecture: Architecture::Qwen2 },
+    Class { name: "Qwen2Model", model_type: "\"qwen2\"", architecture: Architecture::Qwen2 },
+];
+
 impl Architecture {
-    /// The name that `config.json` uses.
+    /// The name of the class that the architecture is known by.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "NewModel",
-            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen2 => "Qwen2Model",
         }
     }
 }
@@ -78,6 +57,8 @@ impl Architecture {
 pub struct ModelConfig {
     /// Which of the two architectures.
     pub architecture: Architecture,
+    /// How the checkpoint names its tensors. As in the published models, until the files of weights were seen.
+    pub naming: Naming,
     /// Rows of the embedding table.
     pub vocab_size: usize,
     /// Width of a hidden state.
@@ -92,13 +73,11 @@ pub struct ModelConfig {
     pub kv_heads: usize,
     /// Positions that the model was made for.
     pub max_positions: usize,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// NTK factor of the rotary frequencies, if the model has one.
-    pub rope_ntk_factor: Option<f64>,
+    /// Rotary positions.
+    pub rope: Rope,
     /// Epsilon of the norms.
     pub norm_eps: f64,
-    /// Rows of the token type table; only row 0 is ever used. 0 for [`Architecture::Qwen2`].
+    /// Rows of the token type table; only row 0 is ever used. May be 0, and is for [`Architecture::Qwen2`].
     pub type_vocab_size: usize,
 }
 
@@ -107,17 +86,16 @@ impl ModelConfig {
     ///
     /// # Errors
     /// Those of [`ModelFolder::read_json`]; [`Error::FileInvalid`] for numbers that no model can have;
-    /// [`Error::Unsupported`] for a model of another kind.
+    /// [`Error::Unsupported`] for a model of another kind; [`Error::Inconsistent`] for settings that contradict each other.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         reach(Stage::Config);
-        let raw: RawConfig =
-            folder.read_json(CONFIG_FILE, "it holds the encoder's architecture and sizes")?;
-        let unknown = raw.unknown();
-        if !unknown.is_empty() {
-            let (path, names) = (folder.path(CONFIG_FILE), unknown.join(", "));
-            log::warn!("{}: settings that are not known here and have no effect: {names}", path.display());
-        }
-        Reader { folder, raw }.read()
+        let mut settings =
+            Settings::read(folder, CONFIG_FILE, "it holds the encoder's architecture and sizes")?;
+        let class = class(&mut settings)?;
+        settings.only("model_type", &[class.model_type])?;
+        let config = read(&mut settings, class)?;
+        settings.warn_of_others(RULES)?;
+        Ok(config)
     }
 
     /// Width of one attention head.
@@ -126,201 +104,209 @@ impl ModelConfig {
     }
 }
 
-/// The fields of `config.json` that matter here. Others are allowed: every exporter writes its own.
-#[derive(Debug, Deserialize)]
-struct RawConfig {
-    architectures: Option<Vec<String>>,
-    vocab_size: Option<i64>,
-    hidden_size: Option<i64>,
-    intermediate_size: Option<i64>,
-    num_hidden_layers: Option<i64>,
-    num_attention_heads: Option<i64>,
-    num_key_value_heads: Option<i64>,
-    max_position_embeddings: Option<i64>,
-    type_vocab_size: Option<i64>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<RawRopeScaling>,
-    layer_norm_eps: Option<f64>,
-    rms_norm_eps: Option<f64>,
-    hidden_act: Option<String>,
-    layer_norm_type: Option<String>,
-    position_embedding_type: Option<String>,
-    pack_qkv: Option<bool>,
-    logn_attention_scale: Option<bool>,
-    is_causal: Option<bool>,
-    use_sliding_window: Option<bool>,
-    #[serde(flatten)]
-    others: BTreeMap<String, IgnoredAny>,
+fn class(settings: &mut Settings) -> Result<&'static Class> {
+    let named = settings.texts("architectures")?.unwrap_or_default();
+    CLASSES.iter().find(|class| named.iter().any(|name| name == class.name)).ok_or_else(|| {
+        let supported = CLASSES.map(|class| class.name).join(", ");
+        settings.unsupported("architectures", &crate::settings::shown(&Value::from(named)), &supported)
+    })
 }
 
-impl RawConfig {
-    /// Names of settings of which nobody here knows what they mean, the first few.
-    fn unknown(&self) -> Vec<String> {
-        let unknown = self.others.keys().filter(|name| !WITHOUT_EFFECT.contains(&name.as_str()));
-        unknown.take(SHOWN_UNKNOWN).map(|name| name.chars().take(SHOWN_NAME).collect()).collect()
+fn read(settings: &mut Settings, class: &Class) -> Result<ModelConfig> {
+    let mut count = |key: &str| {
+        let found = settings.count(key, 1, END_OF_COUNTS)?;
+        settings.required(key, found)
+    };
+    let (hidden_size, heads) = (count("hidden_size")?, count("num_attention_heads")?);
+    let (vocab_size, intermediate_size) = (count("vocab_size")?, count("intermediate_size")?);
+    let (max_positions, layers) = (count("max_position_embeddings")?, count("num_hidden_layers")?);
+    if !hidden_size.is_multiple_of(heads) {
+        return Err(settings
+            .invalid(format!("hidden_size {hidden_size} is not a multiple of num_attention_heads {heads}")));
+    }
+    let head_dim = hidden_size / heads;
+    if !head_dim.is_multiple_of(2) {
+        return Err(settings.invalid(format!(
+            "hidden_size {hidden_size} over num_attention_heads {heads} gives heads of {head_dim}; rotary positions \
+             need an even width"
+        )));
+    }
+    if layers > MAX_LAYERS {
+        return Err(settings.invalid(format!("num_hidden_layers is {layers}; at most {MAX_LAYERS} are read")));
+    }
+    settings.only("head_dim", &[&head_dim.to_string()])?;
+    settings.agreed(&["dtype", "torch_dtype"], |settings, key| {
+        Ok(settings.text(key)?.map(|name| name.trim_start_matches("torch.").to_owned()))
+    })?;
+
+    let (kv_heads, type_vocab_size, norm_eps) = match class.architecture {
+        Architecture::New => {
+            settings.only("hidden_act", &["\"gelu\""])?;
+            settings.only("layer_norm_type", &["\"layer_norm\""])?;
+            settings.only("position_embedding_type", &["\"rope\""])?;
+            settings.only("pack_qkv", &["true"])?;
+            settings.only("logn_attention_scale", &["false"])?;
+            let types = settings.count("type_vocab_size", 0, END_OF_COUNTS)?;
+            (heads, settings.required("type_vocab_size", types)?, epsilon(settings, "layer_norm_eps")?)
+        }
+        Architecture::Qwen2 => {
+            settings.only("hidden_act", &["\"silu\""])?;
+            settings.only("use_sliding_window", &["false"])?;
+            check_causality(settings)?;
+            check_layer_types(settings)?;
+            let kv_heads = settings.count("num_key_value_heads", 1, END_OF_COUNTS)?;
+            let kv_heads = settings.required("num_key_value_heads", kv_heads)?;
+            if !heads.is_multiple_of(kv_heads) {
+                return Err(settings.invalid(format!(
+                    "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
+                )));
+            }
+            (kv_heads, 0, epsilon(settings, "rms_norm_eps")?)
+        }
+    };
+    Ok(ModelConfig {
+        architecture: class.architecture,
+        naming: Naming::all(class.architecture)[0],
+        vocab_size,
+        hidden_size,
+        intermediate_size,
+        layers,
+        heads,
+        kv_heads,
+        max_positions,
+        rope: Rope::take(settings, head_dim, class.architecture == Architecture::New)?,
+        norm_eps,
+        type_vocab_size,
+    })
+}
+
+fn epsilon(settings: &mut Settings, key: &str) -> Result<f64> {
+    let found = settings.number(key)?;
+    let epsilon = settings.required(key, found)?;
+    if epsilon <= 0.0 {
+        return Err(settings.invalid(format!("{key} is {epsilon}; it must be above zero")));
+    }
+    Ok(epsilon)
+}
+
+/// Refuses a folder that the Python libraries run with a causal mask. Their own code for the architecture has
+/// that mask, unless the folder says otherwise or names code of its own.
+fn check_causality(settings: &mut Settings) -> Result<()> {
+    let names_code = match settings.any("auto_map") {
+        Some(Value::Object(classes)) => classes.contains_key("AutoModel"),
+        _ => false,
+    };
+    match settings.flag("is_causal")? {
+        Some(false) => Ok(()),
+        None if names_code => Ok(()),
+        Some(true) => Err(settings.unsupported("is_causal", "true", "false: attention here sees all of a text")),
+        None => Err(settings.unsupported(
+            "is_causal",
+            "missing, and auto_map names no code for AutoModel, so that transformers runs this model with causal \
+             attention",
+            "false: attention here sees all of a text. Add it if the model was trained without a causal mask",
+        )),
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRopeScaling {
-    #[serde(rename = "type", alias = "rope_type")]
-    kind: String,
-    factor: f64,
+fn check_layer_types(settings: &mut Settings) -> Result<()> {
+    let types = settings.texts("layer_types")?.unwrap_or_default();
+    match types.iter().find(|kind| *kind != "full_attention") {
+        Some(other) => {
+            Err(settings.unsupported("layer_types", &format!("{other:?} for a layer"), "\"full_attention\""))
+        }
+        None => Ok(()),
+    }
 }
 
-struct Reader<'a> {
-    folder: &'a ModelFolder,
-    raw: RawConfig,
-}
-
-impl Reader<'_> {
-    fn read(&self) -> Result<ModelConfig> {
-        let raw = &self.raw;
-        let architecture = self.architecture()?;
-        let hidden_size = self.count("hidden_size", raw.hidden_size)?;
-        let heads = self.count("num_attention_heads", raw.num_attention_heads)?;
-        if !hidden_size.is_multiple_of(heads) {
-            return Err(self.invalid(format!(
-                "hidden_size {hidden_size} is not a multiple of num_attention_heads {heads}"
-            )));
-        }
-        if !(hidden_size / heads).is_multiple_of(2) {
-            return Err(self.invalid(format!(
-                "hidden_size {hidden_size} over num_attention_heads {heads} gives heads of {}; rotary positions \
-                 need an even width",
-                hidden_size / heads
-            )));
-        }
-
-        let (kv_heads, type_vocab_size, norm_eps) = match architecture {
-            Architecture::New => {
-                self.only("hidden_act", raw.hidden_act.as_deref(), "gelu")?;
-                self.only("layer_norm_type", raw.layer_norm_type.as_deref(), "layer_norm")?;
-                self.only("position_embedding_type", raw.position_embedding_type.as_deref(), "rope")?;
-                self.flag("pack_qkv", raw.pack_qkv, true)?;
-                self.flag("logn_attention_scale", raw.logn_attention_scale, false)?;
-                let types = self.count("type_vocab_size", raw.type_vocab_size)?;
-                (heads, types, self.positive("layer_norm_eps", raw.layer_norm_eps)?)
-            }
-            Architecture::Qwen2 => {
-                self.only("hidden_act", raw.hidden_act.as_deref(), "silu")?;
-                self.flag("is_causal", raw.is_causal, false)?;
-                self.flag("use_sliding_window", raw.use_sliding_window, false)?;
-                let kv_heads = self.count("num_key_value_heads", raw.num_key_value_heads)?;
-                if !heads.is_multiple_of(kv_heads) {
-                    return Err(self.invalid(format!(
-                        "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
-                    )));
-                }
-                (kv_heads, 0, self.positive("rms_norm_eps", raw.rms_norm_eps)?)
-            }
-        };
-
-        let layers = self.count("num_hidden_layers", raw.num_hidden_layers)?;
-        if layers > MAX_LAYERS {
-            return Err(self.invalid(format!("num_hidden_layers is {layers}; at most {MAX_LAYERS} are read")));
-        }
-        Ok(ModelConfig {
-            architecture,
-            vocab_size: self.count("vocab_size", raw.vocab_size)?,
-            hidden_size,
-            intermediate_size: self.count("intermediate_size", raw.intermediate_size)?,
-            layers,
-            heads,
-            kv_heads,
-            max_positions: self.count("max_position_embeddings", raw.max_position_embeddings)?,
-            rope_theta: self.rope_theta(raw.rope_theta)?,
-            rope_ntk_factor: self.rope_ntk_factor(architecture)?,
-            norm_eps,
-            type_vocab_size,
-        })
-    }
-
-    fn architecture(&self) -> Result<Architecture> {
-        let known = [Architecture::New, Architecture::Qwen2];
-        let named = self.raw.architectures.as_deref().unwrap_or_default();
-        known.into_iter().find(|a| named.iter().any(|n| n == a.name())).ok_or_else(|| {
-            self.unsupported(format!(
-                "architectures is {named:?}; supported are {} (Stella 400M) and {} (Stella 1.5B)",
-                known[0].name(),
-                known[1].name()
-            ))
-        })
-    }
-
-    fn rope_ntk_factor(&self, architecture: Architecture) -> Result<Option<f64>> {
-        let Some(scaling) = &self.raw.rope_scaling else { return Ok(None) };
-        let kind = scaling.kind.as_str();
-        match architecture {
-            Architecture::New if kind == "ntk" && (1.0..=MAX_ROPE_FACTOR).contains(&scaling.factor) => {
-                Ok(Some(scaling.factor))
-            }
-            Architecture::New => Err(self.unsupported(format!(
-                "rope_scaling is {kind:?} with factor {}; supported is \"ntk\" with a factor of 1 to {MAX_ROPE_FACTOR}",
-                scaling.factor
-            ))),
-            Architecture::Qwen2 => Err(self.unsupported(format!(
-                "rope_scaling is {kind:?}; {} is supported without rope_scaling",
-                architecture.name()
-            ))),
-        }
-    }
-
-    fn count(&self, field: &'static str, value: Option<i64>) -> Result<usize> {
-        match value {
-            None => Err(self.invalid(format!("{field} is missing"))),
-            Some(n) => match usize::try_from(n) {
-                Ok(n) if n > 0 && (n as u64) < MAX_COUNT => Ok(n),
-                _ => Err(self.invalid(format!("{field} is {n}; it must be between 1 and {}", MAX_COUNT - 1))),
-            },
-        }
-    }
-
-    /// The base of the rotary positions. Below 1 their frequencies would rise, without end for the smallest.
-    fn rope_theta(&self, value: Option<f64>) -> Result<f64> {
-        let theta = self.positive("rope_theta", value)?;
-        if !(1.0..=MAX_ROPE_THETA).contains(&theta) {
-            return Err(self.invalid(format!("rope_theta is {theta}; it must be 1 to {MAX_ROPE_THETA}")));
-        }
-        Ok(theta)
-    }
-
-    fn positive(&self, field: &'static str, value: Option<f64>) -> Result<f64> {
-        match value {
-            None => Err(self.invalid(format!("{field} is missing"))),
-            Some(x) if x.is_finite() && x > 0.0 => Ok(x),
-            Some(x) => Err(self.invalid(format!("{field} is {x}; it must be above zero"))),
-        }
-    }
-
-    /// A field that may be absent but, when present, must be what the encoder computes.
-    fn only(&self, field: &'static str, value: Option<&str>, supported: &'static str) -> Result<()> {
-        match value {
-            Some(found) if found != supported => {
-                Err(self.unsupported(format!("{field} is {found:?}; supported is {supported:?}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn flag(&self, field: &'static str, value: Option<bool>, supported: bool) -> Result<()> {
-        match value {
-            Some(found) if found != supported => {
-                Err(self.unsupported(format!("{field} is {found}; supported is {supported}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn invalid(&self, reason: String) -> Error {
-        Error::FileInvalid { path: self.folder.path(CONFIG_FILE), reason, source: None }
-    }
-
-    fn unsupported(&self, reason: String) -> Error {
-        Error::Unsupported { path: self.folder.path(CONFIG_FILE), reason }
-    }
-}
+/// Settings that exporters write beside those that are taken. Others have no effect either, since the Python code of the
+/// architectures does not look at them, and are named in the log.
+const RULES: &[(&str, Rule)] = &[
+    // Names, and who wrote the file.
+    ("_commit_hash", Rule::NoEffect),
+    ("_name_or_path", Rule::NoEffect),
+    ("auto_map", Rule::NoEffect),
+    ("finetuning_task", Rule::NoEffect),
+    ("name_or_path", Rule::NoEffect),
+    ("tokenizer_class", Rule::NoEffect),
+    ("transformers_version", Rule::NoEffect),
+    // Numbers for training.
+    ("attention_dropout", Rule::NoEffect),
+    ("attention_probs_dropout_prob", Rule::NoEffect),
+    ("classifier_dropout", Rule::NoEffect),
+    ("hidden_dropout_prob", Rule::NoEffect),
+    ("initializer_range", Rule::NoEffect),
+    // Heads for other tasks.
+    ("id2label", Rule::NoEffect),
+    ("label2id", Rule::NoEffect),
+    ("num_labels", Rule::NoEffect),
+    ("problem_type", Rule::NoEffect),
+    ("task_specific_params", Rule::NoEffect),
+    // Ids of tokens that the tokenizer puts where they belong.
+    ("bos_token_id", Rule::NoEffect),
+    ("decoder_start_token_id", Rule::NoEffect),
+    ("eos_token_id", Rule::NoEffect),
+    ("pad_token_id", Rule::NoEffect),
+    ("sep_token_id", Rule::NoEffect),
+    // Of a window that is off, and of a scale that is off.
+    ("logn_attention_clip1", Rule::NoEffect),
+    ("max_window_layers", Rule::NoEffect),
+    ("sliding_window", Rule::NoEffect),
+    // How other implementations use memory and what they return beside the hidden states.
+    ("_attn_implementation", Rule::NoEffect),
+    ("_attn_implementation_autoset", Rule::NoEffect),
+    ("_experts_implementation", Rule::NoEffect),
+    ("_output_attentions", Rule::NoEffect),
+    ("attn_implementation", Rule::NoEffect),
+    ("chunk_size_feed_forward", Rule::NoEffect),
+    ("output_attentions", Rule::NoEffect),
+    ("output_hidden_states", Rule::NoEffect),
+    ("return_dict", Rule::NoEffect),
+    ("tf_legacy_loss", Rule::NoEffect),
+    ("tie_encoder_decoder", Rule::NoEffect),
+    ("tie_word_embeddings", Rule::NoEffect),
+    ("torchscript", Rule::NoEffect),
+    ("unpad_inputs", Rule::NoEffect),
+    ("use_bfloat16", Rule::NoEffect),
+    ("use_cache", Rule::NoEffect),
+    ("use_memory_efficient_attention", Rule::NoEffect),
+    // How a language model writes.
+    ("bad_words_ids", Rule::NoEffect),
+    ("begin_suppress_tokens", Rule::NoEffect),
+    ("diversity_penalty", Rule::NoEffect),
+    ("do_sample", Rule::NoEffect),
+    ("early_stopping", Rule::NoEffect),
+    ("encoder_no_repeat_ngram_size", Rule::NoEffect),
+    ("exponential_decay_length_penalty", Rule::NoEffect),
+    ("forced_bos_token_id", Rule::NoEffect),
+    ("forced_eos_token_id", Rule::NoEffect),
+    ("length_penalty", Rule::NoEffect),
+    ("max_length", Rule::NoEffect),
+    ("min_length", Rule::NoEffect),
+    ("no_repeat_ngram_size", Rule::NoEffect),
+    ("num_beam_groups", Rule::NoEffect),
+    ("num_beams", Rule::NoEffect),
+    ("num_return_sequences", Rule::NoEffect),
+    ("output_scores", Rule::NoEffect),
+    ("prefix", Rule::NoEffect),
+    ("remove_invalid_values", Rule::NoEffect),
+    ("repetition_penalty", Rule::NoEffect),
+    ("return_dict_in_generate", Rule::NoEffect),
+    ("suppress_tokens", Rule::NoEffect),
+    ("temperature", Rule::NoEffect),
+    ("top_k", Rule::NoEffect),
+    ("top_p", Rule::NoEffect),
+    ("typical_p", Rule::NoEffect),
+    // Another encoder than the one that is computed.
+    ("add_cross_attention", Rule::Only(&["false"])),
+    ("cross_attention_hidden_size", Rule::Only(&[])),
+    ("is_decoder", Rule::Only(&["false"])),
+    ("is_encoder_decoder", Rule::Only(&["false"])),
+    ("partial_rotary_factor", Rule::Only(&["1", "1.0"])),
+    ("per_layer_config", Rule::Only(&["{}"])),
+    ("pruned_heads", Rule::Only(&["{}"])),
+    ("quantization_config", Rule::Only(&["{}"])),
+];
 
 #[cfg(test)]
 mod tests {
@@ -341,7 +327,7 @@ mod tests {
     fn qwen2() -> Value {
         json!({
             "architectures": ["Qwen2ForCausalLM"], "hidden_act": "silu", "hidden_size": 96,
-            "intermediate_size": 160, "max_position_embeddings": 131072, "num_attention_heads": 6,
+            "intermediate_size": 160, "is_causal": false, "max_position_embeddings": 131072, "num_attention_heads": 6,
             "num_hidden_layers": 3, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
             "vocab_size": 816
         })
@@ -362,26 +348,44 @@ mod tests {
     fn both_architectures_are_read() {
         let new = read(&new_model()).unwrap();
         assert_eq!((new.architecture, new.head_dim(), new.kv_heads), (Architecture::New, 16, 4));
-        assert_eq!(new.rope_ntk_factor, Some(2.0));
+        assert_eq!(new.rope, Rope { base: 320_000.0, slowdown: 2f64.powf(2.0 / 16.0) });
         let qwen2 = read(&qwen2()).unwrap();
         assert_eq!((qwen2.architecture, qwen2.head_dim(), qwen2.kv_heads), (Architecture::Qwen2, 16, 2));
-        assert_eq!(qwen2.rope_ntk_factor, None);
+        assert_eq!(qwen2.rope, Rope { base: 1e6, slowdown: 1.0 });
     }
 
     #[test]
-    fn settings_that_nobody_knows_are_named_and_those_of_the_family_are_not() {
-        let unknown = |config: &Value| serde_json::from_value::<RawConfig>(config.clone()).unwrap().unknown();
-        for model in ["tiny-new", "tiny-qwen2"] {
-            let fixtures =
-                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
-            let text = std::fs::read(fixtures.join(model).join(CONFIG_FILE)).unwrap();
-            let config = serde_json::from_slice(&text).unwrap();
-            assert_eq!(unknown(&config), [""; 0], "{model}");
-            let odd = with(with(config, "colour", json!({"red": [1]})), "attention_sinks", json!(4));
-            assert_eq!(unknown(&odd), ["attention_sinks", "colour"]);
+    fn settings_that_the_python_code_does_not_read_are_no_error() {
+        read(&with(with(new_model(), "colour", json!({"red": [1]})), "attention_sinks", json!(4))).unwrap();
+    }
+
+    #[test]
+    fn whether_attention_is_causal_must_be_known() {
+        let without = |mut config: Value| {
+            config.as_object_mut().unwrap().remove("is_causal");
+            config
+        };
+        let code = json!({"AutoModel": "modeling_qwen.Qwen2Model"});
+        read(&with(without(qwen2()), "auto_map", code)).unwrap();
+        for auto_map in
+            [Value::Null, json!({"AutoConfig": "configuration_qwen.Qwen2Config"}), json!("AutoModel")]
+        {
+            let error = read(&with(without(qwen2()), "auto_map", auto_map)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
+            assert!(error.to_string().contains("causal attention"), "{error}");
         }
-        let many = (0..9).fold(new_model(), |config, i| with(config, &"n".repeat(200 + i), Value::Null));
-        assert!(unknown(&many).len() == 8 && unknown(&many)[7].len() == 100);
+    }
+
+    #[test]
+    fn two_forms_of_one_setting_must_agree() {
+        read(&with(with(new_model(), "dtype", json!("float32")), "torch_dtype", json!("torch.float32")))
+            .unwrap();
+        let both = with(with(new_model(), "dtype", json!("float32")), "torch_dtype", json!("bfloat16"));
+        let error = read(&both).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ModelInconsistent);
+        for says in ["dtype is \"float32\"", "torch_dtype is \"bfloat16\""] {
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 
     #[test]
@@ -396,6 +400,17 @@ mod tests {
             (with(qwen2(), "hidden_act", json!("relu")), "relu"),
             (with(qwen2(), "is_causal", json!(true)), "is_causal"),
             (with(qwen2(), "rope_scaling", json!({"type": "ntk", "factor": 2.0})), "rope_scaling"),
+            (with(qwen2(), "use_sliding_window", json!(true)), "use_sliding_window"),
+            (
+                with(qwen2(), "layer_types", json!(["full_attention", "sliding_attention"])),
+                "sliding_attention",
+            ),
+            (with(qwen2(), "head_dim", json!(32)), "head_dim"),
+            (with(qwen2(), "model_type", json!("qwen3")), "qwen3"),
+            (with(qwen2(), "quantization_config", json!({"bits": 4})), "quantization_config"),
+            (with(qwen2(), "is_decoder", json!(true)), "is_decoder"),
+            (with(new_model(), "partial_rotary_factor", json!(0.5)), "partial_rotary_factor"),
+            (with(new_model(), "pack_qkv", json!(false)), "pack_qkv"),
         ];
         for (config, names) in cases {
             let error = read(&config).unwrap_err();

@@ -12,11 +12,12 @@ use stella_kernels::team::Team;
 use crate::batch::PackedBatch;
 use crate::calibration::{self, ALL_TOKENS};
 use crate::config::ModelConfig;
-use crate::cpu_weights::{CpuWeights, Plan, Product, no_memory, no_team};
+use crate::cpu_weights::{CpuWeights, Plan, no_memory, no_team};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::error::Result;
 use crate::fault::{Stage, reach};
 use crate::reading::Take;
+use crate::specs::Product;
 use crate::tokenizer::Tokenizer;
 
 /// Packed weights.

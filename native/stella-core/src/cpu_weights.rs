@@ -16,6 +16,7 @@ use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
 use crate::reading::{LOADING, Take};
 use crate::session::default_threads;
+use crate::specs::{Place, Product, encoder_tensors};
 
 /// What weights are loaded for.
 #[derive(Debug, Clone, Copy)]
@@ -67,15 +68,6 @@ impl NormWeights {
     }
 }
 
-/// Which product of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Product {
-    Qkv,
-    AttentionOut,
-    UpGate,
-    Down,
-}
-
 const PRODUCTS: [Product; 4] = [Product::Qkv, Product::AttentionOut, Product::UpGate, Product::Down];
 
 /// The products of a layer whose input comes out of a norm, in the order of the norms.
@@ -110,96 +102,6 @@ impl Layer {
             Product::Down => &mut self.down,
         }
     }
-}
-
-/// Where a tensor of the file belongs.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Embedding,
-    TokenType,
-    NormWeight(usize),
-    NormBias(usize),
-    /// Rows of a layer's product, from this output on.
-    Rows(usize, Product, usize),
-    Bias(usize, Product, usize),
-}
-
-/// Every tensor of the encoder, by name.
-fn places(config: &ModelConfig) -> HashMap<String, Place> {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let kv = config.kv_heads * config.head_dim();
-    let (names, products): (Names, &[(&str, Product, usize)]) = match config.architecture {
-        Architecture::New => (
-            Names {
-                embedding: "new.embeddings.word_embeddings.weight",
-                layer: "new.encoder.layer",
-                first_norm: "new.embeddings.LayerNorm",
-                // Norms follow what they are named after.
-                norms: [("attn_ln", 1), ("mlp_ln", 2)],
-                last_norm: None,
-            },
-            &[
-                ("attention.qkv_proj", Product::Qkv, 0),
-                ("attention.o_proj", Product::AttentionOut, 0),
-                ("mlp.up_gate_proj", Product::UpGate, 0),
-                ("mlp.down_proj", Product::Down, 0),
-            ],
-        ),
-        Architecture::Qwen2 => (
-            Names {
-                embedding: "model.embed_tokens.weight",
-                layer: "model.layers",
-                first_norm: "model.layers.0.input_layernorm",
-                // Norms precede what they are named after.
-                norms: [("input_layernorm", 0), ("post_attention_layernorm", 1)],
-                last_norm: Some("model.norm"),
-            },
-            &[
-                ("self_attn.q_proj", Product::Qkv, 0),
-                ("self_attn.k_proj", Product::Qkv, hidden),
-                ("self_attn.v_proj", Product::Qkv, hidden + kv),
-                ("self_attn.o_proj", Product::AttentionOut, 0),
-                ("mlp.up_proj", Product::UpGate, 0),
-                ("mlp.gate_proj", Product::UpGate, inner),
-                ("mlp.down_proj", Product::Down, 0),
-            ],
-        ),
-    };
-    let mut places = HashMap::from([
-        (names.embedding.to_owned(), Place::Embedding),
-        ("new.embeddings.token_type_embeddings.weight".to_owned(), Place::TokenType),
-    ]);
-    let mut both = |prefix: &str, weight, bias| {
-        places.insert(format!("{prefix}.weight"), weight);
-        places.insert(format!("{prefix}.bias"), bias);
-    };
-    both(names.first_norm, Place::NormWeight(0), Place::NormBias(0));
-    for layer in 0..config.layers {
-        let prefix = format!("{}.{layer}", names.layer);
-        for &(name, product, first) in products {
-            let (rows, bias) = (Place::Rows(layer, product, first), Place::Bias(layer, product, first));
-            both(&format!("{prefix}.{name}"), rows, bias);
-        }
-        for (name, offset) in names.norms {
-            let at = 2 * layer + offset;
-            both(&format!("{prefix}.{name}"), Place::NormWeight(at), Place::NormBias(at));
-        }
-    }
-    if let Some(name) = names.last_norm {
-        let at = 2 * config.layers;
-        both(name, Place::NormWeight(at), Place::NormBias(at));
-    }
-    places
-}
-
-/// What an architecture calls its tensors.
-struct Names {
-    embedding: &'static str,
-    layer: &'static str,
-    first_norm: &'static str,
-    /// Norms of a layer, and which they are, counted from twice its number.
-    norms: [(&'static str, usize); 2],
-    last_norm: Option<&'static str>,
 }
 
 impl CpuWeights {
@@ -255,7 +157,8 @@ impl CpuWeights {
         // One thread reads meanwhile.
         let threads = default_threads().saturating_sub(1).max(1);
         let mut team = Team::new(threads, 0, None).map_err(|e| no_team(e, LOADING))?;
-        let places = places(plan.config);
+        let places: HashMap<_, _> =
+            encoder_tensors(plan.config).into_iter().map(|(spec, place)| (spec.name, place)).collect();
         let mut weights = None;
         read(&mut |entry, first, rows| {
             // Only here, because what comes has passed what is to be proven before memory is taken.
@@ -298,10 +201,10 @@ impl CpuWeights {
             kernels,
             max_tokens,
             embedding: Embedding::new(arithmetic, config.vocab_size, hidden).map_err(no_memory)?,
-            token_type: is_new.then(|| vec![0.0; hidden]),
+            token_type: (config.type_vocab_size > 0).then(|| vec![0.0; hidden]),
             norms: (0..=2 * config.layers).map(|_| norm()).collect(),
             layers,
-            rotary: Rotary::new(&frequencies(config), max_tokens).map_err(no_memory)?,
+            rotary: Rotary::new(&config.rope.turns(config.head_dim()), max_tokens).map_err(no_memory)?,
         })
     }
 
@@ -331,17 +234,6 @@ impl CpuWeights {
             }
         }
     }
-}
-
-/// Radians that each pair of a head turns by from one position to the next.
-fn frequencies(config: &ModelConfig) -> Vec<f64> {
-    let dim = config.head_dim();
-    // NTK scaling raises the base and slows all pairs down.
-    let (base, slower) = match config.rope_ntk_factor {
-        Some(factor) => (config.rope_theta * factor, factor.powf(2.0 / dim as f64)),
-        None => (config.rope_theta, 1.0),
-    };
-    (0..dim / 2).map(|i| 1.0 / base.powf(2.0 * i as f64 / dim as f64) / slower).collect()
 }
 
 /// The error for a team that the system refuses. `what` names the purpose of its threads.

@@ -59,6 +59,15 @@ pub enum Error {
         available: Vec<usize>,
     },
 
+    /// No prompt of the asked name.
+    #[error("the model has no prompt {asked:?}; {}", prompts(.available))]
+    UnknownPrompt {
+        /// The asked name.
+        asked: String,
+        /// The names that exist, in order.
+        available: Vec<String>,
+    },
+
     /// The system has not enough memory.
     #[error("{bytes} bytes for {what} are more than the system gives")]
     OutOfMemory {
@@ -242,6 +251,7 @@ impl Error {
             Self::SessionPoisoned => ErrorCode::Panic,
             Self::PrecisionUnavailable { .. } => ErrorCode::PrecisionUnavailable,
             Self::UnknownDimension { .. } => ErrorCode::UnknownDimension,
+            Self::UnknownPrompt { .. } => ErrorCode::UnknownPrompt,
             Self::OutOfMemory { .. } => ErrorCode::OutOfMemory,
             Self::ThreadRefused { .. } => ErrorCode::ThreadRefused,
             Self::FolderNotFound { .. } => ErrorCode::ModelFolderNotFound,
@@ -301,6 +311,13 @@ impl Error {
 }
 
 /// Numbers as an English list: `256, 768 and 1024`.
+fn prompts(names: &[String]) -> String {
+    match names {
+        [] => "it has no prompts, and \"document\" puts nothing before a text".to_owned(),
+        _ => format!("its prompts are {}, and \"document\" puts nothing before a text", names.join(", ")),
+    }
+}
+
 fn list(numbers: &[usize]) -> String {
     let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     match words.split_last() {

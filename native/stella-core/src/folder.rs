@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::contents::{BEGINNING, recognize};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::files::MANIFEST_FILE;
@@ -113,8 +114,13 @@ impl ModelFolder {
         }
     }
 
+    /// Whether the manifest lists a file. Without a manifest every file is as good as listed.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.manifest.as_ref().is_none_or(|manifest| manifest.lists(name))
+    }
+
     /// Whether the folder lists `name`, dangling links included, or listed it when it was pinned.
-    fn lists(&self, name: &str) -> Result<bool> {
+    pub(crate) fn lists(&self, name: &str) -> Result<bool> {
         match self.pins.as_ref().map(|pins| pins.find(name)) {
             None => Ok(fs::symlink_metadata(self.real.join(name)).is_ok()),
             Some(Lookup::Found(_) | Lookup::NoMetadata) => Ok(true),
@@ -230,7 +236,9 @@ impl ModelFolder {
         let bytes = read_whole(self.open_file(name, needed_for)?, MAX_SETTINGS_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|e| Error::FileInvalid {
             path: self.path(name),
-            reason: "is not the JSON that is expected here".to_owned(),
+            reason: recognize(&bytes[..bytes.len().min(BEGINNING)])
+                .unwrap_or("is not the JSON that is expected here")
+                .to_owned(),
             source: Some(Box::new(e)),
         })
     }
@@ -275,9 +283,10 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
         options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY);
     }
     // A folder cannot be opened everywhere; asked first, it gets the same message everywhere.
-    let opened = match fs::metadata(real) {
-        Ok(found) if found.is_dir() => None,
-        _ => Some(options.open(real).and_then(|file| Ok((file.metadata()?, file)))),
+    let opened_is_folder = fs::metadata(real).is_ok_and(|found| found.is_dir());
+    let opened = match opened_is_folder {
+        true => None,
+        false => Some(options.open(real).and_then(|file| Ok((file.metadata()?, file)))),
     };
     match opened {
         Some(Ok((found, file))) if found.is_file() => {
@@ -288,7 +297,9 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
         }
         Some(Err(source)) => Err(Error::FileUnreadable { path, source }),
         None | Some(Ok(_)) => {
-            Err(Error::FileInvalid { path, reason: "is not a regular file".to_owned(), source: None })
+            let reason =
+                if opened_is_folder { "is a folder, and not a file" } else { "is not a regular file" };
+            Err(Error::FileInvalid { path, reason: reason.to_owned(), source: None })
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::cpu_weights::{no_memory, no_team};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::folder::ModelFolder;
-use crate::layout::HeadFolder;
+use crate::layout::HeadLayout;
 use crate::specs::{HEAD_BIAS, HEAD_WEIGHT, head_specs};
 use crate::weights::{LoadOptions, WeightSet};
 
@@ -20,7 +20,9 @@ pub const NORM_FLOOR: f32 = 1e-12;
 /// A loaded head. Always in 32 bits: it is small, and the last step should cost no accuracy.
 #[derive(Debug)]
 pub struct Head {
-    layer: Linear,
+    dimension: usize,
+    /// The map; none where the pooled state itself is the vector.
+    layer: Option<Linear>,
 }
 
 impl Head {
@@ -28,10 +30,11 @@ impl Head {
     ///
     /// # Errors
     /// Those of [`WeightSet::open_file`] and [`WeightSet::check`].
-    pub fn check(folder: &ModelFolder, head: &HeadFolder, hidden_size: usize) -> Result<WeightSet> {
-        let set = WeightSet::open_file(folder, &head.weights_file())?;
+    pub fn check(folder: &ModelFolder, head: &HeadLayout, hidden_size: usize) -> Result<Option<WeightSet>> {
+        let Some(dense) = &head.dense else { return Ok(None) };
+        let set = WeightSet::open_file(folder, &dense.weights_file())?;
         set.check(&head_specs(head, hidden_size))?;
-        Ok(set)
+        Ok(Some(set))
     }
 
     /// Reads a head.
@@ -40,15 +43,17 @@ impl Head {
     /// Those of [`Self::check`] and [`WeightSet::load`].
     pub fn load(
         folder: &ModelFolder,
-        head: &HeadFolder,
+        head: &HeadLayout,
         hidden_size: usize,
         options: LoadOptions,
     ) -> Result<Self> {
         reach(Stage::Head);
-        let specs = head_specs(head, hidden_size);
-        let mut tensors = Self::check(folder, head, hidden_size)?.load_whole(options, &specs)?;
+        let (Some(dense), Some(set)) = (&head.dense, Self::check(folder, head, hidden_size)?) else {
+            return Ok(Self { dimension: head.dimension, layer: None });
+        };
+        let mut tensors = set.load_whole(options, &head_specs(head, hidden_size))?;
         let (_, weight) = tensors.take(HEAD_WEIGHT)?;
-        let bias = if head.bias { tensors.take(HEAD_BIAS)?.1 } else { Vec::new() };
+        let bias = if dense.bias { tensors.take(HEAD_BIAS)?.1 } else { Vec::new() };
         Self::new(head.dimension, hidden_size, &weight, &bias)
     }
 
@@ -56,12 +61,12 @@ impl Head {
         let mut layer = Linear::new(Arithmetic::F32, dimension, hidden_size).map_err(no_memory)?;
         layer.pack(Kernels::preferred(), &mut alone(0)?, 0, Rows::F32(weight));
         layer.set_bias(0, bias);
-        Ok(Self { layer })
+        Ok(Self { dimension, layer: Some(layer) })
     }
 
     /// Length of the vectors that this head gives.
     pub fn dimension(&self) -> usize {
-        self.layer.outputs()
+        self.dimension
     }
 }
 
@@ -97,17 +102,17 @@ impl Projector {
     /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] that names the first text with such a vector.
     pub fn project(&mut self, head: &Head, pooled: &[f32], normalize: bool, out: &mut [f32]) -> Result<()> {
         reach(Stage::Projection);
-        let (hidden, dimension) = (head.layer.inputs(), head.dimension());
+        let dimension = head.dimension();
+        let Some(layer) = &head.layer else {
+            out.copy_from_slice(pooled);
+            let mut rows = out.chunks_exact_mut(dimension).enumerate();
+            return rows.try_for_each(|(index, row)| finish(index, normalize, row));
+        };
+        let hidden = layer.inputs();
         let blocks = pooled.chunks(ROWS * hidden).zip(out.chunks_mut(ROWS * dimension));
         for (block, (x, y)) in blocks.enumerate() {
             self.kernels.take(&mut self.team, x, None, &mut self.rows);
-            head.layer.multiply(
-                self.kernels,
-                &mut self.team,
-                &self.rows,
-                0..x.len() / hidden,
-                Then::Store(y),
-            );
+            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Then::Store(y));
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 finish(block * ROWS + row, normalize, y)?;
             }
@@ -180,6 +185,19 @@ mod tests {
             project(&pooled, true, &mut row).unwrap();
             prop_assert!((norm_l2(&row) - 1.0).abs() < 1e-5, "{row:?}");
         }
+    }
+
+    #[test]
+    fn without_a_map_the_pooled_state_is_the_vector() {
+        let head = Head { dimension: 2, layer: None };
+        let mut projector = Projector::new(Kernels::preferred(), 2).unwrap();
+        let mut out = [0.0; 4];
+        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], false, &mut out).unwrap();
+        assert_eq!(out, [3.0, 4.0, 0.0, 2.0]);
+        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], true, &mut out).unwrap();
+        assert_eq!(out, [0.6, 0.8, 0.0, 1.0]);
+        let error = projector.project(&head, &[3.0, 4.0, 0.0, 0.0], false, &mut out).unwrap_err();
+        assert_eq!((error.code(), error.text_index()), (crate::ErrorCode::ResultZero, Some(1)));
     }
 
     #[test]

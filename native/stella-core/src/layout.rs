@@ -2,113 +2,164 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::files::{MODULES_FILE, WEIGHTS_FILE};
 use crate::folder::{ModelFolder, is_plain_name};
-use crate::json::once_each;
+use crate::pooling::{Pooling, PoolingMode};
+use crate::settings::{Settings, shown};
 
 /// How the name of a folder with a head begins; `_{dimension}` follows, or nothing in older repositories.
 pub const HEAD_PREFIX: &str = "2_Dense";
+/// Numbers of a vector, at most.
+const MAX_DIMENSION: usize = 1 << 16;
+
 /// What follows the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Dimension of the head that `modules.json` names.
+    /// How the states of a text's tokens become one vector.
+    pub pooling: Pooling,
+    /// Dimension of the head that `modules.json` names, or the width of a hidden state where it names none.
     pub default_dimension: usize,
     /// The heads, by dimension.
-    pub heads: BTreeMap<usize, HeadFolder>,
+    pub heads: BTreeMap<usize, HeadLayout>,
 }
 
-/// A folder that holds one dense head.
+impl Layout {
+    /// Whether vectors come from Dense modules, as Stella's do.
+    pub fn has_dense(&self) -> bool {
+        self.heads.values().any(|head| head.dense.is_some())
+    }
+}
+
+/// A head of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeadFolder {
-    /// Name of the folder inside the model folder.
-    pub name: String,
+pub struct HeadLayout {
     /// Length of the vectors that it gives.
     pub dimension: usize,
+    /// The Dense module that makes them; none where the pooled state itself is the vector.
+    pub dense: Option<DenseFolder>,
+}
+
+/// A folder that holds a Dense module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenseFolder {
+    /// Name of the folder inside the model folder.
+    pub name: String,
     /// Whether it adds a bias.
     pub bias: bool,
 }
 
-impl HeadFolder {
+impl DenseFolder {
     /// The weights file, relative to the model folder.
     pub fn weights_file(&self) -> String {
         format!("{}/{WEIGHTS_FILE}", self.name)
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct RawModule {
+/// The modules that are computed, in the order in which they may stand.
+const ORDER: [&str; 4] = ["Transformer", "Pooling", "Dense", "Normalize"];
+
+/// An entry of `modules.json`.
+struct Module {
+    /// Its place in [`ORDER`].
+    kind: usize,
+    /// Its folder.
     path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawDense {
-    in_features: usize,
-    out_features: usize,
-    #[serde(default = "yes")]
-    bias: bool,
-    activation_function: Option<String>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Layout {
-    /// Reads `modules.json`, the pooling module and every head's configuration.
+    /// Reads `modules.json` and the configuration of every module and head.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for modules, poolings and activations
-    /// that are not computed here; [`Error::Inconsistent`] for a head that does not fit `hidden_size`.
+    /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for modules and settings that are not computed here;
+    /// [`Error::Inconsistent`] for a width that does not fit `hidden_size`.
     pub fn read(folder: &ModelFolder, hidden_size: usize) -> Result<Self> {
-        let modules: Vec<RawModule> =
-            folder.read_json(MODULES_FILE, "it names the modules and with them the default head")?;
-        let mut default_head = None;
-        for module in &modules {
-            // Only the last part of the type counts: repositories name it with and without its Python path.
-            match module.kind.rsplit('.').next().unwrap_or_default() {
-                "Transformer" | "Normalize" => {}
-                "Pooling" => check_pooling(folder, plain_name(folder, &module.path)?)?,
-                "Dense" if default_head.is_none() => default_head = Some(plain_name(folder, &module.path)?),
-                _ => {
-                    return Err(Error::Unsupported {
-                        path: folder.path(MODULES_FILE),
-                        reason: format!(
-                            "module {:?} is not computed here; supported are one Transformer, mean Pooling, one \
-                             Dense and Normalize",
-                            module.kind
-                        ),
-                    });
-                }
+        let modules = read_modules(folder)?;
+        let of = |kind: &str| modules.iter().find(|module| ORDER[module.kind] == kind);
+        let Some(pooling) = of("Pooling") else { return Err(missing(folder, "Pooling")) };
+        match of("Transformer") {
+            None => return Err(missing(folder, "Transformer")),
+            Some(module) if !module.path.is_empty() => {
+                return Err(Error::Unsupported {
+                    path: folder.path(MODULES_FILE),
+                    reason: format!(
+                        "the Transformer module has path {:?}; supported is \"\", the model folder itself",
+                        module.path
+                    ),
+                });
             }
+            Some(_) => {}
         }
-        let Some(default_head) = default_head else {
-            return Err(Error::Unsupported {
-                path: folder.path(MODULES_FILE),
-                reason: "lists no Dense module; a Stella model has one head for each dimension".to_owned(),
-            });
+        let pooling = read_pooling(folder, plain_name(folder, &pooling.path)?, hidden_size)?;
+        if let Some(module) = of("Normalize") {
+            let file = format!("{}/config.json", plain_name(folder, &module.path)?);
+            let mut settings =
+                Settings::read_if_there(folder, &file, "it describes how vectors are normalised")?;
+            check_inputs(&mut settings)?;
+            settings.nothing_else(&[])?;
+        }
+        let (default_dimension, heads) = match of("Dense") {
+            Some(module) => read_heads(folder, plain_name(folder, &module.path)?, hidden_size)?,
+            None => {
+                let head = HeadLayout { dimension: hidden_size, dense: None };
+                (hidden_size, BTreeMap::from([(hidden_size, head)]))
+            }
         };
-        let heads = read_heads(folder, default_head, hidden_size)?;
-        let default_dimension = heads
-            .values()
-            .find(|head| head.name == default_head)
-            .map(|head| head.dimension)
-            .ok_or_else(|| Error::Internal(format!("the default head {default_head} was not kept")))?;
-        Ok(Self { default_dimension, heads })
+        Ok(Self { pooling, default_dimension, heads })
     }
 }
 
+fn read_modules(folder: &ModelFolder) -> Result<Vec<Module>> {
+    let entries: Vec<Settings> =
+        Settings::read_list(folder, MODULES_FILE, "it names the modules and with them the default head")?;
+    let mut modules: Vec<Module> = Vec::new();
+    for (at, mut settings) in entries.into_iter().enumerate() {
+        if let Some(idx) = settings.count("idx", 0, usize::MAX)?.filter(|&idx| idx != at) {
+            return Err(settings.inconsistent(format!("module {at} in the list has idx {idx}")));
+        }
+        let (class, path) = (settings.text("type")?, settings.text("path")?);
+        let (class, path) = (settings.required("type", class)?, settings.required("path", path)?);
+        // Only the last part of the class counts: releases keep their modules under different Python paths.
+        let name = class.rsplit('.').next().unwrap_or_default();
+        let supported = "a Transformer, Pooling, and after them at most one Dense and one Normalize";
+        let Some(kind) = ORDER.iter().position(|known| *known == name) else {
+            return Err(settings.unsupported("type", &shown(&Value::from(class)), supported));
+        };
+        if let Some(before) = modules.iter().rev().find(|module| module.kind >= kind) {
+            let value = format!("{name} after {}", ORDER[before.kind]);
+            return Err(settings.unsupported("type", &value, supported));
+        }
+        settings.only("kwargs", &["[]"])?;
+        settings.nothing_else(&[("name", crate::settings::Rule::NoEffect)])?;
+        modules.push(Module { kind, path });
+    }
+    Ok(modules)
+}
+
+fn missing(folder: &ModelFolder, module: &str) -> Error {
+    Error::Unsupported {
+        path: folder.path(MODULES_FILE),
+        reason: format!("lists no {module} module; a model that is computed here has one"),
+    }
+}
+
+/// Refuses a module that reads or writes anything but the vector of the text.
+fn check_inputs(settings: &mut Settings) -> Result<()> {
+    settings.only("module_input_name", &["\"sentence_embedding\""])?;
+    settings.only("module_output_name", &["\"sentence_embedding\""])
+}
+
+/// Reads the heads. The default one is the Dense module of `modules.json`; its siblings are found by their names.
 fn read_heads(
     folder: &ModelFolder,
     default_head: &str,
     hidden_size: usize,
-) -> Result<BTreeMap<usize, HeadFolder>> {
+) -> Result<(usize, BTreeMap<usize, HeadLayout>)> {
     let default = read_head(folder, default_head, hidden_size)?;
-    let mut heads = BTreeMap::from([(default.dimension, default)]);
+    let default_dimension = default.dimension;
+    let mut heads = BTreeMap::from([(default_dimension, default)]);
     for name in folder.subfolders()?.into_iter().rev() {
         let is_head =
             name.strip_prefix(HEAD_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
@@ -123,50 +174,109 @@ fn read_heads(
         // Sorted backwards, `2_Dense_1024` comes before the older `2_Dense` of the same dimension and stays.
         heads.entry(head.dimension).or_insert(head);
     }
-    Ok(heads)
+    Ok((default_dimension, heads))
 }
 
-fn read_head(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<HeadFolder> {
-    let file = format!("{name}/config.json");
-    let raw: RawDense = folder.read_json(&file, "it describes one of the heads")?;
-    let path = || folder.path(&file);
-    if let Some(activation) = &raw.activation_function
-        && activation.rsplit('.').next() != Some("Identity")
-    {
-        let reason = format!("activation_function is {activation:?}; supported is Identity");
-        return Err(Error::Unsupported { path: path(), reason });
+fn read_head(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<HeadLayout> {
+    let mut settings =
+        Settings::read(folder, &format!("{name}/config.json"), "it describes one of the heads")?;
+    let inputs = settings.count("in_features", 0, usize::MAX)?;
+    let inputs = settings.required("in_features", inputs)?;
+    if inputs != hidden_size {
+        return Err(settings.inconsistent(format!(
+            "in_features is {inputs}, but hidden_size in config.json is {hidden_size}"
+        )));
     }
-    if raw.in_features != hidden_size {
-        let reason =
-            format!("in_features is {}, but hidden_size in config.json is {hidden_size}", raw.in_features);
-        return Err(Error::Inconsistent { path: path(), reason });
+    let dimension = settings.count("out_features", 1, MAX_DIMENSION + 1)?;
+    let dimension = settings.required("out_features", dimension)?;
+    let bias = settings.flag("bias")?.unwrap_or(true);
+    match settings.text("activation_function")? {
+        Some(activation) if activation.rsplit('.').next() == Some("Identity") => {}
+        found => {
+            let value = found
+                .map_or("missing, which means torch.nn.Tanh".to_owned(), |name| shown(&Value::from(name)));
+            return Err(settings.unsupported(
+                "activation_function",
+                &value,
+                "\"torch.nn.modules.linear.Identity\"",
+            ));
+        }
     }
-    if raw.out_features == 0 || raw.out_features > 1 << 16 {
-        let reason = format!("out_features is {}; it must be 1 to 65536", raw.out_features);
-        return Err(Error::FileInvalid { path: path(), reason, source: None });
-    }
-    Ok(HeadFolder { name: name.to_owned(), dimension: raw.out_features, bias: raw.bias })
+    settings.only("use_residual", &["false"])?;
+    check_inputs(&mut settings)?;
+    settings.nothing_else(&[])?;
+    Ok(HeadLayout { dimension, dense: Some(DenseFolder { name: name.to_owned(), bias }) })
 }
 
-fn check_pooling(folder: &ModelFolder, name: &str) -> Result<()> {
-    let file = format!("{name}/config.json");
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Modes(#[serde(deserialize_with = "once_each")] BTreeMap<String, serde_json::Value>);
-    let Modes(raw) = folder.read_json(&file, "it says how tokens are pooled")?;
-    let on = |mode: &str| raw.get(mode).and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let other =
-        raw.keys().find(|k| k.starts_with("pooling_mode_") && *k != "pooling_mode_mean_tokens" && on(k));
-    match other {
-        None if on("pooling_mode_mean_tokens") => Ok(()),
-        _ => Err(Error::Unsupported {
-            path: folder.path(&file),
-            reason: match other {
-                Some(mode) => format!("{mode} is on; supported is pooling_mode_mean_tokens alone"),
-                None => "pooling_mode_mean_tokens is off; mean pooling is the one supported".to_owned(),
-            },
-        }),
+/// The flags of older releases, and what newer ones call the mode.
+const POOLING_FLAGS: [(&str, &str); 6] = [
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_max_tokens", "max"),
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
+    ("pooling_mode_weightedmean_tokens", "weightedmean"),
+    ("pooling_mode_lasttoken", "lasttoken"),
+];
+
+fn read_pooling(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<Pooling> {
+    let mut settings =
+        Settings::read(folder, &format!("{name}/config.json"), "it says how tokens are pooled")?;
+    let width = settings
+        .agreed(&["embedding_dimension", "word_embedding_dimension"], |settings, key| {
+            settings.count(key, 0, usize::MAX)
+        })?
+        .unwrap_or(hidden_size);
+    if width != hidden_size {
+        return Err(settings
+            .inconsistent(format!("the width is {width}, but hidden_size in config.json is {hidden_size}")));
     }
+    let named = settings.texts("pooling_mode")?;
+    let flags = POOLING_FLAGS.map(|(key, mode)| Ok((settings.flag(key)?, mode)));
+    let flags = flags.into_iter().collect::<Result<Vec<(Option<bool>, &str)>>>()?;
+    let on: Vec<&str> = flags.iter().filter(|(flag, _)| *flag == Some(true)).map(|&(_, mode)| mode).collect();
+    let has_flags = flags.iter().any(|(flag, _)| flag.is_some());
+    let mut sorted = named.clone().unwrap_or_default();
+    sorted.sort_unstable();
+    let mut on_sorted = on.clone();
+    on_sorted.sort_unstable();
+    if named.is_some() && has_flags && sorted != on_sorted {
+        return Err(settings.inconsistent(format!(
+            "pooling_mode is {}, but the flags pooling_mode_… that are on are {}; they say the same thing and must agree",
+            sorted.join(" and "),
+            if on.is_empty() { "none".to_owned() } else { on.join(" and ") }
+        )));
+    }
+    let mean_is_missing = flags.iter().any(|&(flag, mode)| mode == "mean" && flag.is_none());
+    let modes: Vec<String> = match named {
+        Some(named) => named,
+        None if !has_flags => vec!["mean".to_owned()],
+        // Releases before 5.4 take a missing flag of the mean as on, later ones as off.
+        None if mean_is_missing && !on.is_empty() => {
+            let value = format!("missing beside {}", on.join(" and "));
+            return Err(settings.unsupported(
+                "pooling_mode_mean_tokens",
+                &value,
+                "true or false, since releases differ",
+            ));
+        }
+        None => on.into_iter().map(str::to_owned).collect(),
+    };
+    let mode = match modes.as_slice() {
+        [only] => PoolingMode::ALL.into_iter().find(|mode| mode.name() == only),
+        _ => None,
+    };
+    let Some(mode) = mode else {
+        let value = if modes.is_empty() { "none: every flag is off".to_owned() } else { modes.join(" and ") };
+        let supported = PoolingMode::ALL.map(PoolingMode::name).join(", ");
+        return Err(settings.unsupported("pooling_mode", &value, &format!("one of {supported}")));
+    };
+    let include_prompt = settings.flag("include_prompt")?.unwrap_or(true);
+    if !include_prompt && mode == PoolingMode::Cls {
+        let supported = "true with pooling by the cls token: releases of sentence-transformers differ in what else it means";
+        return Err(settings.unsupported("include_prompt", "false", supported));
+    }
+    settings.nothing_else(&[])?;
+    Ok(Pooling { mode, include_prompt })
 }
 
 fn plain_name<'a>(folder: &ModelFolder, name: &'a str) -> Result<&'a str> {
@@ -235,7 +345,7 @@ mod tests {
         let layout = fixture.read().unwrap();
         assert_eq!(layout.default_dimension, 768);
         assert_eq!(layout.heads.keys().copied().collect::<Vec<_>>(), [256, 768]);
-        assert_eq!(layout.heads[&768].name, "2_Dense_768");
+        assert_eq!(layout.heads[&768].dense.as_ref().unwrap().name, "2_Dense_768");
     }
 
     #[test]
@@ -271,8 +381,10 @@ mod tests {
             if folder_too {
                 fs::remove_dir_all(head).unwrap();
             }
-            let refused = Layout::read(&folder, 64)
-                .and_then(|layout| folder.open_file(&layout.heads[&768].weights_file(), "it is a head's"));
+            let refused = Layout::read(&folder, 64).and_then(|layout| {
+                let dense = layout.heads[&768].dense.as_ref().unwrap();
+                folder.open_file(&dense.weights_file(), "it is a head's")
+            });
             let text = refused.unwrap_err().to_string();
             assert!(text.contains("2_Dense_768") && text.contains("was removed since"), "{text}");
         }
@@ -286,22 +398,204 @@ mod tests {
         }
     }
 
+    /// Reads a folder with one head after a change to one of its files.
+    fn changed(file: &str, text: &str) -> Result<Layout> {
+        let fixture = Fixture::new("2_Dense_256");
+        fixture.head("2_Dense_256", 256);
+        fixture.write(file, text);
+        fixture.read()
+    }
+
     #[test]
-    fn what_is_not_computed_is_refused() {
-        let pooled = Fixture::new("2_Dense_256");
-        pooled.head("2_Dense_256", 256);
-        pooled.write("1_Pooling/config.json", r#"{"pooling_mode_cls_token": true}"#);
-        assert!(pooled.read().unwrap_err().to_string().contains("pooling_mode_cls_token is on"));
+    fn pooling_is_written_in_many_ways() {
+        let mean = Pooling { mode: PoolingMode::Mean, include_prompt: true };
+        for (text, pooling) in [
+            ("{}", mean),
+            (r#"{"pooling_mode_mean_tokens": true}"#, mean),
+            (r#"{"embedding_dimension": 64, "pooling_mode": "mean", "include_prompt": true}"#, mean),
+            (
+                r#"{"word_embedding_dimension": 64, "embedding_dimension": 64, "pooling_mode": ["mean"]}"#,
+                mean,
+            ),
+            (
+                r#"{"pooling_mode": "mean", "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}"#,
+                mean,
+            ),
+            (
+                r#"{"pooling_mode": "mean", "include_prompt": false}"#,
+                Pooling { include_prompt: false, ..mean },
+            ),
+            (r#"{"pooling_mode": "cls"}"#, Pooling { mode: PoolingMode::Cls, ..mean }),
+            (
+                r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#,
+                Pooling { mode: PoolingMode::Cls, ..mean },
+            ),
+            (
+                r#"{"pooling_mode": "lasttoken", "include_prompt": false}"#,
+                Pooling { mode: PoolingMode::LastToken, include_prompt: false },
+            ),
+        ] {
+            assert_eq!(changed("1_Pooling/config.json", text).unwrap().pooling, pooling, "{text}");
+        }
+    }
 
-        let active = Fixture::new("2_Dense_256");
-        active.write(
-            "2_Dense_256/config.json",
-            r#"{"in_features": 64, "out_features": 256, "activation_function": "torch.nn.Tanh"}"#,
+    #[test]
+    fn a_pooling_that_is_not_computed_or_contradicts_itself_is_refused() {
+        for (text, code, says) in [
+            (r#"{"pooling_mode": "max"}"#, ErrorCode::ModelUnsupported, "pooling_mode is max"),
+            (r#"{"pooling_mode": "Mean"}"#, ErrorCode::ModelUnsupported, "pooling_mode is Mean"),
+            (r#"{"pooling_mode": ["cls", "mean"]}"#, ErrorCode::ModelUnsupported, "cls and mean"),
+            (r#"{"pooling_mode": []}"#, ErrorCode::ModelUnsupported, "none"),
+            (r#"{"pooling_mode_mean_tokens": false}"#, ErrorCode::ModelUnsupported, "every flag is off"),
+            (
+                r#"{"pooling_mode_cls_token": true}"#,
+                ErrorCode::ModelUnsupported,
+                "pooling_mode_mean_tokens is missing",
+            ),
+            (
+                r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}"#,
+                ErrorCode::ModelUnsupported,
+                "cls and mean",
+            ),
+            (
+                r#"{"pooling_mode": "cls", "pooling_mode_mean_tokens": true}"#,
+                ErrorCode::ModelInconsistent,
+                "pooling_mode is cls, but the flags pooling_mode_… that are on are mean",
+            ),
+            (
+                r#"{"pooling_mode": "mean", "embedding_dimension": 64, "word_embedding_dimension": 32}"#,
+                ErrorCode::ModelInconsistent,
+                "embedding_dimension is 64, but word_embedding_dimension is 32",
+            ),
+            (
+                r#"{"embedding_dimension": 32}"#,
+                ErrorCode::ModelInconsistent,
+                "hidden_size in config.json is 64",
+            ),
+            (
+                r#"{"pooling_mode": "cls", "include_prompt": false}"#,
+                ErrorCode::ModelUnsupported,
+                "include_prompt",
+            ),
+            (r#"{"pooling_mode_new": true}"#, ErrorCode::ModelUnsupported, "pooling_mode_new"),
+            (r#"{"include_prompt": "no"}"#, ErrorCode::ModelFileInvalid, "include_prompt is \"no\""),
+        ] {
+            let error = changed("1_Pooling/config.json", text).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_not_computed_is_refused() {
+        let identity = r#""activation_function": "torch.nn.modules.linear.Identity""#;
+        for (fields, code, says) in [
+            (
+                r#""activation_function": "torch.nn.Tanh""#.to_owned(),
+                ErrorCode::ModelUnsupported,
+                "torch.nn.Tanh",
+            ),
+            (r#""bias": true"#.to_owned(), ErrorCode::ModelUnsupported, "missing, which means torch.nn.Tanh"),
+            (format!(r#"{identity}, "use_residual": true"#), ErrorCode::ModelUnsupported, "use_residual"),
+            (
+                format!(r#"{identity}, "module_input_name": "x""#),
+                ErrorCode::ModelUnsupported,
+                "module_input_name",
+            ),
+            (
+                format!(r#"{identity}, "module_output_name": "x""#),
+                ErrorCode::ModelUnsupported,
+                "module_output_name",
+            ),
+            (format!(r#"{identity}, "scale": 2"#), ErrorCode::ModelUnsupported, "scale is not known"),
+            (format!(r#"{identity}, "in_features": 65"#), ErrorCode::ModelFileInvalid, "expected here"),
+        ] {
+            let text = format!(r#"{{"in_features": 64, "out_features": 256, {fields}}}"#);
+            let error = changed("2_Dense_256/config.json", &text).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let wide = format!(r#"{{"in_features": 65, "out_features": 256, {identity}}}"#);
+        assert_eq!(
+            changed("2_Dense_256/config.json", &wide).unwrap_err().code(),
+            ErrorCode::ModelInconsistent
         );
-        assert!(active.read().unwrap_err().to_string().contains("torch.nn.Tanh"));
+    }
 
-        let wide = Fixture::new("2_Dense_256");
-        wide.write("2_Dense_256/config.json", r#"{"in_features": 65, "out_features": 256}"#);
-        assert_eq!(wide.read().unwrap_err().code(), ErrorCode::ModelInconsistent);
+    /// Modules by their classes, each in a folder of its own but the first.
+    fn modules(classes: &[&str]) -> Result<Layout> {
+        let entries = classes.iter().enumerate().map(|(at, class)| {
+            let path = ["", "1_Pooling", "2_Dense_256", "3_Normalize"][classes.len().min(4).min(at)];
+            let path = if class.ends_with("Dense") { "2_Dense_256" } else { path };
+            format!(r#"{{"idx": {at}, "name": "{at}", "path": "{path}", "type": "{class}"}}"#)
+        });
+        changed(MODULES_FILE, &format!("[{}]", entries.collect::<Vec<_>>().join(",")))
+    }
+
+    #[test]
+    fn modules_are_known_under_any_path_and_in_one_order() {
+        let old = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"];
+        assert!(!modules(&old).unwrap().has_dense());
+        assert_eq!(modules(&old).unwrap().default_dimension, 64);
+        let new = [
+            "sentence_transformers.base.modules.transformer.Transformer",
+            "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+            "sentence_transformers.base.modules.dense.Dense",
+            "sentence_transformers.base.modules.normalize.Normalize",
+        ];
+        assert_eq!(modules(&new).unwrap().default_dimension, 256);
+        for (classes, says) in [
+            (&["Transformer"][..], "no Pooling module"),
+            (&["Pooling"], "no Transformer module"),
+            (&["Transformer", "Pooling", "Normalize", "Dense"], "Dense after Normalize"),
+            (&["Transformer", "Pooling", "Dense", "Dense"], "Dense after Dense"),
+            (&["Pooling", "Transformer"], "Transformer after Pooling"),
+            (&["Transformer", "Pooling", "models.LayerNorm"], "models.LayerNorm"),
+        ] {
+            let error = modules(classes).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_module_is_looked_at() {
+        let entry = |fields: &str| {
+            changed(
+                MODULES_FILE,
+                &format!(
+                    r#"[{{"type": "a.Transformer", {fields}}}, {{"path": "1_Pooling", "type": "Pooling"}}]"#
+                ),
+            )
+        };
+        entry(r#""path": "", "idx": 0, "name": "x", "kwargs": []"#).unwrap();
+        for (fields, says) in [
+            (r#""path": "", "idx": 1"#, "has idx 1"),
+            (r#""path": "0_Transformer""#, "0_Transformer"),
+            (r#""path": "", "kwargs": ["task"]"#, "kwargs"),
+            (r#""path": "", "revision": "x""#, "revision"),
+            (r#""idx": 0"#, "path is missing"),
+        ] {
+            let error = entry(fields).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_normalize_reads_and_writes_is_looked_at() {
+        let normalize = |text: &str| {
+            let fixture = Fixture::new("2_Dense_256");
+            fixture.head("2_Dense_256", 256);
+            fixture.write("3_Normalize/config.json", text);
+            let modules = fs::read_to_string(fixture.0.path().join(MODULES_FILE)).unwrap();
+            let more =
+                modules.replace(r#"Dense"}]"#, r#"Dense"}, {"path": "3_Normalize", "type": "Normalize"}]"#);
+            fixture.write(MODULES_FILE, &more);
+            fixture.read()
+        };
+        normalize(r#"{"module_input_name": "sentence_embedding"}"#).unwrap();
+        for text in [r#"{"module_input_name": "token_embeddings"}"#, r#"{"p": 1}"#] {
+            assert_eq!(normalize(text).unwrap_err().code(), ErrorCode::ModelUnsupported, "{text}");
+        }
     }
 }

@@ -5,11 +5,11 @@
 //! | step | module |
 //! | --- | --- |
 //! | folder, and the only place that opens files | [`folder`], [`files`] |
-//! | `config.json` to a checked [`config::ModelConfig`] | [`config`] |
+//! | `config.json` to a checked [`config::ModelConfig`] | [`config`], [`rope`], `settings` |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
 //! | size and hash of files against a manifest | [`manifest`], [`hash`], [`stamp`] |
 //! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
-//! | text to token ids | [`tokenizer`], [`prompt`] |
+//! | text to token ids | [`tokenizer`], [`text_settings`], [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
 //! | how much memory that takes | [`memory`] |
@@ -27,6 +27,7 @@ mod calibration;
 pub mod candle_encoder;
 pub mod code;
 pub mod config;
+mod contents;
 pub mod counters;
 pub mod cpu_encoder;
 pub mod encoder;
@@ -50,6 +51,7 @@ pub mod shared;
 pub mod specs;
 pub mod stamp;
 pub mod tensor;
+pub mod text_settings;
 pub mod tokenizer;
 pub mod weights;
 
@@ -57,6 +59,8 @@ mod cpu_weights;
 mod first_use;
 mod json;
 mod reading;
+pub mod rope;
+mod settings;
 mod tokenizer_file;
 mod words;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::contents::{BEGINNING, recognize};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, Hasher};
 use crate::json::once_each;
@@ -60,8 +61,11 @@ impl Manifest {
     /// [`Error::FileInvalid`] for another format or another version of it.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let invalid = |reason: String, source| Error::FileInvalid { path: path.to_owned(), reason, source };
-        let no_manifest =
-            |e: serde_json::Error| invalid("is not a manifest of a model".to_owned(), Some(Box::new(e)));
+        let no_manifest = |e: serde_json::Error| {
+            let what =
+                recognize(&bytes[..bytes.len().min(BEGINNING)]).unwrap_or("is not a manifest of a model");
+            invalid(what.to_owned(), Some(Box::new(e)))
+        };
         let Version { version } = serde_json::from_slice(bytes).map_err(no_manifest)?;
         if !VERSIONS.contains(&version) {
             return Err(invalid(format!("has version {version}; versions 1 and 2 are read here"), None));
@@ -96,10 +100,15 @@ impl Manifest {
         self.hash
     }
 
+    /// Whether a file is listed.
+    pub fn lists(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
     /// What the file `name` must be, after its size `len` has been compared. `path` names it in errors.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for a file that the manifest does not list or that has another size.
+    /// [`Error::Inconsistent`] for a file that is not listed or that has another size.
     pub fn expect(&self, name: &str, path: &Path, len: u64) -> Result<&Expected> {
         let differs = |reason: String| Error::Inconsistent { path: path.to_owned(), reason };
         let manifest = self.path.display();

@@ -25,7 +25,7 @@ pub struct Workload {
     pub sessions: usize,
     /// Threads of each; `None` for as many as the process may use.
     pub threads: Option<usize>,
-    /// Tokens that one call may carry; `None` for the default of a session.
+    /// Tokens that one call may carry; `None` for the default of a session. More where a text may be longer.
     pub max_batch_tokens: Option<usize>,
 }
 
@@ -38,11 +38,11 @@ impl Default for Workload {
 impl Workload {
     /// # Errors
     /// [`Error::InvalidArgument`] for a number that no session could have.
-    pub(crate) fn check(&self, max_tokens: usize) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let ranges = [
             ("sessions", Some(self.sessions), 1, MAX_SESSIONS),
             ("threads", self.threads, 1, MAX_THREADS),
-            ("max_batch_tokens", self.max_batch_tokens, max_tokens, MAX_MAX_BATCH_TOKENS),
+            ("max_batch_tokens", self.max_batch_tokens, 1, MAX_MAX_BATCH_TOKENS),
         ];
         for (name, number, least, most) in ranges {
             if let Some(n) = number.filter(|n| !(least..=most).contains(n)) {
@@ -75,7 +75,7 @@ pub(crate) struct Sizes<'a> {
     pub plan: Plan<'a>,
     pub encoder: EncoderKind,
     pub arithmetic: Arithmetic,
-    /// Length of the vectors of the default head.
+    /// Length of the vectors of the default head; 0 for one without weights.
     pub dimension: usize,
     /// Size of `tokenizer.json`.
     pub tokenizer_bytes: u64,
@@ -157,7 +157,7 @@ const HEAP_BLOCKS: u64 = 64 << 20;
 /// Candle's weights, and sine and cosine for each position; the NTK factor lengthens its table.
 fn candle_weights(config: &ModelConfig, max_tokens: usize) -> u64 {
     let elements: u64 = encoder_specs(config).iter().map(|s| s.elements() as u64).sum();
-    let positions = max_tokens as f64 * config.rope_ntk_factor.unwrap_or(1.0);
+    let positions = max_tokens as f64 * config.rope.ntk_factor(config.head_dim());
     F32 * (elements + positions as u64 * config.head_dim() as u64)
 }
 

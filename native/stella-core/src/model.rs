@@ -18,16 +18,18 @@ use crate::files::{CONFIG_FILE, TOKENIZER_FILE};
 use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::head::Head;
-use crate::layout::{HeadFolder, Layout};
+use crate::layout::{HeadLayout, Layout};
 use crate::memory::{MemoryEstimate, Sizes, Workload};
+use crate::pooling::{Pooling, PoolingMode};
 use crate::prompt::{Prompt, Prompts};
 use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::stamp::FolderStamps;
+use crate::text_settings::TextSettings;
 use crate::tokenizer::{LongText, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
-/// Tokens that a text may have unless the caller says otherwise: the length that Stella was trained with.
+/// Tokens that a text may have unless the caller or the folder says otherwise: the length that Stella was trained with.
 pub const DEFAULT_MAX_TOKENS: usize = 512;
 /// The most tokens that a caller may ask for.
 pub const MAX_MAX_TOKENS: usize = 8192;
@@ -82,8 +84,9 @@ impl Precision {
 /// How to open a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelOptions {
-    /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`].
-    pub max_tokens: usize,
+    /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`]; `None` for what the folder says, at most as many as the model
+    /// has positions, or for [`DEFAULT_MAX_TOKENS`] if the folder says nothing.
+    pub max_tokens: Option<usize>,
     /// The head that is used when a call names none; `None` for the one that `modules.json` names.
     pub dimension: Option<usize>,
     /// The arithmetic of the encoder.
@@ -117,7 +120,7 @@ impl ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
-            max_tokens: DEFAULT_MAX_TOKENS,
+            max_tokens: None,
             dimension: None,
             precision: Precision::Auto,
             encoder: EncoderKind::Kernels,
@@ -136,8 +139,8 @@ pub struct Model {
     config: ModelConfig,
     layout: Layout,
     prompts: Prompts,
-    /// Tokens of each prompt, in the order of [`Prompt::ALL`].
-    prompt_tokens: [usize; 3],
+    /// The length of each prompt.
+    prompt_lengths: Vec<PromptLength>,
     tokenizer: Tokenizer,
     encoder: Box<dyn Encoder>,
     encoder_kind: EncoderKind,
@@ -163,7 +166,14 @@ impl Model {
         let started = std::time::Instant::now();
         let checked = Checked::read(folder.pinned(), options)?;
         let memory = checked.memory(options, &Workload::default());
-        let tokenizer = Tokenizer::read(&checked.folder, checked.config.vocab_size, options.max_tokens)?;
+        let max_tokens = checked.max_tokens;
+        let tokenizer = Tokenizer::read(
+            &checked.folder,
+            checked.config.vocab_size,
+            max_tokens,
+            &checked.text_settings,
+            checked.layout.pooling.mode,
+        )?;
         let Checked {
             folder,
             config,
@@ -179,11 +189,11 @@ impl Model {
         } = checked;
         let path = folder.path("");
         log::debug!("{}: configuration, headers and tokenizer are good", path.display());
-        let prompt_tokens = count_tokens(&tokenizer, &prompts);
+        let prompt_lengths =
+            prompts.all().iter().map(|prompt| PromptLength::of(prompt, &tokenizer)).collect();
 
         LOADS.add_one();
         let load = options.load();
-        let max_tokens = options.max_tokens;
         let encoder: Box<dyn Encoder> = match options.encoder {
             EncoderKind::Kernels => {
                 let read = |take: Take<'_>| weights.load(load, &specs, take);
@@ -202,7 +212,7 @@ impl Model {
         heads.insert(default_dimension, FirstUse::loaded(head));
         let model = Self {
             prompts,
-            prompt_tokens,
+            prompt_lengths,
             tokenizer,
             encoder,
             encoder_kind: options.encoder,
@@ -227,7 +237,7 @@ impl Model {
             model.config.architecture.name(),
             model.config.layers,
             model.parameters,
-            options.max_tokens,
+            max_tokens,
             model.precision.name(),
             model.encoder_kind.name(),
             model.kernels.level(),
@@ -248,7 +258,7 @@ impl Model {
         workload: &Workload,
     ) -> Result<MemoryEstimate> {
         let checked = Checked::read(folder, options)?;
-        workload.check(options.max_tokens)?;
+        workload.check()?;
         Ok(checked.memory(options, workload))
     }
 
@@ -287,10 +297,20 @@ impl Model {
         self.tokenizer.frame_tokens()
     }
 
-    /// Tokens of a prompt, without special tokens and before any cut. 0 when the tokenizer fails on the prompt, because
-    /// then no text gets a token with it.
-    pub fn prompt_tokens(&self, prompt: Prompt) -> usize {
-        self.prompt_tokens[prompt as usize]
+    /// How the hidden states of a text become one vector.
+    pub fn pooling(&self) -> Pooling {
+        self.layout.pooling
+    }
+
+    /// The prompts.
+    pub fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
+    /// Tokens of a prompt, counted among all prompts, without special tokens and before any cut. 0 when the tokenizer fails
+    /// on the prompt, because then no text gets a token with it.
+    pub fn prompt_tokens(&self, prompt: usize) -> usize {
+        self.prompt_lengths[prompt].tokens
     }
 
     /// Bytes of prompt and text that the tokenizer looks at.
@@ -337,12 +357,14 @@ impl Model {
     }
 
     /// Loads a head after the model. The folder's pins are compared before and after.
-    fn load_head(&self, head: &HeadFolder) -> Result<Head> {
+    fn load_head(&self, head: &HeadLayout) -> Result<Head> {
         // Never mapped: a file that is cut later would end the process.
         let options = LoadOptions { mode: LoadMode::Copied, ..self.load };
         let loaded = Head::load(&self.folder, head, self.config.hidden_size, options);
         // A file that changes while it is read may fail in any way, or not at all. The change is the error to report.
-        self.folder.open_file(&head.weights_file(), "it holds weights of the model")?;
+        if let Some(dense) = &head.dense {
+            self.folder.open_file(&dense.weights_file(), "it holds weights of the model")?;
+        }
         if loaded.is_ok() {
             log::debug!("{}: head of dimension {} loaded", self.path().display(), head.dimension);
         }
@@ -354,19 +376,19 @@ impl Model {
         self.folder.path("")
     }
 
-    /// Tokenizes texts and appends their ids to `ids`, with the prompt before each.
+    /// Tokenizes texts and appends their ids to `ids`, with the prompt of a name before each; `None` when nobody named one.
     ///
     /// # Errors
-    /// [`Error::TextTooLong`] and [`Error::TextNotTokenized`], with the index of the text. What was
+    /// [`Error::UnknownPrompt`]; [`Error::TextTooLong`] and [`Error::TextNotTokenized`], with the index of the text. What was
     /// appended for the texts before it stays.
     pub fn tokenize<'t>(
         &self,
         texts: impl IntoIterator<Item = &'t str>,
-        prompt: Prompt,
+        prompt: Option<&str>,
         long: LongText,
         ids: &mut Vec<u32>,
     ) -> Result<Vec<TokenCount>> {
-        let prompt = self.prompts.text(prompt);
+        let (prompt, left_out) = self.before_text(prompt)?;
         // One buffer serves all texts; without a prompt the text is read where it stands.
         let mut prompted = String::from(prompt);
         texts
@@ -378,9 +400,20 @@ impl Model {
                 }
                 prompted.truncate(prompt.len());
                 prompted.push_str(self.looked_at(prompt, text));
-                self.tokenizer.encode_beginning(index, &prompted, prompt.len() + text.len(), long, ids, None)
+                let len = prompt.len() + text.len();
+                let count = self.tokenizer.encode_beginning(index, &prompted, len, long, ids, None)?;
+                Ok(TokenCount { left_out: left_out.min(count.kept), ..count })
             })
             .collect()
+    }
+
+    /// The text of the prompt that a caller means, and how many tokens at the beginning of a text with it take no part in
+    /// its vector.
+    fn before_text(&self, prompt: Option<&str>) -> Result<(&str, usize)> {
+        let Some(at) = self.prompts.find(prompt)? else { return Ok(("", 0)) };
+        let leaves_out = self.layout.pooling.mode == PoolingMode::Mean && !self.layout.pooling.include_prompt;
+        let left_out = if leaves_out { self.prompt_lengths[at].with_frame } else { 0 };
+        Ok((&self.prompts.all()[at].text, left_out))
     }
 
     /// Returns the beginning of a text that the tokenizer looks at behind a prompt.
@@ -397,12 +430,12 @@ impl Model {
     pub fn tokenize_with_places(
         &self,
         text: &str,
-        prompt: Prompt,
+        prompt: Option<&str>,
         long: LongText,
         ids: &mut Vec<u32>,
         places: &mut Vec<(usize, usize)>,
     ) -> Result<TokenCount> {
-        let prompt = self.prompts.text(prompt);
+        let (prompt, left_out) = self.before_text(prompt)?;
         let prompted = format!("{prompt}{}", self.looked_at(prompt, text));
         ids.clear();
         places.clear();
@@ -412,7 +445,7 @@ impl Model {
             *begin = begin.saturating_sub(prompt.len());
             *end = end.saturating_sub(prompt.len());
         }
-        Ok(count)
+        Ok(TokenCount { left_out: if prompt.is_empty() { 0 } else { left_out.min(count.kept) }, ..count })
     }
 }
 
@@ -424,7 +457,9 @@ struct Checked {
     prompts: Prompts,
     kernels: Kernels,
     precision: Precision,
-    default_head: HeadFolder,
+    default_head: HeadLayout,
+    text_settings: TextSettings,
+    max_tokens: usize,
     weights: WeightSet,
     /// The encoder's tensors.
     specs: Vec<TensorSpec>,
@@ -434,24 +469,33 @@ struct Checked {
 
 impl Checked {
     fn read(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
-        if !(1..=MAX_MAX_TOKENS).contains(&options.max_tokens) {
-            let reason = format!("max_tokens is {}; it must be 1 to {MAX_MAX_TOKENS}", options.max_tokens);
-            return Err(Error::InvalidArgument(reason));
+        if let Some(asked) = options.max_tokens.filter(|n| !(1..=MAX_MAX_TOKENS).contains(n)) {
+            return Err(Error::InvalidArgument(format!(
+                "max_tokens is {asked}; it must be 1 to {MAX_MAX_TOKENS}"
+            )));
         }
         let kernels = options.kernels()?;
         let precision = options.precision.resolve(options.encoder, kernels)?;
-        let config = ModelConfig::read(&folder)?;
-        if options.max_tokens > config.max_positions {
+        let mut config = ModelConfig::read(&folder)?;
+        if let Some(asked) = options.max_tokens.filter(|&n| n > config.max_positions) {
             return Err(Error::InvalidArgument(format!(
-                "max_tokens is {}, but the model has {} positions by {}",
-                options.max_tokens,
+                "max_tokens is {asked}, but the model has {} positions by {}",
                 config.max_positions,
                 folder.path(CONFIG_FILE).display()
             )));
         }
         let layout = Layout::read(&folder, config.hidden_size)?;
-        let prompts = Prompts::read(&folder)?;
+        let prompts = Prompts::read(&folder, layout.has_dense())?;
+        let text_settings = TextSettings::read(&folder)?;
+        let by_folder = text_settings.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+        let max_tokens =
+            options.max_tokens.unwrap_or_else(|| by_folder.min(config.max_positions).min(MAX_MAX_TOKENS));
+        if options.encoder == EncoderKind::Candle {
+            CandleEncoder::check(&config)
+                .map_err(|reason| Error::Unsupported { path: folder.path(CONFIG_FILE), reason })?;
+        }
         let weights = WeightSet::open_encoder(&folder)?;
+        config.naming = weights.naming(config.architecture)?;
         let specs = encoder_specs(&config);
         weights.check(&specs)?;
         for head in layout.heads.values() {
@@ -472,6 +516,8 @@ impl Checked {
             kernels,
             precision,
             default_head,
+            text_settings,
+            max_tokens,
             weights,
             specs,
             parameters,
@@ -481,10 +527,10 @@ impl Checked {
 
     fn memory(&self, options: &ModelOptions, workload: &Workload) -> MemoryEstimate {
         let sizes = Sizes {
-            plan: Plan { config: &self.config, kernels: self.kernels, max_tokens: options.max_tokens },
+            plan: Plan { config: &self.config, kernels: self.kernels, max_tokens: self.max_tokens },
             encoder: options.encoder,
             arithmetic: self.precision.arithmetic(),
-            dimension: self.default_head.dimension,
+            dimension: self.default_head.dense.as_ref().map_or(0, |_| self.default_head.dimension),
             tokenizer_bytes: self.tokenizer_bytes,
             mode: options.mode,
             file_bytes: self.weights.file_bytes(),
@@ -494,16 +540,32 @@ impl Checked {
     }
 }
 
-/// Counts the tokens of each prompt, in the order of [`Prompt::ALL`].
-fn count_tokens(tokenizer: &Tokenizer, prompts: &Prompts) -> [usize; 3] {
-    Prompt::ALL.map(|prompt| {
-        tokenizer.tokens_of(prompts.text(prompt)).unwrap_or_else(|e| {
-            log::warn!(
-                "the tokenizer fails on the prompt {prompt:?}, so it will fail on every text with it: {e}"
-            );
-            0
-        })
-    })
+/// How long a prompt is, in tokens.
+#[derive(Debug, Clone, Copy)]
+struct PromptLength {
+    /// Its own.
+    tokens: usize,
+    /// Tokens at the beginning of a text that a pooling without the prompt leaves out. 0 for a prompt without text.
+    with_frame: usize,
+}
+
+impl PromptLength {
+    fn of(prompt: &Prompt, tokenizer: &Tokenizer) -> Self {
+        let counted = tokenizer
+            .tokens_of(&prompt.text)
+            .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_frame(&prompt.text)?)));
+        match counted {
+            Ok((tokens, _)) if prompt.text.is_empty() => Self { tokens, with_frame: 0 },
+            Ok((tokens, with_frame)) => Self { tokens, with_frame },
+            Err(e) => {
+                let name = &prompt.name;
+                log::warn!(
+                    "the tokenizer fails on the prompt {name:?}, so it will fail on every text with it: {e}"
+                );
+                Self { tokens: 0, with_frame: 0 }
+            }
+        }
+    }
 }
 
 fn unknown_dimension(layout: &Layout, asked: usize) -> Error {

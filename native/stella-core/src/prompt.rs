@@ -1,95 +1,214 @@
-//! The texts that Stella was trained to see before a query.
+//! The texts that a model was trained to see before a text of some kind, by the names that its folder gives them.
 
-use std::collections::HashMap;
+use serde_json::Value;
 
-use serde::Deserialize;
-
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::PROMPTS_FILE;
 use crate::folder::ModelFolder;
+use crate::settings::{Rule, Settings};
 
-/// What a text is going to be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Prompt {
-    /// A document, or a text that carries its own prompt: nothing is put before it.
-    Document,
-    /// A search query, to be compared with documents.
-    S2p,
-    /// A sentence, to be compared with sentences that carry this prompt too.
-    S2s,
+/// A prompt of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its name.
+    pub name: String,
+    /// The text that is put before a text.
+    pub text: String,
+    /// Whether the folder lacks it, so that the text is that of Stella's model cards.
+    pub from_card: bool,
 }
 
-impl Prompt {
-    /// All of them, in order.
-    pub const ALL: [Self; 3] = [Self::Document, Self::S2p, Self::S2s];
+/// A prompt that is known under a name of its own beside the one in the folder.
+struct WellKnown {
+    alias: &'static str,
+    name: &'static str,
+    text: &'static str,
 }
 
-/// The prompt texts of one model.
+/// The prompts of the Stella v5 model cards.
+const WELL_KNOWN: [WellKnown; 2] = [
+    WellKnown {
+        alias: "s2p",
+        name: "s2p_query",
+        text: "Instruct: Given a web search query, retrieve relevant passages that answer the query.\nQuery: ",
+    },
+    WellKnown {
+        alias: "s2s",
+        name: "s2s_query",
+        text: "Instruct: Retrieve semantically similar text.\nQuery: ",
+    },
+];
+
+/// The name for nothing before the text, unless the folder has a prompt of this name.
+pub const DOCUMENT: &str = "document";
+
+/// The prompts of one model, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts {
-    s2p: String,
-    s2s: String,
-}
-
-impl Default for Prompts {
-    /// The prompts of the Stella v5 model cards.
-    fn default() -> Self {
-        Self {
-            s2p: "Instruct: Given a web search query, retrieve relevant passages that answer the query.\nQuery: "
-                .to_owned(),
-            s2s: "Instruct: Retrieve semantically similar text.\nQuery: ".to_owned(),
-        }
-    }
+    all: Vec<Prompt>,
+    default: Option<usize>,
 }
 
 impl Prompts {
-    /// The prompts that the folder gives, those of the model cards for what it does not give.
+    /// The prompts that the folder gives. A folder with Stella's heads gets the prompts that it lacks from the cards.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`], but a missing file is no error.
-    pub fn read(folder: &ModelFolder) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Raw {
-            #[serde(default)]
-            prompts: HashMap<String, String>,
-        }
-        let mut prompts = Self::default();
-        if folder.has(PROMPTS_FILE)? {
-            let mut raw: Raw = folder.read_json(PROMPTS_FILE, "it holds the prompts")?;
-            for (key, slot) in [("s2p_query", &mut prompts.s2p), ("s2s_query", &mut prompts.s2s)] {
-                if let Some(text) = raw.prompts.remove(key) {
-                    *slot = text;
-                }
+    /// Those of [`ModelFolder::read_json`], but a missing file is no error; [`Error::Unsupported`] and
+    /// [`Error::Inconsistent`] for settings that are not computed here or contradict each other.
+    pub fn read(folder: &ModelFolder, has_dense: bool) -> Result<Self> {
+        let mut settings = Settings::read_if_there(folder, PROMPTS_FILE, "it holds the prompts")?;
+        let mut all = Vec::new();
+        if let Some(named) = settings.entries("prompts")? {
+            for (name, text) in named {
+                let text = match text {
+                    Value::String(text) => text,
+                    Value::Null => String::new(),
+                    other => {
+                        return Err(
+                            settings.invalid(format!("prompts.{name} is {other}; it must be a string"))
+                        );
+                    }
+                };
+                all.push(Prompt { name, text, from_card: false });
             }
         }
-        Ok(prompts)
+        let default = settings.text("default_prompt_name")?;
+        if has_dense {
+            let missing = |known: &&WellKnown| all.iter().all(|prompt| prompt.name != known.name);
+            let missing: Vec<_> = WELL_KNOWN.iter().filter(missing).collect();
+            for WellKnown { name, text, .. } in missing {
+                log::warn!(
+                    "{} has no prompt {name}; that of the model card of Stella v5 stands in for it",
+                    folder.path(PROMPTS_FILE).display()
+                );
+                all.push(Prompt { name: (*name).to_owned(), text: (*text).to_owned(), from_card: true });
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let default = match default {
+            None => None,
+            Some(name) => Some(all.iter().position(|prompt| prompt.name == name).ok_or_else(|| {
+                let names = all.iter().map(|prompt| prompt.name.as_str()).collect::<Vec<_>>().join(", ");
+                settings.inconsistent(format!("default_prompt_name is {name:?}, but the prompts are {names}"))
+            })?),
+        };
+        settings.only("model_type", &["\"SentenceTransformer\""])?;
+        // The dimension of a call does the same.
+        settings.only("truncate_dim", &[])?;
+        settings.warn_of_others(&[
+            ("__version__", Rule::NoEffect),
+            ("requirements", Rule::NoEffect),
+            ("similarity_fn_name", Rule::NoEffect),
+        ])?;
+        Ok(Self { all, default })
     }
 
-    /// The text that stands before a text of this kind.
-    pub fn text(&self, prompt: Prompt) -> &str {
-        match prompt {
-            Prompt::Document => "",
-            Prompt::S2p => &self.s2p,
-            Prompt::S2s => &self.s2s,
+    /// All of them.
+    pub fn all(&self) -> &[Prompt] {
+        &self.all
+    }
+
+    /// The number of the default prompt among all prompts, for texts without a named one.
+    pub fn default(&self) -> Option<usize> {
+        self.default
+    }
+
+    /// The number among all prompts of the one that a caller means by `name`; `None` for nothing before the text.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPrompt`]
+    pub fn find(&self, name: Option<&str>) -> Result<Option<usize>> {
+        let Some(name) = name else { return Ok(self.default) };
+        let position = |name: &str| self.all.iter().position(|prompt| prompt.name == name);
+        if let Some(at) = position(name) {
+            return Ok(Some(at));
         }
+        if name.eq_ignore_ascii_case(DOCUMENT) {
+            return Ok(position(DOCUMENT));
+        }
+        let known = WELL_KNOWN.iter().find(|known| name.eq_ignore_ascii_case(known.alias));
+        known.and_then(|known| position(known.alias).or_else(|| position(known.name))).map(Some).ok_or_else(
+            || Error::UnknownPrompt {
+                asked: name.to_owned(),
+                available: self.all.iter().map(|prompt| prompt.name.clone()).collect(),
+            },
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorCode;
+
+    fn read(json: &str, has_dense: bool) -> Result<Prompts> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(PROMPTS_FILE), json).unwrap();
+        Prompts::read(&ModelFolder::open(dir.path(), None).unwrap(), has_dense)
+    }
+
+    fn text<'a>(prompts: &'a Prompts, name: Option<&str>) -> Result<&'a str> {
+        Ok(prompts.find(name)?.map_or("", |at| &prompts.all()[at].text))
+    }
 
     #[test]
-    fn the_folder_wins_and_the_card_fills_the_gap() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = ModelFolder::open(dir.path(), None).unwrap();
-        assert_eq!(Prompts::read(&folder).unwrap(), Prompts::default());
-        std::fs::write(dir.path().join(PROMPTS_FILE), r#"{"prompts": {"s2p_query": "find: "}}"#).unwrap();
-        let prompts = Prompts::read(&folder).unwrap();
-        assert_eq!(prompts.text(Prompt::S2p), "find: ");
-        assert_eq!(prompts.text(Prompt::S2s), Prompts::default().text(Prompt::S2s));
-        assert_eq!(prompts.text(Prompt::Document), "");
+    fn the_folder_wins_and_the_card_fills_the_gap_where_there_are_heads() {
+        let prompts = read(r#"{"prompts": {"s2p_query": "find: "}}"#, true).unwrap();
+        for name in ["s2p", "S2P", "s2p_query"] {
+            assert_eq!(text(&prompts, Some(name)).unwrap(), "find: ", "{name}");
+        }
+        assert!(text(&prompts, Some("s2s")).unwrap().contains("similar text"));
+        assert_eq!(prompts.all().iter().map(|p| p.from_card).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(text(&prompts, Some("Document")).unwrap(), "");
+        assert_eq!(text(&prompts, None).unwrap(), "");
+    }
+
+    #[test]
+    fn a_folder_without_heads_has_its_own_prompts_only() {
+        let prompts = read(r#"{"prompts": {"query": "find: ", "passage": null}}"#, false).unwrap();
+        assert_eq!(text(&prompts, Some("query")).unwrap(), "find: ");
+        assert_eq!(text(&prompts, Some("passage")).unwrap(), "");
+        for name in ["s2p", "s2p_query", "Query", ""] {
+            let error = text(&prompts, Some(name)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::UnknownPrompt, "{name}");
+            assert!(error.to_string().contains("passage, query"), "{error}");
+        }
+        let none = read("{}", false).unwrap().find(Some("query")).unwrap_err().to_string();
+        assert!(none.contains("it has no prompts"), "{none}");
+    }
+
+    #[test]
+    fn a_prompt_of_the_folder_with_a_well_known_name_is_meant_by_it() {
+        let json = r#"{"prompts": {"document": "passage: ", "s2p": "mine: ", "s2p_query": "other: "}}"#;
+        for has_dense in [false, true] {
+            let prompts = read(json, has_dense).unwrap();
+            let all = ["document", "DOCUMENT", "s2p", "S2P", "s2p_query"];
+            let texts = all.map(|name| text(&prompts, Some(name)).unwrap());
+            assert_eq!(texts, ["passage: ", "passage: ", "mine: ", "mine: ", "other: "]);
+        }
+    }
+
+    #[test]
+    fn the_default_is_for_those_who_name_none() {
+        let prompts =
+            read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "query"}"#, false).unwrap();
+        assert_eq!(text(&prompts, None).unwrap(), "q: ");
+        assert_eq!(text(&prompts, Some("document")).unwrap(), "");
+        let unknown =
+            read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "Query"}"#, false).unwrap_err();
+        assert!(unknown.to_string().contains("\"Query\", but the prompts are query"), "{unknown}");
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused() {
+        for json in [
+            r#"{"prompts": {"query": 1}}"#,
+            r#"{"prompts": ["query"]}"#,
+            r#"{"truncate_dim": 256}"#,
+            r#"{"model_type": "SparseEncoder"}"#,
+        ] {
+            read(json, true).unwrap_err();
+        }
     }
 
     #[test]
@@ -98,11 +217,12 @@ mod tests {
         std::fs::write(dir.path().join(PROMPTS_FILE), "{}").unwrap();
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
         std::fs::remove_file(dir.path().join(PROMPTS_FILE)).unwrap();
-        let text = Prompts::read(&folder).unwrap_err().to_string();
+        let text = Prompts::read(&folder, true).unwrap_err().to_string();
         assert!(text.contains(PROMPTS_FILE) && text.contains("was removed since"), "{text}");
 
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
         std::fs::write(dir.path().join(PROMPTS_FILE), "not JSON").unwrap();
-        assert_eq!(Prompts::read(&folder).unwrap(), Prompts::default(), "a file that came later");
+        let read = Prompts::read(&folder, true).unwrap();
+        assert!(read.all().iter().all(|prompt| prompt.from_card), "a file that came later");
     }
 }

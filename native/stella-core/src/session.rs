@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::head::Projector;
 use crate::model::Model;
-use crate::pooling;
+use crate::pooling::{self, PoolingMode};
 
 /// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
 /// hundred tokens on (see `bench/README.md`), and its memory grows with them.
@@ -96,8 +96,9 @@ impl Session {
         self.max_batch_tokens
     }
 
-    /// Embeds packed token ids: text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`. Writes one row a text
-    /// into `out`, row-major `[texts, dimension]`.
+    /// Embeds packed token ids: text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`, and its first `left_out[i]` tokens take
+    /// no part in its vector; an empty `left_out` stands for zeros. Writes one row a text into `out`, row-major
+    /// `[texts, dimension]`.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when the parts contradict each other or exceed the limits,
@@ -107,6 +108,7 @@ impl Session {
         &mut self,
         ids: &[u32],
         cu_seqlens: &[u32],
+        left_out: &[u32],
         options: EmbedOptions,
         cancel: CancelFlag<'_>,
         out: &mut [f32],
@@ -119,13 +121,19 @@ impl Session {
                 "the batch has {tokens} tokens; the session takes {limit}"
             )));
         }
+        if !left_out.is_empty() && left_out.len() != batch.texts() {
+            let (given, texts) = (left_out.len(), batch.texts());
+            return Err(Error::InvalidArgument(format!("left_out has {given} numbers for {texts} texts")));
+        }
         let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
         let needed = batch.texts() * head.dimension();
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
         let hidden = self.worker.forward(batch, cancel)?;
-        pooling::mean(batch.ranges(), hidden, config.hidden_size, &mut self.pooled);
+        let pooling = self.model.pooling();
+        let of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
+        pooling::mean(batch.ranges().enumerate().map(of), hidden, config.hidden_size, &mut self.pooled);
         self.projector.project(head, &self.pooled, options.normalize, &mut out[..needed])
     }
 
@@ -141,7 +149,8 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Self::embed`]; the index in [`Error::ResultNotFinite`] and [`Error::ResultZero`] is that of the
-    /// span. [`Error::InvalidArgument`] for a span that is empty or leaves the text.
+    /// span. [`Error::InvalidArgument`] for a span that is empty or leaves the text, and for any span of a model whose
+    /// vectors are not means.
     pub fn embed_tokens(
         &mut self,
         ids: &[u32],
@@ -159,6 +168,14 @@ impl Session {
         if let Some((at, (begin, end))) = spans.iter().enumerate().find(|(_, (b, e))| b >= e || *e > tokens) {
             return Err(Error::InvalidArgument(format!(
                 "span {at} goes from token {begin} to {end}; it must hold at least one of the text's {tokens} tokens"
+            )));
+        }
+        let mode = self.model.pooling().mode;
+        if mode != PoolingMode::Mean && !spans.is_empty() {
+            return Err(Error::InvalidArgument(format!(
+                "a part of a text has no vector of its own: this model pools by {:?}, and parts need \"mean\". Ask for hidden \
+                 states alone, or embed the parts as texts",
+                mode.name()
             )));
         }
         let states = ids.len() * config.hidden_size;

@@ -5,10 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use stella_kernels::payload::into_text;
 use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection};
 
+use crate::contents::{BEGINNING, recognize};
 use crate::error::{Cause, Error, Result};
 use crate::fault::{Stage, reach};
 use crate::files::TOKENIZER_FILE;
 use crate::folder::ModelFolder;
+use crate::pooling::PoolingMode;
+use crate::text_settings::TextSettings;
 use crate::tokenizer_file;
 use crate::words::Words;
 
@@ -47,6 +50,8 @@ pub struct TokenCount {
     pub total: usize,
     /// What cut it.
     pub cut: Cut,
+    /// Tokens at its beginning that take no part in its vector: those of a prompt that the pooling leaves out.
+    pub left_out: usize,
 }
 
 /// A tokenizer with its limits. Shared between threads; what it gives does not depend on what it was asked before.
@@ -56,6 +61,8 @@ pub struct Tokenizer {
     max_tokens: usize,
     /// Special tokens before a text and after it.
     frame: (Vec<u32>, Vec<u32>),
+    /// The last of those after it, where the post-processor does not add it.
+    end: Option<u32>,
     words: Option<Words>,
 }
 
@@ -64,9 +71,16 @@ impl Tokenizer {
     /// and the cut is made here so that the count before it is known.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read`]; [`Error::TokenizerInvalid`] for a file that is no tokenizer or has
-    /// an id outside the vocabulary; [`Error::InvalidArgument`] when `max_tokens` leaves no room.
-    pub fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Result<Self> {
+    /// Those of [`ModelFolder::read`]; [`Error::TokenizerInvalid`] for a file that is no tokenizer, has an id outside the
+    /// vocabulary, or puts no token where the pooling looks for one; [`Error::Inconsistent`] for one that the settings
+    /// contradict; [`Error::InvalidArgument`] when `max_tokens` leaves no room.
+    pub fn read(
+        folder: &ModelFolder,
+        vocab_size: usize,
+        max_tokens: usize,
+        settings: &TextSettings,
+        pooling: PoolingMode,
+    ) -> Result<Self> {
         reach(Stage::Tokenizer);
         let bytes = folder.read(TOKENIZER_FILE, "it turns text into token ids")?;
         let invalid = |reason: &str, source| Error::TokenizerInvalid {
@@ -74,6 +88,9 @@ impl Tokenizer {
             reason: reason.to_owned(),
             source,
         };
+        if let Some(what) = recognize(&bytes[..bytes.len().min(BEGINNING)]) {
+            return Err(invalid(what, None));
+        }
         let inner = guarded(|| Ok(tokenizer_file::read(&bytes)))
             .map_err(|e| invalid("is not a tokenizer that can be used", Some(e)))?
             .map_err(|refusal| invalid(&refusal.reason, refusal.source))?;
@@ -93,9 +110,6 @@ impl Tokenizer {
             let reason = format!("special token id {id} is outside vocab_size {vocab_size} in config.json");
             return Err(invalid(&reason, None));
         }
-        if special_tokens == 0 {
-            return Err(invalid("adds no special token, so a blank text would have no token at all", None));
-        }
         // A template may leave the text out or take it twice, and then no length that is told would be right. No id is
         // so large, as was checked.
         let one = Encoding::from_tokens(vec![Token::new(u32::MAX, "a".to_owned(), (0, 1))], 0);
@@ -110,14 +124,23 @@ impl Tokenizer {
             );
             return Err(invalid(&reason, None));
         };
+        let mut frame = (framed.get_ids()[..text].to_vec(), framed.get_ids()[text + 1..].to_vec());
+        settings.check(&inner, !frame.0.is_empty())?;
+        let end = settings.end(&inner, frame.1.last().copied())?;
+        frame.1.extend(end);
+        let special_tokens = frame.0.len() + frame.1.len();
+        if pooling == PoolingMode::LastToken && frame.1.is_empty() {
+            let reason = "puts no token after a text, and tokenizer_config.json does not say add_eos_token: true, so that it \
+                          cannot be told which token the pooling by the last token means";
+            return Err(invalid(reason, None));
+        }
         if max_tokens < special_tokens {
             return Err(Error::InvalidArgument(format!(
                 "max_tokens is {max_tokens}, but this tokenizer adds {special_tokens} special tokens to every text"
             )));
         }
-        let frame = (framed.get_ids()[..text].to_vec(), framed.get_ids()[text + 1..].to_vec());
         let words = Words::of(&inner);
-        Ok(Self { inner, max_tokens, frame, words })
+        Ok(Self { inner, max_tokens, frame, end, words })
     }
 
     /// Tokens that one text may have.
@@ -137,6 +160,20 @@ impl Tokenizer {
     pub fn tokens_of(&self, text: &str) -> Result<usize, Cause> {
         let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
         Ok(self.append(looked_at, &mut Vec::new())? - self.frame_tokens())
+    }
+
+    /// Tokens of a prompt alone as sentence-transformers counts them where the pooling leaves the prompt out: with the
+    /// special ones, but for one at the end.
+    ///
+    /// # Errors
+    /// Those of the tokenizer library.
+    pub(crate) fn prompt_tokens_with_frame(&self, prompt: &str) -> Result<usize, Cause> {
+        let mut ids = Vec::new();
+        self.append(&prompt[..prompt.floor_char_boundary(self.max_bytes())], &mut ids)?;
+        let is_special =
+            |id| self.inner.get_added_tokens_decoder().get(id).is_some_and(|token| token.special);
+        let ends_special = !self.frame.1.is_empty() || ids.last().is_some_and(is_special);
+        Ok(ids.len() - usize::from(ends_special))
     }
 
     /// Bytes of a text, prompt included, that are looked at.
@@ -187,6 +224,10 @@ impl Tokenizer {
         };
         let total = appended.map_err(|source| Error::TextNotTokenized { index, source })?;
         let kept = ids.len() - begin;
+        if kept == 0 {
+            let source = "it has no token, and the tokenizer of this model adds none".into();
+            return Err(Error::TextNotTokenized { index, source });
+        }
         let cut = match (cut_by_bytes, kept < total) {
             (true, _) => Cut::Bytes,
             (false, true) => Cut::Tokens,
@@ -195,7 +236,7 @@ impl Tokenizer {
         if cut == Cut::Tokens && long == LongText::Refuse {
             return Err(Error::TextTooLong { index, length: total, limit: self.max_tokens, unit: "tokens" });
         }
-        Ok(TokenCount { kept, total, cut })
+        Ok(TokenCount { kept, total, cut, left_out: 0 })
     }
 
     /// Appends the ids of a text, cut to their limit, and tells how many there would be without it.
@@ -236,6 +277,10 @@ impl Tokenizer {
         let encoding = guarded(|| self.inner.post_process(encoding, None, true))?;
         ids.extend_from_slice(encoding.get_ids());
         places.extend_from_slice(encoding.get_offsets());
+        if let Some(end) = self.end {
+            ids.push(end);
+            places.push((0, 0));
+        }
         Ok(total)
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 use std::path::PathBuf;
 
 use safetensors::Dtype;
 use serde::Deserialize;
 
+use crate::config::Architecture;
+use crate::contents::{BEGINNING, recognize};
 use crate::counters::MAPS;
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
@@ -19,7 +21,7 @@ use crate::json::once_each;
 use crate::manifest::Expected;
 use crate::mapping::Mapping;
 use crate::reading::{self, Source, Take};
-use crate::specs::TensorSpec;
+use crate::specs::{Naming, TensorSpec};
 use crate::stamp::Stamp;
 use crate::tensor::Tensors;
 
@@ -107,6 +109,28 @@ impl WeightSet {
             files.push(file);
         }
         Ok(Self { files, owner })
+    }
+
+    /// How the encoder's tensors are named.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] for files with the tensors of more than one encoder.
+    pub(crate) fn naming(&self, architecture: Architecture) -> Result<Naming> {
+        let all = Naming::all(architecture);
+        let mut found = all.iter().filter_map(|naming| Some((naming, *self.owner.get(&naming.mark())?)));
+        match (found.next(), found.next()) {
+            (Some((first, _)), Some((second, at))) => Err(Error::Inconsistent {
+                path: self.files[at].path.clone(),
+                reason: format!(
+                    "holds both {} and {}, so that nobody can tell which encoder is meant",
+                    first.mark(),
+                    second.mark()
+                ),
+            }),
+            (Some((naming, _)), None) => Ok(*naming),
+            // The check names the missing tensors.
+            (None, _) => Ok(all[0]),
+        }
     }
 
     /// Compares the headers with what the configuration asks for. Tensors beyond that are allowed.
@@ -244,7 +268,13 @@ impl WeightFile {
             }),
             Err(HeaderError::Io(source)) => Err(Error::FileUnreadable { path, source }),
             Err(HeaderError::Fault(fault)) => {
-                let reason = fault.to_string();
+                let mut beginning = Vec::new();
+                let read =
+                    file.rewind().and_then(|()| file.take(BEGINNING as u64).read_to_end(&mut beginning));
+                let reason = match read.ok().and_then(|_| recognize(&beginning)) {
+                    Some(what) => what.to_owned(),
+                    None => fault.to_string(),
+                };
                 let source = match fault {
                     HeaderFault::Json(e) => Some(Box::new(e).into()),
                     _ => None,

@@ -140,7 +140,9 @@ fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_
         "\"max_position_embeddings\": 8192",
         "\"max_position_embeddings\": 16",
     );
-    let open = |max_tokens| shared::open(dir.path(), &ModelOptions { max_tokens, ..ModelOptions::default() });
+    let open = |max_tokens| {
+        shared::open(dir.path(), &ModelOptions { max_tokens: Some(max_tokens), ..ModelOptions::default() })
+    };
     let error = open(17).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
     assert!(

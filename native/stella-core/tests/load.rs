@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 use stella_core::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
 use stella_core::model::{Model, ModelOptions};
-use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::stamp::FolderStamps;
 use stella_core::tokenizer::LongText;
@@ -49,13 +48,13 @@ fn with_mode(mode: LoadMode) -> ModelOptions {
 
 fn embed(model: Arc<Model>) -> Vec<u32> {
     let mut ids = Vec::new();
-    model.tokenize(["a river runs"], Prompt::S2p, LongText::Truncate, &mut ids).expect("tokenizes");
+    model.tokenize(["a river runs"], Some("s2p"), LongText::Truncate, &mut ids).expect("tokenizes");
     let mut row = vec![0.0; model.default_dimension()];
     let mut session =
         Session::new(model, SessionOptions { threads: Some(1), ..Default::default() }).expect("starts");
     let options = EmbedOptions { dimension: None, normalize: true };
     let ends = [0, ids.len() as u32];
-    session.embed(&ids, &ends, options, CancelFlag::default(), &mut row).expect("embeds");
+    session.embed(&ids, &ends, &[], options, CancelFlag::default(), &mut row).expect("embeds");
     row.iter().map(|x| x.to_bits()).collect()
 }
 
@@ -226,7 +225,7 @@ fn a_model_that_many_open_at_once_is_loaded_once_and_freed_with_its_last_user() 
     // Another way to write the path is the same folder; other options are another model.
     let same = shared::open(&dir.path().join("2_Dense_256/.."), &ModelOptions::default()).expect("opens");
     assert!(Arc::ptr_eq(&same, &models[0]));
-    let other = ModelOptions { max_tokens: 64, ..ModelOptions::default() };
+    let other = ModelOptions { max_tokens: Some(64), ..ModelOptions::default() };
     drop(shared::open(dir.path(), &other).expect("loads"));
     assert_eq!(LOADS.get(), loads + 2);
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
+use stella_core::pooling::PoolingMode;
+use stella_core::text_settings::TextSettings;
 use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};
 
@@ -18,7 +20,8 @@ fn seeds() -> std::path::PathBuf {
 fn read(bytes: &[u8]) -> Result<Tokenizer> {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join(TOKENIZER_FILE), bytes).expect("written");
-    Tokenizer::read(&ModelFolder::open(dir.path(), None).expect("opens"), 64, 16)
+    let folder = ModelFolder::open(dir.path(), None).expect("opens");
+    Tokenizer::read(&folder, 64, 16, &TextSettings::read(&folder)?, PoolingMode::Mean)
 }
 
 /// A good tokenizer with some of its parts replaced.

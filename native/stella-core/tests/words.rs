@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
+use stella_core::pooling::PoolingMode;
+use stella_core::text_settings::TextSettings;
 use stella_core::tokenizer::{LongText, Tokenizer};
 
 /// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
@@ -61,6 +63,11 @@ const PARTS: [&str; 44] = [
     "supercalifragilisticexpialidocious",
 ];
 
+fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Tokenizer {
+    let settings = TextSettings::read(folder).expect("settings");
+    Tokenizer::read(folder, vocab_size, max_tokens, &settings, PoolingMode::Mean).expect("a tokenizer")
+}
+
 fn tokenizer(edits: &[(&str, Value)]) -> Tokenizer {
     let dir = common::copy_of("tiny-new");
     let path = dir.path().join(TOKENIZER_FILE);
@@ -69,7 +76,7 @@ fn tokenizer(edits: &[(&str, Value)]) -> Tokenizer {
         *file.pointer_mut(pointer).expect("a part") = value.clone();
     }
     std::fs::write(path, file.to_string()).expect("written");
-    Tokenizer::read(&ModelFolder::open(dir.path(), None).expect("opens"), 1216, 512).expect("a tokenizer")
+    read(&ModelFolder::open(dir.path(), None).expect("opens"), 1216, 512)
 }
 
 /// As it is; with steps of the normalizer off; with tokens that look at what stands beside them, or in which a text
@@ -134,7 +141,7 @@ fn no_token_of_the_file_is_cut_in_two() {
 fn every_golden_text_has_its_ids_when_its_words_are_new_and_when_they_are_known() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = ModelFolder::open(&root.join("src/StellaInterop.Models.Mini/model"), None).expect("opens");
-    let tokenizer = Tokenizer::read(&folder, 30528, 8192).expect("a tokenizer");
+    let tokenizer = read(&folder, 30528, 8192);
     let bytes =
         std::fs::read(root.join("tests/fixtures/golden/tokenizer-bert.json")).expect("the golden file");
     let golden: Value = serde_json::from_slice(&bytes).expect("JSON");

@@ -46,7 +46,8 @@ fn main() {
     let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a number")).collect();
     let [max_tokens, max_batch_tokens, sessions, threads] = numbers[..] else { panic!("four numbers") };
 
-    let options = ModelOptions { encoder, precision, mode, max_tokens, ..ModelOptions::default() };
+    let options =
+        ModelOptions { encoder, precision, mode, max_tokens: Some(max_tokens), ..ModelOptions::default() };
     let workload = Workload { sessions, threads: Some(threads), max_batch_tokens: Some(max_batch_tokens) };
     let opened = ModelFolder::open(folder, None).expect("opens");
     let estimate = Model::estimate(opened, &options, &workload).expect("an estimate");
@@ -105,7 +106,7 @@ fn embed(session: &mut Session) {
     let ends: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
     let mut rows = vec![0.0; texts * session.model().default_dimension()];
     let options = EmbedOptions { dimension: None, normalize: true };
-    session.embed(&ids, &ends, options, CancelFlag::default(), &mut rows).expect("embeds");
+    session.embed(&ids, &ends, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
     assert!(rows.iter().all(|x| x.is_finite()));
 }
 

@@ -1,12 +1,14 @@
 //! What a caller checks before its first call: the version and the sizes of structs.
 
 use crate::boundary::infallible;
-use crate::model::{StellaMemoryEstimate, StellaModelInfo, StellaModelOptions, StellaWorkload};
+use crate::model::{
+    StellaMemoryEstimate, StellaModelInfo, StellaModelOptions, StellaPromptInfo, StellaWorkload,
+};
 use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
 use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
 /// Version of this ABI. Raised when a signature, a struct or a meaning changes.
-pub const STELLA_ABI_VERSION: u32 = 5;
+pub const STELLA_ABI_VERSION: u32 = 6;
 
 /// The structs whose size both sides must agree on.
 #[repr(u32)]
@@ -32,10 +34,12 @@ pub enum StellaStruct {
     Workload = 8,
     /// `StellaMemoryEstimate`
     MemoryEstimate = 9,
+    /// `StellaPromptInfo`
+    PromptInfo = 10,
 }
 
 /// Sizes in bytes, in the order of [`StellaStruct`].
-const STRUCT_SIZES: [usize; 10] = [
+const STRUCT_SIZES: [usize; 11] = [
     size_of::<StellaModelOptions>(),
     size_of::<StellaModelInfo>(),
     size_of::<StellaTokenizeOptions>(),
@@ -46,6 +50,7 @@ const STRUCT_SIZES: [usize; 10] = [
     size_of::<StellaSpan>(),
     size_of::<StellaWorkload>(),
     size_of::<StellaMemoryEstimate>(),
+    size_of::<StellaPromptInfo>(),
 ];
 
 /// The version of this ABI.

@@ -7,8 +7,8 @@ use stella_core::config::Architecture;
 use stella_core::encoder::EncoderKind;
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
-use stella_core::model::{DEFAULT_MAX_TOKENS, Model, ModelOptions, Precision};
-use stella_core::prompt::Prompt;
+use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::pooling::PoolingMode;
 use stella_core::shared;
 use stella_core::weights::LoadMode;
 
@@ -98,6 +98,18 @@ pub enum StellaArchitecture {
     Qwen2 = 1,
 }
 
+/// Which tokens of a text make its vector.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StellaPooling {
+    /// All of them: the mean of their hidden states.
+    Mean = 0,
+    /// The first one.
+    Cls = 1,
+    /// The last one.
+    LastToken = 2,
+}
+
 /// Where the encoder computes.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +126,8 @@ pub struct StellaModelOptions {
     pub size: u32,
     /// A value of StellaPrecision.
     pub precision: u32,
-    /// Tokens that a text may have, 1 to 8192; 0 for 512.
+    /// Tokens that a text may have, 1 to 8192; 0 for what the folder says, at most as many as the model has positions, or
+    /// for 512 if the folder says nothing.
     pub max_tokens: u32,
     /// The head that is used when a call names none; 0 for the one that modules.json names.
     pub dimension: u32,
@@ -181,10 +194,14 @@ pub struct StellaModelInfo {
     pub cpu_level: u32,
     /// Special tokens that are added to every text.
     pub frame_tokens: u32,
-    /// Tokens of the prompt S2p without special tokens.
-    pub s2p_prompt_tokens: u32,
-    /// Tokens of the prompt S2s without special tokens.
-    pub s2s_prompt_tokens: u32,
+    /// A value of StellaPooling.
+    pub pooling: u32,
+    /// 1 where the tokens of a prompt take no part in a text's vector, else 0.
+    pub leaves_prompt_out: u32,
+    /// Number of prompts.
+    pub prompt_count: u32,
+    /// The default prompt, for texts without a named one, counted from 1; 0 for none.
+    pub default_prompt: u32,
     /// Parameters of the encoder and the default head.
     pub parameters: u64,
     /// Estimated bytes of the model with one session at its peak.
@@ -243,7 +260,7 @@ pub struct StellaWorkload {
     pub sessions: u32,
     /// Threads of each, as in StellaSessionOptions.
     pub threads: u32,
-    /// Tokens that one call may carry, as in StellaSessionOptions.
+    /// Tokens that one call may carry, as in StellaSessionOptions; more where a text may be longer.
     pub max_batch_tokens: u32,
 }
 
@@ -324,7 +341,7 @@ unsafe fn core_options(options: &StellaModelOptions) -> stella_core::Result<Mode
     let manifest = unsafe { args::slice(options.manifest, options.manifest_length, "options.manifest") }?;
     let manifest = args::utf8(manifest, "options.manifest")?;
     Ok(ModelOptions {
-        max_tokens: args::optional(options.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS),
+        max_tokens: args::optional(options.max_tokens),
         dimension: args::optional(options.dimension),
         precision: args::choice(options.precision, &PRECISIONS, "options.precision")?,
         mode: args::choice(options.load_mode, &LOAD_MODES, "options.load_mode")?,
@@ -367,12 +384,73 @@ pub unsafe extern "C" fn stella_model_info(
             encoder: ENCODERS.iter().position(|&e| e == model.encoder_kind()).unwrap_or_default() as u32,
             cpu_level: model.kernels().level() as u32,
             frame_tokens: narrow(model.frame_tokens())?,
-            s2p_prompt_tokens: narrow(model.prompt_tokens(Prompt::S2p))?,
-            s2s_prompt_tokens: narrow(model.prompt_tokens(Prompt::S2s))?,
+            pooling: match model.pooling().mode {
+                PoolingMode::Mean => StellaPooling::Mean,
+                PoolingMode::Cls => StellaPooling::Cls,
+                PoolingMode::LastToken => StellaPooling::LastToken,
+            } as u32,
+            leaves_prompt_out: u32::from(!model.pooling().include_prompt),
+            prompt_count: narrow(model.prompts().all().len())?,
+            default_prompt: narrow(model.prompts().default().map_or(0, |at| at + 1))?,
             parameters: model.parameters(),
             memory_estimate: model.memory().total(),
             max_text_bytes: model.max_text_bytes() as u64,
             file_stamp: model.file_stamp(),
+        };
+        Ok(())
+    })
+}
+
+/// A prompt of a model.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct StellaPromptInfo {
+    /// Size of this struct in bytes, to be set before the call.
+    pub size: u32,
+    /// Tokens of its text without special tokens.
+    pub tokens: u32,
+    /// 1 if the folder lacks it, so that the text is that of the model card of Stella v5; else 0.
+    pub from_card: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+    /// Its name, as UTF-8 that lives as long as the model.
+    pub name: *const u8,
+    /// Length of `name` in bytes.
+    pub name_length: usize,
+    /// The text that is put before a text, as UTF-8 that lives as long as the model.
+    pub text: *const u8,
+    /// Length of `text` in bytes.
+    pub text_length: usize,
+}
+
+/// Describes a prompt of a model, by its number from 1 to the model's prompt_count. `info->size` must be set.
+///
+/// # Safety
+/// `model` is a live model; `info` points to a writable struct whose size field is readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_prompt(
+    model: *const StellaModel,
+    number: u32,
+    info: *mut StellaPromptInfo,
+) -> *mut StellaError {
+    fallible(None, || {
+        // SAFETY: this function's contract.
+        let (model, out) =
+            unsafe { (&args::required(model, "model")?.model, args::sized_mut(info, "info")?) };
+        let all = model.prompts().all();
+        let at = (number as usize).wrapping_sub(1);
+        let prompt = all.get(at).ok_or_else(|| {
+            args::invalid(format!("number is {number}; the model has {} prompts", all.len()))
+        })?;
+        *out = StellaPromptInfo {
+            size: out.size,
+            tokens: narrow(model.prompt_tokens(at))?,
+            from_card: u32::from(prompt.from_card),
+            reserved: 0,
+            name: prompt.name.as_ptr(),
+            name_length: prompt.name.len(),
+            text: prompt.text.as_ptr(),
+            text_length: prompt.text.len(),
         };
         Ok(())
     })

@@ -41,7 +41,7 @@ pub struct StellaSessionOptions {
 
 /// What a call is to give.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct StellaEmbedOptions {
     /// Size of this struct in bytes.
     pub size: u32,
@@ -51,6 +51,24 @@ pub struct StellaEmbedOptions {
     pub raw: u32,
     /// Number of this call's first text in the caller's list; errors count from there.
     pub first_text: u32,
+    /// For each text how many tokens at its beginning take no part in its vector, as stella_model_tokenize tells; null for
+    /// none. stella_session_embed_tokens does not look at it.
+    pub left_out: *const u32,
+    /// Numbers that `left_out` points to: none, or one for each text.
+    pub left_out_length: usize,
+}
+
+impl Default for StellaEmbedOptions {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            dimension: 0,
+            raw: 0,
+            first_text: 0,
+            left_out: std::ptr::null(),
+            left_out_length: 0,
+        }
+    }
 }
 
 /// Starts a session. It keeps the model alive by itself. `options` may be null for the defaults.
@@ -90,7 +108,8 @@ pub unsafe extern "C" fn stella_session_new(
 ///
 /// # Safety
 /// `session` is a live session; `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers;
-/// `options` is null or points to options that say their size; `cancel` is null or points to a number that
+/// `options` is null or points to options that say their size and whose `left_out` is null or points to `left_out_length`
+/// numbers; `cancel` is null or points to a number that
 /// lives during the call and is written to atomically; `vectors` points to `vectors_length` writable numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_embed(
@@ -118,10 +137,12 @@ pub unsafe extern "C" fn stella_session_embed(
                 args::slice_mut(vectors, vectors_length, "vectors")?,
             )
         };
+        // SAFETY: this function's contract.
+        let left_out = unsafe { args::slice(options.left_out, options.left_out_length, "options.left_out") }?;
         let first_text = options.first_text as usize;
         session
             .lock()?
-            .embed(ids, cu_seqlens, core_options(options)?, cancel, vectors)
+            .embed(ids, cu_seqlens, left_out, core_options(options)?, cancel, vectors)
             .map_err(|e| e.with_first_text(first_text))
     })
 }

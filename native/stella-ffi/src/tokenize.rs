@@ -1,6 +1,5 @@
 //! Packed text to packed token ids.
 
-use stella_core::prompt::Prompt;
 use stella_core::tokenizer::{Cut, LongText, TokenCount};
 use stella_core::{Error, Result};
 
@@ -8,21 +7,6 @@ use crate::args;
 use crate::boundary::fallible;
 use crate::error::StellaError;
 use crate::model::StellaModel;
-
-/// What a text is going to be used for.
-#[repr(u32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StellaPrompt {
-    /// Nothing is put before the text.
-    Document = 0,
-    /// The prompt of a search query.
-    S2p = 1,
-    /// The prompt of both sides of a similarity.
-    S2s = 2,
-}
-
-/// The values of [`StellaPrompt`] in order.
-const PROMPTS: [Prompt; 3] = Prompt::ALL;
 
 /// What to do with a text that has too many tokens.
 #[repr(u32)]
@@ -39,16 +23,49 @@ const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Refuse];
 
 /// How to tokenize.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct StellaTokenizeOptions {
     /// Size of this struct in bytes.
     pub size: u32,
-    /// A value of StellaPrompt.
-    pub prompt: u32,
     /// A value of StellaLongText.
     pub long_text: u32,
     /// Number of this call's first text in the caller's list; errors count from there.
     pub first_text: u32,
+    /// Not used; 0.
+    pub reserved: u32,
+    /// Name of the prompt of each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for nothing before the
+    /// text; null for the model's default.
+    pub prompt: *const u8,
+    /// Length of `prompt` in bytes.
+    pub prompt_length: usize,
+}
+
+impl Default for StellaTokenizeOptions {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            long_text: StellaLongText::Truncate as u32,
+            first_text: 0,
+            reserved: 0,
+            prompt: std::ptr::null(),
+            prompt_length: 0,
+        }
+    }
+}
+
+impl StellaTokenizeOptions {
+    /// The name of the prompt.
+    ///
+    /// # Safety
+    /// `prompt` is null or points to `prompt_length` bytes that live as long as the result is used.
+    unsafe fn prompt<'a>(&self) -> Result<Option<&'a str>> {
+        if self.prompt.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: this function's contract.
+        let name = unsafe { args::slice(self.prompt, self.prompt_length, "options.prompt") }?;
+        args::utf8(name, "options.prompt").map(Some)
+    }
 }
 
 /// What cut a text.
@@ -74,6 +91,8 @@ pub struct StellaTokenCount {
     pub total: u32,
     /// What cut it: a value of StellaCut.
     pub cut: u32,
+    /// Tokens at its beginning that take no part in its vector: those of a prompt that the model's pooling leaves out.
+    pub left_out: u32,
 }
 
 /// Tokenizes texts: text i is the bytes from offsets\[i\] to offsets\[i + 1\] of `utf8`. Writes the ids of all
@@ -83,7 +102,7 @@ pub struct StellaTokenCount {
 /// # Safety
 /// `model` is a live model; `utf8` points to `utf8_length` bytes, `offsets` to `text_count + 1` numbers, `ids`
 /// to `ids_capacity` and `counts` to `text_count` writable values; `ids_length` is writable; `options` is null
-/// or points to options that say their size.
+/// or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_tokenize(
     model: *const StellaModel,
@@ -114,7 +133,8 @@ pub unsafe extern "C" fn stella_model_tokenize(
                 args::required_mut(ids_length, "ids_length")?,
             )
         };
-        let prompt = args::choice(options.prompt, &PROMPTS, "options.prompt")?;
+        // SAFETY: this function's contract.
+        let prompt = unsafe { options.prompt() }?;
         let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
         let mut all = Vec::with_capacity(ids.len());
         let found = unpack(utf8, offsets)
@@ -150,7 +170,7 @@ pub struct StellaPlace {
 ///
 /// # Safety
 /// `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
-/// each; `count` and `ids_length` are writable; `options` is null or points to options that say their size.
+/// each; `count` and `ids_length` are writable; `options` is null or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_tokenize_places(
     model: *const StellaModel,
@@ -178,7 +198,8 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
                 args::required_mut(ids_length, "ids_length")?,
             )
         };
-        let prompt = args::choice(options.prompt, &PROMPTS, "options.prompt")?;
+        // SAFETY: this function's contract.
+        let prompt = unsafe { options.prompt() }?;
         let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
         let (mut found, mut at) = (Vec::new(), Vec::new());
         let length = unpack(utf8, &[0, utf8.len()])
@@ -205,7 +226,12 @@ impl From<TokenCount> for StellaTokenCount {
             Cut::Tokens => StellaCut::Tokens,
             Cut::Bytes => StellaCut::Bytes,
         };
-        Self { kept: saturated(count.kept), total: saturated(count.total), cut: cut as u32 }
+        Self {
+            kept: saturated(count.kept),
+            total: saturated(count.total),
+            cut: cut as u32,
+            left_out: saturated(count.left_out),
+        }
     }
 }
 

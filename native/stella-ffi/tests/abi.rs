@@ -90,10 +90,27 @@ fn info(model: *const StellaModel) -> StellaModelInfo {
     info
 }
 
+/// A prompt of a model: its name, and what the ABI says of it.
+fn prompt<'a>(model: *const StellaModel, number: u32) -> (&'a str, StellaPromptInfo) {
+    let mut info = StellaPromptInfo {
+        size: size_of::<StellaPromptInfo>() as u32,
+        tokens: 0,
+        from_card: 0,
+        reserved: 0,
+        name: null(),
+        name_length: 0,
+        text: null(),
+        text_length: 0,
+    };
+    succeed(unsafe { stella_model_prompt(model, number, &mut info) });
+    let name = unsafe { std::slice::from_raw_parts(info.name, info.name_length) };
+    (std::str::from_utf8(name).expect("UTF-8"), info)
+}
+
 /// The count that the ABI reports for one text.
-fn count(model: *const StellaModel, text: &str, prompt: StellaPrompt) -> StellaTokenCount {
-    let size = size_of::<StellaTokenizeOptions>() as u32;
-    let options = StellaTokenizeOptions { size, prompt: prompt as u32, ..Default::default() };
+fn count(model: *const StellaModel, text: &str, prompt: &str) -> StellaTokenCount {
+    let (prompt, prompt_length) = (prompt.as_ptr(), prompt.len());
+    let options = StellaTokenizeOptions { prompt, prompt_length, ..Default::default() };
     let (mut ids, mut count, mut found) = ([0; 512], StellaTokenCount::default(), 0);
     succeed(unsafe {
         stella_model_tokenize(
@@ -121,16 +138,17 @@ fn misaligned<T>() -> *mut T {
 fn version_and_sizes_are_told_and_unknown_numbers_give_zero() {
     assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
     assert_eq!(stella_abi_struct_size(StellaStruct::ModelOptions as u32), 48);
-    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 96);
-    assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 16);
-    assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 12);
+    assert_eq!(stella_abi_struct_size(StellaStruct::ModelInfo as u32), 104);
+    assert_eq!(stella_abi_struct_size(StellaStruct::TokenizeOptions as u32), 32);
+    assert_eq!(stella_abi_struct_size(StellaStruct::TokenCount as u32), 16);
     assert_eq!(stella_abi_struct_size(StellaStruct::SessionOptions as u32), 12);
-    assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 16);
+    assert_eq!(stella_abi_struct_size(StellaStruct::EmbedOptions as u32), 32);
     assert_eq!(stella_abi_struct_size(StellaStruct::Place as u32), 8);
     assert_eq!(stella_abi_struct_size(StellaStruct::Span as u32), 8);
     assert_eq!(stella_abi_struct_size(StellaStruct::Workload as u32), 16);
     assert_eq!(stella_abi_struct_size(StellaStruct::MemoryEstimate as u32), 48);
-    assert_eq!(stella_abi_struct_size(10), 0);
+    assert_eq!(stella_abi_struct_size(StellaStruct::PromptInfo as u32), 48);
+    assert_eq!(stella_abi_struct_size(11), 0);
     assert_eq!(stella_abi_struct_size(u32::MAX), 0);
     assert_eq!(stella_live_handles(5), 0);
 }
@@ -188,11 +206,11 @@ fn an_estimate_loads_nothing_and_a_second_opening_shares_the_first() {
         };
         succeed(stella_model_estimate(path.as_ptr(), path.len(), null(), &workload, &mut four));
         assert!(one.session > four.session && four.weights == one.weights && four.total >= 4 * four.session);
-        workload.max_batch_tokens = 511;
+        workload.max_batch_tokens = u32::MAX;
         fail(
             stella_model_estimate(path.as_ptr(), path.len(), null(), &workload, &mut four),
             ErrorCode::InvalidArgument,
-            "max_batch_tokens is 511; it must be 512 to",
+            "max_batch_tokens is 4294967295; it must be 1 to",
         );
         assert!(
             one.total > 0 && (count(StellaCounter::Loads), count(StellaCounter::Tensors)) == (loads, tensors)
@@ -246,24 +264,22 @@ fn the_lengths_in_the_info_are_those_of_tokenizing() {
         let mut model = null_mut();
         succeed(unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) });
         let info = info(model);
-        assert_eq!(count(model, "", StellaPrompt::Document).total, info.frame_tokens, "{path}");
+        assert_eq!(count(model, "", "document").total, info.frame_tokens, "{path}");
         assert!(info.frame_tokens > 0);
-        let prompts = [
-            (StellaPrompt::Document, 0),
-            (StellaPrompt::S2p, info.s2p_prompt_tokens),
-            (StellaPrompt::S2s, info.s2s_prompt_tokens),
-        ];
-        for (prompt, tokens) in prompts {
+        let prompts: Vec<_> = (1..=info.prompt_count).map(|number| prompt(model, number)).collect();
+        assert_eq!(prompts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["s2p_query", "s2s_query"]);
+        let aliases = [("document", 0), ("s2p", prompts[0].1.tokens), ("s2s", prompts[1].1.tokens)];
+        for (prompt, tokens) in prompts.iter().map(|(name, info)| (*name, info.tokens)).chain(aliases) {
             assert_eq!(count(model, "", prompt).total, info.frame_tokens + tokens, "{path} {prompt:?}");
             // BPE may join the end of the prompt and the beginning of the text.
-            let text = count(model, "a river runs", StellaPrompt::Document).total;
+            let text = count(model, "a river runs", "document").total;
             let both = count(model, "a river runs", prompt).total;
             assert!(both.abs_diff(text + tokens) <= 1, "{path} {prompt:?}: {both}");
         }
         let fits = "a".repeat(info.max_text_bytes as usize);
         let beyond = "a".repeat(info.max_text_bytes as usize + 1);
-        assert_ne!(count(model, &fits, StellaPrompt::Document).cut, StellaCut::Bytes as u32);
-        assert_eq!(count(model, &beyond, StellaPrompt::Document).cut, StellaCut::Bytes as u32);
+        assert_ne!(count(model, &fits, "document").cut, StellaCut::Bytes as u32);
+        assert_eq!(count(model, &beyond, "document").cut, StellaCut::Bytes as u32);
         unsafe { stella_model_free(model) };
     }
 }
@@ -487,11 +503,23 @@ fn info_tokenize_and_session_refuse_arguments_that_cannot_be() {
         fail(tokenize(&[3, 1], 1, null(), 16), bad, "offsets of text 0 are 3 and 1");
         fail(tokenize(&[0], usize::MAX, null(), 16), bad, "text_count is too large");
         fail(tokenize(&[0], usize::MAX / 16, null(), 16), bad, "more than memory can hold");
-        let mut options = StellaTokenizeOptions { size: 16, prompt: 3, ..Default::default() };
-        fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.prompt is 3; it must be 0 to 2");
-        options = StellaTokenizeOptions { size: 16, long_text: 2, ..Default::default() };
+        let (name, length) = ("query".as_ptr(), "query".len());
+        let mut options = StellaTokenizeOptions { prompt: name, prompt_length: length, ..Default::default() };
+        fail(
+            tokenize(&[0, 3], 1, &options, 16),
+            ErrorCode::UnknownPrompt,
+            "its prompts are s2p_query, s2s_query",
+        );
+        options = StellaTokenizeOptions { prompt: [0xff].as_ptr(), prompt_length: 1, ..Default::default() };
+        fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.prompt");
+        options = StellaTokenizeOptions { prompt: name, prompt_length: usize::MAX, ..Default::default() };
+        fail(tokenize(&[0, 3], 1, &options, 16), bad, "more than memory can hold");
+        let mut info = prompt(model, 1).1;
+        fail(stella_model_prompt(model, 3, &mut info), bad, "number is 3; the model has 2 prompts");
+        fail(stella_model_prompt(model, 0, &mut info), bad, "number is 0");
+        options = StellaTokenizeOptions { long_text: 2, ..Default::default() };
         fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.long_text is 2");
-        options = StellaTokenizeOptions { size: 16, first_text: 40, ..Default::default() };
+        options = StellaTokenizeOptions { first_text: 40, ..Default::default() };
         let (code, index, chain) = take(tokenize(&[0, 3, 4], 2, &options, 16)).expect("not UTF-8");
         assert_eq!((code, index), (ErrorCode::TextNotUnicode as i32, 41), "{chain:?}");
         fail(tokenize(&[0, 3], 1, null(), 1), ErrorCode::BufferTooSmall, "holds 1");
@@ -540,10 +568,14 @@ fn embed_refuses_arguments_that_cannot_be() {
         fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "text 0 has 513 tokens");
         fail(embed(&[2; 513], &[0, 500, 513], null(), 2048), bad, "513 tokens; the session takes 512");
         fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024 are needed");
-        let mut options = StellaEmbedOptions { size: 16, dimension: 512, ..Default::default() };
+        let mut options = StellaEmbedOptions { dimension: 512, ..Default::default() };
         fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");
-        options = StellaEmbedOptions { size: 16, raw: 2, ..Default::default() };
+        options = StellaEmbedOptions { raw: 2, ..Default::default() };
         fail(embed(&[2, 3], &[0, 2], &options, 2048), bad, "options.raw is 2");
+        let left_out = [1u32, 0];
+        let left_out =
+            StellaEmbedOptions { left_out: left_out.as_ptr(), left_out_length: 2, ..Default::default() };
+        fail(embed(&[2, 3], &[0, 2], &left_out, 2048), bad, "left_out has 2 numbers for 1 texts");
         succeed(embed(&[], &[0], null(), 0));
 
         let call = |session, ids, ids_len, cancel, out| {

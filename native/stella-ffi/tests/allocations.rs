@@ -31,7 +31,9 @@ fn a_call_allocates_nothing() {
                 let mut out = vec![0.0; 8 * model.default_dimension()];
                 let mut embed = |texts: &[u32]| {
                     let ids = &ids[..texts[texts.len() - 1] as usize];
-                    session.embed(ids, texts, normalized, CancelFlag::default(), &mut out).expect("embeds");
+                    session
+                        .embed(ids, texts, &[], normalized, CancelFlag::default(), &mut out)
+                        .expect("embeds");
                 };
                 embed(&[0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096]);
                 let before = allocations();

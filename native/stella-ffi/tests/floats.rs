@@ -106,8 +106,7 @@ fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> 
     let mut bits = Vec::new();
     // The head of 768 is loaded now.
     for (dimension, raw) in [(256, 0), (256, 1), (768, 0)] {
-        let size = size_of::<StellaEmbedOptions>() as u32;
-        let options = StellaEmbedOptions { size, dimension, raw, first_text: 0 };
+        let options = StellaEmbedOptions { dimension, raw, ..Default::default() };
         let mut vectors = vec![0.0f32; TEXTS.len() * dimension as usize];
         let embed = || unsafe {
             stella_session_embed(

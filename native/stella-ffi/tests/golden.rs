@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU32;
 use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::model::{Model, ModelOptions, Precision};
-use stella_core::prompt::Prompt;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::shared;
 use stella_core::tokenizer::{Cut, LongText};
@@ -53,7 +52,7 @@ fn session(model: &Arc<Model>, threads: usize) -> Session {
 struct Case {
     name: String,
     text: String,
-    prompt: Prompt,
+    prompt: Option<&'static str>,
     ids: Vec<u32>,
     total: usize,
     vector: Vec<f64>,
@@ -69,9 +68,9 @@ fn cases(name: &str) -> Vec<Case> {
             name: row["name"].as_str().expect("name").to_owned(),
             text: row["text"].as_str().expect("text").to_owned(),
             prompt: match row["prompt"].as_str() {
-                Some("s2p") => Prompt::S2p,
-                Some("s2s") => Prompt::S2s,
-                _ => Prompt::Document,
+                Some("s2p") => Some("s2p"),
+                Some("s2s") => Some("s2s"),
+                _ => Some("document"),
             },
             ids: row["token_ids"]
                 .as_array()
@@ -109,7 +108,7 @@ fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {
     let mut out = vec![0.0; cases.len() * 256];
     let options = SessionOptions { max_batch_tokens: Some(1 << 16), ..Default::default() };
     let mut session = Session::new(model, options).expect("a session starts");
-    session.embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out).expect("vectors");
+    session.embed(&ids, &cu_seqlens, &[], RAW_256, CancelFlag::default(), &mut out).expect("vectors");
     out
 }
 
@@ -208,7 +207,7 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() 
                 let cu_seqlens: Vec<u32> = [0].into_iter().chain(ends).collect();
                 let mut out = vec![f32::NAN; texts.len() * 256];
                 session(&model, threads)
-                    .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out)
+                    .embed(&ids, &cu_seqlens, &[], RAW_256, CancelFlag::default(), &mut out)
                     .expect("vectors");
                 out
             };
@@ -245,25 +244,25 @@ fn a_level_that_is_not_there_and_a_precision_that_candle_lacks_are_refused() {
 
 #[test]
 fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
-    let options = ModelOptions { max_tokens: 5, ..Default::default() };
+    let options = ModelOptions { max_tokens: Some(5), ..Default::default() };
     for name in ["tiny-new", "tiny-qwen2"] {
         let model = shared::open(&folder(name), &options).expect("opens");
         let mut ids = Vec::new();
         let text = "the river runs under the old stone bridge";
         let count =
-            model.tokenize([text], Prompt::Document, LongText::Truncate, &mut ids).expect("tokens")[0];
+            model.tokenize([text], Some("document"), LongText::Truncate, &mut ids).expect("tokens")[0];
         assert!(
             count.kept == 5 && ids.len() == 5 && count.total > 5 && count.cut == Cut::Tokens,
             "{name}: {count:?}"
         );
         let whole = open(name);
         let mut all = Vec::new();
-        whole.tokenize([text], Prompt::Document, LongText::Truncate, &mut all).expect("tokens");
+        whole.tokenize([text], Some("document"), LongText::Truncate, &mut all).expect("tokens");
         assert_eq!(all.len(), count.total, "{name}");
         assert_eq!(all[..4], ids[..4], "{name}");
         assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token stays");
         let error =
-            model.tokenize(["a", text], Prompt::Document, LongText::Refuse, &mut ids).expect_err("too long");
+            model.tokenize(["a", text], Some("document"), LongText::Refuse, &mut ids).expect_err("too long");
         assert!(
             matches!(error, Error::TextTooLong { index: 1, limit: 5, length, .. } if length == count.total)
         );
@@ -277,7 +276,7 @@ fn odd_texts_have_defined_results() {
         let mut ids = Vec::new();
         let million = "word ".repeat(200_000);
         let counts =
-            model.tokenize(["", &million], Prompt::Document, LongText::Truncate, &mut ids).expect("tokens");
+            model.tokenize(["", &million], Some("document"), LongText::Truncate, &mut ids).expect("tokens");
         assert_eq!(
             (counts[0].kept, counts[0].total),
             (special, special),
@@ -287,12 +286,12 @@ fn odd_texts_have_defined_results() {
         assert_eq!((counts[1].kept, counts[1].cut), (512, Cut::Bytes), "{name}");
         assert!(counts[1].total >= 512 * 256 / 5, "{name}: {:?}", counts[1]);
         let refused =
-            model.tokenize([&*million], Prompt::Document, LongText::Refuse, &mut ids).expect_err("refused");
+            model.tokenize([&*million], Some("document"), LongText::Refuse, &mut ids).expect_err("refused");
         assert!(refused.to_string().contains("1000000 bytes, the limit is 131072"), "{refused}");
         let cu_seqlens = [0, special as u32, ids.len() as u32];
         let mut out = vec![0.0; 512];
         session(&model, 2)
-            .embed(&ids, &cu_seqlens, RAW_256, CancelFlag::default(), &mut out)
+            .embed(&ids, &cu_seqlens, &[], RAW_256, CancelFlag::default(), &mut out)
             .expect("vectors");
         assert!(
             out.iter().all(|x| x.is_finite()) && out.chunks(256).all(|row| row.iter().any(|&x| x != 0.0))
@@ -304,10 +303,10 @@ fn odd_texts_have_defined_results() {
 fn limits_and_dimensions_are_checked_with_their_names() {
     let open_with = |options| shared::open(&folder("tiny-new"), &options).expect_err("refused");
     for max_tokens in [0, 8193] {
-        let error = open_with(ModelOptions { max_tokens, ..Default::default() });
+        let error = open_with(ModelOptions { max_tokens: Some(max_tokens), ..Default::default() });
         assert!(error.to_string().contains("1 to 8192"), "{error}");
     }
-    let error = open_with(ModelOptions { max_tokens: 1, ..Default::default() });
+    let error = open_with(ModelOptions { max_tokens: Some(1), ..Default::default() });
     assert!(error.to_string().contains("2 special tokens"), "{error}");
     let error = open_with(ModelOptions { dimension: Some(512), ..Default::default() });
     assert!(error.to_string().contains("256, 768 and 1024"), "{error}");
@@ -329,10 +328,10 @@ fn a_set_flag_cancels_and_the_session_goes_on() {
     let flag = AtomicU32::new(1);
     let mut out = vec![0.0; 256];
     let error = session
-        .embed(&[2, 3], &[0, 2], RAW_256, CancelFlag::new(Some(&flag)), &mut out)
+        .embed(&[2, 3], &[0, 2], &[], RAW_256, CancelFlag::new(Some(&flag)), &mut out)
         .expect_err("cancelled");
     assert_eq!(error.code(), ErrorCode::Cancelled);
-    session.embed(&[2, 3], &[0, 2], RAW_256, CancelFlag::default(), &mut out).expect("goes on");
+    session.embed(&[2, 3], &[0, 2], &[], RAW_256, CancelFlag::default(), &mut out).expect("goes on");
     assert!(out.iter().any(|&x| x != 0.0));
 }
 
@@ -414,7 +413,7 @@ fn close(found: &[f32], expected: &[f64], name: &str) {
 fn places_lead_back_to_the_text() {
     let text = "The river 🌊 Ärger runs";
     for (name, prompt) in
-        [("tiny-new", Prompt::Document), ("tiny-new", Prompt::S2p), ("tiny-qwen2", Prompt::S2s)]
+        [("tiny-new", Some("document")), ("tiny-new", Some("s2p")), ("tiny-qwen2", Some("s2s"))]
     {
         let model = open(name);
         let (mut ids, mut places) = (Vec::new(), Vec::new());

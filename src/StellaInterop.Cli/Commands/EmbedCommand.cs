@@ -67,7 +67,7 @@ internal static class EmbedCommand
         {
             float[] vectors = new float[group.Length * dimension];
             var counts = new StellaTokenCount[group.Length];
-            loaded.Embed(group, vectors, counts, groupOptions, cancellationToken);
+            TextBatches.Run(options, groupOptions, () => loaded.Embed(group, vectors, counts, groupOptions, cancellationToken));
             for (int i = 0; i < group.Length; i++)
             {
                 var vector = vectors.AsMemory(i * dimension, dimension);

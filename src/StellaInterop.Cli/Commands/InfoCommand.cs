@@ -40,6 +40,7 @@ internal static class InfoCommand
     {
         // Plain lines: a table would break a long path where the output is no terminal.
         static void Row(string name, string value) => Output.Result($"{name,-16} {value}");
+        Row("name", info.Name);
         Row("model", info.Path);
         Row("architecture", info.Architecture.ToString());
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
@@ -53,6 +54,13 @@ internal static class InfoCommand
         Row("instructions", Lower(info.CpuLevel.ToString()));
         Row("device", DeviceName(info));
         Row("max tokens", Number(info.MaxTokens));
+        Row("pooling", PoolingName(info) + (info.IncludesPrompt ? "" : ", without the prompt"));
+        foreach (StellaPromptInfo prompt in info.Prompts)
+        {
+            string notes = (prompt.Name == info.DefaultPrompt ? " (default)" : "") + (prompt.IsFromModelCard ? " (from the model card)" : "");
+            Row("prompt", $"{Printable.Line(prompt.Name)}{notes}: {Printable.Line(prompt.Text)}");
+        }
+
         Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
     }
 
@@ -61,6 +69,7 @@ internal static class InfoCommand
         using var rows = new JsonRows(RowFormat.JsonLines);
         rows.Write(json =>
         {
+            json.WriteString("name", info.Name);
             json.WriteString("model", info.Path);
             json.WriteString("architecture", info.Architecture.ToString());
             json.WriteStartArray("dimensions");
@@ -81,6 +90,21 @@ internal static class InfoCommand
             json.WriteString("instructions", Lower(info.CpuLevel.ToString()));
             json.WriteString("device", DeviceName(info));
             json.WriteNumber("max_tokens", info.MaxTokens);
+            json.WriteString("pooling", PoolingName(info));
+            json.WriteBoolean("includes_prompt", info.IncludesPrompt);
+            json.WriteString("default_prompt", info.DefaultPrompt);
+            json.WriteStartArray("prompts");
+            foreach (StellaPromptInfo prompt in info.Prompts)
+            {
+                json.WriteStartObject();
+                json.WriteString("name", prompt.Name);
+                json.WriteString("text", prompt.Text);
+                json.WriteNumber("tokens", prompt.TokenCount);
+                json.WriteBoolean("from_model_card", prompt.IsFromModelCard);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
             json.WriteNumber("memory_estimate_bytes", info.MemoryEstimateBytes);
         });
         rows.Complete();
@@ -88,6 +112,13 @@ internal static class InfoCommand
 
     // Lower case as on the command line.
     private static string PrecisionName(StellaModelInfo info) => Lower(info.Precision.ToString());
+
+    private static string PoolingName(StellaModelInfo info) => info.Pooling switch
+    {
+        StellaPooling.Cls => "first token",
+        StellaPooling.LastToken => "last token",
+        _ => "mean",
+    };
 
     private static string DeviceName(StellaModelInfo info) => Lower(info.Device.ToString());
 

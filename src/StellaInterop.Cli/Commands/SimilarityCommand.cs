@@ -6,6 +6,9 @@ namespace StellaInterop.Cli.Commands;
 /// <summary><c>stella similarity</c>: texts ranked by how close they are to a query.</summary>
 internal static class SimilarityCommand
 {
+    /// <summary>Names of the prompt that both sides of a similarity carry.</summary>
+    private static readonly string[] SentencePrompts = ["s2s", "s2s_query"];
+
     private enum Format
     {
         Text,
@@ -33,26 +36,27 @@ internal static class SimilarityCommand
             ("text", Format.Text),
             ("jsonl", Format.JsonLines),
             ("json", Format.Json));
-        Choice<StellaPrompt> prompt = TextArguments.PromptChoice(
-            "s2s puts its prompt before query and texts, s2p before the query alone, document before none.", StellaPrompt.S2S);
+        Option<string?> prompt = TextArguments.PromptOption(
+            "The prompt before the query, which stella info lists. s2s stands before the texts too; with any other they are documents. "
+            + "Default: s2s, or the model's own default if it lacks s2s.");
         Choice<StellaLongText> onLongText = TextArguments.LongTextChoice();
         Option<bool> raw = EmbedCommand.RawOption();
         command.Add(query);
         command.Add(texts);
         command.Add(format.Option);
-        command.Add(prompt.Option);
+        command.Add(prompt);
         command.Add(onLongText.Option);
         command.Add(raw);
         var model = new ModelArguments(command);
         command.SetAction((parsed, cancellationToken) =>
         {
+            using LoadedModel loaded = model.Load(parsed);
             var options = new StellaEmbedOptions
             {
-                Prompt = prompt.Get(parsed),
+                Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.Named(name) : DefaultPrompt(loaded.Model.Info),
                 OnLongText = onLongText.Get(parsed),
                 Normalize = !parsed.GetValue(raw),
             };
-            using LoadedModel loaded = model.Load(parsed);
             string[] candidates = parsed.GetRequiredValue(texts);
             float[] scores = Score(loaded, parsed.GetRequiredValue(query), candidates, options, cancellationToken);
             int[] order = new int[scores.Length];
@@ -63,11 +67,19 @@ internal static class SimilarityCommand
         return command;
     }
 
+    private static StellaPrompt DefaultPrompt(StellaModelInfo info) =>
+        info.Prompts.Any(prompt => SentencePrompts.Contains(prompt.Name)) ? StellaPrompt.SentenceSimilarity : StellaPrompt.Unnamed;
+
     private static float[] Score(
         LoadedModel loaded, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        // s2p is the prompt of a query; what is searched are documents.
-        StellaPrompt textPrompt = options.Prompt == StellaPrompt.S2P ? StellaPrompt.Document : options.Prompt;
+        StellaPrompt textPrompt = options.Prompt switch
+        {
+            { Name: null } => options.Prompt,
+            { Name: { } name } when SentencePrompts.Contains(name, StringComparer.OrdinalIgnoreCase) => options.Prompt,
+            // Any other is the prompt of a query; what is searched are documents.
+            _ => StellaPrompt.Document,
+        };
         var (queryVector, _) = Embed(loaded, [query], options, cancellationToken);
         var (vectors, counts) = Embed(loaded, texts, options with { Prompt = textPrompt }, cancellationToken);
         for (int i = 0; i < counts.Length; i++)

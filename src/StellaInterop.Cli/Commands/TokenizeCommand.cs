@@ -41,7 +41,8 @@ internal static class TokenizeCommand
         foreach (var (group, groupOptions) in TextBatches.Group(texts, options))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            StellaTokens[] tokenized = model.Tokenize(group, groupOptions);
+            StellaTokens[] tokenized = [];
+            TextBatches.Run(options, groupOptions, () => tokenized = model.Tokenize(group, groupOptions));
             for (int i = 0; i < tokenized.Length; i++)
             {
                 int index = groupOptions.FirstTextIndex + i;

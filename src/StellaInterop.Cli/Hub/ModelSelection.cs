@@ -8,10 +8,23 @@ namespace StellaInterop.Cli.Hub;
 /// <param name="available">The paths that it has.</param>
 internal sealed class ModelSelection(string where, IReadOnlySet<string> available)
 {
-    /// <summary>A model loads without it: there are no prompts then.</summary>
-    private const string Prompts = "config_sentence_transformers.json";
+    private static readonly string[] Required = ["config.json", "tokenizer.json"];
 
-    private static readonly string[] Required = ["config.json", "tokenizer.json", "1_Pooling/config.json"];
+    /// <summary>A model loads without them, but what they say counts: prompts, the length of a text, tokens.</summary>
+    private static readonly string[] Settings =
+    [
+        "config_sentence_transformers.json",
+        "sentence_bert_config.json",
+        "sentence_roberta_config.json",
+        "sentence_distilbert_config.json",
+        "sentence_camembert_config.json",
+        "sentence_albert_config.json",
+        "sentence_xlm-roberta_config.json",
+        "sentence_xlnet_config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ];
 
     private bool IsSharded => !available.Contains(StellaModelFiles.Weights) && available.Contains(StellaModelFiles.ShardIndex);
 
@@ -33,12 +46,15 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
                 ExitCode.Usage, $"{where} has no {missing}; its dimensions are {string.Join(", ", there)}");
         }
 
+        (string Type, string Path)[] modules = Parse(StellaModelFiles.Modules, pathOf, ModulesOf);
         // The loader reads the default head too, whatever dimension is asked of it.
-        IEnumerable<string> headFiles = heads.Append(Parse(StellaModelFiles.Modules, pathOf, DefaultHead)).Distinct()
+        IEnumerable<string> headFiles = heads.Concat(FoldersOf(modules, "Dense")).Distinct()
             .SelectMany(head => new[] { $"{head}/config.json", WeightsOf(head) });
+        IEnumerable<string> pooling = FoldersOf(modules, "Pooling").Select(folder => $"{folder}/config.json");
+        // Older releases of sentence-transformers write none.
+        IEnumerable<string> optional = FoldersOf(modules, "Normalize").Select(folder => $"{folder}/config.json").Concat(Settings);
         IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, pathOf, Shards) : [StellaModelFiles.Weights];
-        IEnumerable<string> prompts = available.Contains(Prompts) ? [Prompts] : [];
-        return Present([.. Required, .. prompts, .. headFiles, .. weights]);
+        return Present([.. Required, .. pooling, .. optional.Where(available.Contains), .. headFiles, .. weights]);
     }
 
     private static string HeadOf(int dimension) => string.Create(CultureInfo.InvariantCulture, $"2_Dense_{dimension}");
@@ -77,20 +93,25 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         return (file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file).Length > 0;
     }
 
-    private string DefaultHead(JsonElement modules)
-    {
-        foreach (JsonElement module in modules.EnumerateArray())
-        {
-            string path = module.GetProperty("path").GetString() ?? "";
-            if (module.GetProperty("type").GetString()?.Split('.')[^1] == "Dense")
-            {
-                return StellaModelFiles.IsModelFile(WeightsOf(path))
-                    ? path
-                    : throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names the head '{path}'; a head is 2_Dense_N");
-            }
-        }
+    private static (string Type, string Path)[] ModulesOf(JsonElement modules) =>
+    [
+        .. modules.EnumerateArray().Select(module =>
+            (module.GetProperty("type").GetString()?.Split('.')[^1] ?? "", module.GetProperty("path").GetString() ?? "")),
+    ];
 
-        throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names no Dense module; it is no Stella model");
+    /// <summary>The folders of the modules of a type. Every name is one that a file of a model may have.</summary>
+    private IEnumerable<string> FoldersOf((string Type, string Path)[] modules, string type)
+    {
+        foreach ((_, string path) in modules.Where(module => module.Type == type))
+        {
+            if (!StellaModelFiles.IsModelFile($"{path}/config.json"))
+            {
+                throw new CliException(
+                    ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names the folder '{path}' for {type}; it must be N_{type}");
+            }
+
+            yield return path;
+        }
     }
 
     private string[] Shards(JsonElement index)

@@ -17,6 +17,7 @@ internal static unsafe class AbiContract
         (NativeStruct.Span, sizeof(NativeSpan)),
         (NativeStruct.Workload, sizeof(NativeWorkload)),
         (NativeStruct.MemoryEstimate, sizeof(NativeMemoryEstimate)),
+        (NativeStruct.PromptInfo, sizeof(NativePromptInfo)),
     ];
 
     /// <summary>Asks the library at <paramref name="handle"/> directly, before any import is bound to it.</summary>

@@ -46,29 +46,29 @@ internal sealed unsafe class SessionHandle : SafeHandle
 
     public override bool IsInvalid => handle == 0;
 
-    /// <summary>Embeds packed texts: text i is <c>ids[cuSeqlens[i]..cuSeqlens[i + 1]]</c>.</summary>
-    /// <param name="ids">The tokens of all texts.</param>
-    /// <param name="cuSeqlens">Where each text begins, and the end of the last.</param>
+    /// <summary>Embeds packed texts.</summary>
+    /// <param name="batch">The texts.</param>
     /// <param name="options">What the vectors are to be.</param>
     /// <param name="cancelFlag">One number that stops the call soon after it is other than 0, or nothing.</param>
     /// <param name="rows">Receives a row for each text.</param>
     public void Embed(
-        ReadOnlySpan<uint> ids,
-        ReadOnlySpan<uint> cuSeqlens,
+        TokenBatch batch,
         NativeEmbedOptions options,
         ReadOnlySpan<uint> cancelFlag,
         Span<float> rows)
     {
         using var lease = new HandleLease(this);
-        fixed (uint* idsPointer = ids, cuSeqlensPointer = cuSeqlens, cancelled = cancelFlag)
+        fixed (uint* ids = batch.Ids, cuSeqlens = batch.CuSeqlens, leftOut = batch.LeftOut, cancelled = cancelFlag)
         fixed (float* vectors = rows)
         {
+            options.left_out = leftOut;
+            options.left_out_length = (nuint)batch.LeftOut.Length;
             NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed(
                 (NativeSession*)lease.Value,
-                idsPointer,
-                (nuint)ids.Length,
-                cuSeqlensPointer,
-                (nuint)cuSeqlens.Length,
+                ids,
+                (nuint)batch.Ids.Length,
+                cuSeqlens,
+                (nuint)batch.CuSeqlens.Length,
                 &options,
                 cancelled,
                 vectors,

@@ -100,6 +100,7 @@ internal static unsafe class NativeErrors
         StellaErrorCode.SessionBusy => ErrorType.Plain,
         StellaErrorCode.PrecisionUnavailable => ErrorType.Option,
         StellaErrorCode.UnknownDimension => ErrorType.Option,
+        StellaErrorCode.UnknownPrompt => ErrorType.Option,
         StellaErrorCode.OutOfMemory => ErrorType.Memory,
         StellaErrorCode.ThreadRefused => ErrorType.Thread,
         StellaErrorCode.ModelFolderNotFound => ErrorType.ModelFolder,

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 5;
+        internal const uint STELLA_ABI_VERSION = 6;
         /// <summary>
         ///  Bytes of a hash.
         /// </summary>
@@ -186,6 +186,15 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_info(NativeModel* model, NativeModelInfo* info);
 
         /// <summary>
+        ///  Describes a prompt of a model, by its number from 1 to the model's prompt_count. `info-&gt;size` must be set.
+        ///
+        ///  # Safety
+        ///  `model` is a live model; `info` points to a writable struct whose size field is readable.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_model_prompt", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_model_prompt(NativeModel* model, uint number, NativePromptInfo* info);
+
+        /// <summary>
         ///  Writes the dimensions for which the model has a head, ascending, as far as they fit, and their whole number
         ///  to `count`.
         ///
@@ -220,7 +229,8 @@ namespace StellaInterop.Interop
         ///
         ///  # Safety
         ///  `session` is a live session; `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers;
-        ///  `options` is null or points to options that say their size; `cancel` is null or points to a number that
+        ///  `options` is null or points to options that say their size and whose `left_out` is null or points to `left_out_length`
+        ///  numbers; `cancel` is null or points to a number that
         ///  lives during the call and is written to atomically; `vectors` points to `vectors_length` writable numbers.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_session_embed", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
@@ -253,7 +263,7 @@ namespace StellaInterop.Interop
         ///  # Safety
         ///  `model` is a live model; `utf8` points to `utf8_length` bytes, `offsets` to `text_count + 1` numbers, `ids`
         ///  to `ids_capacity` and `counts` to `text_count` writable values; `ids_length` is writable; `options` is null
-        ///  or points to options that say their size.
+        ///  or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_tokenize", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_tokenize(NativeModel* model, byte* utf8, nuint utf8_length, nuint* offsets, nuint text_count, NativeTokenizeOptions* options, uint* ids, nuint ids_capacity, NativeTokenCount* counts, nuint* ids_length);
@@ -264,7 +274,7 @@ namespace StellaInterop.Interop
         ///
         ///  # Safety
         ///  `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
-        ///  each; `count` and `ids_length` are writable; `options` is null or points to options that say their size.
+        ///  each; `count` and `ids_length` are writable; `options` is null or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_tokenize_places", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_tokenize_places(NativeModel* model, byte* utf8, nuint utf8_length, NativeTokenizeOptions* options, uint* ids, NativePlace* places, nuint capacity, NativeTokenCount* count, nuint* ids_length);
@@ -318,7 +328,8 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint precision;
         /// <summary>
-        ///  Tokens that a text may have, 1 to 8192; 0 for 512.
+        ///  Tokens that a text may have, 1 to 8192; 0 for what the folder says, at most as many as the model has positions, or
+        ///  for 512 if the folder says nothing.
         /// </summary>
         public uint max_tokens;
         /// <summary>
@@ -414,13 +425,21 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint frame_tokens;
         /// <summary>
-        ///  Tokens of the prompt S2p without special tokens.
+        ///  A value of StellaPooling.
         /// </summary>
-        public uint s2p_prompt_tokens;
+        public uint pooling;
         /// <summary>
-        ///  Tokens of the prompt S2s without special tokens.
+        ///  1 where the tokens of a prompt take no part in a text's vector, else 0.
         /// </summary>
-        public uint s2s_prompt_tokens;
+        public uint leaves_prompt_out;
+        /// <summary>
+        ///  Number of prompts.
+        /// </summary>
+        public uint prompt_count;
+        /// <summary>
+        ///  The prompt that stands before a text for which nobody names one, counted from 1; 0 for none.
+        /// </summary>
+        public uint default_prompt;
         /// <summary>
         ///  Parameters of the encoder and the default head.
         /// </summary>
@@ -459,7 +478,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint threads;
         /// <summary>
-        ///  Tokens that one call may carry, as in StellaSessionOptions.
+        ///  Tokens that one call may carry, as in StellaSessionOptions; more where a text may be longer.
         /// </summary>
         public uint max_batch_tokens;
     }
@@ -498,6 +517,46 @@ namespace StellaInterop.Interop
         ///  All of it, at the worse of two peaks: the end of loading, and all sessions at work.
         /// </summary>
         public ulong total;
+    }
+
+    /// <summary>
+    ///  A prompt of a model.
+    /// </summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal unsafe partial struct NativePromptInfo
+    {
+        /// <summary>
+        ///  Size of this struct in bytes, to be set before the call.
+        /// </summary>
+        public uint size;
+        /// <summary>
+        ///  Tokens of its text without special tokens.
+        /// </summary>
+        public uint tokens;
+        /// <summary>
+        ///  1 if the folder lacks it, so that the text is that of the model card of Stella v5; else 0.
+        /// </summary>
+        public uint from_card;
+        /// <summary>
+        ///  Not used; 0.
+        /// </summary>
+        public uint reserved;
+        /// <summary>
+        ///  Its name, as UTF-8 that lives as long as the model.
+        /// </summary>
+        public byte* name;
+        /// <summary>
+        ///  Length of `name` in bytes.
+        /// </summary>
+        public nuint name_length;
+        /// <summary>
+        ///  What stands before a text, as UTF-8 that lives as long as the model.
+        /// </summary>
+        public byte* text;
+        /// <summary>
+        ///  Length of `text` in bytes.
+        /// </summary>
+        public nuint text_length;
     }
 
     /// <summary>
@@ -551,6 +610,15 @@ namespace StellaInterop.Interop
         ///  Number of this call's first text in the caller's list; errors count from there.
         /// </summary>
         public uint first_text;
+        /// <summary>
+        ///  For each text how many tokens at its beginning take no part in its vector, as stella_model_tokenize tells; null for
+        ///  none. stella_session_embed_tokens does not look at it.
+        /// </summary>
+        public uint* left_out;
+        /// <summary>
+        ///  Numbers that `left_out` points to: none, or one for each text.
+        /// </summary>
+        public nuint left_out_length;
     }
 
     /// <summary>
@@ -580,10 +648,6 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint size;
         /// <summary>
-        ///  A value of StellaPrompt.
-        /// </summary>
-        public uint prompt;
-        /// <summary>
         ///  A value of StellaLongText.
         /// </summary>
         public uint long_text;
@@ -591,6 +655,19 @@ namespace StellaInterop.Interop
         ///  Number of this call's first text in the caller's list; errors count from there.
         /// </summary>
         public uint first_text;
+        /// <summary>
+        ///  Not used; 0.
+        /// </summary>
+        public uint reserved;
+        /// <summary>
+        ///  Name of the prompt that stands before each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for
+        ///  nothing before the text; null where nobody named one, for the model's default.
+        /// </summary>
+        public byte* prompt;
+        /// <summary>
+        ///  Length of `prompt` in bytes.
+        /// </summary>
+        public nuint prompt_length;
     }
 
     /// <summary>
@@ -612,6 +689,10 @@ namespace StellaInterop.Interop
         ///  What cut it: a value of StellaCut.
         /// </summary>
         public uint cut;
+        /// <summary>
+        ///  Tokens at its beginning that take no part in its vector: those of a prompt that the model's pooling leaves out.
+        /// </summary>
+        public uint left_out;
     }
 
     /// <summary>
@@ -673,6 +754,10 @@ namespace StellaInterop.Interop
         ///  The system refused a thread.
         /// </summary>
         ThreadRefused = 106,
+        /// <summary>
+        ///  The model has no prompt of the asked name.
+        /// </summary>
+        UnknownPrompt = 107,
         /// <summary>
         ///  The model folder does not exist or is not a folder.
         /// </summary>
@@ -776,6 +861,10 @@ namespace StellaInterop.Interop
         ///  `StellaMemoryEstimate`
         /// </summary>
         MemoryEstimate = 9,
+        /// <summary>
+        ///  `StellaPromptInfo`
+        /// </summary>
+        PromptInfo = 10,
     }
 
     /// <summary>
@@ -932,6 +1021,25 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
+    ///  Which tokens of a text make its vector.
+    /// </summary>
+    internal enum NativePooling : uint
+    {
+        /// <summary>
+        ///  All of them: the mean of their hidden states.
+        /// </summary>
+        Mean = 0,
+        /// <summary>
+        ///  The first one.
+        /// </summary>
+        Cls = 1,
+        /// <summary>
+        ///  The last one.
+        /// </summary>
+        LastToken = 2,
+    }
+
+    /// <summary>
     ///  Where the encoder computes.
     /// </summary>
     internal enum NativeDevice : uint
@@ -940,25 +1048,6 @@ namespace StellaInterop.Interop
         ///  The processor.
         /// </summary>
         Cpu = 0,
-    }
-
-    /// <summary>
-    ///  What a text is going to be used for.
-    /// </summary>
-    internal enum NativePrompt : uint
-    {
-        /// <summary>
-        ///  Nothing is put before the text.
-        /// </summary>
-        Document = 0,
-        /// <summary>
-        ///  The prompt of a search query.
-        /// </summary>
-        S2p = 1,
-        /// <summary>
-        ///  The prompt of both sides of a similarity.
-        /// </summary>
-        S2s = 2,
     }
 
     /// <summary>

@@ -30,7 +30,6 @@ internal sealed class PlacedTokens
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
-            prompt = (uint)options.Prompt,
             long_text = (uint)options.OnLongText,
             first_text = (uint)options.FirstTextIndex,
         };
@@ -41,10 +40,12 @@ internal sealed class PlacedTokens
         var found = new NativePlace[ids.Length];
         NativeTokenCount count;
         nuint length;
-        fixed (byte* utf8 = pack.Utf8)
+        fixed (byte* utf8 = pack.Utf8, prompt = options.Prompt.Utf8)
         fixed (uint* idsPointer = ids)
         fixed (NativePlace* placesPointer = found)
         {
+            native.prompt = prompt;
+            native.prompt_length = (nuint)options.Prompt.Utf8.Length;
             NativeErrors.ThrowIfFailed(NativeMethods.stella_model_tokenize_places(
                 (NativeModel*)lease.Value,
                 utf8,

@@ -16,6 +16,9 @@ internal sealed class TokenizedPack
     /// <summary>The same within one batch.</summary>
     private uint[] cuSeqlens = [];
 
+    /// <summary>For each text the tokens at its beginning that take no part in its vector.</summary>
+    private uint[] leftOut = [];
+
     /// <summary>Tokenizes a pack. What was there before is gone.</summary>
     /// <param name="model">The model whose tokenizer is used.</param>
     /// <param name="pack">The texts.</param>
@@ -30,6 +33,7 @@ internal sealed class TokenizedPack
             counts = new NativeTokenCount[Count];
             starts = new uint[Count + 1];
             cuSeqlens = new uint[Count + 1];
+            leftOut = new uint[Count];
         }
 
         // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
@@ -47,6 +51,7 @@ internal sealed class TokenizedPack
         for (int i = 0; i < Count; i++)
         {
             starts[i + 1] = starts[i] + counts[i].kept;
+            leftOut[i] = counts[i].left_out;
         }
     }
 
@@ -77,7 +82,7 @@ internal sealed class TokenizedPack
             relative[i] = starts[start + i] - starts[start];
         }
 
-        return new TokenBatch(ids.AsSpan((int)starts[start]..(int)starts[end]), relative);
+        return new TokenBatch(ids.AsSpan((int)starts[start]..(int)starts[end]), relative, leftOut.AsSpan(start..end));
     }
 
     /// <summary>The ids of a text. Valid until the next pack.</summary>
@@ -85,6 +90,9 @@ internal sealed class TokenizedPack
 
     /// <summary>The same as native code takes them.</summary>
     public ReadOnlySpan<uint> TokensOf(int text) => ids.AsSpan((int)starts[text]..(int)starts[text + 1]);
+
+    /// <summary>The tokens at the beginning of a text that take no part in its vector.</summary>
+    public uint LeftOutOf(int text) => leftOut[text];
 
     /// <summary>The length of a text of which <paramref name="replaced"/> surrogates were replaced.</summary>
     public StellaTokenCount CountOf(int text, int replaced) => counts[text].ToManaged(replaced);
@@ -104,17 +112,18 @@ internal sealed class TokenizedPack
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
-            prompt = (uint)options.Prompt,
             long_text = (uint)options.OnLongText,
             first_text = (uint)FirstText,
         };
         nuint found = 0;
         using var lease = new HandleLease(model);
-        fixed (byte* utf8 = pack.Utf8)
+        fixed (byte* utf8 = pack.Utf8, prompt = options.Prompt.Utf8)
         fixed (nuint* offsets = pack.Offsets)
         fixed (uint* idsPointer = ids)
         fixed (NativeTokenCount* countsPointer = counts)
         {
+            native.prompt = prompt;
+            native.prompt_length = (nuint)options.Prompt.Utf8.Length;
             NativeError* error = NativeMethods.stella_model_tokenize(
                 (NativeModel*)lease.Value,
                 utf8,
@@ -147,10 +156,15 @@ internal static class NativeTokenCountExtensions
         new((int)count.kept, (int)count.total, (StellaCut)count.cut, replaced);
 }
 
-/// <summary>Packed token ids: text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>.</summary>
-internal readonly ref struct TokenBatch(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens)
+/// <summary>
+/// Packed token ids: text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>, and its first <c>LeftOut[i]</c> tokens take no part in its
+/// vector.
+/// </summary>
+internal readonly ref struct TokenBatch(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, ReadOnlySpan<uint> leftOut)
 {
     public ReadOnlySpan<uint> Ids { get; } = ids;
 
     public ReadOnlySpan<uint> CuSeqlens { get; } = cuSeqlens;
+
+    public ReadOnlySpan<uint> LeftOut { get; } = leftOut;
 }

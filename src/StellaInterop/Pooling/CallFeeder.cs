@@ -7,7 +7,8 @@ namespace StellaInterop.Pooling;
 /// the call. So a call of ten thousand texts holds the tokens of two batches, and copies no text.
 /// </summary>
 internal sealed class CallFeeder(
-    StellaPoolOptions options, Scheduler scheduler, ModelHost host, ResultCache? cache, PoolTelemetry telemetry)
+    StellaPoolOptions options,
+    PoolLimits limits, Scheduler scheduler, ModelHost host, ResultCache? cache, PoolTelemetry telemetry)
     : IDisposable
 {
     /// <summary>A UTF-16 unit is three bytes at most, and a token of a text that does not grow at least one.</summary>
@@ -18,8 +19,6 @@ internal sealed class CallFeeder(
     /// other down, and interactive calls must not queue behind bulk calls.
     /// </summary>
     private readonly SemaphoreSlim[] tokenizers = [new(Environment.ProcessorCount), new(Math.Max(1, Environment.ProcessorCount / 2))];
-
-    private readonly int batchTokens = options.EffectiveBatchTokens;
 
     /// <summary>Feeds a call to its end. Errors become the call's.</summary>
     /// <param name="call">The call.</param>
@@ -97,7 +96,7 @@ internal sealed class CallFeeder(
         for (long sum = 0; end < tokens.Length; end++)
         {
             sum += tokens[end].Ids.Length;
-            if (sum > batchTokens && end > begin)
+            if (sum > limits.BatchTokens && end > begin)
             {
                 break;
             }
@@ -120,7 +119,7 @@ internal sealed class CallFeeder(
             }
 
             estimate += Estimate(call.Texts[i], call.EmbedOptions.Prompt, info);
-            if (estimate > batchTokens && indices.Count > 0)
+            if (estimate > limits.BatchTokens && indices.Count > 0)
             {
                 return i;
             }
@@ -235,7 +234,7 @@ internal sealed class CallFeeder(
         foreach (string text in call.Texts)
         {
             estimate += Estimate(text, call.EmbedOptions.Prompt, info);
-            if (estimate > 2L * batchTokens)
+            if (estimate > 2L * limits.BatchTokens)
             {
                 break;
             }
@@ -249,6 +248,6 @@ internal sealed class CallFeeder(
     /// load the lengths of prompt and special tokens are not known, and count as nothing.
     /// </summary>
     private long Estimate(string? text, StellaPrompt prompt, StellaModelInfo? info) => Math.Min(
-        options.Model.MaxTokens,
+        info?.MaxTokens ?? options.Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens,
         (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info?.TokensBesideText(prompt) ?? 0));
 }

@@ -1,3 +1,5 @@
+using StellaInterop.Interop;
+
 namespace StellaInterop.Pooling;
 
 /// <summary>Where a pool's model comes from: a folder, or in tests something that behaves as it is told.</summary>
@@ -33,20 +35,23 @@ internal interface IPoolModel : IDisposable
 /// <summary>What one worker computes with. One call at a time.</summary>
 internal interface IPoolSession : IDisposable
 {
-    /// <summary>Embeds packed texts: text i is <c>ids[cuSeqlens[i]..cuSeqlens[i + 1]]</c>.</summary>
-    /// <param name="ids">The tokens of all texts.</param>
-    /// <param name="cuSeqlens">Where each text begins, and the end of the last.</param>
+    /// <summary>Embeds packed texts.</summary>
+    /// <param name="batch">The texts.</param>
     /// <param name="kind">What the vectors are to be.</param>
     /// <param name="cancelFlag">One number that stops the call soon after it is other than 0.</param>
     /// <param name="rows">Receives a row for each text.</param>
     /// <exception cref="StellaInputException">A text cannot be embedded; its index is that in the batch.</exception>
     /// <exception cref="StellaException">The forward failed.</exception>
     /// <exception cref="OperationCanceledException">The flag was set.</exception>
-    void Embed(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows);
+    void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows);
 }
 
-/// <summary>The tokens of one text, with the string that they were made from: it identifies the text from here on.</summary>
-internal readonly record struct TokenizedText(string Text, uint[] Ids, StellaTokenCount Count);
+/// <summary>The tokens of one text.</summary>
+/// <param name="Text">The string that they were made from: it identifies the text from here on.</param>
+/// <param name="Ids">The tokens.</param>
+/// <param name="Count">How many there are, and would be without a limit.</param>
+/// <param name="LeftOut">Tokens at the beginning that take no part in the vector.</param>
+internal readonly record struct TokenizedText(string Text, uint[] Ids, StellaTokenCount Count, uint LeftOut = 0);
 
 /// <summary>What vectors are to be. Texts of one native call have it in common.</summary>
 internal readonly record struct VectorKind(int Dimension, bool Normalize);

@@ -1,7 +1,7 @@
 namespace StellaInterop.Pooling;
 
 /// <summary>The calls of one priority, and how much of the bounds they hold.</summary>
-internal sealed class Lane(int weight, int callLimit, long tokenLimit)
+internal sealed class Lane(int weight, int callLimit, Func<long> tokenLimit)
 {
     public FairQueue Queue { get; } = new(weight);
 
@@ -13,7 +13,7 @@ internal sealed class Lane(int weight, int callLimit, long tokenLimit)
 
     public int CallLimit { get; } = callLimit;
 
-    public long TokenLimit { get; } = tokenLimit;
+    public long TokenLimit => tokenLimit();
 
     /// <summary>Accepted calls.</summary>
     public int Calls { get; set; }

@@ -63,6 +63,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
     private readonly IPoolModelSource source;
     private readonly StellaPoolOptions options;
+    private readonly PoolLimits limits;
     private readonly PoolClock clock;
     private readonly StellaMemoryGovernor governor;
     private readonly CircuitBreaker breaker;
@@ -92,6 +93,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     public ModelHost(
         IPoolModelSource source,
         StellaPoolOptions options,
+        PoolLimits limits,
         PoolClock clock,
         StellaMemoryGovernor governor,
         CircuitBreaker breaker,
@@ -100,6 +102,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     {
         this.source = source;
         this.options = options;
+        this.limits = limits;
         this.clock = clock;
         this.governor = governor;
         this.breaker = breaker;
@@ -535,7 +538,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
     private LoadedModel Load()
     {
-        StellaMemoryEstimate estimate = source.Estimate(options.EffectiveThreads, options.EffectiveBatchTokens);
+        StellaMemoryEstimate estimate = source.Estimate(options.EffectiveThreads, limits.BatchTokens);
         long stays = estimate.WeightsBytes + estimate.TokenizerBytes;
         // The first worker is a part of the load: a model that no worker fits beside would be read in vain.
         long peak = Saturating.Add(stays, Math.Max(estimate.LoadingBytes, estimate.SessionBytes));
@@ -546,6 +549,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         try
         {
             model = source.Load();
+            limits.Follow(model.Info);
             worker = reservation.Split($"worker 1 of {source.Name}", estimate.SessionBytes, rest: stays);
             crew = makeCrew(new LoadedParts(model, reservation, worker, estimate));
             lock (gate)

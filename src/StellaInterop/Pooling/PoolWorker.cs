@@ -1,4 +1,5 @@
 using System.Globalization;
+using StellaInterop.Interop;
 
 namespace StellaInterop.Pooling;
 
@@ -16,6 +17,7 @@ internal sealed class PoolWorker : IBatchTaker
 
     private uint[] ids = [];
     private uint[] cuSeqlens = [];
+    private uint[] leftOut = [];
     private float[] rows = [];
 
     public PoolWorker(WorkerCrew crew, int number)
@@ -208,7 +210,8 @@ internal sealed class PoolWorker : IBatchTaker
             long begin = crew.Clock.Now;
             int texts = Pack(batch);
             Span<float> vectors = rows.AsSpan(0, texts * batch.Kind.Dimension);
-            session.Embed(ids.AsSpan(0, batch.Tokens), cuSeqlens.AsSpan(0, texts + 1), batch.Kind, batch.CancelFlag, vectors);
+            var tokens = new TokenBatch(ids.AsSpan(0, batch.Tokens), cuSeqlens.AsSpan(0, texts + 1), leftOut.AsSpan(0, texts));
+            session.Embed(tokens, batch.Kind, batch.CancelFlag, vectors);
             TimeSpan elapsed = crew.Clock.Since(begin);
             batch.Fault?.NoteSuccess();
             bool closed = crew.Succeeded(batch, elapsed);
@@ -326,7 +329,8 @@ internal sealed class PoolWorker : IBatchTaker
         Grow(ref rows, check.Kind.Dimension);
         try
         {
-            session.Embed(text, [0, (uint)text.Length], check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
+            var tokens = new TokenBatch(text, [0, (uint)text.Length], []);
+            session.Embed(tokens, check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
             _ = crew.HeadWorks(check.Kind.Dimension);
             return null;
         }
@@ -359,6 +363,7 @@ internal sealed class PoolWorker : IBatchTaker
         int texts = batch.Items.Count;
         Grow(ref ids, batch.Tokens);
         Grow(ref cuSeqlens, texts + 1);
+        Grow(ref leftOut, texts);
         Grow(ref rows, texts * batch.Kind.Dimension);
         int end = 0;
         cuSeqlens[0] = 0;
@@ -368,6 +373,7 @@ internal sealed class PoolWorker : IBatchTaker
             text.CopyTo(ids, end);
             end += text.Length;
             cuSeqlens[i + 1] = (uint)end;
+            leftOut[i] = batch.Items[i].LeftOut;
         }
 
         return texts;

@@ -50,8 +50,7 @@ internal sealed class Scheduler
     private readonly Dictionary<TextKey, TextItem> inFlight = [];
     private readonly Queue<Batch> retries = [];
     private readonly List<IBatchTaker> idle = [];
-    private readonly long tokenLimit;
-    private readonly int batchTokens;
+    private readonly PoolLimits limits;
     private readonly PoolClock clock;
 
     private readonly HashSet<PoolCall> accepted = [];
@@ -64,19 +63,18 @@ internal sealed class Scheduler
     /// <summary>What the queue that was served last is charged.</summary>
     private double charged;
 
-    public Scheduler(StellaPoolOptions options, PoolClock clock)
+    public Scheduler(StellaPoolOptions options, PoolClock clock, PoolLimits limits)
     {
         this.options = options;
         this.clock = clock;
-        tokenLimit = options.EffectiveQueuedTokens;
-        batchTokens = options.EffectiveBatchTokens;
+        this.limits = limits;
         // Interactive texts get sixteen seventeenths of the tokens while both wait.
-        interactive = new Lane(weight: 16, options.MaxQueuedCalls, tokenLimit);
-        // A share below one call or one batch would let nothing through.
+        interactive = new Lane(weight: 16, options.MaxQueuedCalls, () => limits.QueuedTokens);
+        // A share below one call would let nothing through.
         bulk = new Lane(
             weight: 1,
             Math.Max(1, (int)(options.BulkShare * options.MaxQueuedCalls)),
-            Math.Max(batchTokens, (long)(options.BulkShare * tokenLimit)));
+            () => limits.BulkTokens);
         lanes = [interactive, bulk];
         bulkFirst = [bulk, interactive];
     }
@@ -138,7 +136,7 @@ internal sealed class Scheduler
             }
 
             Lane lane = LaneOf(call);
-            long charge = Math.Min(estimate, Math.Min(2L * batchTokens, lane.TokenLimit));
+            long charge = Math.Min(estimate, Math.Min(2L * limits.BatchTokens, lane.TokenLimit));
             if (lane.Waiters.Count == 0 && CanAdmit(lane, charge))
             {
                 Admit(call, charge);
@@ -393,7 +391,7 @@ internal sealed class Scheduler
         (int calls, long tokens) = lane == bulk ? (0, 0) : AdmissionClaim();
         return lane.HasRoomFor(charge)
             && accepted.Count + calls < options.MaxQueuedCalls
-            && taken + charge + tokens <= tokenLimit;
+            && taken + charge + tokens <= limits.QueuedTokens;
     }
 
     /// <summary>Returns the room that the first waiting bulk call may still take of its share.</summary>
@@ -442,7 +440,7 @@ internal sealed class Scheduler
     private StellaOverloadedException Overloaded(Lane lane) => lane == bulk
         ? new StellaOverloadedException("bulk", bulk.Calls + bulk.Waiters.Count, bulk.CallLimit, bulk.Taken, bulk.TokenLimit, RetryAfter())
         : new StellaOverloadedException(
-            "interactive", accepted.Count + interactive.Waiters.Count, options.MaxQueuedCalls, taken, tokenLimit, RetryAfter());
+            "interactive", accepted.Count + interactive.Waiters.Count, options.MaxQueuedCalls, taken, limits.QueuedTokens, RetryAfter());
 
     /// <summary>Queues the parts that there is room for, those of bulk within its share first.</summary>
     /// <returns>A taker to wake, if work waits and one is idle.</returns>
@@ -461,7 +459,7 @@ internal sealed class Scheduler
                     continue;
                 }
 
-                if (lane.Queued + part.Tokens > lane.TokenLimit || queued + part.Tokens + claim > tokenLimit)
+                if (lane.Queued + part.Tokens > lane.TokenLimit || queued + part.Tokens + claim > limits.QueuedTokens)
                 {
                     break;
                 }
@@ -490,7 +488,7 @@ internal sealed class Scheduler
 
     /// <summary>A call keeps at most two batches in the queue; a call without any can always add one text.</summary>
     private bool HasOwnRoom(QueuePlace place, QueuedPart part) =>
-        place.QueuedTokens == 0 || place.QueuedTokens + part.Tokens <= 2L * batchTokens;
+        place.QueuedTokens == 0 || place.QueuedTokens + part.Tokens <= 2L * limits.BatchTokens;
 
     private void AddPart(PoolCall call, QueuedPart part)
     {
@@ -515,7 +513,7 @@ internal sealed class Scheduler
         ref TextItem? known = ref CollectionsMarshal.GetValueRefOrAddDefault(inFlight, key, out bool exists);
         if (!exists)
         {
-            known = new TextItem(key, text.Ids, text.Count);
+            known = new TextItem(key, text);
         }
 
         TextItem item = known!;
@@ -567,8 +565,8 @@ internal sealed class Scheduler
     {
         // What waits is shared with those who have nothing to do, but not cut so small that weights are read for a few
         // tokens.
-        long share = Math.Max(queued / (idle.Count + 1), Math.Min(256, batchTokens));
-        long budget = Math.Min(share, batchTokens);
+        long share = Math.Max(queued / (idle.Count + 1), Math.Min(256, limits.BatchTokens));
+        long budget = Math.Min(share, limits.BatchTokens);
         bool hasInteractive = false;
         Batch? batch = null;
         while (TryPeek(batch?.Kind, out Lane? lane, out PoolCall? call, out TextItem? item)

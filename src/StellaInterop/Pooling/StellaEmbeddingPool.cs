@@ -44,6 +44,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     private readonly StellaPoolOptions options;
     private readonly PoolClock clock;
+    private readonly PoolLimits limits;
     private readonly Scheduler scheduler;
     private readonly CircuitBreaker breaker;
     private readonly ResultCache? cache;
@@ -77,7 +78,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         this.options = options;
         clock = new PoolClock(options.TimeProvider);
         StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
-        scheduler = new Scheduler(options, clock);
+        limits = new PoolLimits(options);
+        scheduler = new Scheduler(options, clock, limits);
         telemetry = new PoolTelemetry(source.Name, options, clock);
         breaker = new CircuitBreaker(options, clock);
         cache = options.CacheBytes > 0 ? new ResultCache(options.CacheBytes) : null;
@@ -85,9 +87,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
         {
-            host = new ModelHost(source, options, clock, governor, breaker, telemetry, parts =>
-                new WorkerCrew(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
-            feeder = new CallFeeder(options, scheduler, host, cache, telemetry);
+            host = new ModelHost(source, options, limits, clock, governor, breaker, telemetry, parts =>
+                new WorkerCrew(parts, options, limits, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
+            feeder = new CallFeeder(options, limits, scheduler, host, cache, telemetry);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
             telemetry.Publish(GetHealth, governor);
@@ -102,7 +104,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>What the model is called in logs, metrics and errors: the name of its folder.</summary>
+    /// <summary>The display name of the model in logs, metrics and errors: <see cref="StellaModelOptions.Name"/>, or the name of its repository or folder.</summary>
     public string ModelName => host.Name;
 
     /// <summary>Length of the vectors of calls that name none; <see langword="null"/> before the model was loaded.</summary>
@@ -274,7 +276,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         ArgumentNullException.ThrowIfNull(texts);
         callOptions ??= new StellaCallOptions { Priority = StellaPriority.Bulk };
         return TextStream.EmbedAsync(
-            texts, options.EffectiveBatchTokens, EmbedPartAsync, cancellationToken);
+            texts, limits.BatchTokens, EmbedPartAsync, cancellationToken);
 
         Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedAsync(
             part,
@@ -292,7 +294,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         BreakerView circuits = breaker.View(host.Info?.DefaultDimension ?? 0);
         double fill = Math.Max(
             (queue.Calls + queue.WaitingCalls) / (double)options.MaxQueuedCalls,
-            queue.TakenTokens / (double)options.EffectiveQueuedTokens);
+            queue.TakenTokens / (double)limits.QueuedTokens);
 
         var (status, reason) = Judge();
         return new StellaPoolHealth

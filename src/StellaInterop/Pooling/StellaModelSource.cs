@@ -6,8 +6,8 @@ namespace StellaInterop.Pooling;
 /// <summary>A model in a folder.</summary>
 internal sealed class StellaModelSource(string path, StellaModelOptions options) : IPoolModelSource
 {
-    /// <summary>The name of the folder, which stands in logs, metrics and messages.</summary>
-    public string Name { get; } = Printable.Line(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
+    /// <inheritdoc/>
+    public string Name { get; } = StellaModel.NameOf(path, options);
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) =>
         StellaModel.Estimate(path, options, new StellaWorkload { Sessions = 1, Threads = threads, BatchTokens = batchTokens });
@@ -38,7 +38,10 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
             for (int i = 0; i < pack.Count; i++)
             {
                 tokens[first + i] = new TokenizedText(
-                    texts[first + i], packTokens.TokensOf(i).ToArray(), packTokens.CountOf(i, pack.Replaced[i]));
+                    texts[first + i],
+                    packTokens.TokensOf(i).ToArray(),
+                    packTokens.CountOf(i, pack.Replaced[i]),
+                    packTokens.LeftOutOf(i));
             }
         }
 
@@ -61,11 +64,9 @@ internal sealed unsafe class StellaPoolSession(ModelHandle model, int threads, i
         max_batch_tokens = (uint)batchTokens,
     });
 
-    public void Embed(
-        ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows) =>
+    public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows) =>
         handle.Embed(
-            ids,
-            cuSeqlens,
+            batch,
             new NativeEmbedOptions
             {
                 size = (uint)sizeof(NativeEmbedOptions),

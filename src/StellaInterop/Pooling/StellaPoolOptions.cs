@@ -117,10 +117,8 @@ public sealed record StellaPoolOptions
     /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.UnsafeStart();
 
-    /// <summary>Tokens of a batch, a text as long as it may be included.</summary>
-    internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens);
-
-    internal long EffectiveQueuedTokens => MaxQueuedTokens ?? (64L * EffectiveBatchTokens);
+    /// <summary>Tokens of a batch before the model was loaded, a text as long as it may be included.</summary>
+    internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens);
 
     /// <summary>Threads of a worker.</summary>
     internal int EffectiveThreads => Model.Threads ?? Math.Min(Environment.ProcessorCount, DefaultThreads);
@@ -142,7 +140,7 @@ public sealed record StellaPoolOptions
 
         ThrowIfOutside(BatchTokens, 1, 1 << 20, nameof(BatchTokens));
         ThrowIfOutside(MaxQueuedCalls, 1, int.MaxValue, nameof(MaxQueuedCalls));
-        if (EffectiveQueuedTokens < 2L * EffectiveBatchTokens)
+        if (MaxQueuedTokens < 2L * EffectiveBatchTokens)
         {
             throw new ArgumentOutOfRangeException(
                 nameof(MaxQueuedTokens),

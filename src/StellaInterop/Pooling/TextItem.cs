@@ -16,13 +16,16 @@ internal enum TextState
 /// One text on its way through the pool, for all who want it: the same text in several calls is one item. Belongs to the
 /// scheduler, which changes it under its lock, until it is done.
 /// </summary>
-internal sealed class TextItem(TextKey key, uint[] ids, StellaTokenCount count)
+internal sealed class TextItem(TextKey key, TokenizedText text)
 {
     public TextKey Key { get; } = key;
 
-    public uint[] Ids { get; } = ids;
+    public uint[] Ids { get; } = text.Ids;
 
-    public StellaTokenCount Count { get; } = count;
+    /// <summary>Tokens at the beginning that take no part in the vector.</summary>
+    public uint LeftOut { get; } = text.LeftOut;
+
+    public StellaTokenCount Count { get; } = text.Count;
 
     public TextState State { get; set; }
 

@@ -10,6 +10,7 @@ namespace StellaInterop.Pooling;
 internal sealed class WorkerCrew(
     LoadedParts parts,
     StellaPoolOptions options,
+    PoolLimits limits,
     PoolClock clock,
     Scheduler scheduler,
     CircuitBreaker breaker,
@@ -44,8 +45,8 @@ internal sealed class WorkerCrew(
 
     public PoolClock Clock => clock;
 
-    /// <summary>Tokens of a text that any model can embed: one that was empty.</summary>
-    public uint[] HarmlessText { get; } = TokenizeNothing(parts.Model);
+    /// <summary>Tokens of a text that any model can embed: a letter.</summary>
+    public uint[] HarmlessText { get; } = TokenizeLetter(parts.Model);
 
     /// <summary>Why no worker is left; <see langword="null"/> while there is one.</summary>
     public Exception? LostTo => lostTo;
@@ -129,7 +130,7 @@ internal sealed class WorkerCrew(
         {
             bool isWanted = state.IdleTakers == 0
                 && Staying < options.EffectiveMaxWorkers
-                && state.QueuedTokens > (long)Staying * options.EffectiveBatchTokens;
+                && state.QueuedTokens > (long)Staying * limits.BatchTokens;
             if (!(isWanted || Staying < options.MinWorkers) || RecentlyRefused(now))
             {
                 return;
@@ -198,7 +199,7 @@ internal sealed class WorkerCrew(
         Interlocked.Exchange(ref firstReservation, null)
         ?? reserve($"worker {worker.Number} of {telemetry.ModelName}", parts.Estimate.SessionBytes);
 
-    public IPoolSession StartSession() => parts.Model.StartSession(options.EffectiveThreads, options.EffectiveBatchTokens);
+    public IPoolSession StartSession() => parts.Model.StartSession(options.EffectiveThreads, limits.BatchTokens);
 
     public void HasStarted(PoolWorker worker) => telemetry.WorkerStarted(worker.Number);
 
@@ -294,10 +295,10 @@ internal sealed class WorkerCrew(
     /// <summary>The check that was left to this worker, if there is one.</summary>
     public ModelCheck? TakeCheck() => Interlocked.Exchange(ref check, null);
 
-    private static uint[] TokenizeNothing(IPoolModel model)
+    private static uint[] TokenizeLetter(IPoolModel model)
     {
         var tokens = new TokenizedText[1];
-        model.Tokenize([string.Empty], firstText: 0, StellaEmbedOptions.Default, tokens);
+        model.Tokenize(["a"], firstText: 0, new StellaEmbedOptions { Prompt = StellaPrompt.Document }, tokens);
         return tokens[0].Ids;
     }
 

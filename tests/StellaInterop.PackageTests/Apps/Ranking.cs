@@ -14,7 +14,7 @@ public static class Ranking
     ];
 
     /// <summary>How all are embedded.</summary>
-    public static StellaEmbedOptions Options { get; } = new() { Prompt = StellaPrompt.S2S };
+    public static StellaEmbedOptions Options { get; } = new() { Prompt = StellaPrompt.SentenceSimilarity };
 
     /// <summary>The length of the question's vector, then a line for each text.</summary>
     public static string[] Of(StellaModel model)

@@ -19,7 +19,7 @@ internal sealed class AdmissionTests
         await PoolOf.AllIsBackAsync(pool, model);
 
         using StellaModel real = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
-        Assert.That(() => real.Embed("river", new StellaEmbedOptions { Prompt = (StellaPrompt)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
+        Assert.That(() => real.Embed("river", new StellaEmbedOptions { OnLongText = (StellaLongText)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
     }
 
     [Test]

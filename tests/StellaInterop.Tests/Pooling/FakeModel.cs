@@ -1,3 +1,4 @@
+using StellaInterop.Interop;
 using StellaInterop.Pooling;
 
 namespace StellaInterop.Tests.Pooling;
@@ -76,7 +77,7 @@ internal sealed class FakeModel : IPoolModelSource
     }
 
     /// <summary>The vector of a text.</summary>
-    public static float[] Vector(string text, StellaPrompt prompt = StellaPrompt.Document, int dimension = DefaultDimension)
+    public static float[] Vector(string text, StellaPrompt prompt = default, int dimension = DefaultDimension)
     {
         float[] row = new float[dimension];
         Fill(Ids(text, prompt, StellaModelOptions.MaxTokensLimit), row);
@@ -87,10 +88,18 @@ internal sealed class FakeModel : IPoolModelSource
     private static uint[] Ids(string text, StellaPrompt prompt, int maxTokens, int promptTokens = 0, int expansion = 1) =>
     [
         .. text.SelectMany(c => Enumerable.Repeat((uint)c, expansion))
-            .Prepend(1000u + (uint)prompt)
+            .Prepend(1000u + Number(prompt))
             .Concat(Enumerable.Repeat(0u, promptTokens))
             .Take(maxTokens),
     ];
+
+    private static uint Number(StellaPrompt prompt) => prompt.Name switch
+    {
+        null or "document" => 0,
+        "s2p" => 1,
+        "s2s" => 2,
+        string name => throw new StellaOptionException(StellaErrorCode.UnknownPrompt, $"the model has no prompt {name}"),
+    };
 
     private static void Fill(ReadOnlySpan<uint> ids, Span<float> row)
     {
@@ -115,10 +124,18 @@ internal sealed class FakeModel : IPoolModelSource
         public StellaModelInfo Info { get; } = new()
         {
             Path = "fake",
+            Name = "fake",
             Architecture = StellaArchitecture.NewModel,
             Dimensions = [DefaultDimension, OtherDimension, .. fake.MoreDimensions],
             FrameTokens = 1,
-            PromptTokens = [fake.PromptTokens, fake.PromptTokens, fake.PromptTokens],
+            Pooling = StellaPooling.Mean,
+            IncludesPrompt = true,
+            Prompts =
+            [
+                .. new[] { StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity }.Select(prompt =>
+                    new StellaPromptInfo { Name = prompt.Name!, Text = "", TokenCount = fake.PromptTokens, IsFromModelCard = false }),
+            ],
+            DefaultPrompt = StellaPrompt.Document.Name,
             FileStamp = fake.FileStamp,
             DefaultDimension = DefaultDimension,
             HiddenSize = 4,
@@ -187,9 +204,10 @@ internal sealed class FakeModel : IPoolModelSource
         private bool disposed;
         private bool broken;
 
-        public void Embed(
-            ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
+        public void Embed(TokenBatch tokens, VectorKind kind, uint[] cancelFlag, Span<float> rows)
         {
+            ReadOnlySpan<uint> ids = tokens.Ids;
+            ReadOnlySpan<uint> cuSeqlens = tokens.CuSeqlens;
             if (Interlocked.Exchange(ref inUse, 1) != 0)
             {
                 fake.Offend("two calls on a session at once");

@@ -9,6 +9,8 @@ internal sealed class PoolTests
 
     private static readonly string[] Words = [.. Enumerable.Range(0, 60).Select(i => new string((char)('a' + (i % 26)), i))];
 
+    private static readonly StellaPrompt[] Prompts = [StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity];
+
     [Test]
     public async Task Vectors_come_in_the_order_of_the_texts()
     {
@@ -37,12 +39,12 @@ internal sealed class PoolTests
             int dimension = i % 3 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension;
             float[] vectors = new float[texts.Length * dimension];
             await pool.EmbedAsync(
-                texts, vectors, default, new StellaEmbedOptions { Dimension = dimension, Prompt = (StellaPrompt)(i % 3) }, null, token);
+                texts, vectors, default, new StellaEmbedOptions { Dimension = dimension, Prompt = Prompts[i % 3] }, null, token);
             for (int j = 0; j < texts.Length; j++)
             {
                 Assert.That(
                     vectors.AsSpan(j * dimension, dimension).ToArray(),
-                    Is.EqualTo(FakeModel.Vector(texts[j], (StellaPrompt)(i % 3), dimension)));
+                    Is.EqualTo(FakeModel.Vector(texts[j], Prompts[i % 3], dimension)));
             }
         });
         await PoolOf.AllIsBackAsync(pool, model);
@@ -127,7 +129,7 @@ internal sealed class PoolTests
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CacheBytes = 1 << 20 });
         _ = await pool.EmbedAsync("text");
-        Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Prompt = StellaPrompt.S2P }), Is.EqualTo(FakeModel.Vector("text", StellaPrompt.S2P)));
+        Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }), Is.EqualTo(FakeModel.Vector("text", StellaPrompt.SearchQuery)));
         Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Dimension = 8 }), Is.EqualTo(FakeModel.Vector("text", dimension: 8)));
         _ = await pool.EmbedAsync("text", new StellaEmbedOptions { Normalize = false });
         Assert.That(model.Forwards, Is.EqualTo(4));

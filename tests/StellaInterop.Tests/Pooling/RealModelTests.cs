@@ -15,7 +15,7 @@ internal sealed class RealModelTests
         using TemporaryFolder folder = Tree.Copy(name);
         SetPrompt(folder, string.Join(' ', Enumerable.Repeat("river", words)) + ": ");
         string[] texts = [.. Enumerable.Range(0, 24).Select(i => $"the bridge number {i}")];
-        var options = new StellaEmbedOptions { Prompt = StellaPrompt.S2P };
+        var options = new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
         using StellaModel model = StellaModel.Load(folder.Path, Options.Model);
         await using var pool = new StellaEmbeddingPool(folder.Path, Options);
         foreach (int count in new[] { 1, 2, 3, 5, 6, 7, 8, 24 })
@@ -35,11 +35,21 @@ internal sealed class RealModelTests
         using StellaModel model = StellaModel.Load(Tree.Model(name), Options.Model);
         int frame = model.Tokenize("").Count.Total;
         Assert.That(model.Info.FrameTokens, Is.EqualTo(frame));
-        Assert.That(model.Info.PromptTokens[(int)StellaPrompt.Document], Is.Zero);
-        foreach (StellaPrompt prompt in new[] { StellaPrompt.S2P, StellaPrompt.S2S })
+        Assert.That(model.Info.TokensBesideText(StellaPrompt.Document), Is.EqualTo(frame));
+        Assert.That(model.Info.TokensBesideText(StellaPrompt.Unnamed), Is.EqualTo(frame));
+        Assert.That(model.Info.Prompts, Is.Not.Empty);
+        foreach (StellaPromptInfo prompt in model.Info.Prompts)
+        {
+            var named = StellaPrompt.Named(prompt.Name);
+            int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = named }).Count.Total;
+            Assert.That(prompt.TokenCount, Is.EqualTo(withPrompt - frame).And.Positive);
+            Assert.That(model.Info.TokensBesideText(named), Is.EqualTo(withPrompt));
+        }
+
+        foreach (StellaPrompt prompt in new[] { StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity })
         {
             int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = prompt }).Count.Total;
-            Assert.That(model.Info.PromptTokens[(int)prompt], Is.EqualTo(withPrompt - frame).And.Positive);
+            Assert.That(model.Info.TokensBesideText(prompt), Is.AtLeast(withPrompt));
         }
     }
 

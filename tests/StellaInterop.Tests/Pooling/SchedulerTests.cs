@@ -51,8 +51,9 @@ internal sealed class SchedulerTests
         private static readonly string[] Words =
             ["", "a", "ab", "river", "stone bridge", new string('x', 60), new string('y', 98), new string('z', 30)];
 
-        private readonly Scheduler scheduler = new(
-            PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit }, new PoolClock(TimeProvider.System));
+        private static readonly StellaPoolOptions Options = PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
+
+        private readonly Scheduler scheduler = new(Options, new PoolClock(TimeProvider.System), new PoolLimits(Options));
         private readonly List<Caller> callers = [];
         private readonly List<FaultCase> faults = [];
         private readonly List<Taker> takers;

@@ -74,6 +74,10 @@ impl Shape {
             }
         }
         fs::write(folder.join("config.json"), config.to_string()).expect("written");
+        let pooling = folder.join("1_Pooling/config.json");
+        let mut settings = read(&pooling);
+        settings["word_embedding_dimension"] = json!(self.hidden);
+        fs::write(pooling, settings.to_string()).expect("written");
         for entry in fs::read_dir(folder).expect("listed").map(|e| e.expect("entry").path()) {
             if entry.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("2_Dense_")) {
                 let mut dense = read(&entry.join("config.json"));

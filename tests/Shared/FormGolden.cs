@@ -1,0 +1,72 @@
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>One text of a form's golden file.</summary>
+internal sealed record FormCase(
+    string Name,
+    string Text,
+    string? PromptName,
+    int? MaxTokens,
+    int[] Ids,
+    int TotalTokens,
+    IReadOnlyDictionary<int, float[]> Vectors)
+{
+    public StellaPrompt Prompt => PromptName is null ? StellaPrompt.Unnamed : StellaPrompt.Named(PromptName);
+}
+
+/// <summary>The golden file of a folder form. Its <c>format</c> field describes it.</summary>
+internal sealed class FormGolden
+{
+    private static readonly string Root = Path.Combine(Tree.Root, "tests/fixtures/forms");
+
+    private readonly JsonElement root;
+
+    private FormGolden(string folder, JsonElement root)
+    {
+        this.root = root;
+        Folder = folder;
+        Cases = [.. root.GetProperty("cases").EnumerateArray().Select(ReadCase)];
+    }
+
+    public static string[] Forms =>
+        [.. Directory.EnumerateFiles(Path.Combine(Root, "golden")).Select(path => Path.GetFileNameWithoutExtension(path)!).Order()];
+
+    public string Folder { get; }
+
+    public IReadOnlyList<FormCase> Cases { get; }
+
+    public int MaxTokens => root.GetProperty("max_tokens").GetInt32();
+
+    public int[] Dimensions => root.GetProperty("dimensions").Deserialize<int[]>()!;
+
+    public StellaPooling Pooling => root.GetProperty("pooling").GetString() switch
+    {
+        "mean" => StellaPooling.Mean,
+        "cls" => StellaPooling.Cls,
+        "lasttoken" => StellaPooling.LastToken,
+        var other => throw new InvalidDataException($"pooling {other}"),
+    };
+
+    public bool IncludesPrompt => root.GetProperty("include_prompt").GetBoolean();
+
+    public string? DefaultPrompt => root.GetProperty("default_prompt").GetString();
+
+    public Dictionary<string, string> Prompts => root.GetProperty("prompts").Deserialize<Dictionary<string, string>>()!;
+
+    public static FormGolden Read(string name)
+    {
+        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Root, "golden", $"{name}.json")));
+        return new FormGolden(Path.Combine(Root, "models", name), document.RootElement.Clone());
+    }
+
+    private static FormCase ReadCase(JsonElement row) => new(
+        row.GetProperty("name").GetString()!,
+        row.GetProperty("text").GetString()!,
+        row.GetProperty("prompt").GetString(),
+        row.TryGetProperty("max_tokens", out JsonElement limit) ? limit.GetInt32() : null,
+        row.GetProperty("token_ids").Deserialize<int[]>()!,
+        row.GetProperty("token_count").GetInt32(),
+        row.GetProperty("vectors").EnumerateObject().ToDictionary(
+            vector => int.Parse(vector.Name), vector => vector.Value.Deserialize<float[]>()!));
+}

@@ -1,0 +1,109 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Folders in every form that the Python libraries write: what they say of themselves, ids, and vectors of the reference.</summary>
+[Parallelizable(ParallelScope.All)]
+internal sealed class FormTests
+{
+    [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
+    public void A_form_is_what_its_golden_says(string name)
+    {
+        FormGolden golden = FormGolden.Read(name);
+        using StellaModel model = StellaModel.Load(golden.Folder);
+        StellaModelInfo info = model.Info;
+        Assert.Multiple(() =>
+        {
+            Assert.That(info.MaxTokens, Is.EqualTo(Math.Min(golden.MaxTokens, StellaModelOptions.MaxTokensLimit)));
+            Assert.That(info.Dimensions, Is.EqualTo(golden.Dimensions));
+            Assert.That(info.Pooling, Is.EqualTo(golden.Pooling));
+            Assert.That(info.IncludesPrompt, Is.EqualTo(golden.IncludesPrompt));
+            Assert.That(info.DefaultPrompt, Is.EqualTo(golden.DefaultPrompt));
+            Assert.That(
+                info.Prompts.Where(prompt => !prompt.IsFromModelCard).ToDictionary(prompt => prompt.Name, prompt => prompt.Text),
+                Is.EquivalentTo(golden.Prompts));
+        });
+    }
+
+    [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
+    public void Ids_and_vectors_are_those_of_the_reference(string name)
+    {
+        FormGolden golden = FormGolden.Read(name);
+        var options = new StellaModelOptions { Precision = StellaPrecision.F32 };
+        foreach (IGrouping<int?, FormCase> group in golden.Cases.GroupBy(form => form.MaxTokens))
+        {
+            using StellaModel model = StellaModel.Load(golden.Folder, options with { MaxTokens = group.Key });
+            foreach (FormCase form in group)
+            {
+                var embed = new StellaEmbedOptions { Prompt = form.Prompt, Normalize = false };
+                StellaTokens tokens = model.Tokenize(form.Text, embed);
+                Assert.That(tokens.Ids.ToArray(), Is.EqualTo(form.Ids), form.Name);
+                Assert.That(tokens.Count.Total, Is.EqualTo(form.TotalTokens), form.Name);
+                foreach ((int dimension, float[] expected) in form.Vectors)
+                {
+                    Compare(model.Embed(form.Text, embed with { Dimension = dimension }), expected, form.Name);
+                }
+            }
+        }
+    }
+
+    /// <summary>Texts of all prompts share batches there, so each takes along what its prompt leaves out.</summary>
+    [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
+    public async Task A_pool_gives_the_vectors_of_the_reference(string name)
+    {
+        FormGolden golden = FormGolden.Read(name);
+        await using var pool = new StellaEmbeddingPool(
+            golden.Folder, new StellaPoolOptions { Model = new StellaModelOptions { Precision = StellaPrecision.F32, Threads = 1 } });
+        FormCase[] cases = [.. golden.Cases.Where(form => form.MaxTokens is null)];
+        float[][] vectors = await Task.WhenAll(cases.Select(form =>
+            pool.EmbedAsync(form.Text, new StellaEmbedOptions { Prompt = form.Prompt, Normalize = false })));
+        for (int i = 0; i < cases.Length; i++)
+        {
+            Compare(vectors[i], cases[i].Vectors[vectors[i].Length], cases[i].Name);
+        }
+    }
+
+    [TestCase("gte-base", "first token")]
+    [TestCase("gte-qwen2-template", "last token")]
+    public void A_part_of_a_text_has_a_vector_where_vectors_are_means_alone(string name, string pooling)
+    {
+        using StellaModel model = StellaModel.Load(FormGolden.Read(name).Folder);
+        Assert.That(model.EmbedTokens("a river").Hidden.Length, Is.Positive, pooling);
+        var error = Assert.Catch<StellaException>(() => model.EmbedParts("a river", new[] { ..1 }, new float[model.Info.DefaultDimension]))!;
+        Assert.That(error.Message, Does.Contain("no vector of its own"));
+        using StellaModel mean = StellaModel.Load(FormGolden.Read("kalm").Folder);
+        mean.EmbedParts("a river", new[] { ..1 }, new float[mean.Info.DefaultDimension]);
+    }
+
+    [Test]
+    public async Task A_text_without_a_token_is_refused_by_its_index_where_the_tokenizer_adds_none()
+    {
+        string folder = FormGolden.Read("kalm").Folder;
+        using StellaModel model = StellaModel.Load(folder);
+        var error = Assert.Throws<StellaInputException>(() => model.Embed(["a river", ""], new float[2 * model.Info.DefaultDimension]))!;
+        Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotTokenized, 1)));
+        Assert.That(error.InnerException!.Message, Does.Contain("it has no token"));
+        await using var pool = new StellaEmbeddingPool(folder);
+        error = Assert.ThrowsAsync<StellaInputException>(() => pool.EmbedAsync(["a river", ""]))!;
+        Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotTokenized, 1)));
+        Assert.That(await pool.EmbedAsync("a river"), Has.Length.EqualTo(model.Info.DefaultDimension));
+    }
+
+    [Test]
+    public async Task A_pool_follows_the_length_that_the_folder_names()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        folder.Edit("sentence_bert_config.json", "512", "4096");
+        string text = string.Join(' ', Enumerable.Repeat("river", 3000));
+        await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { Model = new StellaModelOptions { Threads = 1 } });
+        StellaEmbeddings found = await pool.EmbedAsync([text, "river", text]);
+        using var model = StellaModel.Load(folder.Path, new StellaModelOptions { Threads = 1 });
+        Assert.That(found.TokenCounts[0], Is.EqualTo(model.Tokenize(text).Count));
+        Assert.That((found.TokenCounts[0].Kept, model.Info.MaxTokens), Is.EqualTo((4096, 4096)));
+        Assert.That(found[2].ToArray(), Is.EqualTo(model.Embed(text)));
+    }
+
+    private static void Compare(float[] vector, float[] expected, string name)
+    {
+        Assert.That(Vectors.Distance(vector, expected), Is.LessThan(1e-4), name);
+        Assert.That(Vectors.Cosine(vector, expected), Is.GreaterThan(0.999999), name);
+    }
+}
