@@ -107,4 +107,32 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("a/")]
     public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
         Assert.That(() => new HuggingFaceCache("/cache").Find(Model, revision), Throws.ArgumentException);
+
+    [Test]
+    public async Task A_model_has_the_name_of_its_repository_or_its_folder_unless_it_is_given_one()
+    {
+        using var folder = new TemporaryFolder();
+        string snapshot = Path.Combine(folder.Path, "models--org--tiny.v1", "snapshots", Commit);
+        foreach (string file in Directory.EnumerateFiles(Tree.Model("tiny-new"), "*", SearchOption.AllDirectories))
+        {
+            string copy = Path.Combine(snapshot, Path.GetRelativePath(Tree.Model("tiny-new"), file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+
+        var options = new StellaModelOptions { Threads = 1 };
+        foreach ((string path, StellaModelOptions given, string name) in new[]
+        {
+            (snapshot, options, "org/tiny.v1"),
+            (snapshot + "/", options, "org/tiny.v1"),
+            (Tree.Model("tiny-new"), options, "tiny-new"),
+            (snapshot, options with { Name = "mine" }, "mine"),
+        })
+        {
+            using StellaModel model = StellaModel.Load(path, given);
+            Assert.That(model.Info.Name, Is.EqualTo(name));
+            await using var pool = new StellaEmbeddingPool(path, new StellaPoolOptions { Model = given });
+            Assert.That(pool.ModelName, Is.EqualTo(name));
+        }
+    }
 }
