@@ -270,7 +270,8 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
         },
         Call::Prompt(model, number, (given, size)) => unsafe {
-            let mut info = Box::new(StellaPromptInfo { size: size.of::<StellaPromptInfo>(), ..EMPTY_PROMPT });
+            let mut info =
+                Box::new(StellaPromptInfo { size: size.of::<StellaPromptInfo>(), ..Default::default() });
             let done = take(stella_model_prompt(
                 pick(&handles.models, model),
                 u32::from(number),
@@ -520,17 +521,6 @@ unsafe fn open_model(open: &Open<'_>, handles: &mut Handles, estimate: bool) {
         }
     }
 }
-
-const EMPTY_PROMPT: StellaPromptInfo = StellaPromptInfo {
-    size: 0,
-    tokens: 0,
-    from_card: 0,
-    reserved: 0,
-    name: null(),
-    name_length: 0,
-    text: null(),
-    text_length: 0,
-};
 
 type EmbedCall<'a> = dyn FnMut(
         *const StellaSession,

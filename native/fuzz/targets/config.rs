@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is estimated can be loaded, and what is loaded gives a vector or says why not.
+/// Estimates the model, loads it and embeds a text. Each step succeeds or gives an error that names its cause.
 fn run(folder: &std::path::Path) -> Result<()> {
     let options = ModelOptions { max_tokens: Some(16), ..ModelOptions::default() };
     let open = || ModelFolder::open(folder, None);

@@ -1,9 +1,9 @@
-//! What a file is that is not what its name says: what people meet when a download or an editor went wrong.
+//! Files that are something else than their names say, because a download or an editor went wrong.
 
 /// Bytes at the beginning of a file that tell what it is.
 pub(crate) const BEGINNING: usize = 512;
 
-/// What the beginning of a file shows it to be, and what to do about it; `None` for anything else.
+/// Recognises a wrong file by its beginning, and says what to do about it. `None` for anything else.
 pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
     let text = beginning.trim_ascii_start();
     let starts =
@@ -21,9 +21,7 @@ pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
     }
     match beginning {
         [0xEF, 0xBB, 0xBF, ..] => Some("begins with a byte order mark. Save it as UTF-8 without one"),
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [_, 0, _, 0, ..] | [0, _, 0, _, ..] if is_utf16(beginning) => {
-            Some("is text in UTF-16. Save it as UTF-8")
-        }
+        _ if is_utf16(beginning) => Some("is text in UTF-16. Save it as UTF-8"),
         _ => None,
     }
 }

@@ -379,8 +379,8 @@ impl Model {
     /// Tokenizes texts and appends their ids to `ids`, with the prompt of a name before each; `None` when nobody named one.
     ///
     /// # Errors
-    /// [`Error::UnknownPrompt`]; [`Error::TextTooLong`] and [`Error::TextNotTokenized`], with the index of the text. What was
-    /// appended for the texts before it stays.
+    /// [`Error::UnknownPrompt`]; [`Error::TextTooLong`] and [`Error::TextNotTokenized`], with the index of the text. The ids of the
+    /// texts before it stay.
     pub fn tokenize<'t>(
         &self,
         texts: impl IntoIterator<Item = &'t str>,

@@ -14,18 +14,13 @@ const MAX_FACTOR: f64 = 64.0;
 /// `base^(-i/n) / slowdown` radians.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rope {
-    /// What the turns are powers of.
+    /// The number whose powers the turns are.
     pub base: f64,
     /// By what every turn is divided.
     pub slowdown: f64,
 }
 
 impl Rope {
-    /// Turns without scaling.
-    fn plain(base: f64) -> Self {
-        Self { base, slowdown: 1.0 }
-    }
-
     /// Radians that each pair of a head turns by from one position to the next.
     pub(crate) fn turns(self, head_dim: usize) -> Vec<f64> {
         let turn = |i| 1.0 / self.base.powf(2.0 * i as f64 / head_dim as f64) / self.slowdown;
@@ -56,7 +51,7 @@ impl Rope {
             return Err(config.invalid(format!("rope_theta is {theta}; it must be 1 to {MAX_BASE}")));
         }
         Ok(match scaling {
-            Scaling::None => Self::plain(theta),
+            Scaling::None => Self { base: theta, slowdown: 1.0 },
             Scaling::Linear(factor) => Self { base: theta, slowdown: factor },
             // Raises the base and slows all pairs down.
             Scaling::Ntk(factor) => {
@@ -108,9 +103,8 @@ fn read_object(mut object: Settings, ntk: bool) -> Result<(Option<f64>, Scaling)
     let kind = object.agreed(&["rope_type", "type"], Settings::text)?;
     let factor = object.any("factor");
     let scaling = match (kind.as_deref(), factor) {
-        (None | Some("default"), None) => Scaling::None,
-        // A kind is missing where all that is there is the base.
-        (Some("default"), Some(_)) => Scaling::None,
+        // A kind is missing where the base stands alone.
+        (Some("default"), _) | (None, None) => Scaling::None,
         (None, Some(factor)) => {
             return Err(object.unsupported("factor", &shown(&factor), "a factor with a rope_type"));
         }

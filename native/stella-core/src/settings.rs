@@ -33,7 +33,7 @@ struct Raw(#[serde(deserialize_with = "once_each")] BTreeMap<String, Value>);
 #[derive(Debug)]
 pub(crate) struct Settings {
     path: PathBuf,
-    /// What stands before the keys in messages: the names of the objects around them.
+    /// The names of the objects around the keys, which messages put before them.
     inside: String,
     values: BTreeMap<String, Value>,
 }
@@ -232,8 +232,7 @@ impl Settings {
         Err(Error::Unsupported { path: self.path.clone(), reason })
     }
 
-    /// Applies the rules to what was not taken, and warns of keys for which there is none: what the Python libraries do
-    /// with such a file does not depend on them.
+    /// Applies the rules to the rest, and warns of keys without a rule. The Python libraries do not look at those either.
     pub(crate) fn warn_of_others(&mut self, rules: &[(&str, Rule)]) -> Result<()> {
         let unknown = self.rest(rules)?;
         if !unknown.is_empty() {

@@ -423,6 +423,21 @@ pub struct StellaPromptInfo {
     pub text_length: usize,
 }
 
+impl Default for StellaPromptInfo {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            tokens: 0,
+            from_card: 0,
+            reserved: 0,
+            name: std::ptr::null(),
+            name_length: 0,
+            text: std::ptr::null(),
+            text_length: 0,
+        }
+    }
+}
+
 /// Describes a prompt of a model, by its number from 1 to the model's prompt_count. `info->size` must be set.
 ///
 /// # Safety

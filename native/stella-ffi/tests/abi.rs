@@ -92,16 +92,7 @@ fn info(model: *const StellaModel) -> StellaModelInfo {
 
 /// A prompt of a model: its name, and what the ABI says of it.
 fn prompt<'a>(model: *const StellaModel, number: u32) -> (&'a str, StellaPromptInfo) {
-    let mut info = StellaPromptInfo {
-        size: size_of::<StellaPromptInfo>() as u32,
-        tokens: 0,
-        from_card: 0,
-        reserved: 0,
-        name: null(),
-        name_length: 0,
-        text: null(),
-        text_length: 0,
-    };
+    let mut info = StellaPromptInfo::default();
     succeed(unsafe { stella_model_prompt(model, number, &mut info) });
     let name = unsafe { std::slice::from_raw_parts(info.name, info.name_length) };
     (std::str::from_utf8(name).expect("UTF-8"), info)

@@ -346,16 +346,7 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
             (
                 "stella_model_prompt",
                 Box::new(move || {
-                    let mut info = StellaPromptInfo {
-                        size: size_of::<StellaPromptInfo>() as u32,
-                        tokens: 0,
-                        from_card: 0,
-                        reserved: 0,
-                        name: null(),
-                        name_length: 0,
-                        text: null(),
-                        text_length: 0,
-                    };
+                    let mut info = StellaPromptInfo::default();
                     Code(take(stella_model_prompt(model, 1, &mut info)))
                 }),
             ),

@@ -10,22 +10,6 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
 {
     private static readonly string[] Required = ["config.json", "tokenizer.json"];
 
-    /// <summary>A model loads without them, but what they say counts: prompts, the length of a text, tokens.</summary>
-    private static readonly string[] Settings =
-    [
-        "config_sentence_transformers.json",
-        "sentence_bert_config.json",
-        "sentence_roberta_config.json",
-        "sentence_distilbert_config.json",
-        "sentence_camembert_config.json",
-        "sentence_albert_config.json",
-        "sentence_xlm-roberta_config.json",
-        "sentence_xlnet_config.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-    ];
-
     private bool IsSharded => !available.Contains(StellaModelFiles.Weights) && available.Contains(StellaModelFiles.ShardIndex);
 
     /// <summary>The files that name others. They have to be there before <see cref="Rest"/> can be asked.</summary>
@@ -51,11 +35,18 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         IEnumerable<string> headFiles = heads.Concat(FoldersOf(modules, "Dense")).Distinct()
             .SelectMany(head => new[] { $"{head}/config.json", WeightsOf(head) });
         IEnumerable<string> pooling = FoldersOf(modules, "Pooling").Select(folder => $"{folder}/config.json");
-        // Older releases of sentence-transformers write none.
-        IEnumerable<string> optional = FoldersOf(modules, "Normalize").Select(folder => $"{folder}/config.json").Concat(Settings);
+        // A model loads without these, but they count: prompts, the length of a text, tokens. Older releases write fewer of them.
+        IEnumerable<string> optional = FoldersOf(modules, "Normalize").Select(folder => $"{folder}/config.json")
+            .Concat(available.Where(IsSettings).Order(StringComparer.Ordinal));
         IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, pathOf, Shards) : [StellaModelFiles.Weights];
-        return Present([.. Required, .. pooling, .. optional.Where(available.Contains), .. headFiles, .. weights]);
+        return Present([.. Required, .. pooling, .. optional.Where(available.Contains).Except(Required), .. headFiles, .. weights]);
     }
+
+    /// <summary>Whether a path is a settings file of the model itself, beside those that name other files.</summary>
+    private static bool IsSettings(string path) => !path.Contains('/', StringComparison.Ordinal)
+        && path.EndsWith(".json", StringComparison.Ordinal)
+        && path is not (StellaModelFiles.Modules or StellaModelFiles.ShardIndex)
+        && StellaModelFiles.IsModelFile(path);
 
     private static string HeadOf(int dimension) => string.Create(CultureInfo.InvariantCulture, $"2_Dense_{dimension}");
 

@@ -437,7 +437,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint prompt_count;
         /// <summary>
-        ///  The prompt that stands before a text for which nobody names one, counted from 1; 0 for none.
+        ///  The default prompt, for texts without a named one, counted from 1; 0 for none.
         /// </summary>
         public uint default_prompt;
         /// <summary>
@@ -550,7 +550,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public nuint name_length;
         /// <summary>
-        ///  What stands before a text, as UTF-8 that lives as long as the model.
+        ///  The text that is put before a text, as UTF-8 that lives as long as the model.
         /// </summary>
         public byte* text;
         /// <summary>
@@ -660,8 +660,8 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint reserved;
         /// <summary>
-        ///  Name of the prompt that stands before each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for
-        ///  nothing before the text; null where nobody named one, for the model's default.
+        ///  Name of the prompt of each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for nothing before the
+        ///  text; null for the model's default.
         /// </summary>
         public byte* prompt;
         /// <summary>
