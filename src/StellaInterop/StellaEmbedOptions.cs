@@ -37,7 +37,10 @@ public sealed record StellaEmbedOptions
     /// </summary>
     public int? Dimension { get; init; }
 
-    /// <summary>Whether vectors are scaled to length 1, so that their dot product is their cosine. On by default.</summary>
+    /// <summary>
+    /// Whether vectors are scaled to length 1, so that their dot product is their cosine. On by default. A model whose folder
+    /// has a Normalize module gives vectors of length 1 in any case.
+    /// </summary>
     public bool Normalize { get; init; } = true;
 
     /// <summary>What to do with a text that has too many tokens.</summary>

@@ -1,11 +1,12 @@
+using System.Text.Json;
 using System.Text.RegularExpressions;
 
 namespace StellaInterop;
 
 /// <summary>Which files of a folder in the sentence-transformers layout make the model.</summary>
 /// <remarks>
-/// A repository holds more: code, other formats of the same weights, a card. Those below are what
-/// <see cref="StellaModel.Load"/> reads; nothing else is listed in a manifest or downloaded.
+/// A repository holds more: code, other formats of the same weights, a card. <see cref="StellaModel.Load"/> reads the files
+/// below, or refuses to pass over them. Nothing else is listed in a manifest or downloaded.
 /// </remarks>
 public static partial class StellaModelFiles
 {
@@ -17,6 +18,8 @@ public static partial class StellaModelFiles
 
     /// <summary>The list of the files that the weights of the encoder are in, where they are in several.</summary>
     public const string ShardIndex = "model.safetensors.index.json";
+
+    private const int MaxModulesBytes = 4 << 20;
 
     /// <summary>Whether a path, relative to a model folder, is that of a file that makes a model.</summary>
     /// <param name="path">The path, with forward slashes.</param>
@@ -52,9 +55,10 @@ public static partial class StellaModelFiles
         {
             // No file of a model lies deeper than one folder, so a large tree around it is not walked.
             var depth = new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 };
+            IReadOnlySet<string> modules = ModuleFolders(Path.Combine(folder, Modules));
             return [.. Directory.EnumerateFiles(folder, "*", depth)
                 .Select(file => Path.GetRelativePath(folder, file).Replace(Path.DirectorySeparatorChar, '/'))
-                .Where(IsModelFile)
+                .Where(path => IsModelFile(path) || IsFileOfModule(path, modules))
                 .Order(StringComparer.Ordinal)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -63,10 +67,35 @@ public static partial class StellaModelFiles
         }
     }
 
+    private static bool IsFileOfModule(string path, IReadOnlySet<string> modules) =>
+        path.Split('/') is [{ } folder, "config.json" or Weights] && modules.Contains(folder);
+
+    /// <summary>The folders that modules.json names, whatever they are called. None if it cannot be read, which a load reports.</summary>
+    private static HashSet<string> ModuleFolders(string modules)
+    {
+        try
+        {
+            // A pipe or a device has length 0, and opening a pipe would wait for a writer.
+            var file = new FileInfo(modules);
+            if ((file.ResolveLinkTarget(returnFinalTarget: true) ?? file) is not FileInfo { Exists: true, Length: > 0 and <= MaxModulesBytes })
+            {
+                return [];
+            }
+
+            using var json = JsonDocument.Parse(File.ReadAllBytes(modules));
+            return [.. json.RootElement.EnumerateArray().Select(module => module.GetProperty("path").GetString() ?? "").Where(IsPlainPath)];
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
     [GeneratedRegex(
         """
         \A(
             (config|modules|config_sentence_transformers|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json
+          | adapter_(config\.json|model\.safetensors|model\.bin)
           | sentence_(bert|roberta|distilbert|camembert|albert|xlm-roberta|xlnet)_config\.json
           | model\.safetensors(\.index\.json)?
           | model-[A-Za-z0-9_-]+\.safetensors

@@ -35,6 +35,33 @@ internal sealed class ManifestTests
     }
 
     [Test]
+    public void A_manifest_lists_the_folders_of_modules_whatever_they_are_called_and_the_model_loads_with_it()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        Directory.Move(folder.File("1_Pooling"), folder.File("pooling"));
+        Directory.Move(folder.File("2_Dense_1024"), folder.File("head"));
+        string modules = folder.File("modules.json");
+        File.WriteAllText(modules, File.ReadAllText(modules).Replace("1_Pooling", "pooling").Replace("2_Dense_1024", "head"));
+        StellaManifest manifest = StellaManifest.Create(folder.Path);
+        Assert.That(
+            manifest.Files.Keys,
+            Is.SupersetOf(new[] { "head/config.json", "head/model.safetensors", "pooling/config.json" }));
+        manifest.Write(folder.File(StellaManifest.FileName));
+        using StellaModel model = StellaModel.Load(folder.Path);
+        Assert.That(model.Info.Dimensions, Does.Contain(1024));
+    }
+
+    [Test]
+    public void An_adapter_is_listed_so_that_a_load_refuses_it()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        File.WriteAllText(folder.File("adapter_config.json"), "{}");
+        Assert.That(StellaManifest.Create(folder.Path).Files.Keys, Does.Contain("adapter_config.json"));
+        StellaModelFolderException error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
+        Assert.That(error.Message, Does.Contain("adapter_config.json").And.Contain("merge_and_unload"));
+    }
+
+    [Test]
     public void The_file_has_the_agreed_form_and_reads_back()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use stella_core::ErrorCode;
 use stella_core::folder::ModelFolder;
 use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::TextSettings;
+use stella_core::text_settings::{TextSettings, TokenLimit};
 use stella_core::tokenizer::{Cut, LongText, Tokenizer};
 use stella_fuzz::{check_count, fixture};
 
@@ -20,7 +20,8 @@ static TOKENIZERS: LazyLock<Vec<(Tokenizer, usize)>> = LazyLock::new(|| {
     let read = |(name, vocabulary), limit| {
         let folder = ModelFolder::open(&fixture(name), None).expect("a folder");
         let settings = TextSettings::read(&folder).expect("settings");
-        let tokenizer = Tokenizer::read(&folder, vocabulary, limit, &settings, PoolingMode::Mean);
+        let tokenizer =
+            Tokenizer::read(&folder, vocabulary, &TokenLimit::asked(limit), &settings, PoolingMode::Mean);
         (tokenizer.expect("a tokenizer"), vocabulary)
     };
     MODELS.into_iter().flat_map(|model| LIMITS.map(|limit| read(model, limit))).collect()

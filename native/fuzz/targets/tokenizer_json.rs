@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use stella_core::files::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use stella_core::folder::ModelFolder;
 use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::TextSettings;
+use stella_core::text_settings::{TextSettings, TokenLimit};
 use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_fuzz::{check_count, check_error, empty_folder, errors_for_panics};
 
@@ -33,7 +33,7 @@ fuzz_target!(init: errors_for_panics(), |data: &[u8]| {
         fs::write(folder.join(TOKENIZER_FILE), data).expect("written");
         let folder = ModelFolder::open(folder, None).expect("a folder");
         let settings = TextSettings::read(&folder).expect("settings");
-        match Tokenizer::read(&folder, VOCABULARY, MAX_TOKENS, &settings, *pooling) {
+        match Tokenizer::read(&folder, VOCABULARY, &TokenLimit::asked(MAX_TOKENS), &settings, *pooling) {
             Ok(tokenizer) => TEXTS.iter().for_each(|text| tokenize(&tokenizer, text)),
             Err(error) => check_error(&error),
         }

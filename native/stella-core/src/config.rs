@@ -134,7 +134,13 @@ fn read(settings: &mut Settings, class: &Class) -> Result<ModelConfig> {
     if layers > MAX_LAYERS {
         return Err(settings.invalid(format!("num_hidden_layers is {layers}; at most {MAX_LAYERS} are read")));
     }
-    settings.only("head_dim", &[&head_dim.to_string()])?;
+    if let Some(found) = settings.count("head_dim", 1, END_OF_COUNTS)?.filter(|&found| found != head_dim) {
+        return Err(settings.unsupported(
+            "head_dim",
+            &found.to_string(),
+            &format!("{head_dim}, which is hidden_size over num_attention_heads"),
+        ));
+    }
     settings.agreed(&["dtype", "torch_dtype"], |settings, key| {
         Ok(settings.text(key)?.map(|name| name.trim_start_matches("torch.").to_owned()))
     })?;
@@ -153,7 +159,7 @@ fn read(settings: &mut Settings, class: &Class) -> Result<ModelConfig> {
             settings.only("hidden_act", &["\"silu\""])?;
             settings.only("use_sliding_window", &["false"])?;
             check_causality(settings)?;
-            check_layer_types(settings)?;
+            check_layer_types(settings, layers)?;
             let kv_heads = settings.count("num_key_value_heads", 1, END_OF_COUNTS)?;
             let kv_heads = settings.required("num_key_value_heads", kv_heads)?;
             if !heads.is_multiple_of(kv_heads) {
@@ -192,25 +198,28 @@ fn epsilon(settings: &mut Settings, key: &str) -> Result<f64> {
 /// Refuses a folder that the Python libraries run with a causal mask. Their own code for the architecture has
 /// that mask, unless the folder says otherwise or names code of its own.
 fn check_causality(settings: &mut Settings) -> Result<()> {
-    let names_code = match settings.any("auto_map") {
-        Some(Value::Object(classes)) => classes.contains_key("AutoModel"),
-        _ => false,
-    };
+    let names_code = settings.names_code("AutoModel");
     match settings.flag("is_causal")? {
         Some(false) => Ok(()),
         None if names_code => Ok(()),
         Some(true) => Err(settings.unsupported("is_causal", "true", "false: attention here sees all of a text")),
         None => Err(settings.unsupported(
             "is_causal",
-            "missing, and auto_map names no code for AutoModel, so that transformers runs this model with causal \
+            "missing or null, and auto_map names no code for AutoModel, so that transformers runs this model with causal \
              attention",
             "false: attention here sees all of a text. Add it if the model was trained without a causal mask",
         )),
     }
 }
 
-fn check_layer_types(settings: &mut Settings) -> Result<()> {
-    let types = settings.texts("layer_types")?.unwrap_or_default();
+fn check_layer_types(settings: &mut Settings, layers: usize) -> Result<()> {
+    let Some(types) = settings.texts("layer_types")? else { return Ok(()) };
+    if types.len() != layers {
+        return Err(settings.inconsistent(format!(
+            "layer_types has {} entries, but num_hidden_layers is {layers}",
+            types.len()
+        )));
+    }
     match types.iter().find(|kind| *kind != "full_attention") {
         Some(other) => {
             Err(settings.unsupported("layer_types", &format!("{other:?} for a layer"), "\"full_attention\""))
@@ -367,9 +376,14 @@ mod tests {
         };
         let code = json!({"AutoModel": "modeling_qwen.Qwen2Model"});
         read(&with(without(qwen2()), "auto_map", code)).unwrap();
-        for auto_map in
-            [Value::Null, json!({"AutoConfig": "configuration_qwen.Qwen2Config"}), json!("AutoModel")]
-        {
+        for auto_map in [
+            Value::Null,
+            json!({"AutoConfig": "configuration_qwen.Qwen2Config"}),
+            json!("AutoModel"),
+            json!({"AutoModel": null}),
+            json!({"AutoModel": ""}),
+            json!({"AutoModel": 5}),
+        ] {
             let error = read(&with(without(qwen2()), "auto_map", auto_map)).unwrap_err();
             assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
             assert!(error.to_string().contains("causal attention"), "{error}");
@@ -380,6 +394,9 @@ mod tests {
     fn two_forms_of_one_setting_must_agree() {
         read(&with(with(new_model(), "dtype", json!("float32")), "torch_dtype", json!("torch.float32")))
             .unwrap();
+        read(&with(qwen2(), "head_dim", json!(16.0))).unwrap();
+        let short = read(&with(qwen2(), "layer_types", json!(["full_attention"]))).unwrap_err();
+        assert!(short.to_string().contains("layer_types has 1 entries"), "{short}");
         let both = with(with(new_model(), "dtype", json!("float32")), "torch_dtype", json!("bfloat16"));
         let error = read(&both).unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelInconsistent);
@@ -402,7 +419,11 @@ mod tests {
             (with(qwen2(), "rope_scaling", json!({"type": "ntk", "factor": 2.0})), "rope_scaling"),
             (with(qwen2(), "use_sliding_window", json!(true)), "use_sliding_window"),
             (
-                with(qwen2(), "layer_types", json!(["full_attention", "sliding_attention"])),
+                with(
+                    qwen2(),
+                    "layer_types",
+                    json!(["full_attention", "sliding_attention", "full_attention"]),
+                ),
                 "sliding_attention",
             ),
             (with(qwen2(), "head_dim", json!(32)), "head_dim"),

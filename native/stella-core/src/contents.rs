@@ -14,7 +14,7 @@ pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
              model anew",
         );
     }
-    if ["<!doctype html", "<html", "<head", "<body", "<?xml"].iter().any(|tag| starts(tag)) {
+    if ["<!doctype", "<!--", "<html", "<head", "<body", "<title", "<?xml"].iter().any(|tag| starts(tag)) {
         return Some(
             "is an HTML page, as a server sends it for a page about the file or for an error. Download the file itself",
         );
@@ -26,15 +26,14 @@ pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether bytes look like text in UTF-16: a mark, or letters of which every other byte is zero.
+/// Whether bytes look like text in UTF-16: a mark, or a text whose first two characters are ASCII, as in every file of JSON.
 fn is_utf16(bytes: &[u8]) -> bool {
-    let marked = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
-    let of = |zero: usize| {
-        bytes.chunks_exact(2).all(|pair| {
-            pair[zero] == 0 && (pair[1 - zero].is_ascii_graphic() || pair[1 - zero].is_ascii_whitespace())
-        })
-    };
-    marked || (bytes.len() >= 4 && (of(0) || of(1)))
+    let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match *bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
+        [a, 0, b, 0, ..] | [0, a, 0, b, ..] => is_text(a) && is_text(b),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -53,12 +52,15 @@ mod tests {
             ),
             (b"<!DOCTYPE html>\n<html>".to_vec(), "HTML"),
             (b"\n  <HTML lang=en>".to_vec(), "HTML"),
+            (b"<!-- login -->\n<html>".to_vec(), "HTML"),
             (b"<?xml version=\"1.0\"?><Error>".to_vec(), "HTML"),
             (format!("\u{feff}{json}").into_bytes(), "byte order mark"),
             (utf16(&format!("\u{feff}{json}"), u16::to_le_bytes), "UTF-16"),
             (utf16(&format!("\u{feff}{json}"), u16::to_be_bytes), "UTF-16"),
             (utf16(json, u16::to_le_bytes), "UTF-16"),
             (utf16(json, u16::to_be_bytes), "UTF-16"),
+            (utf16("{\"größe\": 64}", u16::to_le_bytes), "UTF-16"),
+            (utf16("[]", u16::to_be_bytes), "UTF-16"),
         ] {
             assert!(recognize(&bytes).is_some_and(|what| what.contains(says)), "{says}");
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::code::ErrorCode;
+use crate::settings::listed;
 
 /// A cause that came from another library.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -314,7 +315,7 @@ impl Error {
 fn prompts(names: &[String]) -> String {
     match names {
         [] => "it has no prompts, and \"document\" puts nothing before a text".to_owned(),
-        _ => format!("its prompts are {}, and \"document\" puts nothing before a text", names.join(", ")),
+        _ => format!("its prompts are {}, and \"document\" puts nothing before a text", listed(names)),
     }
 }
 

@@ -29,11 +29,13 @@ impl Head {
     /// Opens a head's file and checks its header, without reading any weight.
     ///
     /// # Errors
-    /// Those of [`WeightSet::open_file`] and [`WeightSet::check`].
+    /// Those of [`WeightSet::open_file`] and [`WeightSet::check`]; [`Error::Inconsistent`] for a file with more tensors.
     pub fn check(folder: &ModelFolder, head: &HeadLayout, hidden_size: usize) -> Result<Option<WeightSet>> {
         let Some(dense) = &head.dense else { return Ok(None) };
         let set = WeightSet::open_file(folder, &dense.weights_file())?;
-        set.check(&head_specs(head, hidden_size))?;
+        let specs = head_specs(head, hidden_size);
+        set.check(&specs)?;
+        set.check_no_others(&specs)?;
         Ok(Some(set))
     }
 

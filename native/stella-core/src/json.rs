@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// A map whose keys stand once: of two entries for one name, one reader takes the first and another the last.
 pub(crate) fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
@@ -30,4 +31,59 @@ pub(crate) fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
         }
     }
     source.deserialize_map(Entries(PhantomData))
+}
+
+/// A value in which the keys of every object stand once, also of objects inside it.
+pub(crate) struct OneReading(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for OneReading {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(OneReading(value)) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(values.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+                let members: BTreeMap<String, OneReading> =
+                    once_each(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Value::Object(members.into_iter().map(|(key, OneReading(value))| (key, value)).collect()))
+            }
+        }
+        source.deserialize_any(AnyValue).map(OneReading)
+    }
 }

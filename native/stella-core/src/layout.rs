@@ -1,14 +1,14 @@
 //! The sentence-transformers layout: which modules follow the encoder, and which heads there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::files::{MODULES_FILE, WEIGHTS_FILE};
+use crate::files::{ADAPTER_FILES, MODULES_FILE, WEIGHTS_FILE};
 use crate::folder::{ModelFolder, is_plain_name};
 use crate::pooling::{Pooling, PoolingMode};
-use crate::settings::{Settings, shown};
+use crate::settings::{Rule, Settings, shown};
 
 /// How the name of a folder with a head begins; `_{dimension}` follows, or nothing in older repositories.
 pub const HEAD_PREFIX: &str = "2_Dense";
@@ -24,6 +24,8 @@ pub struct Layout {
     pub default_dimension: usize,
     /// The heads, by dimension.
     pub heads: BTreeMap<usize, HeadLayout>,
+    /// Whether a Normalize module scales every vector to length 1, whatever a caller asks for.
+    pub normalizes: bool,
 }
 
 impl Layout {
@@ -76,6 +78,7 @@ impl Layout {
     /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for modules and settings that are not computed here;
     /// [`Error::Inconsistent`] for a width that does not fit `hidden_size`.
     pub fn read(folder: &ModelFolder, hidden_size: usize) -> Result<Self> {
+        refuse_adapters(folder)?;
         let modules = read_modules(folder)?;
         let of = |kind: &str| modules.iter().find(|module| ORDER[module.kind] == kind);
         let Some(pooling) = of("Pooling") else { return Err(missing(folder, "Pooling")) };
@@ -107,17 +110,36 @@ impl Layout {
                 (hidden_size, BTreeMap::from([(hidden_size, head)]))
             }
         };
-        Ok(Self { pooling, default_dimension, heads })
+        Ok(Self { pooling, default_dimension, heads, normalizes: of("Normalize").is_some() })
     }
+}
+
+/// Refuses a folder with an adapter, which transformers adds to the weights.
+fn refuse_adapters(folder: &ModelFolder) -> Result<()> {
+    for file in ADAPTER_FILES {
+        if folder.lists(file)? {
+            return Err(Error::Unsupported {
+                path: folder.path(file),
+                reason: "is an adapter (PEFT, LoRA), which transformers adds to the weights; supported are weights alone. Merge \
+                         it with merge_and_unload and save the model, or remove the file if it is not meant"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn read_modules(folder: &ModelFolder) -> Result<Vec<Module>> {
     let entries: Vec<Settings> =
         Settings::read_list(folder, MODULES_FILE, "it names the modules and with them the default head")?;
     let mut modules: Vec<Module> = Vec::new();
-    for (at, mut settings) in entries.into_iter().enumerate() {
-        if let Some(idx) = settings.count("idx", 0, usize::MAX)?.filter(|&idx| idx != at) {
-            return Err(settings.inconsistent(format!("module {at} in the list has idx {idx}")));
+    let mut names = BTreeSet::new();
+    for mut settings in entries {
+        // Of two modules with one name, sentence-transformers keeps the second in the place of the first.
+        if let Some(name) = settings.text("name")?
+            && !names.insert(name.clone())
+        {
+            return Err(settings.invalid(format!("name {} stands twice", shown(&Value::from(name)))));
         }
         let (class, path) = (settings.text("type")?, settings.text("path")?);
         let (class, path) = (settings.required("type", class)?, settings.required("path", path)?);
@@ -132,7 +154,8 @@ fn read_modules(folder: &ModelFolder) -> Result<Vec<Module>> {
             return Err(settings.unsupported("type", &value, supported));
         }
         settings.only("kwargs", &["[]"])?;
-        settings.nothing_else(&[("name", crate::settings::Rule::NoEffect)])?;
+        // The order of the list counts.
+        settings.nothing_else(&[("idx", Rule::NoEffect)])?;
         modules.push(Module { kind, path });
     }
     Ok(modules)
@@ -177,6 +200,10 @@ fn read_heads(
     Ok((default_dimension, heads))
 }
 
+/// The names of torch's identity. sentence-transformers takes a name outside of torch for Tanh.
+const IDENTITIES: [&str; 3] =
+    ["torch.nn.modules.linear.Identity", "torch.nn.Identity", "torch.nn.modules.Identity"];
+
 fn read_head(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<HeadLayout> {
     let mut settings =
         Settings::read(folder, &format!("{name}/config.json"), "it describes one of the heads")?;
@@ -191,15 +218,13 @@ fn read_head(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<Hea
     let dimension = settings.required("out_features", dimension)?;
     let bias = settings.flag("bias")?.unwrap_or(true);
     match settings.text("activation_function")? {
-        Some(activation) if activation.rsplit('.').next() == Some("Identity") => {}
+        Some(activation) if IDENTITIES.contains(&&*activation) => {}
         found => {
-            let value = found
-                .map_or("missing, which means torch.nn.Tanh".to_owned(), |name| shown(&Value::from(name)));
-            return Err(settings.unsupported(
-                "activation_function",
-                &value,
-                "\"torch.nn.modules.linear.Identity\"",
-            ));
+            let value = match found {
+                None => "missing, which means torch.nn.Tanh".to_owned(),
+                Some(name) => shown(&Value::from(name)),
+            };
+            return Err(settings.unsupported("activation_function", &value, &IDENTITIES.join(", ")));
         }
     }
     settings.only("use_residual", &["false"])?;
@@ -496,6 +521,11 @@ mod tests {
                 "torch.nn.Tanh",
             ),
             (r#""bias": true"#.to_owned(), ErrorCode::ModelUnsupported, "missing, which means torch.nn.Tanh"),
+            (
+                r#""activation_function": "my.Identity""#.to_owned(),
+                ErrorCode::ModelUnsupported,
+                "my.Identity",
+            ),
             (format!(r#"{identity}, "use_residual": true"#), ErrorCode::ModelUnsupported, "use_residual"),
             (
                 format!(r#"{identity}, "module_input_name": "x""#),
@@ -520,6 +550,15 @@ mod tests {
             changed("2_Dense_256/config.json", &wide).unwrap_err().code(),
             ErrorCode::ModelInconsistent
         );
+    }
+
+    #[test]
+    fn an_adapter_beside_the_model_is_refused() {
+        for file in ADAPTER_FILES {
+            let error = changed(file, "{}").unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
+            assert!(error.to_string().contains(file) && error.to_string().contains("merge"), "{error}");
+        }
     }
 
     /// Modules by their classes, each in a folder of its own but the first.
@@ -564,13 +603,14 @@ mod tests {
             changed(
                 MODULES_FILE,
                 &format!(
-                    r#"[{{"type": "a.Transformer", {fields}}}, {{"path": "1_Pooling", "type": "Pooling"}}]"#
+                    r#"[{{"type": "a.Transformer", {fields}}}, {{"name": "1", "path": "1_Pooling", "type": "Pooling"}}]"#
                 ),
             )
         };
         entry(r#""path": "", "idx": 0, "name": "x", "kwargs": []"#).unwrap();
+        entry(r#""path": "", "idx": 1"#).unwrap();
         for (fields, says) in [
-            (r#""path": "", "idx": 1"#, "has idx 1"),
+            (r#""path": "", "name": "1""#, "name \"1\" stands twice"),
             (r#""path": "0_Transformer""#, "0_Transformer"),
             (r#""path": "", "kwargs": ["task"]"#, "kwargs"),
             (r#""path": "", "revision": "x""#, "revision"),
@@ -593,7 +633,8 @@ mod tests {
             fixture.write(MODULES_FILE, &more);
             fixture.read()
         };
-        normalize(r#"{"module_input_name": "sentence_embedding"}"#).unwrap();
+        assert!(normalize(r#"{"module_input_name": "sentence_embedding"}"#).unwrap().normalizes);
+        assert!(!Fixture::new("2_Dense_256").head("2_Dense_256", 256).read().unwrap().normalizes);
         for text in [r#"{"module_input_name": "token_embeddings"}"#, r#"{"p": 1}"#] {
             assert_eq!(normalize(text).unwrap_err().code(), ErrorCode::ModelUnsupported, "{text}");
         }

@@ -9,7 +9,7 @@
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
 //! | size and hash of files against a manifest | [`manifest`], [`hash`], [`stamp`] |
 //! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
-//! | text to token ids | [`tokenizer`], [`text_settings`], [`prompt`] |
+//! | text to token ids | [`tokenizer`], [`text_settings`], `tokenizer_claims`, [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
 //! | hidden states to pooled, projected, normalised rows | [`pooling`], [`head`] |
 //! | how much memory that takes | [`memory`] |
@@ -61,6 +61,7 @@ mod json;
 mod reading;
 pub mod rope;
 mod settings;
+mod tokenizer_claims;
 mod tokenizer_file;
 mod words;
 

@@ -25,14 +25,9 @@ use crate::prompt::{Prompt, Prompts};
 use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::stamp::FolderStamps;
-use crate::text_settings::TextSettings;
+use crate::text_settings::{MAX_MAX_TOKENS, TextSettings, TokenLimit};
 use crate::tokenizer::{LongText, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
-
-/// Tokens that a text may have unless the caller or the folder says otherwise: the length that Stella was trained with.
-pub const DEFAULT_MAX_TOKENS: usize = 512;
-/// The most tokens that a caller may ask for.
-pub const MAX_MAX_TOKENS: usize = 8192;
 
 /// The arithmetic of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,7 +80,7 @@ impl Precision {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelOptions {
     /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`]; `None` for what the folder says, at most as many as the model
-    /// has positions, or for [`DEFAULT_MAX_TOKENS`] if the folder says nothing.
+    /// has positions, or for [`crate::text_settings::DEFAULT_MAX_TOKENS`] if the folder says nothing.
     pub max_tokens: Option<usize>,
     /// The head that is used when a call names none; `None` for the one that `modules.json` names.
     pub dimension: Option<usize>,
@@ -166,11 +161,11 @@ impl Model {
         let started = std::time::Instant::now();
         let checked = Checked::read(folder.pinned(), options)?;
         let memory = checked.memory(options, &Workload::default());
-        let max_tokens = checked.max_tokens;
+        let max_tokens = checked.limit.tokens;
         let tokenizer = Tokenizer::read(
             &checked.folder,
             checked.config.vocab_size,
-            max_tokens,
+            &checked.limit,
             &checked.text_settings,
             checked.layout.pooling.mode,
         )?;
@@ -300,6 +295,11 @@ impl Model {
     /// How the hidden states of a text become one vector.
     pub fn pooling(&self) -> Pooling {
         self.layout.pooling
+    }
+
+    /// Whether a module of the folder scales every vector to length 1.
+    pub fn normalizes(&self) -> bool {
+        self.layout.normalizes
     }
 
     /// The prompts.
@@ -459,7 +459,7 @@ struct Checked {
     precision: Precision,
     default_head: HeadLayout,
     text_settings: TextSettings,
-    max_tokens: usize,
+    limit: TokenLimit,
     weights: WeightSet,
     /// The encoder's tensors.
     specs: Vec<TensorSpec>,
@@ -487,9 +487,10 @@ impl Checked {
         let layout = Layout::read(&folder, config.hidden_size)?;
         let prompts = Prompts::read(&folder, layout.has_dense())?;
         let text_settings = TextSettings::read(&folder)?;
-        let by_folder = text_settings.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-        let max_tokens =
-            options.max_tokens.unwrap_or_else(|| by_folder.min(config.max_positions).min(MAX_MAX_TOKENS));
+        let limit = match options.max_tokens {
+            Some(asked) => TokenLimit::asked(asked),
+            None => text_settings.limit(&folder, config.max_positions),
+        };
         if options.encoder == EncoderKind::Candle {
             CandleEncoder::check(&config)
                 .map_err(|reason| Error::Unsupported { path: folder.path(CONFIG_FILE), reason })?;
@@ -517,7 +518,7 @@ impl Checked {
             precision,
             default_head,
             text_settings,
-            max_tokens,
+            limit,
             weights,
             specs,
             parameters,
@@ -527,7 +528,7 @@ impl Checked {
 
     fn memory(&self, options: &ModelOptions, workload: &Workload) -> MemoryEstimate {
         let sizes = Sizes {
-            plan: Plan { config: &self.config, kernels: self.kernels, max_tokens: self.max_tokens },
+            plan: Plan { config: &self.config, kernels: self.kernels, max_tokens: self.limit.tokens },
             encoder: options.encoder,
             arithmetic: self.precision.arithmetic(),
             dimension: self.default_head.dense.as_ref().map_or(0, |_| self.default_head.dimension),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::files::PROMPTS_FILE;
 use crate::folder::ModelFolder;
-use crate::settings::{Rule, Settings};
+use crate::settings::{Rule, Settings, listed, shown};
 
 /// A prompt of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +64,8 @@ impl Prompts {
                     Value::String(text) => text,
                     Value::Null => String::new(),
                     other => {
-                        return Err(
-                            settings.invalid(format!("prompts.{name} is {other}; it must be a string"))
-                        );
+                        return Err(settings
+                            .invalid(format!("prompts.{name} is {}; it must be a string", shown(&other))));
                     }
                 };
                 all.push(Prompt { name, text, from_card: false });
@@ -87,10 +86,22 @@ impl Prompts {
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let default = match default {
             None => None,
-            Some(name) => Some(all.iter().position(|prompt| prompt.name == name).ok_or_else(|| {
-                let names = all.iter().map(|prompt| prompt.name.as_str()).collect::<Vec<_>>().join(", ");
-                settings.inconsistent(format!("default_prompt_name is {name:?}, but the prompts are {names}"))
-            })?),
+            Some(name) => {
+                let is_it = |prompt: &Prompt| prompt.name == name && !prompt.from_card;
+                Some(all.iter().position(is_it).ok_or_else(|| {
+                    let own = all.iter().filter(|prompt| !prompt.from_card);
+                    let names = listed(&own.map(|prompt| &prompt.name).collect::<Vec<_>>());
+                    let has = if names.is_empty() {
+                        "there are none".to_owned()
+                    } else {
+                        format!("they are {names}")
+                    };
+                    settings.inconsistent(format!(
+                        "default_prompt_name is {}, which is not among the prompts: {has}",
+                        shown(&Value::from(name.as_str()))
+                    ))
+                })?)
+            }
         };
         settings.only("model_type", &["\"SentenceTransformer\""])?;
         // The dimension of a call does the same.
@@ -196,7 +207,10 @@ mod tests {
         assert_eq!(text(&prompts, Some("document")).unwrap(), "");
         let unknown =
             read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "Query"}"#, false).unwrap_err();
-        assert!(unknown.to_string().contains("\"Query\", but the prompts are query"), "{unknown}");
+        assert!(unknown.to_string().contains("\"Query\", which is not among"), "{unknown}");
+        let of_the_card = read(r#"{"default_prompt_name": "s2p_query"}"#, true).unwrap_err();
+        assert_eq!(of_the_card.code(), ErrorCode::ModelInconsistent);
+        assert!(of_the_card.to_string().contains("there are none"), "{of_the_card}");
     }
 
     #[test]

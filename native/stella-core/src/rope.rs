@@ -1,5 +1,7 @@
 //! Rotary positions: how fast each pair of numbers turns, from any of the ways in which a configuration says it.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::error::Result;
@@ -40,7 +42,7 @@ impl Rope {
         for place in ["rope_scaling", "rope_parameters"] {
             if let Some(object) = config.object(place)? {
                 let (theta, scaling) = read_object(object, ntk)?;
-                found.push(Found { place, theta, scaling: Some(scaling) });
+                found.push(Found { place, theta, scaling });
             }
         }
         let theta = agreed(config, &found, "rope_theta", |f| f.theta)?;
@@ -68,6 +70,16 @@ enum Scaling {
     Ntk(f64),
 }
 
+impl fmt::Display for Scaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Linear(factor) => write!(f, "linear by {factor}"),
+            Self::Ntk(factor) => write!(f, "ntk by {factor}"),
+        }
+    }
+}
+
 /// What one place in the configuration says.
 struct Found {
     place: &'static str,
@@ -75,8 +87,8 @@ struct Found {
     scaling: Option<Scaling>,
 }
 
-/// What all places say, as far as they say it.
-fn agreed<T: PartialEq + std::fmt::Debug + Copy>(
+/// The value that all places agree on; `None` if no place names one.
+fn agreed<T: PartialEq + fmt::Display + Copy>(
     config: &Settings,
     found: &[Found],
     what: &str,
@@ -87,19 +99,23 @@ fn agreed<T: PartialEq + std::fmt::Debug + Copy>(
     match said.find(|(_, other)| *other != first) {
         None => Ok(Some(first)),
         Some((other_place, other)) => Err(config.inconsistent(format!(
-            "{what} is {first:?} by {place}, but {other:?} by {other_place}; they say the same thing and must agree"
+            "{what} is {first} by {place}, but {other} by {other_place}; they say the same thing and must agree"
         ))),
     }
 }
 
-/// Reads `rope_scaling` or `rope_parameters`.
-fn read_object(mut object: Settings, ntk: bool) -> Result<(Option<f64>, Scaling)> {
+/// Reads `rope_scaling` or `rope_parameters`. An empty one says nothing.
+fn read_object(mut object: Settings, ntk: bool) -> Result<(Option<f64>, Option<Scaling>)> {
     // Where layers attend in different ways, there is an object for each way. All layers here attend to everything.
     if let Some(all_layers) = object.object("full_attention")? {
         object.nothing_else(&[])?;
         return read_object(all_layers, ntk);
     }
+    if object.is_empty() {
+        return Ok((None, None));
+    }
     let theta = object.number("rope_theta")?;
+    let kind_key = if object.has("rope_type") { "rope_type" } else { "type" };
     let kind = object.agreed(&["rope_type", "type"], Settings::text)?;
     let factor = object.any("factor");
     let scaling = match (kind.as_deref(), factor) {
@@ -115,7 +131,7 @@ fn read_object(mut object: Settings, ntk: bool) -> Result<(Option<f64>, Scaling)
                 _ => {
                     let supported =
                         if ntk { r#""default", "linear" and "ntk""# } else { r#""default" and "linear""# };
-                    return Err(object.unsupported("rope_type", &shown(&Value::from(kind)), supported));
+                    return Err(object.unsupported(kind_key, &shown(&Value::from(kind)), supported));
                 }
             };
             let factor = object.required("factor", factor)?;
@@ -130,7 +146,7 @@ fn read_object(mut object: Settings, ntk: bool) -> Result<(Option<f64>, Scaling)
         }
     };
     object.nothing_else(WITHOUT_SCALING_EFFECT)?;
-    Ok((theta, scaling))
+    Ok((theta, Some(scaling)))
 }
 
 /// Settings beside the kind and the factor.
@@ -189,6 +205,7 @@ mod tests {
             r#"{"rope_theta": 160000, "rope_scaling": {"type": "ntk", "factor": 2.0}}"#,
             r#"{"rope_theta": 160000, "rope_scaling": {"rope_type": "ntk", "type": "ntk", "factor": 2, "mixed_b": null}}"#,
             r#"{"rope_theta": 160000, "rope_parameters": {"factor": 2.0, "type": "ntk"}}"#,
+            r#"{"rope_theta": 160000, "rope_scaling": {}, "rope_parameters": {"factor": 2.0, "type": "ntk"}}"#,
             r#"{"rope_parameters": {"factor": 2.0, "rope_type": "ntk", "rope_theta": 160000}}"#,
             r#"{"rope_parameters": {"factor": 1.0218971486541166, "rope_theta": 320000.0, "rope_type": "linear"}}"#,
         ] {
@@ -202,11 +219,11 @@ mod tests {
     #[test]
     fn forms_that_contradict_each_other_are_refused_with_both_values() {
         for (json, first, second) in [
-            (r#"{"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e6}}"#, "10000.0", "1000000.0"),
+            (r#"{"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e6}}"#, "10000", "1000000"),
             (
                 r#"{"rope_theta": 1e4, "rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"type": "default"}}"#,
-                "Linear(2.0)",
-                "None",
+                "linear by 2",
+                "none",
             ),
             (
                 r#"{"rope_theta": 1e4, "rope_scaling": {"type": "linear", "rope_type": "ntk", "factor": 2}}"#,
@@ -223,7 +240,10 @@ mod tests {
     #[test]
     fn what_is_not_computed_is_refused_by_name() {
         for (json, says) in [
-            (r#"{"rope_theta": 1e4, "rope_scaling": {"type": "yarn", "factor": 2}}"#, "yarn"),
+            (
+                r#"{"rope_theta": 1e4, "rope_scaling": {"type": "yarn", "factor": 2}}"#,
+                "rope_scaling.type is \"yarn\"",
+            ),
             (r#"{"rope_theta": 1e4, "rope_scaling": {"type": "dynamic", "factor": 2}}"#, "dynamic"),
             (
                 r#"{"rope_theta": 1e4, "rope_scaling": {"type": "ntk", "factor": 2, "mixed_b": 0.5}}"#,

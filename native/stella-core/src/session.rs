@@ -37,7 +37,7 @@ pub struct SessionOptions {
 pub struct EmbedOptions {
     /// The head; `None` for the model's default.
     pub dimension: Option<usize>,
-    /// Whether rows are scaled to length 1.
+    /// Whether rows are scaled to length 1. A model with a Normalize module scales them in any case.
     pub normalize: bool,
 }
 
@@ -134,7 +134,8 @@ impl Session {
         let pooling = self.model.pooling();
         let of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
         pooling::mean(batch.ranges().enumerate().map(of), hidden, config.hidden_size, &mut self.pooled);
-        self.projector.project(head, &self.pooled, options.normalize, &mut out[..needed])
+        let normalize = options.normalize || self.model.normalizes();
+        self.projector.project(head, &self.pooled, normalize, &mut out[..needed])
     }
 
     /// Ends the session and its threads, and gives its hold of the model.
@@ -196,6 +197,7 @@ impl Session {
         }
         let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
         pooling::mean(ranges, found, config.hidden_size, &mut self.pooled);
-        self.projector.project(head, &self.pooled, options.normalize, &mut out[..needed])
+        let normalize = options.normalize || self.model.normalizes();
+        self.projector.project(head, &self.pooled, normalize, &mut out[..needed])
     }
 }

@@ -1,19 +1,19 @@
 //! The settings of one JSON file. Each of them is taken, refused, or known to have no effect.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::folder::ModelFolder;
-use crate::json::once_each;
+use crate::json::{OneReading, once_each};
 
 /// Characters of a value, and of a key, that messages show.
 const SHOWN: usize = 100;
-/// Keys that a message shows.
-const SHOWN_KEYS: usize = 8;
+/// Names that a message shows.
+const SHOWN_KEYS: usize = 20;
 
 /// What becomes of a setting that nothing takes.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +24,10 @@ pub(crate) enum Rule {
     Only(&'static [&'static str]),
 }
 
-/// An object in a file, each of whose keys stands once.
+/// An object in a file.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Raw(#[serde(deserialize_with = "once_each")] BTreeMap<String, Value>);
+struct Raw(#[serde(deserialize_with = "once_each")] BTreeMap<String, OneReading>);
 
 /// The settings of a file, or of an object in it, that were not taken yet. `null` is as good as no setting.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Settings {
     /// Those of [`ModelFolder::read_json`], also for a key that stands twice.
     pub(crate) fn read(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Self> {
         let Raw(values) = folder.read_json(file, needed_for)?;
+        let values = values.into_iter().map(|(key, OneReading(value))| (key, value)).collect();
         Ok(Self::of(folder.path(file), String::new(), values))
     }
 
@@ -60,28 +61,16 @@ impl Settings {
         Ok(Self::of(folder.path(file), String::new(), BTreeMap::new()))
     }
 
-    /// Does the same for a file that a manifest need not list: an unlisted one counts as missing.
-    ///
-    /// # Errors
-    /// Those of [`Self::read_if_there`].
-    pub(crate) fn read_if_listed(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Self> {
-        let is_listed = folder.is_listed(file);
-        if !is_listed && folder.has(file)? {
-            log::warn!("{} is passed over: the manifest does not list it", folder.path(file).display());
-        }
-        if is_listed {
-            return Self::read_if_there(folder, file, needed_for);
-        }
-        Ok(Self::of(folder.path(file), String::new(), BTreeMap::new()))
-    }
-
     /// Reads a list of objects of settings. Messages count them from 0.
     ///
     /// # Errors
     /// Those of [`Self::read`].
     pub(crate) fn read_list(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Vec<Self>> {
         let list: Vec<Raw> = folder.read_json(file, needed_for)?;
-        let of = |(at, Raw(values))| Self::of(folder.path(file), format!("[{at}]."), values);
+        let of = |(at, Raw(values)): (usize, Raw)| {
+            let values = values.into_iter().map(|(key, OneReading(value))| (key, value)).collect();
+            Self::of(folder.path(file), format!("[{at}]."), values)
+        };
         Ok(list.into_iter().enumerate().map(of).collect())
     }
 
@@ -150,9 +139,15 @@ impl Settings {
 
     /// Takes a token, which is a text or an object that holds it.
     pub(crate) fn token(&mut self, key: &str) -> Result<Option<String>> {
-        self.take(key, "a token", |value| match value {
-            Value::String(text) => Some(text),
-            other => other.get("content")?.as_str().map(str::to_owned),
+        self.take(key, "a token", |value| content(&value))
+    }
+
+    /// Takes several tokens, in a list or under names.
+    pub(crate) fn tokens(&mut self, key: &str) -> Result<Option<Vec<String>>> {
+        self.take(key, "a list of tokens", |value| match value {
+            Value::Array(tokens) => tokens.iter().map(content).collect(),
+            Value::Object(tokens) => tokens.values().map(content).collect(),
+            _ => None,
         })
     }
 
@@ -161,9 +156,29 @@ impl Settings {
         std::mem::take(&mut self.values)
     }
 
-    /// Whether nothing is left.
+    /// Takes `auto_map`, and tells whether it names Python code of the folder's own for a class of transformers.
+    pub(crate) fn names_code(&mut self, class: &str) -> bool {
+        let is_name = |value: &Value| value.as_str().is_some_and(|name| !name.is_empty());
+        self.any("auto_map").and_then(|map| map.get(class).cloned()).is_some_and(|code| match code {
+            // The classes of the slow and the fast tokenizer.
+            Value::Array(classes) => classes.iter().any(is_name),
+            code => is_name(&code),
+        })
+    }
+
+    /// Whether there are no settings, or none that were not taken yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Whether a setting is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Takes any value.
@@ -180,7 +195,8 @@ impl Settings {
     pub(crate) fn only(&mut self, key: &str, supported: &[&str]) -> Result<()> {
         match self.values.remove(key) {
             Some(value) if !supported.contains(&value.to_string().as_str()) => {
-                Err(self.unsupported(key, &shown(&value), &supported.join(" and ")))
+                let supported = if supported.is_empty() { "null" } else { &supported.join(" and ") };
+                Err(self.unsupported(key, &shown(&value), supported))
             }
             _ => Ok(()),
         }
@@ -276,6 +292,11 @@ impl Settings {
     }
 }
 
+/// The text of a token.
+fn content(token: &Value) -> Option<String> {
+    token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+}
+
 /// A value as messages show it.
 pub(crate) fn shown(value: &Value) -> String {
     cut(&value.to_string())
@@ -288,8 +309,9 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn listed(keys: &[String]) -> String {
-    let more = keys.len().saturating_sub(SHOWN_KEYS);
-    let shown = keys.iter().take(SHOWN_KEYS).map(String::as_str).collect::<Vec<_>>().join(", ");
+/// The first of several names, as messages show them, and how many more there are.
+pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let more = names.len().saturating_sub(SHOWN_KEYS);
+    let shown = names.iter().take(SHOWN_KEYS).map(|name| cut(name.as_ref())).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

@@ -192,6 +192,20 @@ impl Naming {
         }
     }
 
+    /// Whether a tensor belongs to a layer of a model that is named so.
+    pub(crate) fn owns(self, name: &str) -> bool {
+        let names = self.dialect.names();
+        let layer = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix(names.layer));
+        layer.and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split_once('.')).is_some_and(
+            |(_, rest)| {
+                names
+                    .products
+                    .iter()
+                    .any(|(product, ..)| rest.strip_prefix(product).is_some_and(|end| end.starts_with('.')))
+            },
+        )
+    }
+
     /// The name of a tensor that is there in every model that is named so, and in no other one.
     pub(crate) fn mark(self) -> String {
         format!("{}{}", self.prefix, self.dialect.mark())

@@ -1,185 +1,139 @@
-//! What a folder says about texts beside `tokenizer.json`: how long one may be, and how the tokenizer is set up.
+//! Settings about texts beside `tokenizer.json`: how long a text may be, and how the tokenizer is set up.
 
-use serde_json::Value;
-use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer};
+use std::path::{Path, PathBuf};
 
-use crate::error::Result;
-use crate::files::{ADDED_TOKENS_FILE, SENTENCE_FILES, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE};
+use crate::error::{Error, Result};
+use crate::files::{CONFIG_FILE, SENTENCE_FILES, TOKENIZER_CONFIG_FILE};
 use crate::folder::ModelFolder;
-use crate::settings::{Rule, Settings, shown};
+use crate::settings::{Rule, Settings};
+use crate::tokenizer_claims::Claims;
 
-/// transformers writes a number far above this where a tokenizer has no limit.
+/// Tokens that a text may have unless the caller or the folder says otherwise: the length that Stella was trained with.
+pub const DEFAULT_MAX_TOKENS: usize = 512;
+/// The most tokens that a caller may ask for.
+pub const MAX_MAX_TOKENS: usize = 8192;
+/// transformers writes a number far above this for a tokenizer without a limit.
 const END_OF_LENGTHS: f64 = (1u64 << 31) as f64;
 
 /// The settings of a folder.
 #[derive(Debug)]
 pub struct TextSettings {
-    /// Tokens that a text may have, if the folder names a limit.
-    pub(crate) max_tokens: Option<usize>,
-    /// The token that is put after every text where `tokenizer.json` puts none.
-    pub(crate) end_token: Option<String>,
-    /// What `tokenizer.json` must agree with.
-    claims: Claims,
+    /// The limit that the folder names.
+    limit: Option<TokenLimit>,
+    /// Settings that `tokenizer.json` must agree with.
+    pub(crate) claims: Claims,
 }
 
-/// What the folder says of the tokenizer that `tokenizer.json` says too.
-#[derive(Debug)]
-struct Claims {
-    /// Settings of the normalizer of BERT: their name, and what they are.
-    normalizer: [(&'static str, Option<bool>); 3],
-    tokens: Vec<ClaimedToken>,
-    starts_with_token: bool,
-    file: Settings,
+/// The most tokens of a text, special tokens and prompt included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenLimit {
+    /// Number of tokens.
+    pub tokens: usize,
+    /// The place that names it.
+    pub source: LimitSource,
 }
 
-/// A token beside the vocabulary.
-#[derive(Debug)]
-struct ClaimedToken {
-    content: String,
-    id: u32,
-    /// How it is found in a text.
-    flags: Vec<(String, bool)>,
+/// The origin of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitSource {
+    /// The caller's options.
+    Caller,
+    /// [`DEFAULT_MAX_TOKENS`].
+    Default,
+    /// A setting of the folder.
+    Setting {
+        /// Its file.
+        path: PathBuf,
+        /// Its key.
+        key: &'static str,
+    },
+}
+
+impl TokenLimit {
+    /// The limit that a caller asks for.
+    pub fn asked(tokens: usize) -> Self {
+        Self { tokens, source: LimitSource::Caller }
+    }
+
+    fn setting(tokens: usize, path: &Path, key: &'static str) -> Self {
+        Self { tokens, source: LimitSource::Setting { path: path.to_owned(), key } }
+    }
+
+    /// The error for a limit below the `special_tokens` that a tokenizer adds to every text.
+    pub(crate) fn too_low(&self, special_tokens: usize, tokenizer: PathBuf) -> Error {
+        let adds = format!("adds {special_tokens} special tokens to every text");
+        let tokens = self.tokens;
+        match &self.source {
+            LimitSource::Caller => {
+                Error::InvalidArgument(format!("max_tokens is {tokens}, but this tokenizer {adds}"))
+            }
+            LimitSource::Default => {
+                let reason = format!("{adds}, but a text has at most {tokens} tokens");
+                Error::TokenizerInvalid { path: tokenizer, reason, source: None }
+            }
+            LimitSource::Setting { path, key } => Error::Inconsistent {
+                path: path.clone(),
+                reason: format!("{key} is {tokens}, but tokenizer.json {adds}"),
+            },
+        }
+    }
 }
 
 impl TextSettings {
-    /// Reads the settings. Each of the files may be missing, and one that the manifest does not list counts as missing.
+    /// Reads the settings. Each of the files may be missing.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`]; [`crate::Error::Unsupported`] for a setting that changes the tokens of a text and is not
-    /// computed here; [`crate::Error::Inconsistent`].
+    /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for a setting that changes the tokens of a text and is not
+    /// computed here; [`Error::Inconsistent`].
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let sentence_limit = read_sentence_file(folder)?;
-        let mut file = Settings::read_if_listed(folder, TOKENIZER_CONFIG_FILE, "it sets the tokenizer up")?;
+        let mut file = Settings::read_if_there(folder, TOKENIZER_CONFIG_FILE, "it sets the tokenizer up")?;
         file.only("truncation_side", &["\"right\""])?;
         file.only("split_special_tokens", &["false"])?;
-        let limit = file.number("model_max_length")?.filter(|n| (1.0..END_OF_LENGTHS).contains(n));
-        let mut end_token = match file.flag("add_eos_token")? {
-            Some(true) => Some(file.token("eos_token")?),
-            _ => None,
-        };
-        if let Some(None) = end_token {
-            let mut map = Settings::read_if_listed(folder, SPECIAL_TOKENS_FILE, "it names the end token")?;
-            let named = map.token("eos_token")?;
-            end_token = Some(Some(file.required("eos_token", named)?));
-        }
-        let starts_with_token = file.flag("add_bos_token")?.unwrap_or(false);
-        let mut flag = |key: &'static str| Ok((key, file.flag(key)?));
-        let normalizer = [flag("do_lower_case")?, flag("strip_accents")?, flag("tokenize_chinese_chars")?];
-        let mut tokens = Vec::new();
-        for (id, token) in file.entries("added_tokens_decoder")?.unwrap_or_default() {
-            let (Ok(id), Some(content)) = (id.parse(), token.get("content").and_then(Value::as_str)) else {
-                return Err(file.invalid(format!(
-                    "added_tokens_decoder.{id} is {}; it must be a token with its content, by its id",
-                    shown(&token)
-                )));
-            };
-            let flags = token.as_object().into_iter().flatten();
-            let flags = flags.filter_map(|(name, value)| Some((name.clone(), value.as_bool()?)));
-            tokens.push(ClaimedToken { content: content.to_owned(), id, flags: flags.collect() });
-        }
-        let mut added = Settings::read_if_listed(folder, ADDED_TOKENS_FILE, "it lists tokens")?;
-        for (content, id) in added.take_all() {
-            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
-            let Some(number) = number else {
-                return Err(
-                    added.invalid(format!("{content} is {}; it must be the id of a token", shown(&id)))
-                );
-            };
-            tokens.push(ClaimedToken { content, id: number, flags: Vec::new() });
-        }
+        let tokenizer_limit = take_length(&mut file)?;
+        let claims = Claims::take(&mut file, folder)?;
         file.warn_of_others(WITHOUT_EFFECT)?;
-        Ok(Self {
-            max_tokens: sentence_limit.or(limit.map(|n| n as usize)),
-            end_token: end_token.flatten(),
-            claims: Claims { normalizer, tokens, starts_with_token, file },
-        })
+        Ok(Self { limit: sentence_limit.or(tokenizer_limit), claims })
     }
 
-    /// The token that is to be put after every text, if `tokenizer.json` puts none there. What it puts last is `last`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Inconsistent`] for a token that the tokenizer does not have, or another one than `last`.
-    pub(crate) fn end(&self, tokenizer: &Tokenizer, last: Option<u32>) -> Result<Option<u32>> {
-        let Some(token) = &self.end_token else { return Ok(None) };
-        let file = &self.claims.file;
-        let shown = shown(&Value::from(token.as_str()));
-        match (tokenizer.token_to_id(token), last) {
-            (None, _) => {
-                Err(file
-                    .inconsistent(format!("the end token is {shown}, which tokenizer.json does not have")))
-            }
-            (Some(id), None) => Ok(Some(id)),
-            (Some(id), Some(last)) if id == last => Ok(None),
-            (Some(id), Some(last)) => Err(file.inconsistent(format!(
-                "the end token is {shown} with id {id}, but tokenizer.json puts id {last} after every text"
-            ))),
-        }
-    }
-
-    /// Compares the settings with the tokenizer.
-    ///
-    /// # Errors
-    /// [`crate::Error::Inconsistent`] for one that `tokenizer.json` contradicts.
-    pub(crate) fn check(&self, tokenizer: &Tokenizer, starts_with_token: bool) -> Result<()> {
-        let Claims { normalizer, tokens, starts_with_token: claimed, file } = &self.claims;
-        let differs = |what: String, found: String, claimed: String| {
-            Err(file.inconsistent(format!(
-                "{what} is {claimed}, but {found} in tokenizer.json; they say the same thing and must agree"
-            )))
-        };
-        if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
-            let found = [Some(bert.lowercase), bert.strip_accents, Some(bert.handle_chinese_chars)];
-            for (&(key, claimed), found) in normalizer.iter().zip(found) {
-                if claimed.is_some() && claimed != found {
-                    return differs(key.to_owned(), format!("{found:?}"), format!("{claimed:?}"));
-                }
-            }
-        }
-        let added = tokenizer.get_added_tokens_decoder();
-        for ClaimedToken { content, id, flags } in tokens {
-            let what = || format!("the id of the token {}", shown(&Value::from(content.as_str())));
-            match tokenizer.token_to_id(content) {
-                Some(found) if found == *id => {}
-                found => {
-                    return differs(
-                        what(),
-                        found.map_or("none".to_owned(), |id| id.to_string()),
-                        id.to_string(),
-                    );
-                }
-            }
-            let Some(token) = added.get(id) else { continue };
-            for (name, claimed) in flags {
-                if let Some(found) = flag_of(token, name).filter(|found| found != claimed) {
-                    let what = format!("{name} of the token {}", shown(&Value::from(content.as_str())));
-                    return differs(what, found.to_string(), claimed.to_string());
-                }
-            }
-        }
-        if *claimed && !starts_with_token {
-            return differs(
-                "add_bos_token".to_owned(),
-                "no token is put before a text".to_owned(),
-                "true".to_owned(),
+    /// The limit for a model with `positions`: the folder's, or the default if the folder names none.
+    pub(crate) fn limit(&self, folder: &ModelFolder, positions: usize) -> TokenLimit {
+        let default = TokenLimit { tokens: DEFAULT_MAX_TOKENS, source: LimitSource::Default };
+        let limit = self.limit.clone().unwrap_or(default);
+        let most = positions.min(MAX_MAX_TOKENS);
+        if let LimitSource::Setting { path, key } = &limit.source
+            && limit.tokens > MAX_MAX_TOKENS
+            && positions > MAX_MAX_TOKENS
+        {
+            log::warn!(
+                "{}: {key} is {}; at most {MAX_MAX_TOKENS} tokens of a text are computed here",
+                path.display(),
+                limit.tokens
             );
+            return TokenLimit { tokens: MAX_MAX_TOKENS, ..limit };
         }
-        Ok(())
+        if limit.tokens <= most {
+            return limit;
+        }
+        TokenLimit::setting(most, &folder.path(CONFIG_FILE), "max_position_embeddings")
+    }
+}
+
+/// Takes `model_max_length`, which stands for no limit when it is very large.
+fn take_length(file: &mut Settings) -> Result<Option<TokenLimit>> {
+    const KEY: &str = "model_max_length";
+    match file.number(KEY)? {
+        Some(length) if length >= END_OF_LENGTHS => Ok(None),
+        Some(length) if length >= 1.0 && length.fract() == 0.0 => {
+            Ok(Some(TokenLimit::setting(length as usize, file.path(), KEY)))
+        }
+        Some(length) => Err(file.invalid(format!("{KEY} is {length}; it must be a whole number from 1"))),
+        None => Ok(None),
     }
 }
 
 /// Settings of `tokenizer_config.json` that change no token of a text.
 const WITHOUT_EFFECT: &[(&str, Rule)] = &[
-    // Names of tokens, whose ids and places `tokenizer.json` gives.
-    ("additional_special_tokens", Rule::NoEffect),
-    ("bos_token", Rule::NoEffect),
-    ("cls_token", Rule::NoEffect),
-    ("eos_token", Rule::NoEffect),
-    ("extra_special_tokens", Rule::NoEffect),
-    ("mask_token", Rule::NoEffect),
-    ("model_specific_special_tokens", Rule::NoEffect),
-    ("pad_token", Rule::NoEffect),
-    ("sep_token", Rule::NoEffect),
-    ("unk_token", Rule::NoEffect),
     // Padding, and a cut that is made here.
     ("max_length", Rule::NoEffect),
     ("pad_to_multiple_of", Rule::NoEffect),
@@ -190,7 +144,6 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("truncation", Rule::NoEffect),
     ("truncation_strategy", Rule::NoEffect),
     // Which Python code reads the file, and what its slow tokenizers look at.
-    ("auto_map", Rule::NoEffect),
     ("backend", Rule::NoEffect),
     ("do_basic_tokenize", Rule::NoEffect),
     ("errors", Rule::NoEffect),
@@ -201,7 +154,6 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("never_split", Rule::NoEffect),
     ("processor_class", Rule::NoEffect),
     ("special_tokens_map_file", Rule::NoEffect),
-    ("tokenizer_class", Rule::NoEffect),
     ("tokenizer_file", Rule::NoEffect),
     // Of tokenizers of other kinds, of text that is written, and of chats.
     ("add_prefix_space", Rule::NoEffect),
@@ -212,25 +164,16 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("use_default_system_prompt", Rule::NoEffect),
 ];
 
-fn flag_of(token: &AddedToken, name: &str) -> Option<bool> {
-    Some(match name {
-        "lstrip" => token.lstrip,
-        "rstrip" => token.rstrip,
-        "normalized" => token.normalized,
-        "single_word" => token.single_word,
-        "special" => token.special,
-        _ => return None,
-    })
-}
-
-/// Reads the settings of the Transformer module, and returns the tokens that a text may have.
-fn read_sentence_file(folder: &ModelFolder) -> Result<Option<usize>> {
+/// Reads the settings of the Transformer module from the first of the files that is there, and returns the tokens that a text
+/// may have.
+fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
+    const KEY: &str = "max_seq_length";
     for file in SENTENCE_FILES {
-        let mut settings = Settings::read_if_listed(folder, file, "it says how long a text may be")?;
-        if settings.is_empty() {
+        if !folder.lists(file)? {
             continue;
         }
-        let max_tokens = settings.count("max_seq_length", 1, usize::MAX)?;
+        let mut settings = Settings::read(folder, file, "it says how long a text may be")?;
+        let max_tokens = settings.count(KEY, 1, usize::MAX)?;
         if let Some(mut modalities) = settings.object("modality_config")? {
             let text = modalities.object("text")?;
             let mut text = modalities.required("text", text)?;
@@ -253,7 +196,7 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<usize>> {
             ("config_args", Rule::Only(&["{}"])),
             ("config_kwargs", Rule::Only(&["{}"])),
         ])?;
-        return Ok(max_tokens);
+        return Ok(max_tokens.map(|tokens| TokenLimit::setting(tokens, settings.path(), KEY)));
     }
     Ok(None)
 }

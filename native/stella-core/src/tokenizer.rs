@@ -11,7 +11,7 @@ use crate::fault::{Stage, reach};
 use crate::files::TOKENIZER_FILE;
 use crate::folder::ModelFolder;
 use crate::pooling::PoolingMode;
-use crate::text_settings::TextSettings;
+use crate::text_settings::{TextSettings, TokenLimit};
 use crate::tokenizer_file;
 use crate::words::Words;
 
@@ -73,11 +73,11 @@ impl Tokenizer {
     /// # Errors
     /// Those of [`ModelFolder::read`]; [`Error::TokenizerInvalid`] for a file that is no tokenizer, has an id outside the
     /// vocabulary, or puts no token where the pooling looks for one; [`Error::Inconsistent`] for one that the settings
-    /// contradict; [`Error::InvalidArgument`] when `max_tokens` leaves no room.
+    /// contradict; [`Error::InvalidArgument`] when the caller's limit leaves no room.
     pub fn read(
         folder: &ModelFolder,
         vocab_size: usize,
-        max_tokens: usize,
+        limit: &TokenLimit,
         settings: &TextSettings,
         pooling: PoolingMode,
     ) -> Result<Self> {
@@ -125,8 +125,7 @@ impl Tokenizer {
             return Err(invalid(&reason, None));
         };
         let mut frame = (framed.get_ids()[..text].to_vec(), framed.get_ids()[text + 1..].to_vec());
-        settings.check(&inner, !frame.0.is_empty())?;
-        let end = settings.end(&inner, frame.1.last().copied())?;
+        let end = settings.claims.check(&inner, (&frame.0, &frame.1))?;
         frame.1.extend(end);
         let special_tokens = frame.0.len() + frame.1.len();
         if pooling == PoolingMode::LastToken && frame.1.is_empty() {
@@ -134,13 +133,11 @@ impl Tokenizer {
                           cannot be told which token the pooling by the last token means";
             return Err(invalid(reason, None));
         }
-        if max_tokens < special_tokens {
-            return Err(Error::InvalidArgument(format!(
-                "max_tokens is {max_tokens}, but this tokenizer adds {special_tokens} special tokens to every text"
-            )));
+        if limit.tokens < special_tokens {
+            return Err(limit.too_low(special_tokens, folder.path(TOKENIZER_FILE)));
         }
         let words = Words::of(&inner);
-        Ok(Self { inner, max_tokens, frame, end, words })
+        Ok(Self { inner, max_tokens: limit.tokens, frame, end, words })
     }
 
     /// Tokens that one text may have.

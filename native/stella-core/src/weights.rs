@@ -1,6 +1,6 @@
 //! The weights of a model: headers checked against the configuration, then the bytes, read or mapped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::PathBuf;
@@ -114,7 +114,8 @@ impl WeightSet {
     /// How the encoder's tensors are named.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for files with the tensors of more than one encoder.
+    /// [`Error::Inconsistent`] for files with the tensors of more than one encoder; [`Error::Unsupported`] for names that begin
+    /// with something else.
     pub(crate) fn naming(&self, architecture: Architecture) -> Result<Naming> {
         let all = Naming::all(architecture);
         let mut found = all.iter().filter_map(|naming| Some((naming, *self.owner.get(&naming.mark())?)));
@@ -128,8 +129,47 @@ impl WeightSet {
                 ),
             }),
             (Some((naming, _)), None) => Ok(*naming),
-            // The check names the missing tensors.
-            (None, _) => Ok(all[0]),
+            (None, _) => {
+                let is_named = |naming: &&Naming| self.owner.keys().any(|name| naming.owns(name));
+                match (self.wrapped(all), all.iter().find(is_named)) {
+                    (Some(error), _) => Err(error),
+                    // The check names the missing tensors.
+                    (None, found) => Ok(*found.unwrap_or(&all[0])),
+                }
+            }
+        }
+    }
+
+    /// The error for tensors whose names have a wrapper of the model before them.
+    fn wrapped(&self, namings: &[Naming]) -> Option<Error> {
+        let (prefix, at) = self.owner.iter().find_map(|(name, &at)| {
+            let prefix = namings.iter().find_map(|naming| name.strip_suffix(&naming.mark()))?;
+            prefix.ends_with('.').then_some((prefix, at))
+        })?;
+        let supported: BTreeSet<String> =
+            namings.iter().map(|naming| format!("{:?}", naming.prefix)).collect();
+        let supported = supported.into_iter().collect::<Vec<_>>().join(", ");
+        Some(Error::Unsupported {
+            path: self.files[at].path.clone(),
+            reason: format!(
+                "names of tensors begin with {prefix:?}; supported are {supported}. Save the model without the wrapper around \
+                 it, such as that of torch.compile, DataParallel or PEFT"
+            ),
+        })
+    }
+
+    /// Refuses tensors beyond those of `specs`.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] that names the first one.
+    pub(crate) fn check_no_others(&self, specs: &[TensorSpec]) -> Result<()> {
+        let other = self.owner.iter().filter(|(name, _)| specs.iter().all(|spec| spec.name != **name)).min();
+        match other {
+            Some((name, &at)) => Err(Error::Inconsistent {
+                path: self.files[at].path.clone(),
+                reason: format!("holds tensor {name:?}, which config.json beside it does not ask for"),
+            }),
+            None => Ok(()),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
 use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::TextSettings;
+use stella_core::text_settings::{TextSettings, TokenLimit};
 use stella_core::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};
 
@@ -21,7 +21,7 @@ fn read(bytes: &[u8]) -> Result<Tokenizer> {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join(TOKENIZER_FILE), bytes).expect("written");
     let folder = ModelFolder::open(dir.path(), None).expect("opens");
-    Tokenizer::read(&folder, 64, 16, &TextSettings::read(&folder)?, PoolingMode::Mean)
+    Tokenizer::read(&folder, 64, &TokenLimit::asked(16), &TextSettings::read(&folder)?, PoolingMode::Mean)
 }
 
 /// A good tokenizer with some of its parts replaced.

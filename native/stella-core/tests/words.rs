@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
 use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::TextSettings;
+use stella_core::text_settings::{TextSettings, TokenLimit};
 use stella_core::tokenizer::{LongText, Tokenizer};
 
 /// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
@@ -65,7 +65,8 @@ const PARTS: [&str; 44] = [
 
 fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Tokenizer {
     let settings = TextSettings::read(folder).expect("settings");
-    Tokenizer::read(folder, vocab_size, max_tokens, &settings, PoolingMode::Mean).expect("a tokenizer")
+    Tokenizer::read(folder, vocab_size, &TokenLimit::asked(max_tokens), &settings, PoolingMode::Mean)
+        .expect("a tokenizer")
 }
 
 fn tokenizer(edits: &[(&str, Value)]) -> Tokenizer {

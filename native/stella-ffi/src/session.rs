@@ -47,7 +47,7 @@ pub struct StellaEmbedOptions {
     pub size: u32,
     /// Length of the vectors; 0 for the model's default.
     pub dimension: u32,
-    /// 0 to scale vectors to length 1, 1 to leave them as the head gives them.
+    /// 0 to scale vectors to length 1, 1 to leave them as the modules of the model give them.
     pub raw: u32,
     /// Number of this call's first text in the caller's list; errors count from there.
     pub first_text: u32,

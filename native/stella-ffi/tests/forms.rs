@@ -9,8 +9,9 @@ use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::folder::ModelFolder;
 use stella_core::memory::Workload;
-use stella_core::model::{MAX_MAX_TOKENS, Model, ModelOptions, Precision};
+use stella_core::model::{Model, ModelOptions, Precision};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
+use stella_core::text_settings::MAX_MAX_TOKENS;
 use stella_core::tokenizer::LongText;
 
 fn forms() -> PathBuf {

@@ -603,7 +603,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint dimension;
         /// <summary>
-        ///  0 to scale vectors to length 1, 1 to leave them as the head gives them.
+        ///  0 to scale vectors to length 1, 1 to leave them as the modules of the model give them.
         /// </summary>
         public uint raw;
         /// <summary>
