@@ -19,7 +19,7 @@ internal sealed class ModelArguments
     /// <summary>Asked for by the last line of defence too, which knows no command.</summary>
     public static Choice<Verbosity> Verbosity { get; } = new(
         "--verbosity",
-        "What is said on standard error. quiet leaves out progress and warnings; debug adds the library's log and stack traces.",
+        "Amount of text on standard error. quiet leaves out progress and warnings; debug adds the library's log and stack traces.",
         ("normal", Cli.Verbosity.Normal),
         ("quiet", Cli.Verbosity.Quiet),
         ("debug", Cli.Verbosity.Debug));

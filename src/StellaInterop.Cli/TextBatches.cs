@@ -75,7 +75,7 @@ internal static class TextBatches
     }
 }
 
-/// <summary>What a command over many texts tells while it runs.</summary>
+/// <summary>Reports of a command over many texts while it runs.</summary>
 /// <param name="Done">Receives the number of texts that are done.</param>
 /// <param name="Note">Writes a line on standard error.</param>
 internal sealed record BatchProgress(Action<int> Done, Action<string> Note);

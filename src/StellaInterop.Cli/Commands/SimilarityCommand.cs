@@ -37,7 +37,7 @@ internal static class SimilarityCommand
             ("jsonl", Format.JsonLines),
             ("json", Format.Json));
         Option<string?> prompt = TextArguments.PromptOption(
-            "The prompt before the query, which stella info lists. s2s stands before the texts too; with any other they are documents, "
+            "The prompt before the query, which stella info lists. With s2s the texts have it too. With any other they are documents, "
             + "which have no prompt unless the model has one with the name document. "
             + "Default: s2s, or the model's own default if it lacks s2s.");
         Choice<StellaLongText> onLongText = TextArguments.LongTextChoice();
