@@ -61,18 +61,4 @@ internal sealed class LoadWarningTests
         Assert.That(lines, Has.Length.EqualTo(1).And.All.StartsWith("warning: "));
         Assert.That(lines[0], Does.Contain("config.json").And.Contain("key"));
     }
-
-    [Test]
-    public void Progress_on_a_terminal_and_a_warning_do_not_share_a_line()
-    {
-        // Rows go to a file, so that the progress is shown on the terminal.
-        using var folder = new TemporaryFolder();
-        string rows = folder.File("rows");
-        string screen = StellaProcess.RunOnTerminalInto(rows, "embed", "river", "--model", FormGolden.Read(Warned).Folder);
-        Assert.That(File.ReadAllText(rows), Does.StartWith("{\"index\":0,"));
-        Assert.That(screen, Does.Contain("loading the model"));
-        string[] lines = screen.Split('\n');
-        Assert.That(lines.Count(line => line.Contains("stands in for it")), Is.EqualTo(StandIns.Length), screen);
-        Assert.That(lines.Where(line => line.Contains("stands in for it")), Has.None.Contains("loading the model"));
-    }
 }

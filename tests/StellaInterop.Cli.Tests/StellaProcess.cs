@@ -78,18 +78,13 @@ internal static class StellaProcess
     }
 
     /// <summary>Runs on a terminal of 200 columns, and returns what is written to it: output and bars, with control characters.</summary>
-    public static string RunOnTerminal(params string[] arguments) => RunOnTerminal("", arguments);
-
-    /// <summary>Does the same with standard output in a file, so that progress is shown.</summary>
-    public static string RunOnTerminalInto(string output, params string[] arguments) => RunOnTerminal($" > '{output}'", arguments);
-
-    private static string RunOnTerminal(string redirection, string[] arguments)
+    public static string RunOnTerminal(params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(Folder, arguments, new Dictionary<string, string?> { ["TERM"] = "xterm-256color" });
         string command = string.Join(' ', start.ArgumentList.Prepend(start.FileName).Select(part => $"'{part}'"));
         start.FileName = "script";
         start.ArgumentList.Clear();
-        Array.ForEach(["--quiet", "--return", "--command", $"stty columns 200; {command}{redirection}", "/dev/null"], start.ArgumentList.Add);
+        Array.ForEach(["--quiet", "--return", "--command", $"stty columns 200; {command}", "/dev/null"], start.ArgumentList.Add);
         using Process process = Process.Start(start)!;
         StellaResult result = Collect(process, null, arguments);
         Assert.That(result.ExitCode, Is.Zero, result.Output + result.Error);
