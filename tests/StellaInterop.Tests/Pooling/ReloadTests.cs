@@ -132,6 +132,9 @@ internal sealed class ReloadTests
         late!.UnsafeStart();
         Assert.That(late.Join(Wait.Limit), "the late worker ends");
         Assert.That(model.SessionsMade, Is.EqualTo(3));
+        await pool.DisposeAsync();
+        // Without a join time the pool waits for none of its workers.
+        await Wait.UntilAsync(() => (model.Models, model.Sessions) == (0, 0), "the other worker ends");
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
