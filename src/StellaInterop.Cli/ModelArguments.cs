@@ -19,7 +19,7 @@ internal sealed class ModelArguments
     /// <summary>Asked for by the last line of defence too, which knows no command.</summary>
     public static Choice<Verbosity> Verbosity { get; } = new(
         "--verbosity",
-        "What is said on standard error. debug adds the library's log and stack traces.",
+        "Amount of text on standard error. quiet leaves out progress and warnings; debug adds the library's log and stack traces.",
         ("normal", Cli.Verbosity.Normal),
         ("quiet", Cli.Verbosity.Quiet),
         ("debug", Cli.Verbosity.Debug));
@@ -30,6 +30,8 @@ internal sealed class ModelArguments
             + "another tool has put into the Hugging Face cache. Default: the model that is shipped, stella-mini.",
         HelpName = ModelLocation.HelpName,
     };
+
+    private readonly Option<string?> revision = ModelLocation.RevisionOption();
 
     private readonly Option<int?> dimension = Positive(
         "--dimension", "Length of the vectors; `stella info` lists those there are. Default: the model's own.");
@@ -76,6 +78,7 @@ internal sealed class ModelArguments
     public ModelArguments(Command command)
     {
         command.Add(model);
+        command.Add(revision);
         command.Add(dimension);
         command.Add(maxTokens);
         command.Add(precision.Option);
@@ -96,9 +99,16 @@ internal sealed class ModelArguments
     }
 
     /// <summary>Loads the model that the command line asks for.</summary>
-    public LoadedModel Load(ParseResult parsed)
+    /// <param name="parsed">The command line.</param>
+    /// <param name="note">Writes a line on standard error.</param>
+    public LoadedModel Load(ParseResult parsed, Action<string> note)
     {
-        ILoggerFactory? loggers = Verbosity.Get(parsed) == Cli.Verbosity.Debug ? ConsoleLoggers() : null;
+        ILoggerFactory? loggers = Verbosity.Get(parsed) switch
+        {
+            Cli.Verbosity.Quiet => null,
+            Cli.Verbosity.Debug => ConsoleLoggers(),
+            _ => new LoadWarnings(note),
+        };
         try
         {
             var options = new StellaModelOptions
@@ -113,7 +123,7 @@ internal sealed class ModelArguments
                 ManifestPath = parsed.GetValue(manifest),
                 LoggerFactory = loggers,
             };
-            string path = parsed.GetValue(model) is { } given ? ModelLocation.Resolve(given) : StellaMiniModel.Path;
+            string path = ModelLocation.Resolve(parsed.GetValue(model), parsed.GetValue(revision)) ?? StellaMiniModel.Path;
             return new LoadedModel(StellaModel.Load(path, options), loggers);
         }
         catch
@@ -171,6 +181,23 @@ internal sealed record LoadedModel(StellaModel Model, ILoggerFactory? Loggers) :
         catch (StellaInputException e) when (e.Code is StellaErrorCode.ResultNotFinite or StellaErrorCode.ResultZero)
         {
             throw new CliException(ExitCode.ModelRefused, $"{Model.Info.Path}: the weights give no vector that can be used", e);
+        }
+    }
+
+    /// <summary>
+    /// Checks the prompt of the command line, before a row is read or written: an empty input, or rows with prompts of their own,
+    /// would never ask for it.
+    /// </summary>
+    /// <exception cref="StellaOptionException">The model has no such prompt; the message lists those that it has.</exception>
+    public void CheckPrompt(StellaPrompt prompt)
+    {
+        try
+        {
+            _ = Model.Tokenize("", new StellaEmbedOptions { Prompt = prompt });
+        }
+        catch (StellaInputException)
+        {
+            // The model has the prompt. A text with it fails, and its row gets the error.
         }
     }
 

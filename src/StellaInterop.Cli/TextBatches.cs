@@ -37,38 +37,45 @@ internal static class TextBatches
         }
     }
 
-    /// <summary>Runs a group. That the model lacks its prompt is the fault of its row where the row names it.</summary>
-    /// <param name="options">Options of the call.</param>
+    /// <summary>Runs a group. A prompt that the model lacks comes from the row: the prompt of the command line was checked before.</summary>
     /// <param name="group">Options of the group.</param>
     /// <param name="work">Runs it.</param>
-    public static void Run(StellaEmbedOptions options, StellaEmbedOptions group, Action work)
+    public static void Run(StellaEmbedOptions group, Action work)
     {
         try
         {
             work();
         }
-        catch (StellaOptionException e) when (e.Code == StellaErrorCode.UnknownPrompt && group.Prompt != options.Prompt)
+        catch (StellaOptionException e) when (e.Code == StellaErrorCode.UnknownPrompt)
         {
             throw new CliException(ExitCode.BadInput, $"text {group.FirstTextIndex}: {e.Message}", e.InnerException);
         }
     }
 
     /// <summary>
-    /// Runs <paramref name="work"/>, which reports how many texts are done. The number is shown where somebody sees it:
+    /// Runs <paramref name="work"/>, which reports how many texts are done. The number is shown if somebody sees it:
     /// when standard error is a terminal and the rows go elsewhere.
     /// </summary>
-    public static void WithProgress(ParseResult parsed, Action<Action<int>> work)
+    public static void WithProgress(ParseResult parsed, Action<BatchProgress> work)
     {
         bool shown = ModelArguments.Verbosity.Get(parsed) != Verbosity.Quiet
             && Console.IsOutputRedirected
             && !Console.IsErrorRedirected;
         if (!shown)
         {
-            work(_ => { });
+            work(new BatchProgress(_ => { }, Output.Note));
             return;
         }
 
         IAnsiConsole console = ErrorConsole.Create();
-        console.Status().Start("loading the model", status => work(done => status.Status($"{done:N0} texts")));
+        console.Status().Start("loading the model", status => work(new BatchProgress(
+            done => status.Status($"{done:N0} texts"),
+            // The bar is painted on the same line: only its own console writes above it.
+            line => console.WriteLine(Printable.Line(line)))));
     }
 }
+
+/// <summary>Reports of a command over many texts while it runs.</summary>
+/// <param name="Done">Receives the number of texts that are done.</param>
+/// <param name="Note">Writes a line on standard error.</param>
+internal sealed record BatchProgress(Action<int> Done, Action<string> Note);

@@ -15,6 +15,12 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
     /// <summary>The name of a model in the Hugging Face cache, such as <c>NovaSearch/stella_en_400M_v5</c>.</summary>
     public string? ModelName { get; set; }
 
+    /// <summary>
+    /// Gets or sets the revision of <see cref="ModelName"/> in the cache: a branch, a tag, <c>refs/pr/N</c> or a commit in full;
+    /// <see cref="HuggingFaceCache.DefaultRevision"/> if it is not set.
+    /// </summary>
+    public string? Revision { get; set; }
+
     /// <summary>Length of the vectors; the model's default when it is not set.</summary>
     [Range(1, 1 << 20)]
     public int? Dimension { get; set; }
@@ -98,6 +104,22 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
                 $"{nameof(ModelName)} is '{ModelName}'; it must be like NovaSearch/stella_en_400M_v5", [nameof(ModelName)]);
         }
 
+        if (!string.IsNullOrEmpty(Revision))
+        {
+            if (!HuggingFaceCache.IsRevision(Revision))
+            {
+                yield return new ValidationResult(
+                    $"{nameof(Revision)} is '{Printable.Line(Revision)}'; it must be the name of a branch, a tag or a commit", [nameof(Revision)]);
+            }
+
+            if (string.IsNullOrEmpty(ModelName))
+            {
+                yield return new ValidationResult(
+                    $"{nameof(Revision)} is '{Printable.Line(Revision)}', and a folder has no revision: set {nameof(ModelName)}, or leave {nameof(Revision)} out",
+                    [nameof(Revision), nameof(ModelName)]);
+            }
+        }
+
         if (WhenFull == StellaWhenFull.Wait && Timeout is null)
         {
             yield return new ValidationResult(
@@ -121,7 +143,9 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
     }
 
     /// <exception cref="StellaModelFolderException">The named model is not in the cache.</exception>
-    internal string FindModel() => ModelPath is { Length: > 0 } path ? path : HuggingFaceCache.FromEnvironment().Find(ModelName!);
+    internal string FindModel() => ModelPath is { Length: > 0 } path
+        ? path
+        : HuggingFaceCache.FromEnvironment().Find(ModelName!, Revision is { Length: > 0 } revision ? revision : HuggingFaceCache.DefaultRevision);
 
     internal StellaPoolOptions ToPoolOptions() => new()
     {

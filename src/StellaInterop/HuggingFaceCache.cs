@@ -106,7 +106,9 @@ public sealed partial class HuggingFaceCache
     /// <param name="model">The model's name, <c>org/name</c>.</param>
     /// <param name="revision">A branch, a tag or a commit in full.</param>
     /// <exception cref="ArgumentException">The name or the revision has another form.</exception>
-    /// <exception cref="StellaModelFolderException">The model is not in the cache. The message says where it was looked for.</exception>
+    /// <exception cref="StellaModelFolderException">
+    /// The revision is not in the cache. The message names the revisions that are, and the command that downloads this one.
+    /// </exception>
     public string Find(string model, string revision = DefaultRevision)
     {
         string repository = RepositoryFolder(model);
@@ -123,10 +125,12 @@ public sealed partial class HuggingFaceCache
             return snapshot;
         }
 
+        string[] others = RevisionsIn(repository);
+        string found = others.Length == 0 ? "" : $" The cache has {Listing.Of(others)}.";
         string option = revision == DefaultRevision ? "" : $" --revision {InShell(revision)}";
         throw new StellaModelFolderException(
             StellaErrorCode.ModelFolderNotFound,
-            $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {snapshot ?? reference}. "
+            $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {snapshot ?? reference}.{found} "
             + $"Get it with: stella download {model}{option}");
     }
 
@@ -144,6 +148,48 @@ public sealed partial class HuggingFaceCache
 
         string name = repository[Prefix.Length..].Replace("--", "/", StringComparison.Ordinal);
         return IsModelName(name) ? name : null;
+    }
+
+    /// <summary>Returns the branches and tags of a repository that have a snapshot, then the commits without such a name.</summary>
+    private static string[] RevisionsIn(string repository)
+    {
+        string snapshots = Path.Combine(repository, "snapshots");
+        string refs = Path.Combine(repository, "refs");
+        try
+        {
+            string[] commits = Directory.Exists(snapshots)
+                ? [.. Directory.EnumerateDirectories(snapshots).Select(path => Path.GetFileName(path)).Where(IsCommit).Order(StringComparer.Ordinal)]
+                : [];
+            var named = new SortedDictionary<string, string>(StringComparer.Ordinal);
+            var below = new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
+            foreach (string path in Directory.Exists(refs) ? Directory.EnumerateFiles(refs, "*", below) : [])
+            {
+                string name = Path.GetRelativePath(refs, path).Replace(Path.DirectorySeparatorChar, '/');
+                if (IsRevision(name) && TryReadReference(path) is { } commit && commits.Contains(commit))
+                {
+                    named[name] = commit;
+                }
+            }
+
+            return [.. named.Keys.Select(Printable.Line), .. commits.Except(named.Values)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The list only helps: without it the message still says what is missing.
+            return [];
+        }
+    }
+
+    private static string? TryReadReference(string path)
+    {
+        try
+        {
+            return ReadReference(path);
+        }
+        catch (StellaModelFolderException)
+        {
+            return null;
+        }
     }
 
     private static string? ReadReference(string path)

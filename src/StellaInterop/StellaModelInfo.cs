@@ -167,7 +167,7 @@ public sealed record StellaModelInfo
         {
             throw new StellaOptionException(
                 StellaErrorCode.UnknownDimension,
-                $"the model has no head of dimension {dimension}; its heads have {string.Join(", ", Dimensions)}");
+                $"the model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}");
         }
 
         return dimension;

@@ -103,6 +103,32 @@ internal sealed class ErrorTests
     }
 
     [Test]
+    public void An_unknown_prompt_of_the_option_is_2_whatever_the_rows_are(
+        [Values("embed", "tokenize")] string command,
+        [Values("", "{\"text\": \"a\", \"prompt\": \"document\"}", "{\"text\": \"a\", \"prompt\": \"q\"}", "not json")] string input)
+    {
+        StellaResult result = StellaProcess.RunWithInput(
+            input, command, "--input", "-", "--input-format", "jsonl", "--prompt", "q", "--format", "json", "--model", Tree.Model("tiny-new"));
+        Check(result, 2, "the model has no prompt \"q\"; its prompts are s2p_query, s2s_query");
+        Assert.That(result.Error, Does.Not.Contain("text 0"));
+    }
+
+    [Test]
+    public void An_unknown_prompt_of_a_row_is_4_and_names_the_row([Values("embed", "tokenize")] string command, [Values] bool withOption)
+    {
+        string[] option = withOption ? ["--prompt", "s2p"] : [];
+        StellaResult result = StellaProcess.RunWithInput(
+            "{\"text\": \"a\"}\n{\"text\": \"b\", \"prompt\": \"q\"}\n{\"text\": \"c\", \"prompt\": \"q\"}",
+            [command, "--input", "-", "--input-format", "jsonl", "--model", Tree.Model("tiny-new"), .. option]);
+        Check(result, 4, "text 1: the model has no prompt \"q\"; its prompts are s2p_query", outputAllowed: true);
+        Assert.That(result.Rows, Has.Length.EqualTo(1), "what was done before is not lost");
+    }
+
+    [Test]
+    public void An_unknown_prompt_of_similarity_is_2() => Check(
+        StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Tree.Model("tiny-new")), 2, "its prompts are s2p_query");
+
+    [Test]
     public void A_missing_or_foreign_native_library_is_told_with_every_path()
     {
         using var copy = new TemporaryFolder();

@@ -50,6 +50,33 @@ internal sealed class SimilarityAndInfoTests
     }
 
     [Test]
+    public void A_default_prompt_stands_before_the_query_and_not_before_the_texts([Values] bool hasDocumentPrompt)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Take(FormGolden.Read("default-prompt").Folder);
+        if (!hasDocumentPrompt)
+        {
+            folder.Edit("config_sentence_transformers.json", "\"document\":", "\"other\":");
+        }
+
+        string[] texts = ["Steps to recover access", "Banana bread"];
+        JsonElement[] rows = StellaProcess.Run(
+            ["similarity", "reset my password", .. texts, "--format", "jsonl", "--model", folder.Path, "--precision", "f32"]).Rows;
+        using StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { Precision = StellaPrecision.F32 });
+        Assert.That(model.Info.DefaultPrompt, Is.EqualTo("query"));
+        float[] query = model.Embed("reset my password", new StellaEmbedOptions { Prompt = StellaPrompt.Named("query") });
+        Assert.That(rows, Has.Length.EqualTo(2));
+        foreach (JsonElement row in rows)
+        {
+            string text = row.GetProperty("text").GetString()!;
+            float[] document = model.Embed(text, new StellaEmbedOptions { Prompt = StellaPrompt.Document });
+            Assert.That(row.GetProperty("score").GetDouble(), Is.EqualTo(Vectors.Cosine(query, document)).Within(1e-5), text);
+            float[] withDefault = model.Embed(text);
+            Assert.That(row.GetProperty("score").GetDouble(), Is.Not.EqualTo(Vectors.Cosine(query, withDefault)).Within(1e-5), text);
+        }
+    }
+
+    [Test]
     public void A_cut_is_told_on_standard_error()
     {
         StellaResult result = StellaProcess.Run("similarity", "a", "b c d e f g", "--max-tokens", "4", "--prompt", "document");
@@ -77,7 +104,7 @@ internal sealed class SimilarityAndInfoTests
     [Test]
     public void Help_names_every_option()
     {
-        string[] common = ["--model", "--dimension", "--max-tokens", "--precision", "--threads", "--verbosity"];
+        string[] common = ["--model", "--revision", "--dimension", "--max-tokens", "--precision", "--threads", "--verbosity"];
         (string Command, string[] Options)[] expected =
         [
             ("embed", [.. common, "--input", "--input-format", "--format", "--prompt", "--raw", "--on-long-text"]),
@@ -85,8 +112,8 @@ internal sealed class SimilarityAndInfoTests
             ("tokenize", [.. common, "--input", "--input-format", "--format", "--prompt", "--on-long-text"]),
             ("info", [.. common, "--format"]),
             ("download", ["--revision", "--dir", "--dimension", "--endpoint", "--offline", "--retries", "--verbosity", "HF_TOKEN"]),
-            ("verify", ["--manifest", "--verbosity"]),
-            ("manifest", ["--output", "--verbosity"]),
+            ("verify", ["--revision", "--manifest", "--verbosity"]),
+            ("manifest", ["--revision", "--output", "--verbosity"]),
         ];
         StellaResult root = StellaProcess.Run("--help");
         Assert.Multiple(() =>

@@ -167,6 +167,8 @@ internal sealed class ServiceTests
 
     [TestCase("ModelPath", null, "Search", "ModelPath", "ModelName")]
     [TestCase("ModelName", "stella", "ModelName", "NovaSearch/stella_en_400M_v5")]
+    [TestCase("Revision", "a b", "Revision", "'a b'", "a branch, a tag or a commit")]
+    [TestCase("Revision", "main", "Revision", "a folder has no revision", "ModelName")]
     [TestCase("MaxTokens", "0", "Search.MaxTokens")]
     [TestCase("MaxTokens", "9000", "Search.MaxTokens", "8192")]
     [TestCase("MaxWorkers", "0", "Search.MaxWorkers")]
@@ -195,6 +197,56 @@ internal sealed class ServiceTests
         foreach (string word in words)
         {
             Assert.That(error!.Message, Does.Contain(word));
+        }
+    }
+
+    [Test]
+    [NonParallelizable]
+    public async Task The_revision_of_the_settings_chooses_the_snapshot_of_the_cache()
+    {
+        using var cache = new TemporaryFolder();
+        string? before = Environment.GetEnvironmentVariable("HF_HUB_CACHE");
+        Environment.SetEnvironmentVariable("HF_HUB_CACHE", cache.Path);
+        try
+        {
+            string repository = cache.File("models--test-org--tiny");
+            foreach ((string name, char digit, string model) in new[] { ("main", 'a', "tiny-new"), ("v1", 'b', "tiny-qwen2") })
+            {
+                string commit = new(digit, 40);
+                foreach (string file in Directory.EnumerateFiles(Tree.Model(model), "*", SearchOption.AllDirectories))
+                {
+                    string copy = Path.Combine(repository, "snapshots", commit, Path.GetRelativePath(Tree.Model(model), file));
+                    Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+                    File.Copy(file, copy);
+                }
+
+                Directory.CreateDirectory(Path.Combine(repository, "refs"));
+                File.WriteAllText(Path.Combine(repository, "refs", name), commit);
+            }
+
+            foreach ((string? revision, StellaArchitecture expected) in new[]
+            {
+                (null, StellaArchitecture.NewModel), ("", StellaArchitecture.NewModel), ("v1", StellaArchitecture.Qwen2),
+                (new string('b', 40), StellaArchitecture.Qwen2),
+            })
+            {
+                HostApplicationBuilder builder = Builder(("Search:ModelName", "test-org/tiny"), ("Search:Revision", revision));
+                builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
+                using IHost host = builder.Build();
+                StellaModelInfo info = await host.Services.GetRequiredService<StellaEmbeddingPool>().WarmUpAsync();
+                Assert.That((info.Architecture, info.Name), Is.EqualTo((expected, "test-org/tiny")));
+            }
+
+            HostApplicationBuilder wrong = Builder(("Search:ModelName", "test-org/tiny"), ("Search:Revision", "v2"));
+            wrong.Services.AddStellaEmbeddings(wrong.Configuration.GetSection("Search"));
+            using IHost none = wrong.Build();
+            Assert.That(
+                () => none.Services.GetRequiredService<StellaEmbeddingPool>(),
+                Throws.TypeOf<StellaModelFolderException>().With.Message.Contains("The cache has main, v1. Get it with: stella download test-org/tiny --revision v2"));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("HF_HUB_CACHE", before);
         }
     }
 

@@ -45,6 +45,23 @@ internal sealed class HuggingFaceCacheTests
         });
     }
 
+    [Test]
+    public void A_message_lists_twenty_revisions_of_a_cache_and_counts_the_others()
+    {
+        using var folder = new TemporaryFolder();
+        string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
+        Directory.CreateDirectory(Path.Combine(repository, "snapshots", Commit));
+        Directory.CreateDirectory(Path.Combine(repository, "refs"));
+        for (int i = 0; i < 3000; i++)
+        {
+            File.WriteAllText(Path.Combine(repository, "refs", $"v{i:0000}"), Commit);
+        }
+
+        File.WriteAllText(Path.Combine(repository, "refs", "broken"), "no commit");
+        var missing = Assert.Throws<StellaModelFolderException>(() => new HuggingFaceCache(folder.Path).Find(Model))!;
+        Assert.That(missing.Message, Does.Contain("The cache has v0000, v0001,").And.Contain(", v0019 and 2980 more. Get it with"));
+    }
+
     [TestCase("../x")]
     [TestCase("org/..")]
     [TestCase("/etc")]

@@ -60,8 +60,7 @@ internal static class DownloadCommand
         };
         model.Validators.Add(result => Refuse(
             result, result.Tokens, HuggingFaceCache.IsModelName, "is not the name of a model; a name is ORG/NAME"));
-        revision.Validators.Add(result => Refuse(
-            result, result.Tokens, HuggingFaceCache.IsRevision, "is not the name of a branch, a tag or a commit"));
+        ModelLocation.RefuseOthers(revision);
         dimensions.Validators.Add(result => Refuse(
             result, result.Tokens, text => !int.TryParse(text, out int given) || given >= 1, "is no --dimension; it must be at least 1"));
         retries.Validators.Add(result => Refuse(

@@ -37,11 +37,12 @@ internal static class EmbedCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             StellaEmbedOptions options = texts.Options(parsed) with { Normalize = !parsed.GetValue(raw) };
-            TextBatches.WithProgress(parsed, report =>
+            TextBatches.WithProgress(parsed, progress =>
             {
-                using LoadedModel loaded = model.Load(parsed);
+                using LoadedModel loaded = model.Load(parsed, progress.Note);
+                loaded.CheckPrompt(texts.Options(parsed).Prompt);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, report, cancellationToken);
+                Run(loaded, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, progress.Done, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -67,7 +68,7 @@ internal static class EmbedCommand
         {
             float[] vectors = new float[group.Length * dimension];
             var counts = new StellaTokenCount[group.Length];
-            TextBatches.Run(options, groupOptions, () => loaded.Embed(group, vectors, counts, groupOptions, cancellationToken));
+            TextBatches.Run(groupOptions, () => loaded.Embed(group, vectors, counts, groupOptions, cancellationToken));
             for (int i = 0; i < group.Length; i++)
             {
                 var vector = vectors.AsMemory(i * dimension, dimension);

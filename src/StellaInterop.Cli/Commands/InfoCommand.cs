@@ -21,7 +21,7 @@ internal static class InfoCommand
         var model = new ModelArguments(command);
         command.SetAction(parsed =>
         {
-            using LoadedModel loaded = model.Load(parsed);
+            using LoadedModel loaded = model.Load(parsed, Output.Note);
             if (format.Get(parsed) == Format.Json)
             {
                 PrintJson(loaded.Model.Info);

@@ -19,12 +19,14 @@ internal static class ManifestCommand
             Description = $"Where to write it. Default: {StellaManifest.FileName} in the folder.",
             HelpName = "FILE",
         };
+        Option<string?> revision = ModelLocation.RevisionOption();
         command.Add(folder);
+        command.Add(revision);
         command.Add(output);
         command.Add(ModelArguments.Verbosity.Option);
         command.SetAction((parsed, cancellationToken) =>
         {
-            string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder));
+            string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder), parsed.GetValue(revision));
             string target = parsed.GetValue(output) ?? Path.Combine(path, StellaManifest.FileName);
             StellaManifest manifest = HashProgress.Show(
                 parsed, progress => StellaManifest.Create(path, progress, cancellationToken));

@@ -37,7 +37,8 @@ internal static class SimilarityCommand
             ("jsonl", Format.JsonLines),
             ("json", Format.Json));
         Option<string?> prompt = TextArguments.PromptOption(
-            "The prompt before the query, which stella info lists. s2s stands before the texts too; with any other they are documents. "
+            "The prompt before the query, which stella info lists. With s2s the texts have it too. With any other they are documents, "
+            + "which have no prompt unless the model has one with the name document. "
             + "Default: s2s, or the model's own default if it lacks s2s.");
         Choice<StellaLongText> onLongText = TextArguments.LongTextChoice();
         Option<bool> raw = EmbedCommand.RawOption();
@@ -50,7 +51,7 @@ internal static class SimilarityCommand
         var model = new ModelArguments(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            using LoadedModel loaded = model.Load(parsed);
+            using LoadedModel loaded = model.Load(parsed, Output.Note);
             var options = new StellaEmbedOptions
             {
                 Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.Named(name) : DefaultPrompt(loaded.Model.Info),
@@ -73,13 +74,10 @@ internal static class SimilarityCommand
     private static float[] Score(
         LoadedModel loaded, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        StellaPrompt textPrompt = options.Prompt switch
-        {
-            { Name: null } => options.Prompt,
-            { Name: { } name } when SentencePrompts.Contains(name, StringComparer.OrdinalIgnoreCase) => options.Prompt,
-            // Any other is the prompt of a query; what is searched are documents.
-            _ => StellaPrompt.Document,
-        };
+        // Any other prompt, the default too, is that of a query, and the texts are documents.
+        StellaPrompt textPrompt = SentencePrompts.Contains(options.Prompt.Name, StringComparer.OrdinalIgnoreCase)
+            ? options.Prompt
+            : StellaPrompt.Document;
         var (queryVector, _) = Embed(loaded, [query], options, cancellationToken);
         var (vectors, counts) = Embed(loaded, texts, options with { Prompt = textPrompt }, cancellationToken);
         for (int i = 0; i < counts.Length; i++)

@@ -19,11 +19,12 @@ internal static class TokenizeCommand
         var model = new ModelArguments(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            TextBatches.WithProgress(parsed, report =>
+            TextBatches.WithProgress(parsed, progress =>
             {
-                using LoadedModel loaded = model.Load(parsed);
+                using LoadedModel loaded = model.Load(parsed, progress.Note);
+                loaded.CheckPrompt(texts.Options(parsed).Prompt);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded.Model, texts.Read(parsed), texts.Options(parsed), rows, report, cancellationToken);
+                Run(loaded.Model, texts.Read(parsed), texts.Options(parsed), rows, progress.Done, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -42,7 +43,7 @@ internal static class TokenizeCommand
         {
             cancellationToken.ThrowIfCancellationRequested();
             StellaTokens[] tokenized = [];
-            TextBatches.Run(options, groupOptions, () => tokenized = model.Tokenize(group, groupOptions));
+            TextBatches.Run(groupOptions, () => tokenized = model.Tokenize(group, groupOptions));
             for (int i = 0; i < tokenized.Length; i++)
             {
                 int index = groupOptions.FirstTextIndex + i;

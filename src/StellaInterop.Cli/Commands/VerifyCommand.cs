@@ -34,12 +34,14 @@ internal static class VerifyCommand
             Description = $"The manifest. Default: {StellaManifest.FileName} in the folder.",
             HelpName = "FILE",
         };
+        Option<string?> revision = ModelLocation.RevisionOption();
         command.Add(folder);
+        command.Add(revision);
         command.Add(manifest);
         command.Add(ModelArguments.Verbosity.Option);
         command.SetAction((parsed, cancellationToken) =>
         {
-            string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder));
+            string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder), parsed.GetValue(revision));
             string beside = Path.Combine(path, StellaManifest.FileName);
             string? source = parsed.GetValue(manifest) ?? (File.Exists(beside) ? beside : null);
             ExitCode code = source is null

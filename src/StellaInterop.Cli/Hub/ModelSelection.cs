@@ -24,10 +24,10 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         string[] heads = [.. dimensions.Select(HeadOf)];
         if (heads.FirstOrDefault(head => !available.Contains(WeightsOf(head))) is { } missing)
         {
-            IEnumerable<string> there = available.Where(path => path.StartsWith("2_Dense_", StringComparison.Ordinal))
-                .Select(path => path.Split('/')[0]["2_Dense_".Length..]).Distinct().Order(StringComparer.Ordinal);
+            string[] there = [.. available.Where(path => path.StartsWith("2_Dense_", StringComparison.Ordinal))
+                .Select(path => path.Split('/')[0]["2_Dense_".Length..]).Distinct().Order(StringComparer.Ordinal)];
             throw new CliException(
-                ExitCode.Usage, $"{where} has no {missing}; its dimensions are {string.Join(", ", there)}");
+                ExitCode.Usage, $"{where} has no {missing}; its dimensions are {Listing.Of(there)}");
         }
 
         (string Type, string Path)[] modules = Parse(StellaModelFiles.Modules, pathOf, ModulesOf);
@@ -54,7 +54,7 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
 
     private string[] Present(string[] paths) =>
         paths.Where(path => !available.Contains(path)).ToArray() is { Length: > 0 } missing
-            ? throw new CliException(ExitCode.ModelRefused, $"{where} has no {string.Join(", no ", missing)}")
+            ? throw new CliException(ExitCode.ModelRefused, $"{where} has no {Listing.Of(missing, ", no ")}")
             : paths;
 
     private T Parse<T>(string file, Func<string, string> pathOf, Func<JsonElement, T> read)

@@ -89,7 +89,7 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
                     .OrderBy(head => head.Key)
                     .Select(head => head.Value.Reason),
             ];
-            return new BreakerView(StateOf(worst, now), worst!.Reason, others.Length == 0 ? null : string.Join("; ", others));
+            return new BreakerView(StateOf(worst, now), worst!.Reason, others.Length == 0 ? null : Listing.Of(others, "; "));
         }
     }
 

@@ -27,5 +27,5 @@ internal sealed class Lane(int weight, int callLimit, Func<long> tokenLimit)
     public bool HasRoomFor(long charge) => Calls < CallLimit && Taken + charge <= TokenLimit;
 }
 
-/// <summary>A call that waits to be accepted.</summary>
-internal readonly record struct Waiter(PoolCall Call, long Charge, Signal Admitted);
+/// <summary>A call that waits to be accepted, with the estimated number of its tokens.</summary>
+internal readonly record struct Waiter(PoolCall Call, long Estimate, Signal Admitted);

@@ -9,7 +9,7 @@ internal static class MemoryRefusal
         string owner, long bytes, long idleBytes, MemoryLedger ledger, MemoryReading reading, StellaMemoryStatus status)
     {
         MemoryLimit limit = reading.Tightest;
-        string owners = string.Join(", ", status.Owners.Select(one => $"{one.Name}: {Mebibytes(one.Bytes)}"));
+        string owners = Listing.Of([.. status.Owners.Select(one => $"{one.Name}: {Mebibytes(one.Bytes)}")]);
         string reserved = owners.Length == 0 ? "nothing is reserved" : $"{Mebibytes(ledger.Reserved)} are reserved ({owners})";
         string idle = idleBytes == 0 ? "Nothing is idle" : $"All that is idle would give {Mebibytes(idleBytes)}";
         return new StellaMemoryException(

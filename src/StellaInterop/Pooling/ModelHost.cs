@@ -54,15 +54,13 @@ internal readonly record struct HostState(
 /// <remarks>No foreign code runs under the lock: the clock is read before, and telemetry runs after.</remarks>
 internal sealed class ModelHost : IIdleMemory, IDisposable
 {
-    /// <summary>A forward stops at its next layer; what takes longer hangs, and waiting would hang too.</summary>
-    private static readonly TimeSpan JoinTimeout = TimeSpan.FromSeconds(30);
-
     /// <summary>The pause after the first failed load of a row; each further one doubles it.</summary>
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromMinutes(1);
 
     private readonly IPoolModelSource source;
     private readonly StellaPoolOptions options;
+    private readonly TimeSpan joinTimeout;
     private readonly PoolLimits limits;
     private readonly PoolClock clock;
     private readonly StellaMemoryGovernor governor;
@@ -102,6 +100,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     {
         this.source = source;
         this.options = options;
+        joinTimeout = options.JoinTimeout;
         this.limits = limits;
         this.clock = clock;
         this.governor = governor;
@@ -234,7 +233,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         int stuck = 0;
         try
         {
-            stuck = StopAsync(loaded.Crew, JoinTimeout).GetAwaiter().GetResult();
+            stuck = StopAsync(loaded.Crew, joinTimeout).GetAwaiter().GetResult();
         }
         finally
         {
@@ -249,20 +248,37 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     public bool TryRelease() => UnloadIfIdle(TimeSpan.Zero);
 
     /// <summary>Gives a model up whose workers are all lost. The next call loads it anew, or the host does by itself.</summary>
-    public void Abandon(WorkerCrew crew, Exception error)
+    /// <param name="crew">The workers.</param>
+    /// <param name="error">The error that ended the last of them.</param>
+    /// <param name="endCalls">
+    /// Ends the calls of the model. A new load waits for it: its workers share the queue, and would take texts that were tokenized
+    /// and cut into batches for this model.
+    /// </param>
+    public void Abandon(WorkerCrew crew, Exception error, Action endCalls)
     {
         TimeSpan? pause = null;
+        var done = new Signal();
         lock (gate)
         {
             if (ReferenceEquals(load?.Model?.Crew, crew))
             {
                 load = null;
+                unloading = done;
                 pause = NoteFailure(error);
             }
         }
 
-        // No worker is left to be waited for.
-        _ = StopAsync(crew, TimeSpan.Zero);
+        try
+        {
+            endCalls();
+            // No worker is left to be waited for.
+            _ = StopAsync(crew, TimeSpan.Zero);
+        }
+        finally
+        {
+            done.Set();
+        }
+
         if (pause is { } time)
         {
             Schedule(time);
@@ -320,7 +336,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             all = [.. excused];
         }
 
-        _ = Task.WhenAll(all.Select(thread => thread.WaitEndedAsync())).Wait(JoinTimeout);
+        _ = Task.WhenAll(all.Select(thread => thread.WaitEndedAsync())).Wait(joinTimeout);
     }
 
     /// <summary>Takes no more users, and unloads the model when the load that may be running has ended.</summary>
@@ -352,7 +368,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             model = last.Model;
         }
 
-        return model is null ? null : await StopAsync(model.Crew, JoinTimeout).ConfigureAwait(false);
+        return model is null ? null : await StopAsync(model.Crew, joinTimeout).ConfigureAwait(false);
     }
 
     public void Dispose()
@@ -379,7 +395,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     {
         if (stuckWorkers > 0)
         {
-            telemetry.WorkersStuck(stuckWorkers, JoinTimeout);
+            telemetry.WorkersStuck(stuckWorkers, joinTimeout);
         }
 
         telemetry.Unloaded();
@@ -477,7 +493,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
             if (current.Model is null)
             {
-                _ = StopAsync(loaded.Crew, JoinTimeout).GetAwaiter().GetResult();
+                _ = StopAsync(loaded.Crew, joinTimeout).GetAwaiter().GetResult();
                 throw new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
             }
 
@@ -551,7 +567,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             model = source.Load();
             limits.Follow(model.Info);
             worker = reservation.Split($"worker 1 of {source.Name}", estimate.SessionBytes, rest: stays);
-            crew = makeCrew(new LoadedParts(model, reservation, worker, estimate));
+            crew = makeCrew(new LoadedParts(model, limits.BatchTokens, reservation, worker, estimate));
             lock (gate)
             {
                 _ = crews.Add(crew);
@@ -564,7 +580,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         {
             if (crew is not null)
             {
-                _ = StopAsync(crew, JoinTimeout).GetAwaiter().GetResult();
+                _ = StopAsync(crew, joinTimeout).GetAwaiter().GetResult();
             }
             else
             {
@@ -580,8 +596,9 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
 /// <summary>The resources of a model's workers, which the last worker frees.</summary>
 /// <param name="Model">The model.</param>
+/// <param name="BatchTokens">The tokens of a batch. The pool's limit may follow another model while these workers end.</param>
 /// <param name="Reservation">The memory of the model.</param>
 /// <param name="Worker">The memory of the first worker.</param>
 /// <param name="Estimate">The estimated memory of the model and of a worker.</param>
 internal sealed record LoadedParts(
-    IPoolModel Model, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);
+    IPoolModel Model, int BatchTokens, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);

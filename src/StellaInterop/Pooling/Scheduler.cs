@@ -136,10 +136,9 @@ internal sealed class Scheduler
             }
 
             Lane lane = LaneOf(call);
-            long charge = Math.Min(estimate, Math.Min(2L * limits.BatchTokens, lane.TokenLimit));
-            if (lane.Waiters.Count == 0 && CanAdmit(lane, charge))
+            if (lane.Waiters.Count == 0 && CanAdmit(lane, estimate))
             {
-                Admit(call, charge);
+                Admit(call, estimate);
                 return Task.CompletedTask;
             }
 
@@ -149,7 +148,7 @@ internal sealed class Scheduler
             }
 
             var admitted = new Signal();
-            lane.Waiters.AddLast(new Waiter(call, charge, admitted));
+            lane.Waiters.AddLast(new Waiter(call, estimate, admitted));
             return admitted.WaitAsync();
         }
     }
@@ -386,8 +385,9 @@ internal sealed class Scheduler
     private Lane LaneOf(PoolCall call) => lanes[(int)call.Options.Priority];
 
     /// <summary>Whether both bounds have room for a call, without what the other priority has a claim on.</summary>
-    private bool CanAdmit(Lane lane, long charge)
+    private bool CanAdmit(Lane lane, long estimate)
     {
+        long charge = ChargeOf(lane, estimate);
         (int calls, long tokens) = lane == bulk ? (0, 0) : AdmissionClaim();
         return lane.HasRoomFor(charge)
             && accepted.Count + calls < options.MaxQueuedCalls
@@ -396,13 +396,20 @@ internal sealed class Scheduler
 
     /// <summary>Returns the room that the first waiting bulk call may still take of its share.</summary>
     private (int Calls, long Tokens) AdmissionClaim() =>
-        bulk.Waiters.First is { } first && bulk.HasRoomFor(first.Value.Charge) ? (1, first.Value.Charge) : (0, 0);
+        bulk.Waiters.First is { } first && ChargeOf(bulk, first.Value.Estimate) is var charge && bulk.HasRoomFor(charge) ? (1, charge) : (0, 0);
 
-    private void Admit(PoolCall call, long charge)
+    /// <summary>
+    /// Returns the tokens that a call reserves. It is computed at admission: a model that was loaded while the call waited may have
+    /// lowered the limits, and a reservation above them would never fit.
+    /// </summary>
+    private long ChargeOf(Lane lane, long estimate) => Math.Min(estimate, Math.Min(2L * limits.BatchTokens, lane.TokenLimit));
+
+    private void Admit(PoolCall call, long estimate)
     {
+        Lane lane = LaneOf(call);
         _ = accepted.Add(call);
-        LaneOf(call).Calls++;
-        AddTaken(call, charge);
+        lane.Calls++;
+        AddTaken(call, ChargeOf(lane, estimate));
         call.Place.IsAdmitted = true;
         call.Place.IsFeeding = true;
     }
@@ -411,12 +418,12 @@ internal sealed class Scheduler
     {
         foreach (Lane lane in bulkFirst)
         {
-            while (lane.Waiters.First is { } first && (first.Value.Call.IsAnswered || CanAdmit(lane, first.Value.Charge)))
+            while (lane.Waiters.First is { } first && (first.Value.Call.IsAnswered || CanAdmit(lane, first.Value.Estimate)))
             {
                 lane.Waiters.RemoveFirst();
                 if (!first.Value.Call.IsAnswered)
                 {
-                    Admit(first.Value.Call, first.Value.Charge);
+                    Admit(first.Value.Call, first.Value.Estimate);
                 }
 
                 first.Value.Admitted.Set();

@@ -88,7 +88,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         try
         {
             host = new ModelHost(source, options, limits, clock, governor, breaker, telemetry, parts =>
-                new WorkerCrew(parts, options, limits, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
+                new WorkerCrew(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
             feeder = new CallFeeder(options, limits, scheduler, host, cache, telemetry);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
@@ -540,12 +540,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private void Lose(WorkerCrew crew)
     {
         Exception error = crew.LostTo!;
-        host.Abandon(crew, error);
-        foreach (PoolCall call in scheduler.Calls.Where(call => call.IsOn(crew)))
+        host.Abandon(crew, error, () =>
         {
-            call.EndBy(error);
-        }
-
+            foreach (PoolCall call in scheduler.Calls.Where(call => call.IsOn(crew)))
+            {
+                call.EndBy(error);
+            }
+        });
         host.TellUnloaded(stuckWorkers: 0);
     }
 

@@ -117,6 +117,9 @@ public sealed record StellaPoolOptions
     /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.UnsafeStart();
 
+    /// <summary>Gets the time to wait for workers to end. A forward stops at its next layer; a worker that takes longer hangs.</summary>
+    internal TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>Tokens of a batch before the model was loaded, a text as long as it may be included.</summary>
     internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens);
 

@@ -10,7 +10,6 @@ namespace StellaInterop.Pooling;
 internal sealed class WorkerCrew(
     LoadedParts parts,
     StellaPoolOptions options,
-    PoolLimits limits,
     PoolClock clock,
     Scheduler scheduler,
     CircuitBreaker breaker,
@@ -130,7 +129,7 @@ internal sealed class WorkerCrew(
         {
             bool isWanted = state.IdleTakers == 0
                 && Staying < options.EffectiveMaxWorkers
-                && state.QueuedTokens > (long)Staying * limits.BatchTokens;
+                && state.QueuedTokens > (long)Staying * parts.BatchTokens;
             if (!(isWanted || Staying < options.MinWorkers) || RecentlyRefused(now))
             {
                 return;
@@ -199,7 +198,7 @@ internal sealed class WorkerCrew(
         Interlocked.Exchange(ref firstReservation, null)
         ?? reserve($"worker {worker.Number} of {telemetry.ModelName}", parts.Estimate.SessionBytes);
 
-    public IPoolSession StartSession() => parts.Model.StartSession(options.EffectiveThreads, limits.BatchTokens);
+    public IPoolSession StartSession() => parts.Model.StartSession(options.EffectiveThreads, parts.BatchTokens);
 
     public void HasStarted(PoolWorker worker) => telemetry.WorkerStarted(worker.Number);
 
@@ -340,6 +339,8 @@ internal sealed class WorkerCrew(
         }
 
         lostTo = error;
+        // No call may start another worker of a model that is about to be given up.
+        stopping = true;
         return true;
     }
 

@@ -29,6 +29,9 @@ internal sealed class FakeModel : IPoolModelSource
     /// <summary>Heads beside the two usual ones.</summary>
     public int[] MoreDimensions { get; set; } = [];
 
+    /// <summary>Tokens that a text of the next load may have.</summary>
+    public int MaxTokens { get; set; } = PoolOf.MaxTokens;
+
     /// <summary>The files that the next load finds.</summary>
     public ulong FileStamp { get; set; }
 
@@ -147,7 +150,7 @@ internal sealed class FakeModel : IPoolModelSource
             Encoder = StellaEncoder.Kernels,
             CpuLevel = StellaCpuLevel.Portable,
             Device = StellaDevice.Cpu,
-            MaxTokens = PoolOf.MaxTokens,
+            MaxTokens = fake.MaxTokens,
             MemoryEstimateBytes = 1,
         };
 
@@ -178,6 +181,11 @@ internal sealed class FakeModel : IPoolModelSource
             if (disposed)
             {
                 fake.Offend("a session was started on a disposed model");
+            }
+
+            if (batchTokens < Info.MaxTokens)
+            {
+                fake.Offend($"a session for {batchTokens} tokens, and a text has up to {Info.MaxTokens}");
             }
 
             fake.OnSession(Interlocked.Increment(ref fake.sessionsMade));

@@ -82,6 +82,9 @@ internal sealed class OddClock : TimeProvider
     /// <summary>Before each timestamp, on the thread that asks.</summary>
     public Action OnRead { get; set; } = () => { };
 
+    /// <summary>Before a timer is set anew, on the thread that sets it.</summary>
+    public Action OnChange { get; set; } = () => { };
+
     /// <summary>The timer, from 1, that cannot be made; 0 for none.</summary>
     public int RefusedTimer { get; init; }
 
@@ -103,7 +106,11 @@ internal sealed class OddClock : TimeProvider
 
     private sealed class Timer(OddClock clock, ITimer inner) : ITimer
     {
-        public bool Change(TimeSpan dueTime, TimeSpan period) => inner.Change(dueTime, period);
+        public bool Change(TimeSpan dueTime, TimeSpan period)
+        {
+            clock.OnChange();
+            return inner.Change(dueTime, period);
+        }
 
         public void Dispose()
         {
