@@ -73,6 +73,8 @@ internal sealed class FaultyModel(
             }
         }
 
+        public string GetFingerprint() => model.GetFingerprint();
+
         public IPoolSession StartSession(int threads, int batchTokens) =>
             new Session(owner, model.StartSession(threads, batchTokens), poison);
 

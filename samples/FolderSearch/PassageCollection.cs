@@ -24,6 +24,7 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
 
     private readonly IEmbeddingGenerator<string, Embedding<float>> documents;
     private readonly IEmbeddingGenerator<string, Embedding<float>> queries;
+    private readonly string? modelName;
 
     protected PassageCollection(
         IEmbeddingGenerator<string, Embedding<float>> documents, IEmbeddingGenerator<string, Embedding<float>> queries)
@@ -31,7 +32,7 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         (this.documents, this.queries) = (documents, queries);
         EmbeddingGeneratorMetadata? metadata = documents.GetService<EmbeddingGeneratorMetadata>();
         Dimension = metadata?.DefaultModelDimensions ?? DefaultDimension;
-        ModelId = $"{metadata?.DefaultModelId}, {Dimension}";
+        modelName = metadata?.DefaultModelId;
     }
 
     /// <inheritdoc/>
@@ -39,9 +40,6 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
 
     /// <summary>Numbers of a vector.</summary>
     protected int Dimension { get; }
-
-    /// <summary>Who makes the vectors. Those of two models cannot be compared.</summary>
-    protected string ModelId { get; }
 
     /// <summary>The files that passages are of, each with the hashes that it had when they were read and their keys.</summary>
     public async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
@@ -156,13 +154,25 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         Text = reader.GetString(4),
     };
 
-    /// <summary>Refuses a store that was made with another model.</summary>
-    protected void CheckModel(string? found)
+    /// <summary>
+    /// Gets the key of the model in the store: its fingerprint and the dimension. The fingerprint is the same on every machine, and
+    /// another one for other weights of the same name. A generator without a pool of Stella has only a name.
+    /// </summary>
+    protected async Task<string> ModelKeyAsync(CancellationToken cancellationToken)
     {
-        if (found is not null && found != ModelId)
+        string? model = documents.GetService<StellaEmbeddingPool>() is { } pool
+            ? await pool.GetFingerprintAsync(cancellationToken)
+            : modelName;
+        return $"{model}, {Dimension}";
+    }
+
+    /// <summary>Refuses a store that was made with another model.</summary>
+    protected void CheckModel(string? found, string modelKey)
+    {
+        if (found is not null && found != modelKey)
         {
             throw new InvalidOperationException(
-                $"the store was made with the model '{found}', and this is '{ModelId}': their vectors cannot be compared. Index into another store.");
+                $"The store was made with the model '{found}', and '{modelName}' is '{modelKey}': their vectors cannot be compared. Index into another store.");
         }
     }
 }

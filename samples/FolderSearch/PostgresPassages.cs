@@ -59,12 +59,13 @@ internal sealed class PostgresPassages : PassageCollection
             await tables.ExecuteNonQueryAsync(cancellationToken);
         }
 
+        string modelKey = await ModelKeyAsync(cancellationToken);
         await using NpgsqlCommand model = source.CreateCommand(
             "INSERT INTO model SELECT $1 WHERE NOT EXISTS (SELECT * FROM model)");
-        model.Parameters.Add(new NpgsqlParameter { Value = ModelId });
+        model.Parameters.Add(new NpgsqlParameter { Value = modelKey });
         await model.ExecuteNonQueryAsync(cancellationToken);
         await using NpgsqlCommand found = source.CreateCommand("SELECT id FROM model");
-        CheckModel((string?)await found.ExecuteScalarAsync(cancellationToken));
+        CheckModel((string?)await found.ExecuteScalarAsync(cancellationToken), modelKey);
     }
 
     /// <inheritdoc/>

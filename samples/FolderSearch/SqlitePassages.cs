@@ -29,6 +29,7 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task EnsureCollectionExistsAsync(CancellationToken cancellationToken = default)
     {
+        string modelKey = await ModelKeyAsync(cancellationToken);
         await using SqliteCommand command = Command(
             """
             CREATE TABLE IF NOT EXISTS model (id TEXT NOT NULL);
@@ -38,8 +39,8 @@ internal sealed class SqlitePassages : PassageCollection
                 vector BLOB NOT NULL);
             SELECT id FROM model;
             """,
-            ("$model", ModelId));
-        CheckModel((string?)await command.ExecuteScalarAsync(cancellationToken));
+            ("$model", modelKey));
+        CheckModel((string?)await command.ExecuteScalarAsync(cancellationToken), modelKey);
     }
 
     /// <inheritdoc/>

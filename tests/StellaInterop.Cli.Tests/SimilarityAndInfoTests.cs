@@ -98,6 +98,9 @@ internal sealed class SimilarityAndInfoTests
             Assert.That(json.GetProperty("precision").GetString(), Is.EqualTo("int8"));
             Assert.That(json.GetProperty("encoder").GetString(), Is.EqualTo("kernels"));
             Assert.That(json.GetProperty("memory_estimate_bytes").GetInt64(), Is.GreaterThan(0));
+            using var model = StellaModel.Load(Tree.Model("tiny-qwen2"));
+            Assert.That(json.GetProperty("fingerprint").GetString(), Is.EqualTo(model.GetFingerprint()));
+            Assert.That(text.Output, Does.Contain($"fingerprint      {model.GetFingerprint()}"));
         });
     }
 

@@ -127,7 +127,37 @@ internal sealed class StoreTests(string kind)
         using PassageCollection other = await OpenAsync(new ConfigureOptionsEmbeddingGenerator<string, Embedding<float>>(new Other(), _ => { }));
         Assert.That(
             async () => await other.EnsureCollectionExistsAsync(),
-            Throws.InvalidOperationException.With.Message.Contains("stella-mini").And.Message.Contains("somebody else"));
+            Throws.InvalidOperationException.With.Message.Contains(await PoolFingerprintAsync(ForDocuments)).And.Message.Contains("somebody else"));
+    }
+
+    [Test]
+    public async Task A_store_is_bound_to_the_contents_of_the_model_and_not_to_its_name()
+    {
+        using var copy = new TemporaryFolder();
+        copy.Take(StellaMiniModel.Path);
+        using (StellaEmbeddingGenerator same = await GeneratorAsync(copy.Path, "another name"))
+        using (PassageCollection again = await OpenAsync(same))
+        {
+            await again.EnsureCollectionExistsAsync();
+        }
+
+        File.Delete(copy.File(StellaManifest.FileName));
+        File.AppendAllText(copy.File("config.json"), " ");
+        using StellaEmbeddingGenerator changed = await GeneratorAsync(copy.Path, "stella-mini");
+        using PassageCollection other = await OpenAsync(changed);
+        Assert.That(
+            async () => await other.EnsureCollectionExistsAsync(),
+            Throws.InvalidOperationException
+                .With.Message.Contains(await PoolFingerprintAsync(ForDocuments))
+                .And.Message.Contains(await PoolFingerprintAsync(changed))
+                .And.Message.Contains("Index into another store."));
+    }
+
+    private static async Task<StellaEmbeddingGenerator> GeneratorAsync(string path, string name)
+    {
+        var pool = new StellaEmbeddingPool(path, new StellaPoolOptions { Model = new StellaModelOptions { Name = name } });
+        _ = await pool.WarmUpAsync();
+        return new StellaEmbeddingGenerator(pool, ownsPool: true);
     }
 
     [Test]
@@ -158,6 +188,9 @@ internal sealed class StoreTests(string kind)
     private async Task<PassageCollection> OpenAsync(IEmbeddingGenerator<string, Embedding<float>> documents) => kind == "SQLite"
         ? new SqlitePassages(Path.Combine(folder, "index.db"), documents, ForQueries)
         : await PostgresPassages.ConnectAsync(Server!, documents, ForQueries, CancellationToken.None);
+
+    private static Task<string> PoolFingerprintAsync(IEmbeddingGenerator<string, Embedding<float>> generator) =>
+        generator.GetService<StellaEmbeddingPool>()!.GetFingerprintAsync();
 
     private Task<IndexReport> UpdateAsync() => FolderIndex.UpdateAsync(folder, store, null, CancellationToken.None);
 

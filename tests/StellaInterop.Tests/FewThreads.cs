@@ -227,6 +227,8 @@ internal static class FewThreads
             public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens) =>
                 model.Tokenize(texts, firstText, options, tokens);
 
+            public string GetFingerprint() => model.GetFingerprint();
+
             public IPoolSession StartSession(int threads, int batchTokens) => new Session(owner, model.StartSession(threads, batchTokens));
 
             public void Dispose() => model.Dispose();

@@ -268,6 +268,11 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             if take(stella_model_info(pick(&handles.models, model), pointer_mut(given, &mut *info))) {
                 assert!(info.hidden_size > 0 && info.dimension_count > 0 && info.memory_estimate > 0);
             }
+            let mut fingerprint = Box::new([0u8; STELLA_HASH_BYTES as usize]);
+            let out = pointer_mut(given, fingerprint.as_mut_ptr());
+            if take(stella_model_fingerprint(pick(&handles.models, model), out, fingerprint.len())) {
+                assert_ne!(*fingerprint, [0; STELLA_HASH_BYTES as usize]);
+            }
         },
         Call::Prompt(model, number, (given, size)) => unsafe {
             let mut info =

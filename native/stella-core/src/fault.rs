@@ -20,6 +20,8 @@ pub enum Stage {
     Read,
     /// What was read is hashed and collected, on a thread of its own.
     Hash,
+    /// A file is hashed for the fingerprint.
+    Fingerprint,
     /// A file is mapped.
     Map,
     /// The encoder is built.
@@ -42,7 +44,7 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Boundary,
         Self::Log,
         Self::Folder,
@@ -51,6 +53,7 @@ impl Stage {
         Self::Tokenizer,
         Self::Read,
         Self::Hash,
+        Self::Fingerprint,
         Self::Map,
         Self::Encoder,
         Self::Head,

@@ -1,8 +1,10 @@
 //! A model folder: the only place from which this crate opens files.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 
@@ -10,6 +12,7 @@ use crate::contents::{BEGINNING, recognize};
 use crate::error::{Error, Result};
 use crate::fault::{Stage, reach};
 use crate::files::MANIFEST_FILE;
+use crate::hash::from_hex;
 use crate::manifest::{Expected, Manifest};
 use crate::stamp::{FolderStamps, Lookup, Stamp, Unlisted};
 
@@ -30,6 +33,8 @@ pub struct ModelFolder {
     manifest: Option<Manifest>,
     /// The files as they were when the folder was pinned.
     pins: Option<FolderStamps>,
+    /// The names of the model's files that were opened. The manifest is not one of them.
+    opened: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl ModelFolder {
@@ -70,7 +75,7 @@ impl ModelFolder {
             Err(e) => return Err(not_found("cannot be opened", Some(e))),
         };
         let blobs = blobs_of_snapshot(&real);
-        Ok(Self { root: root.to_owned(), real, blobs, manifest: None, pins: None })
+        Ok(Self { root: root.to_owned(), real, blobs, manifest: None, pins: None, opened: Arc::default() })
     }
 
     fn with_manifest(mut self, manifest: Option<&Path>) -> Result<Self> {
@@ -82,7 +87,8 @@ impl ModelFolder {
             }
             // A manifest that cannot be read is an error, and not a folder without one.
             None if self.lists(MANIFEST_FILE)? => {
-                Some((self.path(MANIFEST_FILE), self.read(MANIFEST_FILE, "it lists the model's files")?))
+                let opened = self.open_pinned_file(MANIFEST_FILE, "it lists the model's files")?;
+                Some((self.path(MANIFEST_FILE), read_whole(opened, MAX_JSON_BYTES)?))
             }
             None => None,
         }
@@ -172,23 +178,32 @@ impl ModelFolder {
     /// - [`Error::FileInvalid`] for a file that changed since the folder was pinned.
     /// - [`Error::Inconsistent`] for a file that differs from the manifest.
     pub fn open_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
-        let found = self.find_file(name, needed_for);
-        let mut opened = match &self.pins {
-            None => found?,
-            Some(pins) => match (found, pins.find(name)) {
-                (Ok(opened), Lookup::Found(pin)) if opened.stamp == *pin => opened,
-                (Ok(_), Lookup::Unknown(unlisted)) => return Err(self.unreadable(unlisted)),
-                (Ok(opened), _) => return Err(changed(opened.path, "has changed")),
-                (Err(Error::FileMissing { path, .. }), Lookup::Found(_)) => {
-                    return Err(changed(path, "was removed"));
-                }
-                (Err(error), _) => return Err(error),
-            },
-        };
+        let mut opened = self.open_pinned_file(name, needed_for)?;
         if let Some(manifest) = &self.manifest {
             opened.expected = Some(manifest.expect(name, &opened.path, opened.len)?.clone());
         }
+        // An insertion is whole or was not made, so a poisoned lock guards a set that is right.
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         Ok(opened)
+    }
+
+    /// Returns the names of the files that were opened, sorted by their bytes: the files that a model depends on. The
+    /// manifest is left out.
+    pub fn opened_files(&self) -> BTreeSet<String> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens a file and compares it with the pins, not with the manifest.
+    fn open_pinned_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
+        let found = self.find_file(name, needed_for);
+        let Some(pins) = &self.pins else { return found };
+        match (found, pins.find(name)) {
+            (Ok(opened), Lookup::Found(pin)) if opened.stamp == *pin => Ok(opened),
+            (Ok(_), Lookup::Unknown(unlisted)) => Err(self.unreadable(unlisted)),
+            (Ok(opened), _) => Err(changed(opened.path, "has changed")),
+            (Err(Error::FileMissing { path, .. }), Lookup::Found(_)) => Err(changed(path, "was removed")),
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// Opens a file without comparing it with pins and manifest.
@@ -206,7 +221,9 @@ impl ModelFolder {
             );
             return Err(Error::FileInvalid { path, reason, source: None });
         }
-        open_regular(&real, &path, needed_for)
+        let mut opened = open_regular(&real, &path, needed_for)?;
+        opened.blob = self.blobs.as_ref().and_then(|blobs| blob_hash(blobs, &real));
+        Ok(opened)
     }
 
     /// Reads a JSON file whole, as bytes, and compares them with the manifest.
@@ -260,6 +277,12 @@ fn blobs_of_snapshot(real: &Path) -> Option<PathBuf> {
     (is_cache && blobs.is_dir()).then_some(blobs)
 }
 
+/// Returns the SHA-256 of a blob of a Hugging Face cache, if the blob is named after it. The blobs of small files are
+/// named after another hash, of 40 digits.
+fn blob_hash(blobs: &Path, real: &Path) -> Option<[u8; 32]> {
+    from_hex(real.strip_prefix(blobs).ok()?.to_str()?)
+}
+
 /// The path `at`, which messages call `path`, with every link resolved.
 fn resolve(at: &Path, path: &Path, needed_for: &str) -> Result<PathBuf> {
     fs::canonicalize(at).map_err(|e| match e.kind() {
@@ -289,9 +312,14 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
         false => Some(options.open(real).and_then(|file| Ok((file.metadata()?, file)))),
     };
     match opened {
-        Some(Ok((found, file))) if found.is_file() => {
-            Ok(OpenFile { path, file, len: found.len(), stamp: Stamp::of(&found), expected: None })
-        }
+        Some(Ok((found, file))) if found.is_file() => Ok(OpenFile {
+            path,
+            file,
+            len: found.len(),
+            stamp: Stamp::of(&found),
+            expected: None,
+            blob: None,
+        }),
         Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::FileMissing { path, needed_for: needed_for.to_owned() })
         }
@@ -306,22 +334,18 @@ fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> 
 
 /// Reads an open file of bounded size.
 fn read_whole(opened: OpenFile, limit: u64) -> Result<Vec<u8>> {
-    let OpenFile { path, file, len, stamp, expected } = opened;
-    if len > limit {
-        let reason = format!("has {len} bytes; at most {limit} are read");
-        return Err(Error::FileInvalid { path, reason, source: None });
+    if opened.len > limit {
+        let reason = format!("has {} bytes; at most {limit} are read", opened.len);
+        return Err(Error::FileInvalid { path: opened.path, reason, source: None });
     }
     let mut bytes = Vec::new();
     // The limit also holds for a file that grows while it is read.
-    match (&file).take(limit).read_to_end(&mut bytes).and_then(|_| file.metadata()) {
-        Ok(found) if Stamp::of(&found) == stamp => {}
-        Ok(_) => return Err(changed(path, "has changed")),
-        Err(source) => return Err(Error::FileUnreadable { path, source }),
-    }
-    if let Some(expected) = expected {
+    let read = (&opened.file).take(limit).read_to_end(&mut bytes);
+    opened.check_unchanged(read.map(drop))?;
+    if let Some(expected) = opened.expected {
         let mut hash = expected.hasher();
         hash.update(&bytes);
-        expected.check(&path, hash)?;
+        expected.check(&opened.path, hash)?;
     }
     Ok(bytes)
 }
@@ -345,6 +369,28 @@ pub struct OpenFile {
     pub stamp: Stamp,
     /// What the manifest says that it is, its size compared already.
     pub expected: Option<Expected>,
+    /// The SHA-256 after which the blob is named that a link in a snapshot leads to.
+    blob: Option<[u8; 32]>,
+}
+
+impl OpenFile {
+    /// Returns the SHA-256 of the file, if the manifest or the name of a blob says it. The manifest comes first. The bytes
+    /// are not compared with it here.
+    pub(crate) fn known_sha256(&self) -> Option<[u8; 32]> {
+        self.expected.as_ref().map(|expected| expected.sha256).or(self.blob)
+    }
+
+    /// Checks that the file did not change since it was opened. `read` is the outcome of reading it.
+    ///
+    /// # Errors
+    /// [`Error::FileUnreadable`] if it could not be read, and [`Error::FileInvalid`] if it changed.
+    pub(crate) fn check_unchanged(&self, read: std::io::Result<()>) -> Result<()> {
+        match read.and_then(|()| self.file.metadata()) {
+            Ok(found) if Stamp::of(&found) == self.stamp => Ok(()),
+            Ok(_) => Err(changed(self.path.clone(), "has changed")),
+            Err(source) => Err(Error::FileUnreadable { path: self.path.clone(), source }),
+        }
+    }
 }
 
 #[cfg(test)]

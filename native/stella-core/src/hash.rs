@@ -60,14 +60,28 @@ impl Hasher {
     }
 }
 
+/// Parses a hash of 64 hexadecimal digits.
+pub(crate) fn from_hex(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Writes a hash as 64 lower-case hexadecimal digits.
+pub(crate) fn to_hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn hex(bytes: [u8; 32]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
 
     /// The published results for no bytes and for "abc" (FIPS 180-4; the paper and test vectors of BLAKE3).
     #[test]
@@ -75,7 +89,7 @@ mod tests {
         let of = |algorithm, bytes: &str| {
             let mut hash = Hasher::new(algorithm);
             hash.update(bytes.as_bytes());
-            hex(hash.finish())
+            to_hex(&hash.finish())
         };
         let cases = [
             (Algorithm::Sha256, "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),

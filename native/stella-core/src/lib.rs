@@ -8,6 +8,7 @@
 //! | `config.json` to a checked [`config::ModelConfig`] | [`config`], [`rope`], `settings` |
 //! | modules, prompts and heads of the sentence-transformers layout | [`layout`] |
 //! | size and hash of files against a manifest | [`manifest`], [`hash`], [`stamp`] |
+//! | one hash of all files that a model was loaded from | `fingerprint` |
 //! | safetensors headers, strictly, against the configuration; then the bytes, read or mapped | [`header`], [`specs`], [`weights`], [`tensor`], [`mapping`] |
 //! | text to token ids | [`tokenizer`], [`text_settings`], `tokenizer_claims`, [`prompt`] |
 //! | packed ids to hidden states | [`batch`], [`encoder`]; [`cpu_encoder`] on the project's kernels, [`candle_encoder`] as the reference |
@@ -56,6 +57,7 @@ pub mod tokenizer;
 pub mod weights;
 
 mod cpu_weights;
+mod fingerprint;
 mod first_use;
 mod json;
 mod reading;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::contents::{BEGINNING, recognize};
 use crate::error::{Error, Result};
-use crate::hash::{Algorithm, Hasher};
+use crate::hash::{Algorithm, Hasher, from_hex, to_hex};
 use crate::json::once_each;
 use serde::Deserialize;
 
@@ -30,6 +30,8 @@ pub struct Expected {
     pub algorithm: Algorithm,
     /// That hash of its bytes.
     pub hash: [u8; 32],
+    /// SHA-256 of its bytes, which every manifest has.
+    pub sha256: [u8; 32],
     /// The manifest that says so.
     pub manifest: PathBuf,
 }
@@ -79,16 +81,17 @@ impl Manifest {
                     invalid(reason, None)
                 })
             };
-            let sha256 = (Algorithm::Sha256, digits("sha256", &file.sha256)?);
+            let sha256 = digits("sha256", &file.sha256)?;
             let (algorithm, hash) = match &file.blake3 {
                 Some(_) if version == 1 => {
                     let reason = format!("gives a blake3 of {name:?}, which version 1 does not know");
                     return Err(invalid(reason, None));
                 }
                 Some(blake3) => (Algorithm::Blake3, digits("blake3", blake3)?),
-                None => sha256,
+                None => (Algorithm::Sha256, sha256),
             };
-            files.insert(name, Expected { size: file.size, algorithm, hash, manifest: path.to_owned() });
+            let manifest = path.to_owned();
+            files.insert(name, Expected { size: file.size, algorithm, hash, sha256, manifest });
         }
         let mut hash = Hasher::new(Algorithm::Blake3);
         hash.update(bytes);
@@ -144,22 +147,6 @@ impl Expected {
         );
         Err(Error::Inconsistent { path: path.to_owned(), reason })
     }
-}
-
-fn from_hex(digits: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-    }
-    Some(bytes)
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A model, loaded once and shared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
@@ -15,6 +16,7 @@ use crate::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
 use crate::files::{CONFIG_FILE, TOKENIZER_FILE};
+use crate::fingerprint;
 use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::head::Head;
@@ -147,6 +149,10 @@ pub struct Model {
     load: LoadOptions,
     /// The heads by dimension. Each is loaded by itself, so that a load makes no other head wait.
     heads: BTreeMap<usize, FirstUse<Head>>,
+    /// The files that the load opened.
+    files: BTreeSet<String>,
+    /// Shared with the models that others opened from the same files.
+    fingerprint: Arc<FirstUse<[u8; 32]>>,
 }
 
 impl Model {
@@ -218,6 +224,8 @@ impl Model {
             memory,
             load,
             heads,
+            files: folder.opened_files(),
+            fingerprint: Arc::new(FirstUse::new()),
             folder,
             config,
             layout,
@@ -322,6 +330,27 @@ impl Model {
     /// this machine, and another one once a file was changed, replaced or touched.
     pub fn file_stamp(&self) -> u64 {
         self.folder.pins().map_or(0, FolderStamps::digest)
+    }
+
+    /// Returns the names of the files that the model was loaded from, sorted by their bytes and with forward slashes:
+    /// settings, tokenizer, weights, and every head, whether its weights were read or not.
+    pub fn files(&self) -> &BTreeSet<String> {
+        &self.files
+    }
+
+    /// Returns the fingerprint: a hash of the contents of [`Self::files`] that is the same on every machine. It is
+    /// computed by the first call and kept; the module `fingerprint` says how.
+    ///
+    /// # Errors
+    /// Those of [`ModelFolder::open_file`], also for a file that changed since the model was opened. The next call tries
+    /// again.
+    pub fn fingerprint(&self) -> Result<[u8; 32]> {
+        self.fingerprint.get_or_load(|| fingerprint::compute(&self.folder, &self.files)).copied()
+    }
+
+    /// Shares the fingerprint with models that were opened from the same files.
+    pub(crate) fn share_fingerprint(&mut self, fingerprint: Arc<FirstUse<[u8; 32]>>) {
+        self.fingerprint = fingerprint;
     }
 
     /// The memory that the model takes with one session.

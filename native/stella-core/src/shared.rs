@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
+use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::model::{Model, ModelOptions};
 use crate::stamp::FolderStamps;
@@ -13,17 +14,30 @@ use crate::stamp::FolderStamps;
 /// Two openings share a model when the folder with links resolved, the options, the stamps of all files and the hash of
 /// the manifest are equal. A folder whose files were replaced is another model. The manifest may be a file outside the
 /// folder, which has no stamp among them.
-type Key = (PathBuf, ModelOptions, Option<FolderStamps>, Option<[u8; 32]>);
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    files: Files,
+    options: ModelOptions,
+}
+
+/// The files of a model. Models with equal ones have the same fingerprint.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Files {
+    folder: PathBuf,
+    pins: Option<FolderStamps>,
+    manifest: Option<[u8; 32]>,
+}
 
 /// The models that somebody holds or is loading.
 static MODELS: LazyLock<Mutex<HashMap<Key, Arc<Slot>>>> = LazyLock::new(Mutex::default);
 
 /// The place of one model. Whoever holds `state` loads; the others wait for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     /// Loads that have ended, well or badly.
     ended: AtomicU64,
     state: Mutex<State>,
+    fingerprint: Arc<FirstUse<[u8; 32]>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,11 +52,20 @@ struct State {
 /// Those of [`Model::load`]. All who waited for the same load get its error.
 pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
     let folder = ModelFolder::open_pinned(path, options.manifest.as_deref())?;
-    let key = (folder.real().to_owned(), options.clone(), folder.pins().cloned(), folder.manifest_hash());
+    let files = Files {
+        folder: folder.real().to_owned(),
+        pins: folder.pins().cloned(),
+        manifest: folder.manifest_hash(),
+    };
+    let key = Key { files, options: options.clone() };
     let slot = {
         let mut models = lock(&MODELS);
         models.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.state).model.strong_count() > 0);
-        Arc::clone(models.entry(key).or_default())
+        let same_files = models.iter().find(|(other, _)| other.files == key.files);
+        let fingerprint =
+            same_files.map_or_else(|| Arc::new(FirstUse::new()), |(_, slot)| Arc::clone(&slot.fingerprint));
+        let slot = || Arc::new(Slot { ended: AtomicU64::new(0), state: Mutex::default(), fingerprint });
+        Arc::clone(models.entry(key).or_insert_with(slot))
     };
     let ended_before = slot.ended.load(Ordering::Acquire);
     let mut state = lock(&slot.state);
@@ -57,7 +80,8 @@ pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
     }
     let loaded = Model::load(folder, options);
     let given = match loaded {
-        Ok(model) => {
+        Ok(mut model) => {
+            model.share_fingerprint(Arc::clone(&slot.fingerprint));
             let model = Arc::new(model);
             *state = State { model: Arc::downgrade(&model), failure: None };
             Ok(model)

@@ -291,7 +291,7 @@ pub(crate) struct WeightFile {
 
 impl WeightFile {
     fn open(folder: &ModelFolder, name: &str) -> Result<Self> {
-        let OpenFile { path, mut file, len, stamp, expected } =
+        let OpenFile { path, mut file, len, stamp, expected, .. } =
             folder.open_file(name, "it holds weights of the model")?;
         match read_header(&mut file, len) {
             Ok((header, bytes)) => Ok(Self {

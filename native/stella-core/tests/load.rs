@@ -10,13 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use common::copy_of;
-use sha2::{Digest, Sha256};
+use common::{copy_of, write_manifest};
 use stella_core::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::stamp::FolderStamps;
 use stella_core::tokenizer::LongText;
 use stella_core::weights::LoadMode;
 use stella_core::{ErrorCode, shared};
@@ -25,21 +23,6 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes a manifest of every file in the folder.
-fn write_manifest(folder: &Path) {
-    let mut files = serde_json::Map::new();
-    for path in FolderStamps::take(folder).paths() {
-        if folder.join(path).is_file() {
-            let bytes = fs::read(folder.join(path)).expect("read");
-            let name = path.to_str().expect("UTF-8").replace('\\', "/");
-            let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-            files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": sha256}));
-        }
-    }
-    let manifest = serde_json::json!({"version": 1, "files": files});
-    fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
 }
 
 fn with_mode(mode: LoadMode) -> ModelOptions {

@@ -79,11 +79,15 @@ pub unsafe extern "C" fn stella_hasher_finish(
         let (hasher, out) =
             unsafe { (args::required(hasher, "hasher")?, args::slice_mut(hash, capacity, "hash")?) };
         let found = hasher.lock()?.clone().finish();
-        let needed = found.len();
-        let out = out.get_mut(..needed).ok_or(Error::BufferTooSmall { what: "hash", capacity, needed })?;
-        out.copy_from_slice(&found);
+        room(out, "hash")?.copy_from_slice(&found);
         Ok(())
     })
+}
+
+/// Returns the beginning of a caller's buffer that a hash fits into.
+pub(crate) fn room<'a>(buffer: &'a mut [u8], what: &'static str) -> stella_core::Result<&'a mut [u8]> {
+    let (capacity, needed) = (buffer.len(), STELLA_HASH_BYTES as usize);
+    buffer.get_mut(..needed).ok_or(Error::BufferTooSmall { what, capacity, needed })
 }
 
 /// Frees a hash. Null is allowed.

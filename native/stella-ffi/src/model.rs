@@ -15,6 +15,7 @@ use stella_core::weights::LoadMode;
 use crate::args;
 use crate::boundary::{fallible, infallible};
 use crate::error::StellaError;
+use crate::hash;
 use crate::heap;
 use crate::live::{Counted, StellaHandleKind};
 use crate::log::{LogSink, StellaLogSink};
@@ -497,6 +498,30 @@ pub unsafe extern "C" fn stella_model_dimensions(
         for (slot, dimension) in out.iter_mut().zip(found) {
             *slot = narrow(dimension)?;
         }
+        Ok(())
+    })
+}
+
+/// Writes the fingerprint of a model: STELLA_HASH_BYTES of SHA-256 over its weights and settings, the same on every
+/// machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
+/// file that changed since the model was opened is an error.
+///
+/// # Safety
+/// `model` is a live model; `fingerprint` points to `capacity` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_fingerprint(
+    model: *const StellaModel,
+    fingerprint: *mut u8,
+    capacity: usize,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let model = unsafe { args::required(model, "model") };
+    fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
+        let model = &model?.model;
+        // SAFETY: this function's contract.
+        let out = unsafe { args::slice_mut(fingerprint, capacity, "fingerprint") }?;
+        let out = hash::room(out, "the fingerprint")?;
+        out.copy_from_slice(&model.fingerprint()?);
         Ok(())
     })
 }

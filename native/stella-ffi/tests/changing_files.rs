@@ -58,6 +58,12 @@ impl Shared {
     fn embed(&self, dimension: u32) -> i32 {
         embed(self.0, dimension)
     }
+
+    /// Asks for the fingerprint. Returns the error's code and the bytes.
+    fn fingerprint(&self) -> (i32, [u8; 32]) {
+        let mut bytes = [0; 32];
+        (take(unsafe { stella_model_fingerprint(self.0, bytes.as_mut_ptr(), bytes.len()) }), bytes)
+    }
 }
 
 impl Drop for Shared {
@@ -135,4 +141,42 @@ fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_lo
             assert!(text.contains(file) && text.contains("was removed since"), "{text}");
         });
     }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_hashed_gives_no_fingerprint() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(Path::new(&fixture()), folder.path());
+    let model = Shared::open(folder.path().to_str().expect("UTF-8"));
+    // The first file of the list, open already when it changes.
+    let file = folder.path().join("1_Pooling/config.json");
+    let held = hold(Stage::Fingerprint);
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| model.fingerprint());
+        held.wait_until_met();
+        let text = fs::read_to_string(&file).expect("read");
+        fs::write(&file, format!("{text} ")).expect("written");
+        drop(held);
+        assert_eq!(caller.join().expect("no panic"), (ErrorCode::ModelFileInvalid as i32, [0; 32]));
+    });
+    assert_eq!(model.fingerprint(), (ErrorCode::ModelFileInvalid as i32, [0; 32]));
+}
+
+#[test]
+fn callers_that_ask_at_once_wait_for_one_fingerprint_and_others_embed_meanwhile() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(Path::new(&fixture()), folder.path());
+    let model = Shared::open(folder.path().to_str().expect("UTF-8"));
+    let held = hold(Stage::Fingerprint);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| model.fingerprint())).collect();
+        held.wait_until_met();
+        assert_eq!(model.embed(0), 0);
+        assert!(callers.iter().all(|caller| !caller.is_finished()));
+        drop(held);
+        let found: Vec<_> = callers.into_iter().map(|caller| caller.join().expect("no panic")).collect();
+        assert!(found.iter().all(|answer| *answer == found[0] && answer.0 == 0), "{found:?}");
+    });
 }

@@ -344,6 +344,13 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
                 }),
             ),
             (
+                "stella_model_fingerprint",
+                Box::new(move || {
+                    let mut fingerprint = [0; STELLA_HASH_BYTES as usize];
+                    Code(take(stella_model_fingerprint(model, fingerprint.as_mut_ptr(), fingerprint.len())))
+                }),
+            ),
+            (
                 "stella_model_prompt",
                 Box::new(move || {
                     let mut info = StellaPromptInfo::default();

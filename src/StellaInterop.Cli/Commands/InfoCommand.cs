@@ -24,11 +24,11 @@ internal static class InfoCommand
             using LoadedModel loaded = model.Load(parsed, Output.Note);
             if (format.Get(parsed) == Format.Json)
             {
-                PrintJson(loaded.Model.Info);
+                PrintJson(loaded.Model.Info, loaded.Model.GetFingerprint());
             }
             else
             {
-                PrintText(loaded.Model.Info);
+                PrintText(loaded.Model.Info, loaded.Model.GetFingerprint());
             }
 
             return (int)ExitCode.Good;
@@ -36,12 +36,13 @@ internal static class InfoCommand
         return command;
     }
 
-    private static void PrintText(StellaModelInfo info)
+    private static void PrintText(StellaModelInfo info, string fingerprint)
     {
         // Plain lines: a table would break a long path where the output is no terminal.
         static void Row(string name, string value) => Output.Result($"{name,-16} {value}");
         Row("name", info.Name);
         Row("model", info.Path);
+        Row("fingerprint", fingerprint);
         Row("architecture", info.Architecture.ToString());
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
         Row("hidden size", Number(info.HiddenSize));
@@ -64,13 +65,14 @@ internal static class InfoCommand
         Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
     }
 
-    private static void PrintJson(StellaModelInfo info)
+    private static void PrintJson(StellaModelInfo info, string fingerprint)
     {
         using var rows = new JsonRows(RowFormat.JsonLines);
         rows.Write(json =>
         {
             json.WriteString("name", info.Name);
             json.WriteString("model", info.Path);
+            json.WriteString("fingerprint", fingerprint);
             json.WriteString("architecture", info.Architecture.ToString());
             json.WriteStartArray("dimensions");
             foreach (int dimension in info.Dimensions)

@@ -28,6 +28,9 @@ internal interface IPoolModel : IDisposable
     /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error.</exception>
     void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens);
 
+    /// <summary>Gets the fingerprint of the model; may read all of its files.</summary>
+    string GetFingerprint();
+
     /// <summary>Starts what one worker computes with.</summary>
     IPoolSession StartSession(int threads, int batchTokens);
 }

@@ -1,7 +1,11 @@
 namespace StellaInterop.Pooling;
 
 /// <summary>A model that is loaded and has workers. The workers free it when the last of them has left.</summary>
-internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation);
+internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation)
+{
+    /// <summary>The fingerprint of the model, once it was read. Changed under the lock of its reader.</summary>
+    public string? Fingerprint { get; set; }
+}
 
 /// <summary>A call's hold on the model: until it is released, nobody unloads the model. It is waited for by its call alone.</summary>
 internal sealed class ModelUse(ModelLoad load)
@@ -109,6 +113,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         this.makeCrew = makeCrew;
         idleSince = clock.Now;
         unloading.Set();
+        Fingerprint = new FingerprintReader(this, options.StartThread, telemetry);
         retry = clock.CreateTimer(
             static state => ((ModelHost)state!).Retry(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         registration = governor.Register(this);
@@ -116,6 +121,9 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
     /// <inheritdoc/>
     public string Name => source.Name;
+
+    /// <summary>Gets the reader of the model's fingerprint.</summary>
+    public FingerprintReader Fingerprint { get; }
 
     /// <summary>Gets the description of the model; <see langword="null"/> before the first load.</summary>
     public StellaModelInfo? Info => info;
@@ -285,11 +293,12 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         }
     }
 
-    /// <summary>Tells everybody not to wait for the calling thread, if it is one of a load or a worker.</summary>
+    /// <summary>Tells everybody not to wait for the calling thread, if it is one of a load, a worker or a fingerprint.</summary>
     /// <returns>Whether it is one.</returns>
     public bool ExcuseCurrentThread()
     {
         PoolThread? thread;
+        PoolThread? reader = Fingerprint.Thread;
         WorkerCrew[] all;
         lock (gate)
         {
@@ -303,6 +312,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             all = [.. crews];
         }
 
+        thread = reader is { IsCurrent: true } ? reader : thread;
         if (thread is { IsCurrent: true })
         {
             thread.Excuse();
@@ -355,11 +365,26 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         registration.Dispose();
         retry.Dispose();
         await before.WaitAsync().ConfigureAwait(false);
-        if (last is null)
+        int? stuck = last is null ? null : await StopAsync(last).ConfigureAwait(false);
+        if (Fingerprint.Thread is { } reader)
         {
-            return null;
+            // It reads files of the model, and holds the model until then.
+            await clock.WaitAsync(reader.WaitGoneAsync(), JoinTimeout).ConfigureAwait(false);
         }
 
+        return stuck;
+    }
+
+    public void Dispose()
+    {
+        registration.Dispose();
+        retry.Dispose();
+    }
+
+    /// <summary>Ends the workers of the model that a load makes or made.</summary>
+    /// <returns>How many did not end in time; <see langword="null"/> if the load made no model.</returns>
+    private async Task<int?> StopAsync(ModelLoad last)
+    {
         // A load that waits for this close is not waited for, and frees by itself what it makes from here on.
         _ = await Task.WhenAny(last.Ended.WaitAsync(), last.Thread.WaitGoneAsync()).ConfigureAwait(false);
         LoadedModel? model;
@@ -369,12 +394,6 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         }
 
         return model is null ? null : await StopAsync(model.Crew, joinTimeout).ConfigureAwait(false);
-    }
-
-    public void Dispose()
-    {
-        registration.Dispose();
-        retry.Dispose();
     }
 
     /// <summary>Ends the workers of a model, the last of which frees it.</summary>

@@ -49,6 +49,8 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
         buffers.Add(buffer);
     }
 
+    public string GetFingerprint() => model.GetFingerprint();
+
     public IPoolSession StartSession(int threads, int batchTokens) => new StellaPoolSession(model.Handle, threads, batchTokens);
 
     public void Dispose() => model.Dispose();

@@ -47,6 +47,9 @@ internal sealed class FakeModel : IPoolModelSource
     /// <summary>The same with the form of the vectors.</summary>
     public Action<FakeBatch, VectorKind> OnForwardOf { get; set; } = (_, _) => { };
 
+    /// <summary>The fingerprint, of every model; what it throws is the error of that.</summary>
+    public Func<string> OnFingerprint { get; set; } = () => "fake";
+
     public int Loads => Volatile.Read(ref loads);
 
     public int Models => Volatile.Read(ref models);
@@ -174,6 +177,12 @@ internal sealed class FakeModel : IPoolModelSource
                 tokens[i] = new TokenizedText(
                     text, ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
             }
+        }
+
+        public string GetFingerprint()
+        {
+            ObjectDisposedException.ThrowIf(disposed, this);
+            return fake.OnFingerprint();
         }
 
         public IPoolSession StartSession(int threads, int batchTokens)

@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+use stella_core::stamp::FolderStamps;
+
 /// The folder of the fixture model `name`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
@@ -30,4 +33,27 @@ pub fn copy(from: &Path, to: &Path) {
             fs::write(target, fs::read(entry.path()).expect("read")).expect("written");
         }
     }
+}
+
+/// The SHA-256 of bytes, as 64 lower-case digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The names of all files in a folder and its subfolders, sorted, with forward slashes.
+pub fn files_of(folder: &Path) -> Vec<String> {
+    let stamps = FolderStamps::take(folder);
+    let files = stamps.paths().filter(|path| folder.join(path).is_file());
+    files.map(|path| path.to_str().expect("UTF-8").replace('\\', "/")).collect()
+}
+
+/// Writes a manifest of every file in the folder.
+pub fn write_manifest(folder: &Path) {
+    let mut files = serde_json::Map::new();
+    for name in files_of(folder) {
+        let bytes = fs::read(folder.join(&name)).expect("read");
+        files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": sha256(&bytes)}));
+    }
+    let manifest = serde_json::json!({"version": 1, "files": files});
+    fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::hash::*;
 use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
@@ -69,6 +70,7 @@ pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaL
     let text = "a river runs";
     let (mut ids, mut count, mut length) = ([0; 32], StellaTokenCount::default(), 0);
     let mut vector = vec![0.0; 1024];
+    let mut fingerprint = [0; STELLA_HASH_BYTES as usize];
     let session_options = StellaSessionOptions {
         size: size_of::<StellaSessionOptions>() as u32,
         threads: 3,
@@ -91,6 +93,7 @@ pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaL
                     &mut length,
                 )
             },
+            &mut || stella_model_fingerprint(model, fingerprint.as_mut_ptr(), fingerprint.len()),
             &mut || stella_session_new(model, &session_options, &mut session),
         ])
     };
