@@ -369,7 +369,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         if (Fingerprint.Thread is { } reader)
         {
             // It reads files of the model, and holds the model until then.
-            await clock.WaitAsync(reader.WaitGoneAsync(), JoinTimeout).ConfigureAwait(false);
+            await clock.WaitAsync(reader.WaitGoneAsync(), joinTimeout).ConfigureAwait(false);
         }
 
         return stuck;
