@@ -3,13 +3,16 @@
 
 mod support;
 
+use std::ffi::c_void;
 use std::fs;
 use std::path::Path;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stella_core::ErrorCode;
 use stella_core::fault::{Stage, hold};
 use stella_interop::counters::*;
+use stella_interop::log::*;
 use stella_interop::model::*;
 use stella_interop::session::*;
 use stella_kernels::spawn::{permit, refuse};
@@ -163,12 +166,34 @@ fn a_file_that_changes_while_it_is_hashed_gives_no_fingerprint() {
     assert_eq!(model.fingerprint(), (ErrorCode::ModelFileInvalid as i32, [0; 32]));
 }
 
+/// Counts the records that tell of a fingerprint.
+unsafe extern "C" fn count(
+    seen: *mut c_void,
+    _level: u32,
+    _target: *const u8,
+    _target_length: usize,
+    message: *const u8,
+    message_length: usize,
+) {
+    let text = String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(message, message_length) });
+    if text.contains(": fingerprint ") {
+        unsafe { &*seen.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn callers_that_ask_at_once_wait_for_one_fingerprint_and_others_embed_meanwhile() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
-    let model = Shared::open(folder.path().to_str().expect("UTF-8"));
+    let seen = AtomicUsize::new(0);
+    let (mut sink, user_data) = (null_mut(), (&raw const seen).cast_mut().cast());
+    assert_eq!(take(unsafe { stella_log_sink_new(Some(count), Some(forget), user_data, 0, &mut sink) }), 0);
+    let path = folder.path().to_str().expect("UTF-8");
+    let mut model = null_mut();
+    let opened = unsafe { stella_model_open(path.as_ptr(), path.len(), null(), sink, &mut model) };
+    assert_eq!(take(opened), 0);
+    let model = Shared(model);
     let held = hold(Stage::Fingerprint);
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| model.fingerprint())).collect();
@@ -178,5 +203,9 @@ fn callers_that_ask_at_once_wait_for_one_fingerprint_and_others_embed_meanwhile(
         drop(held);
         let found: Vec<_> = callers.into_iter().map(|caller| caller.join().expect("no panic")).collect();
         assert!(found.iter().all(|answer| *answer == found[0] && answer.0 == 0), "{found:?}");
+        assert_eq!(model.fingerprint(), found[0]);
     });
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "computed once and told by the log");
+    drop(model);
+    unsafe { stella_log_sink_free(sink) };
 }
