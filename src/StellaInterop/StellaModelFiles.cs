@@ -95,7 +95,7 @@ public static partial class StellaModelFiles
         """
         \A(
             (config|modules|config_sentence_transformers|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json
-          | adapter_(config\.json|model\.safetensors|model\.bin)
+          | adapter_config\.json
           | sentence_(bert|roberta|distilbert|camembert|albert|xlm-roberta|xlnet)_config\.json
           | model\.safetensors(\.index\.json)?
           | model-[A-Za-z0-9_-]+\.safetensors

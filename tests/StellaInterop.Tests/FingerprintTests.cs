@@ -8,7 +8,7 @@ internal sealed class FingerprintTests
 {
     /// <summary>Files that no load reads. <c>vocab.txt</c>, <c>vocab.json</c> and <c>merges.txt</c> repeat <c>tokenizer.json</c>.</summary>
     private static readonly string[] NotRead =
-        ["vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "README.md", "LICENSE", StellaManifest.FileName];
+        ["vocab.txt", "vocab.json", "merges.txt", "README.md", "LICENSE", StellaManifest.FileName];
 
     private static IEnumerable<string> Forms() =>
         ["tiny-new", "tiny-qwen2-sharded", "../forms/models/gte-qwen2-eos-config", "../forms/models/gte-native"];

@@ -270,7 +270,7 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
             let mut fingerprint = Box::new([0u8; STELLA_HASH_BYTES as usize]);
             let out = pointer_mut(given, fingerprint.as_mut_ptr());
-            if take(stella_model_fingerprint(pick(&handles.models, model), out, fingerprint.len())) {
+            if take(stella_model_fingerprint(pick(&handles.models, model), 0, out, fingerprint.len())) {
                 assert_ne!(*fingerprint, [0; STELLA_HASH_BYTES as usize]);
             }
         },

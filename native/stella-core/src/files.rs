@@ -42,6 +42,5 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Name of the manifest inside a model folder.
 pub const MANIFEST_FILE: &str = "stella.manifest.json";
 
-/// Names of the files of an adapter, whose presence makes transformers change the weights.
-pub const ADAPTER_FILES: [&str; 3] =
-    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
+/// Name of the file whose presence makes transformers add an adapter to the weights.
+pub const ADAPTER_FILE: &str = "adapter_config.json";

@@ -2,10 +2,12 @@
 //!
 //! It is the SHA-256 of the lines that `sha256sum` prints for the files that a load opens, in the order of the bytes of
 //! their paths, which are relative to the model folder and have forward slashes. So `LC_ALL=C sha256sum FILES | sha256sum`
-//! computes it too. The files are those that [`ModelFolder`] opened, so no list of names can miss one.
+//! computes it too. The files are those that [`ModelFolder`] opened, so no list of names can miss one. Of several heads the
+//! files of one count: a folder with more heads gives the same vectors.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::error::Result;
@@ -16,35 +18,54 @@ use crate::hash::{Algorithm, Hasher, to_hex};
 /// Bytes that are hashed at once. They fit into the second cache.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Computes the fingerprint of the `files` of a folder. A SHA-256 that the manifest or the name of a blob says is taken;
-/// other files are read whole.
-///
-/// # Errors
-/// Those of [`ModelFolder::open_file`], and [`crate::Error::FileInvalid`] for a file that changes while it is read.
-pub(crate) fn compute(folder: &ModelFolder, files: &BTreeSet<String>) -> Result<[u8; 32]> {
-    let started = Instant::now();
-    let mut fingerprint = Hasher::new(Algorithm::Sha256);
-    let mut bytes_read = 0;
-    for name in files {
-        let opened = folder.open_file(name, "it is part of the model's fingerprint")?;
-        let sha256 = match opened.known_sha256() {
-            Some(known) => known,
-            None => {
-                bytes_read += opened.len;
-                hash(&opened)?
-            }
-        };
-        fingerprint.update(line(&sha256, name).as_bytes());
+/// The hashes of a model's files, each computed once.
+#[derive(Debug, Default)]
+pub(crate) struct FileHashes(Mutex<BTreeMap<String, [u8; 32]>>);
+
+impl FileHashes {
+    /// Returns the fingerprint of the `files` of a folder, which are sorted. A SHA-256 that the manifest or the name of a
+    /// blob says is taken; other files are read whole. Callers take turns, so that each file is read once.
+    ///
+    /// # Errors
+    /// Those of [`ModelFolder::open_file`], and [`crate::Error::FileInvalid`] for a file that changes while it is read.
+    pub(crate) fn fingerprint<'f>(
+        &self,
+        folder: &ModelFolder,
+        files: impl Iterator<Item = &'f String>,
+    ) -> Result<[u8; 32]> {
+        let started = Instant::now();
+        // An insertion is whole or was not made, so a poisoned lock guards hashes that are right.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fingerprint = Hasher::new(Algorithm::Sha256);
+        let (mut count, mut bytes_read) = (0, 0);
+        for name in files {
+            let sha256 = match known.get(name) {
+                Some(sha256) => *sha256,
+                None => {
+                    let opened = folder.open_file(name, "it is part of the model's fingerprint")?;
+                    let sha256 = match opened.known_sha256() {
+                        Some(said) => said,
+                        None => {
+                            bytes_read += opened.len;
+                            hash(&opened)?
+                        }
+                    };
+                    known.insert(name.clone(), sha256);
+                    sha256
+                }
+            };
+            fingerprint.update(line(&sha256, name).as_bytes());
+            count += 1;
+        }
+        let found = fingerprint.finish();
+        log::debug!(
+            "{}: fingerprint {}, of {count} files; {bytes_read} bytes hashed in {:.0} ms",
+            folder.path("").display(),
+            to_hex(&found),
+            started.elapsed().as_secs_f64() * 1e3,
+        );
+        Ok(found)
     }
-    let found = fingerprint.finish();
-    log::debug!(
-        "{}: fingerprint {}, of {} files; {bytes_read} bytes hashed in {:.0} ms",
-        folder.path("").display(),
-        to_hex(&found),
-        files.len(),
-        started.elapsed().as_secs_f64() * 1e3,
-    );
-    Ok(found)
 }
 
 /// Hashes an open file, piece by piece.

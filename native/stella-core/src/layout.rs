@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::files::{ADAPTER_FILES, MODULES_FILE, WEIGHTS_FILE};
+use crate::files::{ADAPTER_FILE, MODULES_FILE, WEIGHTS_FILE};
 use crate::folder::{ModelFolder, is_plain_name};
 use crate::pooling::{Pooling, PoolingMode};
 use crate::settings::{Rule, Settings, shown};
@@ -29,6 +29,13 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Whether a file, by its path inside the model folder, is part of a head, and not of this one.
+    pub(crate) fn is_of_another_head(&self, file: &str, head: &HeadLayout) -> bool {
+        let Some((folder, _)) = file.split_once('/') else { return false };
+        let is = |head: &HeadLayout| head.dense.as_ref().is_some_and(|dense| dense.name == folder);
+        (is_head_name(folder) || self.heads.values().any(is)) && !is(head)
+    }
+
     /// Whether vectors come from Dense modules, as Stella's do.
     pub fn has_dense(&self) -> bool {
         self.heads.values().any(|head| head.dense.is_some())
@@ -78,7 +85,7 @@ impl Layout {
     /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for modules and settings that are not computed here;
     /// [`Error::Inconsistent`] for a width that does not fit `hidden_size`.
     pub fn read(folder: &ModelFolder, hidden_size: usize) -> Result<Self> {
-        refuse_adapters(folder)?;
+        refuse_adapter(folder)?;
         let modules = read_modules(folder)?;
         let of = |kind: &str| modules.iter().find(|module| ORDER[module.kind] == kind);
         let Some(pooling) = of("Pooling") else { return Err(missing(folder, "Pooling")) };
@@ -115,18 +122,16 @@ impl Layout {
 }
 
 /// Refuses a folder with an adapter, which transformers adds to the weights.
-fn refuse_adapters(folder: &ModelFolder) -> Result<()> {
-    for file in ADAPTER_FILES {
-        if folder.lists(file)? {
-            return Err(Error::Unsupported {
-                path: folder.path(file),
-                reason: "is an adapter (PEFT, LoRA), which transformers adds to the weights; supported are weights alone. Merge \
-                         it with merge_and_unload and save the model, or remove the file if it is not meant"
-                    .to_owned(),
-            });
-        }
+fn refuse_adapter(folder: &ModelFolder) -> Result<()> {
+    if !folder.lists(ADAPTER_FILE)? {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Unsupported {
+        path: folder.path(ADAPTER_FILE),
+        reason: "describes an adapter (PEFT, LoRA), which transformers adds to the weights; supported are weights alone. Merge \
+                 it with merge_and_unload and save the model, or remove the file if it is not meant"
+            .to_owned(),
+    })
 }
 
 fn read_modules(folder: &ModelFolder) -> Result<Vec<Module>> {
@@ -174,6 +179,11 @@ fn check_inputs(settings: &mut Settings) -> Result<()> {
     settings.only("module_output_name", &["\"sentence_embedding\""])
 }
 
+/// Whether a folder of this name is a sibling of the default head.
+fn is_head_name(folder: &str) -> bool {
+    folder.strip_prefix(HEAD_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
 /// Reads the heads. The default one is the Dense module of `modules.json`; its siblings are found by their names.
 fn read_heads(
     folder: &ModelFolder,
@@ -184,12 +194,10 @@ fn read_heads(
     let default_dimension = default.dimension;
     let mut heads = BTreeMap::from([(default_dimension, default)]);
     for name in folder.subfolders()?.into_iter().rev() {
-        let is_head =
-            name.strip_prefix(HEAD_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
-        if !is_head || name == default_head {
+        if !is_head_name(&name) || name == default_head {
             continue;
         }
-        if !folder.has(&format!("{name}/{WEIGHTS_FILE}"))? {
+        if !folder.lists(&format!("{name}/{WEIGHTS_FILE}"))? {
             log::warn!("{} holds no {WEIGHTS_FILE}; its dimension is left out", folder.path(&name).display());
             continue;
         }
@@ -554,11 +562,9 @@ mod tests {
 
     #[test]
     fn an_adapter_beside_the_model_is_refused() {
-        for file in ADAPTER_FILES {
-            let error = changed(file, "{}").unwrap_err();
-            assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
-            assert!(error.to_string().contains(file) && error.to_string().contains("merge"), "{error}");
-        }
+        let error = changed(ADAPTER_FILE, "{}").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ModelUnsupported, "{error}");
+        assert!(error.to_string().contains(ADAPTER_FILE) && error.to_string().contains("merge"), "{error}");
     }
 
     /// Modules by their classes, each in a folder of its own but the first.

@@ -16,7 +16,7 @@ use crate::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
 use crate::error::{Error, Result};
 use crate::files::{CONFIG_FILE, TOKENIZER_FILE};
-use crate::fingerprint;
+use crate::fingerprint::FileHashes;
 use crate::first_use::FirstUse;
 use crate::folder::ModelFolder;
 use crate::head::Head;
@@ -152,7 +152,7 @@ pub struct Model {
     /// The files that the load opened.
     files: BTreeSet<String>,
     /// Shared with the models that others opened from the same files.
-    fingerprint: Arc<FirstUse<[u8; 32]>>,
+    hashes: Arc<FileHashes>,
 }
 
 impl Model {
@@ -225,7 +225,7 @@ impl Model {
             load,
             heads,
             files: folder.opened_files(),
-            fingerprint: Arc::new(FirstUse::new()),
+            hashes: Arc::default(),
             folder,
             config,
             layout,
@@ -338,19 +338,24 @@ impl Model {
         &self.files
     }
 
-    /// Returns the fingerprint: a hash of the contents of [`Self::files`] that is the same on every machine. It is
-    /// computed by the first call and kept; the module `fingerprint` says how.
+    /// Returns the fingerprint of the vectors of a dimension, the default one for `None`: a hash of the contents of
+    /// [`Self::files`], without those of the other heads, that is the same on every machine. The hashes are computed when
+    /// they are first needed and kept; the module `fingerprint` says how.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::open_file`], also for a file that changed since the model was opened. The next call tries
-    /// again.
-    pub fn fingerprint(&self) -> Result<[u8; 32]> {
-        self.fingerprint.get_or_load(|| fingerprint::compute(&self.folder, &self.files)).copied()
+    /// [`Error::UnknownDimension`]; those of [`ModelFolder::open_file`], also for a file that changed since the model was
+    /// opened. The next call tries again.
+    pub fn fingerprint(&self, dimension: Option<usize>) -> Result<[u8; 32]> {
+        let dimension = dimension.unwrap_or(self.default_dimension);
+        let head = self.layout.heads.get(&dimension);
+        let head = head.ok_or_else(|| unknown_dimension(&self.layout, dimension))?;
+        let files = self.files.iter().filter(|file| !self.layout.is_of_another_head(file, head));
+        self.hashes.fingerprint(&self.folder, files)
     }
 
-    /// Shares the fingerprint with models that were opened from the same files.
-    pub(crate) fn share_fingerprint(&mut self, fingerprint: Arc<FirstUse<[u8; 32]>>) {
-        self.fingerprint = fingerprint;
+    /// Shares the hashes of files with models that were opened from the same ones.
+    pub(crate) fn share_hashes(&mut self, hashes: Arc<FileHashes>) {
+        self.hashes = hashes;
     }
 
     /// The memory that the model takes with one session.

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     /// The names of the objects around the keys, which messages put before them.
     inside: String,
     values: BTreeMap<String, Value>,
+    /// Whether there were no keys at all.
+    is_blank: bool,
 }
 
 impl Settings {
@@ -75,8 +77,9 @@ impl Settings {
     }
 
     fn of(path: PathBuf, inside: String, mut values: BTreeMap<String, Value>) -> Self {
+        let is_blank = values.is_empty();
         values.retain(|_, value| !value.is_null());
-        Self { path, inside, values }
+        Self { path, inside, values, is_blank }
     }
 
     /// Takes an object of settings.
@@ -169,6 +172,11 @@ impl Settings {
     /// Whether there are no settings, or none that were not taken yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Whether there were no keys at all, not even one with `null`.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.is_blank
     }
 
     /// Whether a setting is there.

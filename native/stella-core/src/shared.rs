@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::first_use::FirstUse;
+use crate::fingerprint::FileHashes;
 use crate::folder::ModelFolder;
 use crate::model::{Model, ModelOptions};
 use crate::stamp::FolderStamps;
@@ -20,7 +20,7 @@ struct Key {
     options: ModelOptions,
 }
 
-/// The files of a model. Models with equal ones have the same fingerprint.
+/// The files of a model. Models with equal ones share the hashes of them.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Files {
     folder: PathBuf,
@@ -37,7 +37,7 @@ struct Slot {
     /// Loads that have ended, well or badly.
     ended: AtomicU64,
     state: Mutex<State>,
-    fingerprint: Arc<FirstUse<[u8; 32]>>,
+    hashes: Arc<FileHashes>,
 }
 
 #[derive(Debug, Default)]
@@ -62,9 +62,8 @@ pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
         let mut models = lock(&MODELS);
         models.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.state).model.strong_count() > 0);
         let same_files = models.iter().find(|(other, _)| other.files == key.files);
-        let fingerprint =
-            same_files.map_or_else(|| Arc::new(FirstUse::new()), |(_, slot)| Arc::clone(&slot.fingerprint));
-        let slot = || Arc::new(Slot { ended: AtomicU64::new(0), state: Mutex::default(), fingerprint });
+        let hashes = same_files.map_or_else(Arc::default, |(_, slot)| Arc::clone(&slot.hashes));
+        let slot = || Arc::new(Slot { ended: AtomicU64::new(0), state: Mutex::default(), hashes });
         Arc::clone(models.entry(key).or_insert_with(slot))
     };
     let ended_before = slot.ended.load(Ordering::Acquire);
@@ -81,7 +80,7 @@ pub fn open(path: &Path, options: &ModelOptions) -> Result<Arc<Model>> {
     let loaded = Model::load(folder, options);
     let given = match loaded {
         Ok(mut model) => {
-            model.share_fingerprint(Arc::clone(&slot.fingerprint));
+            model.share_hashes(Arc::clone(&slot.hashes));
             let model = Arc::new(model);
             *state = State { model: Arc::downgrade(&model), failure: None };
             Ok(model)

@@ -105,7 +105,8 @@ impl TextSettings {
             && limit.tokens > MAX_MAX_TOKENS
             && positions > MAX_MAX_TOKENS
         {
-            log::warn!(
+            // No warning: published folders say so, and every cut of a text is reported.
+            log::info!(
                 "{}: {key} is {}; at most {MAX_MAX_TOKENS} tokens of a text are computed here",
                 path.display(),
                 limit.tokens
@@ -156,7 +157,6 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("special_tokens_map_file", Rule::NoEffect),
     ("tokenizer_file", Rule::NoEffect),
     // Of tokenizers of other kinds, of text that is written, and of chats.
-    ("add_prefix_space", Rule::NoEffect),
     ("chat_template", Rule::NoEffect),
     ("clean_up_tokenization_spaces", Rule::NoEffect),
     ("fix_mistral_regex", Rule::NoEffect),
@@ -173,6 +173,10 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
             continue;
         }
         let mut settings = Settings::read(folder, file, "it says how long a text may be")?;
+        // sentence-transformers passes over an object without keys, and asks no other file after one with keys.
+        if settings.is_blank() {
+            continue;
+        }
         let max_tokens = settings.count(KEY, 1, usize::MAX)?;
         if let Some(mut modalities) = settings.object("modality_config")? {
             let text = modalities.object("text")?;
@@ -180,6 +184,9 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
             text.only("method", &["\"forward\""])?;
             text.only("method_output_name", &["\"last_hidden_state\""])?;
             text.nothing_else(&[])?;
+            // With messages, sentence-transformers puts every text into the chat template.
+            modalities.only("message", &[])?;
+            modalities.nothing_else(&[])?;
         }
         settings.nothing_else(&[
             ("backend", Rule::NoEffect),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::normalizers::BertNormalizer;
-use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::error::{Error, Result};
 use crate::files::{ADDED_TOKENS_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE};
@@ -19,13 +20,42 @@ const TOKEN_KEYS: [&str; 7] =
 const TOKEN_LIST_KEYS: [&str; 3] =
     ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
 
+/// The pattern by which Qwen2's tokenizer splits a text.
+const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The longest word that BERT's tokenizer looks up, in characters.
+const BERT_WORD_CHARS: usize = 100;
+
+/// The class of transformers that runs the tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Its flags have defaults, and replace those of `tokenizer.json`. transformers 5 takes the vocabulary alone.
+    Bert,
+    /// transformers 5 takes the vocabulary alone.
+    Qwen2,
+    /// Runs the parts of `tokenizer.json` as they are.
+    Plain,
+    /// Another one, or none is named.
+    Other,
+}
+
+impl Class {
+    fn of(name: &str) -> Self {
+        match name.strip_suffix("Fast").unwrap_or(name) {
+            "BertTokenizer" => Self::Bert,
+            "Qwen2Tokenizer" => Self::Qwen2,
+            "PreTrainedTokenizer" | "TokenizersBackend" => Self::Plain,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// The claims of one folder.
 #[derive(Debug)]
 pub(crate) struct Claims {
     /// `tokenizer_config.json`.
     path: PathBuf,
-    /// Whether transformers runs the tokenizer as BERT's, whose flags have defaults and replace those of `tokenizer.json`.
-    is_bert: bool,
+    class: Class,
+    adds_prefix_space: bool,
     lowercase: Option<bool>,
     strip_accents: Option<bool>,
     chinese: Option<bool>,
@@ -91,7 +121,9 @@ impl Claims {
         }
         Ok(Self {
             path: config.path().to_owned(),
-            is_bert: class.strip_suffix("Fast").unwrap_or(&class) == "BertTokenizer",
+            class: Class::of(&class),
+            // Python's default.
+            adds_prefix_space: config.flag("add_prefix_space")?.unwrap_or(false),
             lowercase: config.flag("do_lower_case")?,
             strip_accents: config.flag("strip_accents")?,
             chinese: config.flag("tokenize_chinese_chars")?,
@@ -116,6 +148,16 @@ impl Claims {
         (before, after): (&[u32], &[u32]),
     ) -> Result<Option<u32>> {
         self.check_normalizer(tokenizer.get_normalizer())?;
+        let bytes = tokenizer.get_pre_tokenizer().and_then(find_bytes).map(|bytes| bytes.add_prefix_space);
+        if let Some(found) = bytes.filter(|found| *found != self.adds_prefix_space) {
+            let claimed = self.adds_prefix_space.to_string();
+            return Err(differs(&self.path, "add_prefix_space", &claimed, &found.to_string()));
+        }
+        match self.class {
+            Class::Bert => self.check_bert(tokenizer, before, after)?,
+            Class::Qwen2 => self.check_qwen2(tokenizer)?,
+            Class::Plain | Class::Other => {}
+        }
         let listed = tokenizer.get_added_tokens_decoder();
         for AddedClaim { path, content, id, flags } in &self.added {
             let found = tokenizer.token_to_id(content);
@@ -142,14 +184,17 @@ impl Claims {
         if let Some(token) = self.special.iter().find(|token| !contents.contains(&*token.content)) {
             return Err(not_added(&token.path, &format!("{} {}", token.key, quoted(&token.content))));
         }
-        if self.begin.is_some_and(|begin| begin == before.is_empty()) {
-            let found = before.first().map_or("no token".to_owned(), |id| format!("id {id}"));
-            let puts = format!("tokenizer.json puts {found} before a text");
-            return Err(self.contradicted("add_bos_token", before.is_empty(), &puts));
+        if self.begin == Some(true) && before.is_empty() {
+            return Err(self.contradicted(
+                "add_bos_token",
+                true,
+                "tokenizer.json puts no token before a text",
+            ));
         }
         match (self.end, &self.end_token) {
             (Some(true), Some(token)) => self.end(token, tokenizer, after.last().copied()),
-            (Some(false), _) if !after.is_empty() => {
+            // Only code of the folder's own looks at it.
+            (Some(false), _) if self.has_code && !after.is_empty() => {
                 let puts =
                     format!("tokenizer.json puts id {} after a text", after.last().copied().unwrap_or(0));
                 Err(self.contradicted("add_eos_token", false, &puts))
@@ -183,8 +228,12 @@ impl Claims {
     }
 
     fn check_normalizer(&self, normalizer: Option<&NormalizerWrapper>) -> Result<()> {
+        if self.class == Class::Plain {
+            return Ok(());
+        }
+        let is_bert = self.class == Class::Bert;
         let Some(bert) = normalizer.and_then(find_bert) else {
-            let claim = match (self.is_bert, self.lowercase, self.strip_accents) {
+            let claim = match (is_bert, self.lowercase, self.strip_accents) {
                 (true, ..) => "tokenizer_class is BertTokenizer",
                 (_, Some(true), _) => "do_lower_case is true",
                 (_, _, Some(true)) => "strip_accents is true",
@@ -193,10 +242,10 @@ impl Claims {
             let reason = format!("{claim}, but the normalizer in tokenizer.json is no BertNormalizer");
             return Err(Error::Inconsistent { path: self.path.clone(), reason });
         };
-        let or_default = |flag: Option<bool>| flag.or(self.is_bert.then_some(true));
+        let or_default = |flag: Option<bool>| flag.or(is_bert.then_some(true));
         let lowercase = or_default(self.lowercase);
         // Without a flag of its own, accents go where capitals go.
-        let strips = (self.is_bert || self.strip_accents.is_some())
+        let strips = (is_bert || self.strip_accents.is_some())
             .then(|| self.strip_accents.unwrap_or(lowercase.unwrap_or(bert.lowercase)));
         let chinese = or_default(self.chinese);
         for (key, claimed, found) in [
@@ -209,6 +258,74 @@ impl Claims {
             }
         }
         Ok(())
+    }
+
+    /// Checks the parts that transformers 5 builds by itself for this class, and earlier releases take from `tokenizer.json`.
+    fn check_bert(&self, tokenizer: &Tokenizer, before: &[u32], after: &[u32]) -> Result<()> {
+        let name = |key: &str, default: &'static str| {
+            let named = self.special.iter().find(|token| token.key == key);
+            named.map_or(default, |token| &token.content).to_owned()
+        };
+        let [cls, sep, unk] =
+            [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")].map(|(k, d)| name(k, d));
+        let cleans = tokenizer.get_normalizer().and_then(find_bert).is_some_and(|bert| bert.clean_text);
+        let splits = matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
+        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
+            return Err(self.other_part("a WordPiece model"));
+        };
+        let is = |ids: &[u32], token: &str| matches!(ids, [id] if tokenizer.token_to_id(token) == Some(*id));
+        let is_framed = is(before, &cls) && is(after, &sep);
+        for (holds, part) in [
+            (cleans, "a BertNormalizer with clean_text true".to_owned()),
+            (splits, "the BertPreTokenizer".to_owned()),
+            (
+                model.max_input_chars_per_word == BERT_WORD_CHARS,
+                format!("max_input_chars_per_word {BERT_WORD_CHARS}"),
+            ),
+            (model.continuing_subword_prefix == "##", "the continuing_subword_prefix \"##\"".to_owned()),
+            (model.unk_token == unk, format!("the unk_token {}", quoted(&unk))),
+            (is_framed, format!("{} before and {} after a text", quoted(&cls), quoted(&sep))),
+        ] {
+            if !holds {
+                return Err(self.other_part(&part));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for Qwen2's class.
+    fn check_qwen2(&self, tokenizer: &Tokenizer) -> Result<()> {
+        if !matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::NFC(_))) {
+            return Err(self.other_part("the normalizer NFC"));
+        }
+        let splits = match tokenizer.get_pre_tokenizer() {
+            Some(PreTokenizerWrapper::Sequence(parts)) => match parts.as_ref() {
+                [PreTokenizerWrapper::Split(split), PreTokenizerWrapper::ByteLevel(bytes)] => {
+                    let split = serde_json::to_value(split).unwrap_or_default();
+                    split["pattern"]["Regex"] == QWEN2_PATTERN
+                        && split["behavior"] == "Isolated"
+                        && split["invert"] == false
+                        && !bytes.use_regex
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if splits {
+            Ok(())
+        } else {
+            Err(self.other_part("the pattern of Qwen2 and ByteLevel as the pre_tokenizer"))
+        }
+    }
+
+    /// The error for a `tokenizer.json` without a part of the class.
+    fn other_part(&self, part: &str) -> Error {
+        let class = if self.class == Class::Bert { "BertTokenizer" } else { "Qwen2Tokenizer" };
+        let reason = format!(
+            "tokenizer_class is {class}, which has {part} in transformers 5, but tokenizer.json has another one, which \
+             transformers 4 takes; they must agree"
+        );
+        Error::Inconsistent { path: self.path.clone(), reason }
     }
 
     fn contradicted(&self, key: &str, value: bool, puts: &str) -> Error {
@@ -276,6 +393,14 @@ fn find_bert(normalizer: &NormalizerWrapper) -> Option<&BertNormalizer> {
     match normalizer {
         NormalizerWrapper::BertNormalizer(bert) => Some(bert),
         NormalizerWrapper::Sequence(parts) => parts.as_ref().iter().find_map(find_bert),
+        _ => None,
+    }
+}
+
+fn find_bytes(pre_tokenizer: &PreTokenizerWrapper) -> Option<&ByteLevel> {
+    match pre_tokenizer {
+        PreTokenizerWrapper::ByteLevel(bytes) => Some(bytes),
+        PreTokenizerWrapper::Sequence(parts) => parts.as_ref().iter().find_map(find_bytes),
         _ => None,
     }
 }

@@ -37,12 +37,14 @@ impl Refusal {
     }
 }
 
-/// What of the file is used. Padding and truncation are not: texts are packed, and the cut is made by
-/// [`crate::tokenizer`]. The decoder is not, since nothing is decoded.
+/// What of the file is used. Padding is not, and of truncation only the side is looked at: texts are packed, and the cut is
+/// made by [`crate::tokenizer`]. The decoder is not, since nothing is decoded.
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
     version: Option<String>,
+    #[serde(default)]
+    truncation: Option<Truncation>,
     #[serde(default)]
     added_tokens: Vec<Added>,
     #[serde(default)]
@@ -52,6 +54,13 @@ struct Parts {
     #[serde(default)]
     post_processor: Option<PostProcessorWrapper>,
     model: ModelWrapper,
+}
+
+/// The side on which Python cuts a text, whatever else it does with the rest of these settings.
+#[derive(Deserialize)]
+struct Truncation {
+    #[serde(default)]
+    direction: Option<String>,
 }
 
 /// A token beside those of the model, with the id that the file gives it.
@@ -67,6 +76,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Tokenizer, Refusal> {
     let parts: Parts = serde_json::from_slice(bytes).map_err(Refusal::unreadable)?;
     if let Some(version) = parts.version.filter(|v| v != "1.0") {
         return Err(Refusal::new(format!("has version {version:?}; version \"1.0\" is read here")));
+    }
+    if let Some(side) =
+        parts.truncation.and_then(|truncation| truncation.direction).filter(|side| side != "Right")
+    {
+        return Err(Refusal::new(format!("truncation.direction is {side:?}; supported is \"Right\"")));
     }
     let normalizer = parts.normalizer.map(read_normalizer).transpose()?;
     if let Some(pre_tokenizer) = &parts.pre_tokenizer {

@@ -59,7 +59,7 @@ impl WeightSet {
     /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`] for a damaged file or index;
     /// [`Error::Inconsistent`] when index and shards contradict each other.
     pub fn open_encoder(folder: &ModelFolder) -> Result<Self> {
-        let sharded = !folder.has(WEIGHTS_FILE)? && folder.has(INDEX_FILE)?;
+        let sharded = !folder.lists(WEIGHTS_FILE)? && folder.lists(INDEX_FILE)?;
         if sharded { Self::open_shards(folder) } else { Self::open_file(folder, WEIGHTS_FILE) }
     }
 

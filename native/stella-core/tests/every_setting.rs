@@ -45,7 +45,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     (
         "tokenizer_config.json",
         &[
-            "add_prefix_space",
             "backend",
             "chat_template",
             "clean_up_tokenization_spaces",

@@ -24,7 +24,14 @@ fn hex(fingerprint: [u8; 32]) -> String {
 }
 
 fn fingerprint(folder: &Path) -> String {
-    hex(open(folder).fingerprint().expect("a fingerprint"))
+    hex(open(folder).fingerprint(None).expect("a fingerprint"))
+}
+
+/// The fingerprints of all heads.
+fn fingerprints(folder: &Path) -> Vec<String> {
+    let model = open(folder);
+    let of = |dimension| hex(model.fingerprint(Some(dimension)).expect("a fingerprint"));
+    model.dimensions().into_iter().map(of).collect()
 }
 
 /// The fingerprint of files by their names and hashes.
@@ -38,14 +45,10 @@ fn hashes(folder: &Path, names: &[&str]) -> BTreeMap<String, String> {
     names.iter().map(|&name| (name.to_owned(), hash(name))).collect()
 }
 
-const TINY_NEW: [&str; 12] = [
+const TINY_NEW: [&str; 8] = [
     "1_Pooling/config.json",
     "2_Dense_1024/config.json",
     "2_Dense_1024/model.safetensors",
-    "2_Dense_256/config.json",
-    "2_Dense_256/model.safetensors",
-    "2_Dense_768/config.json",
-    "2_Dense_768/model.safetensors",
     "config.json",
     "config_sentence_transformers.json",
     "model.safetensors",
@@ -96,13 +99,18 @@ fn sha256sum_computes_the_same() {
     let model = open(&folder);
     let run = std::process::Command::new("sh")
         .args(["-c", "sha256sum \"$@\" | sha256sum", "sh"])
-        .args(model.files())
+        .args(
+            model
+                .files()
+                .iter()
+                .filter(|file| !file.starts_with("2_Dense_256") && !file.starts_with("2_Dense_768")),
+        )
         .current_dir(&folder)
         .env("LC_ALL", "C")
         .output()
         .expect("sha256sum runs");
     let found = String::from_utf8(run.stdout).expect("UTF-8");
-    assert_eq!(found.split(' ').next(), Some(hex(model.fingerprint().expect("a fingerprint")).as_str()));
+    assert_eq!(found.split(' ').next(), Some(hex(model.fingerprint(None).expect("a fingerprint")).as_str()));
 }
 
 /// Changes one byte of a file so that the model still loads: a space at the end of a line of JSON, the last bit of the
@@ -128,13 +136,13 @@ fn one_changed_byte_in_any_file_that_a_load_opens_changes_the_fingerprint() {
     for source in folders {
         let dir = tempfile::tempdir().expect("a folder");
         copy(&source, dir.path());
-        let before = fingerprint(dir.path());
+        let before = fingerprints(dir.path());
         let mut unseen = Vec::new();
         for name in files_of(dir.path()) {
             let path = dir.path().join(&name);
             let bytes = fs::read(&path).expect("read");
             change(&path);
-            match fingerprint(dir.path()) == before {
+            match fingerprints(dir.path()) == before {
                 true => unseen.push(name),
                 false => changed += 1,
             }
@@ -142,9 +150,28 @@ fn one_changed_byte_in_any_file_that_a_load_opens_changes_the_fingerprint() {
         }
         unseen.retain(|name| !NOT_OPENED.contains(&name.as_str()));
         assert!(unseen.is_empty(), "{}: {unseen:?}", source.display());
-        assert_eq!(fingerprint(dir.path()), before, "the same bytes, at another time");
+        assert_eq!(fingerprints(dir.path()), before, "the same bytes, at another time");
     }
     assert!(changed > 200, "{changed} files");
+}
+
+#[test]
+fn a_fingerprint_is_of_one_head_whichever_others_are_there() {
+    let dir = copy_of("tiny-new");
+    let of = |dimension| open(dir.path()).fingerprint(dimension).expect("a fingerprint");
+    let (default, narrow) = (of(None), of(Some(256)));
+    assert_ne!(default, narrow);
+    assert_eq!(of(Some(1024)), default);
+    let narrow_by_default = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
+    let model = shared::open(dir.path(), &narrow_by_default).expect("opens");
+    assert_eq!(model.fingerprint(None).expect("a fingerprint"), narrow);
+    assert_eq!(model.fingerprint(Some(512)).expect_err("no head").code(), ErrorCode::UnknownDimension);
+    drop(model);
+    change(&dir.path().join("2_Dense_256/model.safetensors"));
+    assert_eq!(of(None), default);
+    assert_ne!(of(Some(256)), narrow);
+    fs::remove_dir_all(dir.path().join("2_Dense_256")).expect("removed");
+    assert_eq!(of(None), default);
 }
 
 #[test]
@@ -236,23 +263,24 @@ fn the_sha256_of_a_manifest_is_taken_beside_its_blake3() {
     }
     let manifest = serde_json::json!({"version": 2, "files": files}).to_string();
     fs::write(dir.path().join("stella.manifest.json"), manifest).expect("written");
+    claimed.retain(|name, _| !name.starts_with("2_Dense_256") && !name.starts_with("2_Dense_768"));
     assert_eq!(fingerprint(dir.path()), of_hashes(&claimed));
 }
 
 #[test]
 fn a_load_computes_no_fingerprint_and_a_file_that_changed_since_is_an_error() {
-    for name in ["config.json", "2_Dense_256/model.safetensors"] {
+    for name in ["config.json", "2_Dense_1024/model.safetensors"] {
         let dir = copy_of("tiny-new");
         let model = open(dir.path());
         change(&dir.path().join(name));
         for _ in 0..2 {
             // One that the load had computed would be returned here.
-            let error = model.fingerprint().expect_err("refused");
+            let error = model.fingerprint(None).expect_err("refused");
             assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{error}");
             let text = error.to_string();
             assert!(text.contains(name) && text.ends_with("Load the model anew."), "{text}");
         }
-        assert_ne!(open(dir.path()).fingerprint().expect("of the new files"), [0; 32]);
+        assert_ne!(open(dir.path()).fingerprint(None).expect("of the new files"), [0; 32]);
     }
 }
 
@@ -262,19 +290,19 @@ fn a_fingerprint_is_kept_and_shared_with_models_of_the_same_files() {
     let first = open(dir.path());
     let options = ModelOptions { max_tokens: Some(64), ..ModelOptions::default() };
     let second = shared::open(dir.path(), &options).expect("opens");
-    let found = first.fingerprint().expect("a fingerprint");
+    let found = first.fingerprint(None).expect("a fingerprint");
     fs::remove_file(dir.path().join("config.json")).expect("removed");
-    assert_eq!(first.fingerprint().expect("kept"), found);
-    assert_eq!(second.fingerprint().expect("shared"), found);
+    assert_eq!(first.fingerprint(None).expect("kept"), found);
+    assert_eq!(second.fingerprint(None).expect("shared"), found);
 }
 
 #[test]
 fn models_of_other_files_in_one_folder_share_no_fingerprint() {
     let dir = copy_of("tiny-new");
     let first = open(dir.path());
-    let before = first.fingerprint().expect("a fingerprint");
+    let before = first.fingerprint(None).expect("a fingerprint");
     change(&dir.path().join("config.json"));
     let second = open(dir.path());
-    assert_ne!(second.fingerprint().expect("a fingerprint"), before);
-    assert_eq!(first.fingerprint().expect("kept"), before);
+    assert_ne!(second.fingerprint(None).expect("a fingerprint"), before);
+    assert_eq!(first.fingerprint(None).expect("kept"), before);
 }

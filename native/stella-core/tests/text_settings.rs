@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stella_core::ErrorCode::{self, ModelFileInvalid, ModelInconsistent, ModelUnsupported};
+use stella_core::ErrorCode::{self, ModelFileInvalid, ModelInconsistent, ModelUnsupported, TokenizerInvalid};
 use stella_core::folder::ModelFolder;
 use stella_core::hash::{Algorithm, Hasher};
 use stella_core::model::{Model, ModelOptions};
@@ -33,7 +33,10 @@ fn edit(folder: &Path, (file, pointer, value): &Edit) {
         Ok(bytes) => serde_json::from_slice(&bytes).expect("JSON"),
         Err(_) => json!({}),
     };
-    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let Some((parent, key)) = pointer.rsplit_once('/') else {
+        fs::write(path, value.to_string()).expect("written");
+        return;
+    };
     let parent = whole.pointer_mut(parent).expect("a parent");
     match parent {
         Value::Object(members) if value.is_null() => drop(members.remove(key)),
@@ -79,6 +82,8 @@ fn the_limit_of_the_folder_is_that_of_the_first_file_that_names_one() {
             50,
         ),
         (vec![(SENTENCE, "/max_seq_length", Value::Null), (CONFIG, "/model_max_length", json!(1e30))], 512),
+        // sentence-transformers passes over an object without keys.
+        (vec![(SENTENCE, "", json!({})), (roberta, "/max_seq_length", json!(30))], 30),
         // Never above the positions of the model.
         (
             vec![
@@ -162,8 +167,6 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
         // Another class of transformers has no such flags.
         vec![
             (TOKENIZER, "/normalizer", cased(Value::Null)),
-            (CONFIG, "/do_lower_case", Value::Null),
-            (CONFIG, "/tokenize_chinese_chars", Value::Null),
             (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast")),
         ],
     ] {
@@ -200,12 +203,81 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
         (
             vec![
                 (TOKENIZER, "/normalizer", json!({"type": "NFC"})),
-                (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast")),
+                (CONFIG, "/tokenizer_class", Value::Null),
             ],
             "do_lower_case is true, but",
         ),
     ] {
         refused(BERT, &edits, ModelInconsistent, &[CONFIG, says]);
+    }
+}
+
+#[test]
+fn parts_that_a_class_builds_by_itself_are_those_of_the_tokenizer() {
+    let split = |pattern: &str, prefix_space: bool| {
+        json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": false, "use_regex": false},
+        ]})
+    };
+    for (form, edits, says) in [
+        (BERT, vec![(TOKENIZER, "/normalizer/clean_text", json!(false))], "clean_text"),
+        (BERT, vec![(TOKENIZER, "/pre_tokenizer", json!({"type": "Whitespace"}))], "BertPreTokenizer"),
+        (
+            BERT,
+            vec![(TOKENIZER, "/model/max_input_chars_per_word", json!(3))],
+            "max_input_chars_per_word 100",
+        ),
+        (
+            BERT,
+            vec![(TOKENIZER, "/model/continuing_subword_prefix", json!("@@"))],
+            "continuing_subword_prefix",
+        ),
+        (BERT, vec![(TOKENIZER, "/post_processor", Value::Null)], "\"[CLS]\" before and \"[SEP]\" after"),
+        (
+            BERT,
+            vec![(CONFIG, "/cls_token", json!("[MASK]")), (MAP, "/cls_token", json!("[MASK]"))],
+            "\"[MASK]\" before and \"[SEP]\" after",
+        ),
+        (
+            BERT,
+            vec![(CONFIG, "/unk_token", json!("[MASK]")), (MAP, "/unk_token", json!("[MASK]"))],
+            "the unk_token \"[MASK]\"",
+        ),
+        (TEMPLATE, vec![(TOKENIZER, "/normalizer", Value::Null)], "the normalizer NFC"),
+        (TEMPLATE, vec![(TOKENIZER, "/pre_tokenizer", split(".", false))], "the pattern of Qwen2"),
+        (
+            TEMPLATE,
+            vec![(TOKENIZER, "/pre_tokenizer", split(".", true))],
+            "add_prefix_space is false, but true",
+        ),
+        (TEMPLATE, vec![(CONFIG, "/add_prefix_space", json!(true))], "add_prefix_space is true, but false"),
+    ] {
+        refused(form, &edits, ModelInconsistent, &[CONFIG, says]);
+    }
+    let other_class = (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast"));
+    load(BERT, &[other_class.clone(), (TOKENIZER, "/normalizer/clean_text", json!(false))])
+        .expect("as it is");
+    load(TEMPLATE, &[other_class, (TOKENIZER, "/pre_tokenizer", split(".", false))]).expect("as it is");
+}
+
+#[test]
+fn a_cut_on_the_left_and_a_chat_template_are_refused() {
+    let left = json!({"direction": "Left", "max_length": 64, "strategy": "LongestFirst", "stride": 0});
+    refused(
+        BERT,
+        &[(TOKENIZER, "/truncation", left)],
+        TokenizerInvalid,
+        &["truncation.direction is \"Left\""],
+    );
+    let form = "new-st6-one-head";
+    load(form, &[]).expect("loads");
+    for (key, says) in [("message", "modality_config.message"), ("image", "modality_config.image")] {
+        let pointer: &'static str = format!("/modality_config/{key}").leak();
+        let value = json!({"method": "forward", "method_output_name": "last_hidden_state"});
+        let edits =
+            [(SENTENCE, "/modality_config", json!({"text": value.clone()})), (SENTENCE, pointer, value)];
+        refused(form, &edits, ModelUnsupported, &[SENTENCE, says]);
     }
 }
 
@@ -272,10 +344,15 @@ fn special_tokens_are_those_of_the_tokenizer() {
 fn tokens_around_a_text_are_put_there_by_the_tokenizer_or_by_its_code() {
     load(TEMPLATE, &[(CONFIG, "/add_eos_token", json!(true))]).expect("both say it");
     load(SETTING, &[]).expect("the setting says it, and there is code");
+    let without_code = [(CONFIG, "/add_eos_token", json!(false)), (CONFIG, "/auto_map", Value::Null)];
+    load(TEMPLATE, &without_code).expect("only code looks at it");
     for (form, edits, code, says) in [
         (
             TEMPLATE,
-            vec![(CONFIG, "/add_eos_token", json!(false))],
+            vec![
+                (CONFIG, "/add_eos_token", json!(false)),
+                (CONFIG, "/auto_map", json!({"AutoTokenizer": ["a.Slow", "a.Fast"]})),
+            ],
             ModelInconsistent,
             "add_eos_token is false, but tokenizer.json puts id",
         ),
@@ -306,12 +383,6 @@ fn tokens_around_a_text_are_put_there_by_the_tokenizer_or_by_its_code() {
             vec![(CONFIG, "/add_bos_token", json!(true))],
             ModelInconsistent,
             "add_bos_token is true, but tokenizer.json puts no token before a text",
-        ),
-        (
-            BERT,
-            vec![(CONFIG, "/add_bos_token", json!(false))],
-            ModelInconsistent,
-            "add_bos_token is false, but tokenizer.json puts id",
         ),
     ] {
         refused(form, &edits, code, &[CONFIG, says]);

@@ -502,8 +502,8 @@ pub unsafe extern "C" fn stella_model_dimensions(
     })
 }
 
-/// Writes the fingerprint of a model: STELLA_HASH_BYTES of SHA-256 over its weights and settings, the same on every
-/// machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
+/// Writes the fingerprint of a model's vectors of a dimension, 0 for the default: STELLA_HASH_BYTES of SHA-256 over the
+/// weights and settings that make them, the same on every machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
 /// file that changed since the model was opened is an error.
 ///
 /// # Safety
@@ -511,6 +511,7 @@ pub unsafe extern "C" fn stella_model_dimensions(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_fingerprint(
     model: *const StellaModel,
+    dimension: u32,
     fingerprint: *mut u8,
     capacity: usize,
 ) -> *mut StellaError {
@@ -521,7 +522,8 @@ pub unsafe extern "C" fn stella_model_fingerprint(
         // SAFETY: this function's contract.
         let out = unsafe { args::slice_mut(fingerprint, capacity, "fingerprint") }?;
         let out = hash::room(out, "the fingerprint")?;
-        out.copy_from_slice(&model.fingerprint()?);
+        let dimension = (dimension > 0).then_some(dimension as usize);
+        out.copy_from_slice(&model.fingerprint(dimension)?);
         Ok(())
     })
 }

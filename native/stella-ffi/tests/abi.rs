@@ -323,8 +323,8 @@ fn a_text_goes_through_and_every_handle_comes_back() {
         succeed(stella_model_dimensions(model, dimensions.as_mut_ptr(), 2, &mut count));
         assert_eq!((dimensions, count), ([256, 768], 3));
         let (mut room, mut again) = ([0; 33], [0; 32]);
-        succeed(stella_model_fingerprint(model, room.as_mut_ptr(), room.len()));
-        succeed(stella_model_fingerprint(model, again.as_mut_ptr(), again.len()));
+        succeed(stella_model_fingerprint(model, 0, room.as_mut_ptr(), room.len()));
+        succeed(stella_model_fingerprint(model, 0, again.as_mut_ptr(), again.len()));
         assert_eq!((&room[..32], room[32]), (&again[..], 0));
         assert_ne!(again, [0; 32]);
 
@@ -477,10 +477,10 @@ fn info_tokenize_and_session_refuse_arguments_that_cannot_be() {
         succeed(stella_model_dimensions(model, null_mut(), 0, &mut count));
         assert_eq!(count, 3);
         let mut room = [0u8; 32];
-        fail(stella_model_fingerprint(null(), room.as_mut_ptr(), 32), bad, "model is null");
-        fail(stella_model_fingerprint(model, null_mut(), 32), bad, "fingerprint is null");
+        fail(stella_model_fingerprint(null(), 0, room.as_mut_ptr(), 32), bad, "model is null");
+        fail(stella_model_fingerprint(model, 0, null_mut(), 32), bad, "fingerprint is null");
         let too_small = ErrorCode::BufferTooSmall;
-        fail(stella_model_fingerprint(model, room.as_mut_ptr(), 31), too_small, "holds 31, 32 are needed");
+        fail(stella_model_fingerprint(model, 0, room.as_mut_ptr(), 31), too_small, "holds 31, 32 are needed");
         assert_eq!(room, [0; 32]);
 
         let text = b"abc\xff";

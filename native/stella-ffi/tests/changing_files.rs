@@ -65,7 +65,7 @@ impl Shared {
     /// Asks for the fingerprint. Returns the error's code and the bytes.
     fn fingerprint(&self) -> (i32, [u8; 32]) {
         let mut bytes = [0; 32];
-        (take(unsafe { stella_model_fingerprint(self.0, bytes.as_mut_ptr(), bytes.len()) }), bytes)
+        (take(unsafe { stella_model_fingerprint(self.0, 0, bytes.as_mut_ptr(), bytes.len()) }), bytes)
     }
 }
 

@@ -347,7 +347,12 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
                 "stella_model_fingerprint",
                 Box::new(move || {
                     let mut fingerprint = [0; STELLA_HASH_BYTES as usize];
-                    Code(take(stella_model_fingerprint(model, fingerprint.as_mut_ptr(), fingerprint.len())))
+                    Code(take(stella_model_fingerprint(
+                        model,
+                        0,
+                        fingerprint.as_mut_ptr(),
+                        fingerprint.len(),
+                    )))
                 }),
             ),
             (

@@ -205,15 +205,15 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_dimensions(NativeModel* model, uint* dimensions, nuint capacity, nuint* count);
 
         /// <summary>
-        ///  Writes the fingerprint of a model: STELLA_HASH_BYTES of SHA-256 over its weights and settings, the same on every
-        ///  machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
+        ///  Writes the fingerprint of a model's vectors of a dimension, 0 for the default: STELLA_HASH_BYTES of SHA-256 over the
+        ///  weights and settings that make them, the same on every machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
         ///  file that changed since the model was opened is an error.
         ///
         ///  # Safety
         ///  `model` is a live model; `fingerprint` points to `capacity` writable bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_fingerprint", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
-        internal static extern NativeError* stella_model_fingerprint(NativeModel* model, byte* fingerprint, nuint capacity);
+        internal static extern NativeError* stella_model_fingerprint(NativeModel* model, uint dimension, byte* fingerprint, nuint capacity);
 
         /// <summary>
         ///  Frees a model's handle. Sessions that were started from it go on working. Null is allowed.

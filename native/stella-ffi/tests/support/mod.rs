@@ -93,7 +93,7 @@ pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaL
                     &mut length,
                 )
             },
-            &mut || stella_model_fingerprint(model, fingerprint.as_mut_ptr(), fingerprint.len()),
+            &mut || stella_model_fingerprint(model, 0, fingerprint.as_mut_ptr(), fingerprint.len()),
             &mut || stella_session_new(model, &session_options, &mut session),
         ])
     };
