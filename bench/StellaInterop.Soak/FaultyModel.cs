@@ -73,7 +73,7 @@ internal sealed class FaultyModel(
             }
         }
 
-        public string GetFingerprint() => model.GetFingerprint();
+        public string GetFingerprint(int? dimension) => model.GetFingerprint(dimension);
 
         public IPoolSession StartSession(int threads, int batchTokens) =>
             new Session(owner, model.StartSession(threads, batchTokens), poison);

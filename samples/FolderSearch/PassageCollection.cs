@@ -161,7 +161,7 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     protected async Task<string> ModelKeyAsync(CancellationToken cancellationToken)
     {
         string? model = documents.GetService<StellaEmbeddingPool>() is { } pool
-            ? await pool.GetFingerprintAsync(cancellationToken)
+            ? await pool.GetFingerprintAsync(Dimension, cancellationToken)
             : modelName;
         return $"{model}, {Dimension}";
     }

@@ -75,6 +75,7 @@ public sealed class StellaManifest
     public static StellaManifest Read(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
+        byte[] content = [];
         try
         {
             // Asked before the file is opened, as by FileHash.Compute: to read a pipe is to wait for who writes to it.
@@ -86,7 +87,7 @@ public sealed class StellaManifest
                     throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}");
             }
 
-            byte[] content = File.ReadAllBytes(path);
+            content = File.ReadAllBytes(path);
             // Read first, so that a newer format is refused by its number, whatever else it holds.
             if (JsonSerializer.Deserialize(content, ManifestVersionContext.Default.ManifestVersion)
                 is { Version: not (Version1 or Version2) and var version })
@@ -109,7 +110,7 @@ public sealed class StellaManifest
         {
             // The parser's message quotes names of the file.
             var cause = new JsonException(Printable.Line(e.Message), path: null, e.LineNumber, e.BytePositionInLine);
-            throw Invalid(path, "is not the JSON of a manifest", cause);
+            throw Invalid(path, WrongFile.Recognize(content) ?? "is not the JSON of a manifest", cause);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -315,34 +315,40 @@ public sealed unsafe class StellaModel : IDisposable
     }
 
     /// <summary>
-    /// Gets the fingerprint of the model: a hash of its weights and settings that is the same on every machine. Stores and caches
-    /// of vectors use it as the key of the model; logs and metrics show <see cref="StellaModelInfo.Name"/>.
+    /// Gets the fingerprint of the vectors of a dimension: a hash of the weights and settings that make them, the same on every
+    /// machine. Stores and caches of vectors use it as the key of the model; logs and metrics show <see cref="StellaModelInfo.Name"/>.
     /// </summary>
     /// <remarks>
     /// <para>
-    /// The first call computes it and the model keeps it, so later calls take microseconds. The hashes of files come from the
+    /// The first call hashes the files and the model keeps the hashes, so later calls take microseconds. The hashes of files come from the
     /// manifest or from the names of the blobs in a Hugging Face cache, which are taken at their word. Other files are read whole,
-    /// about 1 to 2 seconds for a gigabyte. Models that were loaded from the same files share the fingerprint. Thread-safe: callers
+    /// about 1 to 2 seconds for a gigabyte. Models that were loaded from the same files share the hashes. Thread-safe: callers
     /// that ask at once wait for one computation.
     /// </para>
     /// <para>
-    /// It is the SHA-256 of the lines that <c>sha256sum</c> prints for all files that a load reads, in the order of the bytes of their
-    /// paths. The files are settings, tokenizer, weights and every head; not the manifest. Precision, encoder and instructions are not
-    /// part of it.
+    /// It is the SHA-256 of the lines that <c>sha256sum</c> prints for the files that a load reads, in the order of the bytes of their
+    /// paths. The files are settings, tokenizer, weights and the head of the dimension; not the manifest and not other heads, so that
+    /// it does not depend on the heads that were downloaded. Precision, encoder and instructions are not part of it. A wrong hash in
+    /// a manifest or in the name of a blob makes a wrong fingerprint: <c>stella verify</c> compares them with the files.
     /// </para>
     /// </remarks>
+    /// <param name="dimension">One of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's default.</param>
     /// <returns>64 lower-case hexadecimal digits.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension is below 1.</exception>
+    /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
     /// <exception cref="StellaModelFolderException">A file cannot be read, or changed since the model was loaded. The next call tries again.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
-    public string GetFingerprint()
+    public string GetFingerprint(int? dimension = null)
     {
+        ThrowIfNotPositive(dimension, nameof(dimension));
+        uint asked = (uint)(dimension ?? 0);
         ObjectDisposedException.ThrowIf(disposed, this);
         Span<byte> hash = stackalloc byte[(int)NativeMethods.STELLA_HASH_BYTES];
         using var lease = new HandleLease(handle);
         fixed (byte* pointer = hash)
         {
             NativeErrors.ThrowIfFailed(
-                NativeMethods.stella_model_fingerprint((NativeModel*)lease.Value, pointer, (nuint)hash.Length));
+                NativeMethods.stella_model_fingerprint((NativeModel*)lease.Value, asked, pointer, (nuint)hash.Length));
         }
 
         return Convert.ToHexStringLower(hash);

@@ -19,7 +19,7 @@ public static partial class StellaModelFiles
     /// <summary>The list of the files that the weights of the encoder are in, where they are in several.</summary>
     public const string ShardIndex = "model.safetensors.index.json";
 
-    private const int MaxModulesBytes = 4 << 20;
+    private const int MaxSettingsBytes = 4 << 20;
 
     /// <summary>Whether a path, relative to a model folder, is that of a file that makes a model.</summary>
     /// <param name="path">The path, with forward slashes.</param>
@@ -55,10 +55,15 @@ public static partial class StellaModelFiles
         {
             // No file of a model lies deeper than one folder, so a large tree around it is not walked.
             var depth = new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 };
-            IReadOnlySet<string> modules = ModuleFolders(Path.Combine(folder, Modules));
+            HashSet<string> modules = NamedBy(
+                Path.Combine(folder, Modules),
+                json => json.EnumerateArray().Select(module => module.GetProperty("path").GetString()));
+            HashSet<string> shards = NamedBy(
+                Path.Combine(folder, ShardIndex),
+                json => json.GetProperty("weight_map").EnumerateObject().Select(tensor => tensor.Value.GetString()));
             return [.. Directory.EnumerateFiles(folder, "*", depth)
                 .Select(file => Path.GetRelativePath(folder, file).Replace(Path.DirectorySeparatorChar, '/'))
-                .Where(path => IsModelFile(path) || IsFileOfModule(path, modules))
+                .Where(path => IsModelFile(path) || IsFileOfModule(path, modules) || shards.Contains(path))
                 .Order(StringComparer.Ordinal)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -67,23 +72,23 @@ public static partial class StellaModelFiles
         }
     }
 
-    private static bool IsFileOfModule(string path, IReadOnlySet<string> modules) =>
+    private static bool IsFileOfModule(string path, HashSet<string> modules) =>
         path.Split('/') is [{ } folder, "config.json" or Weights] && modules.Contains(folder);
 
-    /// <summary>The folders that modules.json names, whatever they are called. None if it cannot be read, which a load reports.</summary>
-    private static HashSet<string> ModuleFolders(string modules)
+    /// <summary>Returns the files or folders that a file names, whatever they are called. None if it cannot be read, which a load reports.</summary>
+    private static HashSet<string> NamedBy(string path, Func<JsonElement, IEnumerable<string?>> names)
     {
         try
         {
             // A pipe or a device has length 0, and opening a pipe would wait for a writer.
-            var file = new FileInfo(modules);
-            if ((file.ResolveLinkTarget(returnFinalTarget: true) ?? file) is not FileInfo { Exists: true, Length: > 0 and <= MaxModulesBytes })
+            var file = new FileInfo(path);
+            if ((file.ResolveLinkTarget(returnFinalTarget: true) ?? file) is not FileInfo { Exists: true, Length: > 0 and <= MaxSettingsBytes })
             {
                 return [];
             }
 
-            using var json = JsonDocument.Parse(File.ReadAllBytes(modules));
-            return [.. json.RootElement.EnumerateArray().Select(module => module.GetProperty("path").GetString() ?? "").Where(IsPlainPath)];
+            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            return [.. names(json.RootElement).OfType<string>().Where(IsPlainPath)];
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or IOException or UnauthorizedAccessException)
         {

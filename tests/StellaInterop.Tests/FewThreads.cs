@@ -227,7 +227,7 @@ internal static class FewThreads
             public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens) =>
                 model.Tokenize(texts, firstText, options, tokens);
 
-            public string GetFingerprint() => model.GetFingerprint();
+            public string GetFingerprint(int? dimension) => model.GetFingerprint(dimension);
 
             public IPoolSession StartSession(int threads, int batchTokens) => new Session(owner, model.StartSession(threads, batchTokens));
 

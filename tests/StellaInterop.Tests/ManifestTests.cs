@@ -52,6 +52,44 @@ internal sealed class ManifestTests
     }
 
     [Test]
+    public void A_manifest_lists_the_shards_of_the_index_whatever_they_are_called_and_the_model_loads_with_it()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-qwen2-sharded");
+        string index = folder.File(StellaModelFiles.ShardIndex);
+        foreach (int shard in new[] { 1, 2 })
+        {
+            string name = $"model-0000{shard}-of-00002.safetensors";
+            File.Move(folder.File(name), folder.File($"part-{shard}.safetensors"));
+            File.WriteAllText(index, File.ReadAllText(index).Replace(name, $"part-{shard}.safetensors"));
+        }
+
+        StellaManifest manifest = StellaManifest.Create(folder.Path);
+        Assert.That(manifest.Files.Keys, Is.SupersetOf(new[] { "part-1.safetensors", "part-2.safetensors" }));
+        manifest.Write(folder.File(StellaManifest.FileName));
+        using var model = StellaModel.Load(folder.Path);
+        Assert.That(model.GetFingerprint(), Has.Length.EqualTo(64));
+    }
+
+    [TestCase("version https://git-lfs.github.com/spec/v1\noid sha256:17e5\nsize 17\n", "utf-8", "Git LFS")]
+    [TestCase("<!DOCTYPE html>\n<html>", "utf-8", "HTML page")]
+    [TestCase("<!-- login -->", "utf-8", "HTML page")]
+    [TestCase("\uFEFF{\"version\": 1}", "utf-8", "byte order mark")]
+    [TestCase("\uFEFF{\"version\": 1}", "utf-16", "UTF-16")]
+    [TestCase("{\"größe\": 1}", "utf-16", "UTF-16")]
+    [TestCase("{\"version\": 1}", "utf-16BE", "UTF-16")]
+    public void A_wrong_file_is_recognised_in_the_words_of_a_load(string content, string encoding, string says)
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        string path = folder.File(StellaManifest.FileName);
+        File.WriteAllBytes(path, System.Text.Encoding.GetEncoding(encoding).GetBytes(content));
+        StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path));
+        StellaModelFolderException load = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
+        string reason = read.Message[read.Message.IndexOf(path, StringComparison.Ordinal)..][path.Length..].Trim(' ', ':', '.');
+        Assert.That(reason, Does.Contain(says));
+        Assert.That(load.Message, Does.Contain(reason));
+    }
+
+    [Test]
     public void An_adapter_is_listed_so_that_a_load_refuses_it()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");

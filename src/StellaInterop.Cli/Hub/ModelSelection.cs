@@ -65,15 +65,16 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
             throw new CliException(ExitCode.ModelRefused, $"{path} is empty or not a regular file");
         }
 
+        byte[] content = File.ReadAllBytes(path);
         try
         {
-            using FileStream stream = File.OpenRead(path);
-            using var json = JsonDocument.Parse(stream);
+            using var json = JsonDocument.Parse(content);
             return read(json.RootElement);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
         {
-            throw new CliException(ExitCode.ModelRefused, $"{where}: {file} is not the JSON that is expected", e);
+            string what = WrongFile.Recognize(content) ?? "is not the JSON that is expected";
+            throw new CliException(ExitCode.ModelRefused, $"{where}: {file} {what}", e);
         }
     }
 

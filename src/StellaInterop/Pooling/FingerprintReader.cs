@@ -1,13 +1,13 @@
 namespace StellaInterop.Pooling;
 
 /// <summary>
-/// Reads the fingerprint of a pool's model on a thread of its own: the first fingerprint of a model may read gigabytes, which is
+/// Reads the fingerprints of a pool's model on a thread of its own: the first fingerprint of a model may read gigabytes, which is
 /// too long for a worker and for the thread pool. Callers that ask at once share one thread. Thread-safe.
 /// </summary>
 internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThread, PoolTelemetry telemetry)
 {
     private readonly Lock gate = new();
-    private readonly List<Signal<string>> waiting = [];
+    private readonly List<Caller> waiting = [];
 
     /// <summary>The thread that reads; <see langword="null"/> if no caller waits.</summary>
     private PoolThread? thread;
@@ -28,12 +28,12 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         }
     }
 
-    /// <summary>Returns the fingerprint of the model, which is loaded if it is not.</summary>
+    /// <summary>Returns the fingerprint of a dimension of the model, which is loaded if it is not.</summary>
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
-    public async Task<string> ReadAsync(CancellationToken cancellationToken)
+    public async Task<string> ReadAsync(int? dimension, CancellationToken cancellationToken)
     {
         var answer = new Signal<string>();
-        Ask(answer);
+        Ask(new Caller(dimension ?? 0, answer));
         using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
             static (state, token) => ((Signal<string>)state!).Fail(new OperationCanceledException(token)), answer);
         return await answer.WaitAsync().ConfigureAwait(false);
@@ -42,31 +42,32 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     /// <summary>Ends all callers by an error, and takes no more of them. The thread ends by itself.</summary>
     public void Close(Exception error)
     {
-        Signal<string>[] all;
+        Caller[] all;
         lock (gate)
         {
             closedBy ??= error;
-            all = TakeWaiting();
+            all = [.. waiting];
+            waiting.Clear();
         }
 
-        Array.ForEach(all, answer => answer.Fail(error));
+        Array.ForEach(all, caller => caller.Answer.Fail(error));
         Release();
     }
 
-    private void Ask(Signal<string> answer)
+    private void Ask(Caller caller)
     {
         LoadedModel? loaded = host.State.Loaded;
         lock (gate)
         {
             if (closedBy is { } end)
             {
-                answer.Fail(end);
+                caller.Answer.Fail(end);
                 return;
             }
 
-            if (loaded?.Fingerprint is { } known)
+            if (loaded?.Fingerprints.GetValueOrDefault(caller.Dimension) is { } known)
             {
-                answer.Set(known);
+                caller.Answer.Set(known);
                 return;
             }
 
@@ -77,51 +78,92 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
                 thread = started;
             }
 
-            waiting.Add(answer);
+            waiting.Add(caller);
         }
     }
 
     private void Run()
     {
+        while (ReadAll())
+        {
+        }
+    }
+
+    /// <summary>Loads the model, and answers every caller that waits by then.</summary>
+    /// <returns>Whether others came who ask for another dimension; otherwise the thread is free to end.</returns>
+    private bool ReadAll()
+    {
         LoadedModel? loaded = null;
-        string? fingerprint = null;
         Exception? error = null;
         try
         {
             loaded = Load();
-            fingerprint = loaded?.Model.GetFingerprint();
         }
 #pragma warning disable CA1031 // Whatever it is, it is the answer of all callers.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            // A model whose last worker is gone is freed, whoever else uses it.
-            error = e is ObjectDisposedException && loaded?.Crew.LostTo is { } lost ? lost : e;
+            error = e;
         }
 
-        Release();
-        Signal<string>[] all;
+        int[] dimensions;
         lock (gate)
         {
-            if (loaded is not null)
-            {
-                loaded.Fingerprint = fingerprint;
-            }
-
-            thread = null;
-            all = TakeWaiting();
+            dimensions = [.. waiting.Select(caller => caller.Dimension).Distinct()];
         }
 
-        foreach (Signal<string> answer in all)
+        Dictionary<int, (string? Fingerprint, Exception? Error)> read =
+            dimensions.ToDictionary(dimension => dimension, dimension => error is null ? Read(loaded, dimension) : (null, error));
+        Release();
+        Caller[] answered;
+        bool goesOn;
+        lock (gate)
         {
-            if (fingerprint is not null)
+            foreach ((int dimension, (string? fingerprint, _)) in read)
+            {
+                if (fingerprint is not null)
+                {
+                    loaded!.Fingerprints[dimension] = fingerprint;
+                }
+            }
+
+            answered = [.. waiting.Where(caller => read.ContainsKey(caller.Dimension))];
+            _ = waiting.RemoveAll(caller => read.ContainsKey(caller.Dimension));
+            goesOn = waiting.Count > 0;
+            if (!goesOn)
+            {
+                thread = null;
+            }
+        }
+
+        foreach ((int dimension, Signal<string> answer) in answered)
+        {
+            if (read[dimension] is { Fingerprint: { } fingerprint })
             {
                 answer.Set(fingerprint);
             }
             else
             {
-                answer.Fail(error!);
+                answer.Fail(read[dimension].Error!);
             }
+        }
+
+        return goesOn;
+    }
+
+    /// <summary>Reads one fingerprint. Nothing waits for it any more if the model is null: the pool was closed.</summary>
+    private static (string? Fingerprint, Exception? Error) Read(LoadedModel? loaded, int dimension)
+    {
+        try
+        {
+            return (loaded?.Model.GetFingerprint(dimension == 0 ? null : dimension), null);
+        }
+#pragma warning disable CA1031 // Whatever it is, it is the answer of the callers.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            // A model whose last worker is gone is freed, whoever else uses it.
+            return (null, e is ObjectDisposedException && loaded?.Crew.LostTo is { } lost ? lost : e);
         }
     }
 
@@ -161,11 +203,6 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         }
     }
 
-    /// <summary>Takes the callers out. To be called under the lock.</summary>
-    private Signal<string>[] TakeWaiting()
-    {
-        Signal<string>[] all = [.. waiting];
-        waiting.Clear();
-        return all;
-    }
+    /// <summary>A caller that waits, with the dimension it asks for, 0 for the default one.</summary>
+    private readonly record struct Caller(int Dimension, Signal<string> Answer);
 }

@@ -28,8 +28,8 @@ internal interface IPoolModel : IDisposable
     /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error.</exception>
     void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens);
 
-    /// <summary>Gets the fingerprint of the model; may read all of its files.</summary>
-    string GetFingerprint();
+    /// <summary>Gets the fingerprint of the vectors of a dimension, the default one for null; may read all files of the model.</summary>
+    string GetFingerprint(int? dimension);
 
     /// <summary>Starts what one worker computes with.</summary>
     IPoolSession StartSession(int threads, int batchTokens);

@@ -3,8 +3,8 @@ namespace StellaInterop.Pooling;
 /// <summary>A model that is loaded and has workers. The workers free it when the last of them has left.</summary>
 internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation)
 {
-    /// <summary>The fingerprint of the model, once it was read. Changed under the lock of its reader.</summary>
-    public string? Fingerprint { get; set; }
+    /// <summary>The fingerprints that were read, by dimension, 0 for the default one. Used under the lock of their reader.</summary>
+    public Dictionary<int, string> Fingerprints { get; } = [];
 }
 
 /// <summary>A call's hold on the model: until it is released, nobody unloads the model. It is waited for by its call alone.</summary>
@@ -369,7 +369,8 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         if (Fingerprint.Thread is { } reader)
         {
             // It reads files of the model, and holds the model until then.
-            await clock.WaitAsync(reader.WaitGoneAsync(), joinTimeout).ConfigureAwait(false);
+            // By the system's clock: the host's may stand still.
+            await new PoolClock(TimeProvider.System).WaitAsync(reader.WaitGoneAsync(), joinTimeout).ConfigureAwait(false);
         }
 
         return stuck;
@@ -505,15 +506,16 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
                 failedLoads = 0;
                 lastFailure = null;
                 info = loaded.Model.Info;
-                // The closing thread waits for this load, unless this very thread closed the pool.
-                current.Model = closed && current.Thread.IsGone ? null : loaded;
-                waiting = TakeWaiting(current);
+                // The closing thread waits for this load, unless this very thread closed the pool. Workers that were lost meanwhile
+                // found no model to abandon.
+                current.Model = (closed && current.Thread.IsGone) || loaded.Crew.LostTo is not null ? null : loaded;
+                waiting = current.Model is null ? [] : TakeWaiting(current);
             }
 
             if (current.Model is null)
             {
                 _ = StopAsync(loaded.Crew, joinTimeout).GetAwaiter().GetResult();
-                throw new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
+                throw loaded.Crew.LostTo ?? new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
             }
 
             Array.ForEach(waiting, use => use.Set(loaded));

@@ -134,16 +134,19 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>
-    /// Gets the fingerprint of the model, and loads the model if it is not loaded. The fingerprint is a hash of the weights and
-    /// settings that is the same on every machine: <see cref="StellaModel.GetFingerprint"/> says how it is made.
+    /// Gets the fingerprint of the vectors of a dimension, and loads the model if it is not loaded. The fingerprint is a hash of
+    /// weights and settings that is the same on every machine: <see cref="StellaModel.GetFingerprint"/> says how it is made.
     /// </summary>
     /// <remarks>
     /// The first call for a loaded model may read all files, on a thread of its own: about 1 to 2 seconds for a gigabyte. Neither the
     /// workers nor the thread pool wait for it. Callers that ask at once share the thread. A drain waits for the answer; when the
     /// pool is disposed, callers are answered at once, and the files are read to their end before everything is freed.
     /// </remarks>
+    /// <param name="dimension">One of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's default.</param>
     /// <param name="cancellationToken">Stops waiting; the computation goes on.</param>
     /// <returns>64 lower-case hexadecimal digits.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension is below 1.</exception>
+    /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
     /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or changed since the model was loaded.</exception>
     /// <exception cref="StellaException">The model could not be loaded; <see cref="StellaException.Code"/> says why.</exception>
     /// <exception cref="StellaMemoryException">There is no room for the model in the memory budget.</exception>
@@ -151,8 +154,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<string> GetFingerprintAsync(CancellationToken cancellationToken = default)
+    public async Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
     {
+        if (dimension is { } asked)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(asked, nameof(dimension));
+        }
+
         cancellationToken.ThrowIfCancellationRequested();
         if (!calls.TryEnter())
         {
@@ -161,7 +169,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
         try
         {
-            return await host.Fingerprint.ReadAsync(cancellationToken).ConfigureAwait(false);
+            return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
         }
         finally
         {

@@ -49,7 +49,7 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
         buffers.Add(buffer);
     }
 
-    public string GetFingerprint() => model.GetFingerprint();
+    public string GetFingerprint(int? dimension) => model.GetFingerprint(dimension);
 
     public IPoolSession StartSession(int threads, int batchTokens) => new StellaPoolSession(model.Handle, threads, batchTokens);
 

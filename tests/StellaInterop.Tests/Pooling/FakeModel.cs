@@ -179,7 +179,7 @@ internal sealed class FakeModel : IPoolModelSource
             }
         }
 
-        public string GetFingerprint()
+        public string GetFingerprint(int? dimension)
         {
             ObjectDisposedException.ThrowIf(disposed, this);
             return fake.OnFingerprint();

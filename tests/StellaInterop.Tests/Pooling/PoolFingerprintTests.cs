@@ -16,6 +16,50 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
+    public async Task Each_dimension_has_a_fingerprint_and_an_unknown_one_harms_no_other_caller()
+    {
+        using var model = StellaModel.Load(Tree.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
+        Task<string>[] asked = [.. new int?[] { null, 256, 512, 768, 1024 }.Select(dimension => pool.GetFingerprintAsync(dimension))];
+        Assert.That(async () => await asked[2].WaitAsync(Wait.Limit), Throws.TypeOf<StellaOptionException>());
+        string[] found = await Task.WhenAll(asked[0], asked[1], asked[3], asked[4]).WaitAsync(Wait.Limit);
+        Assert.That(
+            found,
+            Is.EqualTo(new[] { model.GetFingerprint(1024), model.GetFingerprint(256), model.GetFingerprint(768), model.GetFingerprint() }));
+        Assert.That(found.Distinct().Count(), Is.EqualTo(3));
+        Assert.That(async () => await pool.GetFingerprintAsync(0), Throws.InstanceOf<ArgumentOutOfRangeException>());
+    }
+
+    [Test]
+    public async Task A_caller_with_another_dimension_is_answered_by_the_thread_that_reads()
+    {
+        using var go = new ManualResetEventSlim();
+        using var reading = new ManualResetEventSlim();
+        int reads = 0;
+        var threads = new FakeThreads();
+        var model = new FakeModel
+        {
+            OnFingerprint = () =>
+            {
+                reading.Set();
+                go.Wait();
+                return $"f{Interlocked.Increment(ref reads)}";
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
+        _ = await pool.WarmUpAsync().WaitAsync(Wait.Limit);
+        int before = threads.Asked;
+        Task<string> first = pool.GetFingerprintAsync();
+        reading.Wait();
+        Task<string> second = pool.GetFingerprintAsync(2);
+        go.Set();
+        Assert.That(await Task.WhenAll(first, second).WaitAsync(Wait.Limit), Is.EqualTo(new[] { "f1", "f2" }));
+        Assert.That(await pool.GetFingerprintAsync(2).WaitAsync(Wait.Limit), Is.EqualTo("f2"));
+        Assert.That(threads.Asked - before, Is.EqualTo(1));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public async Task Callers_share_one_thread_and_texts_are_embedded_meanwhile()
     {
         using var go = new ManualResetEventSlim();
@@ -50,14 +94,14 @@ internal sealed class PoolFingerprintTests
         using var source = new CancellationTokenSource();
         var model = new FakeModel { OnFingerprint = () => { go.Wait(); return "f"; } };
         StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Task<string> cancelled = pool.GetFingerprintAsync(source.Token);
+        Task<string> cancelled = pool.GetFingerprintAsync(cancellationToken: source.Token);
         Task<string> other = pool.GetFingerprintAsync();
         await source.CancelAsync();
         Assert.That(async () => await cancelled.WaitAsync(Wait.Limit), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(other.IsCompleted, Is.False);
         go.Set();
         Assert.That(await other.WaitAsync(Wait.Limit), Is.EqualTo("f"));
-        Assert.That(async () => await pool.GetFingerprintAsync(source.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(async () => await pool.GetFingerprintAsync(cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
