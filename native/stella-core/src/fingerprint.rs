@@ -37,7 +37,7 @@ impl FileHashes {
         // An insertion is whole or was not made, so a poisoned lock guards hashes that are right.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fingerprint = Hasher::new(Algorithm::Sha256);
-        let (mut count, mut bytes_read) = (0, 0);
+        let (mut count, mut added, mut bytes_read) = (0, 0, 0);
         for name in files {
             let sha256 = match known.get(name) {
                 Some(sha256) => *sha256,
@@ -51,6 +51,7 @@ impl FileHashes {
                         }
                     };
                     known.insert(name.clone(), sha256);
+                    added += 1;
                     sha256
                 }
             };
@@ -58,12 +59,14 @@ impl FileHashes {
             count += 1;
         }
         let found = fingerprint.finish();
-        log::debug!(
-            "{}: fingerprint {}, of {count} files; {bytes_read} bytes hashed in {:.0} ms",
-            folder.path("").display(),
-            to_hex(&found),
-            started.elapsed().as_secs_f64() * 1e3,
-        );
+        if added > 0 {
+            log::debug!(
+                "{}: fingerprint {}, of {count} files; {bytes_read} bytes hashed in {:.0} ms",
+                folder.path("").display(),
+                to_hex(&found),
+                started.elapsed().as_secs_f64() * 1e3,
+            );
+        }
         Ok(found)
     }
 }
