@@ -253,6 +253,8 @@ internal sealed class FaultTests
         };
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { BatchTokens = 1000, BreakerReplacements = 3 });
         _ = await pool.EmbedAsync(Texts.Take(8).ToArray());
+        // The last text has its vector before its worker reports the outcome of the search.
+        await Wait.UntilAsync(() => pool.GetHealth().Reason.Contains("workers had to be replaced", StringComparison.Ordinal), "the circuit opens");
         var error = Assert.ThrowsAsync<StellaCircuitOpenException>(() => pool.EmbedAsync("text"))!;
         Assert.That(error.Message, Does.Contain("workers had to be replaced"));
         await PoolOf.AllIsBackAsync(pool, model);
