@@ -82,8 +82,8 @@ internal sealed class ManifestTests
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllBytes(path, System.Text.Encoding.GetEncoding(encoding).GetBytes(content));
-        StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path));
-        StellaModelFolderException load = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
+        StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path))!;
+        StellaModelFolderException load = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
         string reason = read.Message[read.Message.IndexOf(path, StringComparison.Ordinal)..][path.Length..].Trim(' ', ':', '.');
         Assert.That(reason, Does.Contain(says));
         Assert.That(load.Message, Does.Contain(reason));
@@ -95,7 +95,7 @@ internal sealed class ManifestTests
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         File.WriteAllText(folder.File("adapter_config.json"), "{}");
         Assert.That(StellaManifest.Create(folder.Path).Files.Keys, Does.Contain("adapter_config.json"));
-        StellaModelFolderException error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
+        StellaModelFolderException error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
         Assert.That(error.Message, Does.Contain("adapter_config.json").And.Contain("merge_and_unload"));
     }
 
