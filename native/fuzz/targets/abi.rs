@@ -441,7 +441,7 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
         Call::FreeSink(at) => unsafe { stella_log_sink_free(remove(&mut handles.sinks, at)) },
         Call::Numbers(number) => {
             assert_eq!(stella_abi_version(), STELLA_ABI_VERSION);
-            assert_eq!(stella_abi_struct_size(number) == 0, number > StellaStruct::MemoryEstimate as u32);
+            assert_eq!(stella_abi_struct_size(number) == 0, number > StellaStruct::PromptInfo as u32);
             let _ = (stella_live_handles(number), stella_counter(number));
             unsafe {
                 assert_eq!((stella_error_code(null()), stella_error_chain_length(null())), (0, 0));
