@@ -174,7 +174,7 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
     }
     for (edits, says) in [
         (vec![(CONFIG, "/do_lower_case", json!(false))], "do_lower_case is false, but true"),
-        // What is missing has BERT's default.
+        // A missing flag has BERT's default.
         (
             vec![(TOKENIZER, "/normalizer", cased(Value::Null)), (CONFIG, "/do_lower_case", Value::Null)],
             "do_lower_case is true, but false",

@@ -144,17 +144,16 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_model_is_not_unloaded_while_its_fingerprint_is_read()
     {
-        using var go = new ManualResetEventSlim();
-        using var reads = new ManualResetEventSlim();
-        var model = new FakeModel { OnFingerprint = () => { reads.Set(); go.Wait(); return "f"; } };
+        using var blocked = new BlockedRead();
+        FakeModel model = blocked.Model;
         var clock = new FakeTimeProvider();
         StellaPoolOptions options = PoolOf.Options with { MinWorkers = 0, TimeProvider = clock };
         StellaEmbeddingPool pool = PoolOf.Fake(model, options);
         Task<string> asked = pool.GetFingerprintAsync();
-        Assert.That(reads.Wait(Wait.Limit));
+        Wait.Until(blocked.Reading);
         clock.Advance(options.IdleTimeout * 2);
         Assert.That((model.Models, asked.IsCompleted), Is.EqualTo((1, false)));
-        go.Set();
+        blocked.Go.Set();
         Assert.That(await asked.WaitAsync(Wait.Limit), Is.EqualTo("f"));
         clock.Advance(options.IdleTimeout * 2);
         Assert.That(model.Models, Is.Zero, "the idle model is unloaded");
@@ -164,16 +163,15 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_pool_that_is_disposed_answers_at_once_and_waits_for_the_read()
     {
-        using var go = new ManualResetEventSlim();
-        using var reads = new ManualResetEventSlim();
-        var model = new FakeModel { OnFingerprint = () => { reads.Set(); go.Wait(); return "f"; } };
+        using var blocked = new BlockedRead();
+        FakeModel model = blocked.Model;
         StellaEmbeddingPool pool = PoolOf.Fake(model);
         Task<string> asked = pool.GetFingerprintAsync();
-        Assert.That(reads.Wait(Wait.Limit));
+        Wait.Until(blocked.Reading);
         Task disposed = Task.Run(pool.Dispose);
         Assert.That(async () => await asked.WaitAsync(Wait.Limit), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(disposed.IsCompleted, Is.False);
-        go.Set();
+        blocked.Go.Set();
         await disposed.WaitAsync(Wait.Limit);
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<ObjectDisposedException>());
         await PoolOf.AllIsBackAsync(pool, model);
@@ -198,16 +196,15 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_drain_waits_for_the_fingerprint()
     {
-        using var go = new ManualResetEventSlim();
-        using var reads = new ManualResetEventSlim();
-        var model = new FakeModel { OnFingerprint = () => { reads.Set(); go.Wait(); return "f"; } };
+        using var blocked = new BlockedRead();
+        FakeModel model = blocked.Model;
         StellaEmbeddingPool pool = PoolOf.Fake(model);
         Task<string> asked = pool.GetFingerprintAsync();
-        Assert.That(reads.Wait(Wait.Limit));
+        Wait.Until(blocked.Reading);
         Task drained = pool.DrainAsync(TimeSpan.FromMinutes(5));
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(drained.IsCompleted, Is.False);
-        go.Set();
+        blocked.Go.Set();
         Assert.That(await asked.WaitAsync(Wait.Limit), Is.EqualTo("f"));
         await drained.WaitAsync(Wait.Limit);
         await PoolOf.AllIsBackAsync(pool, model);
@@ -221,5 +218,31 @@ internal sealed class PoolFingerprintTests
         pool = PoolOf.Fake(model);
         Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Throws.TypeOf<StellaPoolClosedException>());
         await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    /// <summary>A model whose fingerprint is read until the test lets it end.</summary>
+    private sealed class BlockedRead : IDisposable
+    {
+        public BlockedRead() => Model = new FakeModel
+        {
+            OnFingerprint = () =>
+            {
+                Reading.Set();
+                Go.Wait();
+                return "f";
+            },
+        };
+
+        public FakeModel Model { get; }
+
+        public ManualResetEventSlim Reading { get; } = new();
+
+        public ManualResetEventSlim Go { get; } = new();
+
+        public void Dispose()
+        {
+            Reading.Dispose();
+            Go.Dispose();
+        }
     }
 }
