@@ -25,7 +25,7 @@ const TEMPLATE: &str = "gte-qwen2-template";
 const SETTING: &str = "gte-qwen2-eos-config";
 
 /// An edit: the file, the key as a JSON pointer, and its value. `null` removes the key.
-type Edit = (&'static str, &'static str, Value);
+type Edit<'a> = (&'static str, &'a str, Value);
 
 fn edit(folder: &Path, (file, pointer, value): &Edit) {
     let path = folder.join(file);
@@ -273,10 +273,12 @@ fn a_cut_on_the_left_and_a_chat_template_are_refused() {
     let form = "new-st6-one-head";
     load(form, &[]).expect("loads");
     for (key, says) in [("message", "modality_config.message"), ("image", "modality_config.image")] {
-        let pointer: &'static str = format!("/modality_config/{key}").leak();
+        let pointer = format!("/modality_config/{key}");
         let value = json!({"method": "forward", "method_output_name": "last_hidden_state"});
-        let edits =
-            [(SENTENCE, "/modality_config", json!({"text": value.clone()})), (SENTENCE, pointer, value)];
+        let edits = [
+            (SENTENCE, "/modality_config", json!({"text": value.clone()})),
+            (SENTENCE, pointer.as_str(), value),
+        ];
         refused(form, &edits, ModelUnsupported, &[SENTENCE, says]);
     }
 }
@@ -316,7 +318,7 @@ fn special_tokens_are_those_of_the_tokenizer() {
     );
     refused(
         BERT,
-        &[("added_tokens.json", &*format!("/{token}").leak(), id.clone())],
+        &[("added_tokens.json", &format!("/{token}"), id.clone())],
         ModelInconsistent,
         &["added_tokens.json", token],
     );
