@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using StellaInterop.Pooling;
 
 namespace StellaInterop;
 
@@ -137,7 +138,7 @@ public sealed class StellaEmbeddingsOptions : IValidatableObject
             if (time < TimeSpan.Zero || (time == TimeSpan.Zero && !zero) || time > StellaPoolOptions.LongestTime)
             {
                 yield return new ValidationResult(
-                    $"{name} is {time}; it must be {(zero ? "0" : "above 0")} to {StellaPoolOptions.LongestTime.TotalDays} days", [name]);
+                    $"{name} is {time}; it must be {PoolTimes.Range(zero)}", [name]);
             }
         }
     }

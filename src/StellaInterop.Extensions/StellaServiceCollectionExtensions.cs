@@ -158,9 +158,10 @@ public static class StellaServiceCollectionExtensions
     {
         ArgumentNullException.ThrowIfNull(services);
         ThrowIfTaken(services, key);
-        return key is null
+        EmbeddingGeneratorBuilder<string, Embedding<float>> builder = key is null
             ? services.AddEmbeddingGenerator<string, Embedding<float>>(provider => NewGenerator(provider, name, prompt))
             : services.AddKeyedEmbeddingGenerator<string, Embedding<float>>(key, provider => NewGenerator(provider, name, prompt));
+        return builder.UseStellaCacheKeys();
     }
 
     /// <summary>Refuses a key that has a generator already, whoever registered it: the container would give out the last one.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
 
 namespace StellaInterop;
@@ -130,5 +131,6 @@ public sealed record StellaModelOptions
     /// <summary>
     /// Where native log records go, under the category <c>StellaInterop.Native</c>. <see langword="null"/> is silence.
     /// </summary>
+    [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; init; }
 }

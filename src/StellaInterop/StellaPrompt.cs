@@ -1,5 +1,9 @@
+using System.ComponentModel;
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace StellaInterop;
 
@@ -10,8 +14,13 @@ namespace StellaInterop;
 /// tokens. Two of them are well known, those of Stella. A model with Stella's heads that lacks one of the two uses the text of the
 /// model card, and any other model refuses it.
 /// </para>
-/// <para>The default value is <see cref="Unnamed"/>. Equality compares names by their characters.</para>
+/// <para>
+/// The default value is <see cref="Unnamed"/>. Equality compares names by their characters. In JSON and in configuration it is its name,
+/// and null, or an empty name, is <see cref="Unnamed"/>.
+/// </para>
 /// </remarks>
+[JsonConverter(typeof(JsonName))]
+[TypeConverter(typeof(ConfiguredName))]
 public readonly struct StellaPrompt : IEquatable<StellaPrompt>
 {
     private readonly string? name;
@@ -80,4 +89,27 @@ public readonly struct StellaPrompt : IEquatable<StellaPrompt>
 
     /// <summary>The name, as a line of text; empty for <see cref="Unnamed"/>.</summary>
     public override string ToString() => name is null ? "" : Printable.Line(name);
+
+    private static StellaPrompt Parse(string? name) => string.IsNullOrEmpty(name) ? Unnamed : new StellaPrompt(name);
+
+    private sealed class JsonName : JsonConverter<StellaPrompt>
+    {
+        public override bool HandleNull => true;
+
+        public override StellaPrompt Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            reader.TokenType is JsonTokenType.String or JsonTokenType.Null
+                ? Parse(reader.GetString())
+                : throw new JsonException("A prompt must be its name, or null.");
+
+        public override void Write(Utf8JsonWriter writer, StellaPrompt value, JsonSerializerOptions options) =>
+            writer.WriteStringValue(value.name);
+    }
+
+    private sealed class ConfiguredName : TypeConverter
+    {
+        public override bool CanConvertFrom(ITypeDescriptorContext? context, Type sourceType) => sourceType == typeof(string);
+
+        public override object? ConvertFrom(ITypeDescriptorContext? context, CultureInfo? culture, object value) =>
+            value is string text ? Parse(text) : base.ConvertFrom(context, culture, value);
+    }
 }

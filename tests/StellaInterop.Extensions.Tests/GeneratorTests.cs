@@ -85,7 +85,7 @@ internal sealed class GeneratorTests
             Assert.That(found.Usage!.TotalTokenCount, Is.EqualTo(tokens));
             Assert.That(found, Has.All.Property(nameof(Embedding.ModelId)).EqualTo("tiny-new"));
             Assert.That(found, Has.All.Property(nameof(Embedding.CreatedAt)).EqualTo(clock.GetUtcNow()));
-            Assert.That(found[0].AdditionalProperties![StellaEmbeddingGenerator.TokenCountProperty], Is.EqualTo(model.Tokenize(Texts[0]).Count));
+            Assert.That(found[0].GetTokenCount(), Is.EqualTo(model.Tokenize(Texts[0]).Count));
         });
     }
 
@@ -95,8 +95,9 @@ internal sealed class GeneratorTests
         string longText = string.Join(' ', Enumerable.Repeat("river", 600));
         GeneratedEmbeddings<Embedding<float>> found = await documents.GenerateAsync(["bread", longText]);
         Assert.That(found.AdditionalProperties![StellaEmbeddingGenerator.TruncatedProperty], Is.EqualTo(1));
-        var count = (StellaTokenCount)found[1].AdditionalProperties![StellaEmbeddingGenerator.TokenCountProperty]!;
+        StellaTokenCount count = found[1].GetTokenCount()!.Value;
         Assert.That(count.IsTruncated && count.Total > count.Kept);
+        Assert.That(count, Is.EqualTo(model.Tokenize(longText).Count));
         Assert.That((await documents.GenerateAsync(["bread"])).AdditionalProperties, Is.Null);
     }
 
@@ -214,7 +215,7 @@ internal sealed class GeneratorTests
         Assert.That(half[0].Vector.ToArray(), Is.EqualTo(expectedHalf));
 
         var bytes = await documents.AsInt8().GenerateAsync(["bread"]);
-        float scale = (float)bytes[0].AdditionalProperties![StellaEmbeddingGenerator.ScaleProperty]!;
+        float scale = bytes[0].GetScale()!.Value;
         float[] back = new float[vector.Length];
         Quantization.FromInt8(bytes[0].Vector.Span, scale, back);
         Assert.That(Similarity.Cosine(vector, back), Is.GreaterThan(0.999f));

@@ -1,5 +1,8 @@
 namespace StellaInterop.Pooling;
 
+/// <summary>A loaded model, with the fingerprint of its vectors of one dimension.</summary>
+internal sealed record ModelIdentity(string Fingerprint, StellaModelInfo Info);
+
 /// <summary>
 /// Reads the fingerprints of a pool's model on a thread of its own: the first fingerprint of a model may read gigabytes, which is
 /// too long for a worker and for the thread pool. Callers that ask at once share one thread. Thread-safe.
@@ -28,14 +31,14 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         }
     }
 
-    /// <summary>Returns the fingerprint of a dimension of the model, which is loaded if it is not.</summary>
+    /// <summary>Returns the model, with the fingerprint of a dimension. It is loaded if it is not.</summary>
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
-    public async Task<string> ReadAsync(int? dimension, CancellationToken cancellationToken)
+    public async Task<ModelIdentity> ReadAsync(int? dimension, CancellationToken cancellationToken)
     {
-        var answer = new Signal<string>();
+        var answer = new Signal<ModelIdentity>();
         Ask(new Caller(dimension ?? 0, answer));
         using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
-            static (state, token) => ((Signal<string>)state!).Fail(new OperationCanceledException(token)), answer);
+            static (state, token) => ((Signal<ModelIdentity>)state!).Fail(new OperationCanceledException(token)), answer);
         return await answer.WaitAsync().ConfigureAwait(false);
     }
 
@@ -65,7 +68,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
                 return;
             }
 
-            if (loaded?.Fingerprints.GetValueOrDefault(caller.Dimension) is { } known)
+            if (loaded?.Identities.GetValueOrDefault(caller.Dimension) is { } known)
             {
                 caller.Answer.Set(known);
                 return;
@@ -112,18 +115,18 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
             dimensions = [.. waiting.Select(caller => caller.Dimension).Distinct()];
         }
 
-        Dictionary<int, (string? Fingerprint, Exception? Error)> read =
+        Dictionary<int, (ModelIdentity? Identity, Exception? Error)> read =
             dimensions.ToDictionary(dimension => dimension, dimension => error is null ? Read(loaded, dimension) : (null, error));
         Release();
         Caller[] answered;
         bool goesOn;
         lock (gate)
         {
-            foreach ((int dimension, (string? fingerprint, _)) in read)
+            foreach ((int dimension, (ModelIdentity? identity, _)) in read)
             {
-                if (fingerprint is not null)
+                if (identity is not null)
                 {
-                    loaded!.Fingerprints[dimension] = fingerprint;
+                    loaded!.Identities[dimension] = identity;
                 }
             }
 
@@ -136,11 +139,11 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
             }
         }
 
-        foreach ((int dimension, Signal<string> answer) in answered)
+        foreach ((int dimension, Signal<ModelIdentity> answer) in answered)
         {
-            if (read[dimension] is { Fingerprint: { } fingerprint })
+            if (read[dimension] is { Identity: { } identity })
             {
-                answer.Set(fingerprint);
+                answer.Set(identity);
             }
             else
             {
@@ -152,11 +155,11 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     }
 
     /// <summary>Reads one fingerprint. Nothing waits for it any more if the model is null: the pool was closed.</summary>
-    private static (string? Fingerprint, Exception? Error) Read(LoadedModel? loaded, int dimension)
+    private static (ModelIdentity? Identity, Exception? Error) Read(LoadedModel? loaded, int dimension)
     {
         try
         {
-            return (loaded?.Model.GetFingerprint(dimension == 0 ? null : dimension), null);
+            return (loaded is null ? null : new ModelIdentity(loaded.Model.GetFingerprint(dimension == 0 ? null : dimension), loaded.Model.Info), null);
         }
 #pragma warning disable CA1031 // Whatever it is, it is the answer of the callers.
         catch (Exception e)
@@ -204,5 +207,5 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     }
 
     /// <summary>A caller that waits, with the dimension it asks for, 0 for the default one.</summary>
-    private readonly record struct Caller(int Dimension, Signal<string> Answer);
+    private readonly record struct Caller(int Dimension, Signal<ModelIdentity> Answer);
 }

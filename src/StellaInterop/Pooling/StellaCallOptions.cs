@@ -55,6 +55,9 @@ public sealed record StellaCallOptions
     /// <summary>What to do when one of several texts cannot be embedded.</summary>
     public StellaOnFailedText OnFailedText { get; init; } = StellaOnFailedText.FailCall;
 
+    /// <summary>Whether it waits as long as it takes, whatever the timeout of the pool is.</summary>
+    internal bool HasNoTimeout { get; init; }
+
     /// <summary>Whether it is one of the few calls that a stream has at a time, which wait however many others do.</summary>
     internal bool IsPartOfStream { get; init; }
 }

@@ -121,7 +121,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
     {
         StellaModelInfo? info = null;
-        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { WhenFull = StellaWhenFull.Wait, Timeout = PoolTimes.Longest });
+        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { WhenFull = StellaWhenFull.Wait, HasNoTimeout = true });
         _ = await RunAsync(
             call,
             (opened, found) =>
@@ -154,7 +154,12 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
+    public async Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default) =>
+        (await GetIdentityAsync(dimension, cancellationToken).ConfigureAwait(false)).Fingerprint;
+
+    /// <summary>Gets the model that is loaded, with its fingerprint: both of one load.</summary>
+    /// <inheritdoc cref="GetFingerprintAsync" path="/exception"/>
+    internal async Task<ModelIdentity> GetIdentityAsync(int? dimension, CancellationToken cancellationToken)
     {
         if (dimension is { } asked)
         {
@@ -325,7 +330,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedAsync(
             part,
             (embedOptions ?? StellaEmbedOptions.Default) with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) },
-            callOptions with { WhenFull = StellaWhenFull.Wait, Timeout = callOptions.Timeout ?? PoolTimes.Longest, IsPartOfStream = true },
+            callOptions with { WhenFull = StellaWhenFull.Wait, HasNoTimeout = callOptions.Timeout is null, IsPartOfStream = true },
             token);
     }
 
@@ -472,8 +477,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 nameof(callOptions), callOptions.Priority, $"{nameof(StellaCallOptions.Priority)} is no {nameof(StellaPriority)}.");
         }
 
-        TimeSpan? timeout = callOptions.Timeout ?? options.DefaultTimeout;
-        if (callOptions.WhenFull == StellaWhenFull.Wait && timeout is null)
+        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? options.DefaultTimeout;
+        if (callOptions.WhenFull == StellaWhenFull.Wait && timeout is null && !callOptions.HasNoTimeout)
         {
             throw new ArgumentException(
                 $"a call that waits for room needs a {nameof(StellaCallOptions.Timeout)}, or the pool a {nameof(StellaPoolOptions.DefaultTimeout)}.",

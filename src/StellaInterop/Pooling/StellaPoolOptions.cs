@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
 using StellaInterop.Pooling;
 
@@ -10,8 +11,10 @@ public sealed record StellaPoolOptions
     /// <summary>The largest value of <see cref="MaxWorkers"/>.</summary>
     public const int WorkersLimit = 256;
 
-    /// <summary>The longest time of any option.</summary>
-    public static readonly TimeSpan LongestTime = PoolTimes.Longest;
+    /// <summary>
+    /// The longest time of any option, 23:59:59. A bare number in configuration means days in .NET, so a time of days is refused.
+    /// </summary>
+    public static readonly TimeSpan LongestTime = PoolTimes.LongestOption;
 
     /// <summary>Threads of a worker by default, where there are as many processors: more help one forward ever less.</summary>
     private const int DefaultThreads = 8;
@@ -100,18 +103,22 @@ public sealed record StellaPoolOptions
     /// The budget that the model and the workers are reserved in; <see langword="null"/> for
     /// <see cref="StellaMemoryGovernor.Shared"/>.
     /// </summary>
+    [JsonIgnore]
     public StellaMemoryGovernor? Governor { get; init; }
 
     /// <summary>The clock of timeouts and everything else that waits.</summary>
+    [JsonIgnore]
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
     /// <summary>
     /// Where the meter <c>StellaInterop</c> is made; <see langword="null"/> for one of the pool's own, which listeners see
     /// just as well.
     /// </summary>
+    [JsonIgnore]
     public IMeterFactory? MeterFactory { get; init; }
 
     /// <summary>Where the pool's log goes; <see langword="null"/> for that of <see cref="Model"/>.</summary>
+    [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; init; }
 
     /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
@@ -165,10 +172,7 @@ public sealed record StellaPoolOptions
         PoolTimes.ThrowIfNotPositive(LongLoad, nameof(LongLoad));
         PoolTimes.ThrowIfNotPositive(BreakerWindow, nameof(BreakerWindow));
         PoolTimes.ThrowIfNotPositive(BreakerPause, nameof(BreakerPause));
-        if (DrainTimeout < TimeSpan.Zero || DrainTimeout > PoolTimes.Longest)
-        {
-            throw new ArgumentOutOfRangeException(nameof(DrainTimeout), DrainTimeout, $"{nameof(DrainTimeout)} must be 0 to {PoolTimes.Longest.TotalDays} days.");
-        }
+        PoolTimes.ThrowIfNegative(DrainTimeout, nameof(DrainTimeout));
     }
 
     private static void ThrowIfOutside(long number, long least, long most, string name)

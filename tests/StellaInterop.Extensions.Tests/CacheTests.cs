@@ -1,0 +1,359 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Caching.Distributed;
+using Microsoft.Extensions.Caching.Memory;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Extensions.Tests;
+
+/// <summary>Generators that share one distributed cache answer as if there were none.</summary>
+#pragma warning disable CA5394 // The seeds make a failure repeatable.
+internal sealed class CacheTests
+{
+    private static readonly string LongText = string.Join(' ', Enumerable.Repeat("river", 40));
+
+    /// <summary>Texts that are cut, and texts that the JSON of a cache key cannot tell apart.</summary>
+    private static readonly string[] Texts = ["river", "stone", "", LongText, "half \ud800", "half \ud801", "half \ufffd", "RIVER"];
+
+    /// <summary>What Microsoft.Extensions.AI writes in a program without JSON reflection, such as a trimmed one.</summary>
+    private static readonly JsonSerializerOptions WithoutReflection = new(AIJsonUtilities.DefaultOptions)
+    {
+        TypeInfoResolver = JsonTypeInfoResolver.Combine(
+            [.. AIJsonUtilities.DefaultOptions.TypeInfoResolverChain.Where(resolver => resolver is not DefaultJsonTypeInfoResolver)]),
+    };
+
+    private IDistributedCache cache = null!;
+
+    [SetUp]
+    public void MakeCache() => cache = new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions()));
+
+    /// <summary>
+    /// Random calls to random generators over one cache, restarted now and then: each answer has the bits of a generator without a cache,
+    /// and says the same about tokens and cuts.
+    /// </summary>
+    [Test]
+    public async Task No_answer_crosses_between_generators([Range(0, 3)] int seed)
+    {
+        var random = new Random(seed);
+        using var folders = new TwoModels();
+        var pools = new Dictionary<PoolKey, StellaEmbeddingPool>();
+        int answered = 0, refused = 0;
+        for (int step = 0; step < 120; step++)
+        {
+            if (random.Next(40) == 0)
+            {
+                foreach (StellaEmbeddingPool closed in pools.Values)
+                {
+                    await closed.DisposeAsync();
+                }
+
+                pools.Clear();
+            }
+
+            PoolKey key = PoolKey.Pick(random, folders);
+            if (!pools.TryGetValue(key, out StellaEmbeddingPool? pool))
+            {
+                pools[key] = pool = key.Open();
+            }
+
+            StellaEmbedOptions options = new()
+            {
+                Prompt = Pick(random, StellaPrompt.Unnamed, StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity),
+                Dimension = Pick<int?>(random, null, 256, 1024),
+                Normalize = random.Next(4) > 0,
+                OnLongText = Pick(random, StellaLongText.Truncate, StellaLongText.Error),
+                OnInvalidText = Pick(random, StellaInvalidText.Replace, StellaInvalidText.Error),
+            };
+            string[] texts = [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => Pick(random, Texts))];
+            bool known = random.Next(4) switch
+            {
+                0 => await CompareAsync(pool, options, texts, random, generator => (IEmbeddingGenerator<string, Embedding<float>>)generator, v => v.Vector.ToArray()),
+                1 => await CompareAsync(pool, options, texts, random, generator => generator.AsHalf(), v => v.Vector.ToArray()),
+                2 => await CompareAsync(pool, options, texts, random, generator => generator.AsInt8(), v => v.Vector.ToArray()),
+                _ => await CompareAsync(pool, options, texts, random, generator => generator.AsBinary(), v => v.Vector),
+            };
+            _ = known ? answered++ : refused++;
+        }
+
+        foreach (StellaEmbeddingPool pool in pools.Values)
+        {
+            await pool.DisposeAsync();
+        }
+
+        Assert.That(answered, Is.GreaterThan(30));
+        Assert.That(refused, Is.GreaterThan(5));
+    }
+
+    [Test]
+    public async Task Documents_and_queries_of_a_service_do_not_share_answers()
+    {
+        await using ServiceProvider provider = Services(services =>
+        {
+            services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new")).UseDistributedCache();
+            services.AddStellaQueryEmbeddings().UseDistributedCache();
+        });
+        float[] document = await VectorAsync(provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>());
+        float[] query = await VectorAsync(provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.Query));
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        Assert.That(document, Is.EqualTo(model.Embed("river")));
+        Assert.That(query, Is.EqualTo(model.Embed("river", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery })));
+    }
+
+    [Test]
+    public async Task A_cache_is_shared_by_services_of_equal_settings()
+    {
+        int computed = 0;
+        for (int i = 0; i < 2; i++)
+        {
+            await using ServiceProvider provider = Services(services => services
+                .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+                .UseDistributedCache()
+                .Use((values, options, inner, token) =>
+                {
+                    computed += values.Count();
+                    return inner.GenerateAsync(values, options, token);
+                }));
+            _ = await VectorAsync(provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>());
+        }
+
+        Assert.That(computed, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Options_that_middleware_sets_before_the_cache_are_in_the_key()
+    {
+        await using ServiceProvider provider = Services(services =>
+        {
+            services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new")).UseDistributedCache();
+            services.AddKeyedStellaEmbeddings("small", options => options.ModelPath = Tree.Model("tiny-new"))
+                .ConfigureOptions(options => options.Dimensions = 256)
+                .UseDistributedCache();
+        });
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.That(await VectorAsync(provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>()), Has.Length.Not.EqualTo(256));
+            Assert.That(await VectorAsync(provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>("small")), Has.Length.EqualTo(256));
+        }
+    }
+
+    [Test]
+    public async Task Options_that_middleware_sets_after_the_cache_are_refused()
+    {
+        await using ServiceProvider provider = Services(services => services
+            .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+            .UseDistributedCache()
+            .ConfigureOptions(options => options.Dimensions = 256));
+        Assert.That(
+            provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>,
+            Throws.InvalidOperationException.With.Message.Contains("Put ConfigureOptions before UseDistributedCache"));
+    }
+
+    [Test]
+    public async Task Middleware_that_takes_the_key_away_below_a_cache_is_refused([Values] bool raw)
+    {
+        await using ServiceProvider provider = Services(services => services
+            .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+            .UseDistributedCache()
+            .Use((values, options, inner, token) =>
+            {
+                options = options!.Clone();
+                if (raw)
+                {
+                    options.RawRepresentationFactory = _ => new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
+                }
+                else
+                {
+                    options.AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = "s2p" };
+                }
+
+                return inner.GenerateAsync(values, options, token);
+            }));
+        Assert.That(
+            async () => await VectorAsync(provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>()),
+            Throws.InvalidOperationException.With.Message.Contains(raw ? "RawRepresentationFactory" : "AdditionalProperties"));
+    }
+
+    private static IEnumerable<TestCaseData> CachesAround()
+    {
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, cache) => new DistributedCachingEmbeddingGenerator<string, Embedding<float>>(generator, cache))).SetArgDisplayNames("constructor");
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, cache) => new DistributedCachingEmbeddingGenerator<string, Embedding<float>>(generator, cache) { JsonSerializerOptions = WithoutReflection }))
+            .SetArgDisplayNames("constructor, without JSON reflection");
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, cache) => ((IEmbeddingGenerator<string, Embedding<float>>)generator).AsBuilder().UseDistributedCache(cache).Build()))
+            .SetArgDisplayNames("builder of the abstractions");
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, cache) => generator.AsBuilder().Build().AsBuilder().UseDistributedCache(cache).Build())).SetArgDisplayNames("around a chain");
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, cache) => generator.AsBuilder().UseDistributedCache(cache).Build().AsBuilder().UseDistributedCache(cache).Build()))
+            .SetArgDisplayNames("around a chain with a cache");
+    }
+
+    [TestCaseSource(nameof(CachesAround))]
+    public async Task A_cache_that_cannot_know_the_model_is_refused(
+        Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>> wrap)
+    {
+        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        using var generator = new StellaEmbeddingGenerator(pool);
+        using IEmbeddingGenerator<string, Embedding<float>> cached = wrap(generator, cache);
+        Assert.That(
+            async () => await VectorAsync(cached),
+            Throws.InvalidOperationException.With.Message.Contains("UseStellaCacheKeys"));
+        Assert.That(async () => await cached.GenerateAsync(["river", "stone"]), Throws.InvalidOperationException);
+    }
+
+    [Test]
+    public async Task An_embedding_can_be_stored_as_JSON_and_read_again([Values] bool cached, [Values] bool reflection)
+    {
+        JsonSerializerOptions json = reflection ? AIJsonUtilities.DefaultOptions : WithoutReflection;
+        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { OnInvalidText = StellaInvalidText.Replace });
+        using IEmbeddingGenerator<string, Embedding<float>> source = cached ? generator.AsBuilder().UseDistributedCache(cache).Build() : generator;
+        Embedding<float> made = (await source.GenerateAsync(["half \ud800"]))[0];
+        Embedding<float> read = JsonSerializer.Deserialize<Embedding<float>>(JsonSerializer.Serialize(made, json), json)!;
+        Assert.That(read.Vector.ToArray(), Is.EqualTo(made.Vector.ToArray()));
+        Assert.That(read.GetTokenCount(), Is.EqualTo(made.GetTokenCount()).And.Property(nameof(StellaTokenCount.Replaced)).EqualTo(1));
+    }
+
+    [Test]
+    public async Task A_model_that_changes_under_its_pool_changes_the_key()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
+        using var generator = new StellaEmbeddingGenerator(pool);
+        using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder().UseDistributedCache(cache).Build();
+        float[] before = await VectorAsync(cached);
+        while (pool.GetHealth().Model == StellaPoolModelState.Loaded)
+        {
+            await Task.Delay(20);
+        }
+
+        ChangeHead(folder, 1024);
+        float[] after = await VectorAsync(cached);
+        Assert.That(after, Is.Not.EqualTo(before));
+    }
+
+    [Test]
+    public async Task Texts_that_the_caller_changes_during_the_call_stay_out_of_the_cache()
+    {
+        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        using var generator = new StellaEmbeddingGenerator(pool);
+        string[] mine = ["river", "stone"];
+        using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder()
+            .UseDistributedCache(cache)
+            .Use((values, options, inner, token) =>
+            {
+                mine[0] = "bread";
+                return inner.GenerateAsync(values, options, token);
+            })
+            .Build();
+        float[] expected = (await generator.GenerateAsync(["river"]))[0].Vector.ToArray();
+        _ = await cached.GenerateAsync(mine);
+        Assert.That((await cached.GenerateAsync(["river"]))[0].Vector.ToArray(), Is.EqualTo(expected));
+    }
+
+    /// <summary>Replaces the last number of a head's weights.</summary>
+    private static void ChangeHead(TemporaryFolder folder, int dimension)
+    {
+        using FileStream weights = File.OpenWrite(folder.File($"2_Dense_{dimension}/model.safetensors"));
+        weights.Position = weights.Length - sizeof(float);
+        weights.Write(BitConverter.GetBytes(0.5f));
+    }
+
+    private static T Pick<T>(Random random, params T[] values) => values[random.Next(values.Length)];
+
+    private static async Task<float[]> VectorAsync(IEmbeddingGenerator<string, Embedding<float>> generator) =>
+        (await generator.GenerateAsync(["river"]))[0].Vector.ToArray();
+
+    private ServiceProvider Services(Action<IServiceCollection> add)
+    {
+        var services = new ServiceCollection();
+        services.AddSingleton(cache);
+        add(services);
+        return services.BuildServiceProvider();
+    }
+
+    /// <summary>Asks a generator over the cache, and one without, and compares all that they say.</summary>
+    /// <returns>Whether there was an answer; otherwise both refused alike.</returns>
+    private async Task<bool> CompareAsync<TEmbedding>(
+        StellaEmbeddingPool pool,
+        StellaEmbedOptions options,
+        string[] texts,
+        Random random,
+        Func<StellaEmbeddingGenerator, IEmbeddingGenerator<string, TEmbedding>> form,
+        Func<TEmbedding, System.Collections.IEnumerable> numbers)
+        where TEmbedding : Embedding
+    {
+        // The same options stand with the generator, or come with the call.
+        bool perCall = random.Next(2) == 0;
+        using var plain = new StellaEmbeddingGenerator(pool, options);
+        using var chained = new StellaEmbeddingGenerator(pool, perCall ? null : options);
+        using IEmbeddingGenerator<string, TEmbedding> expected = form(plain);
+        using IEmbeddingGenerator<string, TEmbedding> cached = new EmbeddingGeneratorBuilder<string, TEmbedding>(form(chained))
+            .UseStellaCacheKeys()
+            .UseDistributedCache(cache, caching => caching.JsonSerializerOptions = random.Next(2) == 0 ? WithoutReflection : AIJsonUtilities.DefaultOptions)
+            .Build();
+        EmbeddingGenerationOptions? call = perCall ? new EmbeddingGenerationOptions { RawRepresentationFactory = _ => options } : null;
+        GeneratedEmbeddings<TEmbedding> right;
+        try
+        {
+            right = await expected.GenerateAsync(texts);
+        }
+        catch (StellaException e)
+        {
+            Assert.That(async () => await cached.GenerateAsync(texts, call), Throws.TypeOf(e.GetType()));
+            return false;
+        }
+
+        GeneratedEmbeddings<TEmbedding> found = await cached.GenerateAsync(texts, call);
+        Assert.Multiple(() =>
+        {
+            Assert.That(found, Has.Count.EqualTo(texts.Length));
+            Assert.That(found.Usage!.InputTokenCount, Is.EqualTo(right.Usage!.InputTokenCount));
+            Assert.That(found.AdditionalProperties, Is.EqualTo(right.AdditionalProperties));
+            for (int i = 0; i < texts.Length; i++)
+            {
+                Assert.That(numbers(found[i]), Is.EqualTo(numbers(right[i])), texts[i]);
+                Assert.That(found[i].ModelId, Is.EqualTo(right[i].ModelId));
+                Assert.That(found[i].AdditionalProperties, Is.EqualTo(right[i].AdditionalProperties));
+            }
+        });
+        return true;
+    }
+
+    /// <summary>What makes a pool.</summary>
+    private sealed record PoolKey(string Path, StellaPrecision Precision, int MaxTokens)
+    {
+        public static PoolKey Pick(Random random, TwoModels folders) => new(
+            CacheTests.Pick(random, Tree.Model("tiny-new"), folders.One, folders.Other, Tree.Model("tiny-qwen2")),
+            CacheTests.Pick(random, StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8),
+            CacheTests.Pick(random, 16, 32));
+
+        public StellaEmbeddingPool Open() => new(
+            Path, new StellaPoolOptions { Model = new StellaModelOptions { Precision = Precision, MaxTokens = MaxTokens, Name = "model" } });
+    }
+
+    /// <summary>Two models that differ in one number of one head.</summary>
+    private sealed class TwoModels : IDisposable
+    {
+        private readonly TemporaryFolder one = Tree.Copy("tiny-new");
+        private readonly TemporaryFolder other = Tree.Copy("tiny-new");
+
+        public TwoModels() =>
+            ChangeHead(other, 256);
+
+        public string One => one.Path;
+
+        public string Other => other.Path;
+
+        public void Dispose()
+        {
+            one.Dispose();
+            other.Dispose();
+        }
+    }
+}

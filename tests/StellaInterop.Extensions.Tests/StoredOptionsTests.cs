@@ -1,0 +1,137 @@
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Extensions.Tests;
+
+/// <summary>Options that were stored as JSON or stand in configuration mean what they say.</summary>
+internal sealed class StoredOptionsTests
+{
+    private static readonly object[] All =
+    [
+        new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, Dimension = 256, Normalize = false, OnLongText = StellaLongText.Error, FirstTextIndex = 3 },
+        new StellaEmbedOptions { Prompt = StellaPrompt.Unnamed, OnInvalidText = StellaInvalidText.Replace },
+        new StellaCallOptions { Priority = StellaPriority.Bulk, Timeout = TimeSpan.FromSeconds(5), WhenFull = StellaWhenFull.Wait, OnFailedText = StellaOnFailedText.Report },
+        new StellaModelOptions { Name = "a", Dimension = 256, MaxTokens = 7, Precision = StellaPrecision.Int8, Threads = 2, CheckWeights = false },
+        new StellaPoolOptions
+        {
+            Model = new StellaModelOptions { MaxTokens = 9 },
+            MinWorkers = 0,
+            MaxQueuedTokens = 5_000,
+            BulkShare = 0.1,
+            DefaultTimeout = TimeSpan.FromMilliseconds(1_500),
+            IdleTimeout = TimeSpan.FromHours(23),
+            CacheBytes = 1L << 40,
+        },
+    ];
+
+    [TestCaseSource(nameof(All))]
+    public void Options_are_the_same_after_JSON(object options)
+    {
+        string json = JsonSerializer.Serialize(options, options.GetType());
+        Assert.That(JsonSerializer.Deserialize(json, options.GetType()), Is.EqualTo(options), json);
+    }
+
+    [TestCaseSource(nameof(All))]
+    public void Options_are_the_same_after_configuration(object options)
+    {
+        string json = JsonSerializer.Serialize(options, options.GetType());
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
+        object? read = Activator.CreateInstance(options.GetType());
+        new ConfigurationBuilder().AddJsonStream(stream).Build().Bind(read);
+        Assert.That(read, Is.EqualTo(options), json);
+    }
+
+    [Test]
+    public void Options_of_a_service_are_the_same_after_JSON_and_configuration()
+    {
+        var options = new StellaEmbeddingsOptions
+        {
+            ModelName = "org/name",
+            Revision = "v1+fix",
+            Dimension = 256,
+            Precision = StellaPrecision.BF16,
+            OnLongText = StellaLongText.Error,
+            MinWorkers = 0,
+            MaxQueuedTokens = 9_000,
+            BulkShare = 0.3,
+            Timeout = TimeSpan.FromSeconds(90),
+            WhenFull = StellaWhenFull.Wait,
+            DrainTimeout = TimeSpan.Zero,
+            WarmUpOnStart = true,
+        };
+        string json = JsonSerializer.Serialize(options);
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
+        StellaEmbeddingsOptions bound = new ConfigurationBuilder().AddJsonStream(stream).Build().Get<StellaEmbeddingsOptions>()!;
+        Assert.That(JsonSerializer.Serialize(bound), Is.EqualTo(json));
+        Assert.That(JsonSerializer.Serialize(JsonSerializer.Deserialize<StellaEmbeddingsOptions>(json)), Is.EqualTo(json));
+    }
+
+    [TestCase("true")]
+    [TestCase("7")]
+    [TestCase("{}")]
+    public void A_prompt_in_JSON_that_is_no_name_is_refused(string json) =>
+        Assert.That(() => JsonSerializer.Deserialize<StellaPrompt>(json), Throws.TypeOf<JsonException>());
+
+    /// <summary>Each duration of each kind of options, as a bare number in configuration, which .NET takes for days.</summary>
+    private static IEnumerable<TestCaseData> BareNumbers()
+    {
+        foreach (var property in typeof(StellaEmbeddingsOptions).GetProperties()
+            .Where(property => (Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType) == typeof(TimeSpan)))
+        {
+            foreach (string number in (string[])["1", "5", "30", "600"])
+            {
+                yield return new TestCaseData(property.Name, number);
+            }
+        }
+    }
+
+    [TestCaseSource(nameof(BareNumbers))]
+    public void A_bare_number_is_no_duration_for_a_service(string name, string number)
+    {
+        IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(
+            new Dictionary<string, string?> { ["Embeddings:ModelPath"] = Tree.Model("tiny-new"), [$"Embeddings:{name}"] = number }).Build();
+        var bySection = new ServiceCollection();
+        bySection.AddStellaEmbeddings(configuration.GetSection("Embeddings"));
+        var byCode = new ServiceCollection();
+        byCode.AddStellaEmbeddings(options => configuration.GetSection("Embeddings").Bind(options));
+        foreach (ServiceCollection services in (ServiceCollection[])[bySection, byCode])
+        {
+            using ServiceProvider provider = services.BuildServiceProvider();
+            Assert.That(
+                () => provider.GetRequiredService<IOptions<StellaEmbeddingsOptions>>().Value,
+                Throws.TypeOf<OptionsValidationException>().With.Message.Contains(name).And.Message.Contains("00:00:05 for 5 seconds"));
+        }
+    }
+
+    [Test]
+    public void A_bare_number_is_no_duration_for_a_pool([Values(
+        nameof(StellaPoolOptions.DefaultTimeout),
+        nameof(StellaPoolOptions.IdleTimeout),
+        nameof(StellaPoolOptions.LongLoad),
+        nameof(StellaPoolOptions.DrainTimeout),
+        nameof(StellaPoolOptions.BreakerWindow),
+        nameof(StellaPoolOptions.BreakerPause))] string name)
+    {
+        IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [name] = "5" }).Build();
+        Assert.That(
+            () => new StellaEmbeddingPool(Tree.Model("tiny-new"), Bound<StellaPoolOptions>(configuration)),
+            Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains(name).And.Message.Contains("00:00:05 for 5 seconds"));
+    }
+
+    [Test]
+    public async Task A_bare_number_is_no_duration_for_a_call()
+    {
+        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["Timeout"] = "5" }).Build();
+        Assert.That(
+            async () => await pool.EmbedAsync("river", callOptions: Bound<StellaCallOptions>(configuration)),
+            Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("Timeout").And.Message.Contains("00:00:05 for 5 seconds"));
+    }
+
+    /// <summary>Binds by reflection: the generator of the binder sets no property that is only set at the start.</summary>
+    private static T Bound<T>(IConfiguration configuration) => configuration.Get<T>()!;
+}
