@@ -246,7 +246,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">A part leaves the text.</exception>
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     /// <exception cref="StellaInputException">
-    /// The text is not valid Unicode, or too long where that is an error; or a part has no token, because it is blank or
+    /// The text is not valid Unicode, or too long where that is an error; or a part has no characters, or no token, because it is blank or
     /// lies where the text was cut: <see cref="StellaInputException.TextIndex"/> is then the index of the part.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>

@@ -20,6 +20,7 @@ internal static class ChildProgram
         [LoadAgain, var folder, var mode, var least] =>
             Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
         [FewThreads.Command, var folder] => FewThreads.Run(folder),
+        [BlockedThreads.Command, var folder] => BlockedThreads.Run(folder),
         [HostResolver.Command, var kind, var library] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind), library),
         _ => 2,
     };

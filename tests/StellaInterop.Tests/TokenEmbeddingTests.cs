@@ -76,6 +76,13 @@ internal sealed class TokenEmbeddingTests
         float[] rows = new float[3 * 1024];
         var blank = Assert.Throws<StellaInputException>(() => model.EmbedParts("a   b", [0..1, 2..3], rows));
         Assert.That((blank!.TextIndex, blank.Code), Is.EqualTo((1, StellaErrorCode.InvalidArgument)));
+        foreach (Range empty in (Range[])[0..0, 1..1, 3..3, ^0..])
+        {
+            var none = Assert.Throws<StellaInputException>(() => model.EmbedParts("unbe", [0..1, empty], rows));
+            Assert.That((none!.TextIndex, none.Code), Is.EqualTo((1, StellaErrorCode.InvalidArgument)));
+            Assert.That(none.Message, Does.Contain("has no characters"));
+        }
+
         var cut = Assert.Throws<StellaInputException>(() => model.EmbedParts("a b c d e f g", [0..1, 0..3, 10..11], rows));
         Assert.That((cut!.TextIndex, cut.Code), Is.EqualTo((2, StellaErrorCode.TextTooLong)));
         Assert.That(cut.Message, Does.Contain("cut at character 7"));

@@ -64,10 +64,17 @@ internal sealed class PlacedTokens
 
     /// <summary>The tokens that share a character with a part of the text.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The part leaves the text.</exception>
-    /// <exception cref="StellaInputException">There is none.</exception>
+    /// <exception cref="StellaInputException">There is none, or the part has no characters.</exception>
     public NativeSpan SpanOf(Range part, int textLength, int index)
     {
         (int offset, int length) = part.GetOffsetAndLength(textLength);
+        if (length == 0)
+        {
+            // Inside of a token it would share the token, and mean the characters around it.
+            throw new StellaInputException(
+                StellaErrorCode.InvalidArgument, $"part {index} has no characters: it begins and ends at character {offset}", index);
+        }
+
         int end = offset + length;
         int first = Array.FindIndex(Places, place => place.Start < end && place.End > offset);
         int last = Array.FindLastIndex(Places, place => place.Start < end && place.End > offset);

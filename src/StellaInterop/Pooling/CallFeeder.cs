@@ -9,7 +9,6 @@ namespace StellaInterop.Pooling;
 internal sealed class CallFeeder(
     StellaPoolOptions options,
     PoolLimits limits, Scheduler scheduler, ModelHost host, ResultCache? cache, PoolTelemetry telemetry)
-    : IDisposable
 {
     /// <summary>A UTF-16 unit is three bytes at most, and a token of a text that does not grow at least one.</summary>
     private const int TokensPerCharacter = 3;
@@ -18,7 +17,7 @@ internal sealed class CallFeeder(
     /// Limits the calls that tokenize at once, by <see cref="StellaPriority"/>: more threads than processors would only slow each
     /// other down, and interactive calls must not queue behind bulk calls.
     /// </summary>
-    private readonly SemaphoreSlim[] tokenizers = [new(Environment.ProcessorCount), new(Math.Max(1, Environment.ProcessorCount / 2))];
+    private readonly Slots[] tokenizers = [new(Environment.ProcessorCount), new(Math.Max(1, Environment.ProcessorCount / 2))];
 
     /// <summary>Feeds a call to its end. Errors become the call's.</summary>
     /// <param name="call">The call.</param>
@@ -58,8 +57,6 @@ internal sealed class CallFeeder(
             call.EndBy(e);
         }
     }
-
-    public void Dispose() => Array.ForEach(tokenizers, tokenizer => tokenizer.Dispose());
 
     private async Task FeedAsync(PoolCall call, LoadedModel loaded)
     {
@@ -155,8 +152,8 @@ internal sealed class CallFeeder(
             return [];
         }
 
-        SemaphoreSlim tokenizer = tokenizers[(int)call.Options.Priority];
-        await tokenizer.WaitAsync().ConfigureAwait(false);
+        Slots tokenizer = tokenizers[(int)call.Options.Priority];
+        await tokenizer.EnterAsync().ConfigureAwait(false);
         TimeSpan elapsed;
         TokenizedText[] tokens;
         try
@@ -172,7 +169,7 @@ internal sealed class CallFeeder(
         }
         finally
         {
-            QueueingCode.Run(() => tokenizer.Release());
+            tokenizer.Leave();
         }
 
         // Listeners may block, and must not do so while they hold a place that others wait for.

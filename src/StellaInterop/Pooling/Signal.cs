@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace StellaInterop.Pooling;
 
-/// <summary>Something that happens once and is waited for. Code that waits continues on the thread pool. Thread-safe.</summary>
+/// <summary>Something that happens once and is waited for. Code that waits goes on by <see cref="Continuations"/>. Thread-safe.</summary>
 internal sealed class Signal
 {
     private readonly Signal<bool> signal = new();
@@ -21,9 +21,8 @@ internal sealed class Signal
 
 /// <summary>A <see cref="Signal"/> with a result.</summary>
 /// <remarks>
-/// Setting it never fails. The thread pool may want one more thread for the waiting code, and throws if the system refuses the
-/// thread. By then the waiting code is queued, so another thread of the thread pool runs it. A task that several wait for would
-/// drop those after the first, so everybody gets a task of their own.
+/// Setting it never fails, and never runs the waiting code. Everybody who waits gets a task of their own, so that the code of one does
+/// not hold up that of another.
 /// </remarks>
 internal sealed class Signal<T>
 {
@@ -43,7 +42,7 @@ internal sealed class Signal<T>
                 return ended;
             }
 
-            var waiter = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+            var waiter = new TaskCompletionSource<T>();
             waiters.Add(waiter);
             return waiter.Task;
         }
@@ -74,13 +73,19 @@ internal sealed class Signal<T>
         _ = ended.Exception;
         foreach (TaskCompletionSource<T> waiter in all)
         {
-            QueueingCode.Run(() => waiter.SetFromTask(ended));
-            _ = waiter.Task.Exception;
+            Continuations.Shared.Run(() =>
+            {
+                waiter.SetFromTask(ended);
+                _ = waiter.Task.Exception;
+            });
         }
     }
 }
 
-/// <summary>Runs code of the runtime whose last step is to queue work to the thread pool.</summary>
+/// <summary>
+/// Runs code of the runtime whose last step is to queue work to the thread pool, which throws if it wants one more thread and the
+/// system refuses it. The work is queued by then, so another thread of the thread pool runs it.
+/// </summary>
 internal static class QueueingCode
 {
     /// <summary>Runs it. That the system refuses the thread pool one more thread is no error: the work is queued.</summary>
@@ -96,7 +101,7 @@ internal static class QueueingCode
     }
 }
 
-/// <summary>Code after <c>await</c> of this runs on the thread pool, also if the system refuses it one more thread.</summary>
+/// <summary>Code after <c>await</c> of this runs by <see cref="Continuations"/>, on another thread.</summary>
 internal readonly struct ThreadPoolSwitch : ICriticalNotifyCompletion
 {
     /// <summary>Always <see langword="false"/>, so that the code after it never runs on the calling thread.</summary>
@@ -111,5 +116,5 @@ internal readonly struct ThreadPoolSwitch : ICriticalNotifyCompletion
     public void OnCompleted(Action continuation) => UnsafeOnCompleted(continuation);
 
     public void UnsafeOnCompleted(Action continuation) =>
-        QueueingCode.Run(() => ThreadPool.UnsafeQueueUserWorkItem(static next => ((Action)next!)(), continuation));
+        Continuations.Shared.Run(continuation);
 }

@@ -439,7 +439,6 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
         TellClosed(stuck);
         maintenance.Dispose();
-        feeder.Dispose();
         host.Dispose();
         telemetry.Dispose();
     }
