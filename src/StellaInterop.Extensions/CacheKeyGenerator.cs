@@ -8,8 +8,8 @@ using StellaInterop.Pooling;
 namespace StellaInterop.Extensions;
 
 /// <summary>
-/// The outermost generator of a chain. It puts what decides a vector into the options of each call, where every cache of
-/// Microsoft.Extensions.AI looks for its key, and it makes what is said beside a vector the same with a cache and without.
+/// The outermost generator of a chain. It writes everything that decides a vector into the options of each call, because a cache of
+/// Microsoft.Extensions.AI makes its key of them. Answers from a cache then get the same token counts and usage as computed ones.
 /// </summary>
 internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerator<string, TEmbedding>
     where TEmbedding : Embedding
@@ -82,7 +82,7 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
         }
     }
 
-    /// <summary>The caller's options with the key. What no cache reads, and what JSON may not know, stands in the key instead.</summary>
+    /// <summary>The caller's options with the key. The key replaces the prompt and the raw options, because a cache cannot read those.</summary>
     private static EmbeddingGenerationOptions OptionsOf(EmbeddingGenerationOptions? options, CachedCall call, string[] texts)
     {
         EmbeddingGenerationOptions result = options?.Clone() ?? new EmbeddingGenerationOptions();

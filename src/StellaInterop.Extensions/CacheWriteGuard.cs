@@ -11,12 +11,13 @@ namespace StellaInterop.Extensions;
 /// <remarks>
 /// A cache that is put around a generator asks it for nothing but vectors, so the moment at which it writes an answer is the
 /// only one at which it can be found out. The write is one synchronous call from the cache through the JSON serializer to here,
-/// so the cache is on the stack. A list of texts is among the types that Microsoft.Extensions.AI writes without reflection.
+/// so the first caller outside of the runtime is the cache. A cache further down the stack means nothing: code after an <c>await</c> of a
+/// cache may run on the stack of the cache. A list of texts is among the types that Microsoft.Extensions.AI writes without reflection.
 /// </remarks>
 internal sealed class CacheWriteGuard : IEnumerable<string>
 {
-    /// <summary>A part of the name of the type that caches, and of the base of a caller's own cache.</summary>
-    private const string CachingType = "CachingEmbeddingGenerator`2";
+    /// <summary>The method of a <see cref="CachingEmbeddingGenerator{TInput, TEmbedding}"/> that writes, whoever derives from it.</summary>
+    private const string Write = "WriteCacheAsync";
 
     private static readonly CacheWriteGuard Instance = new();
 
@@ -30,19 +31,27 @@ internal sealed class CacheWriteGuard : IEnumerable<string>
 
     public IEnumerator<string> GetEnumerator()
     {
-        foreach (StackFrame frame in new StackTrace(fNeedFileInfo: false).GetFrames())
+        if (IsWrittenByCache())
         {
-            if (DiagnosticMethodInfo.Create(frame)?.DeclaringTypeName is { } type && type.Contains(CachingType, StringComparison.Ordinal))
-            {
-                throw new InvalidOperationException(
-                    "A cache around a Stella generator knows only the text, and would answer with vectors of another model, prompt or dimension. "
-                    + $"Chain the cache where the generator is made: AddStellaEmbeddings(...).UseDistributedCache(), or {nameof(StellaEmbeddingGenerator)}.AsBuilder()"
-                    + ".UseDistributedCache(), or with another builder UseStellaCacheKeys() before UseDistributedCache().");
-            }
+            throw new InvalidOperationException(
+                "A cache around a Stella generator knows only the text, and would answer with vectors of another model, prompt or dimension. "
+                + $"Chain the cache where the generator is made: AddStellaEmbeddings(...).UseDistributedCache(), or {nameof(StellaEmbeddingGenerator)}.AsBuilder()"
+                + ".UseDistributedCache(), or with another builder UseStellaCacheKeys() before UseDistributedCache().");
         }
 
         return Enumerable.Empty<string>().GetEnumerator();
     }
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private static bool IsWrittenByCache()
+    {
+        DiagnosticMethodInfo? caller = new StackTrace(fNeedFileInfo: false).GetFrames()
+            .Select(DiagnosticMethodInfo.Create)
+            .FirstOrDefault(method => method?.DeclaringTypeName is { } type
+                && type != typeof(CacheWriteGuard).FullName
+                && !type.StartsWith("System.", StringComparison.Ordinal));
+        return caller is not null
+            && (caller.Name == Write || caller.DeclaringTypeName!.Contains($"<{Write}>", StringComparison.Ordinal));
+    }
 }

@@ -12,13 +12,15 @@ internal sealed class TrimmingTests
     [OneTimeTearDown]
     public void Remove() => workshop.Dispose();
 
-    [TestCase("trimmed", "-p:PublishTrimmed=true")]
-    [TestCase("aot", "-p:PublishAot=true")]
-    public void It_publishes_without_a_warning_and_ranks_texts(string output, string kind)
+    [TestCase("Trimmed", "trimmed", "-p:PublishTrimmed=true")]
+    [TestCase("Trimmed", "aot", "-p:PublishAot=true")]
+    [TestCase("Cached", "cached-trimmed", "-p:PublishTrimmed=true")]
+    [TestCase("Cached", "cached-aot", "-p:PublishAot=true")]
+    public void It_publishes_without_a_warning_and_ranks_texts(string name, string output, string kind)
     {
-        ProgramRun publish = workshop.Publish("Trimmed", output, "-r", Workshop.Rid, "--self-contained", kind);
+        ProgramRun publish = workshop.Publish(name, output, "-r", Workshop.Rid, "--self-contained", kind);
         Assert.That(publish.Output, Does.Not.Contain("warning"));
-        Ranking.AssertWrittenBy(ProgramRun.Alone(workshop.Program(output, "Trimmed")));
+        Ranking.AssertWrittenBy(ProgramRun.Alone(workshop.Program(output, name)));
         if (output == "aot")
         {
             AssertIsSmall(output);

@@ -18,7 +18,7 @@ internal sealed class CacheTests
     /// <summary>Texts that are cut, and texts that the JSON of a cache key cannot tell apart.</summary>
     private static readonly string[] Texts = ["river", "stone", "", LongText, "half \ud800", "half \ud801", "half \ufffd", "RIVER"];
 
-    /// <summary>What Microsoft.Extensions.AI writes in a program without JSON reflection, such as a trimmed one.</summary>
+    /// <summary>The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed one.</summary>
     private static readonly JsonSerializerOptions WithoutReflection = new(AIJsonUtilities.DefaultOptions)
     {
         TypeInfoResolver = JsonTypeInfoResolver.Combine(
@@ -35,13 +35,13 @@ internal sealed class CacheTests
     /// and says the same about tokens and cuts.
     /// </summary>
     [Test]
-    public async Task No_answer_crosses_between_generators([Range(0, 3)] int seed)
+    public async Task No_answer_crosses_between_generators([Range(0, 2)] int seed)
     {
         var random = new Random(seed);
         using var folders = new TwoModels();
         var pools = new Dictionary<PoolKey, StellaEmbeddingPool>();
         int answered = 0, refused = 0;
-        for (int step = 0; step < 120; step++)
+        for (int step = 0; step < 80; step++)
         {
             if (random.Next(40) == 0)
             {
@@ -83,7 +83,7 @@ internal sealed class CacheTests
             await pool.DisposeAsync();
         }
 
-        Assert.That(answered, Is.GreaterThan(30));
+        Assert.That(answered, Is.GreaterThan(25));
         Assert.That(refused, Is.GreaterThan(5));
     }
 
@@ -184,6 +184,8 @@ internal sealed class CacheTests
             static (generator, cache) => new DistributedCachingEmbeddingGenerator<string, Embedding<float>>(generator, cache) { JsonSerializerOptions = WithoutReflection }))
             .SetArgDisplayNames("constructor, without JSON reflection");
         yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
+            static (generator, _) => new OwnCache(generator))).SetArgDisplayNames("a cache of the caller");
+        yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
             static (generator, cache) => ((IEmbeddingGenerator<string, Embedding<float>>)generator).AsBuilder().UseDistributedCache(cache).Build()))
             .SetArgDisplayNames("builder of the abstractions");
         yield return new TestCaseData((Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>>)(
@@ -214,6 +216,10 @@ internal sealed class CacheTests
         using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { OnInvalidText = StellaInvalidText.Replace });
         using IEmbeddingGenerator<string, Embedding<float>> source = cached ? generator.AsBuilder().UseDistributedCache(cache).Build() : generator;
         Embedding<float> made = (await source.GenerateAsync(["half \ud800"]))[0];
+        // Here and in code that runs on the stack of a cache.
+        string stored = JsonSerializer.Serialize(made, json);
+        using IEmbeddingGenerator<string, Embedding<float>> around = new OnItsStack(source, () => Assert.That(JsonSerializer.Serialize(made, json), Is.EqualTo(stored)));
+        _ = await around.GenerateAsync(["river"]);
         Embedding<float> read = JsonSerializer.Deserialize<Embedding<float>>(JsonSerializer.Serialize(made, json), json)!;
         Assert.That(read.Vector.ToArray(), Is.EqualTo(made.Vector.ToArray()));
         Assert.That(read.GetTokenCount(), Is.EqualTo(made.GetTokenCount()).And.Property(nameof(StellaTokenCount.Replaced)).EqualTo(1));
@@ -325,7 +331,34 @@ internal sealed class CacheTests
         return true;
     }
 
-    /// <summary>What makes a pool.</summary>
+    /// <summary>A cache that caches nothing, and runs code where it looks for an entry.</summary>
+    private sealed class OnItsStack(IEmbeddingGenerator<string, Embedding<float>> inner, Action code)
+        : CachingEmbeddingGenerator<string, Embedding<float>>(inner)
+    {
+        protected override string GetCacheKey(params ReadOnlySpan<object?> values) => "";
+
+        protected override Task<Embedding<float>?> ReadCacheAsync(string key, CancellationToken cancellationToken)
+        {
+            code();
+            return Task.FromResult<Embedding<float>?>(null);
+        }
+
+        protected override Task WriteCacheAsync(string key, Embedding<float> value, CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+
+    /// <summary>A caller's own cache.</summary>
+    private sealed class OwnCache(IEmbeddingGenerator<string, Embedding<float>> inner) : CachingEmbeddingGenerator<string, Embedding<float>>(inner)
+    {
+        protected override string GetCacheKey(params ReadOnlySpan<object?> values) => "";
+
+        protected override Task<Embedding<float>?> ReadCacheAsync(string key, CancellationToken cancellationToken) =>
+            Task.FromResult<Embedding<float>?>(null);
+
+        protected override Task WriteCacheAsync(string key, Embedding<float> value, CancellationToken cancellationToken) =>
+            Task.FromResult(JsonSerializer.Serialize(value, WithoutReflection));
+    }
+
+    /// <summary>A model and options that need a pool of their own.</summary>
     private sealed record PoolKey(string Path, StellaPrecision Precision, int MaxTokens)
     {
         public static PoolKey Pick(Random random, TwoModels folders) => new(

@@ -8,6 +8,7 @@ internal sealed class ProgramTests
 {
     private static Workshop Workshop => Programs.Workshop;
 
+    [TestCase("Cached")]
     [TestCase("Console")]
     [TestCase("Inside")]
     [TestCase("Worker")]

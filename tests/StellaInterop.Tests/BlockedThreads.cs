@@ -1,8 +1,8 @@
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// A program whose thread pool is as small as it can be, and whose callers block every thread of it while they wait for a pool: for
-/// vectors, for a load, a fingerprint, a stream, and its end.
+/// A program with the smallest thread pool. Its callers block every thread while they wait for vectors, a load, a fingerprint, a stream,
+/// and the end of a pool.
 /// </summary>
 internal static class BlockedThreads
 {
