@@ -64,6 +64,18 @@ internal static class StellaProcess
         return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
     }
 
+    /// <summary>Runs a script of bash in which <c>stella</c> is the command.</summary>
+    public static StellaResult RunScript(string script)
+    {
+        ProcessStartInfo start = StartInfo(Folder, []);
+        string definition = $"stella() {{ '{start.FileName}' '{start.ArgumentList[0]}' \"$@\"; }}";
+        start.FileName = "bash";
+        start.ArgumentList.Clear();
+        Array.ForEach(["-c", $"{definition}\n{script}"], start.ArgumentList.Add);
+        using Process process = Process.Start(start)!;
+        return Finish(process, null, [script], TimeSpan.FromMinutes(1));
+    }
+
     /// <summary>Starts it as a terminal would, for a test that does something meanwhile.</summary>
     public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
