@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 
 namespace StellaInterop.Cli;
 
@@ -48,8 +49,8 @@ internal static class InputEncoding
     }
 
     /// <summary>
-    /// Half of the characters have a zero byte on the same side, as Latin letters have, or a space or a line end has one. In Chinese
-    /// text, other characters have a zero byte on the other side.
+    /// Half of the characters have a zero byte on the same side, as Latin letters have. In text of other scripts, the spaces and line
+    /// ends have one. It is no UTF-8 then, unlike a text with a stray zero byte.
     /// </summary>
     private static string? Utf16(ReadOnlySpan<byte> text)
     {
@@ -73,8 +74,9 @@ internal static class InputEncoding
             }
         }
 
-        bool isLittle = littleBlanks > 0 || (little > 0 && little * 2 >= pairs);
-        bool isBig = bigBlanks > 0 || (big > 0 && big * 2 >= pairs);
+        bool isUtf8 = Utf8.IsValid(text);
+        bool isLittle = (littleBlanks > 0 && !isUtf8) || (little > 0 && little * 2 >= pairs);
+        bool isBig = (bigBlanks > 0 && !isUtf8) || (big > 0 && big * 2 >= pairs);
         return (isLittle, isBig) switch
         {
             (true, false) => "UTF-16LE",

@@ -102,10 +102,10 @@ internal sealed class InputTests
     public void Long_lines_do_not_add_up()
     {
         StellaResult result = StellaProcess.RunScript(
-            "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 400000; "
-            + $"for i in {{1..60}}; do head -c 8M /dev/zero | tr '\\0' a; echo; done | stella tokenize --input - --model {Tree.Model("tiny-new")}");
+            "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 300000; "
+            + $"for i in {{1..40}}; do head -c 4M /dev/zero | tr '\\0' a; echo; done | stella tokenize --input - --model {Tree.Model("tiny-new")}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
-        Assert.That(result.Rows.Count(row => row.GetProperty("truncated").GetBoolean()), Is.EqualTo(60));
+        Assert.That(result.Rows.Count(row => row.GetProperty("truncated").GetBoolean()), Is.EqualTo(40));
     }
 
     [Test]
