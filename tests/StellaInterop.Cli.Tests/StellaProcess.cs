@@ -90,9 +90,13 @@ internal static class StellaProcess
     }
 
     /// <summary>Runs on a terminal of 200 columns, and returns what is written to it: output and bars, with control characters.</summary>
-    public static string RunOnTerminal(params string[] arguments)
+    public static string RunOnTerminal(params string[] arguments) => RunOnTerminal(new Dictionary<string, string?>(), arguments);
+
+    /// <summary>Does the same with variables of the environment.</summary>
+    public static string RunOnTerminal(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
-        ProcessStartInfo start = StartInfo(Folder, arguments, new Dictionary<string, string?> { ["TERM"] = "xterm-256color" });
+        ProcessStartInfo start = StartInfo(Folder, arguments, variables);
+        start.Environment["TERM"] = "xterm-256color";
         string command = string.Join(' ', start.ArgumentList.Prepend(start.FileName).Select(part => $"'{part}'"));
         start.FileName = "script";
         start.ArgumentList.Clear();

@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace StellaInterop.Tests;
 
 /// <summary>What <c>--input</c> reads: text in UTF-8, in bounded memory, and everything else is refused by name.</summary>
-internal sealed class InputTests
+internal sealed class InputFileTests
 {
     private const string Latin = "some words\nmore words\n";
     private const string Chinese = "一些单词 上\n更多的单词\n";
@@ -103,7 +103,7 @@ internal sealed class InputTests
     {
         StellaResult result = StellaProcess.RunScript(
             "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 300000; "
-            + $"for i in {{1..40}}; do head -c 4M /dev/zero | tr '\\0' a; echo; done | stella tokenize --input - --model {Tree.Model("tiny-new")}");
+            + $"for i in {{1..40}}; do yes 'some words' | head -c 4M | tr '\\n' ' '; echo; done | stella tokenize --input - --model {Tree.Model("tiny-new")}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         Assert.That(result.Rows.Count(row => row.GetProperty("truncated").GetBoolean()), Is.EqualTo(40));
     }
