@@ -182,6 +182,7 @@ internal sealed class DownloadTests : IDisposable
         Assert.That(server.RequestsFor(Weights).Select(r => r.Header("range")), Is.EqualTo(new[] { null, "bytes=4000-" }));
 
         server.Plan("api", new Behaviour { StallAfter = 10 });
+        variables["HF_HUB_ETAG_TIMEOUT"] = "1";
         Fails(StellaProcess.RunWith(variables, Arguments("--retries", "0")), 5, "127.0.0.1 was silent for 1 s");
         variables["HF_HUB_DOWNLOAD_TIMEOUT"] = "soon";
         Fails(StellaProcess.RunWith(variables, Arguments()), 2, "HF_HUB_DOWNLOAD_TIMEOUT is 'soon'");
