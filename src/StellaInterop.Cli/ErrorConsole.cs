@@ -1,5 +1,6 @@
 using System.Text;
 using Spectre.Console;
+using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli;
 
@@ -17,8 +18,7 @@ internal static class ErrorConsole
         /// <summary>The size where the terminal does not tell its own.</summary>
         private static readonly (int Width, int Height) Usual = (80, 24);
 
-        public TextWriter Writer { get; } =
-            new StreamWriter(Console.OpenStandardError(), Console.OutputEncoding) { AutoFlush = true };
+        public TextWriter Writer { get; } = StandardStreams.TextWriter(StandardStreams.OpenError());
 
         public bool IsTerminal => !Console.IsErrorRedirected;
 

@@ -1,3 +1,5 @@
+using StellaInterop.Cli.Streams;
+
 namespace StellaInterop.Cli;
 
 /// <summary>An error that this program itself finds.</summary>
@@ -10,17 +12,25 @@ internal sealed class CliException(ExitCode exitCode, string message, Exception?
 /// <summary>Errors on standard error: one line, then a line for each cause.</summary>
 internal static class ErrorReport
 {
-    /// <summary>Writes an error and gives the exit code that goes with it.</summary>
-    public static ExitCode Write(Exception error, bool verbose)
+    /// <summary>Writes an error and returns the exit code that goes with it.</summary>
+    /// <param name="error">The error that ended the command.</param>
+    /// <param name="stop">Why the command was stopped before, if it was.</param>
+    /// <param name="verbose">Whether to write stack traces too.</param>
+    public static ExitCode Write(Exception error, StopReason stop, bool verbose)
     {
-        if (error is BrokenPipeException)
+        // A reader that has seen enough, as `head` does, and Ctrl+C are no errors.
+        if (error is BrokenPipeException || (stop == StopReason.ReaderLeft && IsCancellation(error)))
         {
-            // The reader of standard output has seen enough, as `head` does. That is no error.
-            return ExitCode.Good;
+            return ExitCode.ReaderLeft;
+        }
+
+        if (stop != StopReason.None && error is OperationCanceledException)
+        {
+            return CommandStop.ExitCodeOf(stop);
         }
 
         Write(error.Message);
-        for (Exception? cause = error.InnerException; cause is not null; cause = cause.InnerException)
+        for (Exception? cause = error.InnerException; cause is not (null or OperationCanceledException); cause = cause.InnerException)
         {
             Output.Note($"caused by: {OneLine(cause.Message)}");
         }
@@ -30,7 +40,7 @@ internal static class ErrorReport
             Console.Error.WriteLine(error);
         }
 
-        return ExitCodeOf(error);
+        return stop != StopReason.None && IsCancellation(error) ? CommandStop.ExitCodeOf(stop) : ExitCodeOf(error);
     }
 
     public static void Write(string message) => Output.Note($"error: {OneLine(message)}");
@@ -43,6 +53,8 @@ internal static class ErrorReport
         StellaInputException => ExitCode.BadInput,
         _ => ExitCode.Other,
     };
+
+    private static bool IsCancellation(Exception error) => (error as OperationCanceledException ?? error.InnerException) is OperationCanceledException;
 
     private static string OneLine(string text) => text.ReplaceLineEndings(" ").Trim();
 }

@@ -1,5 +1,7 @@
+using System.Buffers;
 using System.CommandLine;
 using System.Text.Json;
+using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli;
 
@@ -13,21 +15,24 @@ internal enum RowFormat
     Json,
 }
 
-/// <summary>Nobody reads standard output any more.</summary>
-internal sealed class BrokenPipeException(Exception innerException) : Exception("standard output was closed", innerException);
-
-/// <summary>Writes rows of JSON to standard output as they come.</summary>
+/// <summary>Writes rows of JSON to standard output. What is sent on are whole rows.</summary>
 internal sealed class JsonRows : IDisposable
 {
+    /// <summary>Bytes after which rows are sent on by themselves.</summary>
+    private const int BlockBytes = 64 << 10;
+
     private readonly RowFormat format;
-    private readonly Stream output = new BufferedStream(Console.OpenStandardOutput(), 64 << 10);
+    private readonly Stream output = StandardStreams.OpenOutput();
+    private readonly ArrayBufferWriter<byte> row = new();
+    private readonly ArrayBufferWriter<byte> pending = new(BlockBytes);
     private readonly Utf8JsonWriter writer;
-    private int rows;
+    private bool isEmpty = true;
+    private bool isEnded;
 
     public JsonRows(RowFormat format)
     {
         this.format = format;
-        writer = new Utf8JsonWriter(output);
+        writer = new Utf8JsonWriter(row);
     }
 
     /// <summary>--format of the commands that write rows.</summary>
@@ -37,64 +42,71 @@ internal sealed class JsonRows : IDisposable
         ("jsonl", RowFormat.JsonLines),
         ("json", RowFormat.Json));
 
-    /// <summary>Writes one object.</summary>
-    public void Write(Action<Utf8JsonWriter> properties) => Guard(() =>
+    /// <summary>Writes one object. Nothing is written of one whose properties cannot be.</summary>
+    public void Write(Action<Utf8JsonWriter> properties)
     {
-        if (format == RowFormat.Json)
-        {
-            output.Write(rows == 0 ? "[\n"u8 : ",\n"u8);
-        }
-
+        row.ResetWrittenCount();
+        writer.Reset();
         writer.WriteStartObject();
         properties(writer);
         writer.WriteEndObject();
         writer.Flush();
-        writer.Reset();
-        if (format == RowFormat.JsonLines)
+        if (format == RowFormat.Json)
         {
-            output.WriteByte((byte)'\n');
+            pending.Write(isEmpty ? "[\n"u8 : ",\n"u8);
         }
 
-        rows++;
-    });
+        isEmpty = false;
+        pending.Write(row.WrittenSpan);
+        if (format == RowFormat.JsonLines)
+        {
+            pending.Write("\n"u8);
+        }
+
+        if (pending.WrittenCount >= BlockBytes)
+        {
+            Flush();
+        }
+    }
 
     /// <summary>Sends on what was written, so that a reader sees it while the next rows are computed.</summary>
-    public void Flush() => Guard(output.Flush);
+    public void Flush()
+    {
+        // A write that fails may have sent some of the bytes. Another try would double them.
+        isEnded = true;
+        output.Write(pending.WrittenSpan);
+        isEnded = false;
+        pending.ResetWrittenCount();
+    }
 
     /// <summary>Ends the output.</summary>
-    public void Complete() => Guard(() =>
+    public void Complete()
     {
         if (format == RowFormat.Json)
         {
-            output.Write(rows == 0 ? "[]\n"u8 : "\n]\n"u8);
+            pending.Write(isEmpty ? "[]\n"u8 : "\n]\n"u8);
         }
 
-        output.Flush();
-    });
+        Flush();
+        isEnded = true;
+    }
 
-    /// <summary>Sends on the rows that are whole, also when the command ends in an error.</summary>
+    /// <summary>Sends on the rows that are whole and ends the output, also when the command ends in an error.</summary>
     public void Dispose()
     {
         writer.Dispose();
         try
         {
-            output.Dispose();
+            if (!isEnded)
+            {
+                Complete();
+            }
         }
-        catch (IOException)
+        catch (Exception e) when (e is BrokenPipeException or CliException)
         {
-            // The reader is gone. Whoever wrote last has been told by Guard.
+            // The error that ended the command is reported.
         }
-    }
 
-    private static void Guard(Action write)
-    {
-        try
-        {
-            write();
-        }
-        catch (IOException e)
-        {
-            throw new BrokenPipeException(e);
-        }
+        output.Dispose();
     }
 }

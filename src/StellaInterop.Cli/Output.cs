@@ -1,16 +1,20 @@
 using System.Text;
+using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli;
 
 /// <summary>The way to the terminal: everything for people passes here, so that no foreign text controls it.</summary>
 internal static class Output
 {
-    /// <summary>Puts the escaping before standard output and standard error. JSON goes past it: its writer escapes by itself.</summary>
+    /// <summary>
+    /// Puts the escaping, and streams with a defined behaviour, before standard output and standard error. JSON goes past the
+    /// escaping: its writer escapes by itself.
+    /// </summary>
     public static void Protect()
     {
 #pragma warning disable CA2000 // They live as long as the process.
-        Console.SetOut(new PrintableWriter(Console.Out));
-        Console.SetError(new PrintableWriter(Console.Error));
+        Console.SetOut(new PrintableWriter(StandardStreams.TextWriter(StandardStreams.OpenOutput())));
+        Console.SetError(new PrintableWriter(StandardStreams.TextWriter(StandardStreams.OpenError())));
 #pragma warning restore CA2000
     }
 

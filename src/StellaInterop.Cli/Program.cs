@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using StellaInterop.Cli;
 using StellaInterop.Cli.Commands;
+using StellaInterop.Cli.Streams;
 
 Output.Protect();
 var root = new RootCommand(
@@ -16,8 +17,9 @@ var root = new RootCommand(
       stella download NovaSearch/stella_en_400M_v5
       stella embed "one text" --model NovaSearch/stella_en_400M_v5
 
-    Exit codes: 0 good, 2 wrong usage, 3 model refused or damaged, 4 bad input text, 5 server not reached or refusing,
-    1 anything else.
+    Exit codes: 0 good, 2 wrong usage or an input that cannot be read, 3 model refused or damaged, 4 bad input text,
+    5 server not reached or refusing, 6 standard output cannot be written, 141 its reader left, 130 interrupted (SIGINT),
+    143 terminated (SIGTERM), 1 anything else.
     """)
 {
     EmbedCommand.Create(),
@@ -49,13 +51,16 @@ if (parsed.Action is ParseErrorAction || errors.Length > 0)
     return (int)ExitCode.Usage;
 }
 
+using var stop = new CommandStop();
 try
 {
-    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }).ConfigureAwait(false);
+    // The time-out is for signals, which CommandStop handles.
+    var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
+    return await parsed.InvokeAsync(configuration, stop.Token).ConfigureAwait(false);
 }
 #pragma warning disable CA1031 // The last line of defence: whatever it was becomes a message and an exit code.
 catch (Exception e)
 #pragma warning restore CA1031
 {
-    return (int)ErrorReport.Write(e, verbose: ModelArguments.Verbosity.Get(parsed) == Verbosity.Debug);
+    return (int)ErrorReport.Write(e, stop.Reason, verbose: ModelArguments.Verbosity.Get(parsed) == Verbosity.Debug);
 }

@@ -57,13 +57,36 @@ internal sealed class TextArguments
         OnLongText = onLongText.Get(parsed),
     };
 
-    /// <summary>The texts, read as they are asked for.</summary>
-    public IEnumerable<InputText> Read(ParseResult parsed)
+    /// <summary>The texts, read as they are asked for, and <see langword="null"/> whenever the next has not arrived yet.</summary>
+    public IEnumerable<InputText?> Read(ParseResult parsed, CancellationToken cancellationToken)
     {
         StellaPrompt fallback = PromptOf(parsed, prompt);
-        return parsed.GetValue(input) is { } source
-            ? TextReading.FromFile(source, inputFormat.Get(parsed), fallback)
-            : parsed.GetRequiredValue(texts).Select(text => new InputText(text, fallback));
+        if (parsed.GetValue(input) is { } source)
+        {
+            return TextReading.FromFile(source, inputFormat.Get(parsed), fallback, cancellationToken);
+        }
+
+        string[] given = parsed.GetRequiredValue(texts);
+        for (int i = 0; i < given.Length; i++)
+        {
+            ThrowIfReplaced(given[i], $"text {i}");
+        }
+
+        return given.Select(text => (InputText?)new InputText(text, fallback, Line: 0));
+    }
+
+    /// <summary>
+    /// Refuses a text of the command line that is not what was typed: .NET puts U+FFFD in the place of bytes that are not UTF-8, which
+    /// would make different texts equal.
+    /// </summary>
+    public static void ThrowIfReplaced(string text, string name)
+    {
+        if (text.Contains('\uFFFD', StringComparison.Ordinal))
+        {
+            throw new CliException(
+                ExitCode.BadInput,
+                $"The argument for {name} has U+FFFD, which stands for bytes that are not UTF-8. Check its encoding. A text that does have this character can be given by --input.");
+        }
     }
 
     /// <summary>--prompt.</summary>

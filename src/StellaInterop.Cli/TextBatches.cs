@@ -1,56 +1,103 @@
 using System.CommandLine;
+using System.Runtime.ExceptionServices;
 using Spectre.Console;
 
 namespace StellaInterop.Cli;
 
-/// <summary>Texts in groups that one call of the library takes, with the progress shown meanwhile.</summary>
+/// <summary>Neighbours of one prompt, for one call of the library.</summary>
+/// <param name="Texts">The texts.</param>
+/// <param name="Lines">The lines of the input that they come from.</param>
+/// <param name="Options">Options of the call.</param>
+internal sealed record TextBatch(string[] Texts, long[] Lines, StellaEmbedOptions Options);
+
+/// <summary>Texts in batches, with the progress shown meanwhile.</summary>
 internal static class TextBatches
 {
     /// <summary>Enough for the library to fill its own batches, few enough for rows to come while a long input runs.</summary>
-    private const int TextsPerBatch = 256;
+    private const int MaxTexts = 256;
 
-    /// <summary>Neighbours of one prompt, in order.</summary>
-    /// <param name="texts">The texts.</param>
-    /// <param name="options">Options of the call; prompt and first index are set for each group.</param>
-    public static IEnumerable<(string[] Texts, StellaEmbedOptions Options)> Group(
-        IEnumerable<InputText> texts, StellaEmbedOptions options)
+    /// <summary>Characters after which a batch is full, so that long texts do not add up. It may exceed this by one text.</summary>
+    private const int MaxCharacters = 4 << 20;
+
+    /// <summary>
+    /// Collects texts, in order. A batch ends when no further text has arrived, so that no row waits for input. If the texts end
+    /// in an error, the batch before it comes first.
+    /// </summary>
+    /// <param name="texts">The texts, and <see langword="null"/> whenever the next has not arrived yet.</param>
+    /// <param name="options">Options of the call; prompt and first index are set for each batch.</param>
+    public static IEnumerable<TextBatch> Collect(IEnumerable<InputText?> texts, StellaEmbedOptions options)
     {
-        var group = new List<string>(TextsPerBatch);
-        int first = 0;
-        StellaPrompt prompt = options.Prompt;
-        foreach (InputText text in texts)
+        using IEnumerator<InputText?> source = texts.GetEnumerator();
+        var batch = new List<InputText>(MaxTexts);
+        int first = 0, characters = 0;
+        ExceptionDispatchInfo? error = null;
+        bool isMore = true;
+        while (isMore)
         {
-            if (group.Count > 0 && (group.Count == TextsPerBatch || text.Prompt != prompt))
+            try
             {
-                yield return ([.. group], options with { Prompt = prompt, FirstTextIndex = first });
-                first += group.Count;
-                group.Clear();
+                isMore = source.MoveNext();
+            }
+            catch (CliException e)
+            {
+                error = ExceptionDispatchInfo.Capture(e);
+                isMore = false;
             }
 
-            prompt = text.Prompt;
-            group.Add(text.Text);
+            InputText? text = isMore ? source.Current : null;
+            bool isFull = batch.Count == MaxTexts || characters >= MaxCharacters || text?.Prompt != (batch.Count > 0 ? batch[0].Prompt : null);
+            if (batch.Count > 0 && isFull)
+            {
+                yield return new TextBatch(
+                    [.. batch.Select(member => member.Text)],
+                    [.. batch.Select(member => member.Line)],
+                    options with { Prompt = batch[0].Prompt, FirstTextIndex = first });
+                first += batch.Count;
+                characters = 0;
+                batch.Clear();
+            }
+
+            if (text is { } next)
+            {
+                batch.Add(next);
+                characters += next.Text.Length;
+            }
         }
 
-        if (group.Count > 0)
-        {
-            yield return ([.. group], options with { Prompt = prompt, FirstTextIndex = first });
-        }
+        error?.Throw();
     }
 
-    /// <summary>Runs a group. A prompt that the model lacks comes from the row: the prompt of the command line was checked before.</summary>
-    /// <param name="group">Options of the group.</param>
-    /// <param name="work">Runs it.</param>
-    public static void Run(StellaEmbedOptions group, Action work)
+    /// <summary>Runs a batch. If a text of it is at fault, the texts before it are run and the error names its line.</summary>
+    /// <param name="batch">The batch.</param>
+    /// <param name="work">Computes and writes the rows of texts from the beginning of the batch.</param>
+    public static void Run(TextBatch batch, Action<string[]> work)
     {
         try
         {
-            work();
+            work(batch.Texts);
+        }
+        catch (Exception e) when (FaultOf(e)?.TextIndex - batch.Options.FirstTextIndex is { } at && at >= 0 && at < batch.Texts.Length)
+        {
+            if (at > 0)
+            {
+                work(batch.Texts[..at]);
+            }
+
+            throw e is StellaInputException && batch.Lines[at] > 0
+                ? new CliException(ExitCode.BadInput, $"Line {batch.Lines[at]}: {e.Message}", e.InnerException)
+                : e;
         }
         catch (StellaOptionException e) when (e.Code == StellaErrorCode.UnknownPrompt)
         {
-            throw new CliException(ExitCode.BadInput, $"text {group.FirstTextIndex}: {e.Message}", e.InnerException);
+            // The prompt comes from the row: that of the command line was checked before.
+            throw new CliException(
+                ExitCode.BadInput, $"Line {batch.Lines[0]}: text {batch.Options.FirstTextIndex}: {e.Message}", e.InnerException);
         }
     }
+
+    /// <summary>Returns the error of a text, which may be behind one that blames the model.</summary>
+    private static StellaInputException? FaultOf(Exception e) =>
+        e as StellaInputException ?? (e as CliException)?.InnerException as StellaInputException;
 
     /// <summary>
     /// Runs <paramref name="work"/>, which reports how many texts are done. The number is shown if somebody sees it:

@@ -1,10 +1,14 @@
 using System.Text;
 using System.Text.Json;
+using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli;
 
 /// <summary>A text to embed, with what is put before it.</summary>
-internal readonly record struct InputText(string Text, StellaPrompt Prompt);
+/// <param name="Text">The text.</param>
+/// <param name="Prompt">The prompt.</param>
+/// <param name="Line">The line of the input that it comes from, 0 for one of the command line.</param>
+internal readonly record struct InputText(string Text, StellaPrompt Prompt, long Line);
 
 /// <summary>Texts from files, line by line, so that an endless input needs no more memory than its longest line.</summary>
 internal static class TextReading
@@ -12,26 +16,39 @@ internal static class TextReading
     // Throws on bytes that are not UTF-8; the usual one would put U+FFFD in their place and say nothing.
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    /// <summary>The texts of a file, or of standard input for <c>-</c>.</summary>
-    /// <exception cref="CliException">The file cannot be opened, or a line is no text.</exception>
-    public static IEnumerable<InputText> FromFile(string source, InputFormat format, StellaPrompt fallback)
+    /// <summary>
+    /// The texts of a file, or of standard input for <c>-</c>, and <see langword="null"/> whenever the next has not arrived yet.
+    /// </summary>
+    /// <exception cref="CliException">The file cannot be read, or a line is no text.</exception>
+    public static IEnumerable<InputText?> FromFile(
+        string source, InputFormat format, StellaPrompt fallback, CancellationToken cancellationToken)
     {
-        using Stream stream = Open(source);
+        using var input = new ReadAhead(Guard(source, () => source == "-" ? StandardStreams.OpenInput() : File.OpenRead(source)));
+        var lines = new InputLines(input);
+        using IEnumerator<InputLine?> line = lines.Read(cancellationToken).GetEnumerator();
         int index = 0;
-        foreach (ReadOnlyMemory<byte> line in Lines(stream))
+        while (Guard(source, line.MoveNext))
         {
-            yield return format == InputFormat.Lines
-                ? new InputText(Decode(line.Span, index), fallback)
-                : ParseJson(line, index, fallback);
-            index++;
+            if (line.Current is not { } current)
+            {
+                yield return null;
+            }
+            else if (format == InputFormat.Lines)
+            {
+                yield return new InputText(Decode(lines, current, index++), fallback, current.Number);
+            }
+            else if (!current.Bytes.Span.Trim(" \t\r"u8).IsEmpty)
+            {
+                yield return ParseJson(lines, current, index++, fallback);
+            }
         }
     }
 
-    private static Stream Open(string source)
+    private static T Guard<T>(string source, Func<T> read)
     {
         try
         {
-            return source == "-" ? Console.OpenStandardInput() : File.OpenRead(source);
+            return read();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -39,81 +56,43 @@ internal static class TextReading
         }
     }
 
-    /// <summary>Lines without their ends. The memory of one is used again for the next.</summary>
-    private static IEnumerable<ReadOnlyMemory<byte>> Lines(Stream stream)
+    /// <summary>Refuses a zero byte, which text does not have. The tokenizer would drop it, and UTF-16 would pass for text.</summary>
+    private static void ThrowIfNotText(InputLines lines, InputLine line, int index)
     {
-        byte[] buffer = new byte[64 << 10];
-        int start = 0, end = 0, searched = 0;
-        bool first = true;
-        while (true)
+        int zero = line.Bytes.Span.IndexOf((byte)0);
+        if (zero >= 0)
         {
-            int newline = buffer.AsSpan(searched..end).IndexOf((byte)'\n');
-            if (newline >= 0)
-            {
-                yield return Trim(buffer.AsMemory(start..(searched + newline)), ref first);
-                start = searched = searched + newline + 1;
-                continue;
-            }
-
-            // What remains is the beginning of a line: to the front with it, and a larger buffer if it fills this one.
-            buffer.AsSpan(start..end).CopyTo(buffer);
-            (start, end) = (0, end - start);
-            searched = end;
-            if (end == buffer.Length)
-            {
-                Array.Resize(ref buffer, checked(buffer.Length * 2));
-            }
-
-            int read = stream.Read(buffer, end, buffer.Length - end);
-            if (read == 0)
-            {
-                if (end > 0)
-                {
-                    yield return Trim(buffer.AsMemory(0..end), ref first);
-                }
-
-                yield break;
-            }
-
-            end += read;
+            throw lines.Fault(
+                line.Number,
+                $"text {index} has a zero byte at byte {zero} of its line, as text does not. Is the input UTF-8? JSON Lines can write one as \\u0000.");
         }
     }
 
-    /// <summary>Takes the carriage return of Windows from the end, and the byte order mark from the first line.</summary>
-    private static ReadOnlyMemory<byte> Trim(ReadOnlyMemory<byte> line, ref bool first)
+    private static string Decode(InputLines lines, InputLine line, int index)
     {
-        if (first && line.Span.StartsWith(Encoding.UTF8.Preamble))
-        {
-            line = line[Encoding.UTF8.Preamble.Length..];
-        }
-
-        first = false;
-        return line.Span.EndsWith("\r"u8) ? line[..^1] : line;
-    }
-
-    private static string Decode(ReadOnlySpan<byte> utf8, int index)
-    {
+        ThrowIfNotText(lines, line, index);
         try
         {
-            return StrictUtf8.GetString(utf8);
+            return StrictUtf8.GetString(line.Bytes.Span);
         }
         catch (DecoderFallbackException e)
         {
-            throw new CliException(ExitCode.BadInput, $"text {index} is not valid UTF-8 at byte {e.Index} of its line");
+            throw lines.Fault(line.Number, $"text {index} is not valid UTF-8 at byte {e.Index} of its line.");
         }
     }
 
-    private static InputText ParseJson(ReadOnlyMemory<byte> line, int index, StellaPrompt fallback)
+    private static InputText ParseJson(InputLines lines, InputLine line, int index, StellaPrompt fallback)
     {
+        ThrowIfNotText(lines, line, index);
         try
         {
-            using var document = JsonDocument.Parse(line);
+            using var document = JsonDocument.Parse(line.Bytes);
             JsonElement row = document.RootElement;
             if (row.ValueKind != JsonValueKind.Object
                 || !row.TryGetProperty("text", out JsonElement text)
                 || text.ValueKind != JsonValueKind.String)
             {
-                throw new CliException(ExitCode.BadInput, $"text {index}: the line is no JSON object with a string \"text\"");
+                throw lines.Fault(line.Number, $"text {index} is missing: the line is no JSON object with a string \"text\".");
             }
 
             StellaPrompt prompt = fallback;
@@ -122,12 +101,12 @@ internal static class TextReading
                 prompt = StellaPrompt.Named(named.GetString()!);
             }
 
-            return new InputText(text.GetString()!, prompt);
+            return new InputText(text.GetString()!, prompt, line.Number);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
             // Not JSON; a string with half a surrogate pair, or one that is no string; an empty prompt.
-            throw new CliException(ExitCode.BadInput, $"text {index}: the line cannot be used", e);
+            throw new CliException(ExitCode.BadInput, $"Line {line.Number}: text {index} cannot be read from its line", e);
         }
     }
 }

@@ -38,16 +38,24 @@ public sealed partial class HuggingFaceCache
     /// <summary>The folder.</summary>
     public string Folder { get; }
 
-    /// <summary>The cache that the environment names: <c>HF_HUB_CACHE</c>, or <c>hub</c> in <see cref="HomeFromEnvironment"/>.</summary>
-    public static HuggingFaceCache FromEnvironment() =>
-        new(Variable("HF_HUB_CACHE") ?? Path.Combine(HomeFromEnvironment(), "hub"));
+    /// <summary>
+    /// The cache that the environment names: <c>HF_HUB_CACHE</c>, or the older <c>HUGGINGFACE_HUB_CACHE</c>, or <c>hub</c> in
+    /// <see cref="HomeFromEnvironment"/>.
+    /// </summary>
+    /// <remarks>
+    /// In the paths of these variables <c>~</c>, <c>$NAME</c> and <c>${NAME}</c> are expanded, as by the tools of Hugging Face.
+    /// An empty variable counts as not set.
+    /// </remarks>
+    public static HuggingFaceCache FromEnvironment() => new(
+        EnvironmentPath.Of("HF_HUB_CACHE") ?? EnvironmentPath.Of("HUGGINGFACE_HUB_CACHE") ?? Path.Combine(HomeFromEnvironment(), "hub"));
 
     /// <summary>
     /// The folder of the Hugging Face tools: <c>HF_HOME</c>, or <c>huggingface</c> in <c>XDG_CACHE_HOME</c>, or
     /// <c>~/.cache/huggingface</c>.
     /// </summary>
     public static string HomeFromEnvironment() =>
-        Variable("HF_HOME") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(UserFolder, ".cache"), "huggingface");
+        EnvironmentPath.Of("HF_HOME")
+        ?? Path.Combine(EnvironmentPath.Of("XDG_CACHE_HOME") ?? Path.Combine(EnvironmentPath.UserFolder, ".cache"), "huggingface");
 
     /// <summary>Whether a text has the form of a model's name, <c>org/name</c>.</summary>
     /// <param name="text">The text.</param>
@@ -212,17 +220,6 @@ public sealed partial class HuggingFaceCache
             throw FileHash.Unreadable(path, e);
         }
     }
-
-    private static string UserFolder => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
-
-    /// <summary>A variable that names a folder, <c>~</c> replaced as the tools of Hugging Face do. Empty is as good as not set.</summary>
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) switch
-    {
-        null or "" => null,
-        "~" => UserFolder,
-        ['~', '/', .. var rest] => Path.Combine(UserFolder, rest),
-        var path => path,
-    };
 
     [GeneratedRegex(@"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}\z")]
     private static partial Regex ModelName();

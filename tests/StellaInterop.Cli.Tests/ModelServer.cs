@@ -75,6 +75,23 @@ internal sealed class ModelServer : IDisposable
     /// <summary>Paths that are listed beside the true ones.</summary>
     public List<string> AlsoListed { get; } = [];
 
+    /// <summary>Entries that are listed as they are.</summary>
+    public List<object> AlsoListedAs { get; } = [];
+
+    /// <summary>Returns the environment of a run that asks this server, without any variable of the machine.</summary>
+    public Dictionary<string, string?> Variables(string home)
+    {
+        var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
+            .Where(name => name.StartsWith("HF_", StringComparison.Ordinal) || name.StartsWith("HUGGING", StringComparison.Ordinal)
+                || name is "TRANSFORMERS_OFFLINE" or "XDG_CACHE_HOME")
+            .ToDictionary(name => name, string? (_) => null);
+        variables["HF_HOME"] = home;
+        variables["HF_ENDPOINT"] = Endpoint;
+        // A proxy of the machine has no business with 127.0.0.1.
+        variables["NO_PROXY"] = variables["no_proxy"] = "127.0.0.1";
+        return variables;
+    }
+
     /// <summary>Completed when a body stalls.</summary>
     public TaskCompletionSource Stalled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -196,7 +213,7 @@ internal sealed class ModelServer : IDisposable
         IEnumerable<object> files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
             .Select(file => Entry(Path.GetRelativePath(folder, file), File.ReadAllBytes(file)));
         IEnumerable<object> others = AlsoListed.Select(path => Entry(path, [1, 2, 3]));
-        return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others) });
+        return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others).Concat(AlsoListedAs) });
     }
 
     /// <summary>Weights are in LFS, as on Hugging Face; the rest has git's hash.</summary>

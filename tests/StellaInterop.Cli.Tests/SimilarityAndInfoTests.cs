@@ -82,6 +82,9 @@ internal sealed class SimilarityAndInfoTests
         StellaResult result = StellaProcess.Run("similarity", "a", "b c d e f g", "--max-tokens", "4", "--prompt", "document");
         Assert.That(result.ExitCode, Is.Zero);
         Assert.That(result.Error, Does.StartWith("warning: text 0 was cut from 8 to 4 tokens"));
+
+        StellaResult query = StellaProcess.Run("similarity", "b c d e f g", "a", "--max-tokens", "4", "--prompt", "document", "--format", "json");
+        Assert.That((query.ExitCode, query.Error), Is.EqualTo((0, "warning: the query was cut from 8 to 4 tokens\n")));
     }
 
     [Test]

@@ -64,6 +64,18 @@ internal static class StellaProcess
         return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
     }
 
+    /// <summary>Runs a script of bash in which <c>stella</c> is the command.</summary>
+    public static StellaResult RunScript(string script)
+    {
+        ProcessStartInfo start = StartInfo(Folder, []);
+        string definition = $"stella() {{ '{start.FileName}' '{start.ArgumentList[0]}' \"$@\"; }}";
+        start.FileName = "bash";
+        start.ArgumentList.Clear();
+        Array.ForEach(["-c", $"{definition}\n{script}"], start.ArgumentList.Add);
+        using Process process = Process.Start(start)!;
+        return Finish(process, null, [script], TimeSpan.FromMinutes(1));
+    }
+
     /// <summary>Starts it as a terminal would, for a test that does something meanwhile.</summary>
     public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
@@ -78,9 +90,13 @@ internal static class StellaProcess
     }
 
     /// <summary>Runs on a terminal of 200 columns, and returns what is written to it: output and bars, with control characters.</summary>
-    public static string RunOnTerminal(params string[] arguments)
+    public static string RunOnTerminal(params string[] arguments) => RunOnTerminal(new Dictionary<string, string?>(), arguments);
+
+    /// <summary>Does the same with variables of the environment.</summary>
+    public static string RunOnTerminal(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
-        ProcessStartInfo start = StartInfo(Folder, arguments, new Dictionary<string, string?> { ["TERM"] = "xterm-256color" });
+        ProcessStartInfo start = StartInfo(Folder, arguments, variables);
+        start.Environment["TERM"] = "xterm-256color";
         string command = string.Join(' ', start.ArgumentList.Prepend(start.FileName).Select(part => $"'{part}'"));
         start.FileName = "script";
         start.ArgumentList.Clear();

@@ -23,8 +23,18 @@ internal static class DownloadCommand
               stella download NovaSearch/stella_en_400M_v5 --dimension 256 --dimension 2048
               stella download NovaSearch/stella_en_400M_v5 --dir models/stella
 
-            Environment: HF_ENDPOINT, HF_TOKEN (or the file token in HF_HOME), HF_HUB_CACHE, HF_HOME, HF_HUB_OFFLINE,
-            HF_HUB_DOWNLOAD_TIMEOUT (seconds that the server may be silent; {HubSettings.DefaultStallSeconds} unless it is set).
+            Environment, as in the tools of Hugging Face:
+              HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME   where the cache is; ~ and $NAME in them are expanded
+              HF_ENDPOINT                             the server
+              HF_TOKEN, HF_TOKEN_PATH                 the token of an account, or a file with it; default: token in HF_HOME
+              HF_HUB_DISABLE_IMPLICIT_TOKEN=1         send no token
+              HF_HUB_OFFLINE=1                        connect to nothing
+              HF_HUB_ETAG_TIMEOUT                     seconds that the server may be silent before it lists its files, and
+              HF_HUB_DOWNLOAD_TIMEOUT                 while it sends one; {HubSettings.DefaultStallSeconds} unless they are set
+              HF_HUB_DISABLE_SYMLINKS=1               copies in the cache instead of links
+              HF_HUB_DISABLE_PROGRESS_BARS=1          lines instead of bars
+              HF_HUB_USER_AGENT_ORIGIN                a name to tell the server
+            HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and TRANSFORMERS_OFFLINE count where the newer names are not set.
             """);
         var model = new Argument<string>("ORG/NAME") { Description = "The model's repository." };
         var revision = new Option<string>("--revision")
@@ -116,7 +126,7 @@ internal static class DownloadCommand
             return work(new SilentReport());
         }
 
-        return Console.IsErrorRedirected ? work(new LineReport()) : BarReport.ShowAsync(work);
+        return Console.IsErrorRedirected || HubSettings.IsWithoutBars ? work(new LineReport()) : BarReport.ShowAsync(work);
     }
 
     private static async Task<string> FetchAsync(
@@ -135,7 +145,7 @@ internal static class DownloadCommand
 
         ModelStore Store(string commit) => wanted.Folder is { } folder
             ? new FolderStore(folder, commit)
-            : new CacheStore(HuggingFaceCache.FromEnvironment(), wanted.Model, wanted.Revision, commit);
+            : new CacheStore(HuggingFaceCache.FromEnvironment(), wanted.Model, wanted.Revision, commit, HubSettings.IsWithoutLinks);
     }
 
     private static string FindOffline(Wanted wanted)

@@ -42,7 +42,7 @@ internal static class EmbedCommand
                 using LoadedModel loaded = model.Load(parsed, progress.Note);
                 loaded.CheckPrompt(texts.Options(parsed).Prompt);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded, texts.Read(parsed), options, form.Read(parsed, loaded.Model.Info), rows, progress.Done, cancellationToken);
+                Run(loaded, texts.Read(parsed, cancellationToken), options, form.Read(parsed, loaded.Model.Info), rows, progress.Done, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -56,7 +56,7 @@ internal static class EmbedCommand
 
     private static void Run(
         LoadedModel loaded,
-        IEnumerable<InputText> texts,
+        IEnumerable<InputText?> texts,
         StellaEmbedOptions options,
         VectorWriter writer,
         JsonRows rows,
@@ -64,26 +64,30 @@ internal static class EmbedCommand
         CancellationToken cancellationToken)
     {
         int dimension = loaded.Model.Info.DefaultDimension;
-        foreach (var (group, groupOptions) in TextBatches.Group(texts, options))
+        foreach (TextBatch batch in TextBatches.Collect(texts, options))
         {
-            float[] vectors = new float[group.Length * dimension];
-            var counts = new StellaTokenCount[group.Length];
-            TextBatches.Run(groupOptions, () => loaded.Embed(group, vectors, counts, groupOptions, cancellationToken));
-            for (int i = 0; i < group.Length; i++)
-            {
-                var vector = vectors.AsMemory(i * dimension, dimension);
-                int index = groupOptions.FirstTextIndex + i;
-                StellaTokenCount count = counts[i];
-                rows.Write(json =>
-                {
-                    json.WriteNumber("index", index);
-                    WriteCount(json, count);
-                    writer.Write(json, index, vector.Span);
-                });
-            }
-
+            TextBatches.Run(batch, Write);
             rows.Flush();
-            report(groupOptions.FirstTextIndex + group.Length);
+            report(batch.Options.FirstTextIndex + batch.Texts.Length);
+
+            void Write(string[] group)
+            {
+                float[] vectors = new float[group.Length * dimension];
+                var counts = new StellaTokenCount[group.Length];
+                loaded.Embed(group, vectors, counts, batch.Options, cancellationToken);
+                for (int i = 0; i < group.Length; i++)
+                {
+                    var vector = vectors.AsMemory(i * dimension, dimension);
+                    int index = batch.Options.FirstTextIndex + i;
+                    StellaTokenCount count = counts[i];
+                    rows.Write(json =>
+                    {
+                        json.WriteNumber("index", index);
+                        WriteCount(json, count);
+                        writer.Write(json, index, vector.Span);
+                    });
+                }
+            }
         }
 
         rows.Complete();

@@ -78,19 +78,31 @@ internal static class SimilarityCommand
         StellaPrompt textPrompt = SentencePrompts.Contains(options.Prompt.Name, StringComparer.OrdinalIgnoreCase)
             ? options.Prompt
             : StellaPrompt.Document;
-        var (queryVector, _) = Embed(loaded, [query], options, cancellationToken);
+        TextArguments.ThrowIfReplaced(query, "the query");
+        for (int i = 0; i < texts.Length; i++)
+        {
+            TextArguments.ThrowIfReplaced(texts[i], $"text {i}");
+        }
+
+        var (queryVector, queryCounts) = Embed(loaded, [query], options, cancellationToken);
         var (vectors, counts) = Embed(loaded, texts, options with { Prompt = textPrompt }, cancellationToken);
+        WarnIfCut("the query", queryCounts[0]);
         for (int i = 0; i < counts.Length; i++)
         {
-            if (counts[i].IsTruncated)
-            {
-                Output.Note($"warning: text {i} was cut from {counts[i].Total} to {counts[i].Kept} tokens");
-            }
+            WarnIfCut($"text {i}", counts[i]);
         }
 
         float[] scores = new float[texts.Length];
         Similarity.Dot(queryVector, vectors, scores);
         return scores;
+    }
+
+    private static void WarnIfCut(string name, StellaTokenCount count)
+    {
+        if (count.IsTruncated)
+        {
+            Output.Note($"warning: {name} was cut from {count.Total} to {count.Kept} tokens");
+        }
     }
 
     private static (float[] Vectors, StellaTokenCount[] Counts) Embed(

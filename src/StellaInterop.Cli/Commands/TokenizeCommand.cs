@@ -24,7 +24,7 @@ internal static class TokenizeCommand
                 using LoadedModel loaded = model.Load(parsed, progress.Note);
                 loaded.CheckPrompt(texts.Options(parsed).Prompt);
                 using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded.Model, texts.Read(parsed), texts.Options(parsed), rows, progress.Done, cancellationToken);
+                Run(loaded.Model, texts.Read(parsed, cancellationToken), texts.Options(parsed), rows, progress.Done, cancellationToken);
             });
             return Task.FromResult((int)ExitCode.Good);
         });
@@ -33,37 +33,40 @@ internal static class TokenizeCommand
 
     private static void Run(
         StellaModel model,
-        IEnumerable<InputText> texts,
+        IEnumerable<InputText?> texts,
         StellaEmbedOptions options,
         JsonRows rows,
         Action<int> report,
         CancellationToken cancellationToken)
     {
-        foreach (var (group, groupOptions) in TextBatches.Group(texts, options))
+        foreach (TextBatch batch in TextBatches.Collect(texts, options))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            StellaTokens[] tokenized = [];
-            TextBatches.Run(groupOptions, () => tokenized = model.Tokenize(group, groupOptions));
-            for (int i = 0; i < tokenized.Length; i++)
-            {
-                int index = groupOptions.FirstTextIndex + i;
-                StellaTokens tokens = tokenized[i];
-                rows.Write(json =>
-                {
-                    json.WriteNumber("index", index);
-                    json.WriteStartArray("ids");
-                    foreach (int id in tokens.Ids.Span)
-                    {
-                        json.WriteNumberValue(id);
-                    }
-
-                    json.WriteEndArray();
-                    EmbedCommand.WriteCount(json, tokens.Count);
-                });
-            }
-
+            TextBatches.Run(batch, Write);
             rows.Flush();
-            report(groupOptions.FirstTextIndex + group.Length);
+            report(batch.Options.FirstTextIndex + batch.Texts.Length);
+
+            void Write(string[] group)
+            {
+                StellaTokens[] tokenized = model.Tokenize(group, batch.Options);
+                for (int i = 0; i < tokenized.Length; i++)
+                {
+                    int index = batch.Options.FirstTextIndex + i;
+                    StellaTokens tokens = tokenized[i];
+                    rows.Write(json =>
+                    {
+                        json.WriteNumber("index", index);
+                        json.WriteStartArray("ids");
+                        foreach (int id in tokens.Ids.Span)
+                        {
+                            json.WriteNumberValue(id);
+                        }
+
+                        json.WriteEndArray();
+                        EmbedCommand.WriteCount(json, tokens.Count);
+                    });
+                }
+            }
         }
 
         rows.Complete();

@@ -58,6 +58,10 @@ internal sealed class HubClient : IDisposable
         http = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
         http.DefaultRequestHeaders.UserAgent.Add(
             new ProductInfoHeaderValue("stella", typeof(HubClient).Assembly.GetName().Version!.ToString(3)));
+        if (settings.Origin is { } origin)
+        {
+            http.DefaultRequestHeaders.UserAgent.Add(origin);
+        }
     }
 
     /// <summary>The commit of a revision and its files.</summary>
@@ -67,9 +71,10 @@ internal sealed class HubClient : IDisposable
         return WithRetriesAsync(
             async () =>
             {
-                using HttpResponseMessage response = await GetAsync(address, null, cancellationToken).ConfigureAwait(false);
+                using HttpResponseMessage response = await GetAsync(address, null, settings.ListTimeout, cancellationToken).ConfigureAwait(false);
                 byte[] json = await ReceiveAsync(
                     address,
+                    settings.ListTimeout,
                     async token =>
                     {
                         await response.Content.LoadIntoBufferAsync(MaxJsonBytes, token).ConfigureAwait(false);
@@ -91,7 +96,10 @@ internal sealed class HubClient : IDisposable
     /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="TransientHubException">It may go better at the next try.</exception>
     /// <exception cref="CliException">It will not.</exception>
-    public async Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, CancellationToken cancellationToken)
+    public Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, CancellationToken cancellationToken) =>
+        GetAsync(address, range, settings.StallTimeout, cancellationToken);
+
+    private async Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, TimeSpan patience, CancellationToken cancellationToken)
     {
         Uri hop = address;
         for (int redirects = 0; redirects <= MaxRedirects; redirects++)
@@ -99,6 +107,7 @@ internal sealed class HubClient : IDisposable
             using HttpRequestMessage request = Request(hop, range);
             HttpResponseMessage response = await ReceiveAsync(
                 hop,
+                patience,
                 token => http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, token),
                 cancellationToken).ConfigureAwait(false);
             if (response.IsSuccessStatusCode
@@ -118,9 +127,13 @@ internal sealed class HubClient : IDisposable
     }
 
     /// <summary>Receives something, and tells a server that is silent or breaks off from a user who has had enough.</summary>
-    public async Task<T> ReceiveAsync<T>(Uri from, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken)
+    public Task<T> ReceiveAsync<T>(Uri from, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken) =>
+        ReceiveAsync(from, settings.StallTimeout, receive, cancellationToken);
+
+    private async Task<T> ReceiveAsync<T>(
+        Uri from, TimeSpan patience, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken)
     {
-        using var silence = new CancellationTokenSource(settings.StallTimeout, time);
+        using var silence = new CancellationTokenSource(patience, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, cancellationToken);
         try
         {
@@ -128,7 +141,7 @@ internal sealed class HubClient : IDisposable
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new TransientHubException($"{from.Host} was silent for {Seconds(settings.StallTimeout)}", e);
+            throw new TransientHubException($"{from.Host} was silent for {Seconds(patience)}", e);
         }
         catch (HttpRequestException e) when (e.HttpRequestError
             is HttpRequestError.SecureConnectionError or HttpRequestError.ConfigurationLimitExceeded)
@@ -274,20 +287,16 @@ internal sealed class HubClient : IDisposable
         try
         {
             HubRepository? repository = JsonSerializer.Deserialize(json, HubJsonContext.Default.HubRepository);
-            // The commit becomes part of paths and addresses, the hashes become names of files.
-            return repository is not null && HuggingFaceCache.IsCommit(repository.Sha) && repository.Siblings.All(HasPlainHash)
+            // The commit becomes part of paths and addresses.
+            return repository is not null && HuggingFaceCache.IsCommit(repository.Sha)
                 ? repository
-                : throw new CliException(ExitCode.Network, $"{address} gives a commit or a hash that is none; is it a Hugging Face endpoint?");
+                : throw new CliException(ExitCode.Network, $"{address} gives a commit that is none; is it a Hugging Face endpoint?");
         }
         catch (JsonException e)
         {
             throw new CliException(ExitCode.Network, $"{address} gives no list of files; is it a Hugging Face endpoint?", e);
         }
     }
-
-    private static bool HasPlainHash(HubFile file) =>
-        file is { BlobId: null or { Length: 40 }, Lfs: null or { Sha256.Length: 64, Size: > 0 } }
-        && (file.PublishedHash ?? "").All(char.IsAsciiHexDigitLower);
 }
 
 /// <summary>The rest of a file.</summary>

@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace StellaInterop.Cli.Hub;
 
 /// <summary>Brings the files of a model from its repository into a store.</summary>
@@ -20,16 +22,16 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
         HubRepository repository = await client.GetRepositoryAsync(model, revision, cancellationToken).ConfigureAwait(false);
         ModelStore store = openStore(repository.Sha);
         // A path of any other form is never looked at, so none that the server makes up can lead out of the store.
-        Dictionary<string, HubFile> files = repository.Siblings
-            .Where(file => StellaModelFiles.IsModelFile(file.Path))
-            .DistinctBy(file => file.Path)
-            .ToDictionary(file => file.Path);
+        Dictionary<string, JsonElement> files = repository.Siblings
+            .Where(file => HubRepository.PathOf(file) is { } path && StellaModelFiles.IsModelFile(path))
+            .DistinctBy(HubRepository.PathOf)
+            .ToDictionary(file => HubRepository.PathOf(file)!);
         var selection = new ModelSelection($"{model} at {revision}", files.Keys.ToHashSet());
         var contents = new Dictionary<string, StellaManifestFile>();
 
         IReadOnlyList<string> naming = selection.Naming();
         await FetchAllAsync(naming).ConfigureAwait(false);
-        await FetchAllAsync(selection.Rest(path => store.ContentPath(files[path]), dimensions)).ConfigureAwait(false);
+        await FetchAllAsync(selection.Rest(path => store.ContentPath(HubRepository.FileOf(files[path])), dimensions)).ConfigureAwait(false);
         WriteManifest(store.Folder, model, repository.Sha, contents);
         store.Complete();
         return store.Folder;
@@ -39,7 +41,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
             foreach (string path in paths)
             {
                 Uri address = client.AddressOf(model, repository.Sha, path);
-                contents[path] = await FetchAsync(files[path], address, store, cancellationToken).ConfigureAwait(false);
+                contents[path] = await FetchAsync(HubRepository.FileOf(files[path]), address, store, cancellationToken).ConfigureAwait(false);
             }
         }
     }

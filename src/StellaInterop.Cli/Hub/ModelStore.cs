@@ -27,7 +27,12 @@ internal abstract class ModelStore
 }
 
 /// <summary>The Hugging Face cache, as other tools share it.</summary>
-internal sealed class CacheStore(HuggingFaceCache cache, string model, string revision, string commit) : ModelStore
+/// <param name="cache">The cache.</param>
+/// <param name="model">The repository.</param>
+/// <param name="revision">The revision.</param>
+/// <param name="commit">The commit that it is.</param>
+/// <param name="isWithoutLinks">Whether a snapshot gets copies, for file systems that are shared with Windows.</param>
+internal sealed class CacheStore(HuggingFaceCache cache, string model, string revision, string commit, bool isWithoutLinks) : ModelStore
 {
     private readonly string repository = cache.RepositoryFolder(model);
 
@@ -44,7 +49,7 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
         Directory.CreateDirectory(parent);
         string content = ContentPath(file);
         string target = Path.GetRelativePath(parent, content);
-        if (new FileInfo(entry).LinkTarget == target)
+        if (!isWithoutLinks && new FileInfo(entry).LinkTarget == target)
         {
             return;
         }
@@ -52,9 +57,16 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
         string temporary = $"{entry}.{Guid.NewGuid():N}.tmp";
         try
         {
-            File.CreateSymbolicLink(temporary, target);
+            if (isWithoutLinks)
+            {
+                File.Copy(content, temporary);
+            }
+            else
+            {
+                File.CreateSymbolicLink(temporary, target);
+            }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (!isWithoutLinks && e is (IOException or UnauthorizedAccessException))
         {
             // Windows without the right to make links. It costs the space twice and gives the same model.
             File.Copy(content, temporary);

@@ -1,0 +1,101 @@
+using System.Runtime.InteropServices;
+
+namespace StellaInterop.Cli.Streams;
+
+/// <summary>System calls on file descriptors, for Linux and macOS.</summary>
+/// <remarks>
+/// The streams of .NET do not serve: those of the console pass over EPIPE, and FileStream writes a regular file by <c>pwrite</c>,
+/// which leaves the position alone that this process shares with others, and loses count when a non-blocking pipe is full.
+/// </remarks>
+internal static partial class Posix
+{
+    public const int InterruptedCall = 4;
+    public const int BadDescriptor = 9;
+    public const int BrokenPipe = 32;
+
+    private const int GetDescriptorFlags = 1;
+    private const int CloseOnExec = 1;
+    private const short ReadReady = 0x1;
+    private const short WriteReady = 0x4;
+    private const short Failed = 0x8;
+    private const short HungUp = 0x10;
+
+    /// <summary>EAGAIN, which is also EWOULDBLOCK.</summary>
+    public static int WouldBlock { get; } = OperatingSystem.IsLinux() ? 11 : 35;
+
+    public static unsafe int Read(int descriptor, Span<byte> buffer)
+    {
+        fixed (byte* start = buffer)
+        {
+            return (int)Read(descriptor, start, (nuint)buffer.Length);
+        }
+    }
+
+    public static unsafe int Write(int descriptor, ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* start = bytes)
+        {
+            return (int)Write(descriptor, start, (nuint)bytes.Length);
+        }
+    }
+
+    /// <summary>Waits until a read would not block.</summary>
+    public static void WaitToRead(int descriptor) => Wait(descriptor, ReadReady);
+
+    /// <summary>Waits until a write would not block.</summary>
+    public static void WaitToWrite(int descriptor) => Wait(descriptor, WriteReady);
+
+    /// <summary>Waits until nobody reads any more what is written to a pipe, a socket or a terminal. Never returns for a file.</summary>
+    /// <returns><see langword="false"/> if the system cannot tell.</returns>
+    public static bool WaitForReaderToLeave(int descriptor) => (Wait(descriptor, 0) & (Failed | HungUp)) != 0;
+
+    /// <summary>Tells whether the process was started with this descriptor open.</summary>
+    /// <remarks>
+    /// A descriptor that was closed has been taken by a file or a pipe of the runtime meanwhile. The runtime opens its own with
+    /// FD_CLOEXEC, which no descriptor has that came through exec.
+    /// </remarks>
+    public static bool IsInherited(int descriptor) =>
+        GetFlags(descriptor, GetDescriptorFlags) is >= 0 and var flags && (flags & CloseOnExec) == 0;
+
+    private static short Wait(int descriptor, short events)
+    {
+        while (true)
+        {
+            var request = new PollRequest { Descriptor = descriptor, Events = events };
+            if (Poll(ref request, 1, timeoutMilliseconds: -1) >= 0)
+            {
+                return request.Returned;
+            }
+
+            if (Marshal.GetLastPInvokeError() != InterruptedCall)
+            {
+                return 0;
+            }
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static unsafe partial nint Read(int descriptor, byte* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static unsafe partial nint Write(int descriptor, byte* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Poll(ref PollRequest request, nuint count, int timeoutMilliseconds);
+
+    /// <summary><c>fcntl</c> with a command that takes no further argument.</summary>
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int GetFlags(int descriptor, int command);
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollRequest
+    {
+        public int Descriptor;
+        public short Events;
+        public short Returned;
+    }
+}

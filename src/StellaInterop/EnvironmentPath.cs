@@ -1,0 +1,30 @@
+using System.Text.RegularExpressions;
+
+namespace StellaInterop;
+
+/// <summary>Paths in environment variables, expanded as Python's <c>expandvars(expanduser(path))</c> does.</summary>
+internal static partial class EnvironmentPath
+{
+    public static string UserFolder => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+
+    /// <summary>Returns the path in a variable.</summary>
+    /// <returns><see langword="null"/> if the variable is not set or empty.</returns>
+    public static string? Of(string variable) =>
+        Environment.GetEnvironmentVariable(variable) is { Length: > 0 } path ? Expand(path) : null;
+
+    private static string Expand(string path)
+    {
+        if (path is ['~'] or ['~', '/', ..] || path.StartsWith($"~{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
+        {
+            path = UserFolder + path[1..];
+        }
+
+        // A name that is not set stays as it is.
+        string expanded = Reference().Replace(
+            path, found => Environment.GetEnvironmentVariable(found.Groups["name"].Value) ?? found.Value);
+        return OperatingSystem.IsWindows() ? Environment.ExpandEnvironmentVariables(expanded) : expanded;
+    }
+
+    [GeneratedRegex(@"\$(\{(?<name>[^{}]*)\}|(?<name>[A-Za-z0-9_]+))", RegexOptions.ExplicitCapture)]
+    private static partial Regex Reference();
+}

@@ -1,0 +1,169 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Every state of standard input, output and error has a behaviour and an exit code.</summary>
+[Platform("Linux")]
+internal sealed class StandardStreamTests
+{
+    private const string Commands =
+        "embed text|tokenize text|tokenize text --format json|similarity query text|similarity query text --format jsonl|info|info --format json"
+        + "|verify MODEL|manifest MODEL --output FILE|download org/name --offline --dir MODEL|--help|embed --help|--version";
+
+    private static readonly string Model = Tree.Model("tiny-new");
+
+    [TestCaseSource(nameof(EveryCommand))]
+    public void A_reader_that_left_ends_a_command_quietly(string command) => Assert.That(
+        // The reader has left before the command starts.
+        StellaProcess.RunScript($"exec 5> >(true); wait $!; {Resolve(command)} >&5"), Is.EqualTo(new StellaResult(141, "", "")));
+
+    [TestCaseSource(nameof(EveryCommand))]
+    public void A_full_disk_is_an_error_of_every_command(string command)
+    {
+        StellaResult result = StellaProcess.RunScript($"{Resolve(command)} > /dev/full");
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((6, "")));
+        Assert.That(result.Error, Does.EndWith("error: Standard output cannot be written: No space left on device. The output is not complete.\n"));
+    }
+
+    [TestCaseSource(nameof(EveryCommand))]
+    public void A_closed_standard_output_is_an_error_of_every_command(string command)
+    {
+        StellaResult result = StellaProcess.RunScript($"{Resolve(command)} >&-");
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((6, "")));
+        Assert.That(result.Error, Does.EndWith("it was closed before the command started. The output is not complete.\n"));
+    }
+
+    [TestCaseSource(nameof(EveryCommand))]
+    public void A_command_without_a_usable_standard_error_gives_the_same_output(string command)
+    {
+        string usual = StellaProcess.RunScript(Resolve(command)).Output;
+        foreach (string state in (string[])["2>&-", "2> /dev/full", "<&-"])
+        {
+            StellaResult result = StellaProcess.RunScript($"{Resolve(command)} {state}");
+            Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, usual)), state);
+        }
+    }
+
+    [TestCase("embed")]
+    [TestCase("tokenize")]
+    public void An_endless_input_ends_with_its_reader(string command)
+    {
+        StellaResult result = StellaProcess.RunScript(
+            $"yes 'some words' 2> /dev/null | stella {command} --input - --model {Model} | head -n 1; exit ${{PIPESTATUS[1]}}");
+        Assert.That((result.ExitCode, result.Error, result.Rows.Length), Is.EqualTo((141, "", 1)));
+    }
+
+    [Test]
+    public void A_reader_that_leaves_while_no_input_comes_ends_the_command()
+    {
+        var clock = Stopwatch.StartNew();
+        StellaResult result = StellaProcess.RunScript(
+            $"stella tokenize --input - --model {Model} < <(echo a; exec sleep 50 2> /dev/null) | head -n 1; exit ${{PIPESTATUS[0]}}");
+        Assert.That((result.ExitCode, result.Error, result.Rows.Length), Is.EqualTo((141, "", 1)));
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(40)), "it does not wait for the next line");
+    }
+
+    /// <summary>The texts of one batch take minutes: the reader that leaves meanwhile is noticed within it.</summary>
+    [Test]
+    public void A_reader_that_leaves_while_a_batch_is_computed_ends_the_command()
+    {
+        StellaResult result = StellaProcess.RunScript(
+            "exec 5> >(sleep 3); "
+            + $"yes \"$(printf 'word %.0s' {{1..3000}})\" 2> /dev/null | stella embed --input - --max-tokens 8192 >&5");
+        Assert.That((result.ExitCode, result.Output, result.Error), Is.EqualTo((141, "", "")));
+    }
+
+    [TestCase("")]
+    [TestCase("dd oflag=nonblock count=0 < /dev/null 2> /dev/null;", Description = "dd leaves the flag on the pipe that it shares")]
+    public void A_slow_reader_gets_every_row_once(string prepare)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllLines(folder.File("texts"), Enumerable.Range(0, 5000).Select(i => $"text number {i}"));
+        string tokenize = $"stella tokenize --input {folder.File("texts")} --model {Model}";
+        StellaResult result = StellaProcess.RunScript($"({prepare} {tokenize}) | (sleep 2; exec cat); exit ${{PIPESTATUS[0]}}");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
+        Assert.That(result.Output, Is.EqualTo(StellaProcess.RunScript($"{tokenize} > {folder.File("rows")}; cat {folder.File("rows")}").Output));
+        Assert.That(result.Rows.Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(Enumerable.Range(0, 5000)));
+    }
+
+    [Test]
+    public void A_non_blocking_standard_input_is_waited_for()
+    {
+        StellaResult result = StellaProcess.RunScript(
+            $"(dd iflag=nonblock count=0 of=/dev/null 2> /dev/null; stella tokenize --input - --model {Model}) < <(sleep 1; echo a; sleep 1; echo b)");
+        Assert.That((result.ExitCode, result.Error, result.Rows.Length), Is.EqualTo((0, "", 2)));
+    }
+
+    [TestCase("<&-", "Standard input was closed before the command started.")]
+    [TestCase("< /", "Is a directory")]
+    public void A_standard_input_that_cannot_be_read_is_wrong_usage(string state, string says)
+    {
+        StellaResult result = StellaProcess.RunScript($"stella embed --input - --model {Model} {state}");
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((2, "")));
+        Assert.That(result.Error, Is.EqualTo($"error: --input - cannot be read\ncaused by: {says}\n"));
+    }
+
+    /// <summary>The position in a file belongs to all processes that write to it.</summary>
+    [Test]
+    public void Commands_that_share_a_file_do_not_overwrite_each_other()
+    {
+        using var folder = new TemporaryFolder();
+        string tokenize = $"stella tokenize --model {Model}";
+        StellaResult result = StellaProcess.RunScript(
+            $"({tokenize} a; echo between; {tokenize} b; {tokenize} --input /no/such) > {folder.File("all")} 2>&1; cat {folder.File("all")}");
+        string[] lines = result.Output.Split('\n');
+        Assert.That(lines[0], Does.StartWith("{\"index\":0"));
+        Assert.That(lines[1], Is.EqualTo("between"));
+        Assert.That(lines[2], Does.StartWith("{\"index\":0"));
+        Assert.That(lines[3], Is.EqualTo("error: --input /no/such cannot be read"));
+    }
+
+    [TestCase("INT", 130)]
+    [TestCase("TERM", 143)]
+    public void A_signal_ends_a_command_after_the_rows_that_are_whole(string signal, int exitCode)
+    {
+        using Process process = StellaProcess.Start(
+            new Dictionary<string, string?>(), "tokenize", "--input", "-", "--format", "json", "--model", Model);
+        process.StandardInput.Write("a\nb\nc");
+        process.StandardInput.Flush();
+        string first = process.StandardOutput.ReadLine()! + process.StandardOutput.ReadLine();
+        Process.Start("kill", [$"-{signal}", $"{process.Id}"])!.WaitForExit();
+        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
+        JsonElement rows = StellaResult.Parse(first + process.StandardOutput.ReadToEnd());
+        Assert.That((process.ExitCode, process.StandardError.ReadToEnd()), Is.EqualTo((exitCode, "")));
+        Assert.That(rows.GetArrayLength(), Is.EqualTo(2).Or.EqualTo(1), "the second line may not have been read yet");
+    }
+
+    [TestCase("embed", "lines", "a\nb", "b c\n")]
+    [TestCase("tokenize", "lines", "a\nb", "b c\n")]
+    [TestCase("embed", "jsonl", "{\"text\": \"a\"}\n{\"text", "\": \"b\"}\n")]
+    public void A_row_comes_when_its_line_does(string command, string format, string first, string second)
+    {
+        using Process process = StellaProcess.Start(
+            new Dictionary<string, string?>(), command, "--input", "-", "--input-format", format, "--model", Model);
+        foreach ((string input, int index) in new[] { (first, 0), (second, 1) })
+        {
+            process.StandardInput.Write(input);
+            process.StandardInput.Flush();
+            Task<string?> row = process.StandardOutput.ReadLineAsync();
+            Assert.That(row.Wait(TimeSpan.FromMinutes(1)), "a row, although more input may come");
+            Assert.That(StellaResult.Parse(row.Result!).GetProperty("index").GetInt32(), Is.EqualTo(index));
+        }
+
+        process.StandardInput.Close();
+        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
+        Assert.That((process.ExitCode, process.StandardOutput.ReadToEnd()), Is.EqualTo((0, "")));
+    }
+
+    private static string[] EveryCommand() => Commands.Split('|');
+
+    private static string Resolve(string command)
+    {
+        string[] loads = ["embed text", "tokenize text", "similarity query"];
+        string model = loads.Any(command.StartsWith) ? $" --model {Model}" : "";
+        return $"stella {command.Replace("MODEL", Model, StringComparison.Ordinal).Replace("FILE", "/dev/null", StringComparison.Ordinal)}{model} --verbosity quiet"
+            .Replace("--version --verbosity quiet", "--version", StringComparison.Ordinal)
+            .Replace("stella --help --verbosity quiet", "stella --help", StringComparison.Ordinal);
+    }
+}
