@@ -8,7 +8,8 @@ namespace StellaInterop.Splitting;
 /// A window of the text is tokenized, and the places of its tokens tell how far a passage can reach. The passage ends at the best
 /// boundary before that. It is then tokenized by itself, because a text that is cut has other tokens at the cut than the whole.
 /// </remarks>
-internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions options, int maxTokens, int besideTokens, int overlapTokens)
+internal sealed class PassageCutter(
+    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int besideTokens, int overlapTokens)
 {
     /// <summary>
     /// Characters of a passage for each of its tokens, at most. It bounds the memory for texts with few tokens, such as long runs of
@@ -22,8 +23,6 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
     /// <summary>Characters beyond a window that tell what ends at its last one.</summary>
     private const int LookAhead = 256;
 
-    private readonly PackedTexts pack = new();
-    private readonly TokenizedPack packTokens = new();
     private readonly int maxWindow = (maxTokens * MaxCharactersPerToken) + LookAhead;
     private int windowLength = (maxTokens * UsualCharactersPerToken) + LookAhead;
 
@@ -37,6 +36,12 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
         while (overlap > 0 || window.SkipWhiteSpace())
         {
             cancellationToken.ThrowIfCancellationRequested();
+            if (Rest(window) is { } rest)
+            {
+                yield return rest;
+                yield break;
+            }
+
             PlacedTokens tokens = Tokenize(window, out int length);
             if (Next(window, tokens, length, overlap) is not { } passage)
             {
@@ -49,6 +54,20 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
             yield return passage;
             overlap = Advance(window, tokens, passage.Text.Length);
         }
+    }
+
+    /// <summary>Returns all that is left of the text if it fits, as most texts do from the beginning on.</summary>
+    private StellaPassage? Rest(TextWindow window)
+    {
+        window.Fill(windowLength + LookAhead);
+        if (!window.Ended || window.Text.Length > windowLength)
+        {
+            return null;
+        }
+
+        string rest = new(window.Text.TrimEnd());
+        StellaTokenCount count = counter.Count(rest);
+        return Fits(count) ? new StellaPassage(rest, window.Position, count.Total) : null;
     }
 
     /// <summary>Tokenizes as much of the window as a passage needs.</summary>
@@ -94,7 +113,7 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
             reach = Math.Max(reach, least);
             int end = End(text, fresh, reach);
             string passage = new(text[..end]);
-            StellaTokenCount count = CountOf(passage);
+            StellaTokenCount count = counter.Count(passage);
             if (Fits(count))
             {
                 return new StellaPassage(passage, window.Position, count.Total);
@@ -170,7 +189,7 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
         while (begin < end)
         {
             begin = TextBoundary.FirstBegin(text[..end], begin, end);
-            if (begin == end || CountOf(new string(text[begin..end])).Total - besideTokens <= overlapTokens)
+            if (begin == end || counter.Count(new string(text[begin..end])).Total - besideTokens <= overlapTokens)
             {
                 break;
             }
@@ -182,11 +201,4 @@ internal sealed class PassageCutter(StellaModel model, StellaEmbedOptions option
     }
 
     private bool Fits(StellaTokenCount count) => !count.IsTruncated && count.Total <= maxTokens;
-
-    private StellaTokenCount CountOf(string text)
-    {
-        pack.Fill([text], firstText: 0, options.OnInvalidText, model.Info.MaxTextBytes);
-        packTokens.Fill(model.Handle, pack, options, model.Info);
-        return packTokens.CountOf(0, pack.Replaced[0]);
-    }
 }

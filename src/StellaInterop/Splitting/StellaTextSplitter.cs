@@ -7,7 +7,7 @@ namespace StellaInterop;
 /// <para>
 /// A passage ends before a Markdown heading or at the end of a paragraph if it is at least half full by then; else at the end of a
 /// sentence, a line or a word if it is at least a quarter full; else after a character. A character is what a reader sees as one:
-/// an emoji or a letter with its marks is cut only if it does not fit by itself. A heading stays with the text below it.
+/// an emoji or a letter with its marks is cut only if it does not fit by itself.
 /// </para>
 /// <para>
 /// The passages are in the order of the text and contain all of it that is not white space. Every passage counts its own tokens, so
@@ -28,6 +28,7 @@ public sealed class StellaTextSplitter
     private readonly StellaEmbedOptions embedOptions;
     private readonly int overlapTokens;
     private readonly int besideTokens;
+    private TokenCounter? spare;
 
     /// <summary>Makes a splitter.</summary>
     /// <param name="model">The model that embeds the passages. It must not be disposed while texts are cut.</param>
@@ -101,11 +102,19 @@ public sealed class StellaTextSplitter
 
     private IEnumerable<StellaPassage> Passages(Func<TextReader> open, CancellationToken cancellationToken)
     {
-        // A cutter has state: each enumeration has its own.
-        var cutter = new PassageCutter(model, embedOptions, MaxTokens, besideTokens, overlapTokens);
-        foreach (StellaPassage passage in cutter.Cut(open(), cancellationToken))
+        // One thread after the other uses the memory of a counter; threads at the same time have one each.
+        TokenCounter counter = Interlocked.Exchange(ref spare, null) ?? new TokenCounter(model, embedOptions);
+        try
         {
-            yield return passage;
+            var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, besideTokens, overlapTokens);
+            foreach (StellaPassage passage in cutter.Cut(open(), cancellationToken))
+            {
+                yield return passage;
+            }
+        }
+        finally
+        {
+            spare = counter;
         }
     }
 }

@@ -44,9 +44,6 @@ internal static class TextBoundary
     /// <summary>Quotes and brackets after a sentence that are looked through.</summary>
     private const int MaxClosers = 8;
 
-    /// <summary>A line that is longer is no heading.</summary>
-    private const int MaxHeading = 256;
-
     /// <summary>Returns what ends at a position. A position after white space ends nothing.</summary>
     public static BoundaryKind At(ReadOnlySpan<char> text, int position)
     {
@@ -169,8 +166,7 @@ internal static class TextBoundary
 
         if (breaks >= 2)
         {
-            // A heading stays with what it is the heading of.
-            return IsHeading(LastLine(text[..position])) ? BoundaryKind.Word : BoundaryKind.Paragraph;
+            return BoundaryKind.Paragraph;
         }
 
         char mark = BeforeClosers(text[..position]);
@@ -179,13 +175,6 @@ internal static class TextBoundary
         // UAX #29, rule SB8: a full stop before a small letter is the one of an abbreviation.
         bool abbreviates = mark == '.' && next < text.Length && char.IsLower(text[next]);
         return ends && !abbreviates ? BoundaryKind.Sentence : breaks > 0 ? BoundaryKind.Line : BoundaryKind.Word;
-    }
-
-    private static ReadOnlySpan<char> LastLine(ReadOnlySpan<char> text)
-    {
-        ReadOnlySpan<char> end = text[Math.Max(0, text.Length - MaxHeading)..];
-        int start = end.LastIndexOfAny('\n', '\r') + 1;
-        return start == 0 && end.Length < text.Length ? [] : end[start..];
     }
 
     /// <summary>Whether a text begins with one to six number signs and a space.</summary>

@@ -3,7 +3,10 @@ namespace StellaInterop.Splitting;
 /// <summary>The part of a text that is looked at: it moves forward over a reader, in memory of a fixed size.</summary>
 internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidText onInvalidText)
 {
-    private readonly char[] buffer = new char[capacity];
+    private const int SmallestBuffer = 1024;
+
+    /// <summary>Grows to <c>capacity</c> as it is asked for, so that a short text takes little.</summary>
+    private char[] buffer = [];
     private int start;
     private int end;
 
@@ -23,7 +26,7 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
     /// <exception cref="StellaInputException">The text has a surrogate without a partner.</exception>
     public void Fill(int length)
     {
-        length = Math.Min(length, buffer.Length);
+        length = Math.Min(length, capacity);
         if (Ended || end - start >= length)
         {
             return;
@@ -31,8 +34,10 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
 
         if (start + length > buffer.Length)
         {
-            buffer.AsSpan(start..end).CopyTo(buffer);
+            char[] next = length > buffer.Length ? new char[Math.Min(Math.Max(Math.Max(length, SmallestBuffer), buffer.Length * 2), capacity)] : buffer;
+            buffer.AsSpan(start..end).CopyTo(next);
             (valid, end, start) = (Math.Max(valid - start, 0), end - start, 0);
+            buffer = next;
         }
 
         // As much as there is room for: a read of a few characters costs a reader more than it returns.

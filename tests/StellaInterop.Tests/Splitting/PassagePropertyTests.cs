@@ -11,7 +11,7 @@ internal sealed class PassagePropertyTests(string name)
     private static readonly Gen<string> Piece = Gen.OneOf(
         Among("river ", "bank. ", "The stone, ", "ran? ", "end.\n\n", "(a note.) ", "line\n", "line\r\n", "para\r\n\r\n", "# Head\n", "## Two\n\n"),
         Among("世界", "漢字かな。", "「はい。」", "、", "สวัสดีชาวโลก", "हिन्दी। ", "안녕하세요 "),
-        Among("👩‍👩‍👧‍👦", "🇨🇭", "👍🏽", "🌊", "e\u0301", "a\u0300\u0316\u0323", "क्षि", "\ufdfa", "\U0001d160", "\u0958"),
+        Among("👩‍👩‍👧‍👦", "🇨🇭", "👍🏽", "🌊", "e\u0301", "a\u0300\u0316\u0323", "क्षि", "\ufdfa", "\U0001d160", "\u0958", "世。\u0301", "世、\u0323", "世。\U0001136b"),
         Among(" ", "   ", "\t", "\n", "\r", "\u00a0", "\u3000", "\u2029", "\f", "\u200b", "\u0001", "\ufeff", "\u0000"),
         Gen.Char['a', 'z'].Array[1, 200].Select(letters => new string(letters)),
         Gen.Int[1, 700].Select(length => new string(' ', length)),
@@ -82,6 +82,19 @@ internal sealed class PassagePropertyTests(string name)
                 }
             }
         }, iter: 100);
+
+    /// <summary>Such texts are cut where a passage is full, and there the tokens of a passage are others than those of the whole.</summary>
+    [Test]
+    public void Passages_fit_that_are_cut_inside_of_words() =>
+        Gen.Select(Among("river", "bank", "stone", "the", "ran").Select(Among("", "", "\u0301", "\u0323\u0301"), (word, mark) => word + mark).Array[200], Gen.Int[16, 24]).Sample(
+            (words, room) =>
+            {
+                int limit = model.Tokenize("").Count.Total + room;
+                var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = limit });
+                StellaPassage[] passages = [.. splitter.Split(string.Concat(words))];
+                Assert.That(string.Concat(passages.Select(passage => passage.Text)), Is.EqualTo(string.Concat(words)));
+                Assert.That(passages.Select(passage => model.Tokenize(passage.Text).Count.Total), Has.All.LessThanOrEqualTo(limit));
+            }, iter: 100);
 
     [Test]
     public void A_reader_gives_the_passages_of_the_string_however_it_is_read() => Gen.Select(AnyText, Gen.Int[1, 700], Gen.Int[0, 10]).Sample(

@@ -49,20 +49,20 @@ internal sealed class TextSplitterTests
     public void Sentences_stay_whole() =>
         Assert.That(Split(Prose, 60).Select(passage => passage.Text), Has.All.StartsWith("The river").And.All.EndWith("bank.").And.Some.Contains(". The"));
 
-    [TestCase("「はい。」川が流れる。", "」川")]
-    [TestCase("नदी बहती है। ", "है। नदी")]
-    [TestCase("River (a long one!) \"ran.\" ", "!) \"")]
-    public void Sentences_of_other_scripts_and_in_brackets_stay_whole(string sentence, string inside)
+    [TestCase("「川が流れる。」")]
+    [TestCase("川が流れる！")]
+    [TestCase("नदी बहती है। ")]
+    [TestCase("(The river ran.) ")]
+    [TestCase("\"Did the river run?\" ")]
+    public void Sentences_of_other_scripts_and_in_brackets_stay_whole(string sentence)
     {
-        StellaPassage[] passages = Split(string.Concat(Enumerable.Repeat(sentence, 60)), 60);
-        Assert.That(passages, Has.Length.GreaterThan(3));
-        Assert.That(passages.Select(passage => passage.Text), Has.All.Matches<string>(text => "。」।\")!".Contains(text[^1], StringComparison.Ordinal)));
-        Assert.That(passages.Select(passage => passage.Text), Has.Some.Contains(inside));
+        IEnumerable<StellaPassage> passages = Enumerable.Range(40, 20).SelectMany(limit => Split(string.Concat(Enumerable.Repeat(sentence, 30)), limit));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith(sentence.Trim()).And.All.EndsWith(sentence.Trim()));
     }
 
     [Test]
     public void A_full_stop_before_a_small_letter_ends_no_sentence() => Assert.That(
-        Split(string.Join(' ', Enumerable.Repeat("River e.g. the bank ran.", 40)), 60).Select(passage => passage.Text),
+        Enumerable.Range(30, 30).SelectMany(limit => Split(string.Join(' ', Enumerable.Repeat("River e.g. the bank ran.", 20)), limit)).Select(passage => passage.Text),
         Has.All.StartsWith("River").And.All.EndWith("ran."));
 
     [Test]
@@ -79,13 +79,13 @@ internal sealed class TextSplitterTests
     [TestCase("\r\n")]
     public void Lines_without_sentences_stay_whole(string ending)
     {
-        StellaPassage[] passages = Split(string.Join(ending, Enumerable.Range(0, 100).Select(i => $"{i};river;bank;stone")), 60);
+        StellaPassage[] passages = Split(string.Join(ending, Enumerable.Range(0, 100).Select(i => $"{i} river bank stone")), 60);
         Assert.That(passages, Has.Length.GreaterThan(5));
-        Assert.That(passages.Select(passage => passage.Text), Has.All.Match(@"^\d+;river").And.All.Match(";stone$"));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.Match(@"^\d+ river").And.All.Match(" stone$"));
     }
 
     [Test]
-    public void A_heading_begins_a_passage_and_stays_with_its_text()
+    public void A_heading_begins_a_passage()
     {
         string text = string.Concat(Enumerable.Range(0, 20).Select(i => $"## Part {i}\n\n{string.Concat(Enumerable.Repeat("The river ran.\n\n", 3 + (i % 4)))}"));
         StellaPassage[] passages = Split(text, 64);
