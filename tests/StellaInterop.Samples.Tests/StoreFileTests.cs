@@ -104,7 +104,7 @@ internal sealed class StoreFileTests
         }
 
         // Two megabytes, in blocks of 512 bytes: the store has room for one batch.
-        (int code, _, string error) = SampleProcess.RunLimited("FolderSearch", "folder-search", "ulimit -f 4096", "index", folder.File("in"), "--store", Store);
+        (int code, _, string error) = SampleProcess.RunLimited("FolderSearch", "folder-search", "trap '' XFSZ; ulimit -f 4096", "index", folder.File("in"), "--store", Store);
         Assert.That(code, Is.EqualTo(1), error);
         Assert.That(error, Does.StartWith($"folder-search: The store {Store} cannot be written: the disk is full or failed").And.Not.Contain("   at "));
         (code, string output, error) = Index();
