@@ -13,12 +13,18 @@ internal sealed partial class FolderQuery(
     IEmbeddingGenerator<string, Embedding<float>> documents,
     IEmbeddingGenerator<string, Embedding<float>> queries)
 {
-    /// <summary>The passages nearest to a query, best first.</summary>
+    /// <summary>
+    /// Passages that are looked at beside those that are wanted. One sentence hardly moves the vector of its passage, so the sentences
+    /// of these decide too.
+    /// </summary>
+    private const int MoreCandidates = 30;
+
+    /// <summary>Returns the passages nearest to a query, best first: by their own score or by the one of a sentence in them.</summary>
     public async Task<IReadOnlyList<Answer>> AskAsync(string query, int top, CancellationToken cancellationToken)
     {
         ReadOnlyMemory<float> vector = await queries.GenerateVectorAsync(query, cancellationToken: cancellationToken);
         var answers = new List<Answer>();
-        await foreach (VectorSearchResult<Passage> found in store.SearchAsync(vector, top, cancellationToken: cancellationToken))
+        await foreach (VectorSearchResult<Passage> found in store.SearchAsync(vector, top + MoreCandidates, cancellationToken: cancellationToken))
         {
             string[] sentences = [.. Sentences(found.Record.Text)];
             GeneratedEmbeddings<Embedding<float>> meanings = await documents.GenerateAsync(sentences, cancellationToken: cancellationToken);
@@ -28,7 +34,7 @@ internal sealed partial class FolderQuery(
             answers.Add(new Answer(found.Record, found.Score ?? 0, sentence, score));
         }
 
-        return answers;
+        return [.. answers.OrderByDescending(answer => Math.Max(answer.Score, answer.SentenceScore)).Take(top)];
     }
 
     internal static IEnumerable<string> Sentences(string text) => SentenceEnd().Split(text)
@@ -37,7 +43,7 @@ internal sealed partial class FolderQuery(
         .DefaultIfEmpty(text);
 
     /// <summary>After a mark that ends a sentence, between paragraphs, and before rows of tables and lists.</summary>
-    [GeneratedRegex(@"(?<=[.!?])\s+|\n\n|\n(?=[|*#-])")]
+    [GeneratedRegex(@"(?<=[.!?])\s+|(?<=[。！？])|\n\r?\n|\n(?=[|*#-])")]
     private static partial Regex SentenceEnd();
 
     [GeneratedRegex(@"\s+")]

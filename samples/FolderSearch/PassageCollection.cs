@@ -19,6 +19,9 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     /// <summary>The dimension that Stella models have unless they are asked for another.</summary>
     public const int DefaultDimension = 1024;
 
+    /// <summary>The end of every model key: how texts are cut and stored. Another way needs another number.</summary>
+    private const string Format = ", format 2";
+
     /// <summary>What a passage is read from.</summary>
     protected const string Columns = "key, path, line, file_hash, text";
 
@@ -154,8 +157,16 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         Text = reader.GetString(4),
     };
 
+    /// <summary>Refuses a store that was made with another model, without changing it.</summary>
+    /// <exception cref="InvalidOperationException">It was; or it is no store of this program.</exception>
+    public async Task CheckAsync(CancellationToken cancellationToken)
+    {
+        await using DbCommand command = Query("SELECT id FROM model");
+        CheckModel((string?)await command.ExecuteScalarAsync(cancellationToken), await ModelKeyAsync(cancellationToken));
+    }
+
     /// <summary>
-    /// Gets the key of the model in the store: its fingerprint and the dimension. The fingerprint is the same on every machine, and
+    /// Gets the key of the model in the store: its fingerprint, the dimension and the format. The fingerprint is the same on every machine, and
     /// another one for other weights of the same name. A generator without a pool of Stella has only a name.
     /// </summary>
     protected async Task<string> ModelKeyAsync(CancellationToken cancellationToken)
@@ -163,12 +174,17 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         string? model = documents.GetService<StellaEmbeddingPool>() is { } pool
             ? await pool.GetFingerprintAsync(Dimension, cancellationToken)
             : modelName;
-        return $"{model}, {Dimension}";
+        return $"{model}, {Dimension}{Format}";
     }
 
     /// <summary>Refuses a store that was made with another model.</summary>
     protected void CheckModel(string? found, string modelKey)
     {
+        if (found?.EndsWith(Format, StringComparison.Ordinal) == false)
+        {
+            throw new InvalidOperationException("The store was made by another version of folder-search. Index into another store.");
+        }
+
         if (found is not null && found != modelKey)
         {
             throw new InvalidOperationException(

@@ -5,18 +5,42 @@ using Microsoft.Extensions.AI;
 
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Passages in a file of SQLite. A search compares the query with every vector, which are kept in memory once read.</summary>
+/// <summary>Passages in a file of SQLite. A search compares the query with every vector, and holds one row at a time.</summary>
 internal sealed class SqlitePassages : PassageCollection
 {
-    private readonly SqliteConnection connection;
-    private (string[] Keys, float[] Rows)? cached;
+    /// <summary>Marks a file of SQLite as a store of this program: "Stla" in ASCII.</summary>
+    private const int ApplicationId = 0x53746c61;
 
+    /// <summary>Seconds to wait for another process that writes the store.</summary>
+    private const int BusySeconds = 5;
+
+    private readonly SqliteConnection connection;
+
+    /// <summary>Opens a store.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="documents">The generator for passages.</param>
+    /// <param name="queries">The generator for queries.</param>
+    /// <param name="mode">Whether the file may be made. A file that cannot be written is opened to be read with any mode.</param>
+    /// <exception cref="InvalidOperationException">The file cannot be opened, or belongs to another program.</exception>
     public SqlitePassages(
-        string file, IEmbeddingGenerator<string, Embedding<float>> documents, IEmbeddingGenerator<string, Embedding<float>> queries)
+        string file,
+        IEmbeddingGenerator<string, Embedding<float>> documents,
+        IEmbeddingGenerator<string, Embedding<float>> queries,
+        SqliteOpenMode mode = SqliteOpenMode.ReadWriteCreate)
         : base(documents, queries)
     {
-        connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ToString());
-        connection.Open();
+        connection = new SqliteConnection(
+            new SqliteConnectionStringBuilder { DataSource = file, Mode = mode, Pooling = false, DefaultTimeout = BusySeconds }.ToString());
+        try
+        {
+            connection.Open();
+            CheckOwner();
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
     }
 
     /// <inheritdoc/>
@@ -29,14 +53,24 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task EnsureCollectionExistsAsync(CancellationToken cancellationToken = default)
     {
+        if (await CollectionExistsAsync(cancellationToken))
+        {
+            // A store of another model stays as it is.
+            await CheckAsync(cancellationToken);
+            return;
+        }
+
         string modelKey = await ModelKeyAsync(cancellationToken);
         await using SqliteCommand command = Command(
-            """
+            $"""
+            BEGIN IMMEDIATE;
+            PRAGMA application_id = {ApplicationId};
             CREATE TABLE IF NOT EXISTS model (id TEXT NOT NULL);
             INSERT INTO model SELECT $model WHERE NOT EXISTS (SELECT * FROM model);
             CREATE TABLE IF NOT EXISTS passages (
                 key TEXT PRIMARY KEY, path TEXT NOT NULL, line INTEGER NOT NULL, file_hash TEXT NOT NULL, text TEXT NOT NULL,
                 vector BLOB NOT NULL);
+            COMMIT;
             SELECT id FROM model;
             """,
             ("$model", modelKey));
@@ -46,7 +80,6 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task EnsureCollectionDeletedAsync(CancellationToken cancellationToken = default)
     {
-        cached = null;
         await using SqliteCommand command = Command("DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS model;");
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
@@ -63,7 +96,6 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task DeleteAsync(string key, CancellationToken cancellationToken = default)
     {
-        cached = null;
         await using SqliteCommand command = Command("DELETE FROM passages WHERE key = $key", ("$key", key));
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
@@ -72,7 +104,6 @@ internal sealed class SqlitePassages : PassageCollection
     protected override async Task WriteAsync(
         IReadOnlyList<(Passage Passage, ReadOnlyMemory<float> Vector)> passages, CancellationToken cancellationToken)
     {
-        cached = null;
         await using var transaction = (SqliteTransaction)await connection.BeginTransactionAsync(cancellationToken);
         foreach ((Passage passage, ReadOnlyMemory<float> vector) in passages)
         {
@@ -95,17 +126,26 @@ internal sealed class SqlitePassages : PassageCollection
     protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken)
     {
-        (string[] keys, float[] rows) = cached ??= await VectorsAsync(cancellationToken);
-        float[] scores = new float[keys.Length];
-        Similarity.Dot(vector.Span, rows, scores);
-        int[] best = new int[Math.Min(count, keys.Length)];
-        Similarity.TopK<float>(scores, best);
-        var found = new List<(Passage Passage, double Score)>();
-        foreach (int row in best)
+        // The worst of the best is the first to go; of equal ones, the later.
+        var best = new PriorityQueue<string, (float Score, int Order)>();
+        await using SqliteCommand command = Command("SELECT key, vector FROM passages ORDER BY key");
+        await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
+        for (int order = 0; await reader.ReadAsync(cancellationToken); order--)
         {
-            if (await GetAsync(keys[row], null, cancellationToken) is { } passage)
+            byte[] row = await reader.GetFieldValueAsync<byte[]>(1, cancellationToken);
+            best.Enqueue(reader.GetString(0), (Similarity.Dot(vector.Span, MemoryMarshal.Cast<byte, float>(row)), order));
+            if (best.Count > count)
             {
-                found.Add((passage, scores[row]));
+                best.Dequeue();
+            }
+        }
+
+        var found = new List<(Passage Passage, double Score)>();
+        foreach ((string key, (float score, _)) in best.UnorderedItems.OrderByDescending(item => item.Priority))
+        {
+            if (await GetAsync(key, null, cancellationToken) is { } passage)
+            {
+                found.Add((passage, score));
             }
         }
 
@@ -122,19 +162,20 @@ internal sealed class SqlitePassages : PassageCollection
         base.Dispose(disposing);
     }
 
-    private async Task<(string[] Keys, float[] Rows)> VectorsAsync(CancellationToken cancellationToken)
+    /// <summary>Refuses a file that another program made.</summary>
+    private void CheckOwner()
     {
-        var keys = new List<string>();
-        var rows = new List<float>();
-        await using SqliteCommand command = Command("SELECT key, vector FROM passages ORDER BY key");
-        await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
-        while (await reader.ReadAsync(cancellationToken))
+        using SqliteCommand tables = Command("SELECT COUNT(*), SUM(name IN ('model', 'passages')) FROM sqlite_master WHERE type = 'table'");
+        using SqliteDataReader counts = tables.ExecuteReader();
+        counts.Read();
+        using SqliteCommand command = Command("PRAGMA application_id");
+        if (counts.GetInt64(0) > 0 && (long)command.ExecuteScalar()! != ApplicationId)
         {
-            keys.Add(reader.GetString(0));
-            rows.AddRange(MemoryMarshal.Cast<byte, float>(await reader.GetFieldValueAsync<byte[]>(1, cancellationToken)));
+            throw new InvalidOperationException(
+                counts.GetInt64(0) == 2 && counts.GetInt64(1) == 2
+                    ? "The store was made by another version of folder-search. Index into another store."
+                    : "The file is a database of another program. Index into another store.");
         }
-
-        return ([.. keys], [.. rows]);
     }
 
 #pragma warning disable CA2100 // Every text of a command is a constant of this file.

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using System.Text;
 using StellaInterop.Tests;
 
 namespace StellaInterop.Samples.Tests;
@@ -28,14 +29,39 @@ internal sealed class SampleProcess : IDisposable
         new(Process.Start(StartInfo(sample, program, arguments))!);
 
     /// <summary>Runs one that ends by itself.</summary>
-    public static (int ExitCode, string Output, string Error) Run(string sample, string program, string input, params string[] arguments)
+    public static (int ExitCode, string Output, string Error) Run(string sample, string program, string input, params string[] arguments) =>
+        Run(StartInfo(sample, program, arguments), Encoding.UTF8.GetBytes(input));
+
+    /// <summary>Runs one with any bytes on standard input.</summary>
+    public static (int ExitCode, string Output, string Error) Run(string sample, string program, byte[] input, params string[] arguments) =>
+        Run(StartInfo(sample, program, arguments), input);
+
+    /// <summary>Runs one with a limit of the shell, such as <c>ulimit -f 100</c>.</summary>
+    public static (int ExitCode, string Output, string Error) RunLimited(string sample, string program, string limit, params string[] arguments)
     {
-        using Process process = Process.Start(StartInfo(sample, program, arguments))!;
-        process.StandardInput.Write(input);
+        ProcessStartInfo start = StartInfo(sample, program, arguments);
+        string[] command = [start.FileName, .. start.ArgumentList];
+        start.FileName = "/bin/sh";
+
+        // The runtime keeps code in a file of 256 GB, which a limit on files would not allow.
+        start.Environment["DOTNET_EnableWriteXorExecute"] = "0";
+        start.ArgumentList.Clear();
+        foreach (string word in (string[])["-c", $"{limit}; exec \"$@\"", "sh", .. command])
+        {
+            start.ArgumentList.Add(word);
+        }
+
+        return Run(start, []);
+    }
+
+    private static (int ExitCode, string Output, string Error) Run(ProcessStartInfo start, byte[] input)
+    {
+        using Process process = Process.Start(start)!;
+        process.StandardInput.BaseStream.Write(input);
         process.StandardInput.Close();
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
-        Assert.That(process.WaitForExit(Limit), Is.True, sample);
+        Assert.That(process.WaitForExit(Limit), Is.True, start.FileName);
         return (process.ExitCode, output, error.Result);
     }
 
@@ -55,13 +81,27 @@ internal sealed class SampleProcess : IDisposable
         throw new UnreachableException();
     }
 
-    /// <summary>Asks it to stop, as a service manager does, and waits until it has.</summary>
-    public int Stop()
+    /// <summary>Waits until something is so or it has ended, for a minute at most.</summary>
+    public void Until(Func<bool> look)
     {
-        Assert.That(Kill(process.Id, 15), Is.Zero);
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Limit && !process.HasExited && !look();)
+        {
+            Thread.Sleep(1);
+        }
+    }
+
+    /// <summary>Sends a signal, and waits until it has ended.</summary>
+    /// <returns>Its exit code.</returns>
+    public int Signal(int signal)
+    {
+        _ = Kill(process.Id, signal);
         Assert.That(process.WaitForExit(Limit), Is.True, Log);
+        process.WaitForExit();
         return process.ExitCode;
     }
+
+    /// <summary>Asks it to stop, as a service manager does, and waits until it has.</summary>
+    public int Stop() => Signal(15);
 
     public void Dispose()
     {

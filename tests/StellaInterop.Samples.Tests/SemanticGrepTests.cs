@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace StellaInterop.Samples.Tests;
 
 /// <summary>The console program.</summary>
@@ -18,7 +20,47 @@ internal sealed class SemanticGrepTests
     public void Nothing_to_search_is_an_exit_code() =>
         Assert.That(SampleProcess.Run("Console", "semantic-grep", "\n", "anything").ExitCode, Is.EqualTo(1));
 
+    [Test]
+    public void Words_late_in_a_long_line_are_found()
+    {
+        string line = $"{string.Join(' ', Documents.All().Skip(20).Take(160).Select(document => document.Text))} They also own a zanzibar coffee plantation.";
+        (int code, string output, string error) = SampleProcess.Run("Console", "semantic-grep", $"{Text}{line}\n{Text}", "zanzibar coffee plantation", "1");
+        Assert.That((code, error), Is.EqualTo((0, string.Empty)));
+        Assert.That(output, Does.EndWith("They also own a zanzibar coffee plantation.\n").And.Not.Contain("  Banana"));
+    }
+
+    [Test]
+    public void Of_equal_lines_the_first_comes_first_and_a_byte_order_mark_is_no_text()
+    {
+        byte[] input = [.. Encoding.UTF8.Preamble, .. Encoding.UTF8.GetBytes("The river ran.\r\n\r\nthe river ran.\nThe River ran.")];
+        (int code, string output, _) = SampleProcess.Run("Console", "semantic-grep", input, "the river", "2");
+        Assert.That(code, Is.Zero);
+        Assert.That(output, Does.Match(@"^(0\.\d{3})  The river ran\.\n\1  the river ran\.\n$"));
+    }
+
+    private static IEnumerable<TestCaseData> Refused() =>
+    [
+        new(Encoding.Unicode.GetPreamble().Concat(Encoding.Unicode.GetBytes("ab\n")).ToArray(), "standard input is UTF-16. Save it as UTF-8."),
+        new(Encoding.Unicode.GetBytes("ab\n"), "standard input is UTF-16 without a byte order mark. Save it as UTF-8."),
+        new(new byte[] { 1, 2, 3, 0, 0 }, "standard input is a binary file: byte 3 is zero."),
+        new((byte[])[.. "good\nba"u8, 0xff], "standard input is not valid UTF-8 at byte 7. Save it as UTF-8."),
+        new(new byte[200_000].Select(_ => (byte)'a').Append((byte)0xc3).ToArray(), "standard input is not valid UTF-8 at byte 200000. Save it as UTF-8."),
+    ];
+
+    [TestCaseSource(nameof(Refused))]
+    public void Input_that_is_not_UTF_8_is_refused_by_name(byte[] input, string message) =>
+        Assert.That(SampleProcess.Run("Console", "semantic-grep", input, "a"), Is.EqualTo((2, string.Empty, $"semantic-grep: {message}\n")));
+
+    [Test]
+    public void A_query_that_does_not_fit_is_refused()
+    {
+        (int code, string output, string error) = SampleProcess.Run("Console", "semantic-grep", Text, string.Concat(Enumerable.Repeat("river ", 600)));
+        Assert.That((code, output), Is.EqualTo((2, string.Empty)));
+        Assert.That(error, Does.StartWith("semantic-grep: ").And.Contain("512"));
+    }
+
     [TestCase]
+    [TestCase(" ")]
     [TestCase("a", "0")]
     [TestCase("a", "x")]
     [TestCase("a", "1", "b")]

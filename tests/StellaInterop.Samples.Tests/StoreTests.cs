@@ -12,7 +12,9 @@ namespace StellaInterop.Samples.Tests;
 [TestFixtureSource(nameof(Stores))]
 internal sealed class StoreTests(string kind)
 {
+    private readonly List<string> told = [];
     private ServiceProvider services = null!;
+    private StellaModel model = null!;
     private string folder = null!;
     private PassageCollection store = null!;
     private IndexReport first = null!;
@@ -34,6 +36,7 @@ internal sealed class StoreTests(string kind)
         collection.AddStellaQueryEmbeddings();
         services = collection.BuildServiceProvider();
         await services.GetRequiredService<StellaEmbeddingPool>().WarmUpAsync();
+        model = StellaModel.Load(StellaMiniModel.Path);
         folder = Directory.CreateTempSubdirectory("stella-search").FullName;
         foreach ((string name, string text) in Documents.All())
         {
@@ -42,13 +45,14 @@ internal sealed class StoreTests(string kind)
 
         store = await OpenAsync(ForDocuments);
         await store.EnsureCollectionDeletedAsync();
-        first = await FolderIndex.UpdateAsync(folder, store, null, CancellationToken.None);
+        first = await UpdateAsync();
     }
 
     [OneTimeTearDown]
     public async Task CloseAsync()
     {
         store?.Dispose();
+        model?.Dispose();
         await services.DisposeAsync();
         Directory.Delete(folder, recursive: true);
     }
@@ -56,7 +60,7 @@ internal sealed class StoreTests(string kind)
     [Test]
     public async Task Twenty_questions_find_their_answers_in_two_thousand_documents()
     {
-        Assert.That(first, Is.EqualTo(new IndexReport(Documents.Count, Documents.Count, 0, Documents.Count)));
+        Assert.That(first, Is.EqualTo(new IndexReport(Documents.Count, Documents.Count, 0, 0, Documents.Count)));
         var query = new FolderQuery(store, ForDocuments, ForQueries);
         var found = new List<string>();
         foreach (string question in Documents.Questions)
@@ -96,12 +100,14 @@ internal sealed class StoreTests(string kind)
     public async Task What_changed_is_read_again_and_nothing_else()
     {
         const string Name = "sub/changing.txt";
-        string paragraph = new('x', PassageReader.Length);
-        await WriteAsync(Name, $"{paragraph}\n\n{paragraph}\n\n{paragraph}\n");
-        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 3)));
-        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 0, 0, 0)));
+        string text = string.Concat(Enumerable.Range(0, 60).Select(i => $"In the year {i} the river ran by the mill.\n\n"));
+        await WriteAsync(Name, text);
+        IndexReport report = await UpdateAsync();
+        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.SplitterOf(model).Split(text).Count())));
+        Assert.That(report.Passages, Is.GreaterThan(3));
+        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 0, 0, 0, 0)));
         await WriteAsync(Name, "Shorter now.");
-        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 1)));
+        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, 1)));
         Passage[] left = await store.GetAsync(passage => passage.Path == Name, 10).ToArrayAsync();
         Assert.That(left.Select(passage => (passage.Key, passage.Text)), Is.EqualTo(new[] { ($"{Name}#0", "Shorter now.") }));
         await RemoveAsync(Name);
@@ -121,6 +127,55 @@ internal sealed class StoreTests(string kind)
         await RemoveAsync(Name);
     }
 
+    /// <summary>The first passage is written last, so a run that was killed in the middle of a file left none.</summary>
+    [Test]
+    public async Task A_file_without_its_first_passage_is_read_again()
+    {
+        const string Name = "killed.txt";
+        string text = string.Concat(Enumerable.Range(0, 60).Select(i => $"In the year {i} the frost came early.\n\n"));
+        await WriteAsync(Name, text);
+        int passages = (await UpdateAsync()).Passages;
+        await store.DeleteAsync($"{Name}#0");
+        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, passages)));
+        Assert.That((await store.GetAsync($"{Name}#0"))!.Line, Is.EqualTo(1));
+        Passage second = (await store.GetAsync($"{Name}#1"))!;
+        Assert.That(text.Split('\n')[second.Line - 1], Is.EqualTo(second.Text.Split('\n')[0]), "a passage has the line that it begins in");
+        await RemoveAsync(Name);
+    }
+
+    [Test]
+    public async Task A_run_that_is_cancelled_is_completed_by_the_next()
+    {
+        string text = string.Concat(Enumerable.Range(0, 8000).Select(i => $"In the year {i} the harvest was good.\n\n"));
+        const string Name = "harvest.txt";
+        await WriteAsync(Name, text);
+        using var cancel = new CancellationTokenSource();
+        var generator = new Cancelling(ForDocuments, cancel);
+        using PassageCollection cancelled = await OpenAsync(generator);
+        var index = new FolderIndex(folder, cancelled, PassageReader.SplitterOf(model), told.Add);
+        Assert.That(async () => await index.UpdateAsync(null, cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+        Passage[] written = await store.GetAsync(passage => passage.Path == Name, int.MaxValue).ToArrayAsync();
+        Assert.That(written, Is.Not.Empty.And.None.Matches<Passage>(passage => passage.Key == $"{Name}#0"));
+        IndexReport report = await UpdateAsync();
+        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.SplitterOf(model).Split(text).Count())));
+        Assert.That(await UpdateAsync(), Has.Property(nameof(IndexReport.Changed)).Zero);
+        await RemoveAsync(Name);
+    }
+
+    [Test]
+    public async Task A_file_that_cannot_be_read_keeps_its_passages_and_a_folder_its_files()
+    {
+        const string Name = "sub/damaged.txt";
+        await WriteAsync(Name, "The bell of the church was cast in spring.");
+        await UpdateAsync();
+        await File.WriteAllBytesAsync(Path.Combine(folder, Name), [.. "The bell "u8, 0xff, .. "of the church"u8]);
+        told.Clear();
+        Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 0, 0, 1, 0)));
+        Assert.That(told, Is.EqualTo(new[] { $"skipped: {Name} is not valid UTF-8 at byte 9. Save it as UTF-8." }));
+        Assert.That(await store.GetAsync($"{Name}#0"), Is.Not.Null);
+        await RemoveAsync(Name);
+    }
+
     [Test]
     public async Task A_store_of_another_model_is_refused()
     {
@@ -128,6 +183,8 @@ internal sealed class StoreTests(string kind)
         Assert.That(
             async () => await other.EnsureCollectionExistsAsync(),
             Throws.InvalidOperationException.With.Message.Contains(await PoolFingerprintAsync(ForDocuments)).And.Message.Contains("somebody else"));
+        Assert.That(async () => await other.CheckAsync(CancellationToken.None), Throws.InvalidOperationException.With.Message.Contains("somebody else"));
+        await store.CheckAsync(CancellationToken.None);
     }
 
     [Test]
@@ -192,7 +249,8 @@ internal sealed class StoreTests(string kind)
     private static Task<string> PoolFingerprintAsync(IEmbeddingGenerator<string, Embedding<float>> generator) =>
         generator.GetService<StellaEmbeddingPool>()!.GetFingerprintAsync();
 
-    private Task<IndexReport> UpdateAsync() => FolderIndex.UpdateAsync(folder, store, null, CancellationToken.None);
+    private Task<IndexReport> UpdateAsync() => 
+        new FolderIndex(folder, store, PassageReader.SplitterOf(model), told.Add).UpdateAsync(null, CancellationToken.None);
 
     private async Task WriteAsync(string name, string text)
     {
@@ -205,6 +263,24 @@ internal sealed class StoreTests(string kind)
     {
         File.Delete(Path.Combine(folder, name));
         Assert.That(await UpdateAsync(), Has.Property(nameof(IndexReport.Removed)).EqualTo(1));
+    }
+
+    /// <summary>A generator that is cancelled by its third call.</summary>
+    private sealed class Cancelling(IEmbeddingGenerator<string, Embedding<float>> inner, CancellationTokenSource cancel)
+        : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)
+    {
+        private int calls;
+
+        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            if (++calls == 3)
+            {
+                cancel.Cancel();
+            }
+
+            return base.GenerateAsync(values, options, cancellationToken);
+        }
     }
 
     /// <summary>A generator of another model.</summary>

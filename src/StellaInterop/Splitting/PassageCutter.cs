@@ -1,0 +1,204 @@
+using System.Globalization;
+using StellaInterop.Interop;
+
+namespace StellaInterop.Splitting;
+
+/// <summary>Cuts one text. Looks at little more of it than the next passage.</summary>
+/// <remarks>
+/// A window of the text is tokenized, and the places of its tokens tell how far a passage can reach. The passage ends at the best
+/// boundary before that. It is then tokenized by itself, because a text that is cut has other tokens at the cut than the whole.
+/// </remarks>
+internal sealed class PassageCutter(
+    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int besideTokens, int overlapTokens)
+{
+    /// <summary>
+    /// Characters of a passage for each of its tokens, at most. It bounds the memory for texts with few tokens, such as long runs of
+    /// blanks or words that are unknown as a whole. Prose has four or five.
+    /// </summary>
+    private const int MaxCharactersPerToken = 64;
+
+    /// <summary>The first guess of the same.</summary>
+    private const int UsualCharactersPerToken = 6;
+
+    /// <summary>Characters beyond a window that tell what ends at its last one.</summary>
+    private const int LookAhead = 256;
+
+    private readonly int maxWindow = (maxTokens * MaxCharactersPerToken) + LookAhead;
+    private int windowLength = (maxTokens * UsualCharactersPerToken) + LookAhead;
+
+    /// <summary>Returns the passages of a text, in order.</summary>
+    public IEnumerable<StellaPassage> Cut(TextReader reader, CancellationToken cancellationToken)
+    {
+        var window = new TextWindow(reader, maxWindow + LookAhead, options.OnInvalidText);
+
+        // Characters at the beginning of the window that the passage before has too.
+        int overlap = 0;
+        while (overlap > 0 || window.SkipWhiteSpace())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (Rest(window) is { } rest)
+            {
+                yield return rest;
+                yield break;
+            }
+
+            PlacedTokens tokens = Tokenize(window, out int length);
+            if (Next(window, tokens, length, overlap) is not { } passage)
+            {
+                // Nothing new fits beside the overlap.
+                window.Advance(overlap);
+                overlap = 0;
+                continue;
+            }
+
+            yield return passage;
+            overlap = Advance(window, tokens, passage.Text.Length);
+        }
+    }
+
+    /// <summary>Returns all that is left of the text if it fits, as most texts do from the beginning on.</summary>
+    private StellaPassage? Rest(TextWindow window)
+    {
+        window.Fill(windowLength + LookAhead);
+        if (!window.Ended || window.Text.Length > windowLength)
+        {
+            return null;
+        }
+
+        string rest = new(window.Text.TrimEnd());
+        StellaTokenCount count = counter.Count(rest);
+        return Fits(count) ? new StellaPassage(rest, window.Position, count.Total) : null;
+    }
+
+    /// <summary>Tokenizes as much of the window as a passage needs.</summary>
+    private PlacedTokens Tokenize(TextWindow window, out int length)
+    {
+        while (true)
+        {
+            window.Fill(windowLength + LookAhead);
+            ReadOnlySpan<char> text = window.Text;
+            bool all = window.Ended && text.Length <= windowLength;
+            length = text[..TextBoundary.NotInPair(text, Math.Min(windowLength, text.Length))].TrimEnd().Length;
+            PlacedTokens tokens = PlacedTokens.Of(model.Handle, model.Info.MaxTextBytes, new string(text[..length]), options);
+            if (all || windowLength == maxWindow || !Fits(tokens.Count))
+            {
+                return tokens;
+            }
+
+            windowLength = Math.Min(windowLength * 2, maxWindow);
+        }
+    }
+
+    /// <summary>Returns the passage at the beginning of the window; <see langword="null"/> if nothing fits beside the overlap.</summary>
+    private StellaPassage? Next(TextWindow window, PlacedTokens tokens, int length, int overlap)
+    {
+        ReadOnlySpan<char> text = window.Text;
+        if (Fits(tokens.Count) && text[length..].IsWhiteSpace() && window.Ended)
+        {
+            return new StellaPassage(new string(text[..length]), window.Position, tokens.Count.Total);
+        }
+
+        int reach = Reach(tokens, length, maxTokens - besideTokens);
+
+        // A quarter more than fits, so that the next window is not tokenized twice.
+        windowLength = Math.Clamp((reach * 5 / 4) + LookAhead, LookAhead, maxWindow);
+        int fresh = text[overlap..].Length - text[overlap..].TrimStart().Length + overlap;
+
+        // Rather no overlap than a character in two.
+        int character = Math.Min(fresh + StringInfo.GetNextTextElementLength(text[fresh..]), Math.Max(length, fresh + 1));
+        int least = overlap > 0 ? character : fresh + TextBoundary.FirstScalar(text[fresh..]);
+        reach = overlap > 0 ? reach : Math.Max(reach, character);
+        while (reach >= least || overlap == 0)
+        {
+            reach = Math.Max(reach, least);
+            int end = End(text, fresh, reach);
+            string passage = new(text[..end]);
+            StellaTokenCount count = counter.Count(passage);
+            if (Fits(count))
+            {
+                return new StellaPassage(passage, window.Position, count.Total);
+            }
+
+            if (end <= least && overlap == 0)
+            {
+                throw new StellaInputException(
+                    StellaErrorCode.TextTooLong,
+                    $"The character at {window.Position + fresh} alone has {count.Total} tokens, and the limit of a passage is {maxTokens}. Set a larger MaxTokens.",
+                    textIndex: 0);
+            }
+
+            // The places are those of the window: a word that it has as one unknown token may have many when it is cut.
+            int kept = Array.FindLastIndex(tokens.Places, place => !place.IsEmpty && place.Start < end) - Math.Max(count.Total - maxTokens, 1);
+            reach = Math.Max(kept < 0 ? 0 : tokens.Places[kept + 1].Start, fresh + ((end - fresh) / 2));
+            reach = Math.Min(end > character ? Math.Max(reach, character) : reach, end - 1);
+        }
+
+        return null;
+    }
+
+    /// <summary>Returns the position after as much of a window as has a number of tokens.</summary>
+    private int Reach(PlacedTokens tokens, int length, int room)
+    {
+        int seen = 0;
+        int end = 0;
+        foreach (StellaTokenPlace place in tokens.Places)
+        {
+            if (!place.IsEmpty && seen++ == room)
+            {
+                return place.Start;
+            }
+
+            end = Math.Max(end, place.End);
+        }
+
+        return Fits(tokens.Count) ? length : Math.Min(end, length - 1);
+    }
+
+    /// <summary>Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.</summary>
+    private static int End(ReadOnlySpan<char> text, int fresh, int reach)
+    {
+        // A paragraph is cut rather than a passage left half empty, and a sentence or a word rather than one left three quarters empty.
+        int quarter = (reach - fresh) / 4;
+        int end = TextBoundary.LastEnd(text, fresh + Math.Max(quarter, 1), fresh + (2 * quarter), reach);
+        return end > 0 ? end : text[..TextBoundary.LastCharacterEnd(text, fresh, reach)].TrimEnd().Length;
+    }
+
+    /// <summary>Moves the window to the next passage.</summary>
+    /// <returns>Characters of the passage that was cut with which the next one begins.</returns>
+    private int Advance(TextWindow window, PlacedTokens tokens, int end)
+    {
+        int begin = overlapTokens > 0 ? OverlapBegin(window.Text, tokens, end) : end;
+        window.Fill(end + LookAhead);
+        bool goesOn = !window.Text[end..].IsWhiteSpace();
+        if (begin == end || !goesOn)
+        {
+            // What is left is blank, or so far away that an overlap makes no sense.
+            window.Advance(end);
+            return 0;
+        }
+
+        window.Advance(begin);
+        return end - begin;
+    }
+
+    private int OverlapBegin(ReadOnlySpan<char> text, PlacedTokens tokens, int end)
+    {
+        int last = Array.FindLastIndex(tokens.Places, place => !place.IsEmpty && place.Start < end);
+        int first = last - overlapTokens + 1;
+        int begin = first < 0 ? 1 : Math.Max(tokens.Places[first].Start, 1);
+        while (begin < end)
+        {
+            begin = TextBoundary.FirstBegin(text[..end], begin, end);
+            if (begin == end || counter.Count(new string(text[begin..end])).Total - besideTokens <= overlapTokens)
+            {
+                break;
+            }
+
+            begin++;
+        }
+
+        return begin;
+    }
+
+    private bool Fits(StellaTokenCount count) => !count.IsTruncated && count.Total <= maxTokens;
+}

@@ -1,0 +1,106 @@
+namespace StellaInterop.Splitting;
+
+/// <summary>The part of a text that is looked at: it moves forward over a reader, in memory of a fixed size.</summary>
+internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidText onInvalidText)
+{
+    private const int SmallestBuffer = 1024;
+
+    /// <summary>Grows to <c>capacity</c> as it is asked for, so that a short text takes little.</summary>
+    private char[] buffer = [];
+    private int start;
+    private int end;
+
+    /// <summary>Characters of the buffer before this one are valid Unicode.</summary>
+    private int valid;
+
+    /// <summary>Position of the first character in the whole text.</summary>
+    public long Position { get; private set; }
+
+    /// <summary>Whether the text ends with the window.</summary>
+    public bool Ended { get; private set; }
+
+    /// <summary>The characters that were read. Valid until the next call.</summary>
+    public ReadOnlySpan<char> Text => buffer.AsSpan(start..end);
+
+    /// <summary>Reads until the window has a number of characters, at most its capacity, or the text ends.</summary>
+    /// <exception cref="StellaInputException">The text has a surrogate without a partner.</exception>
+    public void Fill(int length)
+    {
+        length = Math.Min(length, capacity);
+        if (Ended || end - start >= length)
+        {
+            return;
+        }
+
+        if (start + length > buffer.Length)
+        {
+            char[] next = length > buffer.Length ? new char[Math.Min(Math.Max(Math.Max(length, SmallestBuffer), buffer.Length * 2), capacity)] : buffer;
+            buffer.AsSpan(start..end).CopyTo(next);
+            (valid, end, start) = (Math.Max(valid - start, 0), end - start, 0);
+            buffer = next;
+        }
+
+        // As much as there is room for: a read of a few characters costs a reader more than it returns.
+        int read = reader.ReadBlock(buffer, end, buffer.Length - end);
+        Ended = read < buffer.Length - end;
+        end += read;
+        if (onInvalidText == StellaInvalidText.Error)
+        {
+            CheckSurrogates();
+        }
+    }
+
+    /// <summary>Moves past a number of characters.</summary>
+    public void Advance(int count)
+    {
+        start += count;
+        Position += count;
+    }
+
+    /// <summary>Moves to the next character that is not white space.</summary>
+    /// <returns>Whether there is one.</returns>
+    public bool SkipWhiteSpace()
+    {
+        while (true)
+        {
+            Fill(1);
+            ReadOnlySpan<char> text = Text;
+            if (text.IsEmpty)
+            {
+                return false;
+            }
+
+            int blanks = text.Length - text.TrimStart().Length;
+            Advance(blanks);
+            if (blanks < text.Length)
+            {
+                return true;
+            }
+        }
+    }
+
+    private void CheckSurrogates()
+    {
+        while (true)
+        {
+            int found = buffer.AsSpan(valid..end).IndexOfAnyInRange('\ud800', '\udfff');
+            int at = valid + found;
+            if (found < 0 || (at + 1 == end && !Ended && char.IsHighSurrogate(buffer[at])))
+            {
+                // The partner of the last character may not be read yet.
+                valid = found < 0 ? end : at;
+                return;
+            }
+
+            if (at + 1 == end || !char.IsSurrogatePair(buffer[at], buffer[at + 1]))
+            {
+                throw new StellaInputException(
+                    StellaErrorCode.TextNotUnicode,
+                    $"text 0 is not valid Unicode: the surrogate U+{(int)buffer[at]:X4} at {Position + at - start} has no partner",
+                    textIndex: 0);
+            }
+
+            valid = at + 2;
+        }
+    }
+}

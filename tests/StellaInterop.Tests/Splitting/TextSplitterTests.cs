@@ -1,0 +1,268 @@
+using System.Text;
+
+namespace StellaInterop.Tests.Splitting;
+
+/// <summary>Where texts are cut, what is refused, and how much of a long text is held.</summary>
+internal sealed class TextSplitterTests
+{
+    private static readonly string Prose = string.Join(' ', Enumerable.Range(1, 60).Select(i => $"The river {i} ran by the bank."));
+
+    private StellaModel model = null!;
+
+    [OneTimeSetUp]
+    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+
+    [OneTimeTearDown]
+    public void Free() => model.Dispose();
+
+    [TestCase("")]
+    [TestCase(" \r\n\t\u3000\u2029 ")]
+    public void A_blank_text_has_no_passages(string text) => Assert.That(Split(text, 40), Is.Empty);
+
+    [Test]
+    public void A_text_that_fits_is_one_passage()
+    {
+        StellaPassage passage = Split("\n  The river ran.\n\nThe bank.  \n", 40).Single();
+        Assert.That((passage.Text, passage.Start, passage.End), Is.EqualTo(("The river ran.\n\nThe bank.", 3L, 28L)));
+        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text).Count.Total));
+    }
+
+    [Test]
+    public void Without_options_a_passage_has_the_tokens_that_the_model_takes()
+    {
+        var splitter = new StellaTextSplitter(model);
+        Assert.That(splitter.MaxTokens, Is.EqualTo(model.Info.MaxTokens));
+        Assert.That(splitter.Split(Prose).First().TokenCount, Is.InRange(model.Info.MaxTokens * 3 / 4, model.Info.MaxTokens));
+    }
+
+    [Test]
+    public void A_prompt_takes_its_tokens()
+    {
+        var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 150, Prompt = StellaPrompt.SearchQuery });
+        StellaPassage passage = splitter.Split(Prose).First();
+        Assert.That(passage.TokenCount, Is.LessThanOrEqualTo(150));
+        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).Count.Total));
+        Assert.That(passage.TokenCount, Is.GreaterThan(model.Tokenize(passage.Text).Count.Total));
+    }
+
+    [Test]
+    public void Sentences_stay_whole() =>
+        Assert.That(Split(Prose, 60).Select(passage => passage.Text), Has.All.StartsWith("The river").And.All.EndWith("bank.").And.Some.Contains(". The"));
+
+    [TestCase("「川が流れる。」")]
+    [TestCase("川が流れる！")]
+    [TestCase("नदी बहती है। ")]
+    [TestCase("(The river ran.) ")]
+    [TestCase("\"Did the river run?\" ")]
+    public void Sentences_of_other_scripts_and_in_brackets_stay_whole(string sentence)
+    {
+        IEnumerable<StellaPassage> passages = Enumerable.Range(40, 20).SelectMany(limit => Split(string.Concat(Enumerable.Repeat(sentence, 30)), limit));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith(sentence.Trim()).And.All.EndsWith(sentence.Trim()));
+    }
+
+    [Test]
+    public void A_full_stop_before_a_small_letter_ends_no_sentence() => Assert.That(
+        Enumerable.Range(30, 30).SelectMany(limit => Split(string.Join(' ', Enumerable.Repeat("River e.g. the bank ran.", 20)), limit)).Select(passage => passage.Text),
+        Has.All.StartsWith("River").And.All.EndWith("ran."));
+
+    [Test]
+    public void A_paragraph_end_is_taken_before_a_later_sentence_end_if_the_passage_is_half_full()
+    {
+        string paragraph = string.Join(' ', Enumerable.Repeat("The river ran.", 8));
+        int tokens = model.Tokenize(paragraph).Count.Total;
+        Assert.That(Split($"{paragraph}\n\n{paragraph}", tokens * 3 / 2).Select(passage => passage.Text), Is.EqualTo(new[] { paragraph, paragraph }));
+        StellaPassage first = Split($"The bank.\n \nX{paragraph}{paragraph}", tokens * 3 / 2)[0];
+        Assert.That(first.Text, Does.StartWith("The bank.\n \nX").And.EndWith("ran."), "a paragraph is cut rather than a passage left short");
+    }
+
+    [TestCase("\n")]
+    [TestCase("\r\n")]
+    public void Lines_without_sentences_stay_whole(string ending)
+    {
+        StellaPassage[] passages = Split(string.Join(ending, Enumerable.Range(0, 100).Select(i => $"{i} river bank stone")), 60);
+        Assert.That(passages, Has.Length.GreaterThan(5));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.Match(@"^\d+ river").And.All.Match(" stone$"));
+    }
+
+    [Test]
+    public void A_heading_begins_a_passage()
+    {
+        string text = string.Concat(Enumerable.Range(0, 20).Select(i => $"## Part {i}\n\n{string.Concat(Enumerable.Repeat("The river ran.\n\n", 3 + (i % 4)))}"));
+        StellaPassage[] passages = Split(text, 64);
+        Assert.That(passages, Has.Length.GreaterThan(5));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith("## Part").And.All.EndWith("ran."));
+    }
+
+    [Test]
+    public void A_long_word_is_cut_between_characters_and_a_short_one_is_not()
+    {
+        using StellaModel bytes = StellaModel.Load(Tree.Model("tiny-qwen2"));
+        string text = $"The river {new string('x', 3000)} ran by the bank";
+        StellaPassage[] passages = [.. new StellaTextSplitter(bytes, new StellaTextSplitterOptions { MaxTokens = 64 }).Split(text)];
+        Assert.That(passages, Has.Length.GreaterThan(5));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.Match("^(The river |x)").And.All.Match("(x|bank)$"));
+    }
+
+    /// <summary>A word of more than a hundred letters is one unknown token, and a part of it has a token for each letter.</summary>
+    [Test]
+    public void A_passage_is_shortened_if_the_cut_gives_it_more_tokens_than_it_had_in_the_text()
+    {
+        string word = string.Join('\u200b', Enumerable.Repeat("xqzjvxqzjvxqzjv", 7));
+        StellaPassage[] passages = Split(string.Concat(Enumerable.Repeat($"the bank {word}{new string('(', 30)} ", 20)), 24);
+        Assert.That(passages.Select(passage => model.Tokenize(passage.Text).Count.Total), Has.All.LessThanOrEqualTo(24));
+        Assert.That(passages.Average(passage => passage.Text.Length), Is.GreaterThan(10));
+    }
+
+    [Test]
+    public void A_text_with_few_tokens_is_bounded_too()
+    {
+        // A word of more than a hundred letters is one unknown token, and blanks are none.
+        string text = $"river{new string(' ', 100_000)}{new string('x', 100_000)}{new string('\u0001', 100_000)}bank";
+        StellaPassage[] passages = Split(text, 40);
+        Assert.That(passages.Select(passage => passage.Text.Length), Has.All.LessThanOrEqualTo(40 * 64 + 256));
+        Assert.That(passages.Sum(passage => passage.Text.Length), Is.EqualTo(text.Length - 100_000));
+    }
+
+    [Test]
+    public void An_overlap_begins_at_a_sentence_else_at_a_word_else_at_a_character()
+    {
+        StellaPassage[] passages = Split(Prose, 60, overlap: 20);
+        Assert.That(passages.Zip(passages.Skip(1), (a, b) => a.End - b.Start), Has.All.GreaterThan(20));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith("The river"));
+        string words = string.Join(' ', Enumerable.Range(0, 200).Select(_ => "riverbank"));
+        passages = Split(words, 60, overlap: 20);
+        Assert.That(passages.Zip(passages.Skip(1), (a, b) => a.End - b.Start), Has.All.GreaterThan(15));
+        Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith("riverbank").And.All.EndWith("riverbank"));
+        passages = Split(new string('世', 500), 60, overlap: 20);
+        Assert.That(passages.Zip(passages.Skip(1), (a, b) => a.End - b.Start), Has.All.EqualTo(20));
+    }
+
+    [Test]
+    public void An_overlap_never_is_all_of_a_passage()
+    {
+        // The first paragraph is shorter than the overlap.
+        string text = $"The bank. {new string('世', 300)}";
+        StellaPassage[] passages = Split(text, 40, overlap: 30);
+        Assert.That(passages.Zip(passages.Skip(1), (a, b) => b.Start - a.Start), Has.All.Positive);
+        Assert.That(passages.Zip(passages.Skip(1), (a, b) => b.End - a.End), Has.All.Positive);
+    }
+
+    [Test]
+    public void A_range_serves_late_chunking()
+    {
+        StellaPassage[] passages = Split(Prose[..1200], 60);
+        float[] rows = new float[passages.Length * model.Info.DefaultDimension];
+        model.EmbedParts(Prose[..1200], [.. passages.Select(passage => passage.ToRange())], rows);
+        Assert.That(Vectors.Norm(rows.AsSpan(^model.Info.DefaultDimension..)), Is.EqualTo(1).Within(1e-6));
+        Assert.That(() => new StellaPassage("x", int.MaxValue, 3).ToRange(), Throws.TypeOf<OverflowException>());
+    }
+
+    [TestCase(17, 0, "Set MaxTokens to at least 18.")]
+    [TestCase(513, 0, "whose limit is 512")]
+    [TestCase(40, 38, "Set OverlapTokens below 38.")]
+    public void A_limit_that_does_not_work_is_refused(int maxTokens, int overlap, string advice)
+    {
+        var error = Assert.Throws<StellaOptionException>(() => Split("", maxTokens, overlap))!;
+        Assert.That((error.Code, error.Message), Is.EqualTo((StellaErrorCode.InvalidArgument, error.Message)));
+        Assert.That(error.Message, Does.Contain(advice));
+    }
+
+    [Test]
+    public void A_prompt_that_leaves_no_room_is_refused_and_so_is_one_that_is_unknown()
+    {
+        int prompt = model.Tokenize("", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).Count.Total;
+        Assert.That(
+            () => new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = prompt + 15, Prompt = StellaPrompt.SearchQuery }),
+            Throws.TypeOf<StellaOptionException>().With.Message.Contains($"take {prompt}"));
+        Assert.That(
+            () => new StellaTextSplitter(model, new StellaTextSplitterOptions { Prompt = StellaPrompt.Named("nobody") }),
+            Throws.TypeOf<StellaOptionException>().With.Property("Code").EqualTo(StellaErrorCode.UnknownPrompt));
+    }
+
+    [Test]
+    public void Arguments_outside_of_their_range_are_refused() => Assert.Multiple(() =>
+    {
+        Assert.That(() => new StellaTextSplitter(null!), Throws.ArgumentNullException);
+        Assert.That(() => Split("", 0), Throws.TypeOf<ArgumentOutOfRangeException>());
+        Assert.That(() => Split("", 40, -1), Throws.TypeOf<ArgumentOutOfRangeException>());
+        Assert.That(() => new StellaTextSplitter(model).Split((string)null!), Throws.ArgumentNullException);
+        Assert.That(() => new StellaTextSplitter(model).Split((TextReader)null!), Throws.ArgumentNullException);
+    });
+
+    [Test]
+    public void A_surrogate_without_a_partner_is_refused_with_its_place_or_kept()
+    {
+        string text = $"{Prose}🌊 \ud83d {Prose}\udf0a";
+        var error = Assert.Throws<StellaInputException>(() => Split(text, 60))!;
+        Assert.That(error.Code, Is.EqualTo(StellaErrorCode.TextNotUnicode));
+        Assert.That(error.Message, Does.Contain($"U+D83D at {Prose.Length + 3} "));
+        var replace = new StellaTextSplitterOptions { MaxTokens = 60, OnInvalidText = StellaInvalidText.Replace };
+        StellaPassage[] passages = [.. new StellaTextSplitter(model, replace).Split(text)];
+        Assert.That(passages[^1].Text, Does.EndWith("\udf0a"));
+        Assert.That(() => Split($"{Prose}\ud83d", 60), Throws.TypeOf<StellaInputException>().With.Message.Contains($"at {Prose.Length} "));
+    }
+
+    [Test]
+    public void An_endless_text_is_read_as_passages_are_asked_for()
+    {
+        using var reader = new EndlessReader();
+        var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 40, OverlapTokens = 10 });
+        long bytes = 0;
+        foreach (StellaPassage passage in splitter.Split(reader).Take(2000))
+        {
+            Assert.That(reader.Characters - passage.End, Is.LessThan((40 * 64) + 1024));
+            bytes += Encoding.UTF8.GetByteCount(passage.Text);
+        }
+
+        Assert.That(bytes, Is.GreaterThan(100_000));
+    }
+
+    [Test]
+    public void Cancelling_and_disposing_end_the_passages()
+    {
+        StellaModel mine = StellaModel.Load(Tree.Model("tiny-new"));
+        var splitter = new StellaTextSplitter(mine, new StellaTextSplitterOptions { MaxTokens = 60 });
+        using var cancel = new CancellationTokenSource();
+        using IEnumerator<StellaPassage> cancelled = splitter.Split(Prose, cancel.Token).GetEnumerator();
+        using IEnumerator<StellaPassage> disposed = splitter.Split(Prose).GetEnumerator();
+        Assert.That((cancelled.MoveNext(), disposed.MoveNext()), Is.EqualTo((true, true)));
+        cancel.Cancel();
+        mine.Dispose();
+        Assert.That(() => cancelled.MoveNext(), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => disposed.MoveNext(), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(() => new StellaTextSplitter(mine), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void Threads_share_a_splitter_and_a_result_can_be_enumerated_again()
+    {
+        var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 60, OverlapTokens = 10 });
+        IEnumerable<StellaPassage> passages = splitter.Split(Prose);
+        StellaPassage[] expected = [.. passages];
+        var results = new StellaPassage[8][];
+        Parallel.For(0, results.Length, i => results[i] = [.. passages]);
+        Assert.That(results, Has.All.EqualTo(expected));
+    }
+
+    private StellaPassage[] Split(string text, int maxTokens, int overlap = 0) =>
+        [.. new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = maxTokens, OverlapTokens = overlap }).Split(text)];
+
+    /// <summary>Words without an end in one paragraph.</summary>
+    private sealed class EndlessReader : TextReader
+    {
+        private const string Words = "the river ran by the stone bank and on ";
+
+        public long Characters { get; private set; }
+
+        public override int Read(char[] buffer, int index, int count)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                buffer[index + i] = Words[(int)((Characters + i) % Words.Length)];
+            }
+
+            Characters += count;
+            return count;
+        }
+    }
+}
