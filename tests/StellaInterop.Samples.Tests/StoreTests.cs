@@ -249,7 +249,7 @@ internal sealed class StoreTests(string kind)
     private static Task<string> PoolFingerprintAsync(IEmbeddingGenerator<string, Embedding<float>> generator) =>
         generator.GetService<StellaEmbeddingPool>()!.GetFingerprintAsync();
 
-    private Task<IndexReport> UpdateAsync() => 
+    private Task<IndexReport> UpdateAsync() =>
         new FolderIndex(folder, store, PassageReader.SplitterOf(model), told.Add).UpdateAsync(null, CancellationToken.None);
 
     private async Task WriteAsync(string name, string text)
