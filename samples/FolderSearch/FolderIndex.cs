@@ -1,6 +1,6 @@
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>What a run of the index did, in files and passages.</summary>
+/// <summary>The result of a run of the index, in files and passages.</summary>
 /// <param name="Files">Files that were found.</param>
 /// <param name="Changed">Files that are new or have other contents than in the store.</param>
 /// <param name="Removed">Files of the store that are gone.</param>
@@ -14,7 +14,7 @@ internal sealed record IndexReport(int Files, int Changed, int Removed, int Skip
 /// without it, or with passages of two hashes, is one to read again.
 /// </remarks>
 /// <param name="folder">The folder.</param>
-/// <param name="store">Where passages are kept.</param>
+/// <param name="store">The store of the passages.</param>
 /// <param name="splitter">What cuts texts.</param>
 /// <param name="told">Hears a sentence about each file that is skipped.</param>
 internal sealed class FolderIndex(string folder, PassageCollection store, StellaTextSplitter splitter, Action<string> told)

@@ -15,7 +15,7 @@ internal static class StoreErrors
     private const int CannotOpen = 14;
     private const int NotADatabase = 26;
 
-    /// <summary>Says what is wrong with a store and what to do.</summary>
+    /// <summary>Describes the fault of a store, with advice.</summary>
     /// <param name="file">The store, if it is a file.</param>
     /// <param name="error">The error.</param>
     public static string Describe(string file, DbException error)

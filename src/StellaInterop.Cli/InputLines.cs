@@ -55,7 +55,7 @@ internal sealed class InputLines(ReadAhead input)
 
             if (buffer.Length - end < block.Length)
             {
-                // What remains is the beginning of a line: to the front with it, into a larger buffer if it fills this one.
+                // The rest is the beginning of a line. It moves to the front, of a larger buffer if it fills this one.
                 int kept = end - start;
                 byte[] target = buffer.Length - kept >= block.Length ? buffer : new byte[Math.Max(2 * buffer.Length, kept + block.Length)];
                 buffer.AsSpan(start..end).CopyTo(target);

@@ -15,7 +15,7 @@ internal enum RowFormat
     Json,
 }
 
-/// <summary>Writes rows of JSON to standard output. What is sent on are whole rows.</summary>
+/// <summary>Writes rows of JSON to standard output. Only whole rows are sent on.</summary>
 internal sealed class JsonRows : IDisposable
 {
     /// <summary>Bytes after which rows are sent on by themselves.</summary>

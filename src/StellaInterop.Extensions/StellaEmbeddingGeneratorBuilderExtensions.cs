@@ -17,7 +17,7 @@ public static class StellaEmbeddingGeneratorBuilderExtensions
     /// </para>
     /// <para>
     /// The first call through a cache asks for the fingerprint of the model, which may load the model and read its files once.
-    /// A call whose answers are all in the cache needs the model too, to know that it is still the one whose vectors are there.
+    /// A call that the cache answers needs the loaded model too, because its files may have changed.
     /// </para>
     /// </remarks>
     /// <typeparam name="TEmbedding">The form of the vectors.</typeparam>

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What <c>--input</c> reads: text in UTF-8, in bounded memory, and everything else is refused by name.</summary>
+/// <summary><c>--input</c> reads text in UTF-8, in bounded memory, and refuses everything else by name.</summary>
 internal sealed class InputFileTests
 {
     private const string Latin = "some words\nmore words\n";

@@ -9,7 +9,7 @@ namespace StellaInterop.Cli.Hub;
 /// <param name="Retries">How often in a row a request is tried again.</param>
 /// <param name="ListTimeout">How long the server may be silent before it sends the list of files.</param>
 /// <param name="StallTimeout">How long it may be silent while it sends a file.</param>
-/// <param name="Origin">Who asks, for the server's records.</param>
+/// <param name="Origin">The caller's name, for the server's records.</param>
 internal sealed record HubSettings(
     Uri Endpoint, string? Token, int Retries, TimeSpan ListTimeout, TimeSpan StallTimeout, ProductInfoHeaderValue? Origin)
 {

@@ -64,7 +64,7 @@ internal sealed class PlacedTokens
 
     /// <summary>The tokens that share a character with a part of the text.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The part leaves the text.</exception>
-    /// <exception cref="StellaInputException">There is none, or the part has no characters.</exception>
+    /// <exception cref="StellaInputException">The part shares no character with a token, or has no characters.</exception>
     public NativeSpan SpanOf(Range part, int textLength, int index)
     {
         (int offset, int length) = part.GetOffsetAndLength(textLength);

@@ -172,7 +172,7 @@ internal sealed class PassageCutter(
         bool goesOn = !window.Text[end..].IsWhiteSpace();
         if (begin == end || !goesOn)
         {
-            // What is left is blank, or so far away that an overlap makes no sense.
+            // The rest is blank, or too far away for an overlap.
             window.Advance(end);
             return 0;
         }

@@ -5,9 +5,9 @@ namespace StellaInterop;
 /// <summary>Cuts texts into passages that fit a number of tokens, by the tokenizer of a model.</summary>
 /// <remarks>
 /// <para>
-/// A passage ends before a Markdown heading or at the end of a paragraph if it is at least half full by then; else at the end of a
-/// sentence, a line or a word if it is at least a quarter full; else after a character. A character is what a reader sees as one:
-/// an emoji or a letter with its marks is cut only if it does not fit by itself.
+/// A passage that is at least half full ends before a Markdown heading or at the end of a paragraph. If there is none, a passage that
+/// is at least a quarter full ends at the end of a sentence, a line or a word. Any other ends after a grapheme: an emoji or a letter
+/// with its marks is cut only if it does not fit by itself.
 /// </para>
 /// <para>
 /// The passages are in the order of the text and contain all of it that is not white space. Every passage counts its own tokens, so

@@ -18,6 +18,6 @@ public sealed record StellaTextSplitterOptions
     /// <summary>The prompt that the passages are embedded with. Its tokens count towards <see cref="MaxTokens"/>.</summary>
     public StellaPrompt Prompt { get; init; }
 
-    /// <summary>What to do with a surrogate without a partner. A passage keeps it in any case, so embed passages with the same value.</summary>
+    /// <summary>The treatment of a surrogate without a partner. A passage keeps it in any case, so embed passages with the same value.</summary>
     public StellaInvalidText OnInvalidText { get; init; } = StellaInvalidText.Error;
 }
