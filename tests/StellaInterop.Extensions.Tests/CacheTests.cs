@@ -15,8 +15,11 @@ internal sealed class CacheTests
 {
     private static readonly string LongText = string.Join(' ', Enumerable.Repeat("river", 40));
 
-    /// <summary>Texts that are cut, and texts that the JSON of a cache key cannot tell apart.</summary>
-    private static readonly string[] Texts = ["river", "stone", "", LongText, "half \ud800", "half \ud801", "half \ufffd", "RIVER"];
+    /// <summary>Texts of calls: some are cut, and some the JSON of a cache key cannot tell apart.</summary>
+    private static readonly string[][] Texts =
+    [
+        ["river", "stone"], ["stone", "river", ""], [LongText, "river"], ["half \ud800", "river"], ["half \ud801"], ["half \ufffd", "river"],
+    ];
 
     /// <summary>The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed one.</summary>
     private static readonly JsonSerializerOptions WithoutReflection = new(AIJsonUtilities.DefaultOptions)
@@ -31,60 +34,43 @@ internal sealed class CacheTests
     public void MakeCache() => cache = new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions()));
 
     /// <summary>
-    /// Random calls to random generators over one cache, restarted now and then: each answer has the bits of a generator without a cache,
-    /// and says the same about tokens and cuts.
+    /// Calls of which each differs from the one before in one setting, over one cache, with a restart now and then: each answer has the
+    /// bits of a generator without a cache, and says the same about tokens and cuts.
     /// </summary>
     [Test]
     public async Task No_answer_crosses_between_generators([Range(0, 2)] int seed)
     {
         var random = new Random(seed);
-        using var folders = new TwoModels();
+        using var folders = new OtherModel();
         var pools = new Dictionary<PoolKey, StellaEmbeddingPool>();
+        var call = new Call(new PoolKey(Tree.Model("tiny-new"), StellaPrecision.F32, 16), new StellaEmbedOptions(), 0, Texts[0]);
         int answered = 0, refused = 0;
-        for (int step = 0; step < 80; step++)
+        for (int step = 0; step < 200; step++)
         {
-            if (random.Next(40) == 0)
+            call = call.WithOneChange(random, folders);
+            if (random.Next(50) == 0)
             {
-                foreach (StellaEmbeddingPool closed in pools.Values)
-                {
-                    await closed.DisposeAsync();
-                }
-
-                pools.Clear();
+                await CloseAsync(pools);
             }
 
-            PoolKey key = PoolKey.Pick(random, folders);
-            if (!pools.TryGetValue(key, out StellaEmbeddingPool? pool))
+            if (!pools.TryGetValue(call.Pool, out StellaEmbeddingPool? pool))
             {
-                pools[key] = pool = key.Open();
+                pools[call.Pool] = pool = call.Pool.Open();
             }
 
-            StellaEmbedOptions options = new()
+            bool isAnswered = call.Form switch
             {
-                Prompt = Pick(random, StellaPrompt.Unnamed, StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity),
-                Dimension = Pick<int?>(random, null, 256, 1024),
-                Normalize = random.Next(4) > 0,
-                OnLongText = Pick(random, StellaLongText.Truncate, StellaLongText.Error),
-                OnInvalidText = Pick(random, StellaInvalidText.Replace, StellaInvalidText.Error),
+                0 => await CompareAsync(pool, call, random, generator => (IEmbeddingGenerator<string, Embedding<float>>)generator, v => v.Vector.ToArray()),
+                1 => await CompareAsync(pool, call, random, generator => generator.AsHalf(), v => v.Vector.ToArray()),
+                2 => await CompareAsync(pool, call, random, generator => generator.AsInt8(), v => v.Vector.ToArray()),
+                _ => await CompareAsync(pool, call, random, generator => generator.AsBinary(), v => v.Vector),
             };
-            string[] texts = [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => Pick(random, Texts))];
-            bool known = random.Next(4) switch
-            {
-                0 => await CompareAsync(pool, options, texts, random, generator => (IEmbeddingGenerator<string, Embedding<float>>)generator, v => v.Vector.ToArray()),
-                1 => await CompareAsync(pool, options, texts, random, generator => generator.AsHalf(), v => v.Vector.ToArray()),
-                2 => await CompareAsync(pool, options, texts, random, generator => generator.AsInt8(), v => v.Vector.ToArray()),
-                _ => await CompareAsync(pool, options, texts, random, generator => generator.AsBinary(), v => v.Vector),
-            };
-            _ = known ? answered++ : refused++;
+            _ = isAnswered ? answered++ : refused++;
         }
 
-        foreach (StellaEmbeddingPool pool in pools.Values)
-        {
-            await pool.DisposeAsync();
-        }
-
-        Assert.That(answered, Is.GreaterThan(25));
-        Assert.That(refused, Is.GreaterThan(5));
+        await CloseAsync(pools);
+        Assert.That(answered, Is.GreaterThan(80));
+        Assert.That(refused, Is.GreaterThan(10));
     }
 
     [Test]
@@ -233,14 +219,37 @@ internal sealed class CacheTests
         using var generator = new StellaEmbeddingGenerator(pool);
         using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder().UseDistributedCache(cache).Build();
         float[] before = await VectorAsync(cached);
-        while (pool.GetHealth().Model == StellaPoolModelState.Loaded)
-        {
-            await Task.Delay(20);
-        }
-
+        await UnloadedAsync(pool);
         ChangeHead(folder, 1024);
         float[] after = await VectorAsync(cached);
         Assert.That(after, Is.Not.EqualTo(before));
+    }
+
+    [Test]
+    public async Task A_model_that_changes_between_the_key_and_the_answer_gets_the_right_key()
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
+        using var generator = new StellaEmbeddingGenerator(pool);
+        int calls = 0;
+        using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder()
+            .UseDistributedCache(cache)
+            .Use(async (values, options, inner, token) =>
+            {
+                if (++calls == 1)
+                {
+                    await UnloadedAsync(pool);
+                    ChangeHead(folder, 1024);
+                }
+
+                return await inner.GenerateAsync(values, options, token);
+            })
+            .Build();
+        float[] found = await VectorAsync(cached);
+        Assert.That(found, Is.EqualTo((await generator.GenerateAsync(["river"]))[0].Vector.ToArray()), "the model that is there now");
+        Assert.That(calls, Is.EqualTo(2));
+        Assert.That(await VectorAsync(cached), Is.EqualTo(found));
+        Assert.That(calls, Is.EqualTo(2), "the second answer is in the cache under the right key");
     }
 
     [Test]
@@ -260,6 +269,14 @@ internal sealed class CacheTests
         float[] expected = (await generator.GenerateAsync(["river"]))[0].Vector.ToArray();
         _ = await cached.GenerateAsync(mine);
         Assert.That((await cached.GenerateAsync(["river"]))[0].Vector.ToArray(), Is.EqualTo(expected));
+    }
+
+    private static async Task UnloadedAsync(StellaEmbeddingPool pool)
+    {
+        while (pool.GetHealth().Model == StellaPoolModelState.Loaded)
+        {
+            await Task.Delay(20);
+        }
     }
 
     /// <summary>Replaces the last number of a head's weights.</summary>
@@ -287,13 +304,13 @@ internal sealed class CacheTests
     /// <returns>Whether there was an answer; otherwise both refused alike.</returns>
     private async Task<bool> CompareAsync<TEmbedding>(
         StellaEmbeddingPool pool,
-        StellaEmbedOptions options,
-        string[] texts,
+        Call asked,
         Random random,
         Func<StellaEmbeddingGenerator, IEmbeddingGenerator<string, TEmbedding>> form,
         Func<TEmbedding, System.Collections.IEnumerable> numbers)
         where TEmbedding : Embedding
     {
+        (StellaEmbedOptions options, string[] texts) = (asked.Options, asked.Texts);
         // The same options stand with the generator, or come with the call.
         bool perCall = random.Next(2) == 0;
         using var plain = new StellaEmbeddingGenerator(pool, options);
@@ -358,35 +375,51 @@ internal sealed class CacheTests
             Task.FromResult(JsonSerializer.Serialize(value, WithoutReflection));
     }
 
+    private static async Task CloseAsync(Dictionary<PoolKey, StellaEmbeddingPool> pools)
+    {
+        foreach (StellaEmbeddingPool pool in pools.Values)
+        {
+            await pool.DisposeAsync();
+        }
+
+        pools.Clear();
+    }
+
     /// <summary>A model and options that need a pool of their own.</summary>
     private sealed record PoolKey(string Path, StellaPrecision Precision, int MaxTokens)
     {
-        public static PoolKey Pick(Random random, TwoModels folders) => new(
-            CacheTests.Pick(random, Tree.Model("tiny-new"), folders.One, folders.Other, Tree.Model("tiny-qwen2")),
-            CacheTests.Pick(random, StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8),
-            CacheTests.Pick(random, 16, 32));
-
         public StellaEmbeddingPool Open() => new(
             Path, new StellaPoolOptions { Model = new StellaModelOptions { Precision = Precision, MaxTokens = MaxTokens, Name = "model" } });
     }
 
-    /// <summary>Two models that differ in one number of one head.</summary>
-    private sealed class TwoModels : IDisposable
+    /// <summary>A call: everything that decides its answer.</summary>
+    private sealed record Call(PoolKey Pool, StellaEmbedOptions Options, int Form, string[] Texts)
     {
-        private readonly TemporaryFolder one = Tree.Copy("tiny-new");
+        /// <summary>Changes one setting, so that the last call has entries of the same texts.</summary>
+        public Call WithOneChange(Random random, OtherModel folders) => random.Next(10) switch
+        {
+            0 => this with { Pool = Pool with { Path = Pick(random, Tree.Model("tiny-new"), folders.Other, Tree.Model("tiny-qwen2")) } },
+            1 => this with { Pool = Pool with { Precision = Pick(random, StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8) } },
+            2 => this with { Pool = Pool with { MaxTokens = Pick(random, 16, 32) } },
+            3 => this with { Options = Options with { Prompt = Pick(random, StellaPrompt.Unnamed, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity) } },
+            4 => this with { Options = Options with { Dimension = Pick<int?>(random, null, 256) } },
+            5 => this with { Options = Options with { Normalize = !Options.Normalize } },
+            6 => this with { Options = Options with { OnLongText = Pick(random, StellaLongText.Truncate, StellaLongText.Error) } },
+            7 => this with { Options = Options with { OnInvalidText = Pick(random, StellaInvalidText.Replace, StellaInvalidText.Error) } },
+            8 => this with { Form = random.Next(4) },
+            _ => this with { Texts = Pick(random, CacheTests.Texts) },
+        };
+    }
+
+    /// <summary>A copy of a model that differs from it in one number of one head.</summary>
+    private sealed class OtherModel : IDisposable
+    {
         private readonly TemporaryFolder other = Tree.Copy("tiny-new");
 
-        public TwoModels() =>
-            ChangeHead(other, 256);
-
-        public string One => one.Path;
+        public OtherModel() => ChangeHead(other, 256);
 
         public string Other => other.Path;
 
-        public void Dispose()
-        {
-            one.Dispose();
-            other.Dispose();
-        }
+        public void Dispose() => other.Dispose();
     }
 }
