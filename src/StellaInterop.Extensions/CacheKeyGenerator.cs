@@ -57,7 +57,7 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
         for (int attempt = 1; ; attempt++)
         {
             ModelIdentity identity = await source.Generator.IdentityAsync(assumed, cancellationToken).ConfigureAwait(false);
-            var call = new CachedCall(wanted, assumed, CachedCall.KeyOf(identity, assumed, source.Form.Name));
+            var call = new CachedCall(wanted, CachedCall.KeyOf(identity, assumed, source.Form.Name));
             try
             {
                 GeneratedEmbeddings<TEmbedding> found =

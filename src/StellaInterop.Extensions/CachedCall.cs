@@ -9,9 +9,8 @@ namespace StellaInterop.Extensions;
 /// <c>RawRepresentationFactory</c>, which no cache reads.
 /// </summary>
 /// <param name="Wanted">The options of the call, before any middleware could change them.</param>
-/// <param name="Assumed">The options that the key names.</param>
 /// <param name="Key">The key.</param>
-internal sealed record CachedCall(StellaEmbedOptions Wanted, StellaEmbedOptions Assumed, string Key)
+internal sealed record CachedCall(StellaEmbedOptions Wanted, string Key)
 {
     /// <summary>The call that these options carry, if they do.</summary>
     public static CachedCall? Of(EmbeddingGenerationOptions? options, IEmbeddingGenerator generator) =>

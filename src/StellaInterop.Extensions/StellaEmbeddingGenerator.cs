@@ -180,7 +180,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     {
         ArgumentNullException.ThrowIfNull(values);
         StellaEmbedOptions call = OptionsOf(options);
-        CachedCall? cached = CachedCallOf(options, call);
+        CachedCall? cached = CachedCallOf(options);
         StellaEmbeddings found = await pool.EmbedAsync(
             values as IReadOnlyList<string> ?? [.. values], call, callOptions, cancellationToken).ConfigureAwait(false);
         if (cached is not null
@@ -263,9 +263,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     }
 
     /// <summary>The cached call that the options belong to; <see langword="null"/> outside of a chain with a cache.</summary>
-    /// <exception cref="CacheKeyMismatchException">The key names other options than the call has.</exception>
     /// <exception cref="InvalidOperationException">Middleware took the key away.</exception>
-    private CachedCall? CachedCallOf(EmbeddingGenerationOptions? options, StellaEmbedOptions call)
+    private CachedCall? CachedCallOf(EmbeddingGenerationOptions? options)
     {
         var cached = options?.RawRepresentationFactory?.Invoke(this) as CachedCall;
         bool hasKey = options?.AdditionalProperties?.GetValueOrDefault(CacheKeyProperty) is string key
@@ -277,7 +276,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
                 + "so that the cache could not know what decides the vectors. Set these options on the generator or on the call, and let middleware add to what is there.");
         }
 
-        return cached is not null && cached.Assumed != call ? throw new CacheKeyMismatchException(cached, call) : cached;
+        return cached;
     }
 
     /// <summary>With the dimension, once the model told it.</summary>
