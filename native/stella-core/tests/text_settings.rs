@@ -207,6 +207,15 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
             ],
             "do_lower_case is true, but",
         ),
+        (
+            vec![
+                (TOKENIZER, "/normalizer", json!({"type": "NFC"})),
+                (CONFIG, "/tokenizer_class", Value::Null),
+                (CONFIG, "/do_lower_case", Value::Null),
+                (CONFIG, "/strip_accents", json!(true)),
+            ],
+            "strip_accents is true, but",
+        ),
     ] {
         refused(BERT, &edits, ModelInconsistent, &[CONFIG, says]);
     }
@@ -255,6 +264,13 @@ fn parts_that_a_class_builds_by_itself_are_those_of_the_tokenizer() {
     ] {
         refused(form, &edits, ModelInconsistent, &[CONFIG, says]);
     }
+    let parts = "/pre_tokenizer/pretokenizers";
+    for (part, value) in
+        [("0/behavior", json!("Removed")), ("0/invert", json!(true)), ("1/use_regex", json!(true))]
+    {
+        let edits = [(TOKENIZER, &*format!("{parts}/{part}"), value)];
+        refused(TEMPLATE, &edits, ModelInconsistent, &[CONFIG, "the pattern of Qwen2"]);
+    }
     let other_class = (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast"));
     load(BERT, &[other_class.clone(), (TOKENIZER, "/normalizer/clean_text", json!(false))])
         .expect("as it is");
@@ -269,6 +285,12 @@ fn a_cut_on_the_left_and_a_chat_template_are_refused() {
         &[(TOKENIZER, "/truncation", left)],
         TokenizerInvalid,
         &["truncation.direction is \"Left\""],
+    );
+    refused(
+        BERT,
+        &[(CONFIG, "/truncation_side", json!("left"))],
+        ModelUnsupported,
+        &["truncation_side is \"left\""],
     );
     let form = "new-st6-one-head";
     load(form, &[]).expect("loads");
