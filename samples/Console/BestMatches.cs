@@ -1,6 +1,6 @@
 namespace StellaInterop.Samples.SemanticGrep;
 
-/// <summary>Keeps the texts with the highest scores; of equal ones, those that came first.</summary>
+/// <summary>Keeps the texts with the highest scores. Of equal texts, the first ones stay.</summary>
 internal sealed class BestMatches(int count)
 {
     private readonly PriorityQueue<string, (float Score, long Order)> worstFirst = new();

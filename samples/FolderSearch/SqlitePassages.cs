@@ -126,7 +126,7 @@ internal sealed class SqlitePassages : PassageCollection
     protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken)
     {
-        // The worst of the best is the first to go; of equal ones, the later.
+        // The lowest score leaves first. Of equal scores, the later passage leaves.
         var best = new PriorityQueue<string, (float Score, int Order)>();
         await using SqliteCommand command = Command("SELECT key, vector FROM passages ORDER BY key");
         await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);

@@ -89,7 +89,7 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
         bytes.AsSpan(byteStart..byteEnd).CopyTo(bytes);
         (byteEnd, byteStart) = (byteEnd - byteStart, 0);
 
-        // A pipe returns what is there. The beginning is needed as a whole, and later bytes as soon as they come.
+        // A pipe returns the bytes that have arrived. Only the beginning waits for all bytes of the probe.
         int read = begun ? stream.Read(bytes, byteEnd, bytes.Length - byteEnd) : stream.ReadAtLeast(bytes, ProbeBytes, throwOnEndOfStream: false);
         ended = begun ? read == 0 : read < ProbeBytes;
         byteEnd += read;

@@ -15,6 +15,8 @@ internal static class ChildProgram
     /// <summary>Far more than are needed: only a run in which nothing happens at all gets there.</summary>
     private const int MostLoads = 50_000;
 
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(4);
+
     public static int Main(string[] args) => args switch
     {
         [LoadAgain, var folder, var mode, var least] =>
@@ -36,6 +38,21 @@ internal static class ChildProgram
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         })!;
+
+    /// <summary>Waits for a child to end well, and returns its output. Kills one that does not end.</summary>
+    public static string OutputOf(Process child)
+    {
+        Task<string> output = child.StandardOutput.ReadToEndAsync();
+        Task<string> errors = child.StandardError.ReadToEndAsync();
+        if (!child.WaitForExit(Patience))
+        {
+            child.Kill();
+            Assert.Fail($"the program does not end: {output.Result}{errors.Result}");
+        }
+
+        Assert.That(child.ExitCode, Is.Zero, $"{output.Result}{errors.Result}");
+        return output.Result;
+    }
 
     /// <summary>
     /// Loads until it has done so often enough and has met both a good file and one that changed under its hands. Writes

@@ -72,15 +72,6 @@ internal sealed class HostResolverTests
     private static string[] Run(HostResolver.Kind kind, string program)
     {
         using Process child = ChildProgram.StartCopy(program, HostResolver.Command, kind.ToString(), LibraryPath);
-        Task<string> output = child.StandardOutput.ReadToEndAsync();
-        Task<string> error = child.StandardError.ReadToEndAsync();
-        if (!child.WaitForExit(TimeSpan.FromMinutes(2)))
-        {
-            child.Kill();
-            Assert.Fail($"The host hangs: {output.Result}");
-        }
-
-        Assert.That(child.ExitCode, Is.Zero, error.Result);
-        return output.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return ChildProgram.OutputOf(child).Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 }

@@ -290,7 +290,7 @@ internal sealed class HubClient : IDisposable
             // The commit becomes part of paths and addresses.
             return repository is not null && HuggingFaceCache.IsCommit(repository.Sha)
                 ? repository
-                : throw new CliException(ExitCode.Network, $"{address} gives a commit that is none; is it a Hugging Face endpoint?");
+                : throw new CliException(ExitCode.Network, $"{address} names no valid commit. Is it a Hugging Face endpoint?");
         }
         catch (JsonException e)
         {

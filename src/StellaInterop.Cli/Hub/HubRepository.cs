@@ -36,7 +36,7 @@ internal sealed record HubRepository
         return file is { HasPlainHash: true }
             ? file
             : throw new CliException(
-                ExitCode.Network, $"The server gives a size or a hash of {PathOf(sibling)} that is none. Is it a Hugging Face endpoint?", cause);
+                ExitCode.Network, $"The server gives an invalid size or hash of {PathOf(sibling)}. Is it a Hugging Face endpoint?", cause);
     }
 }
 

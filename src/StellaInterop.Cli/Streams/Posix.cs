@@ -4,7 +4,7 @@ namespace StellaInterop.Cli.Streams;
 
 /// <summary>System calls on file descriptors, for Linux and macOS.</summary>
 /// <remarks>
-/// The streams of .NET do not serve. Those of the console ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which does not
+/// The streams of .NET do not serve. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which does not
 /// move the position that other processes share, and it loses bytes when a non-blocking pipe is full.
 /// </remarks>
 internal static partial class Posix

@@ -117,7 +117,7 @@ public sealed record StellaPoolOptions
     [JsonIgnore]
     public IMeterFactory? MeterFactory { get; init; }
 
-    /// <summary>Where the pool's log goes; <see langword="null"/> for that of <see cref="Model"/>.</summary>
+    /// <summary>The destination of the pool's log; <see langword="null"/> for that of <see cref="Model"/>.</summary>
     [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; init; }
 
