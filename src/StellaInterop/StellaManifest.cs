@@ -118,7 +118,10 @@ public sealed class StellaManifest
         }
     }
 
-    /// <summary>Writes the manifest. A file that is there is replaced at once or not at all.</summary>
+    /// <summary>
+    /// Writes the manifest. A file with content is replaced at once or not at all. What has none, which devices and pipes never do, is
+    /// written in place and stays what it is.
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="StellaModelFolderException">The file cannot be written.</exception>
     public void Write(string path)
@@ -136,7 +139,13 @@ public sealed class StellaManifest
                     Files = files,
                 },
                 ManifestJsonContext.Default.ManifestJson);
-            File.WriteAllBytes(temporary, [.. json, (byte)'\n']);
+            json = [.. json, (byte)'\n'];
+            if (File.Exists(path) && TryWriteInPlace(path, json))
+            {
+                return;
+            }
+
+            File.WriteAllBytes(temporary, json);
             File.Move(temporary, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -149,6 +158,21 @@ public sealed class StellaManifest
 
             throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{path} cannot be written", e);
         }
+    }
+
+    /// <summary>Writes to a file that has nothing to lose. To replace it would put a file where a device or a pipe was.</summary>
+    private static bool TryWriteInPlace(string path, byte[] content)
+    {
+        // Without a share of everything, .NET locks the file; the lock of /dev/null would be that of every process.
+        using var stream = new FileStream(
+            path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+        if (stream.CanSeek && stream.Length > 0)
+        {
+            return false;
+        }
+
+        stream.Write(content);
+        return true;
     }
 
     /// <summary>Compares a folder with the manifest. A file of the wrong size is not hashed.</summary>

@@ -40,6 +40,30 @@ internal sealed class ManifestCommandTests
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
     }
 
+    /// <summary>Where a file replaced them, all programs of the machine would write to it that write to the device.</summary>
+    [Test]
+    [Platform("Linux,MacOsX")]
+    public void A_pipe_or_a_device_is_written_to_and_stays()
+    {
+        using var folder = new TemporaryFolder();
+        (string pipe, string none, string empty, string full) =
+            (folder.File("pipe"), folder.File("none"), folder.File("empty"), folder.File("full"));
+        Unix.MakeFifo(pipe);
+        File.CreateSymbolicLink(none, "/dev/null");
+        File.CreateSymbolicLink(full, "/dev/full");
+        File.WriteAllText(empty, "");
+        string command = $"stella manifest {Tree.Model("tiny-new")} --output";
+        StellaResult result = StellaProcess.RunScript(
+            $"exec 2>&1; ({command} {none}; {command} {empty}) > /dev/null; cat {pipe} & {command} {pipe} > /dev/null; wait; {command} {full}");
+        Assert.That(result.ExitCode, Is.Not.Zero);
+        string[] lines = result.Output.Split("error: ");
+        Assert.That(lines[0], Is.EqualTo(File.ReadAllText(empty)).And.StartsWith("{"));
+        Assert.That(lines[1], Does.StartWith($"{full} cannot be written"));
+        Assert.That(Directory.GetFiles(folder.Path), Is.EquivalentTo(new[] { pipe, none, empty, full }));
+        Assert.That(File.Exists(pipe) && new FileInfo(pipe).Length == 0);
+        Assert.That(new[] { none, full }.Select(link => new FileInfo(link).LinkTarget), Is.EqualTo(new[] { "/dev/null", "/dev/full" }));
+    }
+
     /// <summary>A run that waited would be ended after half a minute, and fail.</summary>
     [Test]
     [Platform("Linux,MacOsX")]

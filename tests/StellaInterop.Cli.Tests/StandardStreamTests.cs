@@ -13,6 +13,14 @@ internal sealed class StandardStreamTests
 
     private static readonly string Model = Tree.Model("tiny-new");
 
+    private TemporaryFolder folder = null!;
+
+    [OneTimeSetUp]
+    public void MakeFolder() => folder = new TemporaryFolder();
+
+    [OneTimeTearDown]
+    public void DeleteFolder() => folder.Dispose();
+
     [TestCaseSource(nameof(EveryCommand))]
     public void A_reader_that_left_ends_a_command_quietly(string command) => Assert.That(
         // The reader has left before the command starts.
@@ -78,7 +86,6 @@ internal sealed class StandardStreamTests
     [TestCase("dd oflag=nonblock count=0 < /dev/null 2> /dev/null;", Description = "dd leaves the flag on the pipe that it shares")]
     public void A_slow_reader_gets_every_row_once(string prepare)
     {
-        using var folder = new TemporaryFolder();
         File.WriteAllLines(folder.File("texts"), Enumerable.Range(0, 5000).Select(i => $"text number {i}"));
         string tokenize = $"stella tokenize --input {folder.File("texts")} --model {Model}";
         StellaResult result = StellaProcess.RunScript($"({prepare} {tokenize}) | (sleep 2; exec cat); exit ${{PIPESTATUS[0]}}");
@@ -108,7 +115,6 @@ internal sealed class StandardStreamTests
     [Test]
     public void Commands_that_share_a_file_do_not_overwrite_each_other()
     {
-        using var folder = new TemporaryFolder();
         string tokenize = $"stella tokenize --model {Model}";
         StellaResult result = StellaProcess.RunScript(
             $"({tokenize} a; echo between; {tokenize} b; {tokenize} --input /no/such) > {folder.File("all")} 2>&1; cat {folder.File("all")}");
@@ -158,11 +164,11 @@ internal sealed class StandardStreamTests
 
     private static string[] EveryCommand() => Commands.Split('|');
 
-    private static string Resolve(string command)
+    private string Resolve(string command)
     {
         string[] loads = ["embed text", "tokenize text", "similarity query"];
         string model = loads.Any(command.StartsWith) ? $" --model {Model}" : "";
-        return $"stella {command.Replace("MODEL", Model, StringComparison.Ordinal).Replace("FILE", "/dev/null", StringComparison.Ordinal)}{model} --verbosity quiet"
+        return $"stella {command.Replace("MODEL", Model, StringComparison.Ordinal).Replace("FILE", folder.File("manifest"), StringComparison.Ordinal)}{model} --verbosity quiet"
             .Replace("--version --verbosity quiet", "--version", StringComparison.Ordinal)
             .Replace("stella --help --verbosity quiet", "stella --help", StringComparison.Ordinal);
     }
