@@ -119,8 +119,8 @@ public sealed class StellaManifest
     }
 
     /// <summary>
-    /// Writes the manifest. A file with content is replaced at once or not at all. What has none, which devices and pipes never do, is
-    /// written in place and stays what it is.
+    /// Writes the manifest. A file with content is replaced at once or not at all. A device, a pipe and an empty file are written in
+    /// place.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="StellaModelFolderException">The file cannot be written.</exception>

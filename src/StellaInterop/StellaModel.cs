@@ -24,6 +24,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         this.handle = handle;
         Info = ReadInfo(handle, path, NameOf(path, options));
+        Condenser = new TextCondenser(handle, Info.MaxTextBytes);
         batchTokens = Math.Max(BatchTokens, Info.MaxTokens);
         sessions = new SessionCache(handle, new NativeSessionOptions
         {
@@ -38,6 +39,9 @@ public sealed unsafe class StellaModel : IDisposable
 
     /// <summary>For what computes on the model beside its own calls.</summary>
     internal ModelHandle Handle => handle;
+
+    /// <summary>Knows how much of a long text the model's tokenizer looks at.</summary>
+    internal ITextCondenser Condenser { get; }
 
     /// <summary>Loads the model in a folder of the sentence-transformers layout.</summary>
     /// <param name="path">The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.</param>
@@ -190,7 +194,7 @@ public sealed unsafe class StellaModel : IDisposable
         {
             for (int first = 0; first < texts.Length; first += session.Texts.Count)
             {
-                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
+                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Condenser);
                 session.Tokens.Fill(handle, session.Texts, options, Info);
                 if (!tokenCounts.IsEmpty)
                 {
@@ -221,7 +225,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
-        PlacedTokens tokens = PlacedTokens.Of(handle, Info.MaxTextBytes, text, options);
+        PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
         float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
         RunTokens(tokens, [], hidden, [], options, cancellationToken);
         return new StellaTokenEmbeddings(tokens.Ids, tokens.Places, tokens.Count, hidden, Info.HiddenSize);
@@ -268,7 +272,7 @@ public sealed unsafe class StellaModel : IDisposable
                 nameof(destination));
         }
 
-        PlacedTokens tokens = PlacedTokens.Of(handle, Info.MaxTextBytes, text, options);
+        PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
         var spans = new NativeSpan[parts.Length];
         for (int i = 0; i < parts.Length; i++)
         {
@@ -303,7 +307,7 @@ public sealed unsafe class StellaModel : IDisposable
         var tokens = new TokenizedPack();
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Info.MaxTextBytes);
+            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Condenser);
             tokens.Fill(handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {

@@ -11,7 +11,10 @@ public enum StellaCut
 
     /// <summary>
     /// It has, prompt included, more than 256 bytes of UTF-8 for each of <see cref="StellaModelOptions.MaxTokens"/>; what
-    /// is beyond was not looked at. A token of plain prose has four or five.
+    /// is beyond was not looked at. A token of plain prose has four or five. No token is lost that the model would have taken:
+    /// with BERT's tokenizer (Stella 400M), characters without a token do not count, which are blanks behind blanks, those that it
+    /// drops, and the rest of a word of over a hundred letters. In Stella 1.5B each byte is part of a token, and the limit is
+    /// higher if a token is longer.
     /// </summary>
     Bytes = 2,
 }

@@ -40,7 +40,7 @@ internal sealed class ManifestCommandTests
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
     }
 
-    /// <summary>Where a file replaced them, all programs of the machine would write to it that write to the device.</summary>
+    /// <summary>A file in the place of a device takes what all programs of the machine write to the device.</summary>
     [Test]
     [Platform("Linux,MacOsX")]
     public void A_pipe_or_a_device_is_written_to_and_stays()

@@ -27,20 +27,20 @@ internal sealed class PackedTextsTests
             {
                 if (lone > 0 && onInvalidText == StellaInvalidText.Error)
                 {
-                    var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, limit))!;
+                    var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, new Prefix(limit)))!;
                     Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 7)));
                     Assert.That(error.Message, Does.Contain($"at {LoneSurrogates(text)[0]} has no partner"));
                     refused++;
                     continue;
                 }
 
-                pack.Fill([text], 7, onInvalidText, limit);
+                pack.Fill([text], 7, onInvalidText, new Prefix(limit));
                 ReadOnlySpan<byte> packed = pack.Utf8;
                 Assert.That(expected.AsSpan().StartsWith(packed), "the packed bytes are the beginning of the text");
                 Assert.That(packed.Length, Is.EqualTo(expected.Length).Or.InRange(limit + 1, limit + Beyond));
                 Assert.That(packed.Length == expected.Length || (expected[packed.Length] & 0xC0) != 0x80, "no character is cut");
                 Assert.That(pack.Replaced[0], Is.EqualTo(lone));
-                bool isCut = packed.Length < expected.Length;
+                bool isCut = expected.Length > limit;
                 string? message = pack.TooLongError(7)?.Message;
                 Assert.That(message, isCut ? Does.Contain($"{expected.Length} bytes").And.Contain($"limit is {limit}") : Is.Null);
                 _ = isCut ? cut++ : whole++;
@@ -61,10 +61,10 @@ internal sealed class PackedTextsTests
         {
             string text = $"{pairs}{new string('a', behind)}{half}{pairs}";
             int at = pairs.Length + behind;
-            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidText.Error, 100))!;
+            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidText.Error, new Prefix(100)))!;
             Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
             Assert.That(error.Message, Does.Contain($"U+{(int)half:X4} at {at} has no partner"));
-            pack.Fill(["good", text + half], 0, StellaInvalidText.Replace, 100);
+            pack.Fill(["good", text + half], 0, StellaInvalidText.Replace, new Prefix(100));
             Assert.That(pack.Replaced.ToArray(), Is.EqualTo(new[] { 0, 2 }));
         }
     }
@@ -75,7 +75,7 @@ internal sealed class PackedTextsTests
         string text = new(character, 100_000_000);
         var pack = new PackedTexts();
         long before = GC.GetAllocatedBytesForCurrentThread();
-        pack.Fill([text], 0, StellaInvalidText.Error, 512 * 256);
+        pack.Fill([text], 0, StellaInvalidText.Error, new Prefix(512 * 256));
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1 << 20));
         Assert.That(pack.Length, Is.InRange((512 * 256) + 1, (512 * 256) + Beyond));
         Assert.That(pack.TooLongError(0)!.Message, Does.Contain($"{100_000_000L * Encoding.UTF8.GetByteCount([character])} bytes"));
@@ -100,44 +100,103 @@ internal sealed class PackedTextsTests
     {
         // The first is too long in tokens, which native code finds; the second in bytes. The first is named.
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
-        string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), new string('a', 3000)];
+        string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), string.Concat(Enumerable.Repeat("a ", 1500))];
         var pack = new PackedTexts();
         var tokens = new TokenizedPack();
         var refuse = new StellaEmbedOptions { OnLongText = StellaLongText.Error };
-        pack.Fill(texts, 5, StellaInvalidText.Error, 8 * 256);
+        pack.Fill(texts, 5, StellaInvalidText.Error, model.Condenser);
         Assert.That(TextOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
-        pack.Fill(["river", texts[1]], 5, StellaInvalidText.Error, 8 * 256);
+        pack.Fill(["river", texts[1]], 5, StellaInvalidText.Error, model.Condenser);
         StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, model.Info))!;
         Assert.That(error.TextIndex, Is.EqualTo(6));
         Assert.That(error.Message, Does.Contain("3000 bytes").And.Contain("2048").And.Not.Contain("205"));
 
         // The same with places.
-        error = Assert.Throws<StellaInputException>(() => PlacedTokens.Of(model.Handle, 8 * 256, texts[1], refuse with { FirstTextIndex = 9 }))!;
+        error = Assert.Throws<StellaInputException>(() => PlacedTokens.Of(model.Handle, model.Condenser, texts[1], refuse with { FirstTextIndex = 9 }))!;
         Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 9)));
         Assert.That(error.Message, Does.Contain("3000 bytes"));
     }
 
     [Test]
-    public void Tokens_of_a_cut_text_are_those_of_the_whole([Values] StellaPrompt prompt)
+    public void Tokens_of_a_cut_text_are_those_of_the_whole(
+        [Values] StellaPrompt prompt, [Values("tiny-new", "tiny-qwen2")] string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-qwen2"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         var options = new StellaEmbedOptions { Prompt = prompt };
-        foreach (string part in (string[])["river ", "漢", "😀", "\n"])
+        foreach (string part in (string[])["river ", "漢", "😀", "\n", "\u3000 ", "\u200b", "ka", "ก\u0e31"])
         {
             for (int padding = 0; padding < 4; padding++)
             {
                 string text = new string('a', padding) + string.Concat(Enumerable.Repeat(part, 5000));
-                Assert.That(Tokens(text, 16 * 256), Is.EqualTo(Tokens(text, long.MaxValue)));
+                Assert.That(Tokens(text, model.Condenser), Is.EqualTo(Tokens(text, null)));
             }
         }
 
-        (int[], StellaTokenCount) Tokens(string text, long maxBytes)
+        (int[], StellaTokenCount) Tokens(string text, ITextCondenser? condenser)
         {
             var pack = new PackedTexts();
-            pack.Fill([text], 0, StellaInvalidText.Error, maxBytes);
+            pack.Fill([text], 0, StellaInvalidText.Error, condenser);
             var tokens = new TokenizedPack();
             tokens.Fill(model.Handle, pack, options, model.Info);
             return (tokens.IdsOf(0).ToArray(), tokens.CountOf(0, 0));
+        }
+    }
+
+    /// <summary>Behind blanks, dropped characters and long words of any length, tokens are found in their places.</summary>
+    [Test]
+    public void What_leaves_no_token_does_not_hide_what_follows(
+        [Values(" ", "\n\t", "\u3000", "\u200b ", "\0", "\u0301\u200b", "😀")] string gap, [Values] bool hasLoneSurrogate)
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        bool isWord = gap == "😀";
+        string filler = isWord ? $" {new string('x', 20_000)} " : string.Concat(Enumerable.Repeat(gap, 20_000)) + " ";
+        string lone = hasLoneSurrogate ? "\udc00" : "";
+        string text = $"a{filler}{lone}river {filler}stone{filler}";
+        string word = $" {new string('x', 101)} ";
+        string plain = isWord ? $"a{word}river {word}stone{word}" : "a river stone";
+        var options = new StellaEmbedOptions { Prompt = StellaPrompt.Document, OnInvalidText = StellaInvalidText.Replace };
+        StellaTokens expected = model.Tokenize(plain, options);
+        StellaTokens found = model.Tokenize(text, options);
+        Assert.That(found.Ids.ToArray(), Is.EqualTo(expected.Ids.ToArray()));
+        Assert.That((found.Count.Cut, found.Count.Total), Is.EqualTo((StellaCut.None, expected.Count.Total)));
+        Assert.That(found.Count.Replaced, Is.EqualTo(lone.Length));
+
+        StellaTokenEmbeddings embedded = model.EmbedTokens(text, options);
+        StellaTokenEmbeddings alone = model.EmbedTokens(plain, options);
+        Assert.That(embedded.Hidden.ToArray(), Is.EqualTo(alone.Hidden.ToArray()));
+        string[] Words(StellaTokenEmbeddings of, string from) => [.. of.Places.ToArray().Where(place => !place.IsEmpty).Select(place =>
+            from[place.Start..place.End].TrimEnd('x', '\u200b', '\0', '\u0301'))];
+        Assert.That(Words(embedded, text), Is.EqualTo(Words(alone, plain)));
+        Assert.That(() => model.Embed([text], new float[1024], options with { OnLongText = StellaLongText.Error }), Throws.Nothing);
+    }
+
+    [Test]
+    public void A_hundred_million_blanks_take_little_memory()
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        string text = new string(' ', 100_000_000) + "river";
+        _ = model.Tokenize("river");
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        StellaTokens tokens = model.Tokenize(text);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1 << 20));
+        Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize("river").Ids.ToArray()));
+    }
+
+    /// <summary>A tokenizer that looks at every character.</summary>
+    private sealed class Prefix(int limit) : ITextCondenser
+    {
+        public long MaxBytes => limit;
+
+        public int Condense(Span<byte> utf8, Span<uint> units, out bool isEnough)
+        {
+            isEnough = utf8.Length > limit;
+            int end = Math.Min(utf8.Length, limit + 1);
+            while (end < utf8.Length && (utf8[end] & 0xC0) == 0x80)
+            {
+                end++;
+            }
+
+            return end;
         }
     }
 

@@ -30,7 +30,8 @@ static TOKENIZERS: LazyLock<Vec<(Tokenizer, usize)>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, bytes)) = data.split_first() else { return };
     let text = &*String::from_utf8_lossy(bytes);
-    let (tokenizer, vocabulary) = &TOKENIZERS[choice as usize % TOKENIZERS.len()];
+    let choice = choice as usize % TOKENIZERS.len();
+    let (tokenizer, vocabulary) = &TOKENIZERS[choice];
     let limit = tokenizer.max_tokens();
 
     let (mut ids, mut places) = (Vec::new(), Vec::new());
@@ -38,12 +39,21 @@ fuzz_target!(|data: &[u8]| {
         .encode(0, text, LongText::Truncate, &mut ids, Some(&mut places))
         .expect("every text can be cut");
     check_count(count, text, &ids, &places, limit, *vocabulary);
-    assert_eq!(count.cut == Cut::Bytes, text.len() > tokenizer.max_bytes());
+    assert!(count.cut != Cut::Bytes || text.len() > tokenizer.max_bytes());
 
     // Asked without places, the tokenizer takes another way to the same ids.
     let mut same = Vec::new();
     assert_eq!(tokenizer.encode(0, text, LongText::Truncate, &mut same, None).expect("again"), count);
     assert_eq!(ids, same);
+
+    // Shortened, it has the same ids; with room for more, it has the same ids and more. Both texts end with one special token.
+    let (mut shortened, mut more) = (Vec::new(), Vec::new());
+    let condensed = tokenizer.condense(text, false).text;
+    let found = tokenizer.encode(0, condensed.as_str(), LongText::Truncate, &mut shortened, None);
+    assert_eq!((found.expect("shortened"), &shortened), (count, &ids));
+    let (largest, _) = &TOKENIZERS[choice - choice % LIMITS.len() + LIMITS.len() - 1];
+    largest.encode(0, text, LongText::Truncate, &mut more, None).expect("with more room");
+    assert!(more.starts_with(&ids[..count.kept - 1]), "{ids:?} {more:?}");
 
     let mut refused = Vec::new();
     match tokenizer.encode(0, text, LongText::Refuse, &mut refused, None) {

@@ -216,7 +216,8 @@ impl ModelFolder {
         if !allowed {
             let reason = format!(
                 "leads out of the model folder, to {}; its files must lie in it, or in the blobs of the Hugging Face \
-                 cache that it is a snapshot of",
+                 cache that it is a snapshot of. Copy the folder with `cp -RL`, which puts files in the place of links, and \
+                 use the copy",
                 real.display()
             );
             return Err(Error::FileInvalid { path, reason, source: None });
@@ -466,7 +467,9 @@ mod tests {
             assert_eq!(folder.read("inside.json", "-").unwrap(), b"{}");
             let error = folder.read("outside.json", "-").unwrap_err();
             assert!(
-                error.code() == ErrorCode::ModelFileInvalid && error.to_string().contains("leads out"),
+                error.code() == ErrorCode::ModelFileInvalid
+                    && error.to_string().contains("leads out")
+                    && error.to_string().contains("`cp -RL`"),
                 "{error}"
             );
             assert_eq!(folder.read("loop.json", "-").unwrap_err().code(), ErrorCode::ModelFileUnreadable);

@@ -27,6 +27,7 @@ pub mod batch;
 mod calibration;
 pub mod candle_encoder;
 pub mod code;
+pub mod condense;
 pub mod config;
 mod contents;
 pub mod counters;

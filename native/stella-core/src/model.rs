@@ -9,6 +9,7 @@ use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::candle_encoder::CandleEncoder;
+use crate::condense::Beginning;
 use crate::config::ModelConfig;
 use crate::counters::LOADS;
 use crate::cpu_encoder::CpuEncoder;
@@ -28,7 +29,7 @@ use crate::reading::Take;
 use crate::specs::{TensorSpec, encoder_specs, head_specs};
 use crate::stamp::FolderStamps;
 use crate::text_settings::{MAX_MAX_TOKENS, TextSettings, TokenLimit};
-use crate::tokenizer::{LongText, TokenCount, Tokenizer};
+use crate::tokenizer::{LongText, Prompted, TokenCount, Tokenizer};
 use crate::weights::{LoadMode, LoadOptions, WeightSet};
 
 /// The arithmetic of the encoder.
@@ -321,9 +322,14 @@ impl Model {
         self.prompt_lengths[prompt].tokens
     }
 
-    /// Bytes of prompt and text that the tokenizer looks at.
+    /// Bytes of prompt and text that the tokenizer looks at; what [`Self::condense`] leaves out does not count.
     pub fn max_text_bytes(&self) -> usize {
         self.tokenizer.max_bytes()
+    }
+
+    /// Shortens a long text without a change of its tokens: see [`Tokenizer::condense`].
+    pub fn condense(&self, text: &str, with_sources: bool) -> Beginning {
+        self.tokenizer.condense(text, with_sources)
     }
 
     /// A hash of the stamps of the folder's files as they were when this model was opened. Equal in every process on
@@ -423,19 +429,13 @@ impl Model {
         ids: &mut Vec<u32>,
     ) -> Result<Vec<TokenCount>> {
         let (prompt, left_out) = self.before_text(prompt)?;
-        // One buffer serves all texts; without a prompt the text is read where it stands.
-        let mut prompted = String::from(prompt);
+        let mut buffer = String::new();
         texts
             .into_iter()
             .enumerate()
             .map(|(index, text)| {
-                if prompt.is_empty() {
-                    return self.tokenizer.encode(index, text, long, ids, None);
-                }
-                prompted.truncate(prompt.len());
-                prompted.push_str(self.looked_at(prompt, text));
-                let len = prompt.len() + text.len();
-                let count = self.tokenizer.encode_beginning(index, &prompted, len, long, ids, None)?;
+                let text = Prompted { prompt, text };
+                let count = self.tokenizer.encode_in(&mut buffer, index, text, long, ids, None)?;
                 Ok(TokenCount { left_out: left_out.min(count.kept), ..count })
             })
             .collect()
@@ -446,13 +446,9 @@ impl Model {
     fn before_text(&self, prompt: Option<&str>) -> Result<(&str, usize)> {
         let Some(at) = self.prompts.find(prompt)? else { return Ok(("", 0)) };
         let leaves_out = self.layout.pooling.mode == PoolingMode::Mean && !self.layout.pooling.include_prompt;
-        let left_out = if leaves_out { self.prompt_lengths[at].with_frame } else { 0 };
-        Ok((&self.prompts.all()[at].text, left_out))
-    }
-
-    /// Returns the beginning of a text that the tokenizer looks at behind a prompt.
-    fn looked_at<'t>(&self, prompt: &str, text: &'t str) -> &'t str {
-        &text[..text.floor_char_boundary(self.max_text_bytes().saturating_sub(prompt.len()))]
+        let prompt = &self.prompts.all()[at].text;
+        let left_out = if leaves_out && !prompt.is_empty() { self.prompt_lengths[at].with_frame } else { 0 };
+        Ok((prompt, left_out))
     }
 
     /// Tokenizes one text as [`Self::tokenize`] does, and writes to `places` where in it each token comes from: its
@@ -470,16 +466,14 @@ impl Model {
         places: &mut Vec<(usize, usize)>,
     ) -> Result<TokenCount> {
         let (prompt, left_out) = self.before_text(prompt)?;
-        let prompted = format!("{prompt}{}", self.looked_at(prompt, text));
         ids.clear();
         places.clear();
-        let len = prompt.len() + text.len();
-        let count = self.tokenizer.encode_beginning(0, &prompted, len, long, ids, Some(places))?;
+        let count = self.tokenizer.encode(0, Prompted { prompt, text }, long, ids, Some(places))?;
         for (begin, end) in places {
             *begin = begin.saturating_sub(prompt.len());
             *end = end.saturating_sub(prompt.len());
         }
-        Ok(TokenCount { left_out: if prompt.is_empty() { 0 } else { left_out.min(count.kept) }, ..count })
+        Ok(TokenCount { left_out: left_out.min(count.kept), ..count })
     }
 }
 

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stella_kernels::payload::into_text;
-use tokenizers::{Encoding, Token, Tokenizer as HfTokenizer, TruncationDirection};
+use tokenizers::{Encoding, ModelWrapper, Token, Tokenizer as HfTokenizer, TruncationDirection};
 
+use crate::condense::{Beginning, Condenser};
 use crate::contents::{BEGINNING, recognize};
 use crate::error::{Cause, Error, Result};
 use crate::fault::{Stage, reach};
@@ -27,7 +28,16 @@ pub enum LongText {
 /// Bytes of a text that are looked at, for each token that it may have. No real text comes near: a token of plain
 /// prose has four or five bytes. Without this limit a text of many megabytes would be tokenized for seconds, to be cut
 /// to 512 tokens then.
+///
+/// It costs no text a token that the model would have seen. Characters without a token do not count (see `condense`). Where
+/// every byte is part of a token, the limit is higher if the vocabulary has a longer one.
 pub const MAX_BYTES_PER_TOKEN: usize = 256;
+/// The highest that this limit becomes by the length of the tokens.
+const MOST_BYTES_PER_TOKEN: usize = 1024;
+/// Bytes of what is shortened before it is tokenized.
+const LONG_PIECE: usize = 1024;
+/// How many times longer a text can be than its composed form: a syllable of Korean is three letters.
+const COMPOSED: usize = 3;
 
 /// What cut a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +46,7 @@ pub enum Cut {
     None,
     /// It has more tokens than it may have.
     Tokens,
-    /// It has more than [`MAX_BYTES_PER_TOKEN`] for each token that it may have; what is beyond was not looked at.
+    /// It goes on behind what was looked at: [`MAX_BYTES_PER_TOKEN`] or somewhat more for each token that it may have.
     Bytes,
 }
 
@@ -64,6 +74,24 @@ pub struct Tokenizer {
     /// The last of those after it, where the post-processor does not add it.
     end: Option<u32>,
     words: Option<Words>,
+    condenser: Option<Condenser>,
+    /// Bytes of a text, prompt included, that are looked at.
+    max_bytes: usize,
+}
+
+/// A text with the prompt before it.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompted<'t> {
+    /// The text of the prompt; empty for none.
+    pub prompt: &'t str,
+    /// The text itself.
+    pub text: &'t str,
+}
+
+impl<'t> From<&'t str> for Prompted<'t> {
+    fn from(text: &'t str) -> Self {
+        Self { prompt: "", text }
+    }
 }
 
 impl Tokenizer {
@@ -96,7 +124,8 @@ impl Tokenizer {
             .map_err(|refusal| invalid(&refusal.reason, refusal.source))?;
 
         // Every id that the tokenizer can give must be a row of the embedding table.
-        if let Some((token, id)) = inner.get_vocab(true).into_iter().max_by_key(|&(_, id)| id)
+        let vocabulary = inner.get_vocab(true);
+        if let Some((token, &id)) = vocabulary.iter().max_by_key(|&(_, id)| id)
             && id as usize >= vocab_size
         {
             let reason =
@@ -137,7 +166,14 @@ impl Tokenizer {
             return Err(limit.too_low(special_tokens, folder.path(TOKENIZER_FILE)));
         }
         let words = Words::of(&inner);
-        Ok(Self { inner, max_tokens: limit.tokens, frame, end, words })
+        let condenser = words.as_ref().and_then(|_| Condenser::of(&inner));
+        let longest = match inner.get_model() {
+            ModelWrapper::BPE(_) => vocabulary.keys().map(String::len).max().unwrap_or_default(),
+            _ => 0,
+        };
+        let per_token = (COMPOSED * longest).clamp(MAX_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN);
+        let max_tokens = limit.tokens;
+        Ok(Self { inner, max_tokens, frame, end, words, condenser, max_bytes: max_tokens * per_token })
     }
 
     /// Tokens that one text may have.
@@ -155,8 +191,8 @@ impl Tokenizer {
     /// # Errors
     /// Those of the tokenizer library.
     pub fn tokens_of(&self, text: &str) -> Result<usize, Cause> {
-        let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
-        Ok(self.append(looked_at, &mut Vec::new())? - self.frame_tokens())
+        let looked_at = self.beginning(text.into(), self.max_bytes, false);
+        Ok(self.append(&looked_at.text, &mut Vec::new())? - self.frame_tokens())
     }
 
     /// Tokens of a prompt alone as sentence-transformers counts them where the pooling leaves the prompt out: with the
@@ -166,57 +202,95 @@ impl Tokenizer {
     /// Those of the tokenizer library.
     pub(crate) fn prompt_tokens_with_frame(&self, prompt: &str) -> Result<usize, Cause> {
         let mut ids = Vec::new();
-        self.append(&prompt[..prompt.floor_char_boundary(self.max_bytes())], &mut ids)?;
+        self.append(&self.beginning(prompt.into(), self.max_bytes, false).text, &mut ids)?;
         let is_special =
             |id| self.inner.get_added_tokens_decoder().get(id).is_some_and(|token| token.special);
         let ends_special = !self.frame.1.is_empty() || ids.last().is_some_and(is_special);
         Ok(ids.len() - usize::from(ends_special))
     }
 
-    /// Bytes of a text, prompt included, that are looked at.
+    /// Bytes of a text, prompt included, that are looked at. Of a tokenizer of BERT's kind, what leaves no token does not count.
     pub fn max_bytes(&self) -> usize {
-        self.max_tokens * MAX_BYTES_PER_TOKEN
+        self.max_bytes
     }
 
-    /// Appends the ids of `text` to `ids`, and to `places`, if it is wanted, where in `text` each id comes from: its
-    /// first byte and the one after its last, both 0 for a special token. `index` is the number under which errors
-    /// name the text.
+    /// As much of a text as counts for `limit` bytes, without what leaves no token.
+    fn beginning(&self, text: Prompted<'_>, limit: usize, with_sources: bool) -> Beginning {
+        let whole = [text.prompt, text.text];
+        match &self.condenser {
+            Some(condenser) => condenser.beginning(&self.inner, whole, limit, with_sources),
+            None => Beginning::plain(whole, limit, with_sources),
+        }
+    }
+
+    /// Returns as much of the beginning of a text as a call with the whole of it would look at, shortened, and some characters
+    /// more if the text goes on behind that. It has the same tokens as the text, and is cut if the text is. With what follows in
+    /// the text behind it, it can be shortened again.
+    pub fn condense(&self, text: &str, with_sources: bool) -> Beginning {
+        // More by two characters: behind a blank at the end of a prompt, another one counts for nothing.
+        self.beginning(text.into(), self.max_bytes + 2 * char::MAX.len_utf8(), with_sources)
+    }
+
+    /// Appends the ids of `text` to `ids`. `places` gets the first byte of each id in prompt and text, and the one after its
+    /// last; both are 0 for a special token. Errors name the text by `index`.
     ///
     /// # Errors
     /// [`Error::TextTooLong`] when the policy says so; [`Error::TextNotTokenized`]. What was appended is not defined then.
-    pub fn encode(
+    pub fn encode<'t>(
         &self,
         index: usize,
-        text: &str,
+        text: impl Into<Prompted<'t>>,
         long: LongText,
         ids: &mut Vec<u32>,
         places: Option<&mut Vec<(usize, usize)>>,
     ) -> Result<TokenCount> {
-        self.encode_beginning(index, text, text.len(), long, ids, places)
+        self.encode_in(&mut String::new(), index, text.into(), long, ids, places)
     }
 
-    /// Does the same for a text of `len` bytes of which `text` is the beginning: all of it, or at least what is looked at.
+    /// Does the same in memory that serves one text after the other.
     ///
     /// # Errors
     /// Those of [`Self::encode`].
-    pub(crate) fn encode_beginning(
+    pub(crate) fn encode_in(
         &self,
+        buffer: &mut String,
         index: usize,
-        text: &str,
-        len: usize,
+        text: Prompted<'_>,
         long: LongText,
         ids: &mut Vec<u32>,
         places: Option<&mut Vec<(usize, usize)>>,
     ) -> Result<TokenCount> {
         reach(Stage::Tokenize);
-        let looked_at = &text[..text.floor_char_boundary(self.max_bytes())];
-        let cut_by_bytes = looked_at.len() < len;
-        if cut_by_bytes && long == LongText::Refuse {
-            return Err(Error::TextTooLong { index, length: len, limit: self.max_bytes(), unit: "bytes" });
+        let length = text.prompt.len() + text.text.len();
+        let mut goes_on = false;
+        let mut sources = Vec::new();
+        let looked_at = if length > self.max_bytes {
+            let beginning = self.beginning(text, self.max_bytes, places.is_some());
+            (*buffer, sources, goes_on) = (beginning.text, beginning.sources, beginning.goes_on);
+            buffer
+        } else if text.prompt.is_empty() {
+            text.text
+        } else {
+            buffer.clear();
+            buffer.push_str(text.prompt);
+            buffer.push_str(text.text);
+            buffer
+        };
+        if goes_on && long == LongText::Refuse {
+            return Err(Error::TextTooLong { index, length, limit: self.max_bytes, unit: "bytes" });
         }
         let begin = ids.len();
         let appended = match places {
-            Some(places) => self.append_with_places(looked_at, ids, places),
+            Some(places) => {
+                let first = places.len();
+                let appended = self.append_with_places(looked_at, ids, places);
+                if !sources.is_empty() {
+                    for (begin, end) in &mut places[first..] {
+                        (*begin, *end) = (sources[*begin], sources[*end]);
+                    }
+                }
+                appended
+            }
             None => self.append(looked_at, ids),
         };
         let total = appended.map_err(|source| Error::TextNotTokenized { index, source })?;
@@ -225,7 +299,7 @@ impl Tokenizer {
             let source = "it has no token, and the tokenizer of this model adds none".into();
             return Err(Error::TextNotTokenized { index, source });
         }
-        let cut = match (cut_by_bytes, kept < total) {
+        let cut = match (goes_on, kept < total) {
             (true, _) => Cut::Bytes,
             (false, true) => Cut::Tokens,
             (false, false) => Cut::None,
@@ -242,6 +316,10 @@ impl Tokenizer {
         let begin = ids.len();
         ids.extend_from_slice(before);
         let encode = |piece: &str, ids: &mut Vec<u32>| {
+            // The library takes its time for a word that it does not look up.
+            let shorter = (self.condenser.is_some() && piece.len() > LONG_PIECE)
+                .then(|| self.beginning(piece.into(), usize::MAX, false).text);
+            let piece = shorter.as_deref().unwrap_or(piece);
             let encoding = guarded(|| self.inner.encode_fast(piece, false))?;
             ids.extend_from_slice(encoding.get_ids());
             Ok(())

@@ -6,91 +6,26 @@ mod common;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use common::{TEXT_PARTS, edited_tokenizer, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use stella_core::files::TOKENIZER_FILE;
 use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::{TextSettings, TokenLimit};
 use stella_core::tokenizer::{LongText, Tokenizer};
-
-/// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
-/// surrounded by blanks, special tokens whole and in part, words that are unknown or too long.
-const PARTS: [&str; 44] = [
-    " ",
-    "  ",
-    "\t",
-    "\n",
-    "\r\n",
-    "\u{a0}",
-    "\u{3000}",
-    "\u{2028}",
-    "\u{c}",
-    "\u{b}",
-    "\0",
-    "\u{200b}",
-    "\u{fffd}",
-    "\u{feff}",
-    "\u{301}",
-    "e\u{301}",
-    "é",
-    "İ",
-    "ß",
-    "ﬁ",
-    "ǅ",
-    "中",
-    "文",
-    "한",
-    "か\u{3099}",
-    "🌊",
-    "river",
-    "River",
-    "STONE",
-    "don't",
-    "ing",
-    "##ing",
-    ".",
-    ",",
-    "_",
-    "-",
-    "$",
-    "[",
-    "]",
-    "[CLS]",
-    "[MASK",
-    "[UNK]",
-    "x7",
-    "supercalifragilisticexpialidocious",
-];
-
-fn read(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Tokenizer {
-    let settings = TextSettings::read(folder).expect("settings");
-    Tokenizer::read(folder, vocab_size, &TokenLimit::asked(max_tokens), &settings, PoolingMode::Mean)
-        .expect("a tokenizer")
-}
-
-fn tokenizer(edits: &[(&str, Value)]) -> Tokenizer {
-    let dir = common::copy_of("tiny-new");
-    let path = dir.path().join(TOKENIZER_FILE);
-    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
-    for (pointer, value) in edits {
-        *file.pointer_mut(pointer).expect("a part") = value.clone();
-    }
-    std::fs::write(path, file.to_string()).expect("written");
-    read(&ModelFolder::open(dir.path(), None).expect("opens"), 1216, 512)
-}
 
 /// As it is; with steps of the normalizer off; with tokens that look at what stands beside them, or in which a text
 /// would be cut.
 static TOKENIZERS: LazyLock<[Tokenizer; 6]> = LazyLock::new(|| {
     let off = |names: &[&str]| {
         let edits: Vec<_> = names.iter().map(|name| (format!("/normalizer/{name}"), json!(false))).collect();
-        tokenizer(&edits.iter().map(|(pointer, off)| (pointer.as_str(), off.clone())).collect::<Vec<_>>())
+        edited_tokenizer(
+            &edits.iter().map(|(pointer, off)| (pointer.as_str(), off.clone())).collect::<Vec<_>>(),
+            512,
+        )
     };
     let added = |content: &str, single_word: bool, normalized: bool| {
         let token = json!({"id": 1200, "content": content, "single_word": single_word, "lstrip": false,
                            "rstrip": true, "normalized": normalized, "special": !normalized});
-        tokenizer(&[("/added_tokens", json!([token]))])
+        edited_tokenizer(&[("/added_tokens", json!([token]))], 512)
     };
     [
         off(&[]),
@@ -119,7 +54,7 @@ proptest! {
     #[test]
     fn known_words_have_the_ids_that_the_whole_text_has(
         parts in proptest::collection::vec(
-            prop_oneof![4 => proptest::sample::select(&PARTS[..]).prop_map(str::to_owned), 1 => ".{1,3}"],
+            prop_oneof![4 => proptest::sample::select(&TEXT_PARTS[..]).prop_map(str::to_owned), 1 => ".{1,3}"],
             0..40,
         ),
     ) {
@@ -142,7 +77,7 @@ fn no_token_of_the_file_is_cut_in_two() {
 fn every_golden_text_has_its_ids_when_its_words_are_new_and_when_they_are_known() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = ModelFolder::open(&root.join("src/StellaInterop.Models.Mini/model"), None).expect("opens");
-    let tokenizer = read(&folder, 30528, 8192);
+    let tokenizer = read_tokenizer(&folder, 30528, 8192);
     let bytes =
         std::fs::read(root.join("tests/fixtures/golden/tokenizer-bert.json")).expect("the golden file");
     let golden: Value = serde_json::from_slice(&bytes).expect("JSON");

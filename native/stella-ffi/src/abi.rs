@@ -8,7 +8,7 @@ use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
 use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
 /// Version of this ABI. Raised when a signature, a struct or a meaning changes.
-pub const STELLA_ABI_VERSION: u32 = 6;
+pub const STELLA_ABI_VERSION: u32 = 7;
 
 /// The structs whose size both sides must agree on.
 #[repr(u32)]

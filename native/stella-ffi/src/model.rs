@@ -207,7 +207,8 @@ pub struct StellaModelInfo {
     pub parameters: u64,
     /// Estimated bytes of the model with one session at its peak.
     pub memory_estimate: u64,
-    /// Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.
+    /// Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut. Characters
+    /// without a token do not count: see stella_model_condense.
     pub max_text_bytes: u64,
     /// Hash of the stamps (path, length, times, device, inode) of the folder's files when the model was opened. Equal in
     /// every process on one machine; differs once a file was changed, replaced or touched.

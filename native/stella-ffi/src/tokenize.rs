@@ -76,7 +76,7 @@ pub enum StellaCut {
     None = 0,
     /// It has more than max_tokens tokens.
     Tokens = 1,
-    /// It has more than 256 bytes for each of max_tokens; what is beyond was not looked at.
+    /// It has more than max_text_bytes; the rest was not looked at. Characters without a token do not count.
     Bytes = 2,
 }
 
@@ -155,6 +155,57 @@ pub unsafe extern "C" fn stella_model_tokenize(
     })
 }
 
+/// Shortens a text of more than max_text_bytes, or its beginning, without a change of its tokens. It takes out blanks behind
+/// blanks, characters that the tokenizer drops, and the rest of words that it does not look up. It ends where no further token
+/// can matter.
+///
+/// The result replaces the text, and `length` is its length. `is_enough` becomes 1 if the rest of the text is not looked at.
+/// It becomes 0 if more is needed: put the next part of the text behind the result, and call again.
+///
+/// `units` has a number for each byte and one for the end. The numbers move with their bytes. A caller that sets them to
+/// positions in its own text reads there where each byte of the result comes from.
+///
+/// # Safety
+/// `model` is a live model; `utf8` points to `utf8_length` bytes that nobody else uses; `units` is null or points to
+/// `utf8_length + 1` writable numbers; `length` and `is_enough` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stella_model_condense(
+    model: *const StellaModel,
+    utf8: *mut u8,
+    utf8_length: usize,
+    units: *mut u32,
+    length: *mut usize,
+    is_enough: *mut u32,
+) -> *mut StellaError {
+    // SAFETY: this function's contract.
+    let model = unsafe { args::required(model, "model") };
+    fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
+        let model = &model?.model;
+        let unit_count = match units.is_null() {
+            true => 0,
+            false => utf8_length.checked_add(1).ok_or_else(|| args::invalid("utf8_length is too large"))?,
+        };
+        // SAFETY: this function's contract.
+        let (utf8, units, length, is_enough) = unsafe {
+            (
+                args::slice_mut(utf8, utf8_length, "utf8")?,
+                args::slice_mut(units, unit_count, "units")?,
+                args::required_mut(length, "length")?,
+                args::required_mut(is_enough, "is_enough")?,
+            )
+        };
+        let found = model.condense(unpack(utf8, &[0, utf8.len()])?[0], !units.is_empty());
+        utf8[..found.text.len()].copy_from_slice(found.text.as_bytes());
+        // In order, and no source lies before its place: none is overwritten before it was read.
+        for (place, source) in found.sources.into_iter().enumerate() {
+            units[place] = units[source];
+        }
+        *length = found.text.len();
+        *is_enough = u32::from(found.goes_on);
+        Ok(())
+    })
+}
+
 /// Where in a text a token comes from, in bytes of its UTF-8. Empty for special tokens and those of the prompt.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -212,7 +263,7 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
         };
         ids.copy_from_slice(&found);
         for (place, (begin, end)) in places.iter_mut().zip(at) {
-            // No more than 2 MB of a text are looked at, so that every place fits.
+            // A text that was not shortened by its caller may have places beyond, which are saturated.
             *place = StellaPlace { begin: saturated(begin), end: saturated(end) };
         }
         Ok(())

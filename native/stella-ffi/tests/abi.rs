@@ -267,12 +267,60 @@ fn the_lengths_in_the_info_are_those_of_tokenizing() {
             let both = count(model, "a river runs", prompt).total;
             assert!(both.abs_diff(text + tokens) <= 1, "{path} {prompt:?}: {both}");
         }
-        let fits = "a".repeat(info.max_text_bytes as usize);
-        let beyond = "a".repeat(info.max_text_bytes as usize + 1);
-        assert_ne!(count(model, &fits, "document").cut, StellaCut::Bytes as u32);
-        assert_eq!(count(model, &beyond, "document").cut, StellaCut::Bytes as u32);
+        let long = "a ".repeat(info.max_text_bytes as usize);
+        let (fits, beyond) = (&long[..info.max_text_bytes as usize], &long[..=info.max_text_bytes as usize]);
+        assert_ne!(count(model, fits, "document").cut, StellaCut::Bytes as u32);
+        assert_eq!(count(model, beyond, "document").cut, StellaCut::Bytes as u32);
         unsafe { stella_model_free(model) };
     }
+}
+
+/// As a caller shortens a text of another encoding, which it turns into UTF-8 part by part.
+#[test]
+fn a_text_that_is_shortened_part_by_part_has_its_tokens_in_their_places() {
+    let _turn = turn();
+    let model = model("tiny-new");
+    let gap = " \u{200b}".repeat(info(model).max_text_bytes as usize);
+    let text = format!("a{gap}river{gap}runs");
+    let (mut utf8, mut units): (Vec<u8>, Vec<u32>) = (Vec::new(), vec![0]);
+    let mut begin = 0;
+    while begin < text.len() {
+        let end = text.floor_char_boundary(begin + gap.len() / 2);
+        utf8.extend_from_slice(&text.as_bytes()[begin..end]);
+        units.pop();
+        units.extend(begin as u32..=end as u32);
+        begin = end;
+        let (mut length, mut is_enough) = (0, 9);
+        succeed(unsafe {
+            stella_model_condense(
+                model,
+                utf8.as_mut_ptr(),
+                utf8.len(),
+                units.as_mut_ptr(),
+                &mut length,
+                &mut is_enough,
+            )
+        });
+        assert_eq!(is_enough, 0);
+        utf8.truncate(length);
+        units.truncate(length + 1);
+    }
+    let short = std::str::from_utf8(&utf8).expect("UTF-8");
+    assert_eq!(short, "a river runs");
+    let places: Vec<usize> =
+        short.match_indices(char::is_alphabetic).map(|(at, _)| units[at] as usize).collect();
+    let letters: Vec<usize> =
+        text.match_indices(|c: char| c.is_ascii_alphabetic()).map(|(at, _)| at).collect();
+    assert_eq!((places, units[utf8.len()] as usize), (letters, text.len()));
+    assert_eq!(count(model, short, "document").total, count(model, &text, "document").total);
+
+    let mut long = "river ".repeat(info(model).max_text_bytes as usize).into_bytes();
+    let (mut length, mut is_enough) = (0, 0);
+    succeed(unsafe {
+        stella_model_condense(model, long.as_mut_ptr(), long.len(), null_mut(), &mut length, &mut is_enough)
+    });
+    assert!(is_enough == 1 && (1..16).contains(&(length as u64 - info(model).max_text_bytes)), "{length}");
+    unsafe { stella_model_free(model) };
 }
 
 #[test]
@@ -482,6 +530,23 @@ fn info_tokenize_and_session_refuse_arguments_that_cannot_be() {
         let too_small = ErrorCode::BufferTooSmall;
         fail(stella_model_fingerprint(model, 0, room.as_mut_ptr(), 31), too_small, "holds 31, 32 are needed");
         assert_eq!(room, [0; 32]);
+
+        let (mut length, mut is_enough, mut bad_text) = (0, 0, *b"abc\xff");
+        let utf8 = bad_text.as_mut_ptr();
+        let condense = |model, utf8, len, units, length, is_enough| {
+            stella_model_condense(model, utf8, len, units, length, is_enough)
+        };
+        fail(condense(null(), utf8, 3, null_mut(), &mut length, &mut is_enough), bad, "model is null");
+        fail(condense(model, null_mut(), 3, null_mut(), &mut length, &mut is_enough), bad, "utf8 is null");
+        fail(
+            condense(model, utf8, 3, misaligned(), &mut length, &mut is_enough),
+            bad,
+            "units is not aligned",
+        );
+        fail(condense(model, utf8, 3, null_mut(), null_mut(), &mut is_enough), bad, "length is null");
+        fail(condense(model, utf8, 3, null_mut(), &mut length, null_mut()), bad, "is_enough is null");
+        let not_unicode = ErrorCode::TextNotUnicode;
+        fail(condense(model, utf8, 4, null_mut(), &mut length, &mut is_enough), not_unicode, "byte 3");
 
         let text = b"abc\xff";
         let (mut ids, mut counts, mut found) = ([0u32; 16], [StellaTokenCount::default(); 2], 0);

@@ -64,6 +64,10 @@ fn a_text_beyond_the_byte_limit_costs_no_more_memory_than_one_at_the_limit() {
             let (found, cut) = asked(&model, &long, prompt, with_places);
             assert_eq!((cut, found), (Cut::Bytes, least), "{name} {prompt:?}, places: {with_places}");
         }
+        let blank = format!("{}rivers", " ".repeat(64 << 20));
+        let (found, cut) = asked(&model, &blank, None, true);
+        assert!(found < 4 << 20, "{name}: {found}");
+        assert_eq!(cut == Cut::None, name == "tiny-new", "blanks are tokens of Qwen2 alone");
         let refused = model.tokenize([&*long], Some("s2p"), LongText::Refuse, &mut Vec::new());
         let error = refused.expect_err("too long").to_string();
         assert!(error.contains(&(long.len() + S2P_BYTES).to_string()), "{error}");

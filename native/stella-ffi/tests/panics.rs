@@ -382,6 +382,20 @@ fn behind_every_export_of_the_library_a_panic_ends_at_the_boundary() {
                 }),
             ),
             (
+                "stella_model_condense",
+                Box::new(move || {
+                    let (mut text, mut length, mut is_enough) = (text.as_bytes().to_vec(), 0, 0);
+                    Code(take(stella_model_condense(
+                        model,
+                        text.as_mut_ptr(),
+                        text.len(),
+                        null_mut(),
+                        &mut length,
+                        &mut is_enough,
+                    )))
+                }),
+            ),
+            (
                 "stella_model_tokenize_places",
                 Box::new(move || {
                     let (mut ids, mut places, mut count, mut length) =

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 6;
+        internal const uint STELLA_ABI_VERSION = 7;
         /// <summary>
         ///  Bytes of a hash.
         /// </summary>
@@ -280,6 +280,20 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_tokenize(NativeModel* model, byte* utf8, nuint utf8_length, nuint* offsets, nuint text_count, NativeTokenizeOptions* options, uint* ids, nuint ids_capacity, NativeTokenCount* counts, nuint* ids_length);
 
         /// <summary>
+        ///  Shortens a text that is longer than max_text_bytes, or a beginning of it: takes out blanks behind blanks, characters that the
+        ///  tokenizer drops and the rest of words that it does not look up, and ends where no token can matter any more. The tokens stay
+        ///  the same. Writes what is left over the text, its bytes to `length`, and to `is_enough` 1 if what follows is not looked at, else 0:
+        ///  then put what follows in the text behind what is left, and call again. A number of `units` moves with each byte, the
+        ///  last one to the end of what is left: set to their places in the text, they still are when a call returns.
+        ///
+        ///  # Safety
+        ///  `model` is a live model; `utf8` points to `utf8_length` bytes that nobody else uses; `units` is null or points to
+        ///  `utf8_length + 1` writable numbers; `length` and `is_enough` are writable.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_model_condense", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern NativeError* stella_model_condense(NativeModel* model, byte* utf8, nuint utf8_length, uint* units, nuint* length, uint* is_enough);
+
+        /// <summary>
         ///  Tokenizes one text and tells where in it each token comes from. Writes as many ids as places, their number and the
         ///  text's length. When they do not fit, the number is still written and the error is BufferTooSmall.
         ///
@@ -460,7 +474,8 @@ namespace StellaInterop.Interop
         /// </summary>
         public ulong memory_estimate;
         /// <summary>
-        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.
+        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut. What leaves no token does not
+        ///  count: see stella_model_condense.
         /// </summary>
         public ulong max_text_bytes;
         /// <summary>
@@ -1090,7 +1105,7 @@ namespace StellaInterop.Interop
         /// </summary>
         Tokens = 1,
         /// <summary>
-        ///  It has more than 256 bytes for each of max_tokens; what is beyond was not looked at.
+        ///  It is longer than what was looked at: max_text_bytes, what leaves no token not counted.
         /// </summary>
         Bytes = 2,
     }

@@ -19,14 +19,14 @@ internal sealed class PlacedTokens
 
     /// <summary>Tokenizes a text.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="maxTextBytes">Bytes of prompt and text that the tokenizer looks at.</param>
+    /// <param name="condenser">Knows how much of the text is looked at.</param>
     /// <param name="text">The text.</param>
     /// <param name="options">The prompt and what to do with a long or invalid text.</param>
     /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
-    public static unsafe PlacedTokens Of(ModelHandle model, long maxTextBytes, string text, StellaEmbedOptions options)
+    public static unsafe PlacedTokens Of(ModelHandle model, ITextCondenser condenser, string text, StellaEmbedOptions options)
     {
         var pack = new PackedTexts();
-        pack.Fill([text], options.FirstTextIndex, options.OnInvalidText, maxTextBytes);
+        pack.FillWithUnits(text, options.FirstTextIndex, options.OnInvalidText, condenser);
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
@@ -58,7 +58,13 @@ internal sealed class PlacedTokens
                 &length), pack);
         }
 
-        var places = ToCharacters(found.AsSpan(0, (int)length), pack.Utf8);
+        ReadOnlySpan<uint> units = pack.Units;
+        var places = new StellaTokenPlace[(int)length];
+        for (int i = 0; i < places.Length; i++)
+        {
+            places[i] = new StellaTokenPlace((int)units[(int)found[i].begin], (int)units[(int)found[i].end]);
+        }
+
         return new PlacedTokens(ids[..(int)length], places, count.ToManaged(pack.Replaced[0]));
     }
 
@@ -88,34 +94,5 @@ internal sealed class PlacedTokens
         }
 
         return new NativeSpan { begin = (uint)first, end = (uint)last + 1 };
-    }
-
-    /// <summary>Bytes of UTF-8 as UTF-16 units.</summary>
-    private static StellaTokenPlace[] ToCharacters(ReadOnlySpan<NativePlace> places, ReadOnlySpan<byte> utf8)
-    {
-        uint end = 0;
-        foreach (NativePlace place in places)
-        {
-            end = Math.Max(end, place.end);
-        }
-
-        // How many units stand before each byte.
-        int[] units = new int[end + 1];
-        for (int at = 0; at < end; at++)
-        {
-            // A byte of the form 10xxxxxx goes on with a character; one of 11110xxx begins one of two units.
-            int begun = (utf8[at] & 0xC0) == 0x80 ? 0 : utf8[at] >= 0xF0 ? 2 : 1;
-            units[at + 1] = units[at] + begun;
-        }
-
-        var result = new StellaTokenPlace[places.Length];
-        for (int i = 0; i < result.Length; i++)
-        {
-            result[i] = new StellaTokenPlace(UnitsBefore(places[i].begin), UnitsBefore(places[i].end));
-        }
-
-        return result;
-
-        int UnitsBefore(uint at) => units[at];
     }
 }

@@ -33,7 +33,7 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
         var (pack, packTokens) = buffer;
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            pack.Fill(texts[first..], firstText + first, options.OnInvalidText, Info.MaxTextBytes);
+            pack.Fill(texts[first..], firstText + first, options.OnInvalidText, model.Condenser);
             packTokens.Fill(model.Handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {

@@ -79,7 +79,7 @@ internal sealed class PassageCutter(
             ReadOnlySpan<char> text = window.Text;
             bool all = window.Ended && text.Length <= windowLength;
             length = text[..TextBoundary.NotInPair(text, Math.Min(windowLength, text.Length))].TrimEnd().Length;
-            PlacedTokens tokens = PlacedTokens.Of(model.Handle, model.Info.MaxTextBytes, new string(text[..length]), options);
+            PlacedTokens tokens = PlacedTokens.Of(model.Handle, model.Condenser, new string(text[..length]), options);
             if (all || windowLength == maxWindow || !Fits(tokens.Count))
             {
                 return tokens;

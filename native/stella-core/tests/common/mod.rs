@@ -5,8 +5,63 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use stella_core::files::TOKENIZER_FILE;
+use stella_core::folder::ModelFolder;
+use stella_core::pooling::PoolingMode;
 use stella_core::stamp::FolderStamps;
+use stella_core::text_settings::{TextSettings, TokenLimit};
+use stella_core::tokenizer::Tokenizer;
+
+/// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
+/// surrounded by blanks, special tokens whole and in part, words that are unknown or too long.
+pub const TEXT_PARTS: [&str; 44] = [
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\u{a0}",
+    "\u{3000}",
+    "\u{2028}",
+    "\u{c}",
+    "\u{b}",
+    "\0",
+    "\u{200b}",
+    "\u{fffd}",
+    "\u{feff}",
+    "\u{301}",
+    "e\u{301}",
+    "é",
+    "İ",
+    "ß",
+    "ﬁ",
+    "ǅ",
+    "中",
+    "文",
+    "한",
+    "か\u{3099}",
+    "🌊",
+    "river",
+    "River",
+    "STONE",
+    "don't",
+    "ing",
+    "##ing",
+    ".",
+    ",",
+    "_",
+    "-",
+    "$",
+    "[",
+    "]",
+    "[CLS]",
+    "[MASK",
+    "[UNK]",
+    "x7",
+    "supercalifragilisticexpialidocious",
+];
 
 /// The folder of the fixture model `name`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -56,4 +111,23 @@ pub fn write_manifest(folder: &Path) {
     }
     let manifest = serde_json::json!({"version": 1, "files": files});
     fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
+}
+
+/// The tokenizer of a folder.
+pub fn read_tokenizer(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Tokenizer {
+    let settings = TextSettings::read(folder).expect("settings");
+    Tokenizer::read(folder, vocab_size, &TokenLimit::asked(max_tokens), &settings, PoolingMode::Mean)
+        .expect("a tokenizer")
+}
+
+/// The tokenizer of tiny-new with other values at some places of its file.
+pub fn edited_tokenizer(edits: &[(&str, Value)], max_tokens: usize) -> Tokenizer {
+    let dir = copy_of("tiny-new");
+    let path = dir.path().join(TOKENIZER_FILE);
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+    for (pointer, value) in edits {
+        *file.pointer_mut(pointer).expect("a part") = value.clone();
+    }
+    fs::write(path, file.to_string()).expect("written");
+    read_tokenizer(&ModelFolder::open(dir.path(), None).expect("opens"), 1216, max_tokens)
 }
