@@ -280,11 +280,15 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_model_tokenize(NativeModel* model, byte* utf8, nuint utf8_length, nuint* offsets, nuint text_count, NativeTokenizeOptions* options, uint* ids, nuint ids_capacity, NativeTokenCount* counts, nuint* ids_length);
 
         /// <summary>
-        ///  Shortens a text that is longer than max_text_bytes, or a beginning of it: takes out blanks behind blanks, characters that the
-        ///  tokenizer drops and the rest of words that it does not look up, and ends where no token can matter any more. The tokens stay
-        ///  the same. Writes what is left over the text, its bytes to `length`, and to `is_enough` 1 if what follows is not looked at, else 0:
-        ///  then put what follows in the text behind what is left, and call again. A number of `units` moves with each byte, the
-        ///  last one to the end of what is left: set to their places in the text, they still are when a call returns.
+        ///  Shortens a text of more than max_text_bytes, or its beginning, without a change of its tokens. It takes out blanks behind
+        ///  blanks, characters that the tokenizer drops, and the rest of words that it does not look up. It ends where no further token
+        ///  can matter.
+        ///
+        ///  The result replaces the text, and `length` is its length. `is_enough` becomes 1 if the rest of the text is not looked at.
+        ///  It becomes 0 if more is needed: put the next part of the text behind the result, and call again.
+        ///
+        ///  `units` has a number for each byte and one for the end. The numbers move with their bytes. A caller that sets them to
+        ///  positions in its own text reads there where each byte of the result comes from.
         ///
         ///  # Safety
         ///  `model` is a live model; `utf8` points to `utf8_length` bytes that nobody else uses; `units` is null or points to
@@ -474,8 +478,8 @@ namespace StellaInterop.Interop
         /// </summary>
         public ulong memory_estimate;
         /// <summary>
-        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut. What leaves no token does not
-        ///  count: see stella_model_condense.
+        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut. Characters
+        ///  without a token do not count: see stella_model_condense.
         /// </summary>
         public ulong max_text_bytes;
         /// <summary>
@@ -1105,7 +1109,7 @@ namespace StellaInterop.Interop
         /// </summary>
         Tokens = 1,
         /// <summary>
-        ///  It is longer than what was looked at: max_text_bytes, what leaves no token not counted.
+        ///  It has more than max_text_bytes; the rest was not looked at. Characters without a token do not count.
         /// </summary>
         Bytes = 2,
     }
