@@ -137,4 +137,24 @@ internal sealed class InputFileTests
         Assert.That(result.ExitCode, Is.EqualTo(4), result.Error);
         Assert.That(result.Error, Does.StartWith($"error: {says}").And.Not.Contain("   at "));
     }
+
+    /// <summary>Root reads what nobody may read, so the test gives that right away.</summary>
+    [TestCase("embed --model MODEL --input FOLDER/texts", 2, "--input FOLDER/texts cannot be read", "FOLDER/texts")]
+    [TestCase("embed text --model FOLDER", 3, "FOLDER/model.safetensors", "FOLDER/model.safetensors")]
+    [TestCase("tokenize text --model FOLDER", 3, "FOLDER/tokenizer.json", "FOLDER/tokenizer.json")]
+    [TestCase("manifest FOLDER --output FOLDER/new", 3, "FOLDER/config.json", "FOLDER/config.json")]
+    [TestCase("manifest MODEL --output FOLDER/made", 3, "FOLDER/made cannot be written", "FOLDER/made")]
+    [Platform("Linux")]
+    public void A_file_without_permission_is_named(string command, int exitCode, string says, string closed)
+    {
+        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        File.WriteAllText(folder.File("texts"), "a text");
+        File.WriteAllText(folder.File("made"), "");
+        string Here(string text) => text.Replace("MODEL", Tree.Model("tiny-new"), StringComparison.Ordinal).Replace("FOLDER", folder.Path, StringComparison.Ordinal);
+        StellaResult result = StellaProcess.RunScript(
+            $"chmod 0 {Here(closed)}; if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-dac_override,-dac_read_search'; fi; "
+            + $"export -f stella; $drop bash -c 'stella {Here(command)}'");
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((exitCode, "")), result.Error);
+        Assert.That(result.Error, Does.StartWith("error: ").And.Contain(Here(says)).And.Contain("denied"));
+    }
 }

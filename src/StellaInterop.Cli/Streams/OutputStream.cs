@@ -40,35 +40,3 @@ internal sealed class ClosedOutput : OutputStream
 {
     public override void Write(ReadOnlySpan<byte> buffer) => throw new IOException("it was closed before the command started");
 }
-
-/// <summary>Standard output: an error ends the command, with an exit code of its own.</summary>
-internal sealed class ResultStream(OutputStream inner) : OutputStream
-{
-    public override void Write(ReadOnlySpan<byte> buffer)
-    {
-        try
-        {
-            inner.Write(buffer);
-        }
-        catch (IOException e) when (e is not BrokenPipeException)
-        {
-            throw new CliException(ExitCode.OutputNotWritten, $"Standard output cannot be written: {e.Message}. The output is not complete.");
-        }
-    }
-}
-
-/// <summary>Standard error: losing a message is better than losing rows, so an error is passed over.</summary>
-internal sealed class MessageStream(OutputStream inner) : OutputStream
-{
-    public override void Write(ReadOnlySpan<byte> buffer)
-    {
-        try
-        {
-            inner.Write(buffer);
-        }
-        catch (IOException)
-        {
-            // Nobody can be told.
-        }
-    }
-}

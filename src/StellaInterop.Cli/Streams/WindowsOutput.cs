@@ -2,8 +2,12 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Writes to a standard handle of Windows that is a file or a pipe.</summary>
-internal sealed partial class WindowsOutput(nint handle) : OutputStream
+/// <summary>Writes the beginning of some bytes, as <c>WriteFile</c> does.</summary>
+/// <returns>Whether it could; <paramref name="error"/> is the system's code if not.</returns>
+internal delegate bool WindowsWrite(ReadOnlySpan<byte> buffer, out int written, out int error);
+
+/// <summary>Writes to a standard handle of Windows that is a file or a pipe. Also a non-blocking one gets every byte once.</summary>
+internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 {
     public const int StandardOutput = -11;
     public const int StandardError = -12;
@@ -14,26 +18,43 @@ internal sealed partial class WindowsOutput(nint handle) : OutputStream
 
     /// <summary>Opens a standard handle.</summary>
     public static OutputStream Open(int standardHandle) =>
-        GetStandardHandle(standardHandle) is not (0 or -1) and var handle ? new WindowsOutput(handle) : new ClosedOutput();
+        GetStandardHandle(standardHandle) is not (0 or -1) and var handle
+            ? new WindowsOutput((buffer, out written, out error) => Write(handle, buffer, out written, out error))
+            : new ClosedOutput();
 
-    public override unsafe void Write(ReadOnlySpan<byte> buffer)
+    public override void Write(ReadOnlySpan<byte> buffer)
     {
         while (!buffer.IsEmpty)
         {
-            uint written;
-            fixed (byte* start = buffer)
+            if (!write(buffer, out int written, out int error))
             {
-                if (!WriteFile(handle, start, (uint)buffer.Length, out written, overlapped: 0))
-                {
-                    int error = Marshal.GetLastPInvokeError();
-                    throw error is BrokenPipe or NoData or PipeNotConnected
-                        ? new BrokenPipeException()
-                        : new IOException(Marshal.GetPInvokeErrorMessage(error).TrimEnd('.'));
-                }
+                throw error is BrokenPipe or NoData or PipeNotConnected
+                    ? new BrokenPipeException()
+                    : new IOException(Marshal.GetPInvokeErrorMessage(error).TrimEnd('.'));
             }
 
-            buffer = buffer[(int)written..];
+            if (written == 0)
+            {
+                // A full pipe that does not block, of which nothing tells when it has room again.
+                Thread.Sleep(1);
+            }
+
+            buffer = buffer[written..];
         }
+    }
+
+    private static unsafe bool Write(nint handle, ReadOnlySpan<byte> buffer, out int written, out int error)
+    {
+        uint count;
+        bool isWritten;
+        fixed (byte* start = buffer)
+        {
+            isWritten = WriteFile(handle, start, (uint)buffer.Length, out count, overlapped: 0);
+        }
+
+        error = isWritten ? 0 : Marshal.GetLastPInvokeError();
+        written = (int)count;
+        return isWritten;
     }
 
     [LibraryImport("kernel32.dll", EntryPoint = "GetStdHandle", SetLastError = true)]
