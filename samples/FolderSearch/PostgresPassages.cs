@@ -8,11 +8,14 @@ namespace StellaInterop.Samples.FolderSearch;
 
 /// <summary>Passages in PostgreSQL with pgvector, which compares the query with every vector, and so misses none.</summary>
 /// <remarks>
-/// With hundreds of thousands of passages an index is worth what it misses: <c>CREATE INDEX ON passages USING hnsw (vector
+/// With hundreds of thousands of passages an index is worth what it misses: <c>CREATE INDEX ON folder_search.passages USING hnsw (vector
 /// vector_ip_ops)</c>, for up to 2,000 numbers a vector. Among passages that are much alike, it was seen to miss the few others.
+/// The tables are in a schema of their own, so that other tables of the database with their names are neither read nor changed.
 /// </remarks>
 internal sealed class PostgresPassages : PassageCollection
 {
+    private const string Schema = "folder_search";
+
     private readonly NpgsqlDataSource source;
 
     private PostgresPassages(
@@ -28,12 +31,15 @@ internal sealed class PostgresPassages : PassageCollection
     {
         // The type has to be there before the connections that are to know it.
         await using (NpgsqlDataSource plain = NpgsqlDataSource.Create(connectionString))
-        await using (NpgsqlCommand command = plain.CreateCommand("CREATE EXTENSION IF NOT EXISTS vector"))
+        await using (NpgsqlCommand command = plain.CreateCommand($"CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA IF NOT EXISTS {Schema}"))
         {
             await command.ExecuteNonQueryAsync(cancellationToken);
         }
 
         var builder = new NpgsqlDataSourceBuilder(connectionString);
+
+        // The vectors' type and operators are in the schema of the extension.
+        builder.ConnectionStringBuilder.SearchPath = $"{Schema}, public";
         builder.UseVector();
         return new PostgresPassages(builder.Build(), documents, queries);
     }
@@ -41,7 +47,7 @@ internal sealed class PostgresPassages : PassageCollection
     /// <inheritdoc/>
     public override async Task<bool> CollectionExistsAsync(CancellationToken cancellationToken = default)
     {
-        await using NpgsqlCommand command = source.CreateCommand("SELECT to_regclass('passages') IS NOT NULL");
+        await using NpgsqlCommand command = source.CreateCommand($"SELECT to_regclass('{Schema}.passages') IS NOT NULL");
         return (bool)(await command.ExecuteScalarAsync(cancellationToken))!;
     }
 
@@ -71,7 +77,7 @@ internal sealed class PostgresPassages : PassageCollection
     /// <inheritdoc/>
     public override async Task EnsureCollectionDeletedAsync(CancellationToken cancellationToken = default)
     {
-        await using NpgsqlCommand command = source.CreateCommand("DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS model");
+        await using NpgsqlCommand command = source.CreateCommand($"DROP TABLE IF EXISTS {Schema}.passages; DROP TABLE IF EXISTS {Schema}.model");
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 

@@ -1,7 +1,10 @@
+using System.Data.Common;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.VectorData;
 using Microsoft.SemanticKernel.Data;
+using Npgsql;
 using StellaInterop.Models.Mini;
 using StellaInterop.Samples.FolderSearch;
 using StellaInterop.Tests;
@@ -240,6 +243,40 @@ internal sealed class StoreTests(string kind)
             Throws.TypeOf<NotSupportedException>().With.Message.Contains("filters"));
         Assert.That(async () => await store.SearchAsync(3, 1).ToArrayAsync(), Throws.TypeOf<NotSupportedException>().With.Message.Contains("Int32"));
         Assert.That(async () => await store.SearchAsync("x", 0).ToArrayAsync(), Throws.TypeOf<ArgumentOutOfRangeException>());
+    }
+
+    [Test]
+    public async Task Tables_of_others_with_the_same_names_stay_as_they_are()
+    {
+        const string Others = "CREATE TABLE model (name text); CREATE TABLE passages (other text); INSERT INTO model VALUES ('mine')";
+        string file = Path.Combine(folder, "others.db");
+        await using DbConnection connection = kind == "SQLite"
+            ? new SqliteConnection($"Data Source={file};Pooling=false")
+            : new NpgsqlConnection(Server!);
+        await connection.OpenAsync();
+        await RunAsync(Others);
+        if (kind == "SQLite")
+        {
+            Assert.That(() => new SqlitePassages(file, ForDocuments, ForQueries), Throws.InvalidOperationException.With.Message.Contains("Index into another store"));
+        }
+        else
+        {
+            using PassageCollection own = await OpenAsync(ForDocuments);
+            await own.EnsureCollectionExistsAsync();
+            Assert.That(await own.CollectionExistsAsync());
+        }
+
+        Assert.That(await RunAsync("SELECT count(*) FROM model WHERE name = 'mine'"), Is.EqualTo(1L));
+        await RunAsync("DROP TABLE model; DROP TABLE passages");
+
+        async Task<object?> RunAsync(string text)
+        {
+            await using DbCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // Every text is a constant of this test.
+            command.CommandText = text;
+#pragma warning restore CA2100
+            return await command.ExecuteScalarAsync();
+        }
     }
 
     private async Task<PassageCollection> OpenAsync(IEmbeddingGenerator<string, Embedding<float>> documents) => kind == "SQLite"
