@@ -65,9 +65,11 @@ internal sealed class PoolWorker : IBatchTaker
         }
     }
 
-    /// <summary>Waits until it has what it computes with.</summary>
-    /// <returns>Ends by the error if it could not get it.</returns>
+    /// <summary>Waits until the worker has started or failed to.</summary>
     public Task WaitStartedAsync() => started.WaitAsync();
+
+    /// <summary>The error of a worker that could not start, set before its thread ends.</summary>
+    public Exception? StartError => started.Error;
 
     /// <summary>Waits until it has left for good, or nobody is to wait for it.</summary>
     public Task WaitGoneAsync() => thread.WaitGoneAsync();

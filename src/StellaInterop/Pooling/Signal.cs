@@ -9,6 +9,9 @@ internal sealed class Signal
 
     public bool IsSet => signal.IsSet;
 
+    /// <inheritdoc cref="Signal{T}.Error"/>
+    public Exception? Error => signal.Error;
+
     /// <summary>Returns a task that ends when this is set.</summary>
     public Task WaitAsync() => signal.WaitAsync();
 
@@ -32,6 +35,12 @@ internal sealed class Signal<T>
 
     public bool IsSet => outcome is not null;
 
+    /// <summary>
+    /// The error that this was failed with, from that moment on. A task of <see cref="WaitAsync"/> may have it later, even after the tasks of
+    /// signals that were set afterwards.
+    /// </summary>
+    public Exception? Error => outcome?.Exception?.InnerException;
+
     /// <summary>Returns a task that ends when this is set. It is kept until then.</summary>
     public Task<T> WaitAsync()
     {
@@ -49,19 +58,23 @@ internal sealed class Signal<T>
     }
 
     /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
-    public void Set(T result) => End(Task.FromResult(result));
+    public void Set(T result) => TrySet(result);
+
+    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
+    /// <returns>Whether it was not set before.</returns>
+    public bool TrySet(T result) => End(Task.FromResult(result));
 
     /// <summary>Ends the tasks of all who wait by an error, unless it was set before. The error counts as seen.</summary>
     public void Fail(Exception error) => End(Task.FromException<T>(error));
 
-    private void End(Task<T> ended)
+    private bool End(Task<T> ended)
     {
         TaskCompletionSource<T>[] all;
         lock (gate)
         {
             if (outcome is not null)
             {
-                return;
+                return false;
             }
 
             outcome = ended;
@@ -79,6 +92,8 @@ internal sealed class Signal<T>
                 _ = waiter.Task.Exception;
             });
         }
+
+        return true;
     }
 }
 

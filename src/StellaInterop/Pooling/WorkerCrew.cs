@@ -101,10 +101,9 @@ internal sealed class WorkerCrew(
 
         foreach (PoolWorker worker in first)
         {
-            Task started = worker.WaitStartedAsync();
             // Foreign code on a worker that begins may wait for this load, which is not to wait for the worker then.
-            _ = Task.WhenAny(started, worker.WaitGoneAsync()).GetAwaiter().GetResult();
-            error ??= started.Exception?.InnerException;
+            _ = Task.WhenAny(worker.WaitStartedAsync(), worker.WaitGoneAsync()).GetAwaiter().GetResult();
+            error ??= worker.StartError;
         }
 
         lock (gate)
