@@ -57,7 +57,7 @@ internal sealed class PeersRun : IDisposable
             MachineInfo.Read(),
             limits,
             settings.Model,
-            info.Parameters,
+            info.ParameterCount,
             settings.Threads,
             settings.Rounds,
             load.OthersShare(),
@@ -127,7 +127,7 @@ internal sealed class PeersRun : IDisposable
                 new Workload("all of them in one call", [.. plain.Select(text => text.Text)], [.. plain.Select(text => text.Ids)]),
                 [.. plain.Select(VectorOf)]));
         }
-        else if (engines.FirstOrDefault(engine => engine.Spec.Precision == StellaPrecision.F32).Engine is { } reference)
+        else if (engines.FirstOrDefault(engine => engine.Spec.Precision == StellaPrecision.Float32).Engine is { } reference)
         {
             wanted.Add((comparison, Embed(reference, comparison, cancellationToken)));
         }

@@ -13,7 +13,7 @@ internal sealed class TokenizingRun(
     /// <summary>The models that can be asked for: the shipped one, which is small, and one that costs what Stella 400M does.</summary>
     public static IReadOnlyList<string> Models { get; } = ["stella-mini", SyntheticModel.Name];
 
-    private static readonly StellaPrecision[] Precisions = [StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8];
+    private static readonly StellaPrecision[] Precisions = [StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8];
 
     /// <summary>What is shorter is repeated until so much time has passed.</summary>
     private static readonly TimeSpan LeastTime = TimeSpan.FromSeconds(0.3);

@@ -64,9 +64,9 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             var options = new StellaCallOptions
             {
                 Priority = traffic.Mixed ? (StellaPriority)random.Next(2) : priority,
-                WhenFull = traffic.Mixed ? (StellaWhenFull)random.Next(2) : StellaWhenFull.Reject,
+                QueueFullMode = traffic.Mixed ? (StellaQueueFullMode)random.Next(2) : StellaQueueFullMode.Reject,
                 Timeout = Chance(traffic.HurryOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : Patience * books.ClockFactor,
-                OnFailedText = traffic.Report ? StellaOnFailedText.Report : StellaOnFailedText.FailCall,
+                TextFailureMode = traffic.Report ? StellaTextFailureMode.Report : StellaTextFailureMode.FailCall,
             };
             answer = await books.CallAsync(
                 () => pool().EmbedAsync(
@@ -85,7 +85,7 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         {
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
             int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsRight(indices[i], prompt, dimension, found[i].Span));
-            books.Vectors(indices.Length, found.Summary.Tokens, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
+            books.Vectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
             return;
         }
 

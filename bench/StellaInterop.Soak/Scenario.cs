@@ -42,7 +42,7 @@ internal sealed record Scenario(
         new(
             "cancel storm", "most calls are taken back or have hardly any time", 2, 48,
             new Traffic { Texts = 6, CancelOneIn = 2, HurryOneIn = 3 }, pool => pool with { MaxWorkers = 2 }),
-        new("panics", "one forward in a hundred panics", 2, 24, new Traffic { Texts = 3 }, pool => pool with { BreakerReplacements = 1000 })
+        new("panics", "one forward in a hundred panics", 2, 24, new Traffic { Texts = 3 }, pool => pool with { CircuitBreaker = new() { ReplacementThreshold = 1000 } })
         {
             Faults = new Faults { PanicOneIn = 100 },
         },
@@ -73,7 +73,7 @@ internal sealed record Scenario(
         new(
             "mixed", "dimensions, prompts, priorities and waiting, with the cache on", 2, 32,
             new Traffic { Texts = 6, CancelOneIn = 20, HurryOneIn = 20, Mixed = true },
-            pool => pool with { CacheBytes = 1 << 20, MaxWorkers = 2, MaxQueuedCalls = 24 }),
+            pool => pool with { MaxCacheBytes = 1 << 20, MaxWorkers = 2, MaxQueuedCalls = 24 }),
         Scripted(
             "bulk-flood", 2, () => new BulkFlood(),
             "a text every 10 ms beside 200 waiting bulk calls and 40 bulk streams",
@@ -100,7 +100,7 @@ internal sealed record Scenario(
             "health is unhealthy meanwhile, and healthy again without a call"),
         Scripted(
             "slow-load", 1, () => new SlowLoad(),
-            "a load takes longer than LongLoad",
+            "a load takes longer than SlowLoadThreshold",
             "health is degraded with a reason, then healthy; deadlines hold meanwhile"),
         Scripted(
             "replaced-files", 2, () => new ReplacedFiles(),

@@ -45,8 +45,8 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
 
     private async Task OneModelAsync(string[] texts, MarkdownTable table)
     {
-        using StellaModel model = StellaModel.Load(folder, modelOptions);
-        var pool = new StellaEmbeddingPool(folder, new StellaPoolOptions { Model = modelOptions });
+        using StellaModel model = await StellaModel.LoadAsync(folder, modelOptions).ConfigureAwait(false);
+        var pool = new StellaEmbeddingPool(folder, modelOptions);
         await using (pool.ConfigureAwait(false))
         {
             _ = await pool.WarmUpAsync().ConfigureAwait(false);
@@ -89,9 +89,8 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
         foreach (var (workers, threads) in new[] { (1, 2), (2, 1), (1, 1), (4, 1) })
         {
             long before = ResidentMemory.Measure().Anonymous;
-            var pool = new StellaEmbeddingPool(folder, new StellaPoolOptions
+            var pool = new StellaEmbeddingPool(folder, modelOptions with { Threads = threads }, new StellaPoolOptions
             {
-                Model = modelOptions with { Threads = threads },
                 MinWorkers = workers,
                 MaxWorkers = workers,
             });

@@ -7,6 +7,7 @@ using StellaInterop;
 using StellaInterop.Models.Mini;
 using StellaInterop.Samples;
 using StellaInterop.Samples.SemanticGrep;
+using StellaInterop.Vectors;
 
 int count = 5;
 if (args is not ([_] or [_, _]) || string.IsNullOrWhiteSpace(args[0])
@@ -22,7 +23,7 @@ try
     using StellaModel model = StellaModel.Load(Environment.GetEnvironmentVariable("STELLA_MODEL") ?? StellaMiniModel.Path);
 
     // A query has a prompt before it, a text that is searched has none: the model was trained like this.
-    float[] query = model.Embed(args[0], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, OnLongText = StellaLongText.Error });
+    float[] query = model.Embed(args[0], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, LongTextBehavior = StellaLongTextBehavior.Error });
     var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = Math.Min(64, model.Info.MaxTokens) });
     var best = new BestMatches(count);
     using Stream standardInput = Console.OpenStandardInput();
@@ -33,7 +34,7 @@ try
         float[] rows = new float[passages.Length * query.Length];
         model.Embed(passages, rows);
         float[] scores = new float[passages.Length];
-        Similarity.Dot(query, rows, scores);
+        Similarity.DotRows(query, rows, scores);
         best.Add(passages, scores);
     }
 

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.VectorData;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.FolderSearch;
 

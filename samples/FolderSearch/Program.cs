@@ -5,6 +5,7 @@ using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
 using StellaInterop;
+using StellaInterop.ModelFiles;
 using StellaInterop.Models.Mini;
 using StellaInterop.Samples;
 using StellaInterop.Samples.FolderSearch;
@@ -59,7 +60,7 @@ index.SetAction((parsed, cancelled) => WithStoreAsync(parsed, SqliteOpenMode.Rea
     Action<int>? progress = Console.IsErrorRedirected ? null : files => Console.Error.Write($"\r{files} files ");
 
     // The pool has the same model: its weights are in memory once.
-    using StellaModel loaded = StellaModel.Load(path);
+    using StellaModel loaded = await StellaModel.LoadAsync(path, cancellationToken: cancelled);
     var update = new FolderIndex(
         parsed.GetRequiredValue(folder).FullName, store, PassageReader.SplitterOf(loaded), told => Console.Error.WriteLine($"folder-search: {told}"));
     IndexReport report = await update.UpdateAsync(progress, cancelled);
@@ -114,7 +115,7 @@ async Task<int> WithStoreAsync(
     try
     {
         string? wanted = parsed.GetValue(model);
-        string path = wanted is null ? StellaMiniModel.Path : Directory.Exists(wanted) ? wanted : HuggingFaceCache.FromEnvironment().Find(wanted);
+        string path = wanted is null ? StellaMiniModel.Path : Directory.Exists(wanted) ? wanted : HuggingFaceCache.FromEnvironment().GetModelFolder(wanted);
         string? connection = parsed.GetValue(postgres);
         if (connection is null && mode == SqliteOpenMode.ReadWrite && !Path.Exists(file))
         {
@@ -124,7 +125,7 @@ async Task<int> WithStoreAsync(
         var services = new ServiceCollection();
 
         // A query that is cut would find other things than were asked for.
-        services.AddStellaEmbeddings(options => (options.ModelPath, options.OnLongText) = (path, StellaLongText.Error));
+        services.AddStellaEmbeddings(options => (options.ModelPath, options.LongTextBehavior) = (path, StellaLongTextBehavior.Error));
         services.AddStellaQueryEmbeddings();
         await using ServiceProvider provider = services.BuildServiceProvider();
 

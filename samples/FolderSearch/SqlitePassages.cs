@@ -2,6 +2,7 @@ using System.Data.Common;
 using System.Runtime.InteropServices;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.FolderSearch;
 

@@ -3,7 +3,7 @@
 //     dotnet run --project samples/WebApi -c Release -- --urls http://127.0.0.1:8080
 //     curl http://127.0.0.1:8080/v1/embeddings -H 'Content-Type: application/json' -d '{"input": ["one text", "another"]}'
 //
-// Settings are those of StellaEmbeddingsOptions, in the section StellaEmbeddings: appsettings.json, the environment
+// Settings are those of StellaEmbeddingServiceOptions, in the section StellaEmbeddings: appsettings.json, the environment
 // (StellaEmbeddings__ModelName=NovaSearch/stella_en_400M_v5), or the command line.
 
 using System.Text.Json;
@@ -22,9 +22,9 @@ builder.Services.ConfigureHttpJsonOptions(options =>
 });
 
 // One model, two ways to ask it: documents as they are, queries with the prompt that Stella was trained with.
-builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection(StellaEmbeddingsOptions.DefaultSection));
+builder.Services.AddStellaEmbeddings();
 builder.Services.AddStellaQueryEmbeddings();
-builder.Services.PostConfigure<StellaEmbeddingsOptions>(options =>
+builder.Services.PostConfigure<StellaEmbeddingServiceOptions>(options =>
 {
     if (string.IsNullOrEmpty(options.ModelPath) && string.IsNullOrEmpty(options.ModelName))
     {
@@ -32,10 +32,10 @@ builder.Services.PostConfigure<StellaEmbeddingsOptions>(options =>
     }
 });
 
-builder.Services.AddHealthChecks().AddStellaPool();
+builder.Services.AddHealthChecks().AddStellaHealthChecks();
 builder.Services.AddOpenTelemetry()
-    .WithMetrics(metrics => metrics.AddStellaInstrumentation().AddPrometheusExporter())
-    .WithTracing(traces => traces.AddStellaInstrumentation());
+    .WithMetrics(metrics => metrics.AddMeter(StellaTelemetry.MeterName).AddPrometheusExporter())
+    .WithTracing(traces => traces.AddSource(StellaTelemetry.ActivitySourceName));
 
 // What goes wrong becomes a status that tells the client what to do.
 builder.Services.AddExceptionHandler<EmbeddingProblems>();

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Spectre.Console;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli;
 

@@ -46,8 +46,8 @@ internal sealed class ModelArguments
         "--precision",
         "Arithmetic of the encoder. auto is bf16 where the processor multiplies that by itself, else f32.",
         ("auto", StellaPrecision.Auto),
-        ("f32", StellaPrecision.F32),
-        ("bf16", StellaPrecision.BF16),
+        ("f32", StellaPrecision.Float32),
+        ("bf16", StellaPrecision.BFloat16),
         ("int8", StellaPrecision.Int8));
 
     private readonly Choice<StellaEncoder> encoder = new(

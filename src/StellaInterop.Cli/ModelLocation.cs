@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics.CodeAnalysis;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli;
 
@@ -57,7 +58,7 @@ internal static class ModelLocation
 
         try
         {
-            return HuggingFaceCache.FromEnvironment().Find(given, revision ?? HuggingFaceCache.DefaultRevision);
+            return HuggingFaceCache.FromEnvironment().GetModelFolder(given, revision ?? HuggingFaceCache.DefaultRevision);
         }
         catch (StellaModelFolderException e) when (revision is null)
         {

@@ -38,7 +38,7 @@ internal sealed class TextArguments
         "What the texts are for: the name of a prompt of the model, which stella info lists. s2p is a search query, s2s one of two "
         + "similar sentences, document neither. Default: the model's own default, which in Stella is none.");
 
-    private readonly Choice<StellaLongText> onLongText = LongTextChoice();
+    private readonly Choice<StellaLongTextBehavior> onLongText = LongTextChoice();
 
     public TextArguments(Command command)
     {
@@ -54,7 +54,7 @@ internal sealed class TextArguments
     public StellaEmbedOptions Options(ParseResult parsed) => new()
     {
         Prompt = PromptOf(parsed, prompt),
-        OnLongText = onLongText.Get(parsed),
+        LongTextBehavior = onLongText.Get(parsed),
     };
 
     /// <summary>The texts, read as they are asked for, and <see langword="null"/> whenever the next has not arrived yet.</summary>
@@ -109,11 +109,11 @@ internal sealed class TextArguments
         parsed.GetValue(option) is { } name ? StellaPrompt.Named(name) : StellaPrompt.Unnamed;
 
     /// <summary>--on-long-text.</summary>
-    public static Choice<StellaLongText> LongTextChoice() => new(
+    public static Choice<StellaLongTextBehavior> LongTextChoice() => new(
         "--on-long-text",
         "What to do with a text of too many tokens.",
-        ("truncate", StellaLongText.Truncate),
-        ("error", StellaLongText.Error));
+        ("truncate", StellaLongTextBehavior.Truncate),
+        ("error", StellaLongTextBehavior.Error));
 
     private void Check(CommandResult result)
     {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Cli;
 
@@ -64,7 +65,7 @@ internal sealed class VectorWriter(OutputType type, int dimension, int kept)
     private readonly float[] prefix = new float[kept];
     private readonly Half[] halves = new Half[kept];
     private readonly sbyte[] integers = new sbyte[kept];
-    private readonly byte[] bits = new byte[Quantization.BinaryLength(kept)];
+    private readonly byte[] bits = new byte[Quantization.GetBinaryLength(kept)];
 
     /// <summary>Writes the property embedding, and what its form needs before it.</summary>
     public void Write(Utf8JsonWriter json, int index, ReadOnlySpan<float> vector)

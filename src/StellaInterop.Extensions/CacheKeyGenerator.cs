@@ -3,7 +3,6 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.AI;
-using StellaInterop.Pooling;
 
 namespace StellaInterop.Extensions;
 

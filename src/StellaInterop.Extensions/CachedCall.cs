@@ -1,8 +1,10 @@
 using System.Globalization;
 using Microsoft.Extensions.AI;
-using StellaInterop.Pooling;
 
 namespace StellaInterop.Extensions;
+
+/// <summary>A loaded model, with the fingerprint of its vectors of one dimension.</summary>
+internal readonly record struct ModelIdentity(string Fingerprint, StellaModelInfo Info);
 
 /// <summary>
 /// A call under a cache key. It goes from <see cref="CacheKeyGenerator{TEmbedding}"/> to the generator of the model by
@@ -23,8 +25,8 @@ internal sealed record CachedCall(StellaEmbedOptions Wanted, string Key)
         string.Create(
             CultureInfo.InvariantCulture,
             $"v1;fingerprint={identity.Fingerprint};dimension={options.Dimension ?? identity.Info.DefaultDimension}"
-            + $";precision={identity.Info.Precision};encoder={identity.Info.Encoder};max_tokens={identity.Info.MaxTokens}"
-            + $";normalize={options.Normalize};long_text={options.OnLongText};invalid_text={options.OnInvalidText}"
+            + $";precision={identity.Info.Precision};max_tokens={identity.Info.MaxTokens}"
+            + $";normalize={options.Normalize};long_text={options.LongTextBehavior};invalid_text={options.InvalidTextBehavior}"
             + $";form={form};prompt={Uri.EscapeDataString(options.Prompt.Name ?? "")}");
 }
 

@@ -1,5 +1,6 @@
 using System.Collections;
 using Microsoft.Extensions.AI;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Extensions;
 

@@ -3,41 +3,43 @@ using Microsoft.Extensions.AI;
 
 namespace StellaInterop;
 
-/// <summary>Reads what a <see cref="StellaEmbeddingGenerator"/> says beside a vector.</summary>
+/// <summary>Reads the properties that a <see cref="StellaEmbeddingGenerator"/> adds to an embedding.</summary>
 /// <remarks>
 /// The values are numbers and text in <see cref="Embedding.AdditionalProperties"/>, so that they survive JSON, also without reflection.
-/// These methods read them from an embedding of the generator, of a cache, and from one that was stored as JSON and read again.
+/// The methods read them from an embedding of the generator, of a cache, and from one that was stored as JSON and read again.
 /// Thread-safe, as long as nobody changes the embedding.
 /// </remarks>
 public static class StellaEmbeddingExtensions
 {
-    private const string CutByTokens = "tokens";
-    private const string CutByBytes = "bytes";
+    private const string TruncatedByTokens = "tokens";
+    private const string TruncatedByBytes = "bytes";
 
-    /// <summary>Gets the number of tokens of the text, and whether the text was cut.</summary>
+    /// <summary>Returns the number of tokens of the text, and whether the text was truncated.</summary>
     /// <param name="embedding">The embedding.</param>
-    /// <returns>The count; <see langword="null"/> if the embedding does not carry one, since another generator made it.</returns>
+    /// <returns>The count; <see langword="null"/> if the embedding has none, because another generator made it.</returns>
     public static StellaTokenCount? GetTokenCount(this Embedding embedding)
     {
         ArgumentNullException.ThrowIfNull(embedding);
         return Number(embedding, StellaEmbeddingGenerator.TokenCountProperty) is { } kept
             && Number(embedding, StellaEmbeddingGenerator.TotalTokenCountProperty) is { } total
-                ? new StellaTokenCount(
-                    (int)kept,
-                    (int)total,
-                    Text(embedding, StellaEmbeddingGenerator.CutProperty) switch
+                ? new StellaTokenCount
+                {
+                    Kept = (int)kept,
+                    Total = (int)total,
+                    Truncation = Text(embedding, StellaEmbeddingGenerator.TruncationProperty) switch
                     {
-                        null => StellaCut.None,
-                        CutByBytes => StellaCut.Bytes,
-                        _ => StellaCut.Tokens,
+                        null => StellaTruncation.None,
+                        TruncatedByBytes => StellaTruncation.Bytes,
+                        _ => StellaTruncation.Tokens,
                     },
-                    (int)(Number(embedding, StellaEmbeddingGenerator.ReplacedProperty) ?? 0))
+                    Replaced = (int)(Number(embedding, StellaEmbeddingGenerator.ReplacedProperty) ?? 0),
+                }
                 : null;
     }
 
-    /// <summary>Gets the factor that turns the bytes of an int8 embedding back into numbers.</summary>
+    /// <summary>Returns the scale of an int8 embedding: a number is about its integer times the scale.</summary>
     /// <param name="embedding">The embedding.</param>
-    /// <returns>The factor, above 0; <see langword="null"/> if the embedding has none, as in any form but int8.</returns>
+    /// <returns>The scale, 0 or more; <see langword="null"/> if the embedding has none, because it is of another form.</returns>
     public static float? GetScale(this Embedding embedding)
     {
         ArgumentNullException.ThrowIfNull(embedding);
@@ -51,7 +53,7 @@ public static class StellaEmbeddingExtensions
         properties[StellaEmbeddingGenerator.TotalTokenCountProperty] = count.Total;
         if (count.IsTruncated)
         {
-            properties[StellaEmbeddingGenerator.CutProperty] = count.Cut == StellaCut.Bytes ? CutByBytes : CutByTokens;
+            properties[StellaEmbeddingGenerator.TruncationProperty] = count.Truncation == StellaTruncation.Bytes ? TruncatedByBytes : TruncatedByTokens;
         }
 
         if (count.Replaced > 0)

@@ -1,27 +1,26 @@
 using Microsoft.Extensions.AI;
 using StellaInterop.Extensions;
-using StellaInterop.Pooling;
 
 namespace StellaInterop;
 
-/// <summary>A pool as the platform's embedding generator, for one kind of text: documents, or queries.</summary>
+/// <summary>Provides a pool as an embedding generator of Microsoft.Extensions.AI, for one kind of text: documents, or queries.</summary>
 /// <remarks>
 /// <para>
 /// Thread-safe. Stella was trained with a prompt before queries and none before documents, so a generator has one
 /// <see cref="Prompt"/>, and queries and documents have a generator each: nobody embeds documents as queries by accident.
 /// </para>
 /// <para>
-/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> give generators of smaller forms.
+/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators of smaller forms.
 /// </para>
 /// <para>
-/// Of <see cref="EmbeddingGenerationOptions"/> it honours <c>Dimensions</c>; <c>ModelId</c>, which must be its own;
-/// <c>RawRepresentationFactory</c>, which may give <see cref="StellaEmbedOptions"/> for everything else; and
+/// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be its
+/// own; <c>RawRepresentationFactory</c>, which may return <see cref="StellaEmbedOptions"/> that replace its own; and
 /// <see cref="PromptProperty"/> in <c>AdditionalProperties</c>.
 /// </para>
 /// <para>
-/// A cache of Microsoft.Extensions.AI must know what decides a vector beside the text. Chain it with <see cref="AsBuilder"/> or
-/// <c>AddStellaEmbeddings</c>, which see to that. A cache that is put around the generator in another way is refused when it writes its
-/// first answer.
+/// The key of a cache of Microsoft.Extensions.AI must include everything besides the text that decides a vector. Add the cache to the
+/// builder of <see cref="AsBuilder"/> or <c>AddStellaEmbeddings</c>, which see to that. A cache that is put around the generator in
+/// another way is refused when it writes its first answer.
 /// </para>
 /// </remarks>
 public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embedding<float>>, IStellaSource<Embedding<float>>
@@ -30,118 +29,125 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public const string ProviderName = "stella";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of options: a <see cref="StellaPrompt"/>, or the name of one, that replaces the
-    /// generator's.
+    /// The key in <c>AdditionalProperties</c> of options for a <see cref="StellaPrompt"/>, or the name of one, that replaces that of the
+    /// generator.
     /// </summary>
     public const string PromptProperty = "stella.prompt";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of an int8 embedding: the factor that turns its bytes back into numbers, a <see cref="float"/> above 0.
+    /// The key in <c>AdditionalProperties</c> of an int8 embedding for its scale, a <see cref="float"/> of 0 or more.
     /// <see cref="StellaEmbeddingExtensions.GetScale"/> reads it.
     /// </summary>
     public const string ScaleProperty = "stella.scale";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of an embedding: the tokens of the text that were used, an <see cref="int"/>.
-    /// <see cref="StellaEmbeddingExtensions.GetTokenCount"/> reads this and the three below.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens that were used, an <see cref="int"/>.
+    /// <see cref="StellaEmbeddingExtensions.GetTokenCount"/> reads this and the next three.
     /// </summary>
     public const string TokenCountProperty = "stella.token_count";
 
-    /// <summary>In <c>AdditionalProperties</c> of an embedding: the tokens of the text before a cut, an <see cref="int"/>.</summary>
+    /// <summary>
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens of the text before truncation, an <see cref="int"/>.
+    /// </summary>
     public const string TotalTokenCountProperty = "stella.total_token_count";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of the embedding of a text that was cut: the limit that cut it, <c>tokens</c> or <c>bytes</c>, as in
-    /// <see cref="StellaCut"/>. Absent when the text was not cut.
+    /// The key in <c>AdditionalProperties</c> of the embedding of a truncated text for the limit that truncated it, <c>tokens</c> or
+    /// <c>bytes</c>; see <see cref="StellaTruncation"/>. Absent if the text was not truncated.
     /// </summary>
-    public const string CutProperty = "stella.cut";
+    public const string TruncationProperty = "stella.truncation";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of an embedding: the surrogates without a partner that became U+FFFD, an <see cref="int"/>. Absent
-    /// when there was none.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of surrogates without a partner that were replaced by
+    /// U+FFFD, an <see cref="int"/>. Absent if there was none.
     /// </summary>
     public const string ReplacedProperty = "stella.replaced";
 
-    /// <summary>In <c>AdditionalProperties</c> of all embeddings of a call: how many texts were cut. Absent when none was.</summary>
-    public const string TruncatedProperty = "stella.truncated_texts";
+    /// <summary>
+    /// The key in <c>AdditionalProperties</c> of all embeddings of a call for the number of truncated texts, an <see cref="int"/>. Absent if
+    /// there was none.
+    /// </summary>
+    public const string TruncatedTextCountProperty = "stella.truncated_text_count";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of options inside of a chain with a cache: what decides a vector beside the text, as a line of text
-    /// without a fixed form. It is part of the cache's key.
+    /// The key in <c>AdditionalProperties</c> of options inside a chain with a cache for everything besides the text that decides a
+    /// vector: a line of text without a fixed format, which is part of the cache's key.
     /// </summary>
     public const string CacheKeyProperty = "stella.cache_key";
 
     /// <summary>
-    /// In <c>AdditionalProperties</c> of an embedding: an empty list, which refuses to be written by a cache whose key does not know the
-    /// model.
+    /// The key in <c>AdditionalProperties</c> of an embedding for an empty list that throws when a cache without
+    /// <see cref="CacheKeyProperty"/> writes it.
     /// </summary>
     public const string CacheGuardProperty = "stella.cache_guard";
 
     private readonly StellaEmbeddingPool pool;
-    private readonly StellaEmbedOptions embedOptions;
+    private readonly StellaEmbedOptions defaults;
     private readonly StellaCallOptions callOptions;
     private readonly TimeProvider time;
     private readonly bool ownsPool;
     private readonly EmbeddingGeneratorMetadata metadata;
 
-    /// <summary>Makes a generator over a pool.</summary>
+    /// <summary>Initializes a generator over a pool.</summary>
     /// <param name="pool">The pool. Any number of generators may share one.</param>
-    /// <param name="embedOptions">How texts are embedded: the prompt above all. <see langword="null"/> for the model's default prompt, which in Stella is none.</param>
-    /// <param name="callOptions">How calls are treated; <see langword="null"/> for the pool's defaults.</param>
-    /// <param name="timeProvider">What tells when an embedding was made; <see langword="null"/> for the system's clock.</param>
-    /// <param name="ownsPool">Whether the pool is disposed with the generator.</param>
-    /// <exception cref="ArgumentException">The call options ask for reports of failed texts, for which an embedding has no place.</exception>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults, with the default prompt of the model.</param>
+    /// <param name="callOptions">The options of the calls; <see langword="null"/> for the defaults.</param>
+    /// <param name="timeProvider">The clock that dates embeddings; <see langword="null"/> for the system's.</param>
+    /// <param name="ownsPool">Whether <see cref="Dispose"/> disposes the pool.</param>
+    /// <exception cref="ArgumentException">
+    /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, for which an embedding has no place.
+    /// </exception>
     public StellaEmbeddingGenerator(
         StellaEmbeddingPool pool,
-        StellaEmbedOptions? embedOptions = null,
+        StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         TimeProvider? timeProvider = null,
         bool ownsPool = false)
     {
         ArgumentNullException.ThrowIfNull(pool);
-        if (callOptions?.OnFailedText == StellaOnFailedText.Report)
+        if (callOptions?.TextFailureMode == StellaTextFailureMode.Report)
         {
             throw new ArgumentException(
-                $"{nameof(StellaCallOptions.OnFailedText)} is {StellaOnFailedText.Report}, and a generator has no place to report the text to: its vector would be zero. "
-                + $"Use {StellaOnFailedText.FailCall}, or call the pool.",
+                $"{nameof(StellaCallOptions.TextFailureMode)} is {StellaTextFailureMode.Report}, and a generator has no place to report the text to: its vector would be zero. "
+                + $"Use {StellaTextFailureMode.FailCall}, or call the pool.",
                 nameof(callOptions));
         }
 
         this.pool = pool;
-        this.embedOptions = embedOptions ?? new StellaEmbedOptions();
+        defaults = options ?? new StellaEmbedOptions();
         this.callOptions = callOptions ?? new StellaCallOptions();
         this.ownsPool = ownsPool;
         time = timeProvider ?? TimeProvider.System;
         metadata = new EmbeddingGeneratorMetadata(
-            ProviderName, providerUri: null, pool.ModelName, this.embedOptions.Dimension ?? pool.DefaultDimension);
+            ProviderName, providerUri: null, pool.ModelName, defaults.Dimension ?? pool.Info?.DefaultDimension);
     }
 
-    /// <summary>What the texts are: documents, or queries of a kind.</summary>
-    public StellaPrompt Prompt => embedOptions.Prompt;
+    /// <summary>Gets the prompt of the texts: that of documents, or of a kind of queries.</summary>
+    public StellaPrompt Prompt => defaults.Prompt;
 
     /// <summary>Embeds texts.</summary>
-    /// <param name="values">The texts; none gives none.</param>
-    /// <param name="options">What is to be different for this call.</param>
-    /// <param name="cancellationToken">Takes the call back.</param>
-    /// <returns>An embedding for each text, in order, with the number of tokens in <c>Usage</c>.</returns>
-    /// <exception cref="ArgumentException">The options ask for another model, or name a prompt that there is not.</exception>
+    /// <param name="values">The texts, in any number.</param>
+    /// <param name="options">Options that replace those of the generator for this call; <see langword="null"/> for none.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>One embedding per text, in the order of the texts, with the number of tokens in <c>Usage</c>.</returns>
+    /// <exception cref="ArgumentException">The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a name.</exception>
     /// <inheritdoc cref="StellaEmbeddingPool.EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
     public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
         GenerateAsync(values, options, EmbeddingForms.Float32, cancellationToken);
 
-    /// <summary>Starts a chain of middleware in front of this generator, in which a cache knows what decides a vector.</summary>
-    /// <returns>A builder. Calls go through middleware in the order in which it is chained.</returns>
+    /// <summary>Starts a chain of middleware around this generator, in which a cache knows everything that decides a vector.</summary>
+    /// <returns>A builder. Calls go through the middleware in the order in which it is added.</returns>
     public EmbeddingGeneratorBuilder<string, Embedding<float>> AsBuilder() =>
         new EmbeddingGeneratorBuilder<string, Embedding<float>>(this).UseStellaCacheKeys();
 
-    /// <summary>The same generator in 16-bit floating point.</summary>
+    /// <summary>Returns a generator of 16-bit floats over the same pool.</summary>
     public IEmbeddingGenerator<string, Embedding<Half>> AsHalf() => new StellaFormGenerator<Embedding<Half>>(this, EmbeddingForms.Float16);
 
-    /// <summary>The same generator in bytes, each with its factor under <see cref="ScaleProperty"/>.</summary>
+    /// <summary>Returns a generator of 8-bit integers over the same pool; each embedding has its scale under <see cref="ScaleProperty"/>.</summary>
     public IEmbeddingGenerator<string, Embedding<sbyte>> AsInt8() => new StellaFormGenerator<Embedding<sbyte>>(this, EmbeddingForms.Int8);
 
-    /// <summary>The same generator in bits: whether a number is above zero.</summary>
+    /// <summary>Returns a generator of bits over the same pool: 1 for a number above zero.</summary>
     public IEmbeddingGenerator<string, BinaryEmbedding> AsBinary() => new StellaFormGenerator<BinaryEmbedding>(this, EmbeddingForms.Binary);
 
     /// <inheritdoc/>
@@ -171,7 +177,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
 
     EmbeddingForm<Embedding<float>> IStellaSource<Embedding<float>>.Form => EmbeddingForms.Float32;
 
-    internal async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync<TEmbedding>(
+    internal Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync<TEmbedding>(
         IEnumerable<string> values,
         EmbeddingGenerationOptions? options,
         EmbeddingForm<TEmbedding> form,
@@ -179,14 +185,26 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         where TEmbedding : Embedding
     {
         ArgumentNullException.ThrowIfNull(values);
-        StellaEmbedOptions call = OptionsOf(options);
+        StellaEmbedOptions textOptions = OptionsOf(options);
         CachedCall? cached = CachedCallOf(options);
-        StellaEmbeddings found = await pool.EmbedAsync(
-            values as IReadOnlyList<string> ?? [.. values], call, callOptions, cancellationToken).ConfigureAwait(false);
+        Task<StellaEmbeddings> embeddings = pool.EmbedAsync(
+            values as IReadOnlyList<string> ?? [.. values], textOptions, callOptions, cancellationToken);
+        return GenerateAsync(embeddings, textOptions, cached, form, cancellationToken);
+    }
+
+    private async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync<TEmbedding>(
+        Task<StellaEmbeddings> call,
+        StellaEmbedOptions textOptions,
+        CachedCall? cached,
+        EmbeddingForm<TEmbedding> form,
+        CancellationToken cancellationToken)
+        where TEmbedding : Embedding
+    {
+        StellaEmbeddings found = await call.ConfigureAwait(false);
         if (cached is not null
-            && CachedCall.KeyOf(await IdentityAsync(call, cancellationToken).ConfigureAwait(false), call, form.Name) != cached.Key)
+            && CachedCall.KeyOf(await IdentityAsync(textOptions, cancellationToken).ConfigureAwait(false), textOptions, form.Name) != cached.Key)
         {
-            throw new CacheKeyMismatchException(cached, call);
+            throw new CacheKeyMismatchException(cached, textOptions);
         }
 
         DateTimeOffset now = time.GetUtcNow();
@@ -205,7 +223,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             embeddings.Add(embedding);
         }
 
-        Describe(embeddings, found.Summary.Tokens, found.Summary.TruncatedTexts);
+        Describe(embeddings, found.Summary.TokenCount, found.Summary.TruncatedTextCount);
         return embeddings;
     }
 
@@ -216,33 +234,44 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         embeddings.Usage = new UsageDetails { InputTokenCount = tokens, TotalTokenCount = tokens };
         if (truncatedTexts > 0)
         {
-            (embeddings.AdditionalProperties ??= [])[TruncatedProperty] = truncatedTexts;
+            (embeddings.AdditionalProperties ??= [])[TruncatedTextCountProperty] = truncatedTexts;
         }
     }
 
     /// <summary>The model that computes, for vectors of the options' dimension.</summary>
-    internal Task<ModelIdentity> IdentityAsync(StellaEmbedOptions options, CancellationToken cancellationToken) =>
-        pool.GetIdentityAsync(options.Dimension, cancellationToken);
+    internal async Task<ModelIdentity> IdentityAsync(StellaEmbedOptions options, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            StellaModelInfo? before = pool.Info;
+            string fingerprint = await pool.GetFingerprintAsync(options.Dimension, cancellationToken).ConfigureAwait(false);
+            // Every load makes properties of its own: if they are the same before and after, no load came between.
+            if (pool.Info is { } info && ReferenceEquals(info, before))
+            {
+                return new ModelIdentity(fingerprint, info);
+            }
+        }
+    }
 
     /// <summary>The options of the generator, changed as the call asks.</summary>
     internal StellaEmbedOptions OptionsOf(EmbeddingGenerationOptions? options)
     {
         if (options is null)
         {
-            return embedOptions;
+            return defaults;
         }
 
         if (options.ModelId is { } model && model != pool.ModelName)
         {
             throw new ArgumentException(
-                $"the options ask for the model '{model}'; this generator has '{pool.ModelName}'.", nameof(options));
+                $"The options ask for the model '{model}'; this generator has '{pool.ModelName}'.", nameof(options));
         }
 
         StellaEmbedOptions result = options.RawRepresentationFactory?.Invoke(this) switch
         {
             CachedCall cached => cached.Wanted,
             StellaEmbedOptions raw => raw,
-            _ => embedOptions,
+            _ => defaults,
         };
         if (options.AdditionalProperties?.TryGetValue(PromptProperty, out object? prompt) == true)
         {
@@ -281,7 +310,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
 
     /// <summary>With the dimension, once the model told it.</summary>
     private EmbeddingGeneratorMetadata Metadata() =>
-        metadata.DefaultModelDimensions is null && pool.DefaultDimension is { } dimension
+        metadata.DefaultModelDimensions is null && pool.Info?.DefaultDimension is { } dimension
             ? new EmbeddingGeneratorMetadata(ProviderName, providerUri: null, pool.ModelName, dimension)
             : metadata;
 }

@@ -1,45 +1,33 @@
+using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>The rules that stand at the properties of <see cref="StellaEmbeddingsOptions"/>, as generated code.</summary>
-[OptionsValidator]
-internal sealed partial class StellaEmbeddingsRules : IValidateOptions<StellaEmbeddingsOptions>;
-
-/// <summary>Checks the settings of one model, and names each that is wrong as it stands in configuration.</summary>
-/// <param name="modelName">The model's name; <see langword="null"/> for the one without.</param>
-/// <param name="section">The section with its settings, if they come from one.</param>
-internal sealed class StellaEmbeddingsValidation(string? modelName, string? section) : IValidateOptions<StellaEmbeddingsOptions>
+/// <summary>Validates the options of one model. Each error names the option by its path in the configuration.</summary>
+/// <param name="optionsName">The name of the options; that of the model without a key is empty.</param>
+/// <param name="section">The path of the section with the options, if they come from one.</param>
+internal sealed class StellaEmbeddingServiceValidation(string optionsName, string? section) : IValidateOptions<StellaEmbeddingServiceOptions>
 {
-    private readonly StellaEmbeddingsRules rules = new();
-    private readonly string name = modelName ?? Options.DefaultName;
+    /// <summary>Whether this validates the options of a name.</summary>
+    public bool IsOf(string name) => name == optionsName;
 
-    /// <summary>Whether this checks the settings of a model.</summary>
-    public bool IsOf(string? model) => model == modelName;
-
-    public ValidateOptionsResult Validate(string? optionsName, StellaEmbeddingsOptions options)
+    public ValidateOptionsResult Validate(string? name, StellaEmbeddingServiceOptions options)
     {
-        if (optionsName != name)
+        if (name != optionsName)
         {
             return ValidateOptionsResult.Skip;
         }
 
-        string where = section ?? (name.Length == 0 ? StellaEmbeddingsOptions.DefaultSection : $"{StellaEmbeddingsOptions.DefaultSection} '{name}'");
-        ValidateOptionsResult result = rules.Validate(where, options);
-        if (result.Failed)
-        {
-            return ValidateOptionsResult.Fail((result.Failures ?? [result.FailureMessage]).Select(failure => $"{where}: {failure}"));
-        }
-
-        // What depends on more than one setting is checked where it is used.
-        try
-        {
-            options.ToPoolOptions().Check();
-            return ValidateOptionsResult.Success;
-        }
-        catch (ArgumentOutOfRangeException e)
-        {
-            return ValidateOptionsResult.Fail($"{where}:{e.ParamName}: {e.Message}");
-        }
+        string where = section
+            ?? (optionsName.Length == 0
+                ? StellaEmbeddingServiceOptions.DefaultSectionName
+                : $"{StellaEmbeddingServiceOptions.DefaultSectionName} '{optionsName}'");
+        var context = new ValidationContext(options, where, serviceProvider: null, items: null);
+        string[] failures =
+        [
+            .. ((IValidatableObject)options).Validate(context).Select(result =>
+                $"{where}:{string.Join(", ", result.MemberNames).Replace('.', ':')}: {result.ErrorMessage}"),
+        ];
+        return failures.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
 }

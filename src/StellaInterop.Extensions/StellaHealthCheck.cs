@@ -20,18 +20,18 @@ internal sealed class StellaHealthCheck(StellaEmbeddingPool pool, StellaHealthKi
         HealthStatus status = health.Status switch
         {
             // A pool whose model fails is to be mended or waited for; a restart of the process is for one that is closed.
-            _ when kind == StellaHealthKind.Live && health.Model != StellaPoolModelState.Closed => HealthStatus.Healthy,
+            _ when kind == StellaHealthKind.Live && health.ModelState != StellaPoolModelState.Closed => HealthStatus.Healthy,
             StellaPoolStatus.Healthy => HealthStatus.Healthy,
             StellaPoolStatus.Degraded => HealthStatus.Degraded,
             _ => context.Registration.FailureStatus,
         };
         var data = new Dictionary<string, object>
         {
-            ["model"] = health.Model.ToString(),
-            ["workers"] = health.Workers,
-            ["busy_workers"] = health.BusyWorkers,
-            ["queued_calls"] = health.QueuedCalls,
-            ["queued_tokens"] = health.QueuedTokens,
+            ["model"] = health.ModelState.ToString(),
+            ["workers"] = health.WorkerCount,
+            ["busy_workers"] = health.BusyWorkerCount,
+            ["queued_calls"] = health.QueuedCallCount,
+            ["queued_tokens"] = health.QueuedTokenCount,
             ["queue_fill"] = health.QueueFill,
         };
         return Task.FromResult(new HealthCheckResult(status, health.Reason, health.LastLoadError, data));

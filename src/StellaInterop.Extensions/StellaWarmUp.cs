@@ -2,8 +2,8 @@ using Microsoft.Extensions.Hosting;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>Loads a model before the service takes requests, if its settings ask for that.</summary>
-internal sealed class StellaWarmUp(Func<StellaEmbeddingPool> pool, StellaEmbeddingsOptions options) : IHostedLifecycleService
+/// <summary>Loads a model before the host takes requests, if its options ask for that.</summary>
+internal sealed class StellaWarmUp(Func<StellaEmbeddingPool> pool, StellaEmbeddingServiceOptions options) : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) =>
         options.WarmUpOnStart ? pool().WarmUpAsync(cancellationToken) : Task.CompletedTask;

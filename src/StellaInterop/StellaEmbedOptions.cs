@@ -1,57 +1,61 @@
 namespace StellaInterop;
 
-/// <summary>What to do with a text that has more tokens than the model was loaded for.</summary>
-public enum StellaLongText
+/// <summary>Specifies what to do with a text that has more tokens than <see cref="StellaModelInfo.MaxTokens"/>.</summary>
+public enum StellaLongTextBehavior
 {
-    /// <summary>Cut it at the end, special tokens kept. The cut shows in <see cref="StellaTokenCount"/>.</summary>
+    /// <summary>Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.</summary>
     Truncate = 0,
 
-    /// <summary>Throw <see cref="StellaInputException"/> with the text's index and length.</summary>
+    /// <summary>Throws <see cref="StellaInputException"/> with the index and the length of the text.</summary>
     Error = 1,
 }
 
-/// <summary>What to do with a text that has a surrogate without a partner, and so is no Unicode text.</summary>
-public enum StellaInvalidText
+/// <summary>Specifies what to do with a text that is not valid Unicode because a surrogate has no partner.</summary>
+public enum StellaInvalidTextBehavior
 {
-    /// <summary>Throw <see cref="StellaInputException"/> with the text's index and the place.</summary>
+    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text and the position of the surrogate.</summary>
     Error = 0,
 
-    /// <summary>Put U+FFFD in its place. Their number is in <see cref="StellaTokenCount.Replaced"/>.</summary>
+    /// <summary>Replaces the surrogate by U+FFFD. <see cref="StellaTokenCount.Replaced"/> counts the replacements.</summary>
     Replace = 1,
 }
 
-/// <summary>How to embed or tokenize texts.</summary>
+/// <summary>Provides options for embedding or tokenizing texts.</summary>
+/// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaEmbedOptions
 {
     internal static StellaEmbedOptions Default { get; } = new();
 
     /// <summary>
-    /// The prompt of the texts. By default it is the default prompt of the model's folder. Stella's folders have none, so that
-    /// nothing is put before a text.
+    /// Gets the prompt of the texts; <see cref="StellaPrompt.Unnamed"/> by default, which is the default prompt of the model's folder.
+    /// Stella's folders have no default prompt, so that nothing is put before a text.
     /// </summary>
     public StellaPrompt Prompt { get; init; }
 
     /// <summary>
-    /// Length of the vectors, one of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's
-    /// default. Vectors of different dimensions cannot be compared.
+    /// Gets the length of the vectors, one of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/>, the default, for
+    /// <see cref="StellaModelInfo.DefaultDimension"/>. Vectors of different dimensions cannot be compared.
     /// </summary>
     public int? Dimension { get; init; }
 
     /// <summary>
-    /// Whether vectors are scaled to length 1, so that their dot product is their cosine. On by default. A model whose folder
-    /// has a Normalize module gives vectors of length 1 in any case.
+    /// Gets whether vectors are scaled to length 1, so that their dot product is their cosine; <see langword="true"/> by default. A model
+    /// whose folder has a Normalize module scales them in any case.
     /// </summary>
     public bool Normalize { get; init; } = true;
 
-    /// <summary>What to do with a text that has too many tokens.</summary>
-    public StellaLongText OnLongText { get; init; } = StellaLongText.Truncate;
-
-    /// <summary>What to do with a text that is no valid Unicode.</summary>
-    public StellaInvalidText OnInvalidText { get; init; } = StellaInvalidText.Error;
+    /// <summary>
+    /// Gets what to do with a text that has too many tokens; <see cref="StellaLongTextBehavior.Truncate"/> by default.
+    /// </summary>
+    public StellaLongTextBehavior LongTextBehavior { get; init; } = StellaLongTextBehavior.Truncate;
 
     /// <summary>
-    /// Index of the call's first text in the caller's own list, for a list that is embedded in parts: errors count from
-    /// here.
+    /// Gets what to do with a text that is not valid Unicode; <see cref="StellaInvalidTextBehavior.Error"/> by default.
     /// </summary>
-    public int FirstTextIndex { get; init; }
+    public StellaInvalidTextBehavior InvalidTextBehavior { get; init; } = StellaInvalidTextBehavior.Error;
+
+    /// <summary>
+    /// The index of the call's first text in the list of the caller, for a list that is embedded in parts: errors count from here.
+    /// </summary>
+    internal int FirstTextIndex { get; init; }
 }

@@ -1,3 +1,5 @@
+using StellaInterop.Vectors;
+
 namespace StellaInterop;
 
 /// <summary>The kind of an error, as a number that never changes its meaning.</summary>
@@ -36,7 +38,7 @@ public enum StellaErrorCode
     UnknownDimension = 104,
 
     /// <summary>The system has not the memory that is needed.</summary>
-    /// <remarks>Hold <c>StellaModel.Estimate</c> against the memory of the machine. A lower precision, fewer calls at once and a smaller batch need less.</remarks>
+    /// <remarks>Hold <c>StellaModel.EstimateMemory</c> against the memory of the machine. A lower precision, fewer calls at once and a smaller batch need less.</remarks>
     OutOfMemory = 105,
 
     /// <summary>The system refused a thread.</summary>
@@ -76,11 +78,11 @@ public enum StellaErrorCode
     TokenizerInvalid = 300,
 
     /// <summary>A text is null or not valid Unicode.</summary>
-    /// <remarks><see cref="StellaInputException.TextIndex"/> is the number of the text. A lone surrogate comes from a text that was cut in the middle of a character; <see cref="StellaEmbedOptions.OnInvalidText"/> can replace it.</remarks>
+    /// <remarks><see cref="StellaInputException.TextIndex"/> is the number of the text. A lone surrogate comes from a text that was cut in the middle of a character; <see cref="StellaEmbedOptions.InvalidTextBehavior"/> can replace it.</remarks>
     TextNotUnicode = 400,
 
-    /// <summary>A text has more tokens than the limit, and <see cref="StellaLongText.Error"/> was asked for.</summary>
-    /// <remarks>Cut the text, or let it be cut with <see cref="StellaLongText.Truncate"/> and look at the counts. The message says how many tokens there are and which limit holds: <see cref="StellaModelOptions.MaxTokens"/>, or the one on the length in bytes.</remarks>
+    /// <summary>A text has more tokens than the limit, and <see cref="StellaLongTextBehavior.Error"/> was asked for.</summary>
+    /// <remarks>Cut the text, or let it be cut with <see cref="StellaLongTextBehavior.Truncate"/> and look at the counts. The message says how many tokens there are and which limit holds: <see cref="StellaModelOptions.MaxTokens"/>, or the one on the length in bytes.</remarks>
     TextTooLong = 401,
 
     /// <summary>The tokenizer failed on a text.</summary>
@@ -92,7 +94,7 @@ public enum StellaErrorCode
     ForwardFailed = 500,
 
     /// <summary>A vector has a value that is not finite.</summary>
-    /// <remarks>The weights or their arithmetic do not bear this text, which the message names: try <see cref="StellaPrecision.F32"/>. Weights that are not finite themselves are refused when they are loaded.</remarks>
+    /// <remarks>The weights or their arithmetic do not bear this text, which the message names: try <see cref="StellaPrecision.Float32"/>. Weights that are not finite themselves are refused when they are loaded.</remarks>
     ResultNotFinite = 501,
 
     /// <summary>A vector is zero: it has no direction.</summary>
@@ -112,7 +114,7 @@ public enum StellaErrorCode
     AbiMismatch = 901,
 
     /// <summary>The queue of a pool is full.</summary>
-    /// <remarks>Try again after <see cref="StellaPoolException.RetryAfter"/>, and tell your own callers the same. <see cref="StellaCallOptions.WhenFull"/> can wait instead, and docs/service.md tells how to size a pool.</remarks>
+    /// <remarks>Try again after <see cref="StellaPoolException.RetryAfter"/>, and tell your own callers the same. <see cref="StellaCallOptions.QueueFullMode"/> can wait instead, and docs/service.md tells how to size a pool.</remarks>
     Overloaded = 910,
 
     /// <summary>A call on a pool was not answered in its time.</summary>

@@ -91,7 +91,16 @@ public sealed class StellaNativeLibraryNotFoundException : StellaException
     public IReadOnlyList<StellaLoadAttempt> Attempts { get; }
 }
 
-/// <summary>One path at which the native library was looked for.</summary>
-/// <param name="Path">The path.</param>
-/// <param name="Reason">Why it did not serve.</param>
-public sealed record StellaLoadAttempt(string Path, string Reason);
+/// <summary>Represents a path at which the native library was searched.</summary>
+public sealed record StellaLoadAttempt
+{
+    internal StellaLoadAttempt()
+    {
+    }
+
+    /// <summary>Gets the path.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Gets why the library was not loaded from it.</summary>
+    public required string Reason { get; init; }
+}

@@ -1,18 +1,20 @@
 using System.Text;
 using Microsoft.Extensions.Logging;
 using StellaInterop.Interop;
+using StellaInterop.ModelFiles;
+using StellaInterop.Pooling;
 
 namespace StellaInterop;
 
-/// <summary>A loaded Stella model.</summary>
+/// <summary>Represents a loaded Stella model, which embeds and tokenizes texts.</summary>
 /// <remarks>
-/// Thread-safe: one instance serves any number of threads at once, and they share its weights. Calls compute on the
-/// calling thread's behalf and return when they are done. <see cref="Dispose"/> may be called at any time, from any
-/// thread and more than once: calls that are running finish, later ones throw <see cref="ObjectDisposedException"/>.
+/// Thread-safe: one instance serves any number of threads at once, and they share its weights. A call blocks its thread until it is
+/// done; <see cref="StellaEmbeddingPool"/> has asynchronous calls. <see cref="Dispose"/> may be called at any time, from any thread and
+/// more than once: running calls finish, later ones throw <see cref="ObjectDisposedException"/>.
 /// </remarks>
 public sealed unsafe class StellaModel : IDisposable
 {
-    /// <summary>Tokens of one native call. Enough to keep every thread busy; more only takes memory.</summary>
+    /// <summary>The tokens of one native call: enough to keep every thread busy. More would only need memory.</summary>
     internal const int BatchTokens = (int)NativeMethods.STELLA_DEFAULT_BATCH_TOKENS;
 
     private readonly ModelHandle handle;
@@ -23,6 +25,7 @@ public sealed unsafe class StellaModel : IDisposable
     private StellaModel(ModelHandle handle, string path, StellaModelOptions options)
     {
         this.handle = handle;
+        Options = options;
         Info = ReadInfo(handle, path, NameOf(path, options));
         Condenser = new TextCondenser(handle, Info.MaxTextBytes);
         batchTokens = Math.Max(BatchTokens, Info.MaxTokens);
@@ -34,32 +37,35 @@ public sealed unsafe class StellaModel : IDisposable
         });
     }
 
-    /// <summary>What the model is.</summary>
+    /// <summary>Gets the properties of the model.</summary>
     public StellaModelInfo Info { get; }
 
-    /// <summary>For what computes on the model beside its own calls.</summary>
+    /// <summary>The handle, for code that runs the model beside its own calls.</summary>
     internal ModelHandle Handle => handle;
 
-    /// <summary>Knows how much of a long text the model's tokenizer looks at.</summary>
+    /// <summary>The options that the model was loaded with.</summary>
+    internal StellaModelOptions Options { get; }
+
+    /// <summary>Knows how much of a long text the model's tokenizer reads.</summary>
     internal ITextCondenser Condenser { get; }
 
-    /// <summary>Loads the model in a folder of the sentence-transformers layout.</summary>
+    /// <summary>Loads a model from a folder of the sentence-transformers layout. Blocks for the load, which takes seconds for a large model.</summary>
     /// <param name="path">The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.</param>
-    /// <param name="options">How to load it; <see langword="null"/> for the defaults.</param>
+    /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
+    /// <returns>The model. Dispose it to free its memory.</returns>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or of an unsupported kind.</exception>
+    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or not supported.</exception>
     /// <exception cref="StellaTokenizerException">The tokenizer cannot be used.</exception>
     /// <exception cref="StellaOptionException">The model cannot meet an option, such as a dimension that it does not have.</exception>
-    /// <exception cref="StellaMemoryException">The system refused the memory for the model.</exception>
+    /// <exception cref="StellaMemoryException">The system could not allocate the memory of the model.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread that the load needs.</exception>
     /// <exception cref="StellaNativeLibraryNotFoundException">The native library could not be loaded.</exception>
-    /// <exception cref="StellaAbiMismatchException">The native library belongs to another version.</exception>
+    /// <exception cref="StellaAbiMismatchException">The native library belongs to another version of this package.</exception>
     public static StellaModel Load(string path, StellaModelOptions? options = null)
     {
-        options ??= new StellaModelOptions();
-        Check(path, options);
+        options = CheckedCopy(path, options);
         NativeLibraryLoader.EnsureLoaded();
-
         ModelHandle handle = Open(path, options);
         try
         {
@@ -72,18 +78,37 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
+    /// <summary>Loads a model from a folder of the sentence-transformers layout, on a thread of its own.</summary>
+    /// <remarks>
+    /// A native load cannot be stopped. If <paramref name="cancellationToken"/> is cancelled, the task ends at once, and the model is
+    /// freed when its load ends.
+    /// </remarks>
+    /// <param name="path">The folder, as for <see cref="Load"/>.</param>
+    /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops waiting for the load.</param>
+    /// <returns>The model. Dispose it to free its memory.</returns>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static Task<StellaModel> LoadAsync(
+        string path, StellaModelOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        StellaModelOptions copy = CheckedCopy(path, options);
+        return cancellationToken.IsCancellationRequested
+            ? Task.FromCanceled<StellaModel>(cancellationToken)
+            : ModelLoading.RunAsync(() => Load(path, copy), cancellationToken);
+    }
+
     /// <summary>Estimates the memory of a model from its configuration and the headers of its files, without loading it.</summary>
-    /// <param name="path">The folder.</param>
-    /// <param name="options">How it would be loaded; <see langword="null"/> for the defaults.</param>
-    /// <param name="workload">What it is to do; <see langword="null"/> for one call at a time.</param>
-    /// <returns>Bytes by what they are for. Processes were measured at no more than the total, and at no less than half of it.</returns>
-    /// <inheritdoc cref="Load(string, StellaModelOptions?)" path="/exception"/>
-    public static StellaMemoryEstimate Estimate(
+    /// <param name="path">The folder, as for <see cref="Load"/>.</param>
+    /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
+    /// <param name="workload">The calls that the model will run; <see langword="null"/> for one call at a time.</param>
+    /// <returns>Bytes by purpose. Measured processes used at most the total, and at least half of it.</returns>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static StellaMemoryEstimate EstimateMemory(
         string path, StellaModelOptions? options = null, StellaWorkload? workload = null)
     {
-        options ??= new StellaModelOptions();
+        options = CheckedCopy(path, options);
         workload ??= new StellaWorkload();
-        Check(path, options);
         workload.Check();
         NativeLibraryLoader.EnsureLoaded();
         byte[] utf8 = Encoding.UTF8.GetBytes(path);
@@ -93,7 +118,7 @@ public sealed unsafe class StellaModel : IDisposable
             size = (uint)sizeof(NativeWorkload),
             sessions = (uint)workload.Sessions,
             threads = (uint)(workload.Threads ?? options.Threads ?? 0),
-            max_batch_tokens = (uint)workload.BatchTokens,
+            max_batch_tokens = (uint)workload.MaxBatchTokens,
         };
         var found = new NativeMemoryEstimate { size = (uint)sizeof(NativeMemoryEstimate) };
         fixed (byte* pathPointer = utf8, manifestPointer = manifest)
@@ -103,23 +128,32 @@ public sealed unsafe class StellaModel : IDisposable
                 NativeMethods.stella_model_estimate(pathPointer, (nuint)utf8.Length, &native, &nativeWorkload, &found));
         }
 
-        return new StellaMemoryEstimate(
-            checked((long)found.weights),
-            checked((long)found.tokenizer),
-            checked((long)found.loading),
-            checked((long)found.session),
-            checked((long)found.total));
+        return new StellaMemoryEstimate
+        {
+            WeightsBytes = checked((long)found.weights),
+            TokenizerBytes = checked((long)found.tokenizer),
+            LoadingBytes = checked((long)found.loading),
+            SessionBytes = checked((long)found.session),
+            TotalBytes = checked((long)found.total),
+        };
     }
 
     /// <summary>Embeds one text.</summary>
-    /// <param name="text">The text. A blank one embeds as its special tokens.</param>
-    /// <param name="options">How to embed it; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Stops the call before its next text.</param>
+    /// <param name="text">The text. A blank text is embedded as its special tokens.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
-    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
-    /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
-    /// <exception cref="StellaMemoryException">The system refused the memory for a session or for a head.</exception>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -128,7 +162,33 @@ public sealed unsafe class StellaModel : IDisposable
         return vector;
     }
 
-    /// <summary>Embeds texts into the caller's memory.</summary>
+    /// <summary>Embeds texts.</summary>
+    /// <param name="texts">The texts, in any number. A blank text is embedded as its special tokens.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
+    /// <returns>A list with one vector per text, in the order of the texts, and the length of each text.</returns>
+    /// <exception cref="ArgumentException">The vectors are more numbers than an array holds.</exception>
+    /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    public StellaEmbeddings Embed(
+        IReadOnlyList<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        string[] copy = [.. texts];
+        int dimension = Info.DimensionOf(options ?? StellaEmbedOptions.Default);
+        float[] vectors = StellaEmbeddings.Rows(copy.Length, dimension);
+        var counts = new StellaTokenCount[copy.Length];
+        Embed(copy, vectors, counts, options, cancellationToken);
+        return new StellaEmbeddings(vectors, dimension, counts, new StellaCallSummary
+        {
+            TextCount = counts.Length,
+            TokenCount = counts.Sum(count => (long)count.Kept),
+            TruncatedTextCount = counts.Count(count => count.IsTruncated),
+            Failures = [],
+            QueueTime = TimeSpan.Zero,
+        });
+    }
+
+    /// <summary>Embeds texts into a buffer of the caller.</summary>
     /// <inheritdoc cref="Embed(ReadOnlySpan{string}, Span{float}, Span{StellaTokenCount}, StellaEmbedOptions?, CancellationToken)"/>
     public void Embed(
         ReadOnlySpan<string> texts,
@@ -137,26 +197,21 @@ public sealed unsafe class StellaModel : IDisposable
         CancellationToken cancellationToken = default) =>
         Embed(texts, destination, [], options, cancellationToken);
 
-    /// <summary>Embeds texts into the caller's memory and tells their lengths.</summary>
+    /// <summary>Embeds texts into a buffer of the caller and counts their tokens.</summary>
     /// <remarks>
-    /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: what it
-    /// needs stays with the model. A token that can be cancelled costs what its source takes to register a callback.
+    /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: the model keeps its
+    /// buffers. A token that can be cancelled costs the registration of a callback with its source.
     /// </remarks>
-    /// <param name="texts">The texts, in any number; none gives nothing. A blank one embeds as its special tokens.</param>
+    /// <param name="texts">The texts, in any number. A blank text is embedded as its special tokens.</param>
     /// <param name="destination">
-    /// Receives one row a text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. Its
-    /// content is not defined when the call throws.
+    /// Receives one row per text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. Its content is not
+    /// defined when the call throws.
     /// </param>
-    /// <param name="tokenCounts">Receives the length of each text in tokens; empty when that is not wanted.</param>
-    /// <param name="options">How to embed them; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Stops the call before its next text.</param>
+    /// <param name="tokenCounts">Receives the length of each text in tokens; at least <c>texts.Length</c> long, or empty.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <exception cref="ArgumentException">A buffer is too short.</exception>
-    /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error; its index is given.</exception>
-    /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
-    /// <exception cref="StellaMemoryException">The system refused the memory for a session or for a head.</exception>
-    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
     public void Embed(
         ReadOnlySpan<string> texts,
         Span<float> destination,
@@ -194,7 +249,7 @@ public sealed unsafe class StellaModel : IDisposable
         {
             for (int first = 0; first < texts.Length; first += session.Texts.Count)
             {
-                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Condenser);
+                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.InvalidTextBehavior, Condenser);
                 session.Tokens.Fill(handle, session.Texts, options, Info);
                 if (!tokenCounts.IsEmpty)
                 {
@@ -213,13 +268,12 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
-    /// <summary>Runs one text and gives what its tokens became.</summary>
+    /// <summary>Returns the hidden states of the tokens of one text.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="options">The prompt and what to do with a long or invalid text; the rest is not used.</param>
-    /// <param name="cancellationToken">Stops the call before the text is run.</param>
-    /// <returns>A hidden state for each token, special tokens and prompt included, with the token's place in the text.</returns>
-    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
+    /// <returns>One hidden state per token, special tokens and prompt included, with the characters that the token comes from.</returns>
+    /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
     public StellaTokenEmbeddings EmbedTokens(
         string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -228,12 +282,12 @@ public sealed unsafe class StellaModel : IDisposable
         PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
         float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
         RunTokens(tokens, [], hidden, [], options, cancellationToken);
-        return new StellaTokenEmbeddings(tokens.Ids, tokens.Places, tokens.Count, hidden, Info.HiddenSize);
+        return new StellaTokenEmbeddings(tokens.Ids, tokens.Offsets, tokens.TokenCount, hidden, Info.HiddenSize);
     }
 
     /// <summary>
-    /// Embeds parts of one text in the light of all of it (late chunking): the text is run once, and a part's vector is
-    /// the head's projection of the mean over its tokens.
+    /// Embeds parts of one text in the context of the whole text (late chunking): one forward pass runs the text, and the head projects
+    /// the mean over the tokens of each part.
     /// </summary>
     /// <remarks>
     /// A token belongs to every part with which it shares a character. Method: Günther et al., "Late Chunking",
@@ -242,19 +296,23 @@ public sealed unsafe class StellaModel : IDisposable
     /// <param name="text">The whole text.</param>
     /// <param name="parts">Ranges of characters (UTF-16 units) of <paramref name="text"/>; they may overlap.</param>
     /// <param name="destination">
-    /// Receives one row a part, row-major <c>[parts, dimension]</c>; at least <c>parts.Length * dimension</c> long.
+    /// Receives one row per part, row-major <c>[parts, dimension]</c>; at least <c>parts.Length * dimension</c> long.
     /// </param>
-    /// <param name="options">How to embed them; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Stops the call before the text is run.</param>
-    /// <returns>The length of the whole text.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">A part leaves the text.</exception>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
+    /// <returns>The number of tokens of the whole text.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A part ends outside the text, or the dimension of the options is below 1.</exception>
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     /// <exception cref="StellaInputException">
-    /// The text is not valid Unicode, or too long where that is an error; or a part has no characters, or no token, because it is blank or
-    /// lies where the text was cut: <see cref="StellaInputException.TextIndex"/> is then the index of the part.
+    /// The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>; or a part has no token, because it is
+    /// empty, blank or in the truncated rest: <see cref="StellaInputException.TextIndex"/> is then the index of the part.
     /// </exception>
-    /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTokenCount EmbedParts(
         string text,
         ReadOnlySpan<Range> parts,
@@ -280,23 +338,31 @@ public sealed unsafe class StellaModel : IDisposable
         }
 
         RunTokens(tokens, spans, [], destination[..(parts.Length * dimension)], options, cancellationToken);
-        return tokens.Count;
+        return tokens.TokenCount;
     }
 
-    /// <summary>Tokenizes one text as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> would.</summary>
+    /// <summary>Tokenizes one text, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="options">The prompt and what to do with a long text; the rest is not used.</param>
-    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long where that is an error.</exception>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <returns>The ids of the tokens, and their number before truncation.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTokens Tokenize(string text, StellaEmbedOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(text);
         return Tokenize([text], options)[0];
     }
 
-    /// <summary>Tokenizes texts as they would be embedded.</summary>
+    /// <summary>Tokenizes texts, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
-    /// <param name="options">The prompt and what to do with a long text; the rest is not used.</param>
-    /// <exception cref="StellaInputException">A text is null, not valid Unicode, or too long where that is an error; its index is given.</exception>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <returns>The tokens of each text, in the order of the texts.</returns>
+    /// <inheritdoc cref="Tokenize(string, StellaEmbedOptions?)" path="/exception"/>
     public StellaTokens[] Tokenize(ReadOnlySpan<string> texts, StellaEmbedOptions? options = null)
     {
         options ??= StellaEmbedOptions.Default;
@@ -307,7 +373,7 @@ public sealed unsafe class StellaModel : IDisposable
         var tokens = new TokenizedPack();
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            pack.Fill(texts[first..], options.FirstTextIndex + first, options.OnInvalidText, Condenser);
+            pack.Fill(texts[first..], options.FirstTextIndex + first, options.InvalidTextBehavior, Condenser);
             tokens.Fill(handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {
@@ -358,7 +424,10 @@ public sealed unsafe class StellaModel : IDisposable
         return Convert.ToHexStringLower(hash);
     }
 
-    /// <summary>Frees the model when the last running call has ended.</summary>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(disposed, this);
+
+    /// <summary>Frees the model when the last running call has ended. May be called more than once, from any thread.</summary>
     public void Dispose()
     {
         disposed = true;
@@ -441,16 +510,15 @@ public sealed unsafe class StellaModel : IDisposable
         ?? HuggingFaceCache.NameOf(path)
         ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
 
-    internal static void Check(string path, StellaModelOptions options)
+    /// <summary>Returns a copy of the options, so that the caller may change its own.</summary>
+    /// <exception cref="ArgumentException">The path is null or empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    private static StellaModelOptions CheckedCopy(string path, StellaModelOptions? options)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            options.MaxTokens ?? 1, StellaModelOptions.MaxTokensLimit, nameof(options.MaxTokens));
-        ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
-        ThrowIfNotPositive(options.Threads, nameof(options.Threads));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            options.Threads ?? 1, StellaModelOptions.ThreadsLimit, nameof(options.Threads));
+        StellaModelOptions copy = options is null ? new StellaModelOptions() : options with { };
+        copy.Check();
+        return copy;
     }
 
     private static ModelHandle Open(string path, StellaModelOptions options)
@@ -512,10 +580,10 @@ public sealed unsafe class StellaModel : IDisposable
             Dimensions = Array.ConvertAll(dimensions, dimension => (int)dimension),
             DefaultDimension = (int)info.default_dimension,
             HiddenSize = (int)info.hidden_size,
-            Layers = (int)info.layers,
-            Heads = (int)info.heads,
+            LayerCount = (int)info.layers,
+            HeadCount = (int)info.heads,
             VocabularySize = (int)info.vocabulary_size,
-            Parameters = (long)info.parameters,
+            ParameterCount = (long)info.parameters,
             Precision = (StellaPrecision)info.precision,
             Encoder = (StellaEncoder)info.encoder,
             CpuLevel = (StellaCpuLevel)info.cpu_level,
@@ -523,7 +591,7 @@ public sealed unsafe class StellaModel : IDisposable
             MaxTokens = (int)info.max_tokens,
             MemoryEstimateBytes = (long)info.memory_estimate,
             FrameTokens = (int)info.frame_tokens,
-            Pooling = (StellaPooling)info.pooling,
+            PoolingMode = (StellaPoolingMode)info.pooling,
             IncludesPrompt = info.leaves_prompt_out == 0,
             Prompts = prompts,
             DefaultPrompt = info.default_prompt == 0 ? null : prompts[(int)info.default_prompt - 1].Name,

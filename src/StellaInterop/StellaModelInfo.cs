@@ -1,6 +1,6 @@
 namespace StellaInterop;
 
-/// <summary>The two architectures of the Stella v5 family.</summary>
+/// <summary>Specifies one of the two architectures of the Stella v5 family.</summary>
 public enum StellaArchitecture
 {
     /// <summary><c>NewModel</c>, of <c>stella_en_400M_v5</c>.</summary>
@@ -10,115 +10,115 @@ public enum StellaArchitecture
     Qwen2 = 1,
 }
 
-/// <summary>Where the encoder computes.</summary>
-public enum StellaDevice
+/// <summary>Specifies the device that runs the encoder.</summary>
+internal enum StellaDevice
 {
     /// <summary>The processor.</summary>
     Cpu = 0,
 }
 
-/// <summary>Which tokens of a text make its vector.</summary>
-public enum StellaPooling
+/// <summary>Specifies which hidden states of a text are pooled into its vector.</summary>
+public enum StellaPoolingMode
 {
-    /// <summary>All of them: the vector is made of the mean of their hidden states.</summary>
+    /// <summary>The mean over all tokens.</summary>
     Mean = 0,
 
-    /// <summary>The first one, which the tokenizer puts before every text.</summary>
+    /// <summary>The first token, which the tokenizer puts before every text.</summary>
     Cls = 1,
 
-    /// <summary>The last one, which the tokenizer puts after every text.</summary>
+    /// <summary>The last token, which the tokenizer puts after every text.</summary>
     LastToken = 2,
 }
 
-/// <summary>A prompt of a model.</summary>
+/// <summary>Represents a prompt of a model.</summary>
 public sealed record StellaPromptInfo
 {
     internal StellaPromptInfo()
     {
     }
 
-    /// <summary>The name, for <see cref="StellaPrompt.Named"/>.</summary>
+    /// <summary>Gets the name, for <see cref="StellaPrompt.Named"/>.</summary>
     public required string Name { get; init; }
 
-    /// <summary>The text that is put before a text.</summary>
+    /// <summary>Gets the characters that are put before a text.</summary>
     public required string Text { get; init; }
 
-    /// <summary>Tokens of the text, without special tokens.</summary>
+    /// <summary>Gets the number of tokens of <see cref="Text"/>, without special tokens.</summary>
     public required int TokenCount { get; init; }
 
-    /// <summary>Whether the folder lacks the prompt, so that the text is that of the model card of Stella v5.</summary>
+    /// <summary>Gets whether the folder lacks the prompt, so that its text is that of the model card of Stella v5.</summary>
     public required bool IsFromModelCard { get; init; }
 }
 
-/// <summary>What a loaded model is.</summary>
+/// <summary>Represents the properties of a loaded model. Immutable and thread-safe.</summary>
 public sealed record StellaModelInfo
 {
     internal StellaModelInfo()
     {
     }
 
-    /// <summary>The folder that it was loaded from, as it was passed.</summary>
+    /// <summary>Gets the folder of the model, as it was passed to the load.</summary>
     public required string Path { get; init; }
 
-    /// <summary>The display name: <see cref="StellaModelOptions.Name"/>, or the name of its repository or folder.</summary>
+    /// <summary>Gets the display name: <see cref="StellaModelOptions.Name"/>, or the name of the repository or folder.</summary>
     public required string Name { get; init; }
 
-    /// <summary>The kind of encoder.</summary>
+    /// <summary>Gets the architecture of the encoder.</summary>
     public required StellaArchitecture Architecture { get; init; }
 
-    /// <summary>The lengths of vectors that the model can give, ascending.</summary>
+    /// <summary>Gets the lengths of vectors for which the model has a head, ascending.</summary>
     public required IReadOnlyList<int> Dimensions { get; init; }
 
-    /// <summary>The length of vectors when a call names none.</summary>
+    /// <summary>Gets the length of vectors for calls that do not name one.</summary>
     public required int DefaultDimension { get; init; }
 
-    /// <summary>Width of a hidden state.</summary>
+    /// <summary>Gets the length of a hidden state.</summary>
     public required int HiddenSize { get; init; }
 
-    /// <summary>Number of layers.</summary>
-    public required int Layers { get; init; }
+    /// <summary>Gets the number of layers.</summary>
+    public required int LayerCount { get; init; }
 
-    /// <summary>Number of attention heads.</summary>
-    public required int Heads { get; init; }
+    /// <summary>Gets the number of attention heads.</summary>
+    public required int HeadCount { get; init; }
 
-    /// <summary>Rows of the embedding table.</summary>
+    /// <summary>Gets the number of rows of the embedding table.</summary>
     public required int VocabularySize { get; init; }
 
-    /// <summary>Parameters of the encoder and the default head.</summary>
-    public required long Parameters { get; init; }
+    /// <summary>Gets the number of parameters of the encoder and the default head.</summary>
+    public required long ParameterCount { get; init; }
 
-    /// <summary>What is computed; never <see cref="StellaPrecision.Auto"/>.</summary>
+    /// <summary>Gets the arithmetic of the encoder; never <see cref="StellaPrecision.Auto"/>.</summary>
     public required StellaPrecision Precision { get; init; }
 
-    /// <summary>Which implementation computes.</summary>
-    public required StellaEncoder Encoder { get; init; }
+    /// <summary>The implementation of the encoder.</summary>
+    internal StellaEncoder Encoder { get; init; }
 
     /// <summary>
-    /// The instructions that are used: the best that the processor has, at most what the environment variable
+    /// Gets the instruction set of the kernels: the best of the processor, at most the one that the environment variable
     /// <c>STELLA_CPU_LEVEL</c> names.
     /// </summary>
     public required StellaCpuLevel CpuLevel { get; init; }
 
-    /// <summary>Where it is computed.</summary>
-    public required StellaDevice Device { get; init; }
+    /// <summary>The device that runs the encoder.</summary>
+    internal StellaDevice Device { get; init; }
 
-    /// <summary>Tokens that a text may have.</summary>
+    /// <summary>Gets the largest number of tokens of a text, special tokens and prompt included.</summary>
     public required int MaxTokens { get; init; }
 
-    /// <summary>Estimated bytes of the weights, the tokenizer and one call at its peak. Always above zero.</summary>
+    /// <summary>Gets an estimate in bytes of the weights, the tokenizer and one call at its peak; above zero.</summary>
     public required long MemoryEstimateBytes { get; init; }
 
-    /// <summary>Which tokens of a text make its vector.</summary>
-    public required StellaPooling Pooling { get; init; }
+    /// <summary>Gets which hidden states of a text are pooled into its vector.</summary>
+    public required StellaPoolingMode PoolingMode { get; init; }
 
-    /// <summary>Whether the tokens of a prompt take part in a text's vector, as they do in Stella.</summary>
+    /// <summary>Gets whether pooling includes the tokens of a prompt, as in Stella.</summary>
     public required bool IncludesPrompt { get; init; }
 
-    /// <summary>The prompts, in the order of their names.</summary>
+    /// <summary>Gets the prompts, in the order of their names.</summary>
     public required IReadOnlyList<StellaPromptInfo> Prompts { get; init; }
 
     /// <summary>
-    /// The name of the default prompt, for texts without a named one; <see langword="null"/> if there is none.
+    /// Gets the name of the prompt for texts with <see cref="StellaPrompt.Unnamed"/>; <see langword="null"/> if there is none.
     /// </summary>
     public required string? DefaultPrompt { get; init; }
 
@@ -157,7 +157,7 @@ public sealed record StellaModelInfo
     /// <summary>Hash of the stamps of the model's files at load: differs when a file was replaced, changed or touched.</summary>
     internal ulong FileStamp { get; init; }
 
-    /// <summary>The length of the vectors that a call asks for.</summary>
+    /// <summary>Returns the length of the vectors of a call.</summary>
     /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
     internal int DimensionOf(StellaEmbedOptions options)
     {

@@ -1,44 +1,48 @@
+using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
 
 namespace StellaInterop;
 
-/// <summary>The arithmetic of the encoder.</summary>
+/// <summary>Specifies the arithmetic of the encoder.</summary>
 public enum StellaPrecision
 {
-    /// <summary>The fastest that loses nothing worth having, chosen by the machine. What it became is in <see cref="StellaModelInfo.Precision"/>.</summary>
+    /// <summary>
+    /// <see cref="BFloat16"/> if the processor multiplies it in hardware, <see cref="Float32"/> otherwise.
+    /// <see cref="StellaModelInfo.Precision"/> tells which of the two was chosen.
+    /// </summary>
     Auto = 0,
 
     /// <summary>32-bit floating point.</summary>
-    F32 = 1,
+    Float32 = 1,
 
     /// <summary>
-    /// bfloat16 weights, 32-bit sums: half the memory, and at least twice as fast where the processor multiplies
-    /// bfloat16. Vectors differ from those in 32 bits by a cosine of less than 0.001.
+    /// bfloat16 weights with 32-bit sums: half the memory, and at least twice as fast if the processor multiplies bfloat16 in
+    /// hardware. The cosine between a vector and that of <see cref="Float32"/> is above 0.999.
     /// </summary>
-    BF16 = 2,
+    BFloat16 = 2,
 
     /// <summary>
-    /// 8-bit integer weights with a scale for each output, and activations with one for each token: a quarter of the
-    /// memory, and the fastest. Measure on your own texts whether its vectors are good enough for them.
+    /// 8-bit integer weights with one scale per output, and activations with one scale per token: a quarter of the memory, and the
+    /// fastest. Measure on your own texts whether the quality is enough for them.
     /// </summary>
     Int8 = 3,
 }
 
-/// <summary>Which implementation of the encoder computes.</summary>
-public enum StellaEncoder
+/// <summary>Specifies which implementation of the encoder runs.</summary>
+internal enum StellaEncoder
 {
     /// <summary>The library's own kernels, for every precision.</summary>
     Kernels = 0,
 
-    /// <summary>The model of the candle library, in 32 bits: the reference that the kernels are compared with. Slower.</summary>
+    /// <summary>The model of the candle library in 32 bits, the slow reference that tests compare the kernels with.</summary>
     Candle = 1,
 }
 
-/// <summary>The instructions of the processor that the kernels use, each with those before it.</summary>
+/// <summary>Specifies the instruction set that the kernels use. Each level includes those before it.</summary>
 public enum StellaCpuLevel
 {
-    /// <summary>What every processor of the architecture has.</summary>
+    /// <summary>The instructions that every processor of the architecture has.</summary>
     Portable = 0,
 
     /// <summary>AVX2 and FMA.</summary>
@@ -47,90 +51,106 @@ public enum StellaCpuLevel
     /// <summary>AVX-512.</summary>
     Avx512 = 2,
 
-    /// <summary>AVX-512 with products of bytes (VNNI).</summary>
+    /// <summary>AVX-512 with dot products of bytes (VNNI).</summary>
     Avx512Vnni = 3,
 
-    /// <summary>AVX-512 with products of bytes and of bfloat16.</summary>
-    Avx512BF16 = 4,
+    /// <summary>AVX-512 with dot products of bytes and of bfloat16.</summary>
+    Avx512Bf16 = 4,
 
     /// <summary>Tiles of bytes and of bfloat16 (Intel AMX).</summary>
     Amx = 5,
 }
 
-/// <summary>How the bytes of a model's weights come into memory.</summary>
+/// <summary>Specifies how the weights are read from disk.</summary>
 public enum StellaLoadMode
 {
     /// <summary>
-    /// By ordinary reads. A file that is cut or overwritten meanwhile is an error and nothing else; with a manifest, the
-    /// bytes that are used are those that were hashed. From a cold disk it is also the faster one.
+    /// Ordinary reads. A file that is truncated or overwritten during the load causes an error, never a crash. With a manifest, the
+    /// bytes that are used are the bytes that were hashed. It is also the faster mode on a cold disk.
     /// </summary>
     Copied = 0,
 
     /// <summary>
-    /// Copied out of a memory map, which is taken down when the model is loaded. A file that is cut meanwhile ends the
-    /// process with SIGBUS: only for folders that nobody writes to.
+    /// A copy out of a memory map, which is unmapped at the end of the load. A file that is truncated during the load ends the process
+    /// with SIGBUS, so use it only for folders that nobody writes to.
     /// </summary>
     Mapped = 1,
 }
 
-/// <summary>How to load a model.</summary>
-public sealed record StellaModelOptions
+/// <summary>Provides options for loading a model.</summary>
+/// <remarks>
+/// Not thread-safe while it is being changed. <see cref="StellaModel.Load"/> and the constructors of
+/// <see cref="StellaEmbeddingPool"/> copy it, so that later changes have no effect.
+/// </remarks>
+public sealed record StellaModelOptions : IValidatableObject
 {
-    /// <summary>The largest value of <see cref="MaxTokens"/>.</summary>
-    public const int MaxTokensLimit = 8192;
+    /// <summary>The largest <see cref="MaxTokens"/>.</summary>
+    internal const int MaxTokensLimit = 8192;
+
+    /// <summary>The largest <see cref="Threads"/>.</summary>
+    internal const int ThreadsLimit = 1024;
 
     /// <summary>The limit of a text if neither the caller nor the folder names one.</summary>
     internal const int DefaultMaxTokens = 512;
 
-    /// <summary>The largest value of <see cref="Threads"/>.</summary>
-    public const int ThreadsLimit = 1024;
-
     /// <summary>
-    /// The display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,
-    /// <c>org/name</c>, in the Hugging Face cache, and the folder's name elsewhere.
+    /// Gets or sets the display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,
+    /// <c>org/name</c>, for a folder in the Hugging Face cache, and the folder's name otherwise.
     /// </summary>
-    public string? Name { get; init; }
+    public string? Name { get; set; }
 
     /// <summary>
-    /// Length of the vectors of calls that name none. <see langword="null"/> takes the one of the folder's
-    /// <c>modules.json</c>.
+    /// Gets or sets the length of vectors for calls that do not name one; one of <see cref="StellaModelInfo.Dimensions"/>.
+    /// <see langword="null"/> takes the dimension that the folder's <c>modules.json</c> names.
     /// </summary>
-    public int? Dimension { get; init; }
+    public int? Dimension { get; set; }
 
     /// <summary>
-    /// Tokens that a text may have, special tokens and prompt included: 1 to 8192, and at most as many as the model has positions.
-    /// <see langword="null"/> takes the length that the folder names (<c>max_seq_length</c>, or <c>model_max_length</c> of the
-    /// tokenizer), as far as the model has positions; or 512, with which Stella was trained, if the folder names none.
+    /// Gets or sets the largest number of tokens of a text, special tokens and prompt included: 1 to 8192, and at most the number of
+    /// positions of the model. <see langword="null"/> takes the folder's own limit (<c>max_seq_length</c>, or
+    /// <c>model_max_length</c> of the tokenizer) up to the number of positions, or 512 if the folder has none.
     /// </summary>
-    public int? MaxTokens { get; init; }
+    public int? MaxTokens { get; set; }
 
-    /// <summary>The arithmetic of the encoder.</summary>
-    public StellaPrecision Precision { get; init; } = StellaPrecision.Auto;
+    /// <summary>Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default.</summary>
+    public StellaPrecision Precision { get; set; } = StellaPrecision.Auto;
 
-    /// <summary>Which implementation computes.</summary>
-    public StellaEncoder Encoder { get; init; } = StellaEncoder.Kernels;
+    /// <summary>Gets or sets the implementation of the encoder.</summary>
+    internal StellaEncoder Encoder { get; set; } = StellaEncoder.Kernels;
 
     /// <summary>
-    /// Threads that one call computes with, 1 to 1024. <see langword="null"/> takes as many as the process may use,
-    /// processor affinity and container quota respected.
+    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. <see langword="null"/> takes the number of
+    /// processors that the process may use, with respect to processor affinity and container quota; a pool takes at most 8.
     /// </summary>
-    public int? Threads { get; init; }
+    public int? Threads { get; set; }
 
-    /// <summary>How the bytes of the weights come into memory.</summary>
-    public StellaLoadMode LoadMode { get; init; } = StellaLoadMode.Copied;
+    /// <summary>Gets or sets how the weights are read from disk; <see cref="StellaLoadMode.Copied"/> by default.</summary>
+    public StellaLoadMode LoadMode { get; set; } = StellaLoadMode.Copied;
 
-    /// <summary>Whether weights that are NaN or infinite are looked for and refused. On by default.</summary>
-    public bool CheckWeights { get; init; } = true;
+    /// <summary>Gets or sets whether a load refuses weights that are NaN or infinite; <see langword="true"/> by default.</summary>
+    public bool CheckWeights { get; set; } = true;
 
     /// <summary>
-    /// A manifest with size and SHA-256 of every file, against which all that is loaded is held. <see langword="null"/>
-    /// takes <c>stella.manifest.json</c> of the folder, if there is one.
+    /// Gets or sets the path of a manifest with the size and the hash (SHA-256 or BLAKE3) of every file, which the load compares
+    /// with the files. <see langword="null"/> takes <c>stella.manifest.json</c> in the folder, if there is one.
     /// </summary>
-    public string? ManifestPath { get; init; }
+    public string? ManifestPath { get; set; }
 
     /// <summary>
-    /// Where native log records go, under the category <c>StellaInterop.Native</c>. <see langword="null"/> is silence.
+    /// Gets or sets the destination of native log records, under the category <c>StellaInterop.Native</c>. <see langword="null"/>
+    /// disables them.
     /// </summary>
     [JsonIgnore]
-    public ILoggerFactory? LoggerFactory { get; init; }
+    public ILoggerFactory? LoggerFactory { get; set; }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    internal void Check() => OptionRules.ThrowFirst(Errors());
+
+    /// <summary>Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.</summary>
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+
+    private IEnumerable<OptionError> Errors() => OptionRules.All(
+        OptionRules.Range(nameof(MaxTokens), MaxTokens, 1, MaxTokensLimit),
+        OptionRules.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
+        OptionRules.Range(nameof(Threads), Threads, 1, ThreadsLimit));
 }

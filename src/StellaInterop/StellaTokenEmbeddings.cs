@@ -2,48 +2,60 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop;
 
-/// <summary>Where in a text a token comes from.</summary>
-/// <param name="Start">The first character, in UTF-16 units.</param>
-/// <param name="End">The character after the last; equals <paramref name="Start"/> for special tokens and those of the prompt.</param>
-public readonly record struct StellaTokenPlace(int Start, int End)
+/// <summary>Represents the characters of a text that a token comes from.</summary>
+public readonly record struct StellaTokenOffset
 {
-    /// <summary>Whether the token is a special one or one of the prompt, and so stands for no character of the text.</summary>
+    /// <summary>Gets the position of the first character, in UTF-16 units.</summary>
+    public required int Start { get; init; }
+
+    /// <summary>
+    /// Gets the position after the last character, in UTF-16 units; equal to <see cref="Start"/> for special tokens and those of the prompt.
+    /// </summary>
+    public required int End { get; init; }
+
+    /// <summary>Gets whether the token is a special one or one of the prompt, and so comes from no character of the text.</summary>
     public bool IsEmpty => Start >= End;
 }
 
-/// <summary>What the tokens of one text became: a hidden state each, before pooling and head.</summary>
+/// <summary>Represents the hidden states of the tokens of one text: the output of the encoder before pooling and head.</summary>
 /// <remarks>Immutable and thread-safe.</remarks>
 public sealed class StellaTokenEmbeddings
 {
     private readonly uint[] ids;
 
     internal StellaTokenEmbeddings(
-        uint[] ids, StellaTokenPlace[] places, StellaTokenCount count, ReadOnlyMemory<float> hidden, int hiddenSize)
+        uint[] ids, StellaTokenOffset[] offsets, StellaTokenCount tokenCount, ReadOnlyMemory<float> hiddenStates, int hiddenSize)
     {
         this.ids = ids;
-        Places = places;
-        Count = count;
-        Hidden = hidden;
+        Offsets = offsets;
+        TokenCount = tokenCount;
+        HiddenStates = hiddenStates;
         HiddenSize = hiddenSize;
     }
 
-    /// <summary>The ids that the encoder saw, special tokens and prompt included.</summary>
+    /// <summary>Gets the ids that the encoder read, special tokens and prompt included.</summary>
     public ReadOnlySpan<int> Ids => MemoryMarshal.Cast<uint, int>(ids);
 
-    /// <summary>For each token its place in the text.</summary>
-    public ReadOnlyMemory<StellaTokenPlace> Places { get; }
+    /// <summary>Gets the characters that each token comes from, one entry per token of <see cref="Ids"/>.</summary>
+    public ReadOnlyMemory<StellaTokenOffset> Offsets { get; }
 
-    /// <summary>How many tokens there are and were.</summary>
-    public StellaTokenCount Count { get; }
+    /// <summary>Gets the number of tokens before and after truncation.</summary>
+    public StellaTokenCount TokenCount { get; }
 
-    /// <summary>Width of a hidden state.</summary>
+    /// <summary>Gets the length of a hidden state.</summary>
     public int HiddenSize { get; }
 
-    /// <summary>The hidden states, row-major <c>[tokens, hidden size]</c>, not scaled.</summary>
-    public ReadOnlyMemory<float> Hidden { get; }
+    /// <summary>Gets the hidden states, row-major <c>[Ids.Length, HiddenSize]</c>, not scaled.</summary>
+    public ReadOnlyMemory<float> HiddenStates { get; }
 
-    /// <summary>The hidden state of one token.</summary>
-    /// <param name="token">Index of the token.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such token.</exception>
-    public ReadOnlySpan<float> HiddenOf(int token) => Hidden.Span.Slice(checked(token * HiddenSize), HiddenSize);
+    /// <summary>Returns the hidden state of one token.</summary>
+    /// <param name="token">The index of the token in <see cref="Ids"/>.</param>
+    /// <returns><see cref="HiddenSize"/> numbers.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="token"/> is not the index of a token.</exception>
+    public ReadOnlySpan<float> GetHiddenState(int token)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(token);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(token, ids.Length);
+        return HiddenStates.Span.Slice(token * HiddenSize, HiddenSize);
+    }
 }

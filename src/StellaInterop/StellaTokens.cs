@@ -1,52 +1,61 @@
 namespace StellaInterop;
 
-/// <summary>What cut a text.</summary>
-public enum StellaCut
+/// <summary>Specifies which limit truncated a text.</summary>
+public enum StellaTruncation
 {
-    /// <summary>Nothing: all of it was used.</summary>
+    /// <summary>None: the whole text was used.</summary>
     None = 0,
 
-    /// <summary>It has more tokens than <see cref="StellaModelOptions.MaxTokens"/>.</summary>
+    /// <summary>The text has more tokens than <see cref="StellaModelInfo.MaxTokens"/>.</summary>
     Tokens = 1,
 
     /// <summary>
-    /// It has, prompt included, more than 256 bytes of UTF-8 for each of <see cref="StellaModelOptions.MaxTokens"/>; what
-    /// is beyond was not looked at. A token of plain prose has four or five. No token is lost that the model would have taken:
-    /// with BERT's tokenizer (Stella 400M), characters without a token do not count, which are blanks behind blanks, those that it
-    /// drops, and the rest of a word of over a hundred letters. In Stella 1.5B each byte is part of a token, and the limit is
-    /// higher if a token is longer.
+    /// The text with its prompt has more than 256 bytes of UTF-8 for each token of <see cref="StellaModelInfo.MaxTokens"/>, and the
+    /// tokenizer did not read the rest. Plain prose has four or five bytes per token. No token is lost that the model would have
+    /// used: with BERT's tokenizer (Stella 400M) characters without a token do not count, such as repeated blanks, dropped characters
+    /// and the rest of a word of over a hundred letters. In Stella 1.5B each byte is part of a token, and the limit is higher if a token
+    /// is longer.
     /// </summary>
     Bytes = 2,
 }
 
-/// <summary>The length of a text in tokens, special tokens and prompt included, and what was done to it.</summary>
-/// <param name="Kept">Tokens that were used.</param>
-/// <param name="Total">
-/// Tokens of the whole text. Where <paramref name="Cut"/> is <see cref="StellaCut.Bytes"/>, those of the part that was
-/// looked at.
-/// </param>
-/// <param name="Cut">What cut the text.</param>
-/// <param name="Replaced">
-/// Surrogates without a partner that became U+FFFD; above zero only with <see cref="StellaInvalidText.Replace"/>.
-/// </param>
-public readonly record struct StellaTokenCount(int Kept, int Total, StellaCut Cut = StellaCut.None, int Replaced = 0)
+/// <summary>Represents the length of a text in tokens, special tokens and prompt included, and what was changed in it.</summary>
+public readonly record struct StellaTokenCount
 {
-    /// <summary>Whether the text was cut.</summary>
-    public bool IsTruncated => Cut != StellaCut.None;
+    /// <summary>Gets the number of tokens that were used.</summary>
+    public required int Kept { get; init; }
+
+    /// <summary>
+    /// Gets the number of tokens of the whole text. If <see cref="Truncation"/> is <see cref="StellaTruncation.Bytes"/>, it is the number
+    /// of tokens of the part that was read.
+    /// </summary>
+    public required int Total { get; init; }
+
+    /// <summary>Gets the limit that truncated the text.</summary>
+    public StellaTruncation Truncation { get; init; }
+
+    /// <summary>
+    /// Gets the number of surrogates without a partner that were replaced by U+FFFD; 0 unless
+    /// <see cref="StellaInvalidTextBehavior.Replace"/> was set.
+    /// </summary>
+    public int Replaced { get; init; }
+
+    /// <summary>Gets whether the text was truncated.</summary>
+    public bool IsTruncated => Truncation != StellaTruncation.None;
 }
 
-/// <summary>The tokens of one text.</summary>
+/// <summary>Represents the tokens of one text. Immutable and thread-safe.</summary>
 public sealed class StellaTokens
 {
-    internal StellaTokens(ReadOnlyMemory<int> ids, StellaTokenCount count)
+    internal StellaTokens(ReadOnlyMemory<int> ids, StellaTokenCount tokenCount)
     {
         Ids = ids;
-        Count = count;
+        TokenCount = tokenCount;
     }
 
-    /// <summary>The ids that the encoder sees, special tokens and prompt included.</summary>
+    /// <summary>Gets the ids that the encoder reads, special tokens and prompt included.</summary>
     public ReadOnlyMemory<int> Ids { get; }
 
-    /// <summary>How many tokens there are and were.</summary>
-    public StellaTokenCount Count { get; }
+    /// <summary>Gets the number of tokens before and after truncation. <see cref="Ids"/> has <see cref="StellaTokenCount.Kept"/> tokens.</summary>
+    public StellaTokenCount TokenCount { get; }
 }

@@ -40,11 +40,11 @@ internal sealed class FormGolden
 
     public int[] Dimensions => root.GetProperty("dimensions").Deserialize<int[]>()!;
 
-    public StellaPooling Pooling => root.GetProperty("pooling").GetString() switch
+    public StellaPoolingMode Pooling => root.GetProperty("pooling").GetString() switch
     {
-        "mean" => StellaPooling.Mean,
-        "cls" => StellaPooling.Cls,
-        "lasttoken" => StellaPooling.LastToken,
+        "mean" => StellaPoolingMode.Mean,
+        "cls" => StellaPoolingMode.Cls,
+        "lasttoken" => StellaPoolingMode.LastToken,
         var other => throw new InvalidDataException($"pooling {other}"),
     };
 

@@ -12,7 +12,7 @@ public class MeasuringTests
     {
         using StellaModel model = StellaModel.Load(StellaMiniModel.Path);
         Workload workload = new WordTexts(model, StellaMiniModel.Path).Make(new Shape("test", [3, 8, 512]));
-        Assert.That(workload.Texts.Select(text => model.Tokenize(text).Count.Total), Is.EqualTo(new[] { 3, 8, 512 }));
+        Assert.That(workload.Texts.Select(text => model.Tokenize(text).TokenCount.Total), Is.EqualTo(new[] { 3, 8, 512 }));
         Assert.That(workload.Ids[2].Distinct().Count(), Is.GreaterThan(200));
         Assert.That(workload.Select([1]).Tokens, Is.EqualTo(8));
     }
@@ -46,7 +46,7 @@ public class MeasuringTests
                 (Spec("ort-f32"), [2, 6, 8], ""),
                 (Spec("ort-int8"), [0.1, 0.1, 0.1], ""),
             ],
-            precision => precision == StellaPrecision.F32 ? 0.5 : null);
+            precision => precision == StellaPrecision.Float32 ? 0.5 : null);
         ShapeResult ours = report.Results[0];
         Assert.That(ours.BestPeer, Is.EqualTo("ort-f32"));
         Assert.That(ours.Ratio, Is.EqualTo(2));
@@ -62,9 +62,9 @@ public class MeasuringTests
     public void The_least_time_is_that_of_arithmetic_or_of_memory_whichever_is_longer()
     {
         var limits = new HardwareLimits(F32: 100, BF16: null, Int8: null, ReadBytes: 10);
-        Assert.That(limits.LeastSeconds(new Cost(Operations: 1000, Weights: 5), StellaPrecision.F32), Is.EqualTo(10));
-        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.F32), Is.EqualTo(2));
-        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.BF16), Is.Null);
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 1000, Weights: 5), StellaPrecision.Float32), Is.EqualTo(10));
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.Float32), Is.EqualTo(2));
+        Assert.That(limits.LeastSeconds(new Cost(Operations: 100, Weights: 5), StellaPrecision.BFloat16), Is.Null);
     }
 
     [Test]
@@ -72,7 +72,7 @@ public class MeasuringTests
     {
         Difference good = Difference.Between([1, 2], [1, 2]);
         Assert.That(good.Largest, Is.Zero);
-        foreach (StellaPrecision precision in new[] { StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8 })
+        foreach (StellaPrecision precision in new[] { StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8 })
         {
             Tolerance tolerance = Tolerance.Of(precision, randomWeights: true);
             Assert.That(tolerance.Holds(good), Is.True);
@@ -80,7 +80,7 @@ public class MeasuringTests
             Assert.That(tolerance.Holds(Difference.Between([2, 1], [1, 2])), Is.False);
         }
 
-        Assert.That(Tolerance.Of(StellaPrecision.F32, randomWeights: true).Holds(Difference.Between([1.0002f, 2.0004f], [1, 2])), Is.False);
+        Assert.That(Tolerance.Of(StellaPrecision.Float32, randomWeights: true).Holds(Difference.Between([1.0002f, 2.0004f], [1, 2])), Is.False);
     }
 
     [Test]

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -67,9 +68,9 @@ internal sealed class DownloadTests : IDisposable
         Succeeds(Download("--dir", folder));
         Assert.That(Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName), Does.Not.Contain(".stella-download"));
         Assert.That(new FileInfo(Path.Combine(folder, Weights)).LinkTarget, Is.Null);
-        StellaManifest manifest = StellaManifest.Read(Path.Combine(folder, StellaManifest.FileName));
+        StellaManifest manifest = StellaManifest.Load(Path.Combine(folder, StellaManifest.FileName));
         Assert.That((manifest.Model, manifest.Revision), Is.EqualTo((ModelServer.Model, ModelServer.Commit)));
-        Assert.That(manifest.Verify(folder).IsGood);
+        Assert.That(manifest.Verify(folder).IsValid);
         Assert.That(Directory.Exists(home.File("hub")), Is.False, "the cache is left alone");
 
         Flip(Path.Combine(folder, Weights));

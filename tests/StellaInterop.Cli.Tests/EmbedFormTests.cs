@@ -1,4 +1,5 @@
 using System.Text.Json;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
@@ -21,7 +22,7 @@ internal sealed class EmbedFormTests
                 float[] vector = vectors[i];
                 var q = new sbyte[vector.Length];
                 float scale = Quantization.ToInt8(vector, q);
-                byte[] packed = new byte[Quantization.BinaryLength(vector.Length)];
+                byte[] packed = new byte[Quantization.GetBinaryLength(vector.Length)];
                 Quantization.ToBinary(vector, packed);
                 Assert.That(Numbers<float>(halves[i]), Is.EqualTo(vector.Select(x => (float)(Half)x)));
                 Assert.That(Numbers<sbyte>(integers[i]), Is.EqualTo(q));

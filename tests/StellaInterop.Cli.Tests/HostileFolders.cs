@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -383,7 +384,7 @@ internal static class HostileFolders
         new("weights of 16 bits", _ => { }) { Model = "tiny-new-f16", Fate = Fate.Loaded },
         new("weights in bfloat16", _ => { }) { Model = "tiny-qwen2-bf16", Fate = Fate.Loaded },
         new("shards", _ => { }) { Model = "tiny-qwen2-sharded", Fate = Fate.Loaded },
-        new("a manifest", folder => StellaManifest.Create(folder.Path).Write(folder.File(Manifest))) { Fate = Fate.Loaded },
+        new("a manifest", folder => StellaManifest.Create(folder.Path).Save(folder.File(Manifest))) { Fate = Fate.Loaded },
     ];
 
     /// <summary>What once took gigabytes, ended the process, or was read in two ways.</summary>
@@ -402,7 +403,7 @@ internal static class HostileFolders
         // One reader takes the first, another the last.
         new("a manifest that lists a file twice", folder =>
         {
-            StellaManifest.Create(folder.Path).Write(folder.File(Manifest));
+            StellaManifest.Create(folder.Path).Save(folder.File(Manifest));
             folder.Edit(Manifest, "\"files\": {", $"\"files\": {{ \"config.json\": {{ \"size\": 1, \"sha256\": \"{new string('a', 64)}\" }},");
         }, Manifest, "config.json"),
         new("a pooling twice", Front(Pooling, "\"pooling_mode_mean_tokens\":false,"), Pooling, "pooling_mode_mean_tokens"),

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 

@@ -1,3 +1,5 @@
+using StellaInterop.ModelFiles;
+
 namespace StellaInterop.Tests;
 
 /// <summary><c>stella manifest</c> and <c>stella verify</c>.</summary>

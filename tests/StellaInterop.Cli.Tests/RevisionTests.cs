@@ -1,3 +1,5 @@
+using StellaInterop.ModelFiles;
+
 namespace StellaInterop.Tests;
 
 /// <summary><c>--revision</c>: which snapshot of a model in the Hugging Face cache a command takes.</summary>
@@ -53,7 +55,7 @@ internal sealed class RevisionTests : IDisposable
         Assert.That(Stella("verify", Model, "--revision", "v1/fixed").Output, Is.EqualTo(hashes).And.Contain("model.safetensors"));
         string manifest = home.File("manifest.json");
         Assert.That(Stella("manifest", Model, "--revision", "v1/fixed", "--output", manifest).ExitCode, Is.Zero);
-        Assert.That(StellaManifest.Read(manifest).Verify(Snapshot(Other)).IsGood);
+        Assert.That(StellaManifest.Load(manifest).Verify(Snapshot(Other)).IsValid);
     }
 
     [Test]

@@ -62,7 +62,7 @@ internal sealed class SimilarityAndInfoTests
         string[] texts = ["Steps to recover access", "Banana bread"];
         JsonElement[] rows = StellaProcess.Run(
             ["similarity", "reset my password", .. texts, "--format", "jsonl", "--model", folder.Path, "--precision", "f32"]).Rows;
-        using StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { Precision = StellaPrecision.F32 });
+        using StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { Precision = StellaPrecision.Float32 });
         Assert.That(model.Info.DefaultPrompt, Is.EqualTo("query"));
         float[] query = model.Embed("reset my password", new StellaEmbedOptions { Prompt = StellaPrompt.Named("query") });
         Assert.That(rows, Has.Length.EqualTo(2));

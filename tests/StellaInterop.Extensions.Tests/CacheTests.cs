@@ -43,7 +43,7 @@ internal sealed class CacheTests
         var random = new Random(seed);
         using var folders = new OtherModel();
         var pools = new Dictionary<PoolKey, StellaEmbeddingPool>();
-        var call = new Call(new PoolKey(Tree.Model("tiny-new"), StellaPrecision.F32, 16), new StellaEmbedOptions(), 0, Texts[0]);
+        var call = new Call(new PoolKey(Tree.Model("tiny-new"), StellaPrecision.Float32, 16), new StellaEmbedOptions(), 0, Texts[0]);
         int answered = 0, refused = 0;
         for (int step = 0; step < 200; step++)
         {
@@ -199,7 +199,7 @@ internal sealed class CacheTests
     {
         JsonSerializerOptions json = reflection ? AIJsonUtilities.DefaultOptions : WithoutReflection;
         await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
-        using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { OnInvalidText = StellaInvalidText.Replace });
+        using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace });
         using IEmbeddingGenerator<string, Embedding<float>> source = cached ? generator.AsBuilder().UseDistributedCache(cache).Build() : generator;
         Embedding<float> made = (await source.GenerateAsync(["half \ud800"]))[0];
         // Here and in code that runs on the stack of a cache.
@@ -273,7 +273,7 @@ internal sealed class CacheTests
 
     private static async Task UnloadedAsync(StellaEmbeddingPool pool)
     {
-        while (pool.GetHealth().Model == StellaPoolModelState.Loaded)
+        while (pool.GetHealth().ModelState == StellaPoolModelState.Loaded)
         {
             await Task.Delay(20);
         }
@@ -389,7 +389,7 @@ internal sealed class CacheTests
     private sealed record PoolKey(string Path, StellaPrecision Precision, int MaxTokens)
     {
         public StellaEmbeddingPool Open() => new(
-            Path, new StellaPoolOptions { Model = new StellaModelOptions { Precision = Precision, MaxTokens = MaxTokens, Name = "model" } });
+            Path, new StellaModelOptions { Precision = Precision, MaxTokens = MaxTokens, Name = "model" });
     }
 
     /// <summary>A call: everything that decides its answer.</summary>
@@ -399,13 +399,13 @@ internal sealed class CacheTests
         public Call WithOneChange(Random random, OtherModel folders) => random.Next(10) switch
         {
             0 => this with { Pool = Pool with { Path = Pick(random, Tree.Model("tiny-new"), folders.Other, Tree.Model("tiny-qwen2")) } },
-            1 => this with { Pool = Pool with { Precision = Pick(random, StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8) } },
+            1 => this with { Pool = Pool with { Precision = Pick(random, StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8) } },
             2 => this with { Pool = Pool with { MaxTokens = Pick(random, 16, 32) } },
             3 => this with { Options = Options with { Prompt = Pick(random, StellaPrompt.Unnamed, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity) } },
             4 => this with { Options = Options with { Dimension = Pick<int?>(random, null, 256) } },
             5 => this with { Options = Options with { Normalize = !Options.Normalize } },
-            6 => this with { Options = Options with { OnLongText = Pick(random, StellaLongText.Truncate, StellaLongText.Error) } },
-            7 => this with { Options = Options with { OnInvalidText = Pick(random, StellaInvalidText.Replace, StellaInvalidText.Error) } },
+            6 => this with { Options = Options with { LongTextBehavior = Pick(random, StellaLongTextBehavior.Truncate, StellaLongTextBehavior.Error) } },
+            7 => this with { Options = Options with { InvalidTextBehavior = Pick(random, StellaInvalidTextBehavior.Replace, StellaInvalidTextBehavior.Error) } },
             8 => this with { Form = random.Next(4) },
             _ => this with { Texts = Pick(random, CacheTests.Texts) },
         };

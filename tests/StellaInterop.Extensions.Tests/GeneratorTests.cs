@@ -2,6 +2,7 @@ using System.Collections;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Time.Testing;
 using StellaInterop.Tests;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Extensions.Tests;
 
@@ -78,14 +79,14 @@ internal sealed class GeneratorTests
         var clock = new FakeTimeProvider(new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
         using var generator = new StellaEmbeddingGenerator(pool, timeProvider: clock);
         GeneratedEmbeddings<Embedding<float>> found = await generator.GenerateAsync(Texts);
-        long tokens = Texts.Sum(text => (long)model.Tokenize(text).Count.Kept);
+        long tokens = Texts.Sum(text => (long)model.Tokenize(text).TokenCount.Kept);
         Assert.Multiple(() =>
         {
             Assert.That(found.Usage!.InputTokenCount, Is.EqualTo(tokens));
             Assert.That(found.Usage!.TotalTokenCount, Is.EqualTo(tokens));
             Assert.That(found, Has.All.Property(nameof(Embedding.ModelId)).EqualTo("tiny-new"));
             Assert.That(found, Has.All.Property(nameof(Embedding.CreatedAt)).EqualTo(clock.GetUtcNow()));
-            Assert.That(found[0].GetTokenCount(), Is.EqualTo(model.Tokenize(Texts[0]).Count));
+            Assert.That(found[0].GetTokenCount(), Is.EqualTo(model.Tokenize(Texts[0]).TokenCount));
         });
     }
 
@@ -94,10 +95,10 @@ internal sealed class GeneratorTests
     {
         string longText = string.Join(' ', Enumerable.Repeat("river", 600));
         GeneratedEmbeddings<Embedding<float>> found = await documents.GenerateAsync(["bread", longText]);
-        Assert.That(found.AdditionalProperties![StellaEmbeddingGenerator.TruncatedProperty], Is.EqualTo(1));
+        Assert.That(found.AdditionalProperties![StellaEmbeddingGenerator.TruncatedTextCountProperty], Is.EqualTo(1));
         StellaTokenCount count = found[1].GetTokenCount()!.Value;
         Assert.That(count.IsTruncated && count.Total > count.Kept);
-        Assert.That(count, Is.EqualTo(model.Tokenize(longText).Count));
+        Assert.That(count, Is.EqualTo(model.Tokenize(longText).TokenCount));
         Assert.That((await documents.GenerateAsync(["bread"])).AdditionalProperties, Is.Null);
     }
 
@@ -221,7 +222,7 @@ internal sealed class GeneratorTests
         Assert.That(Similarity.Cosine(vector, back), Is.GreaterThan(0.999f));
 
         var bits = await documents.AsBinary().GenerateAsync(["bread"]);
-        byte[] packed = new byte[Quantization.BinaryLength(vector.Length)];
+        byte[] packed = new byte[Quantization.GetBinaryLength(vector.Length)];
         Quantization.ToBinary(vector, packed);
         BitArray found = bits[0].Vector;
         float[] signs = new float[vector.Length];

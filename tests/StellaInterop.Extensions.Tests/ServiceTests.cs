@@ -41,7 +41,7 @@ internal sealed class ServiceTests
         services.AddKeyedStellaEmbeddings("qwen", options => options.ModelPath = Tree.Model("tiny-qwen2"));
         services.AddKeyedStellaQueryEmbeddings("qwen");
         await using ServiceProvider provider = services.BuildServiceProvider();
-        foreach ((string key, string model) in new[] { ("new", "tiny-new"), ("qwen", "tiny-qwen2"), (StellaServiceKeys.QueryOf("qwen"), "tiny-qwen2") })
+        foreach ((string key, string model) in new[] { ("new", "tiny-new"), ("qwen", "tiny-qwen2"), (StellaServiceKeys.GetQueryKey("qwen"), "tiny-qwen2") })
         {
             var generator = provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(key);
             Assert.That((await generator.GenerateAsync(["bread"]))[0].ModelId, Is.EqualTo(model));
@@ -74,7 +74,7 @@ internal sealed class ServiceTests
             .. Names.SelectMany(name => new (string?, StellaEmbeddingPool, StellaPrompt)[]
             {
                 (name, provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.Document),
-                (StellaServiceKeys.QueryOf(name), provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.SearchQuery),
+                (StellaServiceKeys.GetQueryKey(name), provider.GetRequiredKeyedService<StellaEmbeddingPool>(name), StellaPrompt.SearchQuery),
             }),
         ];
         foreach (var (key, pool, prompt) in expected)
@@ -100,7 +100,7 @@ internal sealed class ServiceTests
             Assert.That(() => services.AddKeyedStellaEmbeddings(name, _ => { }), Throws.ArgumentException);
             Assert.That(() => services.AddKeyedStellaEmbeddings(name, Builder().Configuration.GetSection("Search")), Throws.ArgumentException);
             Assert.That(() => services.AddKeyedStellaQueryEmbeddings(name), Throws.ArgumentException);
-            Assert.That(() => StellaServiceKeys.QueryOf(name), Throws.ArgumentException);
+            Assert.That(() => StellaServiceKeys.GetQueryKey(name), Throws.ArgumentException);
             Assert.That(services, Is.Empty);
         });
     }
@@ -116,7 +116,7 @@ internal sealed class ServiceTests
         int before = services.Count;
         Assert.Multiple(() =>
         {
-            Assert.That(() => services.AddStellaEmbeddings(_ => { }), Throws.InvalidOperationException.With.Message.Contains("without a name"));
+            Assert.That(() => services.AddStellaEmbeddings(_ => { }), Throws.InvalidOperationException.With.Message.Contains("without a key"));
             Assert.That(() => services.AddStellaQueryEmbeddings(StellaPrompt.SentenceSimilarity), Throws.InvalidOperationException.With.Message.Contains("'stella:query'"));
             Assert.That(() => services.AddKeyedStellaEmbeddings("x", _ => { }), Throws.InvalidOperationException.With.Message.Contains("'x'"));
             Assert.That(() => services.AddKeyedStellaQueryEmbeddings("x"), Throws.InvalidOperationException.With.Message.Contains("'stella:query:x'"));
@@ -139,18 +139,112 @@ internal sealed class ServiceTests
     {
         HostApplicationBuilder builder = Builder(
             ("Search:ModelPath", Tree.Model("tiny-new")),
-            ("Search:Dimension", "256"),
-            ("Search:Precision", "F32"),
-            ("Search:Timeout", "00:00:30"),
+            ("Search:Model:Dimension", "256"),
+            ("Search:Model:Precision", "Float32"),
+            ("Search:Pool:DefaultTimeout", "00:00:30"),
             ("Search:WarmUpOnStart", "true"));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
         using IHost host = builder.Build();
         await host.StartAsync();
         var pool = host.Services.GetRequiredService<StellaEmbeddingPool>();
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded), "warmed up at start");
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "warmed up at start");
         var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
         Assert.That((await generator.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
         await host.StopAsync();
+    }
+
+    [Test]
+    public async Task Settings_come_from_the_default_section_of_the_container()
+    {
+        HostApplicationBuilder builder = Builder(
+            ("StellaEmbeddings:ModelPath", Tree.Model("tiny-new")), ("StellaEmbeddings:Model:Dimension", "256"));
+        builder.Services.AddStellaEmbeddings();
+        using IHost host = builder.Build();
+        var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
+        Assert.That((await generator.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
+    }
+
+    [Test]
+    public void All_wrong_settings_of_all_sections_are_reported_at_once()
+    {
+        HostApplicationBuilder builder = Builder(
+            ("StellaEmbeddings:Revision", "a b"),
+            ("StellaEmbeddings:Model:Threads", "0"),
+            ("StellaEmbeddings:Model:MaxTokens", "0"),
+            ("StellaEmbeddings:Pool:MinWorkers", "-1"),
+            ("StellaEmbeddings:Pool:CircuitBreaker:BreakDuration", "-00:00:01"));
+        builder.Services.AddStellaEmbeddings();
+        using IHost host = builder.Build();
+        var error = Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync())!;
+        string[] names = ["ModelPath, ModelName", "Revision", "Model:Threads", "Model:MaxTokens", "Pool:MinWorkers", "Pool:CircuitBreaker:BreakDuration"];
+        Assert.That(
+            names.Select(name => error.Failures.Any(failure => failure.StartsWith($"StellaEmbeddings:{name}: ", StringComparison.Ordinal))),
+            Has.All.True,
+            string.Join('\n', error.Failures));
+    }
+
+    [Test]
+    public void A_section_that_is_null_is_refused([Values("Model", "Pool")] string name)
+    {
+        var services = new ServiceCollection();
+        services.AddStellaEmbeddings(options =>
+        {
+            options.ModelPath = Tree.Model("tiny-new");
+            options.Model = name == "Model" ? null! : options.Model;
+            options.Pool = name == "Pool" ? null! : options.Pool;
+        });
+        using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.That(
+            () => provider.GetRequiredService<StellaEmbeddingPool>(),
+            Throws.TypeOf<OptionsValidationException>().With.Message.Contains($"{name} must not be null"));
+    }
+
+    private enum Language
+    {
+        English,
+        German,
+    }
+
+    [Test]
+    public async Task A_model_may_have_an_enum_or_another_value_as_its_key()
+    {
+        var services = new ServiceCollection();
+        services.AddKeyedStellaEmbeddings(Language.English, options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddKeyedStellaEmbeddings(Language.German, options => options.ModelPath = Tree.Model("tiny-qwen2"));
+        services.AddKeyedStellaQueryEmbeddings(Language.German);
+        services.Configure<StellaEmbeddingServiceOptions>("German", options => options.Model.Dimension = 256);
+        services.AddHealthChecks().AddKeyedStellaHealthChecks(Language.German, tags: ["models"], failureStatus: HealthStatus.Degraded);
+        services.AddLogging();
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.That(() => provider.GetRequiredKeyedService<StellaEmbeddingPool>("German"), Throws.InvalidOperationException, "the text of a key is another key");
+        var queries = provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.GetQueryKey(Language.German));
+        Assert.That((await queries.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
+        Assert.That(provider.GetRequiredKeyedService<StellaEmbeddingPool>(Language.German).Info!.Architecture, Is.EqualTo(StellaArchitecture.Qwen2));
+        await provider.GetRequiredKeyedService<StellaEmbeddingPool>(Language.German).DisposeAsync();
+        HealthReport report = await provider.GetRequiredService<HealthCheckService>().CheckHealthAsync();
+        Assert.That(
+            report.Entries.Select(entry => (entry.Key, entry.Value.Status, entry.Value.Tags.Contains("models"))),
+            Is.EqualTo(new[] { ("stella:German:ready", HealthStatus.Degraded, true), ("stella:German:live", HealthStatus.Degraded, true) }));
+    }
+
+    [Test]
+    public void Two_keys_with_the_same_text_are_refused()
+    {
+        var services = new ServiceCollection();
+        services.AddKeyedStellaEmbeddings(Language.English, _ => { });
+        Assert.That(() => services.AddKeyedStellaEmbeddings("English", _ => { }), Throws.InvalidOperationException.With.Message.Contains("'English'"));
+    }
+
+    [Test]
+    public void A_null_key_is_the_model_without_a_key()
+    {
+        var services = new ServiceCollection();
+        services.AddKeyedStellaEmbeddings(null, options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddKeyedStellaQueryEmbeddings(null);
+        using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.That(provider.GetService<IEmbeddingGenerator<string, Embedding<float>>>(), Is.Not.Null);
+        Assert.That(provider.GetKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.Query), Is.Not.Null);
+        Assert.That(() => services.AddStellaEmbeddings(), Throws.InvalidOperationException);
     }
 
     [Test]
@@ -161,7 +255,7 @@ internal sealed class ServiceTests
         using IHost host = builder.Build();
         await host.StartAsync();
         Assert.That(
-            host.Services.GetRequiredService<StellaEmbeddingPool>().GetHealth().Model, Is.EqualTo(StellaPoolModelState.Unloaded));
+            host.Services.GetRequiredService<StellaEmbeddingPool>().GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
         await host.StopAsync();
     }
 
@@ -169,19 +263,20 @@ internal sealed class ServiceTests
     [TestCase("ModelName", "stella", "ModelName", "NovaSearch/stella_en_400M_v5")]
     [TestCase("Revision", "a b", "Revision", "'a b'", "a branch, a tag or a commit")]
     [TestCase("Revision", "main", "Revision", "a folder has no revision", "ModelName")]
-    [TestCase("MaxTokens", "0", "Search.MaxTokens")]
-    [TestCase("MaxTokens", "9000", "Search.MaxTokens", "8192")]
-    [TestCase("MaxWorkers", "0", "Search.MaxWorkers")]
-    [TestCase("MinWorkers", "2", "MinWorkers", "MaxWorkers")]
-    [TestCase("MaxQueuedTokens", "5", "MaxQueuedTokens")]
-    [TestCase("WhenFull", "Wait", "Timeout")]
-    [TestCase("IdleTimeout", "00:00:00", "IdleTimeout")]
+    [TestCase("Model:MaxTokens", "0", "Search:Model:MaxTokens: ")]
+    [TestCase("Model:MaxTokens", "9000", "Search:Model:MaxTokens: ", "8192")]
+    [TestCase("Pool:MaxWorkers", "0", "Search:Pool:MaxWorkers: ")]
+    [TestCase("Pool:MinWorkers", "2", "Search:Pool:MinWorkers: ", "MaxWorkers, 1")]
+    [TestCase("Pool:MaxQueuedTokens", "5", "Search:Pool:MaxQueuedTokens: ")]
+    [TestCase("Pool:CircuitBreaker:MaxProbes", "0", "Search:Pool:CircuitBreaker:MaxProbes: ")]
+    [TestCase("QueueFullMode", "Wait", "Search:Pool:DefaultTimeout: ")]
+    [TestCase("Pool:IdleTimeout", "00:00:00", "Search:Pool:IdleTimeout: ")]
     public void A_wrong_setting_stops_the_start_and_is_named(string key, string? value, params string[] words)
     {
         var settings = new List<(string, string?)>();
-        if (key == "MinWorkers")
+        if (key == "Pool:MinWorkers")
         {
-            settings.Add(("Search:MaxWorkers", "1"));
+            settings.Add(("Search:Pool:MaxWorkers", "1"));
         }
 
         if (key != "ModelPath" && key != "ModelName")
@@ -253,10 +348,10 @@ internal sealed class ServiceTests
     [Test]
     public void A_value_of_a_wrong_type_is_named_by_its_key()
     {
-        HostApplicationBuilder builder = Builder(("Search:ModelPath", "x"), ("Search:Precision", "F23"));
+        HostApplicationBuilder builder = Builder(("Search:ModelPath", "x"), ("Search:Model:Precision", "F23"));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
         using IHost host = builder.Build();
-        Assert.That(async () => await host.StartAsync(), Throws.InvalidOperationException.With.Message.Contains("Search:Precision"));
+        Assert.That(async () => await host.StartAsync(), Throws.InvalidOperationException.With.Message.Contains("Search:Model:Precision"));
     }
 
     [Test]
@@ -265,7 +360,7 @@ internal sealed class ServiceTests
         var services = new ServiceCollection();
         services.AddLogging();
         services.AddStellaEmbeddings(options => options.ModelPath = "/nowhere");
-        services.AddHealthChecks().AddStellaPool();
+        services.AddHealthChecks().AddStellaHealthChecks();
         await using ServiceProvider provider = services.BuildServiceProvider();
         var checks = provider.GetRequiredService<HealthCheckService>();
         Assert.That(await Statuses(), Is.EqualTo((HealthStatus.Healthy, HealthStatus.Healthy)), "nothing was asked yet");
@@ -304,8 +399,8 @@ internal sealed class ServiceTests
             await Task.Run(provider.Dispose);
         }
 
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Closed));
-        Assert.That(pool.GetHealth().Workers, Is.Zero);
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Closed));
+        Assert.That(pool.GetHealth().WorkerCount, Is.Zero);
     }
 
     [Test]
@@ -313,9 +408,9 @@ internal sealed class ServiceTests
     {
         var metrics = new List<Metric>();
         var activities = new List<System.Diagnostics.Activity>();
-        using MeterProvider meters = Sdk.CreateMeterProviderBuilder().AddStellaInstrumentation().AddInMemoryExporter(metrics).Build();
+        using MeterProvider meters = Sdk.CreateMeterProviderBuilder().AddMeter(StellaTelemetry.MeterName).AddInMemoryExporter(metrics).Build();
         using TracerProvider tracers =
-            Sdk.CreateTracerProviderBuilder().AddStellaInstrumentation().AddInMemoryExporter(activities).Build();
+            Sdk.CreateTracerProviderBuilder().AddSource(StellaTelemetry.ActivitySourceName).AddInMemoryExporter(activities).Build();
         await using (var pool = new StellaEmbeddingPool(Tree.Model("tiny-new")))
         {
             _ = await pool.EmbedAsync(["bread", "river"]);

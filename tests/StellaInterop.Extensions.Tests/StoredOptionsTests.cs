@@ -12,19 +12,19 @@ internal sealed class StoredOptionsTests
 {
     private static readonly object[] All =
     [
-        new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, Dimension = 256, Normalize = false, OnLongText = StellaLongText.Error, FirstTextIndex = 3 },
-        new StellaEmbedOptions { Prompt = StellaPrompt.Unnamed, OnInvalidText = StellaInvalidText.Replace },
-        new StellaCallOptions { Priority = StellaPriority.Bulk, Timeout = TimeSpan.FromSeconds(5), WhenFull = StellaWhenFull.Wait, OnFailedText = StellaOnFailedText.Report },
+        new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, Dimension = 256, Normalize = false, LongTextBehavior = StellaLongTextBehavior.Error },
+        new StellaEmbedOptions { Prompt = StellaPrompt.Unnamed, InvalidTextBehavior = StellaInvalidTextBehavior.Replace },
+        new StellaCallOptions { Priority = StellaPriority.Bulk, Timeout = TimeSpan.FromSeconds(5), QueueFullMode = StellaQueueFullMode.Wait, TextFailureMode = StellaTextFailureMode.Report },
         new StellaModelOptions { Name = "a", Dimension = 256, MaxTokens = 7, Precision = StellaPrecision.Int8, Threads = 2, CheckWeights = false },
         new StellaPoolOptions
         {
-            Model = new StellaModelOptions { MaxTokens = 9 },
             MinWorkers = 0,
             MaxQueuedTokens = 5_000,
             BulkShare = 0.1,
             DefaultTimeout = TimeSpan.FromMilliseconds(1_500),
             IdleTimeout = TimeSpan.FromHours(23),
-            CacheBytes = 1L << 40,
+            MaxCacheBytes = 1L << 40,
+            CircuitBreaker = new() { FailureThreshold = 7, BreakDuration = TimeSpan.FromSeconds(9) },
         },
     ];
 
@@ -48,26 +48,30 @@ internal sealed class StoredOptionsTests
     [Test]
     public void Options_of_a_service_are_the_same_after_JSON_and_configuration()
     {
-        var options = new StellaEmbeddingsOptions
+        var options = new StellaEmbeddingServiceOptions
         {
             ModelName = "org/name",
             Revision = "v1+fix",
-            Dimension = 256,
-            Precision = StellaPrecision.BF16,
-            OnLongText = StellaLongText.Error,
-            MinWorkers = 0,
-            MaxQueuedTokens = 9_000,
-            BulkShare = 0.3,
-            Timeout = TimeSpan.FromSeconds(90),
-            WhenFull = StellaWhenFull.Wait,
-            DrainTimeout = TimeSpan.Zero,
+            Model = new() { Dimension = 256, Precision = StellaPrecision.BFloat16 },
+            Pool = new()
+            {
+                MinWorkers = 0,
+                MaxQueuedTokens = 9_000,
+                BulkShare = 0.3,
+                DefaultTimeout = TimeSpan.FromSeconds(90),
+                DrainTimeout = TimeSpan.Zero,
+                CircuitBreaker = new() { MaxProbes = 3 },
+            },
+            LongTextBehavior = StellaLongTextBehavior.Error,
+            InvalidTextBehavior = StellaInvalidTextBehavior.Replace,
+            QueueFullMode = StellaQueueFullMode.Wait,
             WarmUpOnStart = true,
         };
         string json = JsonSerializer.Serialize(options);
         using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
-        StellaEmbeddingsOptions bound = new ConfigurationBuilder().AddJsonStream(stream).Build().Get<StellaEmbeddingsOptions>()!;
+        StellaEmbeddingServiceOptions bound = new ConfigurationBuilder().AddJsonStream(stream).Build().Get<StellaEmbeddingServiceOptions>()!;
         Assert.That(JsonSerializer.Serialize(bound), Is.EqualTo(json));
-        Assert.That(JsonSerializer.Serialize(JsonSerializer.Deserialize<StellaEmbeddingsOptions>(json)), Is.EqualTo(json));
+        Assert.That(JsonSerializer.Serialize(JsonSerializer.Deserialize<StellaEmbeddingServiceOptions>(json)), Is.EqualTo(json));
     }
 
     [TestCase("true")]
@@ -79,12 +83,33 @@ internal sealed class StoredOptionsTests
     /// <summary>Each duration of each kind of options, as a bare number in configuration, which .NET takes for days.</summary>
     private static IEnumerable<TestCaseData> BareNumbers()
     {
-        foreach (var property in typeof(StellaEmbeddingsOptions).GetProperties()
-            .Where(property => (Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType) == typeof(TimeSpan)))
+        foreach (string name in DurationsOf(typeof(StellaEmbeddingServiceOptions)))
         {
             foreach (string number in (string[])["1", "5", "30", "600"])
             {
-                yield return new TestCaseData(property.Name, number);
+                yield return new TestCaseData(name, number);
+            }
+        }
+    }
+
+    private static IEnumerable<string> DurationsOfPool() => DurationsOf(typeof(StellaPoolOptions));
+
+    /// <summary>The paths in configuration of all durations of an options object, those of its nested objects included.</summary>
+    private static IEnumerable<string> DurationsOf(Type options)
+    {
+        foreach (var property in options.GetProperties())
+        {
+            Type type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+            if (type == typeof(TimeSpan))
+            {
+                yield return property.Name;
+            }
+            else if (type.Namespace == "StellaInterop" && type.Name.EndsWith("Options", StringComparison.Ordinal))
+            {
+                foreach (string nested in DurationsOf(type))
+                {
+                    yield return $"{property.Name}:{nested}";
+                }
             }
         }
     }
@@ -102,24 +127,18 @@ internal sealed class StoredOptionsTests
         {
             using ServiceProvider provider = services.BuildServiceProvider();
             Assert.That(
-                () => provider.GetRequiredService<IOptions<StellaEmbeddingsOptions>>().Value,
+                () => provider.GetRequiredService<IOptions<StellaEmbeddingServiceOptions>>().Value,
                 Throws.TypeOf<OptionsValidationException>().With.Message.Contains(name).And.Message.Contains("00:00:05 for 5 seconds"));
         }
     }
 
-    [Test]
-    public void A_bare_number_is_no_duration_for_a_pool([Values(
-        nameof(StellaPoolOptions.DefaultTimeout),
-        nameof(StellaPoolOptions.IdleTimeout),
-        nameof(StellaPoolOptions.LongLoad),
-        nameof(StellaPoolOptions.DrainTimeout),
-        nameof(StellaPoolOptions.BreakerWindow),
-        nameof(StellaPoolOptions.BreakerPause))] string name)
+    [TestCaseSource(nameof(DurationsOfPool))]
+    public void A_bare_number_is_no_duration_for_a_pool(string name)
     {
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [name] = "5" }).Build();
         Assert.That(
             () => new StellaEmbeddingPool(Tree.Model("tiny-new"), Bound<StellaPoolOptions>(configuration)),
-            Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains(name).And.Message.Contains("00:00:05 for 5 seconds"));
+            Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains(name.Replace(':', '.')).And.Message.Contains("00:00:05 for 5 seconds"));
     }
 
     [Test]

@@ -5,9 +5,11 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.VectorData;
 using Microsoft.SemanticKernel.Data;
 using Npgsql;
+using StellaInterop.ModelFiles;
 using StellaInterop.Models.Mini;
 using StellaInterop.Samples.FolderSearch;
 using StellaInterop.Tests;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.Tests;
 
@@ -215,7 +217,7 @@ internal sealed class StoreTests(string kind)
 
     private static async Task<StellaEmbeddingGenerator> GeneratorAsync(string path, string name)
     {
-        var pool = new StellaEmbeddingPool(path, new StellaPoolOptions { Model = new StellaModelOptions { Name = name } });
+        var pool = new StellaEmbeddingPool(path, new StellaModelOptions { Name = name });
         _ = await pool.WarmUpAsync();
         return new StellaEmbeddingGenerator(pool, ownsPool: true);
     }

@@ -53,24 +53,24 @@ internal sealed class AbiTests
     {
         Assert.Multiple(() =>
         {
-            Same<StellaPrecision, NativePrecision>();
+            Same<StellaPrecision, NativePrecision>(("Float32", "F32"), ("BFloat16", "BF16"));
             Same<StellaEncoder, NativeEncoder>();
             Same<StellaCpuLevel, NativeCpuLevel>();
             Same<StellaLoadMode, NativeLoadMode>();
-            Same<StellaPooling, NativePooling>();
+            Same<StellaPoolingMode, NativePooling>();
             Same<StellaDevice, NativeDevice>();
             // Named for people on one side, for what the code does on the other.
-            Same<StellaLongText, NativeLongText>("Error", "Refuse");
-            Same<StellaArchitecture, NativeArchitecture>("NewModel", "New");
+            Same<StellaLongTextBehavior, NativeLongText>(("Error", "Refuse"));
+            Same<StellaArchitecture, NativeArchitecture>(("NewModel", "New"));
         });
     }
 
-    /// <summary>Members of the same names, case aside, and numbers; one may be named otherwise on purpose.</summary>
-    private static void Same<TPublic, TNative>(string publicName = "", string nativeName = "")
+    /// <summary>Compares the names of members, case aside, and their numbers. Some have another name in native code on purpose.</summary>
+    private static void Same<TPublic, TNative>(params (string Public, string Native)[] names)
         where TPublic : struct, Enum
         where TNative : struct, Enum =>
         Assert.That(
             Enum.GetValues<TPublic>().Select(value =>
-                ((value.ToString() == publicName ? nativeName : value.ToString()).ToUpperInvariant(), Convert.ToUInt32(value))),
+                ((names.FirstOrDefault(name => name.Public == value.ToString()).Native ?? value.ToString()).ToUpperInvariant(), Convert.ToUInt32(value))),
             Is.EquivalentTo(Enum.GetValues<TNative>().Select(value => (value.ToString().ToUpperInvariant(), Convert.ToUInt32(value)))));
 }

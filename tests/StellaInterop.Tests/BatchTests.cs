@@ -19,7 +19,7 @@ internal sealed class BatchTests
             for (int i = 0; i < texts.Length; i += 7)
             {
                 Assert.That(batch.AsSpan(i * 256, 256).SequenceEqual(model.Embed(texts[i], Raw256)), Is.True, $"text {i}");
-                Assert.That(counts[i], Is.EqualTo(model.Tokenize(texts[i]).Count), $"text {i}");
+                Assert.That(counts[i], Is.EqualTo(model.Tokenize(texts[i]).TokenCount), $"text {i}");
             }
         });
     }

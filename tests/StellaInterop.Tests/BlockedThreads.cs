@@ -69,7 +69,7 @@ internal static class BlockedThreads
 
     private static float[] First(StellaEmbeddingPool pool)
     {
-        IAsyncEnumerator<StellaEmbedding> stream = pool.EmbedStreamAsync(AsyncEnumerable.ToAsyncEnumerable(["river", "stone"])).GetAsyncEnumerator();
+        IAsyncEnumerator<StellaTextEmbedding> stream = pool.EmbedStreamAsync(AsyncEnumerable.ToAsyncEnumerable(["river", "stone"])).GetAsyncEnumerator();
         _ = stream.MoveNextAsync().AsTask().GetAwaiter().GetResult();
         float[] vector = stream.Current.Vector.ToArray();
         stream.DisposeAsync().AsTask().GetAwaiter().GetResult();

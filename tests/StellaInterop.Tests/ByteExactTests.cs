@@ -71,7 +71,7 @@ internal sealed class ByteExactTests
         string text = string.Concat(Enumerable.Range(0, 20_000).Select(i => char.ConvertFromUtf32(0x10000 + (i * 7))));
         StellaTokens tokens = model.Tokenize(text);
         byte[] kept = Decode(tokens);
-        Assert.That(tokens.Count.Cut, Is.EqualTo(StellaCut.Tokens));
+        Assert.That(tokens.TokenCount.Truncation, Is.EqualTo(StellaTruncation.Tokens));
         Assert.That(kept, Has.Length.GreaterThan(8000));
         Assert.That(Encoding.UTF8.GetBytes(text).AsSpan().StartsWith(kept), Is.True);
     }
@@ -88,10 +88,10 @@ internal sealed class ByteExactTests
         foreach (string text in new[] { word, planes })
         {
             StellaTokens tokens = bytes.Tokenize(text);
-            Assert.That((tokens.Count.Kept, tokens.Count.Cut), Is.EqualTo((512, StellaCut.Bytes)));
+            Assert.That((tokens.TokenCount.Kept, tokens.TokenCount.Truncation), Is.EqualTo((512, StellaTruncation.Bytes)));
             Assert.That(Encoding.UTF8.GetBytes(text).AsSpan().StartsWith(Decode(tokens)), Is.True);
             var refused = Assert.Throws<StellaInputException>(
-                () => bytes.Tokenize(text, new StellaEmbedOptions { OnLongText = StellaLongText.Error }));
+                () => bytes.Tokenize(text, new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error }));
             Assert.That((refused!.Code, refused.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 0)));
         }
 
@@ -113,7 +113,7 @@ internal sealed class ByteExactTests
                 var error = Assert.Throws<StellaInputException>(() => model.Tokenize(["good", text]));
                 Assert.That((error!.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
                 Assert.That(error.Message, Does.Contain($"at {at}"));
-                StellaTokens replaced = model.Tokenize(text, new StellaEmbedOptions { OnInvalidText = StellaInvalidText.Replace });
+                StellaTokens replaced = model.Tokenize(text, new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace });
                 string expected = string.Concat(new string('a', at), (char)Replacement, "b");
                 Assert.That(Decode(replaced), Is.EqualTo(Encoding.UTF8.GetBytes(expected)));
             }
@@ -128,7 +128,7 @@ internal sealed class ByteExactTests
         for (int i = 0; i < texts.Length; i++)
         {
             byte[] arrived = Decode(tokens[i]);
-            Assert.That(tokens[i].Count.IsTruncated, Is.False);
+            Assert.That(tokens[i].TokenCount.IsTruncated, Is.False);
             bool same = arrived.AsSpan().SequenceEqual(Encoding.UTF8.GetBytes(texts[i]));
             Assert.That(same, Is.True, $"text {i}: {JsonSerializer.Serialize(texts[i])}");
             bytes += arrived.Length;

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -38,7 +39,7 @@ internal sealed class ChangingFileTests
     public void A_file_that_is_overwritten_or_replaced_gives_an_error_or_the_right_vector()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
-        StellaManifest.Create(folder.Path).Write(folder.File(StellaManifest.FileName));
+        StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         byte[] content = File.ReadAllBytes(folder.File(Weights));
         byte[] other = [.. content];
         // Sound numbers, and others: without a second look nothing would tell.

@@ -52,8 +52,7 @@ internal static class FewThreads
                 Model = new StellaModelOptions { Threads = 2 },
                 MinWorkers = 2,
                 MaxWorkers = 3,
-                BreakerReplacements = int.MaxValue,
-                BreakerFailures = int.MaxValue,
+                CircuitBreaker = new() { FailureThreshold = int.MaxValue, ReplacementThreshold = int.MaxValue },
             });
             hogs.TakeAll();
             for (int free = 0; free <= 10 && exit == 0; free++)

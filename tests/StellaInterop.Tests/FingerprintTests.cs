@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -58,7 +59,7 @@ internal sealed class FingerprintTests
         using TemporaryFolder folder = Tree.Copy(name);
         string expected = Fingerprint(Tree.Model(name));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "another folder");
-        StellaManifest.Create(folder.Path).Write(folder.File(StellaManifest.FileName));
+        StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "with a manifest");
         if (!OperatingSystem.IsWindows())
         {

@@ -14,7 +14,7 @@ internal sealed class FormTests
         {
             Assert.That(info.MaxTokens, Is.EqualTo(Math.Min(golden.MaxTokens, StellaModelOptions.MaxTokensLimit)));
             Assert.That(info.Dimensions, Is.EqualTo(golden.Dimensions));
-            Assert.That(info.Pooling, Is.EqualTo(golden.Pooling));
+            Assert.That(info.PoolingMode, Is.EqualTo(golden.Pooling));
             Assert.That(info.IncludesPrompt, Is.EqualTo(golden.IncludesPrompt));
             Assert.That(info.DefaultPrompt, Is.EqualTo(golden.DefaultPrompt));
             Assert.That(
@@ -27,7 +27,7 @@ internal sealed class FormTests
     public void Ids_and_vectors_are_those_of_the_reference(string name)
     {
         FormGolden golden = FormGolden.Read(name);
-        var options = new StellaModelOptions { Precision = StellaPrecision.F32 };
+        var options = new StellaModelOptions { Precision = StellaPrecision.Float32 };
         foreach (IGrouping<int?, FormCase> group in golden.Cases.GroupBy(form => form.MaxTokens))
         {
             using StellaModel model = StellaModel.Load(golden.Folder, options with { MaxTokens = group.Key });
@@ -36,7 +36,7 @@ internal sealed class FormTests
                 var embed = new StellaEmbedOptions { Prompt = form.Prompt, Normalize = false };
                 StellaTokens tokens = model.Tokenize(form.Text, embed);
                 Assert.That(tokens.Ids.ToArray(), Is.EqualTo(form.Ids), form.Name);
-                Assert.That(tokens.Count.Total, Is.EqualTo(form.TotalTokens), form.Name);
+                Assert.That(tokens.TokenCount.Total, Is.EqualTo(form.TotalTokens), form.Name);
                 foreach ((int dimension, float[] expected) in form.Vectors)
                 {
                     Compare(model.Embed(form.Text, embed with { Dimension = dimension }), expected, form.Name);
@@ -51,7 +51,7 @@ internal sealed class FormTests
     {
         FormGolden golden = FormGolden.Read(name);
         await using var pool = new StellaEmbeddingPool(
-            golden.Folder, new StellaPoolOptions { Model = new StellaModelOptions { Precision = StellaPrecision.F32, Threads = 1 } });
+            golden.Folder, new StellaModelOptions { Precision = StellaPrecision.Float32, Threads = 1 });
         FormCase[] cases = [.. golden.Cases.Where(form => form.MaxTokens is null)];
         float[][] vectors = await Task.WhenAll(cases.Select(form =>
             pool.EmbedAsync(form.Text, new StellaEmbedOptions { Prompt = form.Prompt, Normalize = false })));
@@ -66,7 +66,7 @@ internal sealed class FormTests
     public void A_part_of_a_text_has_a_vector_where_vectors_are_means_alone(string name, string pooling)
     {
         using StellaModel model = StellaModel.Load(FormGolden.Read(name).Folder);
-        Assert.That(model.EmbedTokens("a river").Hidden.Length, Is.Positive, pooling);
+        Assert.That(model.EmbedTokens("a river").HiddenStates.Length, Is.Positive, pooling);
         var error = Assert.Catch<StellaException>(() => model.EmbedParts("a river", new[] { ..1 }, new float[model.Info.DefaultDimension]))!;
         Assert.That(error.Message, Does.Contain("no vector of its own"));
         using StellaModel mean = StellaModel.Load(FormGolden.Read("kalm").Folder);
@@ -93,10 +93,10 @@ internal sealed class FormTests
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         folder.Edit("sentence_bert_config.json", "512", "4096");
         string text = string.Join(' ', Enumerable.Repeat("river", 3000));
-        await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { Model = new StellaModelOptions { Threads = 1 } });
+        await using var pool = new StellaEmbeddingPool(folder.Path, new StellaModelOptions { Threads = 1 });
         StellaEmbeddings found = await pool.EmbedAsync([text, "river", text]);
         using var model = StellaModel.Load(folder.Path, new StellaModelOptions { Threads = 1 });
-        Assert.That(found.TokenCounts[0], Is.EqualTo(model.Tokenize(text).Count));
+        Assert.That(found.TokenCounts[0], Is.EqualTo(model.Tokenize(text).TokenCount));
         Assert.That((found.TokenCounts[0].Kept, model.Info.MaxTokens), Is.EqualTo((4096, 4096)));
         Assert.That(found[2].ToArray(), Is.EqualTo(model.Embed(text)));
     }

@@ -1,4 +1,5 @@
 using StellaInterop.Interop;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 

@@ -1,3 +1,5 @@
+using StellaInterop.ModelFiles;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Where a model is looked for by its name.</summary>
@@ -19,13 +21,13 @@ internal sealed class HuggingFaceCacheTests
         var cache = new HuggingFaceCache(folder.Path);
         Assert.Multiple(() =>
         {
-            Assert.That(cache.Find(Model), Is.EqualTo(snapshot));
-            Assert.That(cache.Find(Model, "pr/2"), Is.EqualTo(snapshot));
-            Assert.That(cache.Find(Model, Commit), Is.EqualTo(snapshot));
+            Assert.That(cache.GetModelFolder(Model), Is.EqualTo(snapshot));
+            Assert.That(cache.GetModelFolder(Model, "pr/2"), Is.EqualTo(snapshot));
+            Assert.That(cache.GetModelFolder(Model, Commit), Is.EqualTo(snapshot));
         });
 
         File.WriteAllText(Path.Combine(repository, "refs/main"), "../../..");
-        var error = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model));
+        var error = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model));
         Assert.That(error!.Message, Does.Contain("refs/main").And.Contain("does not hold a commit"));
     }
 
@@ -34,8 +36,8 @@ internal sealed class HuggingFaceCacheTests
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
-        var main = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model));
-        var commit = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model, Commit));
+        var main = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model));
+        var commit = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model, Commit));
         Assert.Multiple(() =>
         {
             Assert.That(main!.Code, Is.EqualTo(StellaErrorCode.ModelFolderNotFound));
@@ -58,7 +60,7 @@ internal sealed class HuggingFaceCacheTests
         }
 
         File.WriteAllText(Path.Combine(repository, "refs", "broken"), "no commit");
-        var missing = Assert.Throws<StellaModelFolderException>(() => new HuggingFaceCache(folder.Path).Find(Model))!;
+        var missing = Assert.Throws<StellaModelFolderException>(() => new HuggingFaceCache(folder.Path).GetModelFolder(Model))!;
         Assert.That(missing.Message, Does.Contain("The cache has v0000, v0001,").And.Contain(", v0019 and 2980 more. Get it with"));
     }
 
@@ -74,7 +76,7 @@ internal sealed class HuggingFaceCacheTests
     public void A_name_that_is_none_never_becomes_a_path(string name)
     {
         Assert.That(HuggingFaceCache.IsModelName(name), Is.False);
-        Assert.That(() => new HuggingFaceCache("/cache").Find(name), Throws.ArgumentException.With.Message.Contains("org/name"));
+        Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(name), Throws.ArgumentException.With.Message.Contains("org/name"));
     }
 
     [TestCase("v1+fix", "--revision v1+fix")]
@@ -88,14 +90,14 @@ internal sealed class HuggingFaceCacheTests
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
-        string repository = cache.RepositoryFolder(Model);
-        var missing = Assert.Throws<StellaModelFolderException>(() => cache.Find(Model, revision))!;
+        string repository = cache.GetRepositoryFolder(Model);
+        var missing = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model, revision))!;
         Assert.That(missing.Message, Does.EndWith(option));
         string reference = Path.Combine(repository, "refs", revision);
         Directory.CreateDirectory(Path.GetDirectoryName(reference)!);
         File.WriteAllText(reference, Commit);
         string snapshot = Directory.CreateDirectory(Path.Combine(repository, "snapshots", Commit)).FullName;
-        Assert.That(cache.Find(Model, revision), Is.EqualTo(snapshot));
+        Assert.That(cache.GetModelFolder(Model, revision), Is.EqualTo(snapshot));
     }
 
     [TestCase("../../x")]
@@ -123,7 +125,7 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("a.")]
     [TestCase("a/")]
     public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
-        Assert.That(() => new HuggingFaceCache("/cache").Find(Model, revision), Throws.ArgumentException);
+        Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(Model, revision), Throws.ArgumentException);
 
     [Test]
     public async Task A_model_has_the_name_of_its_repository_or_its_folder_unless_it_is_given_one()
@@ -148,7 +150,7 @@ internal sealed class HuggingFaceCacheTests
         {
             using StellaModel model = StellaModel.Load(path, given);
             Assert.That(model.Info.Name, Is.EqualTo(name));
-            await using var pool = new StellaEmbeddingPool(path, new StellaPoolOptions { Model = given });
+            await using var pool = new StellaEmbeddingPool(path, given);
             Assert.That(pool.ModelName, Is.EqualTo(name));
         }
     }

@@ -25,7 +25,8 @@ internal sealed class InputTests
     {
         Assert.Multiple(() =>
         {
-            Assert.That(() => model.Embed(null!), Throws.ArgumentNullException);
+            Assert.That(() => model.Embed((string)null!), Throws.ArgumentNullException);
+            Assert.That(() => model.Embed((IReadOnlyList<string>)null!), Throws.ArgumentNullException);
             Assert.That(() => model.Tokenize((string)null!), Throws.ArgumentNullException);
         });
         var error = Assert.Throws<StellaInputException>(() => model.Embed(["a", null!, "b"], new float[3 * 1024]));
@@ -62,13 +63,13 @@ internal sealed class InputTests
     public void A_lone_surrogate_is_replaced_and_counted_where_that_is_asked_for()
     {
         string text = $"river{(char)0xdc00} \U0001F30A {(char)0xd83d}{(char)0xd83d}";
-        var options = new StellaEmbedOptions { OnInvalidText = StellaInvalidText.Replace };
+        var options = new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace };
         var counts = new StellaTokenCount[2];
         float[] rows = new float[2 * 1024];
         model.Embed([text, "river"], rows, counts, options);
         Assert.That(counts.Select(count => count.Replaced), Is.EqualTo(new[] { 3, 0 }));
         Assert.That(rows[..1024], Is.EqualTo(model.Embed("river\uFFFD \U0001F30A \uFFFD\uFFFD")));
-        Assert.That(model.EmbedTokens(text, options).Count.Replaced, Is.EqualTo(3));
+        Assert.That(model.EmbedTokens(text, options).TokenCount.Replaced, Is.EqualTo(3));
     }
 
     [Test]
@@ -85,23 +86,23 @@ internal sealed class InputTests
         var counts = new StellaTokenCount[1];
         model.Embed([text], new float[1024], counts);
         Assert.That(counts[0].Kept, Is.EqualTo(512));
-        Assert.That(counts[0].Cut, Is.EqualTo(StellaCut.Bytes), "no more than 512 * 256 bytes of a text are looked at");
+        Assert.That(counts[0].Truncation, Is.EqualTo(StellaTruncation.Bytes), "no more than 512 * 256 bytes of a text are looked at");
         Assert.That(counts[0].Total, Is.InRange(512 * 256 / 5, 200_002));
         Assert.That(counts[0].IsTruncated, Is.True);
     }
 
-    [TestCase(509, 511, StellaCut.None)]
-    [TestCase(510, 512, StellaCut.None)]
-    [TestCase(511, 512, StellaCut.Tokens)]
-    public void A_text_is_cut_from_the_first_token_beyond_the_limit_on(int words, int kept, StellaCut cut)
+    [TestCase(509, 511, StellaTruncation.None)]
+    [TestCase(510, 512, StellaTruncation.None)]
+    [TestCase(511, 512, StellaTruncation.Tokens)]
+    public void A_text_is_cut_from_the_first_token_beyond_the_limit_on(int words, int kept, StellaTruncation cut)
     {
         string text = string.Join(' ', Enumerable.Repeat("long", words));
         var counts = new StellaTokenCount[2];
         model.Embed([text, "a"], new float[2 * 1024], counts);
-        Assert.That((counts[0].Kept, counts[0].Total, counts[0].Cut), Is.EqualTo((kept, words + 2, cut)));
-        Assert.That((counts[1].Cut, counts[1].IsTruncated, counts[0].IsTruncated), Is.EqualTo((StellaCut.None, false, cut != StellaCut.None)));
-        void Refuse() => model.Embed([text], new float[1024], new StellaEmbedOptions { OnLongText = StellaLongText.Error });
-        Assert.That(Refuse, cut == StellaCut.None ? Throws.Nothing : Throws.TypeOf<StellaInputException>());
+        Assert.That((counts[0].Kept, counts[0].Total, counts[0].Truncation), Is.EqualTo((kept, words + 2, cut)));
+        Assert.That((counts[1].Truncation, counts[1].IsTruncated, counts[0].IsTruncated), Is.EqualTo((StellaTruncation.None, false, cut != StellaTruncation.None)));
+        void Refuse() => model.Embed([text], new float[1024], new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error });
+        Assert.That(Refuse, cut == StellaTruncation.None ? Throws.Nothing : Throws.TypeOf<StellaInputException>());
     }
 
     [Test]
@@ -109,9 +110,9 @@ internal sealed class InputTests
     {
         string text = string.Concat(Enumerable.Repeat("word ", 600));
         string[] texts = [.. Enumerable.Repeat("good", 270), text];
-        var options = new StellaEmbedOptions { OnLongText = StellaLongText.Error, FirstTextIndex = 1000 };
+        var options = new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error, FirstTextIndex = 1000 };
         var error = Assert.Throws<StellaInputException>(() => model.Embed(texts, new float[texts.Length * 1024], options));
-        int total = model.Tokenize(text).Count.Total;
+        int total = model.Tokenize(text).TokenCount.Total;
         Assert.Multiple(() =>
         {
             Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.TextTooLong));

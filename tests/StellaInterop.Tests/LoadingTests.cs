@@ -87,12 +87,12 @@ internal sealed class LoadingTests
         NativeLibraryLoader.EnsureLoaded();
         ulong before = Loads;
         var options = new StellaModelOptions { MaxTokens = 128, Dimension = 256 };
-        StellaMemoryEstimate estimate = StellaModel.Estimate(Tree.Model("tiny-qwen2"), options);
+        StellaMemoryEstimate estimate = StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options);
         Assert.That(Loads, Is.EqualTo(before));
         using var model = StellaModel.Load(Tree.Model("tiny-qwen2"), options);
         Assert.That(estimate.TotalBytes, Is.EqualTo(model.Info.MemoryEstimateBytes).And.GreaterThan(estimate.WeightsBytes));
         Assert.That(
-            () => StellaModel.Estimate(Tree.Model("tiny-qwen2"), options with { Dimension = 7 }),
+            () => StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options with { Dimension = 7 }),
             Throws.TypeOf<StellaOptionException>());
     }
 
@@ -100,19 +100,19 @@ internal sealed class LoadingTests
     public void An_estimate_grows_with_what_the_model_is_to_do()
     {
         string path = Tree.Model("tiny-new");
-        StellaMemoryEstimate one = StellaModel.Estimate(path);
-        StellaMemoryEstimate eight = StellaModel.Estimate(path, null, new StellaWorkload { Sessions = 8 });
-        StellaMemoryEstimate small = StellaModel.Estimate(path, null, new StellaWorkload { Threads = 1, BatchTokens = 1 });
-        StellaMemoryEstimate mapped = StellaModel.Estimate(path, new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
+        StellaMemoryEstimate one = StellaModel.EstimateMemory(path);
+        StellaMemoryEstimate eight = StellaModel.EstimateMemory(path, null, new StellaWorkload { Sessions = 8 });
+        StellaMemoryEstimate small = StellaModel.EstimateMemory(path, null, new StellaWorkload { Threads = 1, MaxBatchTokens = 1 });
+        StellaMemoryEstimate mapped = StellaModel.EstimateMemory(path, new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
         Assert.Multiple(() =>
         {
             Assert.That((eight.WeightsBytes, eight.SessionBytes), Is.EqualTo((one.WeightsBytes, one.SessionBytes)));
             Assert.That(eight.TotalBytes - one.TotalBytes, Is.EqualTo(7 * one.SessionBytes));
             Assert.That(small.SessionBytes, Is.LessThan(one.SessionBytes));
             Assert.That(mapped.LoadingBytes, Is.GreaterThan(one.LoadingBytes));
-            Assert.That(() => StellaModel.Estimate(path, null, new StellaWorkload { Sessions = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
-            Assert.That(() => StellaModel.Estimate(path, null, new StellaWorkload { Threads = 1025 }), Throws.TypeOf<ArgumentOutOfRangeException>());
-            Assert.That(() => StellaModel.Estimate(path, null, new StellaWorkload { BatchTokens = (1 << 20) + 1 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => StellaModel.EstimateMemory(path, null, new StellaWorkload { Sessions = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => StellaModel.EstimateMemory(path, null, new StellaWorkload { Threads = 1025 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => StellaModel.EstimateMemory(path, null, new StellaWorkload { MaxBatchTokens = (1 << 20) + 1 }), Throws.TypeOf<ArgumentOutOfRangeException>());
         });
     }
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -27,7 +28,7 @@ internal sealed class ManifestTests
         StellaManifestFile file = manifest.Files["model.safetensors"];
         Assert.That(
             file with { Blake3 = null },
-            Is.EqualTo(new StellaManifestFile(weights.Length, Convert.ToHexStringLower(SHA256.HashData(weights)))));
+            Is.EqualTo(new StellaManifestFile { Size = weights.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(weights)) }));
         Assert.That(manifest.Files.Values.Select(one => one.Blake3).ToHashSet(), Has.Count.EqualTo(expected.Length).And.None.Null);
         Assert.That(
             StellaManifest.Create(Tree.Model("tiny-qwen2-sharded")).Files.Keys,
@@ -46,7 +47,7 @@ internal sealed class ManifestTests
         Assert.That(
             manifest.Files.Keys,
             Is.SupersetOf(new[] { "head/config.json", "head/model.safetensors", "pooling/config.json" }));
-        manifest.Write(folder.File(StellaManifest.FileName));
+        manifest.Save(folder.File(StellaManifest.FileName));
         using StellaModel model = StellaModel.Load(folder.Path);
         Assert.That(model.Info.Dimensions, Does.Contain(1024));
     }
@@ -65,7 +66,7 @@ internal sealed class ManifestTests
 
         StellaManifest manifest = StellaManifest.Create(folder.Path);
         Assert.That(manifest.Files.Keys, Is.SupersetOf(new[] { "part-1.safetensors", "part-2.safetensors" }));
-        manifest.Write(folder.File(StellaManifest.FileName));
+        manifest.Save(folder.File(StellaManifest.FileName));
         using var model = StellaModel.Load(folder.Path);
         Assert.That(model.GetFingerprint(), Has.Length.EqualTo(64));
     }
@@ -82,7 +83,7 @@ internal sealed class ManifestTests
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllBytes(path, System.Text.Encoding.GetEncoding(encoding).GetBytes(content));
-        StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path))!;
+        StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(path))!;
         StellaModelFolderException load = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
         string reason = read.Message[read.Message.IndexOf(path, StringComparison.Ordinal)..][path.Length..].Trim(' ', ':', '.');
         Assert.That(reason, Does.Contain(says));
@@ -106,9 +107,9 @@ internal sealed class ManifestTests
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllText(path, "an older one is replaced");
         StellaManifest plain = StellaManifest.Create(folder.Path);
-        new StellaManifest(plain.Files) { Model = "org/name", Revision = "abc" }.Write(path);
+        new StellaManifest(plain.Files) { Model = "org/name", Revision = "abc" }.Save(path);
         JsonElement json = JsonElement.Parse(File.ReadAllText(path));
-        StellaManifest read = StellaManifest.Read(path);
+        StellaManifest read = StellaManifest.Load(path);
         Assert.Multiple(() =>
         {
             Assert.That(json.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "version", "model", "revision", "files" }));
@@ -120,9 +121,9 @@ internal sealed class ManifestTests
             Assert.That(read.Files, Is.EqualTo(plain.Files));
             Assert.That(Directory.EnumerateFiles(folder.Path, "*.tmp"), Is.Empty);
         });
-        plain.Write(path);
+        plain.Save(path);
         Assert.That(JsonElement.Parse(File.ReadAllText(path)).EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "version", "files" }));
-        var error = Assert.Throws<StellaModelFolderException>(() => plain.Write(folder.File("none/file.json")));
+        var error = Assert.Throws<StellaModelFolderException>(() => plain.Save(folder.File("none/file.json")));
         Assert.That(error!.Message, Does.Contain(folder.File("none/file.json")));
     }
 
@@ -131,7 +132,7 @@ internal sealed class ManifestTests
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         StellaManifest manifest = StellaManifest.Create(folder.Path);
-        Assert.That(manifest.Verify(folder.Path).IsGood, Is.True);
+        Assert.That(manifest.Verify(folder.Path).IsValid, Is.True);
 
         File.Delete(folder.File("tokenizer.json"));
         File.AppendAllText(folder.File("config.json"), " ");
@@ -144,9 +145,9 @@ internal sealed class ManifestTests
 
         StellaVerification found = manifest.Verify(folder.Path);
         Dictionary<string, StellaFileState> bad = found.Files
-            .Where(file => file.State != StellaFileState.Good)
+            .Where(file => file.State != StellaFileState.Valid)
             .ToDictionary(file => file.Path, file => file.State);
-        Assert.That(found.IsGood, Is.False);
+        Assert.That(found.IsValid, Is.False);
         Assert.That(bad, Is.EquivalentTo(new Dictionary<string, StellaFileState>
         {
             ["tokenizer.json"] = StellaFileState.Missing,
@@ -162,9 +163,11 @@ internal sealed class ManifestTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("abc"), "abc");
-        Assert.That(StellaManifestFile.Of(folder.File("abc")), Is.EqualTo(
-            new StellaManifestFile(3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        Assert.That(StellaManifestFile.FromFile(folder.File("abc")), Is.EqualTo(
+            new StellaManifestFile
             {
+                Size = 3,
+                Sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
                 Blake3 = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
             }));
     }
@@ -175,9 +178,9 @@ internal sealed class ManifestTests
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         new StellaManifest(StellaManifest.Create(folder.Path).Files
-            .Select(file => KeyValuePair.Create(file.Key, file.Value with { Blake3 = null }))).Write(path);
+            .Select(file => KeyValuePair.Create(file.Key, file.Value with { Blake3 = null }))).Save(path);
         Assert.That(JsonElement.Parse(File.ReadAllText(path)).GetProperty("version").GetInt32(), Is.EqualTo(1));
-        Assert.That(StellaManifest.Read(path).Verify(folder.Path).IsGood, Is.True);
+        Assert.That(StellaManifest.Load(path).Verify(folder.Path).IsValid, Is.True);
         StellaModel.Load(folder.Path).Dispose();
     }
 
@@ -191,11 +194,11 @@ internal sealed class ManifestTests
         StellaVerifiedFile Verified(StellaManifestFile said)
         {
             files["model.safetensors"] = said;
-            new StellaManifest(files).Write(path);
-            return StellaManifest.Read(path).Verify(folder.Path).Files.Single(file => file.Path == "model.safetensors");
+            new StellaManifest(files).Save(path);
+            return StellaManifest.Load(path).Verify(folder.Path).Files.Single(file => file.Path == "model.safetensors");
         }
 
-        Assert.That(Verified(right).State, Is.EqualTo(StellaFileState.Good));
+        Assert.That(Verified(right).State, Is.EqualTo(StellaFileState.Valid));
         StellaModel.Load(folder.Path).Dispose();
         Assert.That(Verified(right with { Sha256 = Digits }).State, Is.EqualTo(StellaFileState.WrongSha256));
         StellaModel.Load(folder.Path).Dispose();
@@ -230,7 +233,7 @@ internal sealed class ManifestTests
     public void A_path_that_leads_out_is_refused(string path)
     {
         Assert.That(StellaModelFiles.IsPlainPath(path), Is.False);
-        Assert.That(() => new StellaManifest([new(path, new StellaManifestFile(1, Digits))]), Throws.ArgumentException);
+        Assert.That(() => new StellaManifest([new(path, new StellaManifestFile { Size = 1, Sha256 = Digits })]), Throws.ArgumentException);
         var files = new Dictionary<string, object> { [path] = new { size = 1, sha256 = Digits } };
         RefusesFile(JsonSerializer.Serialize(new { version = 1, files }), "plain path");
     }
@@ -268,7 +271,7 @@ internal sealed class ManifestTests
         using var folder = new TemporaryFolder();
         var none = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.Path));
         var missing = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.File("none")));
-        var file = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(folder.File("none.json")));
+        var file = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(folder.File("none.json")));
         File.WriteAllText(folder.File("config.json"), "");
         var empty = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.Path));
         Assert.Multiple(() =>
@@ -306,7 +309,7 @@ internal sealed class ManifestTests
         using var folder = new TemporaryFolder();
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllText(path, json);
-        var error = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Read(path));
+        var error = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
         Assert.That(error.Message, Does.StartWith(path).And.Contain(says));
     }

@@ -113,7 +113,7 @@ internal sealed class ModelFolderTests
         });
     }
 
-    [TestCase(StellaPrecision.BF16, "bf16")]
+    [TestCase(StellaPrecision.BFloat16, "bf16")]
     [TestCase(StellaPrecision.Int8, "int8")]
     public void A_precision_that_the_reference_encoder_does_not_have_is_refused(StellaPrecision precision, string name)
     {
@@ -138,7 +138,7 @@ internal sealed class ModelFolderTests
             Assert.That(special!.Message, Does.Contain("2 special tokens"));
         });
         using StellaModel smallest = Load(new() { MaxTokens = 2 });
-        Assert.That(smallest.Tokenize("a b c").Count.Kept, Is.EqualTo(2));
+        Assert.That(smallest.Tokenize("a b c").TokenCount.Kept, Is.EqualTo(2));
         using StellaModel largest = Load(new() { MaxTokens = 8192 });
         Assert.That(largest.Info.MaxTokens, Is.EqualTo(8192));
     }
@@ -155,13 +155,13 @@ internal sealed class ModelFolderTests
             Assert.That(info.Architecture, Is.EqualTo(architecture));
             Assert.That(info.Dimensions, Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(info.DefaultDimension, Is.EqualTo(256));
-            Assert.That((info.HiddenSize, info.Layers, info.Heads, info.VocabularySize), Is.EqualTo((hidden, 3, heads, vocabulary)));
-            StellaPrecision expected = info.CpuLevel >= StellaCpuLevel.Avx512BF16 ? StellaPrecision.BF16 : StellaPrecision.F32;
+            Assert.That((info.HiddenSize, info.LayerCount, info.HeadCount, info.VocabularySize), Is.EqualTo((hidden, 3, heads, vocabulary)));
+            StellaPrecision expected = info.CpuLevel >= StellaCpuLevel.Avx512Bf16 ? StellaPrecision.BFloat16 : StellaPrecision.Float32;
             Assert.That((info.Precision, info.Encoder), Is.EqualTo((expected, StellaEncoder.Kernels)));
             Assert.That(info.Device, Is.EqualTo(StellaDevice.Cpu));
             Assert.That(info.MaxTokens, Is.EqualTo(512));
-            Assert.That(info.Parameters, Is.EqualTo(Parameters(name)));
-            Assert.That(info.MemoryEstimateBytes, Is.GreaterThan(4 * info.Parameters));
+            Assert.That(info.ParameterCount, Is.EqualTo(Parameters(name)));
+            Assert.That(info.MemoryEstimateBytes, Is.GreaterThan(4 * info.ParameterCount));
             Assert.That(model.Embed("x"), Has.Length.EqualTo(256));
             Assert.That(model.Embed("x", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768));
         });

@@ -15,7 +15,7 @@ internal sealed class PackedTextsTests
 
     /// <summary>Every text of up to four characters of each length, lone surrogates among them, against every limit.</summary>
     [Test]
-    public void Packed_bytes_are_the_beginning_and_exceed_the_limit([Values] StellaInvalidText onInvalidText)
+    public void Packed_bytes_are_the_beginning_and_exceed_the_limit([Values] StellaInvalidTextBehavior onInvalidText)
     {
         var pack = new PackedTexts();
         int cut = 0, whole = 0, refused = 0;
@@ -25,7 +25,7 @@ internal sealed class PackedTextsTests
             int lone = LoneSurrogates(text).Length;
             for (int limit = 1; limit <= expected.Length + 1; limit++)
             {
-                if (lone > 0 && onInvalidText == StellaInvalidText.Error)
+                if (lone > 0 && onInvalidText == StellaInvalidTextBehavior.Error)
                 {
                     var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, new Prefix(limit)))!;
                     Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 7)));
@@ -47,7 +47,7 @@ internal sealed class PackedTextsTests
             }
         }
 
-        Assert.That(onInvalidText == StellaInvalidText.Error ? refused : cut, Is.GreaterThan(1000));
+        Assert.That(onInvalidText == StellaInvalidTextBehavior.Error ? refused : cut, Is.GreaterThan(1000));
         Assert.That((cut, whole), Is.Not.EqualTo((0, 0)));
     }
 
@@ -61,10 +61,10 @@ internal sealed class PackedTextsTests
         {
             string text = $"{pairs}{new string('a', behind)}{half}{pairs}";
             int at = pairs.Length + behind;
-            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidText.Error, new Prefix(100)))!;
+            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidTextBehavior.Error, new Prefix(100)))!;
             Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
             Assert.That(error.Message, Does.Contain($"U+{(int)half:X4} at {at} has no partner"));
-            pack.Fill(["good", text + half], 0, StellaInvalidText.Replace, new Prefix(100));
+            pack.Fill(["good", text + half], 0, StellaInvalidTextBehavior.Replace, new Prefix(100));
             Assert.That(pack.Replaced.ToArray(), Is.EqualTo(new[] { 0, 2 }));
         }
     }
@@ -75,7 +75,7 @@ internal sealed class PackedTextsTests
         string text = new(character, 100_000_000);
         var pack = new PackedTexts();
         long before = GC.GetAllocatedBytesForCurrentThread();
-        pack.Fill([text], 0, StellaInvalidText.Error, new Prefix(512 * 256));
+        pack.Fill([text], 0, StellaInvalidTextBehavior.Error, new Prefix(512 * 256));
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1 << 20));
         Assert.That(pack.Length, Is.InRange((512 * 256) + 1, (512 * 256) + Beyond));
         Assert.That(pack.TooLongError(0)!.Message, Does.Contain($"{100_000_000L * Encoding.UTF8.GetByteCount([character])} bytes"));
@@ -89,7 +89,7 @@ internal sealed class PackedTextsTests
         for (int i = 0; i < 2; i++)
         {
             long before = GC.GetAllocatedBytesForCurrentThread();
-            pack.Fill(texts, 0, StellaInvalidText.Error);
+            pack.Fill(texts, 0, StellaInvalidTextBehavior.Error);
             pack.Trim();
             Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.GreaterThan(3 * 4_000_000), "the memory is new each time");
         }
@@ -103,10 +103,10 @@ internal sealed class PackedTextsTests
         string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), string.Concat(Enumerable.Repeat("a ", 1500))];
         var pack = new PackedTexts();
         var tokens = new TokenizedPack();
-        var refuse = new StellaEmbedOptions { OnLongText = StellaLongText.Error };
-        pack.Fill(texts, 5, StellaInvalidText.Error, model.Condenser);
+        var refuse = new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error };
+        pack.Fill(texts, 5, StellaInvalidTextBehavior.Error, model.Condenser);
         Assert.That(TextOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
-        pack.Fill(["river", texts[1]], 5, StellaInvalidText.Error, model.Condenser);
+        pack.Fill(["river", texts[1]], 5, StellaInvalidTextBehavior.Error, model.Condenser);
         StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, model.Info))!;
         Assert.That(error.TextIndex, Is.EqualTo(6));
         Assert.That(error.Message, Does.Contain("3000 bytes").And.Contain("2048").And.Not.Contain("205"));
@@ -135,7 +135,7 @@ internal sealed class PackedTextsTests
         (int[], StellaTokenCount) Tokens(string text, ITextCondenser? condenser)
         {
             var pack = new PackedTexts();
-            pack.Fill([text], 0, StellaInvalidText.Error, condenser);
+            pack.Fill([text], 0, StellaInvalidTextBehavior.Error, condenser);
             var tokens = new TokenizedPack();
             tokens.Fill(model.Handle, pack, options, model.Info);
             return (tokens.IdsOf(0).ToArray(), tokens.CountOf(0, 0));
@@ -154,20 +154,20 @@ internal sealed class PackedTextsTests
         string text = $"a{filler}{lone}river {filler}stone{filler}";
         string word = $" {new string('x', 101)} ";
         string plain = isWord ? $"a{word}river {word}stone{word}" : "a river stone";
-        var options = new StellaEmbedOptions { Prompt = StellaPrompt.Document, OnInvalidText = StellaInvalidText.Replace };
+        var options = new StellaEmbedOptions { Prompt = StellaPrompt.Document, InvalidTextBehavior = StellaInvalidTextBehavior.Replace };
         StellaTokens expected = model.Tokenize(plain, options);
         StellaTokens found = model.Tokenize(text, options);
         Assert.That(found.Ids.ToArray(), Is.EqualTo(expected.Ids.ToArray()));
-        Assert.That((found.Count.Cut, found.Count.Total), Is.EqualTo((StellaCut.None, expected.Count.Total)));
-        Assert.That(found.Count.Replaced, Is.EqualTo(lone.Length));
+        Assert.That((found.TokenCount.Truncation, found.TokenCount.Total), Is.EqualTo((StellaTruncation.None, expected.TokenCount.Total)));
+        Assert.That(found.TokenCount.Replaced, Is.EqualTo(lone.Length));
 
         StellaTokenEmbeddings embedded = model.EmbedTokens(text, options);
         StellaTokenEmbeddings alone = model.EmbedTokens(plain, options);
-        Assert.That(embedded.Hidden.ToArray(), Is.EqualTo(alone.Hidden.ToArray()));
-        string[] Words(StellaTokenEmbeddings of, string from) => [.. of.Places.ToArray().Where(place => !place.IsEmpty).Select(place =>
+        Assert.That(embedded.HiddenStates.ToArray(), Is.EqualTo(alone.HiddenStates.ToArray()));
+        string[] Words(StellaTokenEmbeddings of, string from) => [.. of.Offsets.ToArray().Where(place => !place.IsEmpty).Select(place =>
             from[place.Start..place.End].TrimEnd('x', '\u200b', '\0', '\u0301'))];
         Assert.That(Words(embedded, text), Is.EqualTo(Words(alone, plain)));
-        Assert.That(() => model.Embed([text], new float[1024], options with { OnLongText = StellaLongText.Error }), Throws.Nothing);
+        Assert.That(() => model.Embed([text], new float[1024], options with { LongTextBehavior = StellaLongTextBehavior.Error }), Throws.Nothing);
     }
 
     [Test]

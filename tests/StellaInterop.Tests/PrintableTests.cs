@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
@@ -57,11 +58,8 @@ internal sealed class PrintableTests
         var log = new FakeLogCollector();
         using var loggers = LoggerFactory.Create(logging => logging
             .AddProvider(new FakeLoggerProvider(log)));
-        await using (var pool = new StellaEmbeddingPool(path, new StellaPoolOptions
-        {
-            LoggerFactory = loggers,
-            Model = new StellaModelOptions { LoggerFactory = loggers, Threads = 1 },
-        }))
+        await using (var pool = new StellaEmbeddingPool(
+            path, new StellaModelOptions { LoggerFactory = loggers, Threads = 1 }, new StellaPoolOptions { LoggerFactory = loggers }))
         {
             _ = await pool.EmbedAsync("river");
             Assert.That(pool.ModelName, Is.EqualTo(@"a\u{1b}\nb"));
@@ -78,7 +76,7 @@ internal sealed class PrintableTests
         Assert.That(StellaModelFiles.IsPlainPath("a\u001b"), Is.False);
         Assert.That(StellaModelFiles.IsPlainPath("a/b\u202e"), Is.False);
         Assert.That(
-            () => new StellaManifest([KeyValuePair.Create("a\u001b", new StellaManifestFile(1, new string('0', 64)))]),
+            () => new StellaManifest([KeyValuePair.Create("a\u001b", new StellaManifestFile { Size = 1, Sha256 = new string('0', 64) })]),
             Throws.ArgumentException.With.Message.Contains(@"'a\u{1b}'"));
     }
 }

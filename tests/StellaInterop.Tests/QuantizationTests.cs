@@ -1,4 +1,5 @@
 using CsCheck;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
@@ -129,8 +130,8 @@ internal sealed class QuantizationTests
             Assert.That(() => Quantization.FromInt8(new sbyte[3], 1, new float[2]), Throws.ArgumentException.With.Message.Contains("2 elements; 3"));
             Assert.That(() => Quantization.ToBinary(new float[9], new byte[1]), Throws.ArgumentException.With.Message.Contains("1 elements; 2"));
             Assert.That(() => Quantization.FromBinary(new byte[3], new float[9]), Throws.ArgumentException.With.Message.Contains("3 elements; 2"));
-            Assert.That(() => Quantization.BinaryLength(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
-            Assert.That(Quantization.BinaryLength(int.MaxValue), Is.EqualTo(1 << 28));
+            Assert.That(() => Quantization.GetBinaryLength(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(Quantization.GetBinaryLength(int.MaxValue), Is.EqualTo(1 << 28));
         });
     }
 
@@ -156,7 +157,7 @@ internal sealed class QuantizationTests
         })];
         byte[][] bits = [.. rows.Select(row =>
         {
-            byte[] found = new byte[Quantization.BinaryLength(dimension)];
+            byte[] found = new byte[Quantization.GetBinaryLength(dimension)];
             Quantization.ToBinary(row, found);
             return found;
         })];

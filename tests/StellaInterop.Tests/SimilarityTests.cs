@@ -1,4 +1,5 @@
 using CsCheck;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
@@ -57,17 +58,17 @@ internal sealed class SimilarityTests
             {
                 float[][] each = [.. rows.Chunk(query.Length)];
                 float[] scores = new float[each.Length];
-                Similarity.Cosine(query, rows, scores);
+                Similarity.CosineRows(query, rows, scores);
                 Assert.That(scores, Is.EqualTo(each.Select(row => Similarity.Cosine(query, row))));
-                Similarity.Dot(query, rows, scores);
+                Similarity.DotRows(query, rows, scores);
                 Assert.That(scores, Is.EqualTo(each.Select(row => Similarity.Dot(query, row))));
-                Similarity.EuclideanDistance(query, rows, scores);
+                Similarity.EuclideanDistanceRows(query, rows, scores);
                 Assert.That(scores, Is.EqualTo(each.Select(row => Similarity.EuclideanDistance(query, row))));
 
                 byte[] bits = [.. query.Select(x => (byte)(x * 20))];
                 byte[] bitRows = [.. rows.Select(x => (byte)(x * 20))];
                 long[] distances = new long[each.Length];
-                Similarity.HammingDistance(bits, bitRows, distances);
+                Similarity.HammingDistanceRows(bits, bitRows, distances);
                 Assert.That(distances, Is.EqualTo(bitRows.Chunk(bits.Length).Select(row => Similarity.HammingDistance(bits, row))));
             });
 
@@ -104,7 +105,7 @@ internal sealed class SimilarityTests
         {
             Assert.That(() => Similarity.Cosine([0, 0], [1f, 2]), Refusal("a", "no direction"));
             Assert.That(() => Similarity.Cosine([1, 0], [0f, 0]), Refusal("b", "no direction"));
-            Assert.That(() => Similarity.Cosine([1, 0], [1, 1, 0f, 0], new float[2]), Refusal("rows", "no direction"));
+            Assert.That(() => Similarity.CosineRows([1, 0], [1, 1, 0f, 0], new float[2]), Refusal("rows", "no direction"));
             Assert.That(() => Similarity.Cosine(new sbyte[2], new sbyte[] { 1, 2 }), Refusal("a", "no direction"));
             Assert.That(() => Similarity.Cosine(default(ReadOnlySpan<float>), default), Refusal("a", "no direction"));
         });
@@ -121,7 +122,7 @@ internal sealed class SimilarityTests
             Assert.That(() => Similarity.Cosine(bad, good), Refusal("a", "number 1"));
             Assert.That(() => Similarity.Cosine(good, bad), Refusal("b", "number 1"));
             Assert.That(() => Similarity.Dot(bad, good), Refusal("a", "number 1"));
-            Assert.That(() => Similarity.Dot(good, bad, new float[1]), Refusal("rows", "number 1"));
+            Assert.That(() => Similarity.DotRows(good, bad, new float[1]), Refusal("rows", "number 1"));
             Assert.That(() => Similarity.EuclideanDistance(good, bad), Refusal("b", "number 1"));
             Assert.That(() => Similarity.EuclideanDistance(bad, bad), Refusal("a", "number 1"));
         });
@@ -137,7 +138,7 @@ internal sealed class SimilarityTests
             Assert.That(() => Similarity.EuclideanDistance([1], [1f, 2]), Refusal("b", "2 elements"));
             Assert.That(() => Similarity.HammingDistance([1], [1, 2]), Refusal("b", "2 elements"));
             Assert.That(() => Similarity.Dot(new sbyte[1], 1, new sbyte[2], 1), Refusal("b", "2 elements"));
-            Assert.That(() => Similarity.Dot([1, 2], [1, 2, 3f], new float[2]), Refusal("rows", "2 rows of 2 have 4"));
+            Assert.That(() => Similarity.DotRows([1, 2], [1, 2, 3f], new float[2]), Refusal("rows", "2 rows of 2 have 4"));
             Assert.That(() => Similarity.Dot(new sbyte[1], -1, new sbyte[1], 1), Throws.TypeOf<ArgumentOutOfRangeException>());
         });
     }

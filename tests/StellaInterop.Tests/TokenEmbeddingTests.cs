@@ -15,12 +15,12 @@ internal sealed class TokenEmbeddingTests
         var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);
         Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize(Text, options).Ids.ToArray()));
-        Assert.That(tokens.Hidden.Length, Is.EqualTo(tokens.Ids.Length * model.Info.HiddenSize));
-        Assert.That(tokens.HiddenOf(1).ToArray(), Is.EqualTo(tokens.Hidden.Slice(tokens.HiddenSize, tokens.HiddenSize).ToArray()));
-        Assert.That(() => tokens.HiddenOf(tokens.Ids.Length).Length, Throws.TypeOf<ArgumentOutOfRangeException>());
+        Assert.That(tokens.HiddenStates.Length, Is.EqualTo(tokens.Ids.Length * model.Info.HiddenSize));
+        Assert.That(tokens.GetHiddenState(1).ToArray(), Is.EqualTo(tokens.HiddenStates.Slice(tokens.HiddenSize, tokens.HiddenSize).ToArray()));
+        Assert.That(() => tokens.GetHiddenState(tokens.Ids.Length).Length, Throws.TypeOf<ArgumentOutOfRangeException>());
 
         // The head is linear: the mean of the vectors of single tokens is the vector of their mean.
-        StellaTokenPlace[] places = [.. tokens.Places.ToArray().Where(place => !place.IsEmpty)];
+        StellaTokenOffset[] places = [.. tokens.Offsets.ToArray().Where(place => !place.IsEmpty)];
         float[] all = new float[256];
         model.EmbedParts(Text, [Range.All], all, options);
         Assert.That(all, Is.Not.EqualTo(model.Embed(Text, options)), "special tokens and prompt belong to no part");
@@ -42,14 +42,14 @@ internal sealed class TokenEmbeddingTests
         using var model = StellaModel.Load(Tree.Model(name));
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         bool[] covered = new bool[Text.Length];
-        foreach (StellaTokenPlace place in tokens.Places.Span)
+        foreach (StellaTokenOffset place in tokens.Offsets.Span)
         {
             covered.AsSpan(place.Start..place.End).Fill(true);
         }
 
         string missed = string.Concat(Text.Where((c, i) => !covered[i]));
         Assert.That(missed.Trim(), Is.Empty, "every character but spaces belongs to a token, both halves of the wave too");
-        StellaTokenPlace river = tokens.Places.ToArray().First(place => place.Start <= 4 && place.End > 4);
+        StellaTokenOffset river = tokens.Offsets.ToArray().First(place => place.Start <= 4 && place.End > 4);
         Assert.That(Text[river.Start..river.End].Trim(), Does.StartWith("r"));
     }
 

@@ -18,11 +18,11 @@ internal sealed record EngineSpec(string Name, StellaPrecision Precision, string
     /// <summary>All engines, in the order in which they run within a round.</summary>
     public static IReadOnlyList<EngineSpec> All { get; } =
     [
-        new("ours-f32", StellaPrecision.F32, ["ort-f32", "candle"], settings => StellaEngine.Load(settings, StellaPrecision.F32)),
-        new("ort-f32", StellaPrecision.F32, [], settings => OnnxEngine.Load(settings, "model.onnx")),
-        new("candle", StellaPrecision.F32, [], StellaEngine.LoadReference),
+        new("ours-f32", StellaPrecision.Float32, ["ort-f32", "candle"], settings => StellaEngine.Load(settings, StellaPrecision.Float32)),
+        new("ort-f32", StellaPrecision.Float32, [], settings => OnnxEngine.Load(settings, "model.onnx")),
+        new("candle", StellaPrecision.Float32, [], StellaEngine.LoadReference),
         // No peer multiplies bfloat16 on a CPU: it is held against those in f32.
-        new("ours-bf16", StellaPrecision.BF16, ["ort-f32", "candle"], settings => StellaEngine.Load(settings, StellaPrecision.BF16)),
+        new("ours-bf16", StellaPrecision.BFloat16, ["ort-f32", "candle"], settings => StellaEngine.Load(settings, StellaPrecision.BFloat16)),
         new("ours-int8", StellaPrecision.Int8, ["ort-int8"], settings => StellaEngine.Load(settings, StellaPrecision.Int8)),
         new("ort-int8", StellaPrecision.Int8, [], settings => OnnxEngine.Load(settings, "model_int8.onnx")),
     ];

@@ -35,7 +35,7 @@ internal sealed class StellaEngine : IEngine
 
     /// <summary>Candle's own encoder: a peer, and the reference. This is the one place that asks for it.</summary>
     public static IEngine LoadReference(EngineSettings settings) =>
-        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.F32) with { Encoder = StellaEncoder.Candle });
+        new StellaEngine(settings.Folder, Options(settings, StellaPrecision.Float32) with { Encoder = StellaEncoder.Candle });
 
     public IWork Prepare(Workload workload) => new Work(model, workload);
 

@@ -11,16 +11,16 @@ internal sealed record Cost(double Operations, double Weights)
     /// </summary>
     public static Cost Of(StellaModelInfo info, IReadOnlyList<int> lengths)
     {
-        double weights = info.Parameters - ((double)info.VocabularySize * info.HiddenSize);
+        double weights = info.ParameterCount - ((double)info.VocabularySize * info.HiddenSize);
         double tokens = lengths.Sum(length => (double)length);
         double pairs = lengths.Sum(length => (double)length * length);
-        return new Cost((2 * weights * tokens) + (4 * pairs * info.HiddenSize * info.Layers), weights);
+        return new Cost((2 * weights * tokens) + (4 * pairs * info.HiddenSize * info.LayerCount), weights);
     }
 
     public double WeightBytes(StellaPrecision precision) => Weights * (precision switch
     {
-        StellaPrecision.F32 => 4,
-        StellaPrecision.BF16 => 2,
+        StellaPrecision.Float32 => 4,
+        StellaPrecision.BFloat16 => 2,
         StellaPrecision.Int8 => 1,
         _ => throw new ArgumentOutOfRangeException(nameof(precision), precision, "it is not a precision that is computed in"),
     });

@@ -46,8 +46,8 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
     {
         double? rate = precision switch
         {
-            StellaPrecision.F32 => F32,
-            StellaPrecision.BF16 => BF16,
+            StellaPrecision.Float32 => F32,
+            StellaPrecision.BFloat16 => BF16,
             StellaPrecision.Int8 => Int8,
             _ => null,
         };

@@ -13,8 +13,8 @@ internal sealed record Tolerance(double Cosine, double Largest)
     /// </param>
     public static Tolerance Of(StellaPrecision precision, bool randomWeights) => precision switch
     {
-        StellaPrecision.F32 => new(0.999999, 1e-4),
-        StellaPrecision.BF16 => new(randomWeights ? 0.998 : 0.999, double.PositiveInfinity),
+        StellaPrecision.Float32 => new(0.999999, 1e-4),
+        StellaPrecision.BFloat16 => new(randomWeights ? 0.998 : 0.999, double.PositiveInfinity),
         StellaPrecision.Int8 => new(randomWeights ? 0.98 : 0.99, double.PositiveInfinity),
         _ => throw new ArgumentOutOfRangeException(nameof(precision), precision, "it is not a precision that is computed in"),
     };

@@ -18,7 +18,7 @@ internal sealed class WordTexts
     public WordTexts(StellaModel model, string folder)
     {
         this.model = model;
-        specialTokens = model.Tokenize(string.Empty).Count.Total;
+        specialTokens = model.Tokenize(string.Empty).TokenCount.Total;
         words = [.. Candidates(folder).Where(IsOneToken).Take(Words)];
         if (words.Length < Words)
         {
@@ -39,7 +39,7 @@ internal sealed class WordTexts
 
     /// <summary>Alone and after another word: byte-level tokens hold the space before them.</summary>
     private bool IsOneToken(string word) =>
-        model.Tokenize(word).Count.Total == specialTokens + 1 && model.Tokenize($"{word} {word}").Count.Total == specialTokens + 2;
+        model.Tokenize(word).TokenCount.Total == specialTokens + 1 && model.Tokenize($"{word} {word}").TokenCount.Total == specialTokens + 2;
 
     /// <summary>The vocabulary's lower-case words, the common ones first.</summary>
     private static IEnumerable<string> Candidates(string folder)

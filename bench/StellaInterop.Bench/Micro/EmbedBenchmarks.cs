@@ -26,7 +26,7 @@ public class EmbedBenchmarks
         model = StellaModel.Load(StellaMiniModel.Path);
         texts = [.. Enumerable.Repeat(string.Join(' ', Enumerable.Repeat("river", Tokens - 2)), Texts)];
         vectors = new float[Texts * model.Info.DefaultDimension];
-        if (model.Tokenize(texts[0]).Count.Total != Tokens)
+        if (model.Tokenize(texts[0]).TokenCount.Total != Tokens)
         {
             throw new InvalidOperationException("the texts do not have the wanted length");
         }

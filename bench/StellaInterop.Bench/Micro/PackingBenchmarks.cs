@@ -30,7 +30,7 @@ public class PackingBenchmarks
         int packed = 0;
         while (packed < texts.Length)
         {
-            pack.Fill(texts.AsSpan(packed), packed, StellaInvalidText.Error);
+            pack.Fill(texts.AsSpan(packed), packed, StellaInvalidTextBehavior.Error);
             packed += pack.Count;
         }
 

@@ -11,7 +11,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
     /// <summary>The part by which a ranking may be worse or better than in f32.</summary>
     private const double MostChange = 0.005;
 
-    private static readonly StellaPrecision[] Precisions = [StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8];
+    private static readonly StellaPrecision[] Precisions = [StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8];
 
     private readonly IReadOnlyList<Pair> pairs = RetrievalSet.Read(Tree.Root);
 
@@ -107,7 +107,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
                     broken.Add($"OUTSIDE: {precision} of {folder}: smallest cosine {worst.Cosine:F7}, largest difference {worst.Largest:G2}.");
                 }
 
-                if (precision == StellaPrecision.F32)
+                if (precision == StellaPrecision.Float32)
                 {
                     exact = found;
                 }

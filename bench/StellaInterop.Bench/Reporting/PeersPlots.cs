@@ -21,7 +21,7 @@ internal static class PeersPlots
     {
         Directory.CreateDirectory(folder);
         var files = new List<string>();
-        foreach (StellaPrecision precision in new[] { StellaPrecision.F32, StellaPrecision.BF16, StellaPrecision.Int8 })
+        foreach (StellaPrecision precision in new[] { StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8 })
         {
             EngineSpec[] own = [.. Measured(report).Where(engine => engine.Precision == precision)];
             if (own.Length == 0)

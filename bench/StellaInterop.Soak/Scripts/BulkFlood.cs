@@ -51,14 +51,14 @@ internal sealed class BulkFlood : IScript
                 .. Enumerable.Range(0, BulkCalls).Select(i => Task.Run(() => CallAsync(stage, pool, new Random(stage.Seed + (1000 * round) + i), end.Token))),
                 .. Enumerable.Range(0, Streams).Select(i => Task.Run(() => StreamAsync(stage, pool, (1000 * round) + i, end.Token))),
             ];
-            _ = await Stage.EventuallyAsync(() => pool.GetHealth().QueuedCalls >= BulkCalls + Streams, LeastRound).ConfigureAwait(false);
-            waiting = Math.Max(waiting, pool.GetHealth().QueuedCalls);
+            _ = await Stage.EventuallyAsync(() => pool.GetHealth().QueuedCallCount >= BulkCalls + Streams, LeastRound).ConfigureAwait(false);
+            waiting = Math.Max(waiting, pool.GetHealth().QueuedCallCount);
             await InteractAsync(stage, pool, flooded, until).ConfigureAwait(false);
             await end.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(bulk).ConfigureAwait(false);
 
             // The texts of cancelled calls are freed when their batches and their tokenizers have ended.
-            _ = await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, LeastRound).ConfigureAwait(false);
+            _ = await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, LeastRound).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
         await stage.DisposeAsync(pool).ConfigureAwait(false);
@@ -128,14 +128,14 @@ internal sealed class BulkFlood : IScript
         {
             int[] indices = [.. Enumerable.Range(0, BulkTexts).Select(_ => random.Next(stage.Known.Texts.Length))];
             StellaEmbedOptions embed = AnyKind(stage, random);
-            var options = new StellaCallOptions { Priority = StellaPriority.Bulk, WhenFull = StellaWhenFull.Wait, Timeout = LongTimeout };
+            var options = new StellaCallOptions { Priority = StellaPriority.Bulk, QueueFullMode = StellaQueueFullMode.Wait, Timeout = LongTimeout };
             Answer<StellaEmbeddings> answer = await stage.Books.CallAsync(
                 () => pool.EmbedAsync(Array.ConvertAll(indices, index => stage.Known.Texts[index]), embed, options, end)).ConfigureAwait(false);
             if (answer.Value is { } found)
             {
                 int wrong = Enumerable.Range(0, indices.Length)
                     .Count(i => !stage.Known.IsRight(indices[i], embed.Prompt, embed.Dimension!.Value, found[i].Span));
-                stage.Books.Vectors(indices.Length, found.Summary.Tokens, 0, wrong, null);
+                stage.Books.Vectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
             }
             else if (answer.Outcome != Outcomes.Cancelled)
             {
@@ -154,7 +154,7 @@ internal sealed class BulkFlood : IScript
         int texts = 0;
         try
         {
-            await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(TextsAsync(), embed, null, end).ConfigureAwait(false))
+            await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(TextsAsync(), embed, null, end).ConfigureAwait(false))
             {
                 int text = (int)((number + embedding.TextIndex) % count);
                 wrong += stage.Known.IsRight(text, embed.Prompt, embed.Dimension!.Value, embedding.Vector.Span) ? 0 : 1;

@@ -85,7 +85,7 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
     private static async Task LookAsync(Stage stage, StellaEmbeddingPool pool)
     {
         if (await stage.Gate.CloseAsync(LongestPause).ConfigureAwait(false)
-            && await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, LongestPause).ConfigureAwait(false))
+            && await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, LongestPause).ConfigureAwait(false))
         {
             stage.Look();
         }
@@ -111,8 +111,8 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
         {
             StellaPoolHealth health = pool().GetHealth();
             stage.Promise(
-                health.QueuedTokens <= limits.QueuedTokens && health.QueuedCalls <= 2 * options.MaxQueuedCalls,
-                $"the queue has {health.QueuedTokens} tokens and {health.QueuedCalls} calls");
+                health.QueuedTokenCount <= limits.QueuedTokens && health.QueuedCallCount <= 2 * options.MaxQueuedCalls,
+                $"the queue has {health.QueuedTokenCount} tokens and {health.QueuedCallCount} calls");
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
         }
     }

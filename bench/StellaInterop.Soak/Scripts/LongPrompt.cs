@@ -45,8 +45,8 @@ internal sealed class LongPrompt : IScript
                 }
 
                 int wrong = Enumerable.Range(0, indices.Length).Count(i => !known.IsRight(indices[i], prompt, known.DefaultDimension, found[i].Span));
-                stage.Books.Vectors(indices.Length, found.Summary.Tokens, 0, wrong, null);
-                _ = Interlocked.Add(ref tokens, found.Summary.Tokens);
+                stage.Books.Vectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
+                _ = Interlocked.Add(ref tokens, found.Summary.TokenCount);
                 _ = Interlocked.Add(ref texts, indices.Length);
             }
         }

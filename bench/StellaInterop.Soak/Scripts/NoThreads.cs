@@ -41,8 +41,7 @@ internal sealed class NoThreads : IScript
                 StartThread = threads.Start,
                 TimeProvider = new FastClock(ClockFactor),
                 MaxWorkers = Workers,
-                BreakerReplacements = int.MaxValue,
-                BreakerFailures = int.MaxValue,
+                CircuitBreaker = new() { FailureThreshold = int.MaxValue, ReplacementThreshold = int.MaxValue },
             });
             var refusal = (Refusal)(round % 4);
             // Every third round ends in the middle of a refusal.
@@ -111,7 +110,7 @@ internal sealed class NoThreads : IScript
         stage.Promise(serves, $"the pool did not serve {Recovery.TotalSeconds} s after threads returned");
         using var stop = new CancellationTokenSource();
         Task[] large = [.. Enumerable.Range(0, LargeCallers).Select(i => Task.Run(() => NewCaller(stage, pool, LargeTexts, 100 + i).RunAsync(stage.Clock, end, stop.Token)))];
-        bool grew = await Stage.EventuallyAsync(() => pool.GetHealth().Workers >= Workers, Recovery).ConfigureAwait(false);
+        bool grew = await Stage.EventuallyAsync(() => pool.GetHealth().WorkerCount >= Workers, Recovery).ConfigureAwait(false);
         await stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(large).ConfigureAwait(false);
         return stage.Promise(grew, $"the pool did not grow to {Workers} workers within {Recovery.TotalSeconds} s after threads returned");
@@ -122,7 +121,7 @@ internal sealed class NoThreads : IScript
     {
         while (!stop.IsCancellationRequested)
         {
-            var (counted, running) = threads.Compare(() => pool.GetHealth().Workers);
+            var (counted, running) = threads.Compare(() => pool.GetHealth().WorkerCount);
             stage.Promise(counted <= running, $"health counts {counted} workers, but {running} threads run");
             await Task.Delay(2, CancellationToken.None).ConfigureAwait(false);
         }

@@ -27,7 +27,7 @@ internal sealed class RefilledBuffers : IScript
     public async Task RunAsync(Stage stage)
     {
         int refills = 0;
-        var pool = new StellaEmbeddingPool(stage.Model(), stage.Options() with { CacheBytes = CacheBytes });
+        var pool = new StellaEmbeddingPool(stage.Model(), stage.Options() with { MaxCacheBytes = CacheBytes });
         await stage.RoundsAsync(LeastRound, async (round, until) =>
         {
             Task[] callers =

@@ -41,7 +41,7 @@ internal sealed class ReplacedFiles : IScript
         {
             MinWorkers = 0,
             IdleTimeout = IdleTimeout,
-            CacheBytes = 16 << 20,
+            MaxCacheBytes = 16 << 20,
         });
         await stage.RoundsAsync(LeastRound, async (round, until) =>
         {
@@ -54,7 +54,7 @@ internal sealed class ReplacedFiles : IScript
 
             using var stop = new CancellationTokenSource();
             Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(known[0].DefaultDimension, new Random(stage.Seed + (100 * round) + i), stop.Token)))];
-            _ = await Stage.EventuallyAsync(() => pool.GetHealth().Model == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
+            _ = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
             if (isOpen)
             {
                 Replace();
@@ -66,7 +66,7 @@ internal sealed class ReplacedFiles : IScript
             await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, CancellationToken.None).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(callers).ConfigureAwait(false);
-            bool unloaded = await Stage.EventuallyAsync(() => pool.GetHealth().Model == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
+            bool unloaded = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
             stage.Promise(unloaded, "an idle model was not unloaded");
         },
         leastRounds: 2).ConfigureAwait(false);

@@ -8,7 +8,7 @@ internal sealed class SlowLoad : IScript
 {
     private const int Callers = 6;
 
-    private static readonly TimeSpan LongLoad = TimeSpan.FromSeconds(0.3);
+    private static readonly TimeSpan SlowLoadThreshold = TimeSpan.FromSeconds(0.3);
     private static readonly TimeSpan LoadTime = TimeSpan.FromSeconds(1.2);
     private static readonly TimeSpan LeastRound = LoadTime;
 
@@ -25,7 +25,7 @@ internal sealed class SlowLoad : IScript
             FaultyModel source = stage.Model(beforeLoad: () => Thread.Sleep(LoadTime));
             var pool = new StellaEmbeddingPool(source, stage.Options() with
             {
-                LongLoad = LongLoad,
+                SlowLoadThreshold = SlowLoadThreshold,
                 TimeProvider = new FastClock(1, stage.Defect.LateTimers),
             });
             TimeSpan begin = stage.Clock.Elapsed;
@@ -35,15 +35,15 @@ internal sealed class SlowLoad : IScript
                 Task.Run(() => WaitAsync(stage, pool)),
             ];
             bool saw = false;
-            while (stage.Clock.Elapsed - begin < LoadTime - (LongLoad / 3))
+            while (stage.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
             {
                 StellaPoolHealth health = pool.GetHealth();
-                saw |= health is { Status: StellaPoolStatus.Degraded, Model: StellaPoolModelState.Loading }
+                saw |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
                     && health.Reason.Contains("load", StringComparison.OrdinalIgnoreCase);
                 await Task.Delay(5).ConfigureAwait(false);
             }
 
-            stage.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / LongLoad)} times as long as is normal");
+            stage.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times as long as is normal");
             degraded += saw ? 1 : 0;
             await Task.WhenAll(callers).ConfigureAwait(false);
             StellaPoolHealth after = pool.GetHealth();
@@ -61,7 +61,7 @@ internal sealed class SlowLoad : IScript
 
         async Task HurryAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
         {
-            while (stage.Clock.Elapsed < loaded - (3 * LongLoad / 2))
+            while (stage.Clock.Elapsed < loaded - (3 * SlowLoadThreshold / 2))
             {
                 var options = new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(random.Next(20, 200)) };
                 Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using StellaInterop.Cli.Hub;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
@@ -150,8 +151,8 @@ internal static class DownloadCommand
 
     private static string FindOffline(Wanted wanted)
     {
-        string folder = wanted.Folder ?? HuggingFaceCache.FromEnvironment().Find(wanted.Model, wanted.Revision);
-        var selection = new ModelSelection($"offline, and {folder}", StellaModelFiles.In(folder).ToHashSet());
+        string folder = wanted.Folder ?? HuggingFaceCache.FromEnvironment().GetModelFolder(wanted.Model, wanted.Revision);
+        var selection = new ModelSelection($"offline, and {folder}", StellaModelFiles.GetFiles(folder).ToHashSet());
         selection.Naming();
         selection.Rest(path => Path.Combine(folder, path), wanted.Dimensions);
         return folder;

@@ -46,10 +46,10 @@ internal static class InfoCommand
         Row("architecture", info.Architecture.ToString());
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
         Row("hidden size", Number(info.HiddenSize));
-        Row("layers", Number(info.Layers));
-        Row("heads", Number(info.Heads));
+        Row("layers", Number(info.LayerCount));
+        Row("heads", Number(info.HeadCount));
         Row("vocabulary", Number(info.VocabularySize));
-        Row("parameters", Number(info.Parameters));
+        Row("parameters", Number(info.ParameterCount));
         Row("precision", PrecisionName(info));
         Row("encoder", Lower(info.Encoder.ToString()));
         Row("instructions", Lower(info.CpuLevel.ToString()));
@@ -83,10 +83,10 @@ internal static class InfoCommand
             json.WriteEndArray();
             json.WriteNumber("default_dimension", info.DefaultDimension);
             json.WriteNumber("hidden_size", info.HiddenSize);
-            json.WriteNumber("layers", info.Layers);
-            json.WriteNumber("heads", info.Heads);
+            json.WriteNumber("layers", info.LayerCount);
+            json.WriteNumber("heads", info.HeadCount);
             json.WriteNumber("vocabulary_size", info.VocabularySize);
-            json.WriteNumber("parameters", info.Parameters);
+            json.WriteNumber("parameters", info.ParameterCount);
             json.WriteString("precision", PrecisionName(info));
             json.WriteString("encoder", Lower(info.Encoder.ToString()));
             json.WriteString("instructions", Lower(info.CpuLevel.ToString()));
@@ -112,13 +112,18 @@ internal static class InfoCommand
         rows.Complete();
     }
 
-    // Lower case as on the command line.
-    private static string PrecisionName(StellaModelInfo info) => Lower(info.Precision.ToString());
-
-    private static string PoolingName(StellaModelInfo info) => info.Pooling switch
+    // As on the command line.
+    private static string PrecisionName(StellaModelInfo info) => info.Precision switch
     {
-        StellaPooling.Cls => "first token",
-        StellaPooling.LastToken => "last token",
+        StellaPrecision.Float32 => "f32",
+        StellaPrecision.BFloat16 => "bf16",
+        _ => Lower(info.Precision.ToString()),
+    };
+
+    private static string PoolingName(StellaModelInfo info) => info.PoolingMode switch
+    {
+        StellaPoolingMode.Cls => "first token",
+        StellaPoolingMode.LastToken => "last token",
         _ => "mean",
     };
 

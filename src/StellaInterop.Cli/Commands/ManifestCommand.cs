@@ -1,4 +1,5 @@
 using System.CommandLine;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
@@ -30,7 +31,7 @@ internal static class ManifestCommand
             string target = parsed.GetValue(output) ?? Path.Combine(path, StellaManifest.FileName);
             StellaManifest manifest = HashProgress.Show(
                 parsed, progress => StellaManifest.Create(path, progress, cancellationToken));
-            manifest.Write(target);
+            manifest.Save(target);
             Output.Result(target);
             return Task.FromResult((int)ExitCode.Good);
         });

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using StellaInterop.Vectors;
 
 namespace StellaInterop.Cli.Commands;
 
@@ -40,7 +41,7 @@ internal static class SimilarityCommand
             "The prompt before the query, which stella info lists. With s2s the texts have it too. With any other they are documents, "
             + "which have no prompt unless the model has one with the name document. "
             + "Default: s2s, or the model's own default if it lacks s2s.");
-        Choice<StellaLongText> onLongText = TextArguments.LongTextChoice();
+        Choice<StellaLongTextBehavior> onLongText = TextArguments.LongTextChoice();
         Option<bool> raw = EmbedCommand.RawOption();
         command.Add(query);
         command.Add(texts);
@@ -55,7 +56,7 @@ internal static class SimilarityCommand
             var options = new StellaEmbedOptions
             {
                 Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.Named(name) : DefaultPrompt(loaded.Model.Info),
-                OnLongText = onLongText.Get(parsed),
+                LongTextBehavior = onLongText.Get(parsed),
                 Normalize = !parsed.GetValue(raw),
             };
             string[] candidates = parsed.GetRequiredValue(texts);
@@ -93,7 +94,7 @@ internal static class SimilarityCommand
         }
 
         float[] scores = new float[texts.Length];
-        Similarity.Dot(queryVector, vectors, scores);
+        Similarity.DotRows(queryVector, vectors, scores);
         return scores;
     }
 

@@ -63,7 +63,7 @@ internal static class TokenizeCommand
                         }
 
                         json.WriteEndArray();
-                        EmbedCommand.WriteCount(json, tokens.Count);
+                        EmbedCommand.WriteCount(json, tokens.TokenCount);
                     });
                 }
             }

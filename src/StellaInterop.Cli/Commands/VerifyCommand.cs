@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
@@ -9,7 +10,7 @@ internal static class VerifyCommand
     /// <summary>What a state is called, and what to do about it.</summary>
     private static readonly (StellaFileState State, string Word)[] Words =
     [
-        (StellaFileState.Good, "good"),
+        (StellaFileState.Valid, "good"),
         (StellaFileState.Missing, "missing"),
         (StellaFileState.WrongSize, "wrong size"),
         (StellaFileState.WrongHash, "wrong hash"),
@@ -46,7 +47,7 @@ internal static class VerifyCommand
             string? source = parsed.GetValue(manifest) ?? (File.Exists(beside) ? beside : null);
             ExitCode code = source is null
                 ? PrintHashes(HashProgress.Show(parsed, progress => StellaManifest.Create(path, progress, cancellationToken)))
-                : PrintStates(Verify(StellaManifest.Read(source)), source);
+                : PrintStates(Verify(StellaManifest.Load(source)), source);
             return Task.FromResult((int)code);
 
             StellaVerification Verify(StellaManifest expected) =>
@@ -62,12 +63,12 @@ internal static class VerifyCommand
             Output.Result($"{Words.First(row => row.State == file.State).Word,-12}  {file.Path}");
         }
 
-        if (found.IsGood)
+        if (found.IsValid)
         {
             return ExitCode.Good;
         }
 
-        int bad = found.Files.Count(file => file.State != StellaFileState.Good);
+        int bad = found.Files.Count(file => file.State != StellaFileState.Valid);
         ErrorReport.Write(string.Create(
             CultureInfo.InvariantCulture,
             $"{bad} of {found.Files.Count} files are not what {manifest} says; do not use the model, get it again"));

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
@@ -14,7 +15,7 @@ internal static class ContentCheck
             return null;
         }
 
-        StellaManifestFile content = StellaManifestFile.Of(path, cancellationToken);
+        StellaManifestFile content = StellaManifestFile.FromFile(path, cancellationToken);
         bool good = published switch
         {
             { Lfs: { } lfs } => content.Sha256 == lfs.Sha256,

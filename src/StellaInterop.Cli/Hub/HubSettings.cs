@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Http.Headers;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
@@ -73,7 +74,7 @@ internal sealed record HubSettings(
     /// <summary>Reads the token: of a variable, or of the file that <c>hf auth login</c> writes.</summary>
     private static string? ReadToken()
     {
-        string file = EnvironmentPath.Of("HF_TOKEN_PATH") ?? Path.Combine(HuggingFaceCache.HomeFromEnvironment(), "token");
+        string file = EnvironmentPath.Of("HF_TOKEN_PATH") ?? Path.Combine(HuggingFaceCache.GetHomeFromEnvironment(), "token");
         string? token = Clean(Variable("HF_TOKEN") ?? Variable("HUGGING_FACE_HUB_TOKEN"));
         try
         {

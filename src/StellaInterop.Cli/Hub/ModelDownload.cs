@@ -1,4 +1,5 @@
 using System.Text.Json;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
@@ -87,14 +88,14 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
             }
         }
 
-        new StellaManifest(contents) { Model = model, Revision = commit }.Write(path);
+        new StellaManifest(contents) { Model = model, Revision = commit }.Save(path);
     }
 
     private static StellaManifest? Earlier(string path)
     {
         try
         {
-            return File.Exists(path) ? StellaManifest.Read(path) : null;
+            return File.Exists(path) ? StellaManifest.Load(path) : null;
         }
         catch (StellaModelFolderException)
         {

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
@@ -34,7 +35,7 @@ internal abstract class ModelStore
 /// <param name="isWithoutLinks">Whether a snapshot gets copies, for file systems that are shared with Windows.</param>
 internal sealed class CacheStore(HuggingFaceCache cache, string model, string revision, string commit, bool isWithoutLinks) : ModelStore
 {
-    private readonly string repository = cache.RepositoryFolder(model);
+    private readonly string repository = cache.GetRepositoryFolder(model);
 
     public override string Folder => Path.Combine(repository, "snapshots", commit);
 

@@ -146,7 +146,7 @@ internal static unsafe class NativeLibraryLoader
         {
             if (WhyNot(path) is { } reason)
             {
-                attempts.Add(new StellaLoadAttempt(path, reason));
+                attempts.Add(new StellaLoadAttempt { Path = path, Reason = reason });
                 continue;
             }
 
@@ -157,7 +157,7 @@ internal static unsafe class NativeLibraryLoader
             catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
             {
                 cause = e;
-                attempts.Add(new StellaLoadAttempt(path, Reason(path, e.Message)));
+                attempts.Add(new StellaLoadAttempt { Path = path, Reason = Reason(path, e.Message) });
             }
         }
 
@@ -176,7 +176,7 @@ internal static unsafe class NativeLibraryLoader
         catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
         {
             string search = $"{LibraryName} (the runtime's own search)";
-            attempts.Add(new StellaLoadAttempt(search, string.Join(", ", SystemLines(e.Message))));
+            attempts.Add(new StellaLoadAttempt { Path = search, Reason = string.Join(", ", SystemLines(e.Message)) });
             throw new StellaNativeLibraryNotFoundException($"{message} {NativePlatform.Advice}", attempts, e);
         }
     }

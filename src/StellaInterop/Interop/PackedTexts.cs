@@ -43,7 +43,7 @@ internal sealed class PackedTexts
     /// <param name="textCondenser">Knows how much of a text is looked at; <see langword="null"/> for all of it.</param>
     /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
     public void Fill(
-        ReadOnlySpan<string> texts, int firstText, StellaInvalidText onInvalidText, ITextCondenser? textCondenser = null)
+        ReadOnlySpan<string> texts, int firstText, StellaInvalidTextBehavior onInvalidText, ITextCondenser? textCondenser = null)
     {
         int most = Math.Min(texts.Length, MaxTexts);
         if (replaced.Length < most)
@@ -65,7 +65,7 @@ internal sealed class PackedTexts
 
     /// <summary>Packs one text, and keeps where in it each byte comes from.</summary>
     /// <exception cref="StellaInputException">The text has a surrogate without a partner where that is an error.</exception>
-    public void FillWithUnits(string text, int index, StellaInvalidText onInvalidText, ITextCondenser textCondenser)
+    public void FillWithUnits(string text, int index, StellaInvalidTextBehavior onInvalidText, ITextCondenser textCondenser)
     {
         units = [0];
         Fill([text], index, onInvalidText, textCondenser);
@@ -118,7 +118,7 @@ internal sealed class PackedTexts
         }
     }
 
-    private void Append(string? text, int index, StellaInvalidText onInvalidText)
+    private void Append(string? text, int index, StellaInvalidTextBehavior onInvalidText)
     {
         if (text is null)
         {
@@ -138,7 +138,7 @@ internal sealed class PackedTexts
             Survey survey = Survey.Of(text);
             if (survey.LoneSurrogates > 0)
             {
-                if (onInvalidText != StellaInvalidText.Replace)
+                if (onInvalidText != StellaInvalidTextBehavior.Replace)
                 {
                     int at = survey.FirstLoneSurrogate;
                     throw new StellaInputException(

@@ -3,19 +3,19 @@ namespace StellaInterop.Interop;
 /// <summary>The tokens of one text and where in it they come from.</summary>
 internal sealed class PlacedTokens
 {
-    private PlacedTokens(uint[] ids, StellaTokenPlace[] places, StellaTokenCount count)
+    private PlacedTokens(uint[] ids, StellaTokenOffset[] offsets, StellaTokenCount tokenCount)
     {
         Ids = ids;
-        Places = places;
-        Count = count;
+        Offsets = offsets;
+        TokenCount = tokenCount;
     }
 
     public uint[] Ids { get; }
 
     /// <summary>For each id its characters; empty for special tokens and those of the prompt.</summary>
-    public StellaTokenPlace[] Places { get; }
+    public StellaTokenOffset[] Offsets { get; }
 
-    public StellaTokenCount Count { get; }
+    public StellaTokenCount TokenCount { get; }
 
     /// <summary>Tokenizes a text.</summary>
     /// <param name="model">The model.</param>
@@ -26,11 +26,11 @@ internal sealed class PlacedTokens
     public static unsafe PlacedTokens Of(ModelHandle model, ITextCondenser condenser, string text, StellaEmbedOptions options)
     {
         var pack = new PackedTexts();
-        pack.FillWithUnits(text, options.FirstTextIndex, options.OnInvalidText, condenser);
+        pack.FillWithUnits(text, options.FirstTextIndex, options.InvalidTextBehavior, condenser);
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
-            long_text = (uint)options.OnLongText,
+            long_text = (uint)options.LongTextBehavior,
             first_text = (uint)options.FirstTextIndex,
         };
         using var lease = new HandleLease(model);
@@ -59,13 +59,13 @@ internal sealed class PlacedTokens
         }
 
         ReadOnlySpan<uint> units = pack.Units;
-        var places = new StellaTokenPlace[(int)length];
-        for (int i = 0; i < places.Length; i++)
+        var offsets = new StellaTokenOffset[(int)length];
+        for (int i = 0; i < offsets.Length; i++)
         {
-            places[i] = new StellaTokenPlace((int)units[(int)found[i].begin], (int)units[(int)found[i].end]);
+            offsets[i] = new StellaTokenOffset { Start = (int)units[(int)found[i].begin], End = (int)units[(int)found[i].end] };
         }
 
-        return new PlacedTokens(ids[..(int)length], places, count.ToManaged(pack.Replaced[0]));
+        return new PlacedTokens(ids[..(int)length], offsets, count.ToManaged(pack.Replaced[0]));
     }
 
     /// <summary>The tokens that share a character with a part of the text.</summary>
@@ -82,14 +82,14 @@ internal sealed class PlacedTokens
         }
 
         int end = offset + length;
-        int first = Array.FindIndex(Places, place => place.Start < end && place.End > offset);
-        int last = Array.FindLastIndex(Places, place => place.Start < end && place.End > offset);
+        int first = Array.FindIndex(Offsets, token => token.Start < end && token.End > offset);
+        int last = Array.FindLastIndex(Offsets, token => token.Start < end && token.End > offset);
         if (first < 0)
         {
             throw new StellaInputException(
-                Count.IsTruncated ? StellaErrorCode.TextTooLong : StellaErrorCode.InvalidArgument,
+                TokenCount.IsTruncated ? StellaErrorCode.TextTooLong : StellaErrorCode.InvalidArgument,
                 $"part {index}, characters {offset} to {end}, has no token: "
-                + (Count.IsTruncated ? $"the text was cut at character {Places.Max(place => place.End)}" : "it is blank"),
+                + (TokenCount.IsTruncated ? $"the text was cut at character {Offsets.Max(token => token.End)}" : "it is blank"),
                 index);
         }
 

@@ -112,7 +112,7 @@ internal sealed class TokenizedPack
         var native = new NativeTokenizeOptions
         {
             size = (uint)sizeof(NativeTokenizeOptions),
-            long_text = (uint)options.OnLongText,
+            long_text = (uint)options.LongTextBehavior,
             first_text = (uint)FirstText,
         };
         nuint found = 0;
@@ -152,8 +152,13 @@ internal sealed class TokenizedPack
 internal static class NativeTokenCountExtensions
 {
     /// <summary>The count as callers see it.</summary>
-    public static StellaTokenCount ToManaged(this NativeTokenCount count, int replaced) =>
-        new((int)count.kept, (int)count.total, (StellaCut)count.cut, replaced);
+    public static StellaTokenCount ToManaged(this NativeTokenCount count, int replaced) => new()
+    {
+        Kept = (int)count.kept,
+        Total = (int)count.total,
+        Truncation = (StellaTruncation)count.cut,
+        Replaced = replaced,
+    };
 }
 
 /// <summary>

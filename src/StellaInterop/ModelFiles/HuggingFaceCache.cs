@@ -1,17 +1,18 @@
 using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
 using System.Text.RegularExpressions;
 
-namespace StellaInterop;
+namespace StellaInterop.ModelFiles;
 
-/// <summary>The folder in which the tools of Hugging Face keep what they have downloaded.</summary>
+/// <summary>Finds models in the cache of the Hugging Face tools.</summary>
 /// <remarks>
-/// A repository is <c>models--org--name</c> with <c>blobs</c>, the content by its hash; <c>snapshots/&lt;commit&gt;</c>,
-/// the files of a commit as links into <c>blobs</c>; and <c>refs</c>, a file with the commit for each branch or tag.
-/// Looking does not connect to anything.
+/// A repository is a folder <c>models--org--name</c> with <c>blobs</c>, files by their hash; <c>snapshots/&lt;commit&gt;</c>, the files
+/// of a commit as links into <c>blobs</c>; and <c>refs</c>, a file with the commit for each branch or tag. No method connects to
+/// a network. Immutable and thread-safe.
 /// </remarks>
 public sealed partial class HuggingFaceCache
 {
-    /// <summary>The revision of calls that name none.</summary>
+    /// <summary>The revision that is used if none is named.</summary>
     public const string DefaultRevision = "main";
 
     /// <summary>How the name of a repository's folder begins.</summary>
@@ -27,37 +28,38 @@ public sealed partial class HuggingFaceCache
     /// <summary>A commit has 40, and a line end may follow.</summary>
     private const int MaxReferenceBytes = 100;
 
-    /// <summary>The cache in a folder.</summary>
-    /// <param name="folder">The folder, with one <c>models--org--name</c> a repository. It need not exist.</param>
+    /// <summary>Initializes a cache in a folder.</summary>
+    /// <param name="folder">The folder, with one <c>models--org--name</c> per repository. It need not exist.</param>
+    /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
     public HuggingFaceCache(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         Folder = folder;
     }
 
-    /// <summary>The folder.</summary>
+    /// <summary>Gets the folder of the cache.</summary>
     public string Folder { get; }
 
     /// <summary>
-    /// The cache that the environment names: <c>HF_HUB_CACHE</c>, or the older <c>HUGGINGFACE_HUB_CACHE</c>, or <c>hub</c> in
-    /// <see cref="HomeFromEnvironment"/>.
+    /// Returns the cache that the environment names: <c>HF_HUB_CACHE</c>, or the older <c>HUGGINGFACE_HUB_CACHE</c>, or <c>hub</c> in
+    /// <see cref="GetHomeFromEnvironment"/>.
     /// </summary>
     /// <remarks>
     /// In the paths of these variables <c>~</c>, <c>$NAME</c> and <c>${NAME}</c> are expanded, as by the tools of Hugging Face.
     /// An empty variable counts as not set.
     /// </remarks>
     public static HuggingFaceCache FromEnvironment() => new(
-        EnvironmentPath.Of("HF_HUB_CACHE") ?? EnvironmentPath.Of("HUGGINGFACE_HUB_CACHE") ?? Path.Combine(HomeFromEnvironment(), "hub"));
+        EnvironmentPath.Of("HF_HUB_CACHE") ?? EnvironmentPath.Of("HUGGINGFACE_HUB_CACHE") ?? Path.Combine(GetHomeFromEnvironment(), "hub"));
 
     /// <summary>
-    /// The folder of the Hugging Face tools: <c>HF_HOME</c>, or <c>huggingface</c> in <c>XDG_CACHE_HOME</c>, or
+    /// Returns the folder of the Hugging Face tools: <c>HF_HOME</c>, or <c>huggingface</c> in <c>XDG_CACHE_HOME</c>, or
     /// <c>~/.cache/huggingface</c>.
     /// </summary>
-    public static string HomeFromEnvironment() =>
+    public static string GetHomeFromEnvironment() =>
         EnvironmentPath.Of("HF_HOME")
         ?? Path.Combine(EnvironmentPath.Of("XDG_CACHE_HOME") ?? Path.Combine(EnvironmentPath.UserFolder, ".cache"), "huggingface");
 
-    /// <summary>Whether a text has the form of a model's name, <c>org/name</c>.</summary>
+    /// <summary>Determines whether a text has the form of a model's name, <c>org/name</c>.</summary>
     /// <param name="text">The text.</param>
     public static bool IsModelName(string text)
     {
@@ -66,7 +68,7 @@ public sealed partial class HuggingFaceCache
         return ModelName().IsMatch(text) && !text.Contains("--", StringComparison.Ordinal) && !text.Contains("..", StringComparison.Ordinal);
     }
 
-    /// <summary>Whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.</summary>
+    /// <summary>Determines whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.</summary>
     /// <param name="text">The text.</param>
     public static bool IsRevision(string text)
     {
@@ -89,7 +91,7 @@ public sealed partial class HuggingFaceCache
             ? revision
             : $"'{Printable.Line(revision).Replace("'", @"'\''", StringComparison.Ordinal)}'";
 
-    /// <summary>Whether a text is a commit in full.</summary>
+    /// <summary>Determines whether a text is a full commit: 40 lower case hexadecimal digits.</summary>
     /// <param name="text">The text.</param>
     public static bool IsCommit(string text)
     {
@@ -97,10 +99,10 @@ public sealed partial class HuggingFaceCache
         return text.Length == 40 && text.All(char.IsAsciiHexDigitLower);
     }
 
-    /// <summary>The folder of a repository, which need not exist.</summary>
-    /// <param name="model">The model's name, <c>org/name</c>.</param>
-    /// <exception cref="ArgumentException">The name has another form.</exception>
-    public string RepositoryFolder(string model)
+    /// <summary>Returns the folder of a repository, which need not exist.</summary>
+    /// <param name="model">The name of the model, <c>org/name</c>.</param>
+    /// <exception cref="ArgumentException">The name does not have this form.</exception>
+    public string GetRepositoryFolder(string model)
     {
         if (!IsModelName(model))
         {
@@ -110,16 +112,43 @@ public sealed partial class HuggingFaceCache
         return Path.Combine(Folder, $"{Prefix}{model.Replace("/", "--", StringComparison.Ordinal)}");
     }
 
-    /// <summary>The folder of a model that has been downloaded, to be passed to <see cref="StellaModel.Load"/>.</summary>
-    /// <param name="model">The model's name, <c>org/name</c>.</param>
-    /// <param name="revision">A branch, a tag or a commit in full.</param>
-    /// <exception cref="ArgumentException">The name or the revision has another form.</exception>
+    /// <summary>Returns the folder of a downloaded model, for <see cref="StellaModel.Load"/>.</summary>
+    /// <param name="model">The name of the model, <c>org/name</c>.</param>
+    /// <param name="revision">A branch, a tag or a full commit.</param>
+    /// <exception cref="ArgumentException">The name or the revision does not have its form.</exception>
     /// <exception cref="StellaModelFolderException">
-    /// The revision is not in the cache. The message names the revisions that are, and the command that downloads this one.
+    /// The revision is not in the cache. The message lists the revisions that are, and the command that downloads this one.
     /// </exception>
-    public string Find(string model, string revision = DefaultRevision)
+    public string GetModelFolder(string model, string revision = DefaultRevision)
     {
-        string repository = RepositoryFolder(model);
+        if (TryGetModelFolder(model, revision, out string? folder, out string repository, out string searched))
+        {
+            return folder;
+        }
+
+        string[] others = RevisionsIn(repository);
+        string found = others.Length == 0 ? "" : $" The cache has {Listing.Of(others)}.";
+        string option = revision == DefaultRevision ? "" : $" --revision {InShell(revision)}";
+        throw new StellaModelFolderException(
+            StellaErrorCode.ModelFolderNotFound,
+            $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {searched}.{found} "
+            + $"Get it with: stella download {model}{option}");
+    }
+
+    /// <summary>Looks up the folder of a downloaded model.</summary>
+    /// <param name="model">The name of the model, <c>org/name</c>.</param>
+    /// <param name="revision">A branch, a tag or a full commit.</param>
+    /// <param name="folder">Receives the folder; <see langword="null"/> if the revision is not in the cache.</param>
+    /// <returns>Whether the revision is in the cache.</returns>
+    /// <exception cref="ArgumentException">The name or the revision does not have its form.</exception>
+    /// <exception cref="StellaModelFolderException">The file with the commit of the branch or tag is damaged or cannot be read.</exception>
+    public bool TryGetModelFolder(string model, string revision, [NotNullWhen(true)] out string? folder) =>
+        TryGetModelFolder(model, revision, out folder, out _, out _);
+
+    private bool TryGetModelFolder(
+        string model, string revision, [NotNullWhen(true)] out string? folder, out string repository, out string searched)
+    {
+        repository = GetRepositoryFolder(model);
         if (!IsRevision(revision))
         {
             throw new ArgumentException($"'{Printable.Line(revision)}' is not the name of a branch, a tag or a commit.", nameof(revision));
@@ -128,18 +157,9 @@ public sealed partial class HuggingFaceCache
         string reference = Path.Combine(repository, "refs", revision);
         string? commit = IsCommit(revision) ? revision : ReadReference(reference);
         string? snapshot = commit is null ? null : Path.Combine(repository, "snapshots", commit);
-        if (Directory.Exists(snapshot))
-        {
-            return snapshot;
-        }
-
-        string[] others = RevisionsIn(repository);
-        string found = others.Length == 0 ? "" : $" The cache has {Listing.Of(others)}.";
-        string option = revision == DefaultRevision ? "" : $" --revision {InShell(revision)}";
-        throw new StellaModelFolderException(
-            StellaErrorCode.ModelFolderNotFound,
-            $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {snapshot ?? reference}.{found} "
-            + $"Get it with: stella download {model}{option}");
+        searched = snapshot ?? reference;
+        folder = Directory.Exists(snapshot) ? snapshot : null;
+        return folder is not null;
     }
 
     /// <summary>The name of the repository that a folder is a snapshot of, if it is one.</summary>

@@ -4,16 +4,16 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using StellaInterop.Interop;
 
-namespace StellaInterop;
+namespace StellaInterop.ModelFiles;
 
-/// <summary>Sizes and hashes of the files of a model: what a folder held when somebody vouched for it.</summary>
+/// <summary>Represents the sizes and hashes of the files of a model, against which a folder can be verified.</summary>
 /// <remarks>
-/// It is kept beside the model, as <see cref="FileName"/>. Instances do not change. One whose files have nothing but
-/// SHA-256 is written as version 1 of the format, one with BLAKE3 as version 2, which readers of version 1 refuse.
+/// A manifest is kept beside the model, as <see cref="FileName"/>. Immutable and thread-safe. A manifest of which no file has a
+/// BLAKE3 is written as version 1 of the format, any other as version 2, which readers of version 1 refuse.
 /// </remarks>
 public sealed class StellaManifest
 {
-    /// <summary>The name under which a manifest lies in its model's folder.</summary>
+    /// <summary>The name of the manifest's file in the folder of its model.</summary>
     public const string FileName = "stella.manifest.json";
 
     /// <summary>Knows SHA-256 alone.</summary>
@@ -27,9 +27,11 @@ public sealed class StellaManifest
 
     private readonly SortedDictionary<string, StellaManifestFile> files;
 
-    /// <summary>Makes a manifest of files whose hashes are known.</summary>
-    /// <param name="files">Paths relative to the model folder, with forward slashes, and what each is.</param>
-    /// <exception cref="ArgumentException">There are no files, or one has a path that leads out, a size below 1 or a hash that is none.</exception>
+    /// <summary>Initializes a manifest of files whose hashes are known.</summary>
+    /// <param name="files">The files by path relative to the model folder, with forward slashes.</param>
+    /// <exception cref="ArgumentException">
+    /// There are no files; or a path leads out of the folder, a size is below 1, or a hash is not 64 lower case hexadecimal digits.
+    /// </exception>
     public StellaManifest(IEnumerable<KeyValuePair<string, StellaManifestFile>> files)
     {
         ArgumentNullException.ThrowIfNull(files);
@@ -40,24 +42,26 @@ public sealed class StellaManifest
         }
     }
 
-    /// <summary>The repository that the files come from, such as <c>NovaSearch/stella_en_400M_v5</c>.</summary>
+    /// <summary>Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.</summary>
     public string? Model { get; init; }
 
-    /// <summary>The commit of that repository.</summary>
+    /// <summary>Gets the commit of the repository; <see langword="null"/> if it is not known.</summary>
     public string? Revision { get; init; }
 
-    /// <summary>What the files are, by their paths relative to the model folder, in ordinal order.</summary>
+    /// <summary>Gets the files by path relative to the model folder, with forward slashes, in ordinal order.</summary>
     public IReadOnlyDictionary<string, StellaManifestFile> Files => files;
 
-    /// <summary>Hashes the files of a model.</summary>
-    /// <param name="folder">The model's folder.</param>
-    /// <param name="progress">Told as bytes are hashed.</param>
-    /// <param name="cancellationToken">Stops the hashing.</param>
-    /// <exception cref="StellaModelFolderException">The folder holds no file of a model, or one that cannot be read.</exception>
+    /// <summary>Hashes the files of a model. Blocks for about 1 to 2 seconds per gigabyte.</summary>
+    /// <param name="folder">The folder of the model.</param>
+    /// <param name="progress">Receives the progress after each read.</param>
+    /// <param name="cancellationToken">A token that stops the hashing.</param>
+    /// <returns>A manifest of all files in the folder that belong to the model.</returns>
+    /// <exception cref="StellaModelFolderException">The folder has no file of a model, or a file that cannot be read.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static StellaManifest Create(
         string folder, IProgress<StellaHashProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<string> paths = StellaModelFiles.In(folder);
+        IReadOnlyList<string> paths = StellaModelFiles.GetFiles(folder);
         if (paths.Count == 0)
         {
             throw new StellaModelFolderException(
@@ -69,10 +73,10 @@ public sealed class StellaManifest
             KeyValuePair.Create(path, hashing.Hash(path, Path.Combine(folder, path)))));
     }
 
-    /// <summary>Reads a manifest.</summary>
-    /// <param name="path">The file.</param>
-    /// <exception cref="StellaModelFolderException">The file is missing, or it is no manifest of this version.</exception>
-    public static StellaManifest Read(string path)
+    /// <summary>Reads a manifest from a file.</summary>
+    /// <param name="path">The path of the file.</param>
+    /// <exception cref="StellaModelFolderException">The file is missing, cannot be read, or is not a manifest of version 1 or 2.</exception>
+    public static StellaManifest Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         byte[] content = [];
@@ -102,9 +106,17 @@ public sealed class StellaManifest
                 throw Invalid(path, "gives a blake3, which version 1 does not know");
             }
 
-            return Defect(json.Files) is { } defect
+            var files = json.Files.ToDictionary(
+                file => file.Key,
+                file => new StellaManifestFile
+                {
+                    Size = file.Value?.Size ?? 0,
+                    Sha256 = file.Value?.Sha256 ?? "",
+                    Blake3 = file.Value?.Blake3,
+                });
+            return Defect(files) is { } defect
                 ? throw Invalid(path, defect)
-                : new StellaManifest(json.Files) { Model = json.Model, Revision = json.Revision };
+                : new StellaManifest(files) { Model = json.Model, Revision = json.Revision };
         }
         catch (JsonException e)
         {
@@ -119,12 +131,12 @@ public sealed class StellaManifest
     }
 
     /// <summary>
-    /// Writes the manifest. A file with content is replaced at once or not at all. A device, a pipe and an empty file are written in
+    /// Writes the manifest to a file. A file with content is replaced atomically. A device, a pipe and an empty file are written in
     /// place.
     /// </summary>
-    /// <param name="path">The file.</param>
+    /// <param name="path">The path of the file.</param>
     /// <exception cref="StellaModelFolderException">The file cannot be written.</exception>
-    public void Write(string path)
+    public void Save(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
@@ -136,7 +148,9 @@ public sealed class StellaManifest
                     Version = files.Values.Any(file => file.Blake3 is not null) ? Version2 : Version1,
                     Model = Model,
                     Revision = Revision,
-                    Files = files,
+                    Files = files.ToDictionary(
+                        file => file.Key,
+                        file => new ManifestFileJson { Size = file.Value.Size, Sha256 = file.Value.Sha256, Blake3 = file.Value.Blake3 }),
                 },
                 ManifestJsonContext.Default.ManifestJson);
             json = [.. json, (byte)'\n'];
@@ -176,21 +190,22 @@ public sealed class StellaManifest
     }
 
     /// <summary>Compares a folder with the manifest. A file of the wrong size is not hashed.</summary>
-    /// <param name="folder">The model's folder.</param>
-    /// <param name="progress">Told as bytes are hashed.</param>
-    /// <param name="cancellationToken">Stops the hashing.</param>
-    /// <returns>Every file of the manifest, and every file of a model that is in the folder but not in the manifest.</returns>
+    /// <param name="folder">The folder of the model.</param>
+    /// <param name="progress">Receives the progress after each read.</param>
+    /// <param name="cancellationToken">A token that stops the hashing.</param>
+    /// <returns>The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.</returns>
     /// <exception cref="StellaModelFolderException">The folder does not exist, or a file in it cannot be read.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public StellaVerification Verify(
         string folder, IProgress<StellaHashProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<string> present = StellaModelFiles.In(folder);
+        IReadOnlyList<string> present = StellaModelFiles.GetFiles(folder);
         var hashing = new Hashing(files.Values.Sum(file => file.Size), progress, cancellationToken);
         IEnumerable<StellaVerifiedFile> listed = files.Select(file =>
-            new StellaVerifiedFile(file.Key, StateOf(file.Key, file.Value, Path.Combine(folder, file.Key), hashing)));
+            new StellaVerifiedFile { Path = file.Key, State = StateOf(file.Key, file.Value, Path.Combine(folder, file.Key), hashing) });
         IEnumerable<StellaVerifiedFile> unlisted = present
             .Where(path => !files.ContainsKey(path))
-            .Select(path => new StellaVerifiedFile(path, StellaFileState.Unlisted));
+            .Select(path => new StellaVerifiedFile { Path = path, State = StellaFileState.Unlisted });
         return new StellaVerification([.. listed, .. unlisted]);
     }
 
@@ -210,7 +225,7 @@ public sealed class StellaManifest
         // What the manifest does not say cannot differ.
         return (found.Sha256 == expected.Sha256, expected.Blake3 is null || found.Blake3 == expected.Blake3) switch
         {
-            (true, true) => StellaFileState.Good,
+            (true, true) => StellaFileState.Valid,
             (true, false) => StellaFileState.WrongBlake3,
             (false, true) when expected.Blake3 is not null => StellaFileState.WrongSha256,
             _ => StellaFileState.WrongHash,
@@ -253,79 +268,101 @@ public sealed class StellaManifest
 
         public StellaManifestFile Hash(string path, string fullPath) => FileHash.Compute(
             fullPath,
-            read => progress?.Report(new StellaHashProgress(path, done += read, total)),
+            read => progress?.Report(new StellaHashProgress { Path = path, BytesDone = done += read, BytesTotal = total }),
             cancellationToken);
     }
 }
 
-/// <summary>What a file of a model is.</summary>
-/// <param name="Size">Its length in bytes.</param>
-/// <param name="Sha256">Its SHA-256, in lower case hexadecimal digits.</param>
-public sealed record StellaManifestFile(long Size, string Sha256)
+/// <summary>Represents the size and the hashes of a file of a model.</summary>
+public sealed record StellaManifestFile
 {
+    /// <summary>Gets the length of the file in bytes, above 0.</summary>
+    public required long Size { get; init; }
+
+    /// <summary>Gets the SHA-256 of the file, 64 lower case hexadecimal digits.</summary>
+    public required string Sha256 { get; init; }
+
     /// <summary>
-    /// Its BLAKE3, in lower case hexadecimal digits, or <see langword="null"/>. A load compares this one where it is given,
-    /// because it costs a fraction of the other.
+    /// Gets the BLAKE3 of the file, 64 lower case hexadecimal digits; <see langword="null"/> if it is not known. A load compares this
+    /// hash rather than <see cref="Sha256"/> if there is one, because it takes a fraction of the time.
     /// </summary>
     public string? Blake3 { get; init; }
 
-    /// <summary>Hashes a file.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="cancellationToken">Stops the hashing.</param>
+    /// <summary>Hashes a file. Blocks for about 1 to 2 seconds per gigabyte.</summary>
+    /// <param name="path">The path of the file.</param>
+    /// <param name="cancellationToken">A token that stops the hashing.</param>
+    /// <returns>The size and both hashes of the file.</returns>
     /// <exception cref="StellaModelFolderException">The file is missing, empty or cannot be read.</exception>
-    public static StellaManifestFile Of(string path, CancellationToken cancellationToken = default)
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public static StellaManifestFile FromFile(string path, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         return FileHash.Compute(path, _ => { }, cancellationToken);
     }
 }
 
-/// <summary>How far the hashing of a model is.</summary>
-/// <param name="Path">The file that is being hashed.</param>
-/// <param name="BytesDone">Bytes hashed, of all files together.</param>
-/// <param name="BytesTotal">Bytes that all files have together.</param>
-public readonly record struct StellaHashProgress(string Path, long BytesDone, long BytesTotal);
+/// <summary>Represents the progress of hashing the files of a model.</summary>
+public readonly record struct StellaHashProgress
+{
+    /// <summary>Gets the path of the file that is being hashed, relative to the model folder.</summary>
+    public required string Path { get; init; }
 
-/// <summary>How a file compares with a manifest.</summary>
+    /// <summary>Gets the number of hashed bytes of all files.</summary>
+    public required long BytesDone { get; init; }
+
+    /// <summary>Gets the number of bytes of all files.</summary>
+    public required long BytesTotal { get; init; }
+}
+
+/// <summary>Specifies how a file compares with a manifest.</summary>
 public enum StellaFileState
 {
-    /// <summary>Size and hash are those of the manifest.</summary>
-    Good = 0,
+    /// <summary>Size and hashes are those of the manifest.</summary>
+    Valid = 0,
 
-    /// <summary>The manifest lists it, and it is not there.</summary>
+    /// <summary>The manifest lists the file, and the folder does not have it.</summary>
     Missing = 1,
 
-    /// <summary>Its size differs; it was not hashed.</summary>
+    /// <summary>The size differs; the file was not hashed.</summary>
     WrongSize = 2,
 
-    /// <summary>Its hash differs, or both of them where the manifest has two.</summary>
+    /// <summary>The hash differs; both hashes if the manifest has two.</summary>
     WrongHash = 3,
 
-    /// <summary>A model would be loaded from it, and the manifest does not list it.</summary>
+    /// <summary>The file belongs to the model, and the manifest does not list it.</summary>
     Unlisted = 4,
 
-    /// <summary>Its SHA-256 differs, though its BLAKE3 is right: one of them was not made from these bytes.</summary>
+    /// <summary>The SHA-256 differs and the BLAKE3 does not: one of the two was not computed from these bytes.</summary>
     WrongSha256 = 5,
 
-    /// <summary>Its BLAKE3 differs, though its SHA-256 is right: one of them was not made from these bytes.</summary>
+    /// <summary>The BLAKE3 differs and the SHA-256 does not: one of the two was not computed from these bytes.</summary>
     WrongBlake3 = 6,
 }
 
-/// <summary>One file that was compared with a manifest.</summary>
-/// <param name="Path">Its path relative to the model folder.</param>
-/// <param name="State">How it compares.</param>
-public sealed record StellaVerifiedFile(string Path, StellaFileState State);
+/// <summary>Represents a file that was compared with a manifest.</summary>
+public sealed record StellaVerifiedFile
+{
+    internal StellaVerifiedFile()
+    {
+    }
 
-/// <summary>What the comparison of a folder with a manifest gave.</summary>
+    /// <summary>Gets the path of the file relative to the model folder, with forward slashes.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Gets how the file compares with the manifest.</summary>
+    public required StellaFileState State { get; init; }
+}
+
+/// <summary>Represents the result of comparing a folder with a manifest. Immutable and thread-safe.</summary>
 public sealed class StellaVerification
 {
     internal StellaVerification(IReadOnlyList<StellaVerifiedFile> files) => Files = files;
 
-    /// <summary>The files of the manifest in its order, then those that it does not list.</summary>
+    /// <summary>Gets the files of the manifest in its order, then the files that it does not list.</summary>
     public IReadOnlyList<StellaVerifiedFile> Files { get; }
 
-    /// <summary>Whether every file is there as the manifest says, and no other.</summary>
-    public bool IsGood => Files.All(file => file.State == StellaFileState.Good);
+    /// <summary>Gets whether the folder has every file as the manifest states it, and no other file of a model.</summary>
+    public bool IsValid => Files.All(file => file.State == StellaFileState.Valid);
 }
 
 /// <summary>Hashes of files of any size.</summary>
@@ -373,7 +410,12 @@ internal static class FileHash
                 onRead(read);
             }
 
-            return new StellaManifestFile(size, Convert.ToHexStringLower(sha256.GetHashAndReset())) { Blake3 = blake3.Finish() };
+            return new StellaManifestFile
+            {
+                Size = size,
+                Sha256 = Convert.ToHexStringLower(sha256.GetHashAndReset()),
+                Blake3 = blake3.Finish(),
+            };
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -400,7 +442,17 @@ internal sealed record ManifestJson
 
     public string? Revision { get; init; }
 
-    public required IReadOnlyDictionary<string, StellaManifestFile> Files { get; init; }
+    public required IReadOnlyDictionary<string, ManifestFileJson> Files { get; init; }
+}
+
+/// <summary>The form of one file. What is missing is reported by the check of the list, with its path.</summary>
+internal sealed record ManifestFileJson
+{
+    public long Size { get; init; }
+
+    public string? Sha256 { get; init; }
+
+    public string? Blake3 { get; init; }
 }
 
 [JsonSourceGenerationOptions(

@@ -1,49 +1,52 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
-namespace StellaInterop;
+namespace StellaInterop.ModelFiles;
 
-/// <summary>Which files of a folder in the sentence-transformers layout make the model.</summary>
+/// <summary>Determines which files of a folder in the sentence-transformers layout belong to the model.</summary>
 /// <remarks>
-/// A repository holds more: code, other formats of the same weights, a card. <see cref="StellaModel.Load"/> reads the files
-/// below, or refuses to pass over them. Nothing else is listed in a manifest or downloaded.
+/// A repository has other files too: code, other formats of the same weights, a model card. <see cref="StellaModel.Load"/> reads the
+/// files of the model and no other; manifests list them, and downloads fetch them. Thread-safe.
 /// </remarks>
 public static partial class StellaModelFiles
 {
-    /// <summary>The heads and the pooling of this file are what the model computes by default.</summary>
+    /// <summary>The name of the file that lists the modules after the encoder: the pooling and the default head.</summary>
     public const string Modules = "modules.json";
 
-    /// <summary>The weights of the encoder, where they are in one file.</summary>
+    /// <summary>The name of the file with the weights of the encoder, if they are in one file.</summary>
     public const string Weights = "model.safetensors";
 
-    /// <summary>The list of the files that the weights of the encoder are in, where they are in several.</summary>
+    /// <summary>The name of the file that lists the files with the weights of the encoder, if they are in several.</summary>
     public const string ShardIndex = "model.safetensors.index.json";
 
     private const int MaxSettingsBytes = 4 << 20;
 
-    /// <summary>Whether a path, relative to a model folder, is that of a file that makes a model.</summary>
-    /// <param name="path">The path, with forward slashes.</param>
-    /// <returns><see langword="true"/> for such a file; it is a plain path then, see <see cref="IsPlainPath"/>.</returns>
+    /// <summary>Determines whether a path is that of a file of a model in the standard layout.</summary>
+    /// <param name="path">A path relative to the model folder, with forward slashes.</param>
+    /// <returns><see langword="true"/> for a file of a model; its path is also a plain one, see <see cref="IsPlainPath"/>.</returns>
     public static bool IsModelFile(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         return ModelFile().IsMatch(path);
     }
 
-    /// <summary>Whether a path stays inside the folder that it is relative to, on every operating system, and can be shown as it is.</summary>
-    /// <param name="path">The path. Its parts are parted by forward slashes.</param>
-    /// <returns><see langword="false"/> also for a path with control characters, which Windows refuses and a terminal obeys.</returns>
+    /// <summary>
+    /// Determines whether a relative path stays inside its folder on every operating system and can be printed without escapes.
+    /// </summary>
+    /// <param name="path">A relative path with forward slashes.</param>
+    /// <returns><see langword="false"/> also for a path with control characters, which Windows refuses and a terminal executes.</returns>
     public static bool IsPlainPath(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         return Printable.IsSafe(path) && path.Split('/').All(part => part is not ("" or "." or "..") && !part.AsSpan().ContainsAny("\\:"));
     }
 
-    /// <summary>The model's files that are in a folder.</summary>
+    /// <summary>Returns the files in a folder that belong to the model.</summary>
     /// <param name="folder">The folder.</param>
     /// <returns>Paths relative to the folder, with forward slashes, in ordinal order.</returns>
+    /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The folder does not exist or cannot be listed.</exception>
-    public static IReadOnlyList<string> In(string folder)
+    public static IReadOnlyList<string> GetFiles(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         if (!Directory.Exists(folder))

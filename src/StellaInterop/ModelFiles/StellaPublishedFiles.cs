@@ -2,27 +2,41 @@ using System.Collections.Frozen;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace StellaInterop;
+namespace StellaInterop.ModelFiles;
 
-/// <summary>A file of a published Stella model.</summary>
-/// <param name="Repository">The repository, such as <c>NovaSearch/stella_en_400M_v5</c>.</param>
-/// <param name="Revision">A commit that holds the file. Others may hold it too.</param>
-/// <param name="Path">Its path in the repository.</param>
-/// <param name="Sha256">Its SHA-256, in lower case hexadecimal digits.</param>
-/// <param name="Size">Its length in bytes, where that is known.</param>
-public sealed record StellaPublishedFile(string Repository, string Revision, string Path, string Sha256, long? Size = null);
+/// <summary>Represents a file of a published Stella model.</summary>
+public sealed record StellaPublishedFile
+{
+    /// <summary>Gets the repository, such as <c>NovaSearch/stella_en_400M_v5</c>.</summary>
+    public required string Repository { get; init; }
 
-/// <summary>Published Stella files whose hashes are known, so that a download is recognised whatever its folder is called.</summary>
-/// <remarks>The weights and every head of the two Stella v5 models. The list says nothing about files that are not in it.</remarks>
+    /// <summary>Gets a commit that contains the file. Other commits may contain it too.</summary>
+    public required string Revision { get; init; }
+
+    /// <summary>Gets the path of the file in the repository.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Gets the SHA-256 of the file, 64 lower case hexadecimal digits.</summary>
+    public required string Sha256 { get; init; }
+
+    /// <summary>Gets the length of the file in bytes; <see langword="null"/> if it is not known.</summary>
+    public long? Size { get; init; }
+}
+
+/// <summary>Lists published Stella files by hash, so that a download is recognized whatever its folder is called.</summary>
+/// <remarks>
+/// The list has the weights and every head of the two Stella v5 models. It says nothing about other files. Thread-safe.
+/// </remarks>
 public static class StellaPublishedFiles
 {
     private static readonly Lazy<FrozenDictionary<string, StellaPublishedFile>> BySha256 = new(Read);
 
-    /// <summary>The files that are known.</summary>
+    /// <summary>Gets all files of the list.</summary>
     public static IReadOnlyCollection<StellaPublishedFile> All => BySha256.Value.Values;
 
-    /// <summary>The file with a hash, or <see langword="null"/> where none is known.</summary>
-    /// <param name="sha256">A SHA-256 in hexadecimal digits.</param>
+    /// <summary>Returns the file with a hash.</summary>
+    /// <param name="sha256">A SHA-256 in hexadecimal digits of either case.</param>
+    /// <returns>The file; <see langword="null"/> if the list has none with this hash.</returns>
     public static StellaPublishedFile? Find(string sha256)
     {
         ArgumentNullException.ThrowIfNull(sha256);

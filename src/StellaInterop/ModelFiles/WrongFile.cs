@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace StellaInterop;
+namespace StellaInterop.ModelFiles;
 
 /// <summary>Files that are something else than their names say, because a download or an editor went wrong.</summary>
 /// <remarks>The native library recognises the same kinds, in the same words, in the files that it reads.</remarks>

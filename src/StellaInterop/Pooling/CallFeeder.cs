@@ -132,8 +132,8 @@ internal sealed class CallFeeder(
         if (cache is null
             || call.Texts[index] is not { } text
             || !cache.TryGet(call.KeyOf(text), out float[]? vector, out StellaTokenCount count)
-            || (count.IsTruncated && call.EmbedOptions.OnLongText == StellaLongText.Error)
-            || (count.Replaced > 0 && call.EmbedOptions.OnInvalidText == StellaInvalidText.Error))
+            || (count.IsTruncated && call.EmbedOptions.LongTextBehavior == StellaLongTextBehavior.Error)
+            || (count.Replaced > 0 && call.EmbedOptions.InvalidTextBehavior == StellaInvalidTextBehavior.Error))
         {
             return false;
         }
@@ -187,7 +187,7 @@ internal sealed class CallFeeder(
         StellaEmbedOptions embed = call.EmbedOptions;
         ReadOnlySpan<string> texts = call.Texts;
         bool isRun = indices[^1] - indices[0] == indices.Count - 1;
-        if (isRun && (indices.Count == 1 || call.Options.OnFailedText == StellaOnFailedText.FailCall))
+        if (isRun && (indices.Count == 1 || call.Options.TextFailureMode == StellaTextFailureMode.FailCall))
         {
             var run = new TokenizedText[indices.Count];
             try
@@ -195,7 +195,7 @@ internal sealed class CallFeeder(
                 model.Tokenize(texts.Slice(indices[0], indices.Count), embed.FirstTextIndex + indices[0], embed, run);
                 return run;
             }
-            catch (StellaInputException e) when (call.Options.OnFailedText == StellaOnFailedText.Report)
+            catch (StellaInputException e) when (call.Options.TextFailureMode == StellaTextFailureMode.Report)
             {
                 call.FailText(indices[0], e);
                 indices.Clear();

@@ -26,7 +26,7 @@ internal readonly record struct BreakerView(BreakerState State, string Reason, s
 /// The clock is read before the lock is taken. Methods that change the state return the change, so that the caller can log it after
 /// all answers are delivered.
 /// </remarks>
-internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
+internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolClock clock)
 {
     private readonly Lock gate = new();
     private readonly Queue<long> replacements = [];
@@ -49,11 +49,11 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
             foreach (Circuit? circuit in all)
             {
                 BreakerState state = StateOf(circuit, now);
-                if (state == BreakerState.Open || (state == BreakerState.HalfOpen && circuit!.Probes >= options.BreakerProbes))
+                if (state == BreakerState.Open || (state == BreakerState.HalfOpen && circuit!.Probes >= options.MaxProbes))
                 {
-                    TimeSpan left = options.BreakerPause - clock.Between(circuit!.OpenedAt, now);
+                    TimeSpan left = options.BreakDuration - clock.Between(circuit!.OpenedAt, now);
                     throw new StellaCircuitOpenException(
-                        circuit.Reason, left > TimeSpan.Zero ? left : options.BreakerPause, circuit.LastFailure);
+                        circuit.Reason, left > TimeSpan.Zero ? left : options.BreakDuration, circuit.LastFailure);
                 }
             }
 
@@ -164,7 +164,7 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
         long now = clock.Now;
         lock (gate)
         {
-            while (replacements.TryPeek(out long oldest) && clock.Between(oldest, now) > options.BreakerWindow)
+            while (replacements.TryPeek(out long oldest) && clock.Between(oldest, now) > options.SamplingDuration)
             {
                 _ = replacements.Dequeue();
             }
@@ -175,9 +175,9 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
             }
 
             workers.LastFailure = error;
-            return workers.State == BreakerState.Closed && replacements.Count >= options.BreakerReplacements
+            return workers.State == BreakerState.Closed && replacements.Count >= options.ReplacementThreshold
                 ? workers.Open(
-                    now, $"{replacements.Count} workers had to be replaced within {options.BreakerWindow.TotalSeconds:0} s: {error.Message}")
+                    now, $"{replacements.Count} workers had to be replaced within {options.SamplingDuration.TotalSeconds:0} s: {error.Message}")
                 : null;
         }
     }
@@ -197,7 +197,7 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
         return StateOf(circuit, now) switch
         {
             BreakerState.HalfOpen => circuit.Open(now, $"a call that was let through to see failed: {error.Message}"),
-            BreakerState.Closed when circuit.Failures >= options.BreakerFailures =>
+            BreakerState.Closed when circuit.Failures >= options.FailureThreshold =>
                 circuit.Open(now, $"the last {circuit.Failures} {circuit.What} failed: {error.Message}"),
             _ => null,
         };
@@ -205,7 +205,7 @@ internal sealed class CircuitBreaker(StellaPoolOptions options, PoolClock clock)
 
     private BreakerState StateOf(Circuit? circuit, long now) =>
         circuit is null ? BreakerState.Closed
-        : circuit.State == BreakerState.Open && clock.Between(circuit.OpenedAt, now) >= options.BreakerPause ? BreakerState.HalfOpen
+        : circuit.State == BreakerState.Open && clock.Between(circuit.OpenedAt, now) >= options.BreakDuration ? BreakerState.HalfOpen
         : circuit.State;
 
     private void Release(List<Circuit> probed)

@@ -1,8 +1,5 @@
 namespace StellaInterop.Pooling;
 
-/// <summary>A loaded model, with the fingerprint of its vectors of one dimension.</summary>
-internal sealed record ModelIdentity(string Fingerprint, StellaModelInfo Info);
-
 /// <summary>
 /// Reads the fingerprints of a pool's model on a thread of its own: the first fingerprint of a model may read gigabytes, which is
 /// too long for a worker and for the thread pool. Callers that ask at once share one thread. Thread-safe.
@@ -31,14 +28,14 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         }
     }
 
-    /// <summary>Returns the model, with the fingerprint of a dimension. It is loaded if it is not.</summary>
+    /// <summary>Returns the fingerprint of a dimension, and loads the model if it is not loaded.</summary>
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
-    public async Task<ModelIdentity> ReadAsync(int? dimension, CancellationToken cancellationToken)
+    public async Task<string> ReadAsync(int? dimension, CancellationToken cancellationToken)
     {
-        var answer = new Signal<ModelIdentity>();
+        var answer = new Signal<string>();
         Ask(new Caller(dimension ?? 0, answer));
         using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
-            static (state, token) => ((Signal<ModelIdentity>)state!).Fail(new OperationCanceledException(token)), answer);
+            static (state, token) => ((Signal<string>)state!).Fail(new OperationCanceledException(token)), answer);
         return await answer.WaitAsync().ConfigureAwait(false);
     }
 
@@ -68,7 +65,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
                 return;
             }
 
-            if (loaded?.Identities.GetValueOrDefault(caller.Dimension) is { } known)
+            if (loaded?.Fingerprints.GetValueOrDefault(caller.Dimension) is { } known)
             {
                 caller.Answer.Set(known);
                 return;
@@ -115,18 +112,18 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
             dimensions = [.. waiting.Select(caller => caller.Dimension).Distinct()];
         }
 
-        Dictionary<int, (ModelIdentity? Identity, Exception? Error)> read =
+        Dictionary<int, (string? Fingerprint, Exception? Error)> read =
             dimensions.ToDictionary(dimension => dimension, dimension => error is null ? Read(loaded, dimension) : (null, error));
         Release();
         Caller[] answered;
         bool goesOn;
         lock (gate)
         {
-            foreach ((int dimension, (ModelIdentity? identity, _)) in read)
+            foreach ((int dimension, (string? fingerprint, _)) in read)
             {
-                if (identity is not null)
+                if (fingerprint is not null)
                 {
-                    loaded!.Identities[dimension] = identity;
+                    loaded!.Fingerprints[dimension] = fingerprint;
                 }
             }
 
@@ -139,11 +136,11 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
             }
         }
 
-        foreach ((int dimension, Signal<ModelIdentity> answer) in answered)
+        foreach ((int dimension, Signal<string> answer) in answered)
         {
-            if (read[dimension] is { Identity: { } identity })
+            if (read[dimension] is { Fingerprint: { } fingerprint })
             {
-                answer.Set(identity);
+                answer.Set(fingerprint);
             }
             else
             {
@@ -155,11 +152,11 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     }
 
     /// <summary>Reads one fingerprint. Nothing waits for it any more if the model is null: the pool was closed.</summary>
-    private static (ModelIdentity? Identity, Exception? Error) Read(LoadedModel? loaded, int dimension)
+    private static (string? Fingerprint, Exception? Error) Read(LoadedModel? loaded, int dimension)
     {
         try
         {
-            return (loaded is null ? null : new ModelIdentity(loaded.Model.GetFingerprint(dimension == 0 ? null : dimension), loaded.Model.Info), null);
+            return (loaded is null ? null : loaded.Model.GetFingerprint(dimension == 0 ? null : dimension), null);
         }
 #pragma warning disable CA1031 // Whatever it is, it is the answer of the callers.
         catch (Exception e)
@@ -207,5 +204,5 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     }
 
     /// <summary>A caller that waits, with the dimension it asks for, 0 for the default one.</summary>
-    private readonly record struct Caller(int Dimension, Signal<ModelIdentity> Answer);
+    private readonly record struct Caller(int Dimension, Signal<string> Answer);
 }

@@ -4,7 +4,7 @@ namespace StellaInterop.Pooling;
 internal sealed record LoadedModel(IPoolModel Model, WorkerCrew Crew, MemoryReservation Reservation)
 {
     /// <summary>The fingerprints that were read, by dimension, 0 for the default one. Used under the lock of their reader.</summary>
-    public Dictionary<int, ModelIdentity> Identities { get; } = [];
+    public Dictionary<int, string> Fingerprints { get; } = [];
 }
 
 /// <summary>A call's hold on the model: until it is released, nobody unloads the model. It is waited for by its call alone.</summary>

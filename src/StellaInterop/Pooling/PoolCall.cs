@@ -166,7 +166,7 @@ internal sealed class PoolCall(
     /// <summary>Takes the error of a text.</summary>
     public void FailText(int index, StellaException error)
     {
-        bool failsCall = Options.OnFailedText == StellaOnFailedText.FailCall;
+        bool failsCall = Options.TextFailureMode == StellaTextFailureMode.FailCall;
         lock (gate)
         {
             if (answered)
@@ -181,7 +181,7 @@ internal sealed class PoolCall(
             else
             {
                 Row(index).Clear();
-                (failures ??= []).Add(new StellaTextFailure(index, error));
+                (failures ??= []).Add(new StellaTextFailure { TextIndex = index, Error = error });
                 if (!IsLast())
                 {
                     return;
@@ -232,9 +232,9 @@ internal sealed class PoolCall(
     /// <summary>Makes the summary of a call that is answered with vectors.</summary>
     public StellaCallSummary Summarize(TimeSpan queueTime) => new()
     {
-        Texts = Texts.Length,
-        Tokens = tokens,
-        TruncatedTexts = truncated,
+        TextCount = Texts.Length,
+        TokenCount = tokens,
+        TruncatedTextCount = truncated,
         Failures = failures is null ? [] : [.. failures.OrderBy(failure => failure.TextIndex)],
         QueueTime = queueTime,
     };

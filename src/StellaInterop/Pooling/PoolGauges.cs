@@ -36,8 +36,8 @@ internal sealed class PoolGauges
             return;
         }
 
-        Gauge(meter, "stella.queue.calls", "{request}", "Calls that are accepted and not answered.", OfHealth(health => health.QueuedCalls));
-        Gauge(meter, "stella.queue.tokens", "{token}", "Tokens that wait.", OfHealth(health => health.QueuedTokens));
+        Gauge(meter, "stella.queue.calls", "{request}", "Calls that are accepted and not answered.", OfHealth(health => health.QueuedCallCount));
+        Gauge(meter, "stella.queue.tokens", "{token}", "Tokens that wait.", OfHealth(health => health.QueuedTokenCount));
         Gauge(meter, "stella.workers", "{worker}", "Workers by state.", Workers);
         Gauge(meter, "stella.memory.reserved", "By", "Memory that models and workers of the process reserved.", OfMemory(status => status.ReservedBytes));
         Gauge(meter, "stella.memory.limit", "By", "Memory that they may reserve.", OfMemory(status => status.LimitBytes));
@@ -54,11 +54,11 @@ internal sealed class PoolGauges
     private IEnumerable<Measurement<long>> Workers() => ByModel().SelectMany(group =>
     {
         StellaPoolHealth[] health = [.. group.Select(pool => pool.Health())];
-        long busy = health.Sum(one => one.BusyWorkers);
+        long busy = health.Sum(one => one.BusyWorkerCount);
         return new Measurement<long>[]
         {
             new(busy, group.Key, new("stella.state", "busy")),
-            new(health.Sum(one => one.Workers) - busy, group.Key, new("stella.state", "idle")),
+            new(health.Sum(one => one.WorkerCount) - busy, group.Key, new("stella.state", "idle")),
         };
     });
 

@@ -18,5 +18,5 @@ internal sealed class PoolLimits(StellaPoolOptions options)
     public long BulkTokens => Math.Max(BatchTokens, (long)(options.BulkShare * QueuedTokens));
 
     /// <summary>Fits the limits to a model that was loaded and that nobody uses yet.</summary>
-    public void Follow(StellaModelInfo info) => Volatile.Write(ref batchTokens, Math.Max(options.BatchTokens, info.MaxTokens));
+    public void Follow(StellaModelInfo info) => Volatile.Write(ref batchTokens, Math.Max(options.MaxBatchTokens, info.MaxTokens));
 }

@@ -13,9 +13,9 @@ namespace StellaInterop.Pooling;
 internal sealed class PoolTelemetry : IDisposable
 {
     /// <summary>The name of the meter and of the source of activities.</summary>
-    public const string Name = "StellaInterop";
+    public const string Name = StellaTelemetry.MeterName;
 
-    private static readonly ActivitySource Source = new(Name);
+    private static readonly ActivitySource Source = new(StellaTelemetry.ActivitySourceName);
 
     private readonly ILogger logger;
     private readonly PoolClock clock;
@@ -240,9 +240,9 @@ internal sealed class PoolTelemetry : IDisposable
 
         if (summary is not null)
         {
-            texts.Add(summary.Texts, model);
-            tokens.Add(summary.Tokens, model);
-            truncated.Add(summary.TruncatedTexts, model);
+            texts.Add(summary.TextCount, model);
+            tokens.Add(summary.TokenCount, model);
+            truncated.Add(summary.TruncatedTextCount, model);
         }
     }
 
@@ -257,7 +257,7 @@ internal sealed class PoolTelemetry : IDisposable
         }
 
         _ = error is null
-            ? activity.SetTag("stella.tokens", summary!.Tokens).SetStatus(ActivityStatusCode.Ok)
+            ? activity.SetTag("stella.tokens", summary!.TokenCount).SetStatus(ActivityStatusCode.Ok)
             : activity.SetTag("error.type", error.GetType().FullName).SetStatus(ActivityStatusCode.Error, error.Message);
         activity.Dispose();
     }

@@ -12,24 +12,6 @@ internal static class PoolTimes
     /// </summary>
     public static readonly TimeSpan LongestOption = new(23, 59, 59);
 
-    /// <exception cref="ArgumentOutOfRangeException">The time of an option is not above zero, or a day or more.</exception>
-    public static void ThrowIfNotPositive(TimeSpan? time, string name)
-    {
-        if (time is { } given && (given <= TimeSpan.Zero || given > LongestOption))
-        {
-            throw new ArgumentOutOfRangeException(name, given, $"{name} must be {Range(zero: false)}");
-        }
-    }
-
-    /// <exception cref="ArgumentOutOfRangeException">The time of an option is below zero, or a day or more.</exception>
-    public static void ThrowIfNegative(TimeSpan time, string name)
-    {
-        if (time < TimeSpan.Zero || time > LongestOption)
-        {
-            throw new ArgumentOutOfRangeException(name, time, $"{name} must be {Range(zero: true)}");
-        }
-    }
-
     /// <summary>The range of an option in words, as the end of a sentence.</summary>
     public static string Range(bool zero) =>
         $"{(zero ? "0" : "above 0")} to {LongestOption:c}, as hours:minutes:seconds. In configuration a bare number means days: write 00:00:05 for 5 seconds.";

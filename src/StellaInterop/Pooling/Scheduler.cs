@@ -142,7 +142,7 @@ internal sealed class Scheduler
                 return Task.CompletedTask;
             }
 
-            if (call.Options.WhenFull == StellaWhenFull.Reject || (lane.Waiters.Count >= lane.CallLimit && !call.Options.IsPartOfStream))
+            if (call.Options.QueueFullMode == StellaQueueFullMode.Reject || (lane.Waiters.Count >= lane.CallLimit && !call.Options.IsPartOfStream))
             {
                 throw Overloaded(lane);
             }

@@ -1,63 +1,67 @@
 namespace StellaInterop;
 
-/// <summary>Which calls go first when a pool has more work than it can do at once.</summary>
+/// <summary>Specifies which calls a busy pool serves first.</summary>
 public enum StellaPriority
 {
     /// <summary>Somebody waits for the answer.</summary>
     Interactive = 0,
 
     /// <summary>
-    /// Nobody waits. While interactive calls queue, bulk calls together still get their part of the time, at least a
-    /// seventeenth, so that they never starve.
+    /// Background work. While interactive calls are queued, all bulk calls together get at least a seventeenth of the time, so that
+    /// they never starve.
     /// </summary>
     Bulk = 1,
 }
 
-/// <summary>What a call does when the pool's queue has no room for it.</summary>
-public enum StellaWhenFull
+/// <summary>Specifies what a call does when the pool's queue has no room for it.</summary>
+public enum StellaQueueFullMode
 {
     /// <summary>Throws <see cref="StellaOverloadedException"/> at once.</summary>
     Reject = 0,
 
-    /// <summary>Waits for room, in the order of arrival, until its timeout. The call must have one.</summary>
+    /// <summary>Waits for room, in order of arrival, until its timeout. The call must have one.</summary>
     Wait = 1,
 }
 
-/// <summary>What a call does when one of its texts cannot be embedded.</summary>
-public enum StellaOnFailedText
+/// <summary>Specifies what a call does when one of its texts cannot be embedded.</summary>
+public enum StellaTextFailureMode
 {
-    /// <summary>Throws that text's error. The rest of the call is not computed.</summary>
+    /// <summary>Throws the error of that text. The rest of the call is not computed.</summary>
     FailCall = 0,
 
     /// <summary>
-    /// Embeds the others. The row of a failed text is zero, and <see cref="StellaCallSummary.Failures"/> names it.
+    /// Embeds the other texts. The row of the failed text is zero, and <see cref="StellaCallSummary.Failures"/> names it.
     /// </summary>
     Report = 1,
 }
 
-/// <summary>How a pool treats one call, as opposed to how its texts are embedded.</summary>
+/// <summary>Provides options for how a pool treats one call; <see cref="StellaEmbedOptions"/> are those of its texts.</summary>
+/// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaCallOptions
 {
     internal static StellaCallOptions Default { get; } = new();
 
-    /// <summary>Which calls go first.</summary>
+    /// <summary>Gets the priority of the call; <see cref="StellaPriority.Interactive"/> by default.</summary>
     public StellaPriority Priority { get; init; } = StellaPriority.Interactive;
 
     /// <summary>
-    /// Time from the call to its answer. At its end the call throws <see cref="StellaTimeoutException"/>, whatever the pool
-    /// is doing, and nothing more is computed for it. <see langword="null"/> takes that of the pool.
+    /// Gets the time from the call to its answer, above 0 and below a day. At its end the call throws
+    /// <see cref="StellaTimeoutException"/>, whatever the pool is doing, and nothing more is computed for it. <see langword="null"/>, the
+    /// default, takes <see cref="StellaPoolOptions.DefaultTimeout"/>.
     /// </summary>
     public TimeSpan? Timeout { get; init; }
 
-    /// <summary>What to do when the queue is full.</summary>
-    public StellaWhenFull WhenFull { get; init; } = StellaWhenFull.Reject;
+    /// <summary>Gets what the call does when the queue is full; <see cref="StellaQueueFullMode.Reject"/> by default.</summary>
+    public StellaQueueFullMode QueueFullMode { get; init; } = StellaQueueFullMode.Reject;
 
-    /// <summary>What to do when one of several texts cannot be embedded.</summary>
-    public StellaOnFailedText OnFailedText { get; init; } = StellaOnFailedText.FailCall;
+    /// <summary>
+    /// Gets what the call does when one of its texts cannot be embedded; <see cref="StellaTextFailureMode.FailCall"/> by default.
+    /// </summary>
+    public StellaTextFailureMode TextFailureMode { get; init; } = StellaTextFailureMode.FailCall;
 
-    /// <summary>Whether it waits as long as it takes, whatever the timeout of the pool is.</summary>
+    /// <summary>Whether the call waits as long as it takes, whatever the timeout of the pool is.</summary>
     internal bool HasNoTimeout { get; init; }
 
-    /// <summary>Whether it is one of the few calls that a stream has at a time, which wait however many others do.</summary>
+    /// <summary>Whether the call is one of the few that a stream has at a time, which wait however many others do.</summary>
     internal bool IsPartOfStream { get; init; }
 }

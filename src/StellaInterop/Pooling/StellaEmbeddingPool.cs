@@ -1,35 +1,37 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.ExceptionServices;
 using StellaInterop.Pooling;
 
 namespace StellaInterop;
 
 /// <summary>
-/// Embeds for many callers at once: collects their texts into batches, runs them on workers over one copy of the model, and
-/// gives every caller its vectors, its error, or a refusal in time.
+/// Embeds texts for many callers at once: collects them into batches, runs the batches on workers that share one copy of the model, and
+/// answers every call with its vectors, its error, or a refusal in time.
 /// </summary>
 /// <remarks>
 /// <para>
-/// Thread-safe: one pool serves a process. The model is loaded by the first call, or by <see cref="WarmUpAsync"/>.
+/// Thread-safe: one pool serves a process. The first call loads the model, or <see cref="WarmUpAsync"/>.
 /// </para>
 /// <para>
 /// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Bulk calls hold at most
 /// their share of it (<see cref="StellaPoolOptions.BulkShare"/>), so that they never shut interactive calls out. Calls share the
-/// workers fairly: they take turns of some tokens, so that a long call does not hold up short ones. The same text in several
-/// calls is computed once. A call that is cancelled or timed out is answered at that moment, whatever the workers are doing, and
-/// texts that no other call wants are not computed.
+/// workers fairly: they take turns of some tokens, so that a long call does not delay short ones. A text that several calls have in
+/// common is computed once. A call that is cancelled or timed out is answered at that moment, whatever the workers are doing, and texts
+/// that no other call wants are not computed.
 /// </para>
 /// <para>
-/// A text that makes a batch fail is found by trying its halves, so that it fails alone. A worker that broke is replaced. A load
-/// that failed is tried again without calls, at first after a second and then ever less often, at least once a minute.
+/// A text that makes a batch fail is found by trying halves of the batch, so that it fails alone. A broken worker is replaced. A failed
+/// load is repeated without calls, first after a second and then less and less often, at least once a minute.
 /// </para>
 /// <para>
-/// The pool reads the texts of a call once, before the call returns its task. Loggers, meter listeners and the clock may throw, and
-/// may call the pool; one that blocks holds up the call or the worker that tells it something.
+/// Invalid arguments and options throw at the call, before it returns its task; all other errors are in the task. The pool reads the
+/// texts of a call once, before the call returns its task. Loggers, meter listeners and the clock may throw and may call the pool; one
+/// that blocks delays the call or the worker that calls it.
 /// </para>
 /// <para>
-/// A vector has the same bits, whatever other texts there are, by whichever worker it was made.
+/// A vector has the same bits whatever other texts there are and whichever worker computes it.
 /// </para>
 /// </remarks>
 public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
@@ -42,7 +44,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>A forward takes seconds at most; one that takes longer hangs, or the machine is far too slow.</summary>
     private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
 
-    private readonly StellaPoolOptions options;
+    private readonly StellaPoolOptions poolOptions;
     private readonly PoolClock clock;
     private readonly PoolLimits limits;
     private readonly Scheduler scheduler;
@@ -62,27 +64,56 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private int isClosedTold;
     private volatile bool disposed;
 
-    /// <summary>Makes a pool for the model in a folder. Nothing is loaded yet.</summary>
+    /// <summary>Initializes a pool for the model in a folder, with the default options of the model. Loads nothing.</summary>
     /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
-    /// <param name="options">How it works; <see langword="null"/> for the defaults.</param>
-    /// <exception cref="ArgumentException"><paramref name="path"/> is empty.</exception>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     public StellaEmbeddingPool(string path, StellaPoolOptions? options = null)
-        : this(SourceOf(path, options ??= new StellaPoolOptions()), options)
+        : this(path, new StellaModelOptions(), options)
     {
     }
 
+    /// <summary>Initializes a pool for the model in a folder. Loads nothing.</summary>
+    /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
+    /// <param name="modelOptions">The options of the model. <see cref="StellaModelOptions.Threads"/> are those of one worker.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public StellaEmbeddingPool(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
+        : this(Checked(path, modelOptions, ref options), options)
+    {
+    }
+
+    /// <summary>Initializes a pool over a loaded model. Its workers share the weights with all other users of the model.</summary>
+    /// <remarks>
+    /// The pool does not own the model: dispose the pool first, then the model. Calls of a pool whose model is disposed end with
+    /// <see cref="ObjectDisposedException"/>. The memory budget counts the workers; the model is already in memory. With
+    /// <see cref="StellaPoolOptions.MinWorkers"/> 0 an idle pool ends its workers, and the model stays.
+    /// </remarks>
+    /// <param name="model">The model. <see cref="StellaModelOptions.Threads"/> of its options are those of one worker.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentNullException"><paramref name="model"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    public StellaEmbeddingPool(StellaModel model, StellaPoolOptions? options = null)
+        : this(Checked(model, ref options), options)
+    {
+    }
+
+    /// <param name="source">The source of the model.</param>
+    /// <param name="options">The options, those of the model included.</param>
     internal StellaEmbeddingPool(IPoolModelSource source, StellaPoolOptions options)
     {
-        options.Check();
-        this.options = options;
+        options = options.Copy(options.Model);
+        poolOptions = options;
         clock = new PoolClock(options.TimeProvider);
         StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
         limits = new PoolLimits(options);
         scheduler = new Scheduler(options, clock, limits);
         telemetry = new PoolTelemetry(source.Name, options, clock);
-        breaker = new CircuitBreaker(options, clock);
-        cache = options.CacheBytes > 0 ? new ResultCache(options.CacheBytes) : null;
+        breaker = new CircuitBreaker(options.CircuitBreaker, clock);
+        cache = options.MaxCacheBytes > 0 ? new ResultCache(options.MaxCacheBytes) : null;
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
@@ -104,24 +135,57 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
     }
 
-    /// <summary>The display name of the model in logs, metrics and errors: <see cref="StellaModelOptions.Name"/>, or the name of its repository or folder.</summary>
+    /// <summary>
+    /// Gets the display name of the model in logs, metrics and errors: <see cref="StellaModelOptions.Name"/>, or the name of its
+    /// repository or folder.
+    /// </summary>
     public string ModelName => host.Name;
 
-    /// <summary>Length of the vectors of calls that name none; <see langword="null"/> before the model was loaded.</summary>
-    public int? DefaultDimension => host.Info?.DefaultDimension;
+    /// <summary>
+    /// Gets the properties of the model; <see langword="null"/> before the first load. They stay when the model is unloaded, and each
+    /// load replaces them.
+    /// </summary>
+    public StellaModelInfo? Info => host.Info;
 
-    /// <summary>Loads the model if it is not, and embeds a word, so that the next call finds everything in place.</summary>
-    /// <param name="cancellationToken">Stops waiting; the load goes on.</param>
-    /// <returns>What the model is.</returns>
+    /// <summary>Estimates the memory of a pool with the default options of the model, without loading it.</summary>
+    /// <inheritdoc cref="EstimateMemory(string, StellaModelOptions, StellaPoolOptions?)"/>
+    public static StellaMemoryEstimate EstimateMemory(string path, StellaPoolOptions? options = null) =>
+        EstimateMemory(path, new StellaModelOptions(), options);
+
+    /// <summary>Estimates the memory of a pool with all of its workers, without loading its model.</summary>
+    /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
+    /// <param name="modelOptions">The options of the model.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <returns>
+    /// Bytes by purpose: <see cref="StellaMemoryEstimate.SessionBytes"/> are those of one worker, and
+    /// <see cref="StellaMemoryEstimate.TotalBytes"/> those of the model with the largest number of workers. The cache of vectors,
+    /// <see cref="StellaPoolOptions.MaxCacheBytes"/>, is not included.
+    /// </returns>
     /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
-    /// <exception cref="StellaMemoryException">There is no room for it in the memory budget.</exception>
+    public static StellaMemoryEstimate EstimateMemory(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
+    {
+        _ = Checked(path, modelOptions, ref options);
+        return StellaModel.EstimateMemory(path, options.Model, new StellaWorkload
+        {
+            Sessions = options.EffectiveMaxWorkers,
+            Threads = options.EffectiveThreads,
+            MaxBatchTokens = options.EffectiveBatchTokens,
+        });
+    }
+
+    /// <summary>Loads the model if it is not loaded, and embeds a word, so that the next call is as fast as all others.</summary>
+    /// <param name="cancellationToken">A token that stops waiting; the load goes on.</param>
+    /// <returns>The properties of the model.</returns>
+    /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
+    /// <exception cref="StellaMemoryException">The memory budget has no room for the model.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread.</exception>
     /// <exception cref="StellaPoolClosedException">The pool is draining.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
     {
         StellaModelInfo? info = null;
-        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { WhenFull = StellaWhenFull.Wait, HasNoTimeout = true });
+        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { QueueFullMode = StellaQueueFullMode.Wait, HasNoTimeout = true });
         _ = await RunAsync(
             call,
             (opened, found) =>
@@ -134,8 +198,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>
-    /// Gets the fingerprint of the vectors of a dimension, and loads the model if it is not loaded. The fingerprint is a hash of
-    /// weights and settings that is the same on every machine: <see cref="StellaModel.GetFingerprint"/> says how it is made.
+    /// Returns the fingerprint of the vectors of a dimension, and loads the model if it is not loaded. The fingerprint is a hash of
+    /// weights and settings that is the same on every machine; see <see cref="StellaModel.GetFingerprint"/>.
     /// </summary>
     /// <remarks>
     /// The first call for a loaded model may read all files, on a thread of its own: about 1 to 2 seconds for a gigabyte. Neither the
@@ -143,135 +207,96 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// pool is disposed, callers are answered at once, and the files are read to their end before everything is freed.
     /// </remarks>
     /// <param name="dimension">One of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's default.</param>
-    /// <param name="cancellationToken">Stops waiting; the computation goes on.</param>
-    /// <returns>64 lower-case hexadecimal digits.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension is below 1.</exception>
+    /// <param name="cancellationToken">A token that stops waiting; the computation goes on.</param>
+    /// <returns>64 lower case hexadecimal digits.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="dimension"/> is below 1.</exception>
     /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
     /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or changed since the model was loaded.</exception>
-    /// <exception cref="StellaException">The model could not be loaded; <see cref="StellaException.Code"/> says why.</exception>
-    /// <exception cref="StellaMemoryException">There is no room for the model in the memory budget.</exception>
+    /// <exception cref="StellaException">The model could not be loaded; <see cref="StellaException.Code"/> tells why.</exception>
+    /// <exception cref="StellaMemoryException">The memory budget has no room for the model.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread.</exception>
     /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default) =>
-        (await GetIdentityAsync(dimension, cancellationToken).ConfigureAwait(false)).Fingerprint;
-
-    /// <summary>Gets the model that is loaded, with its fingerprint: both of one load.</summary>
-    /// <inheritdoc cref="GetFingerprintAsync" path="/exception"/>
-    internal async Task<ModelIdentity> GetIdentityAsync(int? dimension, CancellationToken cancellationToken)
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
     {
-        if (dimension is { } asked)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(asked, nameof(dimension));
-        }
-
-        cancellationToken.ThrowIfCancellationRequested();
-        if (!calls.TryEnter())
-        {
-            throw Refusal();
-        }
-
-        try
-        {
-            return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            calls.Leave();
-        }
+        StellaModel.ThrowIfNotPositive(dimension, nameof(dimension));
+        return ReadFingerprintAsync(dimension, cancellationToken);
     }
 
     /// <summary>Embeds one text.</summary>
-    /// <param name="text">The text. A blank one embeds as its special tokens.</param>
-    /// <param name="embedOptions">How to embed it; <see langword="null"/> for the defaults.</param>
-    /// <param name="callOptions">How to treat the call; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Takes the call back.</param>
-    /// <returns>The vector.</returns>
+    /// <param name="text">The text. A blank text is embedded as its special tokens.</param>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
+    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
     /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
-    public async Task<float[]> EmbedAsync(
+    public Task<float[]> EmbedAsync(
         string text,
-        StellaEmbedOptions? embedOptions = null,
+        StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
-        float[] vector = [];
-        PoolCall call = NewCall(new[] { text }, embedOptions, callOptions);
-        _ = await RunAsync(
-            call,
-            (opened, info) =>
-            {
-                VectorKind kind = KindOf(opened.EmbedOptions, info);
-                vector = new float[kind.Dimension];
-                opened.Open(kind, vector, default);
-            },
-            cancellationToken).ConfigureAwait(false);
-        return vector;
+        return EmbedOneAsync(NewCall([text], options, callOptions), cancellationToken);
     }
 
     /// <summary>Embeds texts.</summary>
-    /// <param name="texts">The texts, in any number; none gives none.</param>
-    /// <param name="embedOptions">How to embed them; <see langword="null"/> for the defaults.</param>
-    /// <param name="callOptions">How to treat the call; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Takes the call back.</param>
-    /// <returns>The vectors, in the order of the texts.</returns>
+    /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>A list with one vector per text, in the order of the texts, and the length of each text.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
     /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
-    public async Task<StellaEmbeddings> EmbedAsync(
+    public Task<StellaEmbeddings> EmbedAsync(
         IReadOnlyList<string> texts,
-        StellaEmbedOptions? embedOptions = null,
+        StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
-        float[] vectors = [];
-        int dimension = 0;
-        // A copy: from here on nobody looks at the caller's list, which the caller may change.
-        string[] copy = [.. texts];
-        var counts = new StellaTokenCount[copy.Length];
-        PoolCall call = NewCall(copy, embedOptions, callOptions);
-        StellaCallSummary summary = await RunAsync(
-            call,
-            (opened, info) =>
-            {
-                VectorKind kind = KindOf(opened.EmbedOptions, info);
-                dimension = kind.Dimension;
-                vectors = RowsFor(counts.Length, dimension);
-                opened.Open(kind, vectors, counts);
-            },
-            cancellationToken).ConfigureAwait(false);
-        return new StellaEmbeddings(vectors, dimension, counts, summary);
+        // A copy: the caller may change the list from here on.
+        return EmbedListAsync(NewCall([.. texts], options, callOptions), cancellationToken);
     }
 
-    /// <summary>Embeds texts into the caller's memory.</summary>
+    /// <summary>Embeds texts into a buffer of the caller.</summary>
     /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
     /// <param name="destination">
-    /// Receives one row a text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. It is
-    /// not written to after the call ended. Its content is not defined when the call throws. Memory that is not an array is
-    /// filled when all vectors are there.
+    /// Receives one row per text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. The pool does not
+    /// write to it after the end of the call. Its content is not defined when the call throws. Memory that is not an array is filled
+    /// when all vectors are there.
     /// </param>
-    /// <param name="tokenCounts">Receives the length of each text in tokens; empty when that is not wanted.</param>
-    /// <param name="embedOptions">How to embed them; <see langword="null"/> for the defaults.</param>
-    /// <param name="callOptions">How to treat the call; <see langword="null"/> for the defaults.</param>
-    /// <param name="cancellationToken">Takes the call back.</param>
-    /// <returns>What the call came to.</returns>
-    /// <exception cref="ArgumentException">A buffer is too short, or a call that waits for room has no timeout.</exception>
-    /// <exception cref="StellaInputException">A text is null, not valid Unicode, too long where that is an error, or has no vector; its index is given.</exception>
-    /// <exception cref="StellaOptionException">The model has no head of the asked dimension.</exception>
+    /// <param name="tokenCounts">Receives the length of each text in tokens; at least <c>texts.Length</c> long, or empty.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>The counts, times and failed texts of the call.</returns>
+    /// <exception cref="ArgumentException">
+    /// A buffer is too short, or a call that waits for room has no timeout. Before the first load the default dimension is not known: a
+    /// <paramref name="destination"/> that is too short for it then ends the task.
+    /// </exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
     /// <exception cref="StellaOverloadedException">The queue is full.</exception>
-    /// <exception cref="StellaTimeoutException">The call was not answered in its time.</exception>
+    /// <exception cref="StellaTimeoutException">The call was not answered within its timeout.</exception>
     /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
-    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the call was answered.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     /// <exception cref="StellaThreadException">No worker is left, and the system refused a thread for another.</exception>
-    /// <exception cref="StellaMemoryException">The model is not loaded, and there is no room for it in the memory budget.</exception>
-    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> says how.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
+    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public Task<StellaCallSummary> EmbedAsync(
         ReadOnlyMemory<string> texts,
         Memory<float> destination,
         Memory<StellaTokenCount> tokenCounts = default,
-        StellaEmbedOptions? embedOptions = null,
+        StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
     {
@@ -281,19 +306,19 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
         }
 
-        // A copy: from here on nobody looks at the caller's memory, which the caller may change.
+        // A copy: the caller may change the memory from here on.
+        PoolCall call = NewCall(texts.ToArray(), options, callOptions);
+        if ((call.EmbedOptions.Dimension ?? Info?.DefaultDimension) is { } known)
+        {
+            ThrowIfTooShort(destination, texts.Length, known);
+        }
+
         return RunAsync(
-            NewCall(texts.ToArray(), embedOptions, callOptions),
+            call,
             (opened, info) =>
             {
                 VectorKind kind = KindOf(opened.EmbedOptions, info);
-                if (destination.Length / kind.Dimension < opened.Texts.Length)
-                {
-                    throw new ArgumentException(
-                        $"{opened.Texts.Length} vectors of {kind.Dimension} need {(long)opened.Texts.Length * kind.Dimension} numbers; there is room for {destination.Length}.",
-                        nameof(destination));
-                }
-
+                ThrowIfTooShort(destination, opened.Texts.Length, kind.Dimension);
                 opened.Open(kind, destination, tokenCounts);
             },
             cancellationToken);
@@ -301,40 +326,45 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     /// <summary>Embeds a stream of texts of any length in memory that does not grow with it.</summary>
     /// <remarks>
-    /// A few hundred texts are read ahead of the one whose vector is given. They wait for room in the queue as long as it
-    /// takes. Leaving the stream early waits for the texts on their way and not for the source. A source that ignores its token,
-    /// or blocks, is abandoned: it is disposed when its pending call returns, which may be after the loop. The source is read on
-    /// the thread pool.
+    /// The pool reads a few hundred texts ahead of the vector that it returns. They wait for room in the queue as long as necessary.
+    /// Leaving the stream early waits for the texts that are being computed, and not for the source. A source that ignores its token, or
+    /// blocks, is abandoned: it is disposed when its pending call returns, which may be after the loop. The source is read on the thread
+    /// pool.
     /// </remarks>
     /// <param name="texts">The texts.</param>
-    /// <param name="embedOptions">
-    /// How to embed them; <see langword="null"/> for the defaults. <see cref="StellaEmbedOptions.FirstTextIndex"/> is not used.
-    /// </param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
     /// <param name="callOptions">
-    /// How to treat the texts; <see langword="null"/> for bulk without a timeout. A timeout is that of a part of the stream.
+    /// The options of the calls that the stream is cut into; <see langword="null"/> for <see cref="StellaPriority.Bulk"/> without a
+    /// timeout. <see cref="StellaCallOptions.QueueFullMode"/> is not used: a stream always waits.
     /// </param>
-    /// <param name="cancellationToken">Ends the stream.</param>
-    /// <returns>A vector for each text, in the order of the texts.</returns>
+    /// <param name="cancellationToken">A token that ends the stream.</param>
+    /// <returns>One embedding per text, in the order of the texts.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
     /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
-    public IAsyncEnumerable<StellaEmbedding> EmbedStreamAsync(
+    public IAsyncEnumerable<StellaTextEmbedding> EmbedStreamAsync(
         IAsyncEnumerable<string> texts,
-        StellaEmbedOptions? embedOptions = null,
+        StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
+        StellaEmbedOptions textOptions = options ?? StellaEmbedOptions.Default;
         callOptions ??= new StellaCallOptions { Priority = StellaPriority.Bulk };
-        return TextStream.EmbedAsync(
-            texts, limits.BatchTokens, EmbedPartAsync, cancellationToken);
+        StellaCallOptions partOptions = callOptions with
+        {
+            QueueFullMode = StellaQueueFullMode.Wait,
+            HasNoTimeout = callOptions.Timeout is null,
+            IsPartOfStream = true,
+        };
+        // The options are checked here once, so that an error is thrown before the first text is read.
+        _ = NewCall([], textOptions, partOptions);
+        return TextStream.EmbedAsync(texts, limits.BatchTokens, EmbedPartAsync, cancellationToken);
 
-        Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedAsync(
-            part,
-            (embedOptions ?? StellaEmbedOptions.Default) with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) },
-            callOptions with { WhenFull = StellaWhenFull.Wait, HasNoTimeout = callOptions.Timeout is null, IsPartOfStream = true },
-            token);
+        Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedListAsync(
+            NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions), token);
     }
 
-    /// <summary>Gets the state of the pool. Never waits, so that it tells the truth while everything else does.</summary>
+    /// <summary>Returns the state of the pool. Never waits, so that it answers whatever else is going on.</summary>
     public StellaPoolHealth GetHealth()
     {
         SchedulerState queue = scheduler.State;
@@ -342,7 +372,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         var (workers, busy, longest, refused) = model.Loaded?.Crew.State ?? default;
         BreakerView circuits = breaker.View(host.Info?.DefaultDimension ?? 0);
         double fill = Math.Max(
-            (queue.Calls + queue.WaitingCalls) / (double)options.MaxQueuedCalls,
+            (queue.Calls + queue.WaitingCalls) / (double)poolOptions.MaxQueuedCalls,
             queue.TakenTokens / (double)limits.QueuedTokens);
 
         var (status, reason) = Judge();
@@ -350,13 +380,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             Status = status,
             Reason = reason,
-            Model = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
-            Workers = workers,
-            BusyWorkers = busy,
-            QueuedCalls = queue.Calls + queue.WaitingCalls,
-            QueuedTokens = queue.QueuedTokens,
+            ModelState = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
+            WorkerCount = workers,
+            BusyWorkerCount = busy,
+            QueuedCallCount = queue.Calls + queue.WaitingCalls,
+            QueuedTokenCount = queue.QueuedTokens,
             QueueFill = Math.Min(fill, 1),
-            LongestForward = longest,
+            LongestForwardPass = longest,
             CacheBytes = cache?.Bytes ?? 0,
             LastLoadError = model.LastFailure,
         };
@@ -370,7 +400,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 (StellaPoolStatus.Unhealthy, $"the model could not be loaded, and is tried again: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
                 (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
-            (_, StellaPoolModelState.Loading) when model.LoadingFor > options.LongLoad =>
+            (_, StellaPoolModelState.Loading) when model.LoadingFor > poolOptions.SlowLoadThreshold =>
                 (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
             _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
             _ when queue.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
@@ -408,8 +438,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         disposed = true;
         bool isOwnThread = host.ExcuseCurrentThread();
-        Task<int?> end = Close(options.DrainTimeout);
-        await StepAsync(() => clock.WaitAsync(end, options.DrainTimeout)).ConfigureAwait(false);
+        Task<int?> end = Close(poolOptions.DrainTimeout);
+        await StepAsync(() => clock.WaitAsync(end, poolOptions.DrainTimeout)).ConfigureAwait(false);
         hurry.Set();
         Free(await Close(TimeSpan.Zero).ConfigureAwait(false), isOwnThread);
     }
@@ -445,23 +475,85 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     private MemoryReservation ReserveWorker(string owner, long bytes) => host.ReserveWorker(owner, bytes);
 
-    private static StellaModelSource SourceOf(string path, StellaPoolOptions options)
+    private static StellaModelSource Checked(
+        string path, StellaModelOptions modelOptions, [NotNull] ref StellaPoolOptions? options)
     {
-        StellaModel.Check(path, options.Model);
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(modelOptions);
+        options = (options ?? new StellaPoolOptions()).Copy(modelOptions);
         return new StellaModelSource(path, options.Model);
+    }
+
+    private static LoadedModelSource Checked(StellaModel model, [NotNull] ref StellaPoolOptions? options)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        model.ThrowIfDisposed();
+        options = (options ?? new StellaPoolOptions()).Copy(model.Options);
+        return new LoadedModelSource(model);
     }
 
     private static VectorKind KindOf(StellaEmbedOptions embedOptions, StellaModelInfo info) =>
         new(info.DimensionOf(embedOptions), embedOptions.Normalize);
 
-    private static float[] RowsFor(int texts, int dimension)
+    private static void ThrowIfTooShort(Memory<float> destination, int texts, int dimension)
     {
-        long length = (long)texts * dimension;
-        return length <= Array.MaxLength
-            ? GC.AllocateUninitializedArray<float>((int)length)
-            : throw new ArgumentException(
-                $"{texts} vectors of {dimension} are {length} numbers, and an array holds {Array.MaxLength}. Embed the texts in parts, or as a stream.",
-                nameof(texts));
+        if (destination.Length / dimension < texts)
+        {
+            throw new ArgumentException(
+                $"{texts} vectors of {dimension} need {(long)texts * dimension} numbers; there is room for {destination.Length}.",
+                nameof(destination));
+        }
+    }
+
+    private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (!calls.TryEnter())
+        {
+            throw Refusal();
+        }
+
+        try
+        {
+            return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            calls.Leave();
+        }
+    }
+
+    private async Task<float[]> EmbedOneAsync(PoolCall call, CancellationToken cancellationToken)
+    {
+        float[] vector = [];
+        _ = await RunAsync(
+            call,
+            (opened, info) =>
+            {
+                VectorKind kind = KindOf(opened.EmbedOptions, info);
+                vector = new float[kind.Dimension];
+                opened.Open(kind, vector, default);
+            },
+            cancellationToken).ConfigureAwait(false);
+        return vector;
+    }
+
+    private async Task<StellaEmbeddings> EmbedListAsync(PoolCall call, CancellationToken cancellationToken)
+    {
+        float[] vectors = [];
+        int dimension = 0;
+        var counts = new StellaTokenCount[call.Texts.Length];
+        StellaCallSummary summary = await RunAsync(
+            call,
+            (opened, info) =>
+            {
+                VectorKind kind = KindOf(opened.EmbedOptions, info);
+                dimension = kind.Dimension;
+                vectors = StellaEmbeddings.Rows(counts.Length, dimension);
+                opened.Open(kind, vectors, counts);
+            },
+            cancellationToken).ConfigureAwait(false);
+        return new StellaEmbeddings(vectors, dimension, counts, summary);
     }
 
     private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions)
@@ -469,18 +561,18 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         embedOptions ??= StellaEmbedOptions.Default;
         callOptions ??= StellaCallOptions.Default;
         StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
-        PoolTimes.ThrowIfNotPositive(callOptions.Timeout, nameof(StellaCallOptions.Timeout));
-        if (!Enum.IsDefined(callOptions.Priority))
-        {
-            throw new ArgumentOutOfRangeException(
-                nameof(callOptions), callOptions.Priority, $"{nameof(StellaCallOptions.Priority)} is no {nameof(StellaPriority)}.");
-        }
+        OptionRules.ThrowFirst(OptionRules.All(
+            OptionRules.Range(nameof(StellaEmbedOptions.Dimension), embedOptions.Dimension, 1, int.MaxValue),
+            OptionRules.Positive(nameof(StellaCallOptions.Timeout), callOptions.Timeout),
+            OptionRules.Defined(nameof(StellaCallOptions.Priority), callOptions.Priority),
+            OptionRules.Defined(nameof(StellaCallOptions.QueueFullMode), callOptions.QueueFullMode),
+            OptionRules.Defined(nameof(StellaCallOptions.TextFailureMode), callOptions.TextFailureMode)));
 
-        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? options.DefaultTimeout;
-        if (callOptions.WhenFull == StellaWhenFull.Wait && timeout is null && !callOptions.HasNoTimeout)
+        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? poolOptions.DefaultTimeout;
+        if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)
         {
             throw new ArgumentException(
-                $"a call that waits for room needs a {nameof(StellaCallOptions.Timeout)}, or the pool a {nameof(StellaPoolOptions.DefaultTimeout)}.",
+                $"A call that waits for room needs a {nameof(StellaCallOptions.Timeout)}, or the pool a {nameof(StellaPoolOptions.DefaultTimeout)}.",
                 nameof(callOptions));
         }
 
@@ -607,9 +699,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             loaded.Crew.Grow();
         }
 
-        if (options.MinWorkers == 0)
+        if (poolOptions.MinWorkers == 0)
         {
-            _ = host.UnloadIfIdle(options.IdleTimeout);
+            _ = host.UnloadIfIdle(poolOptions.IdleTimeout);
         }
     });
 

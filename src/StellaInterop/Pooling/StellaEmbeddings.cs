@@ -1,37 +1,52 @@
+using System.Collections;
+
 namespace StellaInterop;
 
-/// <summary>A text of a call that could not be embedded.</summary>
-/// <param name="TextIndex">Its index in the call.</param>
-/// <param name="Error">Why.</param>
-public sealed record StellaTextFailure(int TextIndex, StellaException Error);
+/// <summary>Represents a text of a call that could not be embedded.</summary>
+public sealed record StellaTextFailure
+{
+    internal StellaTextFailure()
+    {
+    }
 
-/// <summary>What a call came to.</summary>
+    /// <summary>Gets the index of the text in the call.</summary>
+    public required int TextIndex { get; init; }
+
+    /// <summary>Gets the error of the text.</summary>
+    public required StellaException Error { get; init; }
+}
+
+/// <summary>Represents the result of a call beside its vectors.</summary>
 public sealed record StellaCallSummary
 {
     internal StellaCallSummary()
     {
     }
 
-    /// <summary>Texts of the call.</summary>
-    public required int Texts { get; init; }
+    /// <summary>Gets the number of texts of the call.</summary>
+    public required int TextCount { get; init; }
 
-    /// <summary>Tokens of its texts, special tokens and prompts included, as far as they were used.</summary>
-    public required long Tokens { get; init; }
+    /// <summary>Gets the number of tokens that were used, special tokens and prompts included.</summary>
+    public required long TokenCount { get; init; }
 
-    /// <summary>Texts that were cut.</summary>
-    public required int TruncatedTexts { get; init; }
+    /// <summary>Gets the number of texts that were truncated.</summary>
+    public required int TruncatedTextCount { get; init; }
 
     /// <summary>
-    /// Texts that could not be embedded, by index; empty unless <see cref="StellaOnFailedText.Report"/> was asked for.
+    /// Gets the texts that could not be embedded, by index; empty unless <see cref="StellaTextFailureMode.Report"/> was set.
     /// </summary>
     public required IReadOnlyList<StellaTextFailure> Failures { get; init; }
 
-    /// <summary>Time from the call to the first of its texts being computed; zero when all came from the cache.</summary>
+    /// <summary>
+    /// Gets the time from the call to the first of its texts reaching a worker; zero if all vectors came from the cache, and for calls
+    /// of a <see cref="StellaModel"/>.
+    /// </summary>
     public required TimeSpan QueueTime { get; init; }
 }
 
-/// <summary>The vectors of a call.</summary>
-public sealed class StellaEmbeddings
+/// <summary>Represents the vectors of a call: a list with one vector per text, in the order of the texts.</summary>
+/// <remarks>Immutable and thread-safe. All vectors are slices of one array, <see cref="Vectors"/>.</remarks>
+public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
 {
     internal StellaEmbeddings(float[] vectors, int dimension, StellaTokenCount[] tokenCounts, StellaCallSummary summary)
     {
@@ -41,42 +56,78 @@ public sealed class StellaEmbeddings
         Summary = summary;
     }
 
-    /// <summary>All vectors, row-major <c>[Count, Dimension]</c>, in the order of the texts.</summary>
+    /// <summary>Gets all vectors, row-major <c>[Count, Dimension]</c>, in the order of the texts.</summary>
     public ReadOnlyMemory<float> Vectors { get; }
 
-    /// <summary>Length of a vector.</summary>
+    /// <summary>Gets the length of a vector.</summary>
     public int Dimension { get; }
 
-    /// <summary>Number of texts.</summary>
+    /// <summary>Gets the number of texts.</summary>
     public int Count => TokenCounts.Count;
 
-    /// <summary>The length of each text, and whether it was cut.</summary>
+    /// <summary>Gets the length of each text in tokens, and whether the text was truncated.</summary>
     public IReadOnlyList<StellaTokenCount> TokenCounts { get; }
 
-    /// <summary>What the call came to.</summary>
+    /// <summary>Gets the counts, times and failed texts of the call.</summary>
     public StellaCallSummary Summary { get; }
 
-    /// <summary>The vector of a text.</summary>
-    /// <param name="text">The text's index.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such text.</exception>
-    public ReadOnlyMemory<float> this[int text]
+    /// <summary>Gets the vector of a text.</summary>
+    /// <param name="index">The index of the text.</param>
+    /// <returns><see cref="Dimension"/> numbers; all zero for a text that failed.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="index"/> is not the index of a text.</exception>
+    public ReadOnlyMemory<float> this[int index]
     {
         get
         {
-            ArgumentOutOfRangeException.ThrowIfNegative(text);
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(text, Count);
-            return Vectors.Slice(text * Dimension, Dimension);
+            ArgumentOutOfRangeException.ThrowIfNegative(index);
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, Count);
+            return Vectors.Slice(index * Dimension, Dimension);
         }
+    }
+
+    /// <summary>Returns an enumerator over the vectors.</summary>
+    public IEnumerator<ReadOnlyMemory<float>> GetEnumerator()
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            yield return this[i];
+        }
+    }
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    /// <summary>Allocates the rows of a call.</summary>
+    /// <exception cref="ArgumentException">They are more numbers than an array holds.</exception>
+    internal static float[] Rows(int texts, int dimension)
+    {
+        long length = (long)texts * dimension;
+        return length <= Array.MaxLength
+            ? GC.AllocateUninitializedArray<float>((int)length)
+            : throw new ArgumentException(
+                $"{texts} vectors of {dimension} are {length} numbers, and an array holds {Array.MaxLength}. Embed the texts in parts, or as a stream.",
+                nameof(texts));
     }
 }
 
-/// <summary>One vector of a stream of texts.</summary>
-/// <param name="TextIndex">The text's place in the stream, from 0.</param>
-/// <param name="Vector">Its vector; empty when it failed.</param>
-/// <param name="TokenCount">Its length, and whether it was cut.</param>
-/// <param name="Error">
-/// Why it could not be embedded; <see langword="null"/> for a text that was. Only with
-/// <see cref="StellaOnFailedText.Report"/>.
-/// </param>
-public sealed record StellaEmbedding(
-    long TextIndex, ReadOnlyMemory<float> Vector, StellaTokenCount TokenCount, StellaException? Error = null);
+/// <summary>Represents the embedding of one text of a stream.</summary>
+public sealed class StellaTextEmbedding
+{
+    internal StellaTextEmbedding()
+    {
+    }
+
+    /// <summary>Gets the index of the text in the stream, from 0.</summary>
+    public required long TextIndex { get; init; }
+
+    /// <summary>Gets the vector of the text; empty if <see cref="Error"/> is not null.</summary>
+    public required ReadOnlyMemory<float> Vector { get; init; }
+
+    /// <summary>Gets the length of the text in tokens, and whether it was truncated.</summary>
+    public required StellaTokenCount TokenCount { get; init; }
+
+    /// <summary>
+    /// Gets the error of a text that could not be embedded; <see langword="null"/> otherwise. Only with
+    /// <see cref="StellaTextFailureMode.Report"/>.
+    /// </summary>
+    public StellaException? Error { get; init; }
+}

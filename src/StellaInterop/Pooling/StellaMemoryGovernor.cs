@@ -4,8 +4,8 @@ using StellaInterop.Pooling;
 namespace StellaInterop;
 
 /// <summary>
-/// One budget of memory, out of which pools take what their models and workers need, so that together they stay under the
-/// limits that the process really has.
+/// Manages one memory budget, in which pools reserve the memory of their models and workers, so that all pools together stay under
+/// the limits of the process.
 /// </summary>
 /// <remarks>
 /// <para>
@@ -57,10 +57,9 @@ public sealed class StellaMemoryGovernor
     private volatile State state = new(MemoryLedger.Empty, Reading: null);
     private ImmutableArray<Registration> registrations = [];
 
-    /// <summary>Makes a budget of its own. Reads no file yet.</summary>
-    /// <param name="options">How to decide; <see langword="null"/> for the defaults.</param>
-    /// <exception cref="ArgumentException">A folder of the options is empty.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A number of the options is outside its range.</exception>
+    /// <summary>Initializes a budget of its own. Reads no file yet.</summary>
+    /// <param name="options">The options; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     public StellaMemoryGovernor(StellaMemoryGovernorOptions? options = null)
     {
         this.options = options ?? new StellaMemoryGovernorOptions();
@@ -70,13 +69,13 @@ public sealed class StellaMemoryGovernor
     }
 
     /// <summary>
-    /// The governor of all pools that name none, with default options, made at its first use. It is the one of the process
-    /// because the process has one memory.
+    /// Gets the governor of all pools whose options name none, with default options. There is one per process, because a process has
+    /// one memory.
     /// </summary>
     public static StellaMemoryGovernor Shared { get; } = new();
 
-    /// <summary>What is given away and what is left, from a reading that is at most a second old.</summary>
-    /// <remarks>Takes no lock, so it never waits for a reservation; reads a few small files at most once a second.</remarks>
+    /// <summary>Returns the reservations and the memory that is left, from a reading that is at most a second old.</summary>
+    /// <remarks>Takes no lock, so it never waits for a reservation. Reads a few small files at most once a second.</remarks>
     public StellaMemoryStatus GetStatus()
     {
         State seen = state;
@@ -165,7 +164,7 @@ public sealed class StellaMemoryGovernor
             .. ledger.Entries
                 .GroupBy(
                     entry => entry.Reservation.Owner,
-                    (name, entries) => new StellaMemoryOwner(name, Saturating.Sum(entries, entry => entry.Bytes)),
+                    (name, entries) => new StellaMemoryOwner { Name = name, Bytes = Saturating.Sum(entries, entry => entry.Bytes) },
                     StringComparer.Ordinal)
                 .OrderByDescending(owner => owner.Bytes),
         ],

@@ -1,35 +1,34 @@
 namespace StellaInterop;
 
-/// <summary>How a <see cref="StellaMemoryGovernor"/> decides.</summary>
+/// <summary>Provides options for a <see cref="StellaMemoryGovernor"/>.</summary>
 public sealed record StellaMemoryGovernorOptions
 {
-    /// <summary>More would keep more free than it gives away.</summary>
+    /// <summary>A larger share would keep more free than it gives away.</summary>
     private const double MaxReserveFraction = 0.5;
 
     /// <summary>
-    /// Bytes that this process may use in all, managed memory and everything else included: 1 or more.
-    /// <see langword="null"/>, the default, sets no limit of its own beside those of the system.
+    /// Gets the number of bytes that this process may use in all, managed memory included: 1 or more. <see langword="null"/>, the
+    /// default, sets no limit besides those of the system.
     /// </summary>
-    /// <remarks>It is taken as it is: <see cref="ReserveFraction"/> and <see cref="ReserveBytes"/> are for the system's limits.</remarks>
+    /// <remarks>No headroom is kept free of this limit; <see cref="ReserveFraction"/> and <see cref="ReserveBytes"/> are for the system's limits.</remarks>
     public long? LimitBytes { get; init; }
 
-    /// <summary>The part of each limit of the system that is kept free, 0 to 0.5. The default is 0.1.</summary>
+    /// <summary>Gets the share of each limit of the system that is kept free as headroom, 0 to 0.5; 0.1 by default.</summary>
     public double ReserveFraction { get; init; } = 0.1;
 
     /// <summary>
-    /// Bytes of each limit of the system that are kept free, 0 or more; the larger of this and
-    /// <see cref="ReserveFraction"/> counts. The default is 256 MiB. Never more than half of a limit is kept free, so that
-    /// something fits under a small one.
+    /// Gets the number of bytes of each limit of the system that are kept free as headroom, 0 or more; 256 MiB by default. The larger of
+    /// this and <see cref="ReserveFraction"/> counts, and at most half of a limit, so that something fits under a small one.
     /// </summary>
     public long ReserveBytes { get; init; } = 256L << 20;
 
-    /// <summary>Where control groups are mounted. Read on Linux alone.</summary>
-    public string CgroupRoot { get; init; } = "/sys/fs/cgroup";
+    /// <summary>The folder where control groups are mounted. Read on Linux only.</summary>
+    internal string CgroupRoot { get; init; } = "/sys/fs/cgroup";
 
-    /// <summary>Where the process file system is mounted. Read on Linux alone.</summary>
-    public string ProcRoot { get; init; } = "/proc";
+    /// <summary>The folder where the process file system is mounted. Read on Linux only.</summary>
+    internal string ProcRoot { get; init; } = "/proc";
 
-    /// <summary>The clock by which a reading ages and by which what is idle is put in order.</summary>
+    /// <summary>Gets the clock that dates readings and idle models; the system's by default.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
     /// <summary>What is kept free of a limit.</summary>

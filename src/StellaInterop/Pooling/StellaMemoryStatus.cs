@@ -1,6 +1,6 @@
 namespace StellaInterop;
 
-/// <summary>What a <see cref="StellaMemoryGovernor"/> has given away and has left. Bytes throughout; none is negative.</summary>
+/// <summary>Represents the state of a <see cref="StellaMemoryGovernor"/> at one moment. All numbers are bytes; none is negative.</summary>
 public sealed record StellaMemoryStatus
 {
     internal StellaMemoryStatus()
@@ -8,35 +8,44 @@ public sealed record StellaMemoryStatus
     }
 
     /// <summary>
-    /// What this process may use in all: the tightest limit, less what is kept free of it and what others use of it. It
-    /// moves with what others use.
+    /// Gets the memory that this process may use in all: the tightest limit, less the headroom that is kept free and less what other
+    /// processes use. It changes with what others use.
     /// </summary>
     public required long LimitBytes { get; init; }
 
     /// <summary>
-    /// Where the tightest limit stands, such as <c>/sys/fs/cgroup/app.slice/memory.max</c>,
-    /// <c>MemAvailable of /proc/meminfo</c> or <c>LimitBytes of the options</c>. Files that should hold a limit and hold
-    /// something else are named behind it.
+    /// Gets the source of the tightest limit, such as <c>/sys/fs/cgroup/app.slice/memory.max</c>,
+    /// <c>MemAvailable of /proc/meminfo</c> or <c>LimitBytes of the options</c>. Files that should hold a limit and cannot be read as
+    /// one are named after it.
     /// </summary>
     public required string LimitedBy { get; init; }
 
-    /// <summary>The sum of <see cref="Owners"/>.</summary>
+    /// <summary>Gets the sum of all reservations: that of <see cref="Owners"/>.</summary>
     public required long ReservedBytes { get; init; }
 
     /// <summary>
-    /// What the process has in memory without mapped files: <c>RssAnon</c>, or the working set where the system does not
-    /// tell it apart.
+    /// Gets the resident memory of the process without mapped files: <c>RssAnon</c>, or the working set if the system does not
+    /// report it.
     /// </summary>
     public required long MeasuredBytes { get; init; }
 
-    /// <summary>What a reservation could get now, before anything idle is let go of.</summary>
+    /// <summary>Gets the largest reservation that fits now, before an idle model is unloaded.</summary>
     public required long AvailableBytes { get; init; }
 
-    /// <summary>Who has reserved how much, the largest first.</summary>
+    /// <summary>Gets the owners of all reservations, the largest first.</summary>
     public required IReadOnlyList<StellaMemoryOwner> Owners { get; init; }
 }
 
-/// <summary>One who has reserved memory.</summary>
-/// <param name="Name">The name.</param>
-/// <param name="Bytes">All of its reservations.</param>
-public sealed record StellaMemoryOwner(string Name, long Bytes);
+/// <summary>Represents the reservations of one owner: a model, or a worker of it.</summary>
+public sealed record StellaMemoryOwner
+{
+    internal StellaMemoryOwner()
+    {
+    }
+
+    /// <summary>Gets the name of the owner.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Gets the sum of its reservations in bytes.</summary>
+    public required long Bytes { get; init; }
+}

@@ -10,13 +10,49 @@ internal sealed class StellaModelSource(string path, StellaModelOptions options)
     public string Name { get; } = StellaModel.NameOf(path, options);
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) =>
-        StellaModel.Estimate(path, options, new StellaWorkload { Sessions = 1, Threads = threads, BatchTokens = batchTokens });
+        StellaModel.EstimateMemory(path, options, new StellaWorkload { Sessions = 1, Threads = threads, MaxBatchTokens = batchTokens });
 
-    public IPoolModel Load() => new LoadedStellaModel(StellaModel.Load(path, options));
+    public IPoolModel Load() => new LoadedStellaModel(StellaModel.Load(path, options), ownsModel: true);
+}
+
+/// <summary>A loaded model that belongs to the caller of the pool.</summary>
+internal sealed class LoadedModelSource(StellaModel model) : IPoolModelSource
+{
+    public string Name => model.Info.Name;
+
+    /// <summary>Estimates the memory of a worker. That of the model is already in the process, where the memory budget measures it.</summary>
+    public StellaMemoryEstimate Estimate(int threads, int batchTokens) => new()
+    {
+        WeightsBytes = 0,
+        TokenizerBytes = 0,
+        LoadingBytes = 0,
+        SessionBytes = EstimateSession(threads, batchTokens),
+        TotalBytes = 0,
+    };
+
+    public IPoolModel Load()
+    {
+        model.ThrowIfDisposed();
+        return new LoadedStellaModel(model, ownsModel: false);
+    }
+
+    private long EstimateSession(int threads, int batchTokens)
+    {
+        try
+        {
+            var workload = new StellaWorkload { Sessions = 1, Threads = threads, MaxBatchTokens = batchTokens };
+            return StellaModel.EstimateMemory(model.Info.Path, model.Options, workload).SessionBytes;
+        }
+        catch (StellaModelFolderException)
+        {
+            // The folder may be gone since the load. This bound includes one call at its peak.
+            return model.Info.MemoryEstimateBytes;
+        }
+    }
 }
 
 /// <summary>A model of the library behind the pool's seam.</summary>
-internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
+internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPoolModel
 {
     /// <summary>Memory of calls to the tokenizer, as many as there were at once.</summary>
     private readonly ConcurrentBag<(PackedTexts Texts, TokenizedPack Tokens)> buffers = [];
@@ -33,7 +69,7 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
         var (pack, packTokens) = buffer;
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
-            pack.Fill(texts[first..], firstText + first, options.OnInvalidText, model.Condenser);
+            pack.Fill(texts[first..], firstText + first, options.InvalidTextBehavior, model.Condenser);
             packTokens.Fill(model.Handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {
@@ -53,7 +89,13 @@ internal sealed class LoadedStellaModel(StellaModel model) : IPoolModel
 
     public IPoolSession StartSession(int threads, int batchTokens) => new StellaPoolSession(model.Handle, threads, batchTokens);
 
-    public void Dispose() => model.Dispose();
+    public void Dispose()
+    {
+        if (ownsModel)
+        {
+            model.Dispose();
+        }
+    }
 }
 
 /// <summary>A session of the library behind the pool's seam.</summary>

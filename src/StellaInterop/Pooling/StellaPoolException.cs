@@ -22,17 +22,17 @@ public sealed class StellaOverloadedException : StellaPoolException
     internal StellaOverloadedException(string priority, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
         : base(
             StellaErrorCode.Overloaded,
-            $"The queue is full for {priority} calls: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with WhenFull = Wait.",
+            $"The queue is full for {priority} calls: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with QueueFullMode = Wait.",
             retryAfter)
     {
-        QueuedCalls = calls;
+        QueuedCallCount = calls;
         CallLimit = callLimit;
-        QueuedTokens = tokens;
+        QueuedTokenCount = tokens;
         TokenLimit = tokenLimit;
     }
 
     /// <summary>Gets the number of calls that were accepted and not answered. For a bulk call, those of its priority.</summary>
-    public int QueuedCalls { get; }
+    public int QueuedCallCount { get; }
 
     /// <summary>
     /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedCalls"/>, or the <see cref="StellaPoolOptions.BulkShare"/>
@@ -41,7 +41,7 @@ public sealed class StellaOverloadedException : StellaPoolException
     public int CallLimit { get; }
 
     /// <summary>Gets the number of tokens for which room in the queue is reserved. For a bulk call, by those of its priority.</summary>
-    public long QueuedTokens { get; }
+    public long QueuedTokenCount { get; }
 
     /// <summary>
     /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedTokens"/>, or the <see cref="StellaPoolOptions.BulkShare"/>

@@ -1,71 +1,71 @@
 namespace StellaInterop;
 
-/// <summary>Whether a pool can do its work.</summary>
+/// <summary>Specifies whether a pool answers calls.</summary>
 public enum StellaPoolStatus
 {
-    /// <summary>Calls are taken and answered.</summary>
+    /// <summary>The pool accepts and answers calls.</summary>
     Healthy = 0,
 
-    /// <summary>Calls are taken, but something is not as it should be.</summary>
+    /// <summary>The pool accepts calls, but answers late or only some of them; <see cref="StellaPoolHealth.Reason"/> says why.</summary>
     Degraded = 1,
 
     /// <summary>Calls are refused or fail.</summary>
     Unhealthy = 2,
 }
 
-/// <summary>Where a pool's model is.</summary>
+/// <summary>Specifies the state of a pool's model.</summary>
 public enum StellaPoolModelState
 {
-    /// <summary>Not in memory; the next call loads it.</summary>
+    /// <summary>The model is not in memory; the next call loads it.</summary>
     Unloaded = 0,
 
-    /// <summary>On its way.</summary>
+    /// <summary>The model is being loaded.</summary>
     Loading = 1,
 
-    /// <summary>In memory, with workers.</summary>
+    /// <summary>The model is in memory and has workers.</summary>
     Loaded = 2,
 
     /// <summary>The pool is draining or disposed.</summary>
     Closed = 3,
 }
 
-/// <summary>The state of a pool at one moment.</summary>
+/// <summary>Represents the state of a pool at one moment.</summary>
 public sealed record StellaPoolHealth
 {
     internal StellaPoolHealth()
     {
     }
 
-    /// <summary>Whether it can do its work.</summary>
+    /// <summary>Gets whether the pool answers calls.</summary>
     public required StellaPoolStatus Status { get; init; }
 
-    /// <summary>Why it is not <see cref="StellaPoolStatus.Healthy"/>, or what it is doing.</summary>
+    /// <summary>Gets why the pool is not <see cref="StellaPoolStatus.Healthy"/>, or what it is doing.</summary>
     public required string Reason { get; init; }
 
-    /// <summary>Where the model is.</summary>
-    public required StellaPoolModelState Model { get; init; }
+    /// <summary>Gets the state of the model.</summary>
+    public required StellaPoolModelState ModelState { get; init; }
 
-    /// <summary>Workers that there are.</summary>
-    public required int Workers { get; init; }
+    /// <summary>Gets the number of workers.</summary>
+    public required int WorkerCount { get; init; }
 
-    /// <summary>Workers that are at a batch.</summary>
-    public required int BusyWorkers { get; init; }
+    /// <summary>Gets the number of workers that run a batch.</summary>
+    public required int BusyWorkerCount { get; init; }
 
-    /// <summary>Calls that are accepted and not answered, or wait to be accepted.</summary>
-    public required int QueuedCalls { get; init; }
+    /// <summary>Gets the number of calls that have no answer yet, accepted or waiting for room.</summary>
+    public required int QueuedCallCount { get; init; }
 
-    /// <summary>Tokens that wait to be computed.</summary>
-    public required long QueuedTokens { get; init; }
+    /// <summary>Gets the number of tokens that wait for a worker.</summary>
+    public required long QueuedTokenCount { get; init; }
 
-    /// <summary>The part of the queue that is taken, 0 to 1, by calls or by tokens, whichever is more.</summary>
+    /// <summary>Gets the share of the queue that is taken, 0 to 1, by calls or by tokens, whichever is larger.</summary>
     public required double QueueFill { get; init; }
 
-    /// <summary>How long the oldest batch has been running.</summary>
-    public required TimeSpan LongestForward { get; init; }
+    /// <summary>Gets how long the oldest running batch has been running; zero if none runs.</summary>
+    public required TimeSpan LongestForwardPass { get; init; }
 
-    /// <summary>Bytes of the cache of vectors.</summary>
+    /// <summary>Gets the size of the cache of vectors in bytes.</summary>
     public required long CacheBytes { get; init; }
 
-    /// <summary>The error of the last load, if it failed.</summary>
+    /// <summary>Gets the error of the last load; <see langword="null"/> if it succeeded.</summary>
     public required Exception? LastLoadError { get; init; }
 }

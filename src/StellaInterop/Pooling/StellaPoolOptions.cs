@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations;
 using System.Diagnostics.Metrics;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
@@ -5,181 +6,167 @@ using StellaInterop.Pooling;
 
 namespace StellaInterop;
 
-/// <summary>How a pool works. Every default is meant to be kept until a measurement says otherwise.</summary>
-public sealed record StellaPoolOptions
+/// <summary>Provides options for a pool. Keep each default until a measurement says otherwise.</summary>
+/// <remarks>
+/// Times are below a day, because a bare number in configuration means days in .NET. Not thread-safe while it is being changed. The
+/// constructors of <see cref="StellaEmbeddingPool"/> copy it, so that later changes have no effect.
+/// </remarks>
+public sealed record StellaPoolOptions : IValidatableObject
 {
-    /// <summary>The largest value of <see cref="MaxWorkers"/>.</summary>
-    public const int WorkersLimit = 256;
+    /// <summary>The largest number of workers.</summary>
+    internal const int WorkersLimit = 256;
 
-    /// <summary>
-    /// The longest time of any option, 23:59:59. A bare number in configuration means days in .NET, so a time of days is refused.
-    /// </summary>
-    public static readonly TimeSpan LongestTime = PoolTimes.LongestOption;
+    /// <summary>The largest number of tokens of a batch.</summary>
+    internal const int BatchTokensLimit = 1 << 20;
 
-    /// <summary>Threads of a worker by default, where there are as many processors: more help one forward ever less.</summary>
+    /// <summary>Threads of a worker by default, if the machine has as many: more threads speed up one forward pass ever less.</summary>
     private const int DefaultThreads = 8;
 
-    /// <summary>How the model is loaded. Its <see cref="StellaModelOptions.Threads"/> are those of one worker.</summary>
-    public StellaModelOptions Model { get; init; } = new();
-
     /// <summary>
-    /// Workers that stay when there is nothing to do. With 0 the model is unloaded after <see cref="IdleTimeout"/>, and
-    /// loaded again by the next call. An idle model may also be unloaded to make room in the memory budget for another.
+    /// Gets or sets the number of workers that stay when there is nothing to do, 0 to 256; 1 by default. With 0 the model is unloaded
+    /// after <see cref="IdleTimeout"/>, and the next call loads it again. An idle model may also be unloaded to make room in the
+    /// memory budget for another.
     /// </summary>
-    public int MinWorkers { get; init; } = 1;
+    public int MinWorkers { get; set; } = 1;
 
     /// <summary>
-    /// Workers that there may be, 1 to 256. Each takes memory for one batch; weights are shared.
-    /// <see langword="null"/> takes as many as have processors of their own.
+    /// Gets or sets the largest number of workers, 1 to 256 and at least <see cref="MinWorkers"/>. Each worker needs memory for one
+    /// batch; all share the weights. <see langword="null"/> takes as many workers as have processors of their own.
     /// </summary>
-    public int? MaxWorkers { get; init; }
+    public int? MaxWorkers { get; set; }
 
     /// <summary>
-    /// Tokens of one batch, 1 to 1048576. More make a forward no faster per token, and interactive calls wait longer for
-    /// it. A text as long as it may be always fits.
+    /// Gets or sets the largest number of tokens of a batch, 1 to 1048576; 512 by default. A larger batch is no faster per token, and
+    /// interactive calls wait longer for its end. A text of the largest length always fits, whatever this is.
     /// </summary>
-    public int BatchTokens { get; init; } = StellaModel.BatchTokens;
+    public int MaxBatchTokens { get; set; } = StellaModel.BatchTokens;
 
-    /// <summary>Calls that may be accepted and not answered.</summary>
-    public int MaxQueuedCalls { get; init; } = 1024;
+    /// <summary>Gets or sets the largest number of calls that are accepted and not answered yet, at least 1; 1024 by default.</summary>
+    public int MaxQueuedCalls { get; set; } = 1024;
 
     /// <summary>
-    /// Tokens that may wait, at least twice <see cref="BatchTokens"/>. A call of more than fits into a batch takes room
-    /// for two batches, however long it is: the rest is tokenized when its turn comes. <see langword="null"/> takes 64
-    /// batches.
+    /// Gets or sets the largest number of queued tokens, at least twice <see cref="MaxBatchTokens"/>. A call with more tokens than a
+    /// batch takes the room of two batches, however long it is: its rest is tokenized later. <see langword="null"/> takes 64 batches. If
+    /// texts may be longer than <see cref="MaxBatchTokens"/>, the queue holds at least two of the longest.
     /// </summary>
-    public long? MaxQueuedTokens { get; init; }
+    public long? MaxQueuedTokens { get; set; }
 
     /// <summary>
-    /// Gets the share of <see cref="MaxQueuedCalls"/> and of <see cref="MaxQueuedTokens"/> that bulk calls may hold together,
+    /// Gets or sets the share of <see cref="MaxQueuedCalls"/> and of <see cref="MaxQueuedTokens"/> that bulk calls may hold together,
     /// above 0 and at most 1; 0.75 by default. The rest is always free for interactive calls, so that bulk work cannot shut them
-    /// out. Room for one bulk call of one batch is there whatever the share is.
+    /// out. There is always room for one bulk call of one batch.
     /// </summary>
-    public double BulkShare { get; init; } = 0.75;
-
-    /// <summary>Time of calls that name none; <see langword="null"/> for no limit.</summary>
-    public TimeSpan? DefaultTimeout { get; init; }
-
-    /// <summary>After this time without work a worker beyond <see cref="MinWorkers"/> ends.</summary>
-    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromMinutes(5);
+    public double BulkShare { get; set; } = 0.75;
 
     /// <summary>
-    /// Gets the time after which a load that is still going on makes the pool <see cref="StellaPoolStatus.Degraded"/>; one minute
+    /// Gets or sets the timeout of calls that name none, above 0; <see langword="null"/>, the default, for no limit.
+    /// </summary>
+    public TimeSpan? DefaultTimeout { get; set; }
+
+    /// <summary>
+    /// Gets or sets the time without work after which a worker beyond <see cref="MinWorkers"/> ends, above 0; 5 minutes by default.
+    /// </summary>
+    public TimeSpan IdleTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>
+    /// Gets or sets the time after which an unfinished load makes the pool <see cref="StellaPoolStatus.Degraded"/>, above 0; one minute
     /// by default. The load itself has no limit.
     /// </summary>
-    public TimeSpan LongLoad { get; init; } = TimeSpan.FromMinutes(1);
-
-    /// <summary>How long <see cref="StellaEmbeddingPool.DisposeAsync"/> waits for accepted calls.</summary>
-    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
+    public TimeSpan SlowLoadThreshold { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>
-    /// Gets the number of failures in a row after which calls are refused. Loads count together, and forward passes by the head
-    /// that they are for: a head that fails is refused alone. A failure that ends in one bad text does not count.
+    /// Gets or sets how long <see cref="StellaEmbeddingPool.DisposeAsync"/> waits for accepted calls, 0 or more; 30 seconds by default.
     /// </summary>
-    public int BreakerFailures { get; init; } = 5;
+    public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Gets or sets the options of the circuit breaker.</summary>
+    public StellaCircuitBreakerOptions CircuitBreaker { get; set; } = new();
 
     /// <summary>
-    /// Gets the number of workers replaced within <see cref="BreakerWindow"/> after which calls are refused. A worker that one bad
-    /// text broke does not count.
+    /// Gets or sets the size in bytes of the cache of vectors for repeated texts; 0, the default, disables it. The least recently used
+    /// vectors are dropped first.
     /// </summary>
-    public int BreakerReplacements { get; init; } = 5;
-
-    /// <summary>The time in which replaced workers are counted.</summary>
-    public TimeSpan BreakerWindow { get; init; } = TimeSpan.FromMinutes(1);
-
-    /// <summary>How long calls are refused before some are let through to see.</summary>
-    public TimeSpan BreakerPause { get; init; } = TimeSpan.FromSeconds(5);
-
-    /// <summary>Calls that are let through at once to see, after the pause.</summary>
-    public int BreakerProbes { get; init; } = 2;
+    public long MaxCacheBytes { get; set; }
 
     /// <summary>
-    /// Bytes of vectors that are kept for texts that come again; 0, the default, keeps none. Those used longest ago go
-    /// first.
-    /// </summary>
-    public long CacheBytes { get; init; }
-
-    /// <summary>
-    /// The budget that the model and the workers are reserved in; <see langword="null"/> for
+    /// Gets or sets the memory budget in which the pool reserves its model and its workers; <see langword="null"/> for
     /// <see cref="StellaMemoryGovernor.Shared"/>.
     /// </summary>
     [JsonIgnore]
-    public StellaMemoryGovernor? Governor { get; init; }
+    public StellaMemoryGovernor? Governor { get; set; }
 
-    /// <summary>The clock of timeouts and everything else that waits.</summary>
+    /// <summary>Gets or sets the clock of all timeouts and pauses; the system's by default.</summary>
     [JsonIgnore]
-    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
 
     /// <summary>
-    /// Where the meter <c>StellaInterop</c> is made; <see langword="null"/> for one of the pool's own, which listeners see
-    /// just as well.
+    /// Gets or sets the factory of the meter <see cref="StellaTelemetry.MeterName"/>; <see langword="null"/> for a meter of the pool's
+    /// own, which listeners see just as well.
     /// </summary>
     [JsonIgnore]
-    public IMeterFactory? MeterFactory { get; init; }
+    public IMeterFactory? MeterFactory { get; set; }
 
-    /// <summary>The destination of the pool's log; <see langword="null"/> for that of <see cref="Model"/>.</summary>
+    /// <summary>
+    /// Gets or sets the destination of the pool's log records; <see langword="null"/> for
+    /// <see cref="StellaModelOptions.LoggerFactory"/> of the model.
+    /// </summary>
     [JsonIgnore]
-    public ILoggerFactory? LoggerFactory { get; init; }
+    public ILoggerFactory? LoggerFactory { get; set; }
+
+    /// <summary>Gets or sets how the pool's model is loaded. The constructors of the pool set it.</summary>
+    internal StellaModelOptions Model { get; set; } = new();
 
     /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.UnsafeStart();
 
-    /// <summary>Gets the time to wait for workers to end. A forward stops at its next layer; a worker that takes longer hangs.</summary>
+    /// <summary>Gets the time to wait for workers to end. A forward pass stops at its next layer; a worker that takes longer hangs.</summary>
     internal TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Tokens of a batch before the model was loaded, a text as long as it may be included.</summary>
-    internal int EffectiveBatchTokens => Math.Max(BatchTokens, Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens);
+    /// <summary>The tokens of a batch before the model was loaded, a text of the largest length included.</summary>
+    internal int EffectiveBatchTokens => Math.Max(MaxBatchTokens, Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens);
 
-    /// <summary>Threads of a worker.</summary>
+    /// <summary>The threads of a worker.</summary>
     internal int EffectiveThreads => Model.Threads ?? Math.Min(Environment.ProcessorCount, DefaultThreads);
 
     internal int EffectiveMaxWorkers =>
         Math.Max(MinWorkers, MaxWorkers ?? Math.Max(1, Environment.ProcessorCount / EffectiveThreads));
 
+    /// <summary>Returns a copy of the options, checked, with a copy of those of a model.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
-    internal void Check()
+    /// <exception cref="ArgumentNullException">The circuit breaker or the clock is null.</exception>
+    internal StellaPoolOptions Copy(StellaModelOptions model)
     {
-        ArgumentNullException.ThrowIfNull(Model);
+        ArgumentNullException.ThrowIfNull(CircuitBreaker);
         ArgumentNullException.ThrowIfNull(TimeProvider);
-        ThrowIfOutside(MinWorkers, 0, WorkersLimit, nameof(MinWorkers));
-        ThrowIfOutside(MaxWorkers ?? 1, 1, WorkersLimit, nameof(MaxWorkers));
-        if (MinWorkers > (MaxWorkers ?? WorkersLimit))
-        {
-            throw new ArgumentOutOfRangeException(nameof(MinWorkers), MinWorkers, $"{nameof(MinWorkers)} must not be above {nameof(MaxWorkers)}, {MaxWorkers}.");
-        }
+        model.Check();
+        OptionRules.ThrowFirst(Errors());
+        return this with { Model = model with { }, CircuitBreaker = CircuitBreaker with { } };
+    }
 
-        ThrowIfOutside(BatchTokens, 1, 1 << 20, nameof(BatchTokens));
-        ThrowIfOutside(MaxQueuedCalls, 1, int.MaxValue, nameof(MaxQueuedCalls));
-        if (MaxQueuedTokens < 2L * EffectiveBatchTokens)
-        {
-            throw new ArgumentOutOfRangeException(
+    /// <summary>Returns an error for each option that is outside its range.</summary>
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+
+    private IEnumerable<OptionError> Errors() => OptionRules.All(
+    [
+        OptionRules.Range(nameof(MinWorkers), MinWorkers, 0, WorkersLimit),
+        OptionRules.Range(nameof(MaxWorkers), MaxWorkers, 1, WorkersLimit),
+        MinWorkers > (MaxWorkers ?? WorkersLimit)
+            ? new OptionError(nameof(MinWorkers), MinWorkers, $"{nameof(MinWorkers)} must not be above {nameof(MaxWorkers)}, {MaxWorkers}.")
+            : null,
+        OptionRules.Range(nameof(MaxBatchTokens), MaxBatchTokens, 1, BatchTokensLimit),
+        OptionRules.Range(nameof(MaxQueuedCalls), MaxQueuedCalls, 1, int.MaxValue),
+        MaxQueuedTokens < 2L * MaxBatchTokens
+            ? new OptionError(
                 nameof(MaxQueuedTokens),
                 MaxQueuedTokens,
-                $"{nameof(MaxQueuedTokens)} must hold at least two batches of {EffectiveBatchTokens} tokens.");
-        }
-
-        if (!(BulkShare > 0 && BulkShare <= 1))
-        {
-            throw new ArgumentOutOfRangeException(nameof(BulkShare), BulkShare, $"{nameof(BulkShare)} must be above 0 and at most 1.");
-        }
-
-        ThrowIfOutside(BreakerFailures, 1, int.MaxValue, nameof(BreakerFailures));
-        ThrowIfOutside(BreakerReplacements, 1, int.MaxValue, nameof(BreakerReplacements));
-        ThrowIfOutside(BreakerProbes, 1, int.MaxValue, nameof(BreakerProbes));
-        ThrowIfOutside(CacheBytes, 0, long.MaxValue, nameof(CacheBytes));
-        PoolTimes.ThrowIfNotPositive(DefaultTimeout, nameof(DefaultTimeout));
-        PoolTimes.ThrowIfNotPositive(IdleTimeout, nameof(IdleTimeout));
-        PoolTimes.ThrowIfNotPositive(LongLoad, nameof(LongLoad));
-        PoolTimes.ThrowIfNotPositive(BreakerWindow, nameof(BreakerWindow));
-        PoolTimes.ThrowIfNotPositive(BreakerPause, nameof(BreakerPause));
-        PoolTimes.ThrowIfNegative(DrainTimeout, nameof(DrainTimeout));
-    }
-
-    private static void ThrowIfOutside(long number, long least, long most, string name)
-    {
-        if (number < least || number > most)
-        {
-            throw new ArgumentOutOfRangeException(name, number, $"{name} must be {least} to {most}.");
-        }
-    }
+                $"{nameof(MaxQueuedTokens)} must hold at least two batches of {MaxBatchTokens} tokens.")
+            : null,
+        OptionRules.Share(nameof(BulkShare), BulkShare),
+        OptionRules.Range(nameof(MaxCacheBytes), MaxCacheBytes, 0, long.MaxValue),
+        OptionRules.Positive(nameof(DefaultTimeout), DefaultTimeout),
+        OptionRules.Positive(nameof(IdleTimeout), IdleTimeout),
+        OptionRules.Positive(nameof(SlowLoadThreshold), SlowLoadThreshold),
+        OptionRules.NotNegative(nameof(DrainTimeout), DrainTimeout),
+        .. OptionRules.Under(nameof(CircuitBreaker), CircuitBreaker.Errors()),
+    ]);
 }

@@ -21,7 +21,7 @@ internal static class TextStream
     /// Leaving the stream early waits for the parts that were started and not for the source: a source may ignore its token,
     /// or block. Such a source is abandoned and is disposed when its pending call returns.
     /// </remarks>
-    public static async IAsyncEnumerable<StellaEmbedding> EmbedAsync(
+    public static async IAsyncEnumerable<StellaTextEmbedding> EmbedAsync(
         IAsyncEnumerable<string> texts,
         int partTokens,
         EmbedPart embed,
@@ -38,7 +38,13 @@ internal static class TextStream
                 for (int i = 0; i < part.Count; i++)
                 {
                     bool failed = failures.TryGetValue(i, out StellaException? error);
-                    yield return new StellaEmbedding(first + i, failed ? default : part[i], part.TokenCounts[i], error);
+                    yield return new StellaTextEmbedding
+                    {
+                        TextIndex = first + i,
+                        Vector = failed ? default : part[i],
+                        TokenCount = part.TokenCounts[i],
+                        Error = error,
+                    };
                 }
             }
         }

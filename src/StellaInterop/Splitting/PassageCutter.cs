@@ -29,7 +29,7 @@ internal sealed class PassageCutter(
     /// <summary>Returns the passages of a text, in order.</summary>
     public IEnumerable<StellaPassage> Cut(TextReader reader, CancellationToken cancellationToken)
     {
-        var window = new TextWindow(reader, maxWindow + LookAhead, options.OnInvalidText);
+        var window = new TextWindow(reader, maxWindow + LookAhead, options.InvalidTextBehavior);
 
         // Characters at the beginning of the window that the passage before has too.
         int overlap = 0;
@@ -67,7 +67,7 @@ internal sealed class PassageCutter(
 
         string rest = new(window.Text.TrimEnd());
         StellaTokenCount count = counter.Count(rest);
-        return Fits(count) ? new StellaPassage(rest, window.Position, count.Total) : null;
+        return Fits(count) ? new StellaPassage { Text = rest, Start = window.Position, TokenCount = count.Total } : null;
     }
 
     /// <summary>Tokenizes as much of the window as a passage needs.</summary>
@@ -80,7 +80,7 @@ internal sealed class PassageCutter(
             bool all = window.Ended && text.Length <= windowLength;
             length = text[..TextBoundary.NotInPair(text, Math.Min(windowLength, text.Length))].TrimEnd().Length;
             PlacedTokens tokens = PlacedTokens.Of(model.Handle, model.Condenser, new string(text[..length]), options);
-            if (all || windowLength == maxWindow || !Fits(tokens.Count))
+            if (all || windowLength == maxWindow || !Fits(tokens.TokenCount))
             {
                 return tokens;
             }
@@ -93,9 +93,9 @@ internal sealed class PassageCutter(
     private StellaPassage? Next(TextWindow window, PlacedTokens tokens, int length, int overlap)
     {
         ReadOnlySpan<char> text = window.Text;
-        if (Fits(tokens.Count) && text[length..].IsWhiteSpace() && window.Ended)
+        if (Fits(tokens.TokenCount) && text[length..].IsWhiteSpace() && window.Ended)
         {
-            return new StellaPassage(new string(text[..length]), window.Position, tokens.Count.Total);
+            return new StellaPassage { Text = new string(text[..length]), Start = window.Position, TokenCount = tokens.TokenCount.Total };
         }
 
         int reach = Reach(tokens, length, maxTokens - besideTokens);
@@ -116,7 +116,7 @@ internal sealed class PassageCutter(
             StellaTokenCount count = counter.Count(passage);
             if (Fits(count))
             {
-                return new StellaPassage(passage, window.Position, count.Total);
+                return new StellaPassage { Text = passage, Start = window.Position, TokenCount = count.Total };
             }
 
             if (end <= least && overlap == 0)
@@ -128,8 +128,8 @@ internal sealed class PassageCutter(
             }
 
             // The places are those of the window: a word that it has as one unknown token may have many when it is cut.
-            int kept = Array.FindLastIndex(tokens.Places, place => !place.IsEmpty && place.Start < end) - Math.Max(count.Total - maxTokens, 1);
-            reach = Math.Max(kept < 0 ? 0 : tokens.Places[kept + 1].Start, fresh + ((end - fresh) / 2));
+            int kept = Array.FindLastIndex(tokens.Offsets, place => !place.IsEmpty && place.Start < end) - Math.Max(count.Total - maxTokens, 1);
+            reach = Math.Max(kept < 0 ? 0 : tokens.Offsets[kept + 1].Start, fresh + ((end - fresh) / 2));
             reach = Math.Min(end > character ? Math.Max(reach, character) : reach, end - 1);
         }
 
@@ -141,7 +141,7 @@ internal sealed class PassageCutter(
     {
         int seen = 0;
         int end = 0;
-        foreach (StellaTokenPlace place in tokens.Places)
+        foreach (StellaTokenOffset place in tokens.Offsets)
         {
             if (!place.IsEmpty && seen++ == room)
             {
@@ -151,7 +151,7 @@ internal sealed class PassageCutter(
             end = Math.Max(end, place.End);
         }
 
-        return Fits(tokens.Count) ? length : Math.Min(end, length - 1);
+        return Fits(tokens.TokenCount) ? length : Math.Min(end, length - 1);
     }
 
     /// <summary>Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.</summary>
@@ -183,9 +183,9 @@ internal sealed class PassageCutter(
 
     private int OverlapBegin(ReadOnlySpan<char> text, PlacedTokens tokens, int end)
     {
-        int last = Array.FindLastIndex(tokens.Places, place => !place.IsEmpty && place.Start < end);
+        int last = Array.FindLastIndex(tokens.Offsets, place => !place.IsEmpty && place.Start < end);
         int first = last - overlapTokens + 1;
-        int begin = first < 0 ? 1 : Math.Max(tokens.Places[first].Start, 1);
+        int begin = first < 0 ? 1 : Math.Max(tokens.Offsets[first].Start, 1);
         while (begin < end)
         {
             begin = TextBoundary.FirstBegin(text[..end], begin, end);

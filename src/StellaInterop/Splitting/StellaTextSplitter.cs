@@ -46,10 +46,10 @@ public sealed class StellaTextSplitter
         StellaModel.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
         ArgumentOutOfRangeException.ThrowIfNegative(options.OverlapTokens, nameof(options.OverlapTokens));
         this.model = model;
-        embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, OnInvalidText = options.OnInvalidText };
+        embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, InvalidTextBehavior = options.InvalidTextBehavior };
         MaxTokens = options.MaxTokens ?? model.Info.MaxTokens;
         overlapTokens = options.OverlapTokens;
-        besideTokens = model.Tokenize("", embedOptions).Count.Total;
+        besideTokens = model.Tokenize("", embedOptions).TokenCount.Total;
         int room = MaxTokens - besideTokens;
         if (MaxTokens > model.Info.MaxTokens)
         {

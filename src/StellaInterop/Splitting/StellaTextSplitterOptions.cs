@@ -1,23 +1,28 @@
 namespace StellaInterop;
 
-/// <summary>How a <see cref="StellaTextSplitter"/> cuts texts.</summary>
+/// <summary>Provides options for splitting texts into passages.</summary>
 public sealed record StellaTextSplitterOptions
 {
     /// <summary>
-    /// Tokens that a passage may have, special tokens and prompt included: at most <see cref="StellaModelInfo.MaxTokens"/>, the
-    /// default. Shorter passages are found more precisely; 200 to 500 tokens are usual.
+    /// Gets the largest number of tokens of a passage, special tokens and prompt included: 1 to
+    /// <see cref="StellaModelInfo.MaxTokens"/>; <see langword="null"/>, the default, for that number. Search finds shorter passages more
+    /// precisely; 200 to 500 tokens are usual.
     /// </summary>
     public int? MaxTokens { get; init; }
 
     /// <summary>
-    /// Tokens at the end of a passage that the next one begins with, at most; 0 by default. The overlap begins at a sentence if one
-    /// begins in these tokens, else at a word, else at a character. It counts towards <see cref="MaxTokens"/>.
+    /// Gets the largest number of tokens at the end of a passage that the next one repeats, 0 or more; 0 by default. The overlap
+    /// begins at a sentence if one begins in these tokens, otherwise at a word, otherwise at a character. It counts towards
+    /// <see cref="MaxTokens"/>.
     /// </summary>
     public int OverlapTokens { get; init; }
 
-    /// <summary>The prompt that the passages are embedded with. Its tokens count towards <see cref="MaxTokens"/>.</summary>
+    /// <summary>Gets the prompt that the passages are embedded with. Its tokens count towards <see cref="MaxTokens"/>.</summary>
     public StellaPrompt Prompt { get; init; }
 
-    /// <summary>The treatment of a surrogate without a partner. A passage keeps it in any case, so embed passages with the same value.</summary>
-    public StellaInvalidText OnInvalidText { get; init; } = StellaInvalidText.Error;
+    /// <summary>
+    /// Gets the treatment of a surrogate without a partner; <see cref="StellaInvalidTextBehavior.Error"/> by default. A passage keeps the
+    /// surrogate in any case, so embed passages with the same value.
+    /// </summary>
+    public StellaInvalidTextBehavior InvalidTextBehavior { get; init; } = StellaInvalidTextBehavior.Error;
 }

@@ -1,7 +1,7 @@
 namespace StellaInterop.Splitting;
 
 /// <summary>The part of a text that is looked at: it moves forward over a reader, in memory of a fixed size.</summary>
-internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidText onInvalidText)
+internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidTextBehavior onInvalidText)
 {
     private const int SmallestBuffer = 1024;
 
@@ -44,7 +44,7 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
         int read = reader.ReadBlock(buffer, end, buffer.Length - end);
         Ended = read < buffer.Length - end;
         end += read;
-        if (onInvalidText == StellaInvalidText.Error)
+        if (onInvalidText == StellaInvalidTextBehavior.Error)
         {
             CheckSurrogates();
         }

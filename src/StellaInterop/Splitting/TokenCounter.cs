@@ -11,7 +11,7 @@ internal sealed class TokenCounter(StellaModel model, StellaEmbedOptions options
     /// <summary>Counts the tokens of a text, special tokens and prompt included.</summary>
     public StellaTokenCount Count(string text)
     {
-        pack.Fill([text], firstText: 0, options.OnInvalidText, model.Condenser);
+        pack.Fill([text], firstText: 0, options.InvalidTextBehavior, model.Condenser);
         tokens.Fill(model.Handle, pack, options, model.Info);
         return tokens.CountOf(0, pack.Replaced[0]);
     }

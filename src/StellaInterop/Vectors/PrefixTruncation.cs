@@ -1,13 +1,12 @@
 using System.Numerics.Tensors;
 
-namespace StellaInterop;
+namespace StellaInterop.Vectors;
 
-/// <summary>Shorter vectors without a head for their length: the first components, scaled to length 1 again.</summary>
+/// <summary>Shortens vectors to their first components, scaled to length 1 again.</summary>
 /// <remarks>
-/// This is not what a Stella model means by a smaller dimension. Stella has a trained head for each of its dimensions:
-/// <see cref="StellaEmbedOptions.Dimension"/> uses it, and where there is one it is the better choice. A prefix is for
-/// lengths that have no head, and for vectors that are stored already. The two are different vectors: one cannot be
-/// compared with the other. Thread-safe.
+/// Stella has a trained head for each of its dimensions, which <see cref="StellaEmbedOptions.Dimension"/> selects; its vectors are better
+/// than prefixes of the same length. Use a prefix for lengths that have no head and for stored vectors. The two kinds of vectors cannot
+/// be compared with each other. Thread-safe.
 /// </remarks>
 public static class PrefixTruncation
 {

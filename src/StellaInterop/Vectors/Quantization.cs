@@ -1,15 +1,14 @@
 using System.Numerics.Tensors;
 
-namespace StellaInterop;
+namespace StellaInterop.Vectors;
 
 /// <summary>
-/// Smaller forms of a vector beside its 32-bit floats: <see cref="Half"/>, 8-bit integers with a scale, and one bit a
+/// Converts vectors of 32-bit floats to smaller forms and back: <see cref="Half"/>, 8-bit integers with a scale, and one bit per
 /// component.
 /// </summary>
 /// <remarks>
-/// Thread-safe: everything is computed between the caller's buffers, and nothing is allocated. A source holds finite
-/// numbers; one that does not is refused with the index of the first that is not. A row-major matrix can be converted to
-/// <see cref="Half"/> in one call; the other forms belong to one row each.
+/// Thread-safe; nothing is allocated. Numbers of a source must be finite: the error names the index of the first that is not. One call
+/// can convert a row-major matrix to <see cref="Half"/>; the other forms convert one row per call.
 /// </remarks>
 public static class Quantization
 {
@@ -43,7 +42,7 @@ public static class Quantization
 
     /// <summary>Widens 16-bit numbers; exact.</summary>
     /// <param name="source">The numbers.</param>
-    /// <param name="destination">Receives as many.</param>
+    /// <param name="destination">Receives as many numbers.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public static void FromHalf(ReadOnlySpan<Half> source, Span<float> destination)
     {
@@ -85,12 +84,12 @@ public static class Quantization
         return scale;
     }
 
-    /// <summary>Gives the numbers that 8-bit integers stand for.</summary>
+    /// <summary>Converts a row of 8-bit integers to floats: x = q * scale.</summary>
     /// <param name="source">One row of integers.</param>
     /// <param name="scale">The row's scale, finite and not negative.</param>
     /// <param name="destination">Receives as many numbers.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The scale is none.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The scale is negative or not finite.</exception>
     public static void FromInt8(ReadOnlySpan<sbyte> source, float scale, Span<float> destination)
     {
         ThrowIfLengthsDiffer(source.Length, destination.Length, nameof(destination));
@@ -101,10 +100,10 @@ public static class Quantization
         }
     }
 
-    /// <summary>Bytes of a row of bits: <paramref name="dimension"/> / 8, rounded up.</summary>
-    /// <param name="dimension">Components of the row; not negative.</param>
+    /// <summary>Returns the number of bytes of a row of bits: <paramref name="dimension"/> / 8, rounded up.</summary>
+    /// <param name="dimension">The number of components of the row, not negative.</param>
     /// <exception cref="ArgumentOutOfRangeException">The dimension is negative.</exception>
-    public static int BinaryLength(int dimension)
+    public static int GetBinaryLength(int dimension)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(dimension);
         return (int)(((long)dimension + 7) / 8);
@@ -116,11 +115,11 @@ public static class Quantization
     /// <c>ubinary</c> of sentence-transformers. Bits beyond the last component are 0.
     /// </remarks>
     /// <param name="source">One row of finite numbers.</param>
-    /// <param name="destination">Receives <see cref="BinaryLength"/> bytes.</param>
+    /// <param name="destination">Receives <see cref="GetBinaryLength"/> bytes.</param>
     /// <exception cref="ArgumentException">A number is not finite, or the destination has another length.</exception>
     public static void ToBinary(ReadOnlySpan<float> source, Span<byte> destination)
     {
-        ThrowIfLengthsDiffer(BinaryLength(source.Length), destination.Length, nameof(destination));
+        ThrowIfLengthsDiffer(GetBinaryLength(source.Length), destination.Length, nameof(destination));
         _ = MaxMagnitude(source, nameof(source));
         destination.Clear();
         for (int i = 0; i < source.Length; i++)
@@ -132,13 +131,13 @@ public static class Quantization
         }
     }
 
-    /// <summary>Gives the signs that bits stand for: 1 for a set bit, -1 for another.</summary>
+    /// <summary>Converts a row of bits to signs: 1 for a set bit, -1 for a cleared one.</summary>
     /// <param name="source">One row, as <see cref="ToBinary"/> writes it.</param>
     /// <param name="destination">Receives as many numbers as the row has components; its length is the dimension.</param>
-    /// <exception cref="ArgumentException">The row has not the <see cref="BinaryLength"/> of that dimension.</exception>
+    /// <exception cref="ArgumentException">The length of <paramref name="source"/> is not the <see cref="GetBinaryLength"/> of that dimension.</exception>
     public static void FromBinary(ReadOnlySpan<byte> source, Span<float> destination)
     {
-        ThrowIfLengthsDiffer(BinaryLength(destination.Length), source.Length, nameof(source));
+        ThrowIfLengthsDiffer(GetBinaryLength(destination.Length), source.Length, nameof(source));
         for (int i = 0; i < destination.Length; i++)
         {
             destination[i] = (source[i / 8] & (0x80 >> (i % 8))) != 0 ? 1 : -1;

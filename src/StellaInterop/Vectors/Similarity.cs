@@ -2,14 +2,14 @@ using System.Numerics;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 
-namespace StellaInterop;
+namespace StellaInterop.Vectors;
 
-/// <summary>How close vectors are, in every form that <see cref="Quantization"/> knows, and which are closest.</summary>
+/// <summary>Compares vectors, in every form of <see cref="Quantization"/>, and finds the closest.</summary>
 /// <remarks>
-/// Thread-safe: everything is computed between the caller's buffers, and nothing is allocated. Overloads with
-/// <c>rows</c> compare one query with each row of a row-major matrix <c>[scores.Length, query.Length]</c>. No result is
-/// ever NaN: numbers that are not finite are refused, as are vectors of length zero where a cosine is asked for.
-/// Results do not overflow or underflow on the way; one that does not fit a float is an <see cref="OverflowException"/>.
+/// Thread-safe; nothing is allocated. Methods that end in <c>Rows</c> compare one query with each row of a row-major matrix
+/// <c>[scores.Length, query.Length]</c>. No result is NaN: numbers that are not finite are refused, and so is the cosine of a vector of
+/// length zero. No intermediate result overflows or underflows; a result beyond the largest float throws
+/// <see cref="OverflowException"/>.
 /// </remarks>
 public static class Similarity
 {
@@ -20,7 +20,7 @@ public static class Similarity
     /// <summary>Vectors of 8-bit products that a lane of 32 bits can add: each adds at most four times 2^14.</summary>
     private const int Int8Steps = 1 << 14;
 
-    /// <summary>The cosine of the angle between two vectors.</summary>
+    /// <summary>Returns the cosine of the angle between two vectors.</summary>
     /// <param name="a">A vector of finite numbers that are not all zero.</param>
     /// <param name="b">Another of the same length.</param>
     /// <returns>-1 to 1; 1 for the same direction.</returns>
@@ -31,12 +31,12 @@ public static class Similarity
         return Cosine(a, Norm(a, nameof(a)), b, nameof(b));
     }
 
-    /// <summary>The cosine of the angles between a query and each row.</summary>
+    /// <summary>Computes the cosine of the angle between a query and each row.</summary>
     /// <param name="query">A vector of finite numbers that are not all zero.</param>
     /// <param name="rows">Row-major <c>[scores.Length, query.Length]</c>.</param>
-    /// <param name="scores">Receives one number a row, -1 to 1.</param>
+    /// <param name="scores">Receives one number per row, -1 to 1.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, a number is not finite, or all numbers of a vector are zero.</exception>
-    public static void Cosine(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
+    public static void CosineRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
     {
         ThrowIfNoMatrix(query.Length, rows, scores.Length);
         double norm = Norm(query, nameof(query));
@@ -46,7 +46,7 @@ public static class Similarity
         }
     }
 
-    /// <summary>The dot product. It is the cosine of vectors that have length 1.</summary>
+    /// <summary>Returns the dot product of two vectors: the cosine, if both have length 1.</summary>
     /// <param name="a">A vector of finite numbers.</param>
     /// <param name="b">Another of the same length.</param>
     /// <exception cref="ArgumentException">The lengths differ or a number is not finite.</exception>
@@ -57,13 +57,13 @@ public static class Similarity
         return Dot(a, nameof(a), b, nameof(b));
     }
 
-    /// <summary>The dot products of a query with each row.</summary>
+    /// <summary>Computes the dot product of a query with each row.</summary>
     /// <param name="query">A vector of finite numbers.</param>
     /// <param name="rows">Row-major <c>[scores.Length, query.Length]</c>.</param>
-    /// <param name="scores">Receives one number a row.</param>
+    /// <param name="scores">Receives one number per row.</param>
     /// <exception cref="ArgumentException">The lengths do not fit or a number is not finite.</exception>
     /// <exception cref="OverflowException">A product is beyond the largest float.</exception>
-    public static void Dot(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
+    public static void DotRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
     {
         ThrowIfNoMatrix(query.Length, rows, scores.Length);
         for (int i = 0; i < scores.Length; i++)
@@ -72,7 +72,7 @@ public static class Similarity
         }
     }
 
-    /// <summary>The Euclidean distance.</summary>
+    /// <summary>Returns the Euclidean distance of two vectors.</summary>
     /// <param name="a">A vector of finite numbers.</param>
     /// <param name="b">Another of the same length.</param>
     /// <returns>0 for the same vector, more for others.</returns>
@@ -84,13 +84,13 @@ public static class Similarity
         return EuclideanDistance(a, nameof(a), b, nameof(b));
     }
 
-    /// <summary>The Euclidean distances of a query to each row.</summary>
+    /// <summary>Computes the Euclidean distance of a query to each row.</summary>
     /// <param name="query">A vector of finite numbers.</param>
     /// <param name="rows">Row-major <c>[distances.Length, query.Length]</c>.</param>
-    /// <param name="distances">Receives one number a row.</param>
+    /// <param name="distances">Receives one number per row.</param>
     /// <exception cref="ArgumentException">The lengths do not fit or a number is not finite.</exception>
     /// <exception cref="OverflowException">A distance is beyond the largest float.</exception>
-    public static void EuclideanDistance(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> distances)
+    public static void EuclideanDistanceRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> distances)
     {
         ThrowIfNoMatrix(query.Length, rows, distances.Length);
         for (int i = 0; i < distances.Length; i++)
@@ -99,7 +99,7 @@ public static class Similarity
         }
     }
 
-    /// <summary>The cosine of the angle between two vectors of 8-bit integers, for which their scales do not matter.</summary>
+    /// <summary>Returns the cosine of the angle between two vectors of 8-bit integers. Their scales do not matter.</summary>
     /// <param name="a">A vector that is not all zero, as <see cref="Quantization.ToInt8"/> writes it.</param>
     /// <param name="b">Another of the same length.</param>
     /// <returns>-1 to 1.</returns>
@@ -111,7 +111,7 @@ public static class Similarity
         return (float)Math.Clamp(SumOfProducts(a, b) / norms, -1, 1);
     }
 
-    /// <summary>The dot product of two vectors of 8-bit integers. The sum of the integers is exact at any length.</summary>
+    /// <summary>Returns the dot product of two vectors of 8-bit integers. The sum of the integers is exact at any length.</summary>
     /// <param name="a">A vector, as <see cref="Quantization.ToInt8"/> writes it.</param>
     /// <param name="scaleOfA">Its scale.</param>
     /// <param name="b">Another of the same length.</param>
@@ -127,7 +127,7 @@ public static class Similarity
         return Narrow(SumOfProducts(a, b) * (double)scaleOfA * scaleOfB);
     }
 
-    /// <summary>The number of bits that differ.</summary>
+    /// <summary>Returns the number of bits in which two rows of bits differ.</summary>
     /// <param name="a">A row of bits, as <see cref="Quantization.ToBinary"/> writes it.</param>
     /// <param name="b">Another of the same length.</param>
     /// <returns>0 for the same signs, at most the dimension. The cosine is about cos(pi * distance / dimension).</returns>
@@ -138,12 +138,12 @@ public static class Similarity
         return TensorPrimitives.HammingBitDistance(a, b);
     }
 
-    /// <summary>The number of bits in which a query differs from each row.</summary>
+    /// <summary>Counts the bits in which a query differs from each row.</summary>
     /// <param name="query">A row of bits.</param>
     /// <param name="rows">Row-major <c>[distances.Length, query.Length]</c>.</param>
-    /// <param name="distances">Receives one number a row.</param>
+    /// <param name="distances">Receives one number per row.</param>
     /// <exception cref="ArgumentException">The lengths do not fit.</exception>
-    public static void HammingDistance(ReadOnlySpan<byte> query, ReadOnlySpan<byte> rows, Span<long> distances)
+    public static void HammingDistanceRows(ReadOnlySpan<byte> query, ReadOnlySpan<byte> rows, Span<long> distances)
     {
         ThrowIfNoMatrix(query.Length, rows, distances.Length);
         for (int i = 0; i < distances.Length; i++)
@@ -155,8 +155,8 @@ public static class Similarity
     /// <summary>Finds the highest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as cosines.</param>
-    /// <param name="indices">Receives their indices, the highest score first, of equal ones that of the lower index. As many as are wanted.</param>
-    /// <returns>How many were written: the smaller of the two lengths.</returns>
+    /// <param name="indices">Receives the indices of the highest scores, the highest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int TopK<T>(ReadOnlySpan<T> scores, Span<int> indices)
         where T : INumber<T> => Select(scores, indices, static (a, b) => a > b);
@@ -164,8 +164,8 @@ public static class Similarity
     /// <summary>Finds the lowest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as distances.</param>
-    /// <param name="indices">Receives their indices, the lowest score first, of equal ones that of the lower index. As many as are wanted.</param>
-    /// <returns>How many were written: the smaller of the two lengths.</returns>
+    /// <param name="indices">Receives the indices of the lowest scores, the lowest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int BottomK<T>(ReadOnlySpan<T> scores, Span<int> indices)
         where T : INumber<T> => Select(scores, indices, static (a, b) => a < b);

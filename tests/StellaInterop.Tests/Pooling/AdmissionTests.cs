@@ -5,7 +5,7 @@ internal sealed class AdmissionTests
 {
     private static StellaCallOptions Bulk => new() { Priority = StellaPriority.Bulk };
 
-    private static StellaCallOptions WaitingBulk => Bulk with { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromMinutes(5) };
+    private static StellaCallOptions WaitingBulk => Bulk with { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(5) };
 
     [Test]
     public async Task A_priority_or_a_prompt_that_does_not_exist_is_refused_and_costs_nothing()
@@ -19,7 +19,7 @@ internal sealed class AdmissionTests
         await PoolOf.AllIsBackAsync(pool, model);
 
         using StellaModel real = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
-        Assert.That(() => real.Embed("river", new StellaEmbedOptions { OnLongText = (StellaLongText)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
+        Assert.That(() => real.Embed("river", new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
     }
 
     [Test]
@@ -28,10 +28,11 @@ internal sealed class AdmissionTests
         using var stop = new CancellationTokenSource();
         var model = new FakeModel { OnForward = batch => Thread.SpinWait(200 * batch.Tokens) };
         StellaEmbeddingPool pool = PoolOf.Fake(model);
-        string[] texts = [.. Enumerable.Range(0, 2000).Select(i => $"bulk text {i:0000}")];
-        Task[] bulk = [.. Enumerable.Range(0, 200).Select(i => Task.Run(async () => await pool.EmbedAsync(texts, null, WaitingBulk, stop.Token)))];
+        // Texts of its own for each call: those that calls have in common are computed once, and all calls could end in time.
+        Task[] bulk = [.. Enumerable.Range(0, 200).Select(call => Task.Run(async () => await pool.EmbedAsync(
+            [.. Enumerable.Range(0, 500).Select(i => $"bulk text {call:000} {i:000}")], null, WaitingBulk, stop.Token)))];
         Task[] streams = [.. Enumerable.Range(0, 40).Select(i => Task.Run(async () => await ReadAsync(pool, stop.Token)))];
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCalls >= 200 + 40, "bulk waits");
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount >= 200 + 40, "bulk waits");
 
         // Each is sent whether or not the last was answered.
         var interactive = new List<Task<float[]>>();
@@ -57,7 +58,7 @@ internal sealed class AdmissionTests
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 8 });
         Task[] bulk = [.. Enumerable.Range(0, 6).Select(i => pool.EmbedAsync($"b{i}", null, Bulk))];
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("b6", null, Bulk))!;
-        Assert.That((error.QueuedCalls, error.CallLimit, error.TokenLimit), Is.EqualTo((6, 6, 4800L)));
+        Assert.That((error.QueuedCallCount, error.CallLimit, error.TokenLimit), Is.EqualTo((6, 6, 4800L)));
         Assert.That(error.Message, Does.Contain("bulk"));
         Task[] interactive = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"i{i}"))];
         Assert.That(async () => await pool.EmbedAsync("i2"), Throws.TypeOf<StellaOverloadedException>().With.Property("CallLimit").EqualTo(8));
@@ -77,7 +78,7 @@ internal sealed class AdmissionTests
         Task[] bulk = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('b', 98)}", null, Bulk))];
         Assert.That(async () => await pool.EmbedAsync("b", null, Bulk), Throws.TypeOf<StellaOverloadedException>().With.Property("TokenLimit").EqualTo(400));
         Task[] interactive = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('i', 98)}"))];
-        Assert.That(pool.GetHealth().QueuedTokens, Is.EqualTo(800));
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(800));
         gate.Open();
         await Task.WhenAll([first, .. bulk, .. interactive]);
         await PoolOf.AllIsBackAsync(pool, model);
@@ -114,7 +115,7 @@ internal sealed class AdmissionTests
         }
 
         fill();
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkers == 1, "the first runs");
+        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 1, "the first runs");
         fill();
         Task bulk = pool.EmbedAsync([.. Enumerable.Range(0, 3).Select(i => $"b{text(i)[2..]}")], null, WaitingBulk);
         for (int i = 0; i < 200 && !bulk.IsCompleted; i++)
@@ -167,7 +168,7 @@ internal sealed class AdmissionTests
             }
         }
 
-        await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(Source(), cancellationToken: stop))
+        await foreach (StellaTextEmbedding _ in pool.EmbedStreamAsync(Source(), cancellationToken: stop))
         {
         }
     }

@@ -8,7 +8,7 @@ internal sealed class BlameTests
 {
     private static readonly string[] Texts = [.. Enumerable.Range(0, 32).Select(i => $"text {i:00}")];
 
-    private static StellaPoolOptions Default => PoolOf.Options with { BatchTokens = 1000 };
+    private static StellaPoolOptions Default => PoolOf.Options with { MaxBatchTokens = 1000 };
 
     public enum Fault
     {
@@ -30,7 +30,7 @@ internal sealed class BlameTests
         for (int round = 0; round < 8; round++)
         {
             StellaEmbeddings found = await pool.EmbedAsync(
-                [.. Texts.Take(count - 1), "guilty"], null, new StellaCallOptions { OnFailedText = StellaOnFailedText.Report });
+                [.. Texts.Take(count - 1), "guilty"], null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
             Assert.That(found.Summary.Failures.Single().TextIndex, Is.EqualTo(count - 1));
             Assert.That(await pool.EmbedAsync($"other {round}"), Is.EqualTo(FakeModel.Vector($"other {round}")));
         }
@@ -174,7 +174,7 @@ internal sealed class BlameTests
             },
         };
         StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
-        for (int round = 0; round < 2 * Default.BreakerReplacements; round++)
+        for (int round = 0; round < 2 * Default.CircuitBreaker.ReplacementThreshold; round++)
         {
             cancel = new CancellationTokenSource();
             Assert.That(async () => await pool.EmbedAsync(["one", "guilty"], cancellationToken: cancel.Token), Throws.InstanceOf<OperationCanceledException>());

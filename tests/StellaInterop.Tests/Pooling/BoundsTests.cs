@@ -29,7 +29,7 @@ internal sealed class BoundsTests
         var model = new FakeModel
         {
             Expansion = 30,
-            OnForward = _ => most = Math.Max(most, pool!.GetHealth().QueuedTokens),
+            OnForward = _ => most = Math.Max(most, pool!.GetHealth().QueuedTokenCount),
         };
         pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 200 });
         Task<StellaEmbeddings>[] calls =
@@ -37,7 +37,7 @@ internal sealed class BoundsTests
             .. Enumerable.Range(0, 6).Select(caller => pool.EmbedAsync(
                 [.. Enumerable.Range(0, count).Select(i => $"{(char)('a' + caller)}{i}")],
                 null,
-                new StellaCallOptions { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromMinutes(5), Priority = (StellaPriority)(caller % 2) })),
+                new StellaCallOptions { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(5), Priority = (StellaPriority)(caller % 2) })),
         ];
         StellaEmbeddings[] found = await Task.WhenAll(calls).WaitAsync(Wait.Limit);
         Assert.That(found.Select(one => one.Count), Is.All.EqualTo(count));
@@ -53,7 +53,7 @@ internal sealed class BoundsTests
         Task<StellaEmbeddings>[] calls = [.. Enumerable.Range(0, 120).Select(caller => pool.EmbedAsync(
             [.. Enumerable.Range(0, 8).Select(i => $"{caller} {i}")],
             null,
-            new StellaCallOptions { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromMinutes(5) }))];
+            new StellaCallOptions { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(5) }))];
         _ = await Task.WhenAll(calls).WaitAsync(Wait.Limit);
         await PoolOf.AllIsBackAsync(pool, model);
     }
@@ -75,7 +75,7 @@ internal sealed class BoundsTests
     {
         int most = 0;
         var model = new FakeModel { MoreDimensions = [1 << 14], OnForward = batch => most = Math.Max(most, batch.Texts.Length) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { BatchTokens = 1000 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000 });
         _ = await pool.EmbedAsync(Enumerable.Range(0, 100).Select(i => $"{i}").ToArray(), new StellaEmbedOptions { Dimension = 1 << 14 });
         Assert.That(most, Is.EqualTo(16), "16 rows of 16384 numbers are a mebibyte");
         await PoolOf.AllIsBackAsync(pool, model);

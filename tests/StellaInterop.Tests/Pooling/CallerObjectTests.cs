@@ -33,7 +33,7 @@ internal sealed class CallerObjectTests
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CacheBytes = 1 << 20 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
         Task first = pool.EmbedAsync("runs");
         await gate.ArrivedAsync();
 
@@ -43,7 +43,7 @@ internal sealed class CallerObjectTests
         Task call = asList
             ? Task.Run(async () => (await pool.EmbedAsync(buffer)).Vectors.CopyTo(rows))
             : pool.EmbedAsync((ReadOnlyMemory<string>)buffer, rows);
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokens > 100, "the call waits");
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokenCount > 100, "the call waits");
         for (int i = 0; i < buffer.Length; i++)
         {
             buffer[i] = $"new text {i:000}";
@@ -94,7 +94,7 @@ internal sealed class CallerObjectTests
         using var rows = new OddMemory<float>(texts.Length * FakeModel.DefaultDimension, counts ? () => { } : act);
         using var lengths = new OddMemory<StellaTokenCount>(texts.Length, counts ? act : () => { });
         Task<StellaCallSummary> odd = Task.Run(() => pool.EmbedAsync(
-            texts, rows.Memory, lengths.Memory, null, new StellaCallOptions { OnFailedText = StellaOnFailedText.Report }));
+            texts, rows.Memory, lengths.Memory, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report }));
         Assert.That(await pool.EmbedAsync("shared"), Is.EqualTo(FakeModel.Vector("shared")), "while the memory misbehaves");
         Assert.That(await pool.EmbedAsync("other"), Is.EqualTo(FakeModel.Vector("other")));
         gate.Set();
@@ -130,7 +130,7 @@ internal sealed class CallerObjectTests
         bool gone = false;
         using var memory = new OddMemory<float>(FakeModel.DefaultDimension, () => ObjectDisposedException.ThrowIf(gone, typeof(CallerObjectTests)));
         Task<StellaCallSummary> call = pool.EmbedAsync(
-            (string[])["guilty"], memory.Memory, default, null, new StellaCallOptions { OnFailedText = StellaOnFailedText.Report });
+            (string[])["guilty"], memory.Memory, default, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
         await gate.ArrivedAsync();
         gone = true;
         gate.Open();
@@ -189,7 +189,7 @@ internal sealed class CallerObjectTests
         Wait.Until(arrived);
         Assert.That(async () => await guilty.WaitAsync(Wait.Limit), Throws.TypeOf<StellaInputException>(), "answers come before the log");
         Assert.That(await pool.EmbedAsync("other").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("other")));
-        Assert.That(pool.GetHealth().BusyWorkers, Is.EqualTo(1), "health says so");
+        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "health says so");
         gate.Set();
         await PoolOf.AllIsBackAsync(pool, model);
     }

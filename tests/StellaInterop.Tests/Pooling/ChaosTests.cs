@@ -59,9 +59,9 @@ internal sealed class ChaosTests
             MaxWorkers = 3,
             MaxQueuedCalls = 8,
             MaxQueuedTokens = 1200,
-            CacheBytes = next(2) * 5000,
+            MaxCacheBytes = next(2) * 5000,
             IdleTimeout = TimeSpan.FromMilliseconds(1 + next(5)),
-            BreakerPause = TimeSpan.FromMilliseconds(1 + next(20)),
+            CircuitBreaker = new() { BreakDuration = TimeSpan.FromMilliseconds(1 + next(20)) },
         });
         int answers = 0;
         using var done = new CancellationTokenSource();
@@ -71,7 +71,7 @@ internal sealed class ChaosTests
             {
                 StellaPoolHealth health = pool.GetHealth();
                 Assert.That(health.QueueFill, Is.InRange(0.0, 1.0));
-                Assert.That(health.BusyWorkers, Is.InRange(0, 100));
+                Assert.That(health.BusyWorkerCount, Is.InRange(0, 100));
             }
         });
         Task[] callers = [.. Enumerable.Range(0, 12).Select(caller => Task.Run(async () =>
@@ -113,9 +113,9 @@ internal sealed class ChaosTests
         var options = new StellaCallOptions
         {
             Priority = (StellaPriority)next(2),
-            WhenFull = (StellaWhenFull)next(2),
+            QueueFullMode = (StellaQueueFullMode)next(2),
             Timeout = next(4) == 0 ? TimeSpan.FromMilliseconds(1 + next(5)) : TimeSpan.FromMinutes(1),
-            OnFailedText = report ? StellaOnFailedText.Report : StellaOnFailedText.FailCall,
+            TextFailureMode = report ? StellaTextFailureMode.Report : StellaTextFailureMode.FailCall,
         };
         int dimension = next(2) == 0 ? FakeModel.DefaultDimension : FakeModel.OtherDimension;
         try

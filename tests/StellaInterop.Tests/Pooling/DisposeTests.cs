@@ -22,7 +22,7 @@ internal sealed class DisposeTests
         Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
         await gate.ArrivedAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
-        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Closed, "the drain has begun");
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
         Assert.That(async () => await pool.EmbedAsync("late"), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(drain.IsCompleted, Is.False);
         gate.Open();
@@ -45,7 +45,7 @@ internal sealed class DisposeTests
         Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
         await gate.ArrivedAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromSeconds(5));
-        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Closed, "the drain has begun");
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
         while (!drain.IsCompleted)
         {
             clock.Advance(TimeSpan.FromSeconds(5));

@@ -64,7 +64,8 @@ internal sealed class FakeModel : IPoolModelSource
     public string? Offence { get; private set; }
 
     /// <summary>Its memory: weights, tokenizer, loading, a session, and the total.</summary>
-    public StellaMemoryEstimate Memory { get; set; } = new(1000, 10, 100, 50, 1160);
+    public StellaMemoryEstimate Memory { get; set; } =
+        new() { WeightsBytes = 1000, TokenizerBytes = 10, LoadingBytes = 100, SessionBytes = 50, TotalBytes = 1160 };
 
     /// <summary>After a session is freed; what it throws is the error of that.</summary>
     public Action OnSessionDispose { get; set; } = () => { };
@@ -134,7 +135,7 @@ internal sealed class FakeModel : IPoolModelSource
             Architecture = StellaArchitecture.NewModel,
             Dimensions = [DefaultDimension, OtherDimension, .. fake.MoreDimensions],
             FrameTokens = 1,
-            Pooling = StellaPooling.Mean,
+            PoolingMode = StellaPoolingMode.Mean,
             IncludesPrompt = true,
             Prompts =
             [
@@ -145,11 +146,11 @@ internal sealed class FakeModel : IPoolModelSource
             FileStamp = fake.FileStamp,
             DefaultDimension = DefaultDimension,
             HiddenSize = 4,
-            Layers = 1,
-            Heads = 1,
+            LayerCount = 1,
+            HeadCount = 1,
             VocabularySize = 1,
-            Parameters = 1,
-            Precision = StellaPrecision.F32,
+            ParameterCount = 1,
+            Precision = StellaPrecision.Float32,
             Encoder = StellaEncoder.Kernels,
             CpuLevel = StellaCpuLevel.Portable,
             Device = StellaDevice.Cpu,
@@ -168,14 +169,14 @@ internal sealed class FakeModel : IPoolModelSource
                 }
 
                 int total = (text.Length * fake.Expansion) + 1 + fake.PromptTokens;
-                if (total > Info.MaxTokens && options.OnLongText == StellaLongText.Error)
+                if (total > Info.MaxTokens && options.LongTextBehavior == StellaLongTextBehavior.Error)
                 {
                     throw new StellaInputException(StellaErrorCode.TextTooLong, $"text {firstText + i} is long", firstText + i);
                 }
 
                 uint[] ids = Ids(text, options.Prompt, Info.MaxTokens, fake.PromptTokens, fake.Expansion);
                 tokens[i] = new TokenizedText(
-                    text, ids, new StellaTokenCount(ids.Length, total, total > ids.Length ? StellaCut.Tokens : StellaCut.None));
+                    text, ids, new StellaTokenCount { Kept = ids.Length, Total = total, Truncation = total > ids.Length ? StellaTruncation.Tokens : StellaTruncation.None });
             }
         }
 
@@ -352,7 +353,7 @@ internal static class PoolOf
     public static StellaPoolOptions Options => new()
     {
         Model = new StellaModelOptions { MaxTokens = MaxTokens, Threads = 1 },
-        BatchTokens = 100,
+        MaxBatchTokens = 100,
         MaxWorkers = 1,
         // Far beyond what the fake says it takes, whatever the machine has.
         Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue }),
@@ -369,8 +370,8 @@ internal static class PoolOf
         {
             Assert.That(model.Offence, Is.Null);
             Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "models and sessions that are left");
-            Assert.That((health.QueuedCalls, health.QueuedTokens, health.QueueFill), Is.EqualTo((0, 0L, 0.0)));
-            Assert.That(health.Workers, Is.Zero);
+            Assert.That((health.QueuedCallCount, health.QueuedTokenCount, health.QueueFill), Is.EqualTo((0, 0L, 0.0)));
+            Assert.That(health.WorkerCount, Is.Zero);
         });
     }
 }

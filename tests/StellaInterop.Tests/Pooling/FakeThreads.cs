@@ -26,7 +26,7 @@ internal sealed class FakeThreads
 
     private readonly List<Thread> started = [];
 
-    public StellaPoolOptions Options => PoolOf.Options with { BatchTokens = 1000, StartThread = Start };
+    public StellaPoolOptions Options => PoolOf.Options with { MaxBatchTokens = 1000, StartThread = Start };
 
     private void Start(Thread thread)
     {

@@ -11,7 +11,7 @@ internal sealed class FaultTests
 
     private static StellaException Panic => new(StellaErrorCode.Panic, "made by a test");
 
-    private static StellaPoolOptions Roomy => PoolOf.Options with { BatchTokens = 1000, BreakerFailures = 1000, BreakerReplacements = 1000 };
+    private static StellaPoolOptions Roomy => PoolOf.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { FailureThreshold = 1000, ReplacementThreshold = 1000 } };
 
     public enum Poison
     {
@@ -40,7 +40,7 @@ internal sealed class FaultTests
         StellaEmbeddings found = await pool.EmbedAsync(
             texts,
             new StellaEmbedOptions { FirstTextIndex = 100 },
-            new StellaCallOptions { OnFailedText = StellaOnFailedText.Report });
+            new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
         StellaTextFailure failure = found.Summary.Failures.Single();
         Assert.That(failure.TextIndex, Is.EqualTo(place));
         Assert.That(((StellaInputException)failure.Error).TextIndex, Is.EqualTo(100 + place), "in the caller's own list");
@@ -162,7 +162,7 @@ internal sealed class FaultTests
             gate.Pass();
         };
         StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, BreakerFailures = 3, BreakerPause = TimeSpan.FromSeconds(5), BreakerProbes = 2 });
+            model, PoolOf.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 3, BreakDuration = TimeSpan.FromSeconds(5), MaxProbes = 2 } });
         for (int i = 0; i < 3; i++)
         {
             Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaInputException>());
@@ -211,7 +211,7 @@ internal sealed class FaultTests
             gate.Pass(batch);
         };
         StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, BreakerFailures = 1, BreakerProbes = 1 });
+            model, PoolOf.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 1, MaxProbes = 1 } });
         Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaInputException>());
         fails = false;
         clock.Advance(TimeSpan.FromSeconds(5));
@@ -230,7 +230,7 @@ internal sealed class FaultTests
     {
         var model = new FakeModel();
         model.OnForward = batch => Throw(Poison.Named, Array.IndexOf(batch.Texts, "guilty"));
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { BreakerFailures = 1 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CircuitBreaker = new() { FailureThreshold = 1 } });
         for (int i = 0; i < 10; i++)
         {
             Assert.That(async () => await pool.EmbedAsync(i % 2 == 0 ? "bad" : "guilty"), Throws.TypeOf<StellaInputException>());
@@ -251,7 +251,7 @@ internal sealed class FaultTests
                 throw Panic;
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { BatchTokens = 1000, BreakerReplacements = 3 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { ReplacementThreshold = 3 } });
         _ = await pool.EmbedAsync(Texts.Take(8).ToArray());
         // The last text has its vector before its worker reports the outcome of the search.
         await Wait.UntilAsync(() => pool.GetHealth().Reason.Contains("workers had to be replaced", StringComparison.Ordinal), "the circuit opens");
@@ -315,7 +315,7 @@ internal sealed class FaultTests
         Assert.That(
             async () => await pool.EmbedAsync("text", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(1) }),
             Throws.TypeOf<NotSupportedException>());
-        Assert.That(pool.GetHealth().QueuedCalls, Is.Zero);
+        Assert.That(pool.GetHealth().QueuedCallCount, Is.Zero);
         await PoolOf.AllIsBackAsync(pool, model);
     }
 

@@ -23,7 +23,7 @@ internal sealed class HealthTests
         Assert.That((health.Status, health.Reason), Is.EqualTo((
             StellaPoolStatus.Unhealthy, "the model could not be loaded, and is tried again: the disk hiccuped once")));
         clock.Advance(TimeSpan.FromSeconds(1));
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, Model: StellaPoolModelState.Loaded, LastLoadError: null }, "it heals");
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, ModelState: StellaPoolModelState.Loaded, LastLoadError: null }, "it heals");
         Assert.That(model.Loads, Is.EqualTo(2));
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
         await PoolOf.AllIsBackAsync(pool, model);
@@ -59,9 +59,9 @@ internal sealed class HealthTests
             model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(100) });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
         clock.Advance(TimeSpan.FromSeconds(1));
-        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Loaded, "it is loaded");
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, "it is loaded");
         clock.Advance(TimeSpan.FromSeconds(75));
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded));
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
         clock.Advance(TimeSpan.FromSeconds(50));
         await Wait.UntilAsync(() => model.Models == 0, "it is unloaded");
         await PoolOf.AllIsBackAsync(pool, model);
@@ -77,11 +77,11 @@ internal sealed class HealthTests
             model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(400) });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
         _ = await pool.EmbedAsync("two");
-        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
         clock.Advance(TimeSpan.FromMilliseconds(600));
         await Wait.UntilAsync(() => model.Models == 0, "it is unloaded before the next attempt would be due");
         clock.Advance(TimeSpan.FromMilliseconds(600));
-        Assert.That((pool.GetHealth().Model, model.Loads), Is.EqualTo((StellaPoolModelState.Unloaded, 2)));
+        Assert.That((pool.GetHealth().ModelState, model.Loads), Is.EqualTo((StellaPoolModelState.Unloaded, 2)));
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
@@ -111,7 +111,7 @@ internal sealed class HealthTests
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
         var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, LongLoad = TimeSpan.FromSeconds(2) });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, SlowLoadThreshold = TimeSpan.FromSeconds(2) });
         Task<float[]> call = pool.EmbedAsync("one");
         await gate.ArrivedAsync();
         clock.Advance(TimeSpan.FromSeconds(3));

@@ -16,8 +16,8 @@ internal sealed class LifecycleTests
         StellaEmbeddingPool pool = PoolOf.Fake(model);
         Task<float[]>[] callers = [.. Enumerable.Range(0, 64).Select(i => Task.Run(() => pool.EmbedAsync($"{i}")))];
         await gate.ArrivedAsync();
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCalls == 64, "all callers wait");
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loading));
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount == 64, "all callers wait");
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loading));
         gate.Open();
         await Task.WhenAll(callers);
         Assert.That(model.Loads, Is.EqualTo(1));
@@ -84,20 +84,20 @@ internal sealed class LifecycleTests
             model, PoolOf.Options with { MaxWorkers = 3, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
         Task first = pool.EmbedAsync("first");
         await gate.ArrivedAsync();
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(1), "nothing waits");
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(1), "nothing waits");
         Task[] more = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
         await gate.ArrivedAsync();
         await gate.ArrivedAsync();
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(3));
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3));
         gate.Open();
         await Task.WhenAll([first, .. more]);
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkers == 0, "all are done");
+        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 0, "all are done");
         clock.Advance(TimeSpan.FromSeconds(5));
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(3), "not yet");
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3), "not yet");
         clock.Advance(TimeSpan.FromSeconds(10));
         await Wait.UntilAsync(() => model.Sessions == 1, "two have gone");
         Assert.That(await pool.EmbedAsync("still"), Is.EqualTo(FakeModel.Vector("still")));
-        Assert.That((pool.GetHealth().Workers, model.SessionsMade), Is.EqualTo((1, 3)), "a worker that was told to end has no successor");
+        Assert.That((pool.GetHealth().WorkerCount, model.SessionsMade), Is.EqualTo((1, 3)), "a worker that was told to end has no successor");
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
@@ -145,7 +145,7 @@ internal sealed class LifecycleTests
         Assert.That(model.Models, Is.EqualTo(1));
         clock.Advance(TimeSpan.FromSeconds(10));
         await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "it is unloaded");
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Unloaded));
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
         Assert.That(model.Loads, Is.EqualTo(2));
         await PoolOf.AllIsBackAsync(pool, model);
@@ -162,7 +162,7 @@ internal sealed class LifecycleTests
         Task<float[]> call = pool.EmbedAsync("one");
         await gate.ArrivedAsync();
         clock.Advance(TimeSpan.FromSeconds(100));
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded));
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
         gate.Open();
         Assert.That(await call, Is.EqualTo(FakeModel.Vector("one")));
         await PoolOf.AllIsBackAsync(pool, model);
@@ -177,14 +177,14 @@ internal sealed class LifecycleTests
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
         _ = await pool.EmbedAsync("one");
-        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
         Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(1010 + 50), "weights and tokenizer, and a worker");
         governor.Reserve("a test", 1000).Dispose();
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded), "there was room for both");
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "there was room for both");
 
         using (governor.Reserve("a test", 2 * 1160))
         {
-            Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Unloaded));
+            Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
             var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("two"))!;
             Assert.That((refused.Code, refused.RequestedBytes), Is.EqualTo((StellaErrorCode.MemoryExhausted, 1110L)));
             Assert.That(refused.Message, Does.Contain("fake"));
@@ -209,7 +209,7 @@ internal sealed class LifecycleTests
         foreach (StellaEmbeddingPool pool in pools)
         {
             _ = await pool.EmbedAsync("one");
-            await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkers: 0, QueuedCalls: 0 }, "it is idle");
+            await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
         }
 
         using MemoryReservation rest = governor.Reserve("the rest", governor.GetStatus().AvailableBytes);
@@ -218,12 +218,12 @@ internal sealed class LifecycleTests
             // Beyond the pause after a refusal, and the time of the maintenance that grows the pool.
             int before = threads.Asked;
             clock.Advance(TimeSpan.FromSeconds(60));
-            await Wait.UntilAsync(() => threads.Asked >= before + 2 && pools.All(pool => pool.GetHealth().Workers == 1), "both have tried to grow");
+            await Wait.UntilAsync(() => threads.Asked >= before + 2 && pools.All(pool => pool.GetHealth().WorkerCount == 1), "both have tried to grow");
         }
 
         foreach ((FakeModel model, StellaEmbeddingPool pool) in models.Zip(pools))
         {
-            Assert.That((pool.GetHealth().Model, model.Loads), Is.EqualTo((StellaPoolModelState.Loaded, 1)));
+            Assert.That((pool.GetHealth().ModelState, model.Loads), Is.EqualTo((StellaPoolModelState.Loaded, 1)));
             await PoolOf.AllIsBackAsync(pool, model);
         }
     }
@@ -249,7 +249,7 @@ internal sealed class LifecycleTests
         var first = Start();
         await gate.ArrivedAsync();
         List<WeakReference> texts = [first, Start(), Start()];
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCalls == 0, "all are answered");
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount == 0, "all are answered");
         await Wait.UntilAsync(
             () =>
             {
@@ -276,9 +276,9 @@ internal sealed class LifecycleTests
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Assert.That(pool.DefaultDimension, Is.Null);
+        Assert.That(pool.Info?.DefaultDimension, Is.Null);
         Assert.That((await pool.WarmUpAsync()).DefaultDimension, Is.EqualTo(FakeModel.DefaultDimension));
-        Assert.That((pool.ModelName, pool.DefaultDimension), Is.EqualTo(("fake", (int?)FakeModel.DefaultDimension)));
+        Assert.That((pool.ModelName, pool.Info?.DefaultDimension), Is.EqualTo(("fake", (int?)FakeModel.DefaultDimension)));
         Assert.That((model.Loads, model.Forwards), Is.EqualTo((1, 1)));
         await PoolOf.AllIsBackAsync(pool, model);
     }
@@ -287,7 +287,7 @@ internal sealed class LifecycleTests
     public async Task A_model_whose_first_worker_does_not_fit_is_not_loaded()
     {
         using var system = new FakeSystem();
-        var model = new FakeModel { Memory = new StellaMemoryEstimate(1000, 10, 100, 500, 1610) };
+        var model = new FakeModel { Memory = new StellaMemoryEstimate { WeightsBytes = 1000, TokenizerBytes = 10, LoadingBytes = 100, SessionBytes = 500, TotalBytes = 1610 } };
         var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = (1000 * FakeSystem.MiB) + 1500 });
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
         var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("one"))!;
@@ -306,7 +306,7 @@ internal sealed class LifecycleTests
         {
             MinWorkers = 0,
             IdleTimeout = TimeSpan.FromSeconds(10),
-            CacheBytes = 1 << 20,
+            MaxCacheBytes = 1 << 20,
             TimeProvider = clock,
         });
         int forwards = 0;
@@ -341,7 +341,7 @@ internal sealed class LifecycleTests
         };
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3 });
         Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, Workers: 1 }, "it is told");
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, WorkerCount: 1 }, "it is told");
         gate.Open();
         await Task.WhenAll(calls);
         await PoolOf.AllIsBackAsync(pool, model);

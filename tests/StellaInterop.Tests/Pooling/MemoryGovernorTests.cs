@@ -145,7 +145,7 @@ internal sealed class MemoryGovernorTests
         using MemoryReservation small = governor.Reserve("small", 10 * MiB);
         using MemoryReservation a = governor.Reserve("large", 20 * MiB);
         using MemoryReservation b = governor.Reserve("large", 30 * MiB);
-        Assert.That(governor.GetStatus().Owners, Is.EqualTo(new StellaMemoryOwner[] { new("large", 50 * MiB), new("small", 10 * MiB) }));
+        Assert.That(governor.GetStatus().Owners, Is.EqualTo(new StellaMemoryOwner[] { new() { Name = "large", Bytes = 50 * MiB }, new() { Name = "small", Bytes = 10 * MiB } }));
     }
 
     [Test]

@@ -208,7 +208,7 @@ internal sealed class MemoryLimitTests
     public void Pools_that_name_no_governor_share_one()
     {
         using var reservation = StellaMemoryGovernor.Shared.Reserve("shared", 1);
-        Assert.That(StellaMemoryGovernor.Shared.GetStatus().Owners, Does.Contain(new StellaMemoryOwner("shared", 1)));
+        Assert.That(StellaMemoryGovernor.Shared.GetStatus().Owners, Does.Contain(new StellaMemoryOwner { Name = "shared", Bytes = 1 }));
     }
 
     [Test]

@@ -12,7 +12,7 @@ internal sealed class PoolFingerprintTests
         using var model = StellaModel.Load(Tree.Model("tiny-new"));
         await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
         Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo(model.GetFingerprint()));
-        Assert.That(pool.GetHealth().Model, Is.EqualTo(StellaPoolModelState.Loaded));
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
     }
 
     [Test]

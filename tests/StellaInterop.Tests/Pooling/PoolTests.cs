@@ -23,7 +23,7 @@ internal sealed class PoolTests
             Assert.That(found.TokenCounts[i].Total, Is.EqualTo(Words[i].Length + 1));
         }
 
-        Assert.That(found.Summary.Tokens, Is.EqualTo(Words.Sum(word => word.Length + 1)));
+        Assert.That(found.Summary.TokenCount, Is.EqualTo(Words.Sum(word => word.Length + 1)));
         Assert.That(model.Forwards, Is.GreaterThan(10), "a batch is 100 tokens");
         await PoolOf.AllIsBackAsync(pool, model);
     }
@@ -81,7 +81,7 @@ internal sealed class PoolTests
                 async () => await pool.EmbedAsync("a", null, new StellaCallOptions { Timeout = TimeSpan.Zero }),
                 Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(
-                async () => await pool.EmbedAsync("a", null, new StellaCallOptions { WhenFull = StellaWhenFull.Wait }),
+                async () => await pool.EmbedAsync("a", null, new StellaCallOptions { QueueFullMode = StellaQueueFullMode.Wait }),
                 Throws.ArgumentException.With.Message.Contains("Timeout"));
         });
     }
@@ -127,7 +127,7 @@ internal sealed class PoolTests
     public async Task The_same_text_for_another_use_is_another_text()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CacheBytes = 1 << 20 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
         _ = await pool.EmbedAsync("text");
         Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }), Is.EqualTo(FakeModel.Vector("text", StellaPrompt.SearchQuery)));
         Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Dimension = 8 }), Is.EqualTo(FakeModel.Vector("text", dimension: 8)));
@@ -142,7 +142,7 @@ internal sealed class PoolTests
     public async Task The_cache_is_bounded_in_bytes_and_lets_go_of_the_least_recently_used()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CacheBytes = 600 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 600 });
         foreach (string text in new[] { "a", "b", "c", "a", "d" })
         {
             _ = await pool.EmbedAsync(text);
@@ -162,12 +162,12 @@ internal sealed class PoolTests
     {
         string text = new('x', 150);
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CacheBytes = 1 << 20 });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
         _ = await pool.EmbedAsync(text);
         StellaEmbeddings again = await pool.EmbedAsync([text]);
-        Assert.That(again.TokenCounts[0].IsTruncated && again.Summary.TruncatedTexts == 1);
+        Assert.That(again.TokenCounts[0].IsTruncated && again.Summary.TruncatedTextCount == 1);
         Assert.That(
-            async () => await pool.EmbedAsync(text, new StellaEmbedOptions { OnLongText = StellaLongText.Error }),
+            async () => await pool.EmbedAsync(text, new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error }),
             Throws.TypeOf<StellaInputException>());
         await PoolOf.AllIsBackAsync(pool, model);
     }
@@ -184,7 +184,7 @@ internal sealed class PoolTests
             OnForward = batch =>
             {
                 gate.Pass();
-                most = Math.Max(most, pool!.GetHealth().QueuedTokens);
+                most = Math.Max(most, pool!.GetHealth().QueuedTokenCount);
                 order.AddRange(batch.Texts);
             },
         };
@@ -196,7 +196,7 @@ internal sealed class PoolTests
         Task<float[]> small = pool.EmbedAsync("small");
         gate.Open();
         Assert.That(await small, Is.EqualTo(FakeModel.Vector("small")));
-        Assert.That((await large).Tokens, Is.EqualTo(2000 * 10));
+        Assert.That((await large).TokenCount, Is.EqualTo(2000 * 10));
         Assert.That(order.IndexOf("small"), Is.LessThan(2 * 10), "it is in the second batch");
         Assert.That(order.Where(text => text != "small"), Is.EqualTo(bulk));
         Assert.That(most, Is.InRange(1, 2 * 100 + 6));
@@ -210,7 +210,7 @@ internal sealed class PoolTests
         string[] texts = [.. Enumerable.Range(0, 100).Select(i => string.Join(' ', Enumerable.Repeat($"river {i}", 1 + (i % 40))))];
         ulong loads = Loads;
         await using var pool = new StellaEmbeddingPool(
-            Tree.Model("tiny-new"), new StellaPoolOptions { Model = new StellaModelOptions { Threads = 1 }, MaxWorkers = 4, BatchTokens = 512 });
+            Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 }, new StellaPoolOptions { MaxWorkers = 4, MaxBatchTokens = 512 });
         var results = new float[texts.Length][];
         await Parallel.ForEachAsync(Enumerable.Range(0, texts.Length), new ParallelOptions { MaxDegreeOfParallelism = 64 }, async (i, token) =>
             results[i] = await pool.EmbedAsync(texts[i], cancellationToken: token));

@@ -5,7 +5,7 @@ namespace StellaInterop.Tests.Pooling;
 /// <summary>A bounded queue: refusals, waiting for room, deadlines and cancellation.</summary>
 internal sealed class QueueTests
 {
-    private static StellaCallOptions Waiting => new() { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromMinutes(1) };
+    private static StellaCallOptions Waiting => new() { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(1) };
 
     [Test]
     public async Task A_full_queue_refuses_at_once_and_says_how_full_it_is()
@@ -17,7 +17,7 @@ internal sealed class QueueTests
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one too many"))!;
         Assert.Multiple(() =>
         {
-            Assert.That((error.Code, error.QueuedCalls, error.CallLimit, error.TokenLimit), Is.EqualTo((StellaErrorCode.Overloaded, 3, 3, 6400L)));
+            Assert.That((error.Code, error.QueuedCallCount, error.CallLimit, error.TokenLimit), Is.EqualTo((StellaErrorCode.Overloaded, 3, 3, 6400L)));
             Assert.That(error.RetryAfter, Is.GreaterThan(TimeSpan.Zero));
             Assert.That(error.Message, Does.Contain("3 of 3 calls").And.Contain("of 6400 tokens"));
         });
@@ -36,9 +36,9 @@ internal sealed class QueueTests
         Task<float[]> first = pool.EmbedAsync("runs");
         await gate.ArrivedAsync();
         Task<float[]>[] queued = [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync($"{i}{new string('x', 98)}"))];
-        Assert.That(pool.GetHealth().QueuedTokens, Is.EqualTo(300));
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(300));
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one"))!;
-        Assert.That((error.QueuedTokens, error.TokenLimit), Is.EqualTo((300L, 300L)));
+        Assert.That((error.QueuedTokenCount, error.TokenLimit), Is.EqualTo((300L, 300L)));
         gate.Open();
         await first;
         await Task.WhenAll(queued);
@@ -62,7 +62,7 @@ internal sealed class QueueTests
         Task first = pool.EmbedAsync("first");
         await gate.ArrivedAsync();
         Task[] waiting = [.. Enumerable.Range(0, 1).Select(i => pool.EmbedAsync($"{i}", null, Waiting))];
-        Assert.That(pool.GetHealth().QueuedCalls, Is.EqualTo(2));
+        Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(2));
         Assert.That(
             async () => await pool.EmbedAsync("also waits", null, Waiting), Throws.TypeOf<StellaOverloadedException>(),
             "as many may wait as may be accepted");
@@ -86,7 +86,7 @@ internal sealed class QueueTests
         Task<float[]> waiting = pool.EmbedAsync("waits", null, Waiting);
         clock.Advance(TimeSpan.FromMinutes(1));
         Assert.That(async () => await waiting, Throws.TypeOf<StellaTimeoutException>());
-        Assert.That(pool.GetHealth().QueuedCalls, Is.EqualTo(1));
+        Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(1));
         gate.Open();
         await first;
         await PoolOf.AllIsBackAsync(pool, model);
@@ -124,9 +124,9 @@ internal sealed class QueueTests
         await gate.ArrivedAsync();
         using var cancel = new CancellationTokenSource();
         Task[] queued = [.. Enumerable.Range(0, 50).Select(i => pool.EmbedAsync($"queued {i}", cancellationToken: cancel.Token))];
-        Assert.That(pool.GetHealth().QueuedTokens, Is.GreaterThan(400));
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.GreaterThan(400));
         await cancel.CancelAsync();
-        Assert.That(pool.GetHealth().QueuedTokens, Is.Zero, "at once, while the worker is busy");
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.Zero, "at once, while the worker is busy");
         foreach (Task task in queued)
         {
             var error = Assert.CatchAsync<OperationCanceledException>(() => task)!;
@@ -151,7 +151,7 @@ internal sealed class QueueTests
         await gate.ArrivedAsync();
         await cancel.CancelAsync();
         Assert.That(async () => await both, Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(pool.GetHealth().BusyWorkers, Is.EqualTo(1), "somebody still wants it");
+        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "somebody still wants it");
         gate.Open();
         Assert.That(await other, Is.EqualTo(FakeModel.Vector("both")));
 
@@ -162,7 +162,7 @@ internal sealed class QueueTests
         await closed.ArrivedAsync();
         await again.CancelAsync();
         Assert.That(async () => await alone, Throws.InstanceOf<OperationCanceledException>());
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkers == 0, "the forward goes on for nobody");
+        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 0, "the forward goes on for nobody");
         model.OnForward = _ => { };
         Assert.That(await pool.EmbedAsync("alone"), Is.EqualTo(FakeModel.Vector("alone")), "the text that was given up is a new one");
         await PoolOf.AllIsBackAsync(pool, model);
@@ -225,7 +225,7 @@ internal sealed class QueueTests
                 [.. Enumerable.Range(0, 200 / (caller.Item2 + 1)).Select(i => caller.Item1 + $"{i:000}".PadRight(caller.Item2 - 1))])),
             pool.EmbedAsync("last"),
         ];
-        Assert.That(pool.GetHealth().QueuedTokens, Is.EqualTo((3 * 200) + 5), "all of it waits, so that turns alone decide");
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo((3 * 200) + 5), "all of it waits, so that turns alone decide");
         gate.Open();
         await Task.WhenAll([first, .. calls]);
         Assert.That(order.TakeWhile(text => text != "last").Sum(text => text.Length + 1), Is.LessThan(3 * 100), "it waits for a turn of each");

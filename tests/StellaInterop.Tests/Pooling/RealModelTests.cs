@@ -1,13 +1,16 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.Time.Testing;
+using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests.Pooling;
 
 /// <summary>Pools over the real library and folders that change: prompts of any length, heads that are gone, files that were replaced.</summary>
 internal sealed class RealModelTests
 {
-    private static StellaPoolOptions Options => new() { Model = new StellaModelOptions { Threads = 1 }, MaxWorkers = 1 };
+    private static readonly StellaModelOptions OneThread = new() { Threads = 1 };
+
+    private static StellaPoolOptions Options => new() { MaxWorkers = 1 };
 
     [Test]
     public async Task A_folder_with_a_long_prompt_serves_any_number_of_texts([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
@@ -16,8 +19,8 @@ internal sealed class RealModelTests
         SetPrompt(folder, string.Join(' ', Enumerable.Repeat("river", words)) + ": ");
         string[] texts = [.. Enumerable.Range(0, 24).Select(i => $"the bridge number {i}")];
         var options = new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
-        using StellaModel model = StellaModel.Load(folder.Path, Options.Model);
-        await using var pool = new StellaEmbeddingPool(folder.Path, Options);
+        using StellaModel model = StellaModel.Load(folder.Path, OneThread);
+        await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         foreach (int count in new[] { 1, 2, 3, 5, 6, 7, 8, 24 })
         {
             // No timeout: a call that is never answered fails by the test's own limit.
@@ -32,8 +35,8 @@ internal sealed class RealModelTests
     [Test]
     public void The_lengths_that_a_model_tells_are_those_of_its_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), Options.Model);
-        int frame = model.Tokenize("").Count.Total;
+        using StellaModel model = StellaModel.Load(Tree.Model(name), OneThread);
+        int frame = model.Tokenize("").TokenCount.Total;
         Assert.That(model.Info.FrameTokens, Is.EqualTo(frame));
         Assert.That(model.Info.TokensBesideText(StellaPrompt.Document), Is.EqualTo(frame));
         Assert.That(model.Info.TokensBesideText(StellaPrompt.Unnamed), Is.EqualTo(frame));
@@ -41,14 +44,14 @@ internal sealed class RealModelTests
         foreach (StellaPromptInfo prompt in model.Info.Prompts)
         {
             var named = StellaPrompt.Named(prompt.Name);
-            int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = named }).Count.Total;
+            int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = named }).TokenCount.Total;
             Assert.That(prompt.TokenCount, Is.EqualTo(withPrompt - frame).And.Positive);
             Assert.That(model.Info.TokensBesideText(named), Is.EqualTo(withPrompt));
         }
 
         foreach (StellaPrompt prompt in new[] { StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity })
         {
-            int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = prompt }).Count.Total;
+            int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = prompt }).TokenCount.Total;
             Assert.That(model.Info.TokensBesideText(prompt), Is.AtLeast(withPrompt));
         }
     }
@@ -57,7 +60,7 @@ internal sealed class RealModelTests
     public async Task A_head_whose_file_is_gone_is_refused_alone_with_the_breaker_as_it_is()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
-        await using var pool = new StellaEmbeddingPool(folder.Path, Options);
+        await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         float[] before = await pool.EmbedAsync("river");
         File.Delete(folder.File("2_Dense_256/model.safetensors"));
         var gone = new StellaEmbedOptions { Dimension = 256 };
@@ -93,32 +96,32 @@ internal sealed class RealModelTests
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         var clock = new FakeTimeProvider();
-        await using var pool = new StellaEmbeddingPool(folder.Path, Options with
+        await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options with
         {
             MinWorkers = 0,
             IdleTimeout = TimeSpan.FromSeconds(10),
-            CacheBytes = 1 << 20,
+            MaxCacheBytes = 1 << 20,
             TimeProvider = clock,
         });
         float[] old = await pool.EmbedAsync("a text");
         Assert.That(await pool.EmbedAsync("a text"), Is.EqualTo(old));
         clock.Advance(TimeSpan.FromSeconds(15));
-        await Wait.UntilAsync(() => pool.GetHealth().Model == StellaPoolModelState.Unloaded, "the model is unloaded");
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
         Perturb(folder, StellaModelFiles.Weights);
         float[] now = await pool.EmbedAsync("a text");
-        using StellaModel model = StellaModel.Load(folder.Path, Options.Model);
+        using StellaModel model = StellaModel.Load(folder.Path, OneThread);
         Assert.That(now, Is.EqualTo(model.Embed("a text")).And.Not.EqualTo(old));
     }
 
     [Test]
     public async Task A_drain_with_a_time_that_no_timer_takes_leaves_a_pool_that_can_be_disposed()
     {
-        var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), Options);
+        var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), OneThread, Options);
         _ = await pool.EmbedAsync("river");
         Assert.That(() => pool.DrainAsync(TimeSpan.MaxValue), Throws.TypeOf<ArgumentOutOfRangeException>());
         await pool.DisposeAsync();
         pool.Dispose();
-        Assert.That(pool.GetHealth().Workers, Is.Zero);
+        Assert.That(pool.GetHealth().WorkerCount, Is.Zero);
     }
 
     private static void SetPrompt(TemporaryFolder folder, string prompt)

@@ -8,16 +8,15 @@ internal sealed class ReloadTests
     private const int Long = 2000;
     private const int Short = 10;
 
-    private static readonly StellaCallOptions Waiting = new() { WhenFull = StellaWhenFull.Wait, Timeout = TimeSpan.FromHours(1) };
+    private static readonly StellaCallOptions Waiting = new() { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromHours(1) };
 
     /// <summary>The limits follow the model: with long texts 4,000 tokens may wait, with short ones 1,024.</summary>
     private static StellaPoolOptions Following => PoolOf.Options with
     {
         Model = new StellaModelOptions { Threads = 1 },
-        BatchTokens = Short,
+        MaxBatchTokens = Short,
         MaxQueuedTokens = 1024,
-        BreakerFailures = 1000,
-        BreakerReplacements = 1000,
+        CircuitBreaker = new() { FailureThreshold = 1000, ReplacementThreshold = 1000 },
     };
 
     [Test]
@@ -32,7 +31,7 @@ internal sealed class ReloadTests
         await gate.ArrivedAsync();
         Task<StellaEmbeddings>[] waiting =
             [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync(Texts($"waits {i}"), null, Waiting with { Priority = priority }))];
-        Assert.That(pool.GetHealth().QueuedCalls, Is.EqualTo(4));
+        Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(4));
         model.MaxTokens = Short;
         gate.Open();
         Assert.That(async () => await lost, Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
@@ -67,7 +66,7 @@ internal sealed class ReloadTests
         Task<float[]> first = pool.EmbedAsync(new string('a', 1500));
         await gate.ArrivedAsync();
         Task<float[]> second = pool.EmbedAsync(new string('b', 1500));
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokens > 0, "a text waits");
+        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokenCount > 0, "a text waits");
         model.MaxTokens = Short;
         gate.Open();
         Assert.That(async () => await first, Throws.InstanceOf<StellaException>());
@@ -124,7 +123,7 @@ internal sealed class ReloadTests
             () =>
             {
                 clock.Advance(TimeSpan.FromSeconds(15));
-                return pool.GetHealth().Model == StellaPoolModelState.Unloaded;
+                return pool.GetHealth().ModelState == StellaPoolModelState.Unloaded;
             },
             "the model is unloaded");
         model.MaxTokens = Short;

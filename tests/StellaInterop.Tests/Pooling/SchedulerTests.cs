@@ -168,8 +168,8 @@ internal sealed class SchedulerTests
                 new StellaCallOptions
                 {
                     Priority = (StellaPriority)(random.Next() % 2),
-                    WhenFull = (StellaWhenFull)(random.Next() % 2),
-                    OnFailedText = (StellaOnFailedText)(random.Next() % 2),
+                    QueueFullMode = (StellaQueueFullMode)(random.Next() % 2),
+                    TextFailureMode = (StellaTextFailureMode)(random.Next() % 2),
                 },
                 random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
                 // One in four knows less than half of its tokens beforehand.
@@ -225,7 +225,7 @@ internal sealed class SchedulerTests
             }
             catch (StellaOverloadedException e)
             {
-                Assert.That(Call.Options.WhenFull == StellaWhenFull.Reject || e.QueuedCalls >= e.CallLimit);
+                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || e.QueuedCallCount >= e.CallLimit);
                 Call.End(CallOutcome.Rejected, e);
             }
         }

@@ -22,7 +22,7 @@ internal sealed class StreamTests
             }
         }
 
-        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
             Assert.That(embedding.TextIndex, Is.EqualTo(given));
             Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given}")));
@@ -56,7 +56,7 @@ internal sealed class StreamTests
             }
         }
 
-        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
             if (embedding.TextIndex == 100)
             {
@@ -85,7 +85,7 @@ internal sealed class StreamTests
         Assert.That(
             async () =>
             {
-                await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+                await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
                 {
                     seen.Add(embedding.TextIndex);
                 }
@@ -103,14 +103,14 @@ internal sealed class StreamTests
         Assert.That(
             async () =>
             {
-                await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(texts.ToAsyncEnumerable()))
+                await foreach (StellaTextEmbedding _ in pool.EmbedStreamAsync(texts.ToAsyncEnumerable()))
                 {
                 }
             },
             Throws.TypeOf<StellaInputException>().With.Property("TextIndex").EqualTo(200));
-        var options = new StellaCallOptions { OnFailedText = StellaOnFailedText.Report };
+        var options = new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report };
         int index = 0;
-        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(texts.ToAsyncEnumerable(), null, options))
+        await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(texts.ToAsyncEnumerable(), null, options))
         {
             Assert.That(embedding.Error is not null, Is.EqualTo(index == 200));
             Assert.That(embedding.Vector.ToArray(), Is.EqualTo(index == 200 ? [] : FakeModel.Vector(texts[index])));
@@ -129,7 +129,7 @@ internal sealed class StreamTests
         Assert.That(
             async () =>
             {
-                await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(
+                await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(
                     Enumerable.Range(0, 1_000_000).Select(i => $"text {i}").ToAsyncEnumerable(), cancellationToken: cancel.Token))
                 {
                     if (embedding.TextIndex == 10)
@@ -287,7 +287,7 @@ internal sealed class StreamTests
         Assert.That(
             async () =>
             {
-                await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(source))
+                await foreach (StellaTextEmbedding _ in pool.EmbedStreamAsync(source))
                 {
                     seen++;
                 }
@@ -317,7 +317,7 @@ internal sealed class StreamTests
         }
 
         int given = 0;
-        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
             Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
         }
@@ -341,7 +341,7 @@ internal sealed class StreamTests
         Assert.That(
             async () =>
             {
-                await foreach (StellaEmbedding _ in pool.EmbedStreamAsync(Source()))
+                await foreach (StellaTextEmbedding _ in pool.EmbedStreamAsync(Source()))
                 {
                 }
             },
@@ -367,7 +367,7 @@ internal sealed class StreamTests
         }
 
         int given = 0;
-        await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(Source()))
+        await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
             Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
         }
@@ -381,7 +381,7 @@ internal sealed class StreamTests
         using var cancel = new CancellationTokenSource();
         try
         {
-            await foreach (StellaEmbedding embedding in pool.EmbedStreamAsync(source, cancellationToken: cancel.Token))
+            await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(source, cancellationToken: cancel.Token))
             {
                 if (embedding.TextIndex < 100)
                 {

@@ -88,7 +88,7 @@ internal sealed class TelemetryTests
                 calls.GetMeasurementSnapshot().Select(call => call.Tags["stella.outcome"]),
                 Is.EqualTo((string[])["rejected", "timed_out", "completed", "failed", "cancelled"]));
             Assert.That(calls.GetMeasurementSnapshot(), Has.All.Matches<CollectedMeasurement<long>>(call => (string?)call.Tags["stella.model"] == "fake"));
-            Assert.That(tokens.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(found.Summary.Tokens).And.EqualTo(104));
+            Assert.That(tokens.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(found.Summary.TokenCount).And.EqualTo(104));
             Assert.That(truncated.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(1));
             Assert.That(forward.GetMeasurementSnapshot(), Is.Not.Empty);
             Assert.That(queue.GetMeasurementSnapshot(), Is.Not.Empty);
@@ -196,23 +196,23 @@ internal sealed class TelemetryTests
         var clock = new FakeTimeProvider();
         var model = new FakeModel { OnLoad = load.Pass, OnForward = _ => forward.Pass() };
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, MaxQueuedCalls = 10 });
-        Assert.That((pool.GetHealth().Status, pool.GetHealth().Model), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Unloaded)));
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Unloaded)));
         Task<float[]> call = pool.EmbedAsync("one");
         await load.ArrivedAsync();
-        Assert.That((pool.GetHealth().Status, pool.GetHealth().Model), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Loading)));
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Loading)));
         load.Open();
         await forward.ArrivedAsync();
-        Assert.That((pool.GetHealth().Status, pool.GetHealth().BusyWorkers), Is.EqualTo((StellaPoolStatus.Healthy, 1)));
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().BusyWorkerCount), Is.EqualTo((StellaPoolStatus.Healthy, 1)));
         clock.Advance(TimeSpan.FromSeconds(31));
         StellaPoolHealth hanging = pool.GetHealth();
-        Assert.That((hanging.Status, hanging.LongestForward), Is.EqualTo((StellaPoolStatus.Degraded, TimeSpan.FromSeconds(31))));
+        Assert.That((hanging.Status, hanging.LongestForwardPass), Is.EqualTo((StellaPoolStatus.Degraded, TimeSpan.FromSeconds(31))));
         Assert.That(hanging.Reason, Does.Contain("31 s"));
         Task[] more = [.. Enumerable.Range(0, 9).Select(i => pool.EmbedAsync($"{i}"))];
         Assert.That(pool.GetHealth().QueueFill, Is.EqualTo(1));
         forward.Open();
         await Task.WhenAll([call, .. more]);
         await PoolOf.AllIsBackAsync(pool, model);
-        Assert.That((pool.GetHealth().Status, pool.GetHealth().Model), Is.EqualTo((StellaPoolStatus.Unhealthy, StellaPoolModelState.Closed)));
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Unhealthy, StellaPoolModelState.Closed)));
     }
 
     private sealed class MeterFactory : IMeterFactory

@@ -43,12 +43,12 @@ internal sealed class ThreadTests
                 Assert.That(e.InnerException!.Message, Is.EqualTo(Panic.Message), "a text that was alone in a forward that panicked");
             }
 
-            Assert.That(pool.GetHealth().Workers, Is.LessThanOrEqualTo(threads.Alive));
+            Assert.That(pool.GetHealth().WorkerCount, Is.LessThanOrEqualTo(threads.Alive));
             clock.Advance(TimeSpan.FromSeconds(6));
         }
 
         Assert.That(threads.Asked, Is.GreaterThanOrEqualTo(refused), "the thread was asked for");
-        await Wait.UntilAsync(() => pool.GetHealth().Workers == 2, "all workers that stay are back");
+        await Wait.UntilAsync(() => pool.GetHealth().WorkerCount == 2, "all workers that stay are back");
         await PoolOf.AllIsBackAsync(pool, model);
         await Wait.UntilAsync(() => threads.Alive == 0, "all threads end");
     }
@@ -81,7 +81,7 @@ internal sealed class ThreadTests
         Assert.That(async () => await other, Throws.TypeOf<StellaThreadException>());
         Assert.That(async () => await pool.EmbedAsync("later"), Throws.TypeOf<StellaThreadException>(), "the load has no thread");
         StellaPoolHealth health = pool.GetHealth();
-        Assert.That((health.Status, health.Workers), Is.EqualTo((StellaPoolStatus.Unhealthy, 0)));
+        Assert.That((health.Status, health.WorkerCount), Is.EqualTo((StellaPoolStatus.Unhealthy, 0)));
         Assert.That(health.LastLoadError, Is.TypeOf<StellaThreadException>());
         await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the model without workers is freed");
 
@@ -91,7 +91,7 @@ internal sealed class ThreadTests
         panics = false;
         threads.Refuses = _ => false;
         clock.Advance(TimeSpan.FromMinutes(1));
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, Workers: 1 }, "the pool to heal");
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, WorkerCount: 1 }, "the pool to heal");
         Assert.That(await pool.EmbedAsync("later"), Is.EqualTo(FakeModel.Vector("later")));
         await PoolOf.AllIsBackAsync(pool, model);
     }
@@ -130,21 +130,21 @@ internal sealed class ThreadTests
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads { Refuses = n => n > 2 };
         var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { BatchTokens = 100, MaxWorkers = 4, TimeProvider = clock });
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { MaxBatchTokens = 100, MaxWorkers = 4, TimeProvider = clock });
         Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
         await gate.ArrivedAsync();
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, Workers: 1 }, "one worker, as that is what runs");
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, WorkerCount: 1 }, "one worker, as that is what runs");
         int asked = threads.Asked;
         clock.Advance(TimeSpan.FromSeconds(60));
         Assert.That(threads.Asked, Is.GreaterThan(asked), "the timer tried");
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(1));
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(1));
         threads.Refuses = _ => false;
         for (int i = 0; i < 4; i++)
         {
             clock.Advance(TimeSpan.FromSeconds(60));
         }
 
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(4));
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(4));
         gate.Open();
         await Task.WhenAll(calls);
         await PoolOf.AllIsBackAsync(pool, model);
@@ -158,7 +158,7 @@ internal sealed class ThreadTests
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { MinWorkers = 4, MaxWorkers = 4, TimeProvider = clock });
         _ = await pool.WarmUpAsync();
-        Assert.That(pool.GetHealth().Workers, Is.EqualTo(2), "one thread was that of the load");
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(2), "one thread was that of the load");
         Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length));
         threads.Refuses = _ => false;
         for (int i = 0; i < 2; i++)
@@ -166,7 +166,7 @@ internal sealed class ThreadTests
             clock.Advance(TimeSpan.FromSeconds(60));
         }
 
-        await Wait.UntilAsync(() => pool.GetHealth() is { Workers: 4, Status: StellaPoolStatus.Healthy }, "four workers");
+        await Wait.UntilAsync(() => pool.GetHealth() is { WorkerCount: 4, Status: StellaPoolStatus.Healthy }, "four workers");
         await PoolOf.AllIsBackAsync(pool, model);
     }
 

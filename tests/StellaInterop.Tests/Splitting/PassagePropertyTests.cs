@@ -33,7 +33,7 @@ internal sealed class PassagePropertyTests(string name)
         (text, room, overlap, prompt) =>
         {
             var embed = new StellaEmbedOptions { Prompt = prompt };
-            int beside = model.Tokenize("", embed).Count.Total;
+            int beside = model.Tokenize("", embed).TokenCount.Total;
             overlap = Math.Min(overlap, room - 1);
             var splitter = new StellaTextSplitter(
                 model, new StellaTextSplitterOptions { MaxTokens = beside + room, OverlapTokens = overlap, Prompt = prompt });
@@ -44,7 +44,7 @@ internal sealed class PassagePropertyTests(string name)
             {
                 Assert.That(text[passage.ToRange()], Is.EqualTo(passage.Text));
                 Assert.That(passage.Text.Trim(), Is.EqualTo(passage.Text).And.Not.Empty);
-                StellaTokenCount count = model.Tokenize(passage.Text, embed).Count;
+                StellaTokenCount count = model.Tokenize(passage.Text, embed).TokenCount;
                 Assert.That((count.Total, count.IsTruncated), Is.EqualTo((passage.TokenCount, false)));
                 Assert.That(passage.TokenCount, Is.LessThanOrEqualTo(beside + room));
                 Assert.That((passage.Start, passage.End), Is.GreaterThan((before.start, before.end)).Using<(long, long)>(
@@ -52,7 +52,7 @@ internal sealed class PassagePropertyTests(string name)
                 if (passage.Start < before.end)
                 {
                     string shared = text[(int)passage.Start..(int)before.end];
-                    Assert.That(model.Tokenize(shared, embed).Count.Total - beside, Is.LessThanOrEqualTo(overlap));
+                    Assert.That(model.Tokenize(shared, embed).TokenCount.Total - beside, Is.LessThanOrEqualTo(overlap));
                 }
 
                 covered.AsSpan((int)passage.Start..(int)passage.End).Fill(true);
@@ -66,7 +66,7 @@ internal sealed class PassagePropertyTests(string name)
     public void A_character_is_cut_only_if_it_does_not_fit_by_itself() => Gen.Select(AnyText, Gen.Int[16, 60], Gen.Int[0, 15]).Sample(
         (text, room, overlap) =>
         {
-            int beside = model.Tokenize("").Count.Total;
+            int beside = model.Tokenize("").TokenCount.Total;
             var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = beside + room, OverlapTokens = overlap });
             int[] begins = StringInfo.ParseCombiningCharacters(text);
             foreach (long cut in splitter.Split(text).SelectMany(passage => new[] { passage.Start, passage.End }))
@@ -77,7 +77,7 @@ internal sealed class PassagePropertyTests(string name)
                     // CR and LF are one character of Unicode, and white space here.
                     string character = text[begins[~at - 1]..(~at < begins.Length ? begins[~at] : text.Length)];
                     Assert.That(
-                        character.Any(char.IsWhiteSpace) || model.Tokenize(character).Count.Total > beside + room,
+                        character.Any(char.IsWhiteSpace) || model.Tokenize(character).TokenCount.Total > beside + room,
                         $"'{character}' is cut at {cut}");
                 }
             }
@@ -89,11 +89,11 @@ internal sealed class PassagePropertyTests(string name)
         Gen.Select(Among("river", "bank", "stone", "the", "ran").Select(Among("", "", "\u0301", "\u0323\u0301"), (word, mark) => word + mark).Array[200], Gen.Int[16, 24]).Sample(
             (words, room) =>
             {
-                int limit = model.Tokenize("").Count.Total + room;
+                int limit = model.Tokenize("").TokenCount.Total + room;
                 var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = limit });
                 StellaPassage[] passages = [.. splitter.Split(string.Concat(words))];
                 Assert.That(string.Concat(passages.Select(passage => passage.Text)), Is.EqualTo(string.Concat(words)));
-                Assert.That(passages.Select(passage => model.Tokenize(passage.Text).Count.Total), Has.All.LessThanOrEqualTo(limit));
+                Assert.That(passages.Select(passage => model.Tokenize(passage.Text).TokenCount.Total), Has.All.LessThanOrEqualTo(limit));
             }, iter: 100);
 
     [Test]

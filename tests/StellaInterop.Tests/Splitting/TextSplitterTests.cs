@@ -24,7 +24,7 @@ internal sealed class TextSplitterTests
     {
         StellaPassage passage = Split("\n  The river ran.\n\nThe bank.  \n", 40).Single();
         Assert.That((passage.Text, passage.Start, passage.End), Is.EqualTo(("The river ran.\n\nThe bank.", 3L, 28L)));
-        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text).Count.Total));
+        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text).TokenCount.Total));
     }
 
     [Test]
@@ -41,8 +41,8 @@ internal sealed class TextSplitterTests
         var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 150, Prompt = StellaPrompt.SearchQuery });
         StellaPassage passage = splitter.Split(Prose).First();
         Assert.That(passage.TokenCount, Is.LessThanOrEqualTo(150));
-        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).Count.Total));
-        Assert.That(passage.TokenCount, Is.GreaterThan(model.Tokenize(passage.Text).Count.Total));
+        Assert.That(passage.TokenCount, Is.EqualTo(model.Tokenize(passage.Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).TokenCount.Total));
+        Assert.That(passage.TokenCount, Is.GreaterThan(model.Tokenize(passage.Text).TokenCount.Total));
     }
 
     [Test]
@@ -69,7 +69,7 @@ internal sealed class TextSplitterTests
     public void A_paragraph_end_is_taken_before_a_later_sentence_end_if_the_passage_is_half_full()
     {
         string paragraph = string.Join(' ', Enumerable.Repeat("The river ran.", 8));
-        int tokens = model.Tokenize(paragraph).Count.Total;
+        int tokens = model.Tokenize(paragraph).TokenCount.Total;
         Assert.That(Split($"{paragraph}\n\n{paragraph}", tokens * 3 / 2).Select(passage => passage.Text), Is.EqualTo(new[] { paragraph, paragraph }));
         StellaPassage first = Split($"The bank.\n \nX{paragraph}{paragraph}", tokens * 3 / 2)[0];
         Assert.That(first.Text, Does.StartWith("The bank.\n \nX").And.EndWith("ran."), "a paragraph is cut rather than a passage left short");
@@ -109,7 +109,7 @@ internal sealed class TextSplitterTests
     {
         string word = string.Join('\u200b', Enumerable.Repeat("xqzjvxqzjvxqzjv", 7));
         StellaPassage[] passages = Split(string.Concat(Enumerable.Repeat($"the bank {word}{new string('(', 30)} ", 20)), 24);
-        Assert.That(passages.Select(passage => model.Tokenize(passage.Text).Count.Total), Has.All.LessThanOrEqualTo(24));
+        Assert.That(passages.Select(passage => model.Tokenize(passage.Text).TokenCount.Total), Has.All.LessThanOrEqualTo(24));
         Assert.That(passages.Average(passage => passage.Text.Length), Is.GreaterThan(10));
     }
 
@@ -154,7 +154,7 @@ internal sealed class TextSplitterTests
         float[] rows = new float[passages.Length * model.Info.DefaultDimension];
         model.EmbedParts(Prose[..1200], [.. passages.Select(passage => passage.ToRange())], rows);
         Assert.That(Vectors.Norm(rows.AsSpan(^model.Info.DefaultDimension..)), Is.EqualTo(1).Within(1e-6));
-        Assert.That(() => new StellaPassage("x", int.MaxValue, 3).ToRange(), Throws.TypeOf<OverflowException>());
+        Assert.That(() => new StellaPassage { Text = "x", Start = int.MaxValue, TokenCount = 3 }.ToRange(), Throws.TypeOf<OverflowException>());
     }
 
     [TestCase(17, 0, "Set MaxTokens to at least 18.")]
@@ -170,7 +170,7 @@ internal sealed class TextSplitterTests
     [Test]
     public void A_prompt_that_leaves_no_room_is_refused_and_so_is_one_that_is_unknown()
     {
-        int prompt = model.Tokenize("", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).Count.Total;
+        int prompt = model.Tokenize("", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).TokenCount.Total;
         Assert.That(
             () => new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = prompt + 15, Prompt = StellaPrompt.SearchQuery }),
             Throws.TypeOf<StellaOptionException>().With.Message.Contains($"take {prompt}"));
@@ -196,7 +196,7 @@ internal sealed class TextSplitterTests
         var error = Assert.Throws<StellaInputException>(() => Split(text, 60))!;
         Assert.That(error.Code, Is.EqualTo(StellaErrorCode.TextNotUnicode));
         Assert.That(error.Message, Does.Contain($"U+D83D at {Prose.Length + 3} "));
-        var replace = new StellaTextSplitterOptions { MaxTokens = 60, OnInvalidText = StellaInvalidText.Replace };
+        var replace = new StellaTextSplitterOptions { MaxTokens = 60, InvalidTextBehavior = StellaInvalidTextBehavior.Replace };
         StellaPassage[] passages = [.. new StellaTextSplitter(model, replace).Split(text)];
         Assert.That(passages[^1].Text, Does.EndWith("\udf0a"));
         Assert.That(() => Split($"{Prose}\ud83d", 60), Throws.TypeOf<StellaInputException>().With.Message.Contains($"at {Prose.Length} "));

@@ -4,7 +4,7 @@ using StellaInterop.Models.Mini;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.Services.AddStellaEmbeddings(options => options.ModelPath = StellaMiniModel.Path);
-builder.Services.AddHealthChecks().AddStellaPool();
+builder.Services.AddHealthChecks().AddStellaHealthChecks();
 await using WebApplication app = builder.Build();
 var prompt = new EmbeddingGenerationOptions
 {

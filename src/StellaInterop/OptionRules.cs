@@ -1,0 +1,58 @@
+using System.ComponentModel.DataAnnotations;
+using StellaInterop.Pooling;
+
+namespace StellaInterop;
+
+/// <summary>An option whose value is outside its range.</summary>
+/// <param name="Name">The name of the property; a dot separates the name of a nested options object from its property.</param>
+/// <param name="Value">The value.</param>
+/// <param name="Message">A sentence that states the name and the range.</param>
+internal readonly record struct OptionError(string Name, object? Value, string Message);
+
+/// <summary>
+/// The checks that options objects share. Each object lists its errors once; a constructor throws the first of them, and a service that
+/// validates its configuration reports them all.
+/// </summary>
+internal static class OptionRules
+{
+    public static OptionError? Range(string name, long? value, long least, long most) =>
+        value is { } number && (number < least || number > most)
+            ? new OptionError(name, number, $"{name} must be {least} to {most}.")
+            : null;
+
+    public static OptionError? Share(string name, double value) =>
+        value is > 0 and <= 1 ? null : new OptionError(name, value, $"{name} must be above 0 and at most 1.");
+
+    public static OptionError? Positive(string name, TimeSpan? value) =>
+        value is { } time && (time <= TimeSpan.Zero || time > PoolTimes.LongestOption) ? Time(name, time, zero: false) : null;
+
+    public static OptionError? NotNegative(string name, TimeSpan value) =>
+        value < TimeSpan.Zero || value > PoolTimes.LongestOption ? Time(name, value, zero: true) : null;
+
+    public static OptionError? Defined<T>(string name, T value)
+        where T : struct, Enum =>
+        Enum.IsDefined(value) ? null : new OptionError(name, value, $"{name} is {value}, which is not a {typeof(T).Name}.");
+
+    /// <summary>Returns the errors that are not null.</summary>
+    public static IEnumerable<OptionError> All(params IEnumerable<OptionError?> errors) =>
+        errors.Where(error => error is not null).Select(error => error!.Value);
+
+    /// <summary>Returns the errors of a nested options object under its name.</summary>
+    public static IEnumerable<OptionError?> Under(string name, IEnumerable<OptionError> errors) =>
+        errors.Select(error => (OptionError?)(error with { Name = $"{name}.{error.Name}" }));
+
+    /// <exception cref="ArgumentOutOfRangeException">There is an error; the message is that of the first.</exception>
+    public static void ThrowFirst(IEnumerable<OptionError> errors)
+    {
+        foreach (OptionError error in errors)
+        {
+            throw new ArgumentOutOfRangeException(error.Name, error.Value, error.Message);
+        }
+    }
+
+    public static IEnumerable<ValidationResult> Results(IEnumerable<OptionError> errors) =>
+        errors.Select(error => new ValidationResult(error.Message, [error.Name]));
+
+    private static OptionError Time(string name, TimeSpan value, bool zero) =>
+        new(name, value, $"{name} must be {PoolTimes.Range(zero)}");
+}

@@ -1,0 +1,75 @@
+using StellaInterop.Interop;
+
+namespace StellaInterop.Tests;
+
+internal sealed class LoadAsyncTests
+{
+    private static nuint LiveModels => NativeMethods.stella_live_handles((uint)NativeHandleKind.Model);
+
+    [Test]
+    public async Task A_model_that_is_loaded_in_the_background_is_the_same()
+    {
+        var options = new StellaModelOptions { Dimension = 256, Threads = 1 };
+        Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), options);
+        options.Dimension = 768;
+        using StellaModel model = await loading;
+        using StellaModel expected = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Dimension = 256, Threads = 1 });
+        Assert.That(model.Embed("bread"), Is.EqualTo(expected.Embed("bread")));
+    }
+
+    [Test]
+    public void A_wrong_argument_throws_at_once_and_a_wrong_folder_in_the_task()
+    {
+        Assert.That(() => { _ = StellaModel.LoadAsync(""); }, Throws.ArgumentException);
+        Assert.That(
+            () => { _ = StellaModel.LoadAsync("/nowhere", new StellaModelOptions { Threads = 0 }); }, Throws.TypeOf<ArgumentOutOfRangeException>());
+        Task<StellaModel> loading = StellaModel.LoadAsync("/nowhere");
+        Assert.That(async () => await loading, Throws.TypeOf<StellaModelFolderException>());
+    }
+
+    [Test]
+    [NonParallelizable]
+    public async Task A_load_that_is_given_up_ends_at_once_and_frees_its_model()
+    {
+        nuint before = LiveModels;
+        for (int i = 0; i < 20; i++)
+        {
+            using var cancel = new CancellationTokenSource();
+            Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: cancel.Token);
+            await cancel.CancelAsync();
+            try
+            {
+                (await loading.WaitAsync(TimeSpan.FromSeconds(60))).Dispose();
+            }
+            catch (OperationCanceledException)
+            {
+            }
+        }
+
+        Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
+        await Pooling.Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
+    }
+
+    [Test]
+    public void The_vectors_of_a_list_are_a_list_of_rows()
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
+        string[] texts = ["bread", "a text of far more than eight tokens about bread and rivers and other things", "river"];
+        StellaEmbeddings found = model.Embed(texts);
+        float[] rows = new float[texts.Length * found.Dimension];
+        var counts = new StellaTokenCount[texts.Length];
+        model.Embed(texts, rows, counts);
+        Assert.Multiple(() =>
+        {
+            Assert.That(found, Has.Count.EqualTo(3));
+            Assert.That(found.Vectors.ToArray(), Is.EqualTo(rows));
+            Assert.That(found.Select(vector => vector.ToArray()), Is.EqualTo(texts.Select(text => model.Embed(text))));
+            Assert.That(found.TokenCounts, Is.EqualTo(counts));
+            Assert.That(
+                (found.Summary.TextCount, found.Summary.TokenCount, found.Summary.TruncatedTextCount, found.Summary.QueueTime),
+                Is.EqualTo((3, counts.Sum(count => (long)count.Kept), 1, TimeSpan.Zero)));
+            Assert.That(() => found[3], Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(model.Embed([]), Is.Empty);
+        });
+    }
+}
