@@ -343,6 +343,18 @@ Task("Pack")
     CheckPackages(Argument("rids", host).Split(',', StringSplitOptions.RemoveEmptyEntries));
 });
 
+Task("ApiBaseline")
+    .Description("Writes the packages in .api, with nothing but the public API of this build, which later packages are validated against. Only for a release that may break the API.")
+    .IsDependentOn("Restore")
+    .Does(() =>
+{
+    foreach (var project in projects.Where(HasPublicApi))
+    {
+        DotNetBuild($"./src/{project}", new DotNetBuildSettings { Configuration = configuration, NoRestore = true });
+        WriteApiBaseline(project);
+    }
+});
+
 Task("PackAgain")
     .Description("Packs a copy of the tree in another folder and fails when a package has other bytes than those of Pack.")
     .IsDependentOn("Pack")

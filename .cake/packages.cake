@@ -33,6 +33,37 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
     }
 }
 
+bool HasPublicApi(string project) => FileExists($"./src/{project}/PublicAPI.Shipped.txt");
+
+FilePath ApiBaselineOf(string project)
+{
+    var version = XDocument.Load(root.CombineWithFilePath("src/Directory.Build.props").FullPath).Descendants("ApiBaselineVersion").Single().Value;
+    return root.Combine(".api").CombineWithFilePath($"{project}.{version}.nupkg");
+}
+
+/// Writes a package with the reference assembly of a project alone: what package validation compares, in a few kilobytes. The
+/// same API gives the same bytes.
+void WriteApiBaseline(string project)
+{
+    var file = ApiBaselineOf(project);
+    CreateDirectory(file.GetDirectory());
+    var version = file.GetFilenameWithoutExtension().FullPath[(project.Length + 1)..];
+    var nuspec = $"<package xmlns=\"http://schemas.microsoft.com/packaging/2013/05/nuspec.xsd\"><metadata><id>{project}</id><version>{version}</version>"
+        + "<authors>StellaInterop</authors><description>The public API that later versions keep.</description></metadata></package>";
+    using var package = new ZipArchive(System.IO.File.Create(file.FullPath), ZipArchiveMode.Create);
+    Add($"{project}.nuspec", System.Text.Encoding.UTF8.GetBytes(nuspec));
+    Add($"lib/net10.0/{project}.dll", System.IO.File.ReadAllBytes($"./src/{project}/obj/{configuration}/net10.0/ref/{project}.dll"));
+    Information("{0}", file);
+
+    void Add(string name, byte[] content)
+    {
+        var entry = package.CreateEntry(name, CompressionLevel.SmallestSize);
+        entry.LastWriteTime = new DateTimeOffset(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
+        using var stream = entry.Open();
+        stream.Write(content);
+    }
+}
+
 /// Runs a project of tests on the packages of Pack.
 void TestPackages(string project) => DotNetTest($"./tests/{project}", new DotNetTestSettings
 {
@@ -50,6 +81,12 @@ void CheckPackages(string[] wantedRids)
     var libraryRids = new List<string>();
     foreach (var project in projects)
     {
+        if (HasPublicApi(project) && !FileExists(ApiBaselineOf(project)))
+        {
+            // Without it, MSBuild would pack without a word.
+            throw new CakeException($"{ApiBaselineOf(project)} is missing, so that nobody compares the public API with that of the release.");
+        }
+
         var file = packages.CombineWithFilePath($"{project}.{PackageVersion()}.nupkg");
         if (!FileExists(file) || !FileExists(file.ChangeExtension("snupkg")))
         {
