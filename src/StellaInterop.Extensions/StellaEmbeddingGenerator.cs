@@ -70,8 +70,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public const string TruncatedTextCountProperty = "stella.truncated_text_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of options inside a chain with a cache for everything besides the text that decides a
-    /// vector: a line of text without a fixed format, which is part of the cache's key.
+    /// The key in <c>AdditionalProperties</c> of options, inside a chain with a cache, for a line of text that becomes part of the cache's
+    /// key. The line has everything besides the text that decides a vector, in no fixed format.
     /// </summary>
     public const string CacheKeyProperty = "stella.cache_key";
 

@@ -5,9 +5,9 @@ namespace StellaInterop;
 
 /// <summary>Provides the options of a model that is registered in a service, as a section of the configuration holds them.</summary>
 /// <remarks>
-/// <see cref="Model"/> and <see cref="Pool"/> are sections of their own. What they leave open comes from the container: an
+/// <see cref="Model"/> and <see cref="Pool"/> are sections of their own. The container provides objects that they do not set: an
 /// <see cref="Microsoft.Extensions.Logging.ILoggerFactory"/>, an <see cref="System.Diagnostics.Metrics.IMeterFactory"/>, a
-/// <see cref="TimeProvider"/> and the <see cref="StellaMemoryGovernor"/> that all models share.
+/// <see cref="TimeProvider"/>, and the <see cref="StellaMemoryGovernor"/> that all models share.
 /// </remarks>
 public sealed class StellaEmbeddingServiceOptions : IValidatableObject
 {

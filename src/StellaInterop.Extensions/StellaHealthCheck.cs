@@ -19,7 +19,7 @@ internal sealed class StellaHealthCheck(StellaEmbeddingPool pool, StellaHealthKi
         StellaPoolHealth health = pool.GetHealth();
         HealthStatus status = health.Status switch
         {
-            // A pool whose model fails is to be mended or waited for; a restart of the process is for one that is closed.
+            // A failing model needs repair or patience. Only a closed pool needs a restart of the process.
             _ when kind == StellaHealthKind.Live && health.ModelState != StellaPoolModelState.Closed => HealthStatus.Healthy,
             StellaPoolStatus.Healthy => HealthStatus.Healthy,
             StellaPoolStatus.Degraded => HealthStatus.Degraded,

@@ -118,7 +118,7 @@ public sealed record StellaModelInfo
     public required IReadOnlyList<StellaPromptInfo> Prompts { get; init; }
 
     /// <summary>
-    /// Gets the name of the prompt for texts with <see cref="StellaPrompt.Unnamed"/>; <see langword="null"/> if there is none.
+    /// Gets the name of the prompt for texts with <see cref="StellaPrompt.Unnamed"/>; <see langword="null"/> if the folder has no default.
     /// </summary>
     public required string? DefaultPrompt { get; init; }
 

@@ -106,9 +106,9 @@ public sealed record StellaModelOptions : IValidatableObject
     public int? Dimension { get; set; }
 
     /// <summary>
-    /// Gets or sets the largest number of tokens of a text, special tokens and prompt included: 1 to 8192, and at most the number of
-    /// positions of the model. <see langword="null"/> takes the folder's own limit (<c>max_seq_length</c>, or
-    /// <c>model_max_length</c> of the tokenizer) up to the number of positions, or 512 if the folder has none.
+    /// Gets or sets the largest number of tokens of a text, special tokens and prompt included: 1 to 8192, and at most the positions of
+    /// the model. <see langword="null"/>, the default, takes the folder's own limit, or 512 if it has none. The folder's limit is
+    /// <c>max_seq_length</c>, or <c>model_max_length</c> of the tokenizer, and at most the positions of the model.
     /// </summary>
     public int? MaxTokens { get; set; }
 
@@ -119,8 +119,8 @@ public sealed record StellaModelOptions : IValidatableObject
     internal StellaEncoder Encoder { get; set; } = StellaEncoder.Kernels;
 
     /// <summary>
-    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. <see langword="null"/> takes the number of
-    /// processors that the process may use, with respect to processor affinity and container quota; a pool takes at most 8.
+    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. <see langword="null"/>, the default, takes one
+    /// per processor that the process may use, by its affinity and the quota of its container. A pool takes at most 8 by default.
     /// </summary>
     public int? Threads { get; set; }
 
@@ -131,8 +131,8 @@ public sealed record StellaModelOptions : IValidatableObject
     public bool CheckWeights { get; set; } = true;
 
     /// <summary>
-    /// Gets or sets the path of a manifest with the size and the hash (SHA-256 or BLAKE3) of every file, which the load compares
-    /// with the files. <see langword="null"/> takes <c>stella.manifest.json</c> in the folder, if there is one.
+    /// Gets or sets the path of a manifest. The load compares every file with the size and the hash (BLAKE3 or SHA-256) in it.
+    /// <see langword="null"/>, the default, takes <c>stella.manifest.json</c> of the folder if there is one.
     /// </summary>
     public string? ManifestPath { get; set; }
 

@@ -11,10 +11,9 @@ public enum StellaTruncation
 
     /// <summary>
     /// The text with its prompt has more than 256 bytes of UTF-8 for each token of <see cref="StellaModelInfo.MaxTokens"/>, and the
-    /// tokenizer did not read the rest. Plain prose has four or five bytes per token. No token is lost that the model would have
-    /// used: with BERT's tokenizer (Stella 400M) characters without a token do not count, such as repeated blanks, dropped characters
-    /// and the rest of a word of over a hundred letters. In Stella 1.5B each byte is part of a token, and the limit is higher if a token
-    /// is longer.
+    /// tokenizer did not read the rest. Plain prose has four or five bytes per token. No token is lost that the model would have used.
+    /// With BERT's tokenizer (Stella 400M) characters without a token do not count: repeated blanks, dropped characters, and the rest of
+    /// a word of over a hundred letters. In Stella 1.5B each byte is part of a token, and a longer token raises the limit.
     /// </summary>
     Bytes = 2,
 }

@@ -6,9 +6,9 @@ namespace StellaInterop.ModelFiles;
 
 /// <summary>Finds models in the cache of the Hugging Face tools.</summary>
 /// <remarks>
-/// A repository is a folder <c>models--org--name</c> with <c>blobs</c>, files by their hash; <c>snapshots/&lt;commit&gt;</c>, the files
-/// of a commit as links into <c>blobs</c>; and <c>refs</c>, a file with the commit for each branch or tag. No method connects to
-/// a network. Immutable and thread-safe.
+/// A repository is a folder <c>models--org--name</c>. Its <c>blobs</c> are files by their hash, <c>snapshots/&lt;commit&gt;</c> has the
+/// files of a commit as links into <c>blobs</c>, and <c>refs</c> has a file with the commit of each branch or tag. No method connects
+/// to a network. Immutable and thread-safe.
 /// </remarks>
 public sealed partial class HuggingFaceCache
 {

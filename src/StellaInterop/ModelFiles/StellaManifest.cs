@@ -445,7 +445,7 @@ internal sealed record ManifestJson
     public required IReadOnlyDictionary<string, ManifestFileJson> Files { get; init; }
 }
 
-/// <summary>The form of one file. What is missing is reported by the check of the list, with its path.</summary>
+/// <summary>The form of one file. The check of the list reports a missing size or hash with the path.</summary>
 internal sealed record ManifestFileJson
 {
     public long Size { get; init; }

@@ -7,8 +7,8 @@ using StellaInterop.Pooling;
 namespace StellaInterop;
 
 /// <summary>
-/// Embeds texts for many callers at once: collects them into batches, runs the batches on workers that share one copy of the model, and
-/// answers every call with its vectors, its error, or a refusal in time.
+/// Embeds texts for many callers at once. A pool collects texts into batches and runs them on workers that share one copy of the model.
+/// It answers every call in time, with vectors, an error or a refusal.
 /// </summary>
 /// <remarks>
 /// <para>
@@ -157,9 +157,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <param name="modelOptions">The options of the model.</param>
     /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
     /// <returns>
-    /// Bytes by purpose: <see cref="StellaMemoryEstimate.SessionBytes"/> are those of one worker, and
-    /// <see cref="StellaMemoryEstimate.TotalBytes"/> those of the model with the largest number of workers. The cache of vectors,
-    /// <see cref="StellaPoolOptions.MaxCacheBytes"/>, is not included.
+    /// Bytes by purpose: <see cref="StellaMemoryEstimate.SessionBytes"/> for one worker, and <see cref="StellaMemoryEstimate.TotalBytes"/>
+    /// for the model with the largest number of workers. The cache of vectors, <see cref="StellaPoolOptions.MaxCacheBytes"/>, is not
+    /// included.
     /// </returns>
     /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
     public static StellaMemoryEstimate EstimateMemory(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
