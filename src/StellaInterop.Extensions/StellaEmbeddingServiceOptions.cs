@@ -14,7 +14,10 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     /// <summary>The section that <c>AddStellaEmbeddings()</c> reads.</summary>
     public const string DefaultSectionName = "StellaEmbeddings";
 
-    /// <summary>Gets or sets the folder of the model. Set either this or <see cref="ModelName"/>.</summary>
+    /// <summary>
+    /// Gets or sets the folder of the model; a relative path is relative to the working directory. Set either this or
+    /// <see cref="ModelName"/>.
+    /// </summary>
     public string? ModelPath { get; set; }
 
     /// <summary>
@@ -107,6 +110,19 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
             }
         }
 
+        foreach (ValidationResult? result in (ValidationResult?[])
+        [
+            Defined(nameof(LongTextBehavior), LongTextBehavior),
+            Defined(nameof(InvalidTextBehavior), InvalidTextBehavior),
+            Defined(nameof(QueueFullMode), QueueFullMode),
+        ])
+        {
+            if (result is not null)
+            {
+                yield return result;
+            }
+        }
+
         if (QueueFullMode == StellaQueueFullMode.Wait && Pool is { DefaultTimeout: null })
         {
             string timeout = $"{nameof(Pool)}.{nameof(Pool.DefaultTimeout)}";
@@ -114,6 +130,10 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
                 $"{nameof(QueueFullMode)} is {QueueFullMode}: set {timeout} too, or calls could wait for ever.", [timeout]);
         }
     }
+
+    private static ValidationResult? Defined<T>(string name, T value)
+        where T : struct, Enum =>
+        Enum.IsDefined(value) ? null : new ValidationResult($"{name} is {value}; it must be {string.Join(" or ", Enum.GetNames<T>())}.", [name]);
 
     /// <exception cref="StellaModelFolderException">The named model is not in the cache.</exception>
     internal string FindModel() => ModelPath is { Length: > 0 } path

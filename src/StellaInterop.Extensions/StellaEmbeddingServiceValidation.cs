@@ -20,8 +20,8 @@ internal sealed class StellaEmbeddingServiceValidation(string optionsName, strin
 
         string where = section
             ?? (optionsName.Length == 0
-                ? StellaEmbeddingServiceOptions.DefaultSectionName
-                : $"{StellaEmbeddingServiceOptions.DefaultSectionName} '{optionsName}'");
+                ? nameof(StellaEmbeddingServiceOptions)
+                : $"{nameof(StellaEmbeddingServiceOptions)} '{optionsName}'");
         var context = new ValidationContext(options, where, serviceProvider: null, items: null);
         string[] failures =
         [

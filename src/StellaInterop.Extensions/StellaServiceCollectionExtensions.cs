@@ -7,10 +7,22 @@ namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Registers Stella models in a service.</summary>
 /// <remarks>
-/// Each model is registered once, with a key or without, and has a <see cref="StellaEmbeddingPool"/>, a generator of documents, and on
-/// request one of queries. Its options are <see cref="StellaEmbeddingServiceOptions"/> under the text of its key, and are validated when
-/// the host starts. All models share one memory budget. The container disposes everything; if it is disposed asynchronously, it waits
-/// for accepted calls.
+/// <para>
+/// Each model is registered once, with a key or without. It has a singleton <see cref="StellaEmbeddingPool"/> and a singleton
+/// <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> of documents, both with the key of the model, and on request a
+/// generator of queries with a key of <see cref="StellaServiceKeys"/>. All models share one memory budget. The container disposes
+/// everything; if it is disposed asynchronously, it waits for accepted calls.
+/// </para>
+/// <para>
+/// The options of a model are <see cref="StellaEmbeddingServiceOptions"/> with the name <see cref="StellaServiceKeys.GetOptionsName"/>,
+/// which <c>Configure</c> and <c>PostConfigure</c> can change. The host validates those of all models when it starts.
+/// </para>
+/// <para>
+/// Calls of a generator throw the exceptions of <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>:
+/// <see cref="StellaOverloadedException"/> if the queue is full, <see cref="StellaTimeoutException"/>,
+/// <see cref="StellaCircuitOpenException"/> while the model fails, and <see cref="StellaInputException"/> for a bad text. A blank text is
+/// not bad: it is embedded as its special tokens.
+/// </para>
 /// </remarks>
 public static class StellaServiceCollectionExtensions
 {

@@ -11,6 +11,7 @@ public static class StellaServiceKeys
     public const string Query = "stella:query";
 
     /// <summary>Returns the key of the generator of queries of a model.</summary>
+    /// <remarks>In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.</remarks>
     /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
     /// <returns><see cref="Query"/>, followed by a colon and the text of the key if there is one.</returns>
     /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="Query"/>.</exception>
@@ -20,9 +21,14 @@ public static class StellaServiceKeys
         return name.Length == 0 ? Query : $"{Query}:{name}";
     }
 
-    /// <summary>Returns the name of the options of a model: the text of its key, or the empty default name.</summary>
+    /// <summary>
+    /// Returns the name of the <see cref="StellaEmbeddingServiceOptions"/> of a model, for <c>services.Configure</c>: the text of its key, or
+    /// the empty default name.
+    /// </summary>
+    /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
+    /// <returns>The name of the options.</returns>
     /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="Query"/>.</exception>
-    internal static string GetOptionsName(object? serviceKey)
+    public static string GetOptionsName(object? serviceKey)
     {
         if (serviceKey is null)
         {

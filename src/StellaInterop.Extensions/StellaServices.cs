@@ -23,7 +23,8 @@ internal static class StellaServices
             string model = serviceKey is null ? "A Stella model without a key" : $"A Stella model with the key '{optionsName}'";
             throw new InvalidOperationException(
                 $"{model} is already registered, and a second one with the same key would replace it. "
-                + "Register the second with another key by AddKeyedStellaEmbeddings, or change the options of the first by services.Configure.");
+                + "Register the second with another key by AddKeyedStellaEmbeddings, or change the options of the first by "
+                + $"services.Configure<{nameof(StellaEmbeddingServiceOptions)}>({(optionsName.Length == 0 ? "" : $"\"{optionsName}\", ")}options => ...).");
         }
 
         ThrowIfTaken(services, serviceKey);
@@ -38,7 +39,7 @@ internal static class StellaServices
         }
 
         services.AddSingleton<IHostedService>(provider =>
-            new StellaWarmUp(() => PoolOf(provider, serviceKey), OptionsOf(provider, serviceKey)));
+            new StellaWarmUp(() => PoolOf(provider, serviceKey), () => OptionsOf(provider, serviceKey)));
         services.AddSingleton<IValidateOptions<StellaEmbeddingServiceOptions>>(
             new StellaEmbeddingServiceValidation(optionsName, section));
         return services.AddOptionsWithValidateOnStart<StellaEmbeddingServiceOptions>(optionsName);

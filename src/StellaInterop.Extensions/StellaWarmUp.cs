@@ -3,10 +3,12 @@ using Microsoft.Extensions.Hosting;
 namespace StellaInterop.Extensions;
 
 /// <summary>Loads a model before the host takes requests, if its options ask for that.</summary>
-internal sealed class StellaWarmUp(Func<StellaEmbeddingPool> pool, StellaEmbeddingServiceOptions options) : IHostedLifecycleService
+/// <param name="pool">Returns the pool of the model.</param>
+/// <param name="options">Returns the options. The host creates this before it validates the options of all models.</param>
+internal sealed class StellaWarmUp(Func<StellaEmbeddingPool> pool, Func<StellaEmbeddingServiceOptions> options) : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) =>
-        options.WarmUpOnStart ? pool().WarmUpAsync(cancellationToken) : Task.CompletedTask;
+        options().WarmUpOnStart ? pool().WarmUpAsync(cancellationToken) : Task.CompletedTask;
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 

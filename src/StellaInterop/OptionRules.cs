@@ -31,7 +31,7 @@ internal static class OptionRules
 
     public static OptionError? Defined<T>(string name, T value)
         where T : struct, Enum =>
-        Enum.IsDefined(value) ? null : new OptionError(name, value, $"{name} is {value}, which is not a {typeof(T).Name}.");
+        Enum.IsDefined(value) ? null : new OptionError(name, value, $"{name} is {value}; it must be {string.Join(" or ", Enum.GetNames<T>())}.");
 
     /// <summary>Returns the errors that are not null.</summary>
     public static IEnumerable<OptionError> All(params IEnumerable<OptionError?> errors) =>
@@ -42,11 +42,15 @@ internal static class OptionRules
         errors.Select(error => (OptionError?)(error with { Name = $"{name}.{error.Name}" }));
 
     /// <exception cref="ArgumentOutOfRangeException">There is an error; the message is that of the first.</exception>
-    public static void ThrowFirst(IEnumerable<OptionError> errors)
+    public static void ThrowFirst(IEnumerable<OptionError> errors) =>
+        ThrowIf(errors.Select(error => (OptionError?)error).FirstOrDefault());
+
+    /// <exception cref="ArgumentOutOfRangeException">There is an error.</exception>
+    public static void ThrowIf(OptionError? error)
     {
-        foreach (OptionError error in errors)
+        if (error is { } found)
         {
-            throw new ArgumentOutOfRangeException(error.Name, error.Value, error.Message);
+            throw new ArgumentOutOfRangeException(found.Name, found.Value, found.Message);
         }
     }
 

@@ -6,14 +6,14 @@ public enum StellaLongTextBehavior
     /// <summary>Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.</summary>
     Truncate = 0,
 
-    /// <summary>Throws <see cref="StellaInputException"/> with the index and the length of the text.</summary>
+    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text. The message has its number of tokens and the limit.</summary>
     Error = 1,
 }
 
 /// <summary>Specifies what to do with a text that is not valid Unicode because a surrogate has no partner.</summary>
 public enum StellaInvalidTextBehavior
 {
-    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text and the position of the surrogate.</summary>
+    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text. The message has the index of the surrogate.</summary>
     Error = 0,
 
     /// <summary>Replaces the surrogate by U+FFFD. <see cref="StellaTokenCount.Replaced"/> counts the replacements.</summary>
@@ -27,8 +27,9 @@ public sealed record StellaEmbedOptions
     internal static StellaEmbedOptions Default { get; } = new();
 
     /// <summary>
-    /// Gets the prompt of the texts; <see cref="StellaPrompt.Unnamed"/> by default, which is the default prompt of the model's folder.
-    /// Stella's folders have no default prompt, so that nothing is put before a text.
+    /// Gets the prompt of the texts: <see cref="StellaPrompt.SearchQuery"/> for queries, <see cref="StellaPrompt.Document"/> for documents.
+    /// <see cref="StellaPrompt.Unnamed"/>, the default, is the default prompt of the model's folder. Stella's folders have none, so that it
+    /// is the same as <see cref="StellaPrompt.Document"/>.
     /// </summary>
     public StellaPrompt Prompt { get; init; }
 
@@ -58,4 +59,12 @@ public sealed record StellaEmbedOptions
     /// The index of the call's first text in the list of the caller, for a list that is embedded in parts: errors count from here.
     /// </summary>
     internal int FirstTextIndex { get; init; }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    internal void Check()
+    {
+        StellaModel.ThrowIfNotPositive(Dimension, nameof(Dimension));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(LongTextBehavior), LongTextBehavior));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
+    }
 }

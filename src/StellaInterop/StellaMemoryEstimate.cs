@@ -41,6 +41,9 @@ public readonly record struct StellaMemoryEstimate
     /// <summary>Gets the bytes of one call at its peak; in a pool, of one worker.</summary>
     public required long SessionBytes { get; init; }
 
-    /// <summary>Gets the bytes at the larger of two peaks: the end of the load, and all calls at work.</summary>
+    /// <summary>
+    /// Gets the bytes at the larger of two peaks, the end of the load and all calls at work, with 14 MiB for the code of the library, its
+    /// cache of words and its allocator.
+    /// </summary>
     public required long TotalBytes { get; init; }
 }

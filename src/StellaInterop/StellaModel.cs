@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using Microsoft.Extensions.Logging;
 using StellaInterop.Interop;
@@ -80,8 +81,8 @@ public sealed unsafe class StellaModel : IDisposable
 
     /// <summary>Loads a model from a folder of the sentence-transformers layout, on a thread of its own.</summary>
     /// <remarks>
-    /// A native load cannot be stopped. If <paramref name="cancellationToken"/> is cancelled, the task ends at once, and the model is
-    /// freed when its load ends.
+    /// Invalid arguments throw at the call, before it returns its task; all other errors are in the task. A native load cannot be
+    /// stopped: if <paramref name="cancellationToken"/> is cancelled, the task ends at once, and the model is freed when its load ends.
     /// </remarks>
     /// <param name="path">The folder, as for <see cref="Load"/>.</param>
     /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
@@ -98,12 +99,19 @@ public sealed unsafe class StellaModel : IDisposable
             : ModelLoading.RunAsync(() => Load(path, copy), cancellationToken);
     }
 
-    /// <summary>Estimates the memory of a model from its configuration and the headers of its files, without loading it.</summary>
+    /// <summary>Estimates the memory of a model from its configuration and the headers of its files, without loading it. Reads a few small files.</summary>
     /// <param name="path">The folder, as for <see cref="Load"/>.</param>
     /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
     /// <param name="workload">The calls that the model will run; <see langword="null"/> for one call at a time.</param>
-    /// <returns>Bytes by purpose. Measured processes used at most the total, and at least half of it.</returns>
-    /// <inheritdoc cref="Load" path="/exception"/>
+    /// <returns>
+    /// Bytes by purpose, on top of what the process used before. Measured processes used at most the total, and at least half of it.
+    /// </returns>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or not supported.</exception>
+    /// <exception cref="StellaOptionException">The model cannot meet an option, such as a dimension that it does not have.</exception>
+    /// <exception cref="StellaNativeLibraryNotFoundException">The native library could not be loaded.</exception>
+    /// <exception cref="StellaAbiMismatchException">The native library belongs to another version of this package.</exception>
     public static StellaMemoryEstimate EstimateMemory(
         string path, StellaModelOptions? options = null, StellaWorkload? workload = null)
     {
@@ -138,20 +146,29 @@ public sealed unsafe class StellaModel : IDisposable
         };
     }
 
-    /// <summary>Embeds one text.</summary>
+    /// <summary>Embeds one text. Blocks the calling thread.</summary>
+    /// <remarks>
+    /// <see cref="StellaEmbeddingPool.EmbedAsync(string, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/> does not block. The
+    /// overloads for several texts also return the number of tokens and tell whether a text was truncated.
+    /// </remarks>
     /// <param name="text">The text. A blank text is embedded as its special tokens.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="options">
+    /// The options of the text; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for a search query; a wrong prompt makes worse results without an error.
+    /// </param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
     /// <exception cref="StellaInputException">
-    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
-    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// The text is not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is zero
+    /// or not finite.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
@@ -162,13 +179,34 @@ public sealed unsafe class StellaModel : IDisposable
         return vector;
     }
 
-    /// <summary>Embeds texts.</summary>
+    /// <summary>Embeds texts. Blocks the calling thread.</summary>
+    /// <remarks>
+    /// One call with many texts is faster than many calls: the model makes batches of them.
+    /// <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/> does not
+    /// block.
+    /// </remarks>
     /// <param name="texts">The texts, in any number. A blank text is embedded as its special tokens.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="options">
+    /// The options of all texts; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for search queries; a wrong prompt makes worse results without an error.
+    /// </param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
-    /// <returns>A list with one vector per text, in the order of the texts, and the length of each text.</returns>
+    /// <returns>A list with one vector per text, in the order of the texts, and the number of tokens of each text.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
     /// <exception cref="ArgumentException">The vectors are more numbers than an array holds.</exception>
-    /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
+    /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    [OverloadResolutionPriority(2)] // An array is also a span, and options may be written new() { … }, null or default.
     public StellaEmbeddings Embed(
         IReadOnlyList<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -190,6 +228,7 @@ public sealed unsafe class StellaModel : IDisposable
 
     /// <summary>Embeds texts into a buffer of the caller.</summary>
     /// <inheritdoc cref="Embed(ReadOnlySpan{string}, Span{float}, Span{StellaTokenCount}, StellaEmbedOptions?, CancellationToken)"/>
+    [OverloadResolutionPriority(1)]
     public void Embed(
         ReadOnlySpan<string> texts,
         Span<float> destination,
@@ -197,7 +236,7 @@ public sealed unsafe class StellaModel : IDisposable
         CancellationToken cancellationToken = default) =>
         Embed(texts, destination, [], options, cancellationToken);
 
-    /// <summary>Embeds texts into a buffer of the caller and counts their tokens.</summary>
+    /// <summary>Embeds texts into a buffer of the caller and counts their tokens. Blocks the calling thread.</summary>
     /// <remarks>
     /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: the model keeps its
     /// buffers. A token that can be cancelled costs the registration of a callback with its source.
@@ -211,7 +250,18 @@ public sealed unsafe class StellaModel : IDisposable
     /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <exception cref="ArgumentException">A buffer is too short.</exception>
-    /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
+    /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public void Embed(
         ReadOnlySpan<string> texts,
         Span<float> destination,
@@ -220,6 +270,7 @@ public sealed unsafe class StellaModel : IDisposable
         CancellationToken cancellationToken = default)
     {
         options ??= StellaEmbedOptions.Default;
+        options.Check();
         ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
         int dimension = Info.DimensionOf(options);
         if (destination.Length / dimension < texts.Length)
@@ -279,6 +330,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
+        options.Check();
         PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
         float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
         RunTokens(tokens, [], hidden, [], options, cancellationToken);
@@ -322,6 +374,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
+        options.Check();
         int dimension = Info.DimensionOf(options);
         if (destination.Length / dimension < parts.Length)
         {
@@ -346,26 +399,41 @@ public sealed unsafe class StellaModel : IDisposable
     /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
     /// <returns>The ids of the tokens, and their number before truncation.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
-    /// <exception cref="StellaInputException">
-    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
-    /// <see cref="StellaInputException.TextIndex"/> is its index.
-    /// </exception>
+    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>.</exception>
     /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTokens Tokenize(string text, StellaEmbedOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return Tokenize([text], options)[0];
+        return Tokenize((ReadOnlySpan<string>)[text], options)[0];
+    }
+
+    /// <summary>Tokenizes texts, as <see cref="Embed(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
+    /// <param name="texts">The texts, in any number.</param>
+    /// <param name="options">The options of all texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <returns>The tokens of each text, in the order of the texts.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
+    /// <inheritdoc cref="Tokenize(ReadOnlySpan{string}, StellaEmbedOptions?)" path="/exception"/>
+    public StellaTokens[] Tokenize(IReadOnlyList<string> texts, StellaEmbedOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        return Tokenize((ReadOnlySpan<string>)[.. texts], options);
     }
 
     /// <summary>Tokenizes texts, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="options">The options of the texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
     /// <returns>The tokens of each text, in the order of the texts.</returns>
-    /// <inheritdoc cref="Tokenize(string, StellaEmbedOptions?)" path="/exception"/>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTokens[] Tokenize(ReadOnlySpan<string> texts, StellaEmbedOptions? options = null)
     {
         options ??= StellaEmbedOptions.Default;
+        options.Check();
         ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
         ObjectDisposedException.ThrowIf(disposed, this);
         var result = new StellaTokens[texts.Length];

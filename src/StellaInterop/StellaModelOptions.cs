@@ -112,7 +112,10 @@ public sealed record StellaModelOptions : IValidatableObject
     /// </summary>
     public int? MaxTokens { get; set; }
 
-    /// <summary>Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default.</summary>
+    /// <summary>
+    /// Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default, which depends on the processor. Name a
+    /// precision if vectors of several machines are compared.
+    /// </summary>
     public StellaPrecision Precision { get; set; } = StellaPrecision.Auto;
 
     /// <summary>Gets or sets the implementation of the encoder.</summary>
@@ -152,5 +155,7 @@ public sealed record StellaModelOptions : IValidatableObject
     private IEnumerable<OptionError> Errors() => OptionRules.All(
         OptionRules.Range(nameof(MaxTokens), MaxTokens, 1, MaxTokensLimit),
         OptionRules.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
-        OptionRules.Range(nameof(Threads), Threads, 1, ThreadsLimit));
+        OptionRules.Range(nameof(Threads), Threads, 1, ThreadsLimit),
+        OptionRules.Defined(nameof(Precision), Precision),
+        OptionRules.Defined(nameof(LoadMode), LoadMode));
 }

@@ -25,8 +25,8 @@ public readonly record struct StellaTokenCount
     public required int Kept { get; init; }
 
     /// <summary>
-    /// Gets the number of tokens of the whole text. If <see cref="Truncation"/> is <see cref="StellaTruncation.Bytes"/>, it is the number
-    /// of tokens of the part that was read.
+    /// Gets the number of tokens of the whole text, or of the part that was read if <see cref="Truncation"/> is
+    /// <see cref="StellaTruncation.Bytes"/>: the whole text then has more.
     /// </summary>
     public required int Total { get; init; }
 

@@ -13,10 +13,17 @@ internal sealed class CSharpBlockTests
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(file => MetadataReference.CreateFromFile(file)),
     ];
 
-    /// <summary>What a new console project has.</summary>
-    private static readonly SyntaxTree ImplicitUsings = Parse(string.Concat(
-        new[] { "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Net.Http", "System.Threading", "System.Threading.Tasks" }
-            .Select(name => $"global using {name};\n")));
+    /// <summary>The namespaces that a new console project uses.</summary>
+    private static readonly string[] ConsoleUsings =
+        ["System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Net.Http", "System.Threading", "System.Threading.Tasks"];
+
+    /// <summary>The namespaces that a new web project uses besides.</summary>
+    private static readonly string[] WebUsings =
+    [
+        "System.Net.Http.Json", "Microsoft.AspNetCore.Builder", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Http",
+        "Microsoft.AspNetCore.Routing", "Microsoft.Extensions.Configuration", "Microsoft.Extensions.DependencyInjection",
+        "Microsoft.Extensions.Hosting", "Microsoft.Extensions.Logging",
+    ];
 
     public static IEnumerable<CodeBlock> Blocks() => Document.Blocks("csharp");
 
@@ -25,7 +32,7 @@ internal sealed class CSharpBlockTests
     {
         CSharpCompilation compilation = CSharpCompilation.Create(
             $"block{Guid.NewGuid():N}",
-            [Parse(block.Code), ImplicitUsings],
+            [Parse(block.Code), Parse(string.Concat(ConsoleUsings.Concat(block.Requests is null ? [] : WebUsings).Select(name => $"global using {name};\n")))],
             References,
             new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
         using var program = new MemoryStream();
@@ -35,16 +42,25 @@ internal sealed class CSharpBlockTests
                 .Select(d => $"{block.Document}:{block.Line + d.Location.GetLineSpan().StartLinePosition.Line}: {d.GetMessage()}"),
         ];
         Assert.That(problems, Is.Empty);
+        program.Position = 0;
         if (block.Output is { } said)
         {
-            program.Position = 0;
             Printed.IsAsSaid(await RunAsync(program), said, block.ToString());
+        }
+
+        if (block.Requests is { } requests)
+        {
+            Printed.IsAsSaid(await WebProgram.AnswerAsync(program, block.Settings, requests), requests, block.ToString());
         }
     }
 
     [Test]
     public void There_are_blocks_that_are_run() =>
-        Assert.That(Blocks().Where(block => block.Output is not null), Has.Exactly(2).Matches<CodeBlock>(block => block.Document == "README.md"));
+        Assert.Multiple(() =>
+        {
+            Assert.That(Blocks().Where(block => block.Output is not null), Has.Exactly(2).Matches<CodeBlock>(block => block.Document == "README.md"));
+            Assert.That(Blocks().Where(block => block.Requests is not null), Has.Exactly(1).Matches<CodeBlock>(block => block.Settings is not null));
+        });
 
     private static SyntaxTree Parse(string code) => CSharpSyntaxTree.ParseText(code, new CSharpParseOptions(LanguageVersion.Latest));
 

@@ -8,8 +8,10 @@ namespace StellaInterop.DocsTests;
 /// <param name="Line">The line that its code begins in, from 1.</param>
 /// <param name="Language">What stands after the fence.</param>
 /// <param name="Code">The code.</param>
-/// <param name="Output">The block of plain text that follows at once, if one does: what running it prints.</param>
-internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string? Output)
+/// <param name="Output">The block of plain text that follows at once, if one does: the output of the program.</param>
+/// <param name="Requests">The block of requests and answers that follows at once, if one does: the program is a web service.</param>
+/// <param name="Settings">The block of JSON that stands at once before, if one does: the settings of a web service.</param>
+internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string? Output, string? Requests, string? Settings)
 {
     /// <inheritdoc/>
     public override string ToString() => $"{Document}:{Line}";
@@ -43,14 +45,21 @@ internal static partial class Document
                 Match fence = fences[i];
                 if (fence.Groups["language"].Value == language)
                 {
-                    bool followed = i + 1 < fences.Length && fences[i + 1].Groups["language"].Value == "text"
-                        && string.IsNullOrWhiteSpace(text[(fence.Index + fence.Length)..fences[i + 1].Index]);
+                    // The code of a neighbour in a language, if nothing stands between the two.
+                    string? Beside(int first, int second, int neighbour, string wanted) =>
+                        first >= 0 && second < fences.Length
+                        && fences[neighbour].Groups["language"].Value == wanted
+                        && string.IsNullOrWhiteSpace(text[(fences[first].Index + fences[first].Length)..fences[second].Index])
+                            ? fences[neighbour].Groups["code"].Value
+                            : null;
                     yield return new CodeBlock(
                         document,
                         text[..fence.Groups["code"].Index].Count(c => c == '\n') + 1,
                         language,
                         fence.Groups["code"].Value,
-                        followed ? fences[i + 1].Groups["code"].Value : null);
+                        Beside(i, i + 1, i + 1, "text"),
+                        Beside(i, i + 1, i + 1, "http"),
+                        Beside(i - 1, i, i - 1, "json"));
                 }
             }
         }

@@ -184,6 +184,19 @@ internal sealed class ServiceTests
     }
 
     [Test]
+    public void Wrong_settings_of_all_models_are_reported_at_once()
+    {
+        HostApplicationBuilder builder = Builder(("One:Pool:MaxWorkers", "0"), ("Two:Model:Threads", "0"));
+        builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("One"));
+        builder.Services.AddKeyedStellaEmbeddings("two", builder.Configuration.GetSection("Two"));
+        using IHost host = builder.Build();
+        var error = Assert.ThrowsAsync<AggregateException>(() => host.StartAsync())!;
+        Assert.That(
+            error.InnerExceptions.Select(inner => inner.Message),
+            Has.Some.Contains("One:Pool:MaxWorkers: ").And.Some.Contains("Two:Model:Threads: "));
+    }
+
+    [Test]
     public void A_section_that_is_null_is_refused([Values("Model", "Pool")] string name)
     {
         var services = new ServiceCollection();
@@ -270,6 +283,11 @@ internal sealed class ServiceTests
     [TestCase("Pool:MaxQueuedTokens", "5", "Search:Pool:MaxQueuedTokens: ")]
     [TestCase("Pool:CircuitBreaker:MaxProbes", "0", "Search:Pool:CircuitBreaker:MaxProbes: ")]
     [TestCase("QueueFullMode", "Wait", "Search:Pool:DefaultTimeout: ")]
+    [TestCase("QueueFullMode", "7", "Search:QueueFullMode: ", "Reject or Wait")]
+    [TestCase("LongTextBehavior", "9", "Search:LongTextBehavior: ", "Truncate or Error")]
+    [TestCase("InvalidTextBehavior", "9", "Search:InvalidTextBehavior: ")]
+    [TestCase("Model:Precision", "99", "Search:Model:Precision: ", "Auto or Float32 or BFloat16 or Int8")]
+    [TestCase("Model:LoadMode", "5", "Search:Model:LoadMode: ")]
     [TestCase("Pool:IdleTimeout", "00:00:00", "Search:Pool:IdleTimeout: ")]
     public void A_wrong_setting_stops_the_start_and_is_named(string key, string? value, params string[] words)
     {

@@ -112,7 +112,7 @@ internal sealed class ByteExactTests
                 string text = string.Concat(new string('a', at), half, "b");
                 var error = Assert.Throws<StellaInputException>(() => model.Tokenize(["good", text]));
                 Assert.That((error!.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
-                Assert.That(error.Message, Does.Contain($"at {at}"));
+                Assert.That(error.Message, Does.Contain($"at index {at}"));
                 StellaTokens replaced = model.Tokenize(text, new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace });
                 string expected = string.Concat(new string('a', at), (char)Replacement, "b");
                 Assert.That(Decode(replaced), Is.EqualTo(Encoding.UTF8.GetBytes(expected)));

@@ -29,7 +29,7 @@ internal sealed class PackedTextsTests
                 {
                     var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, new Prefix(limit)))!;
                     Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 7)));
-                    Assert.That(error.Message, Does.Contain($"at {LoneSurrogates(text)[0]} has no partner"));
+                    Assert.That(error.Message, Does.Contain($"at index {LoneSurrogates(text)[0]} has no partner"));
                     refused++;
                     continue;
                 }
@@ -63,7 +63,7 @@ internal sealed class PackedTextsTests
             int at = pairs.Length + behind;
             var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidTextBehavior.Error, new Prefix(100)))!;
             Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
-            Assert.That(error.Message, Does.Contain($"U+{(int)half:X4} at {at} has no partner"));
+            Assert.That(error.Message, Does.Contain($"U+{(int)half:X4} at index {at} has no partner"));
             pack.Fill(["good", text + half], 0, StellaInvalidTextBehavior.Replace, new Prefix(100));
             Assert.That(pack.Replaced.ToArray(), Is.EqualTo(new[] { 0, 2 }));
         }

@@ -33,7 +33,7 @@ internal sealed class PrefixTruncationTests
         Assert.Multiple(() =>
         {
             Assert.That(() => PrefixTruncation.TruncateAndRenormalize([0, 0, 1], new float[2]), Throws.ArgumentException.With.Message.Contains("zero"));
-            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1, float.NaN], new float[2]), Throws.ArgumentException.With.Message.Contains("number 1"));
+            Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1, float.NaN], new float[2]), Throws.ArgumentException.With.Message.Contains("Number 1"));
             Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1], new float[2]), Throws.ArgumentException.With.Message.Contains("1 to 1"));
             Assert.That(() => PrefixTruncation.TruncateAndRenormalize([1], []), Throws.ArgumentException.With.Message.Contains("0 elements"));
         });

@@ -109,7 +109,7 @@ internal sealed class QuantizationTests
     public void Numbers_that_are_not_finite_are_refused_by_index(float number)
     {
         float[] row = [1, 2, number, 3];
-        string says = FormattableString.Invariant($"number 2 is {number}");
+        string says = FormattableString.Invariant($"Number 2 of source is {number}");
         Assert.Multiple(() =>
         {
             Assert.That(() => Quantization.ToHalf(row, new Half[4]), Throws.ArgumentException.With.Message.Contains(says));

@@ -119,12 +119,12 @@ internal sealed class SimilarityTests
         float[] good = [0, 1];
         Assert.Multiple(() =>
         {
-            Assert.That(() => Similarity.Cosine(bad, good), Refusal("a", "number 1"));
-            Assert.That(() => Similarity.Cosine(good, bad), Refusal("b", "number 1"));
-            Assert.That(() => Similarity.Dot(bad, good), Refusal("a", "number 1"));
-            Assert.That(() => Similarity.DotRows(good, bad, new float[1]), Refusal("rows", "number 1"));
-            Assert.That(() => Similarity.EuclideanDistance(good, bad), Refusal("b", "number 1"));
-            Assert.That(() => Similarity.EuclideanDistance(bad, bad), Refusal("a", "number 1"));
+            Assert.That(() => Similarity.Cosine(bad, good), Refusal("a", "Number 1"));
+            Assert.That(() => Similarity.Cosine(good, bad), Refusal("b", "Number 1"));
+            Assert.That(() => Similarity.Dot(bad, good), Refusal("a", "Number 1"));
+            Assert.That(() => Similarity.DotRows(good, bad, new float[1]), Refusal("rows", "Number 1"));
+            Assert.That(() => Similarity.EuclideanDistance(good, bad), Refusal("b", "Number 1"));
+            Assert.That(() => Similarity.EuclideanDistance(bad, bad), Refusal("a", "Number 1"));
         });
     }
 

@@ -143,7 +143,7 @@ internal sealed class PackedTexts
                     int at = survey.FirstLoneSurrogate;
                     throw new StellaInputException(
                         StellaErrorCode.TextNotUnicode,
-                        $"text {index} is not valid Unicode: the surrogate U+{(int)text[at]:X4} at {at} has no partner",
+                        $"text {index} is not valid Unicode: the surrogate U+{(int)text[at]:X4} at index {at} has no partner",
                         index);
                 }
 

@@ -152,7 +152,7 @@ internal sealed class CallFeeder(
             return [];
         }
 
-        Slots tokenizer = tokenizers[(int)call.Options.Priority];
+        Slots tokenizer = tokenizers[(int)call.Priority];
         await tokenizer.EnterAsync().ConfigureAwait(false);
         TimeSpan elapsed;
         TokenizedText[] tokens;

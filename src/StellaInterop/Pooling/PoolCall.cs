@@ -38,6 +38,8 @@ internal sealed class PoolCall(
 
     public StellaCallOptions Options { get; } = options;
 
+    public StellaPriority Priority => Options.Priority ?? StellaPriority.Interactive;
+
     public TimeSpan? Timeout { get; } = timeout;
 
     /// <summary>When it arrived, by the pool's clock.</summary>

@@ -382,7 +382,7 @@ internal sealed class Scheduler
         taker?.Wake();
     }
 
-    private Lane LaneOf(PoolCall call) => lanes[(int)call.Options.Priority];
+    private Lane LaneOf(PoolCall call) => lanes[(int)call.Priority];
 
     /// <summary>Whether both bounds have room for a call, without what the other priority has a claim on.</summary>
     private bool CanAdmit(Lane lane, long estimate)

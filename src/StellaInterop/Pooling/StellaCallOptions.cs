@@ -7,8 +7,8 @@ public enum StellaPriority
     Interactive = 0,
 
     /// <summary>
-    /// Background work. While interactive calls are queued, all bulk calls together get at least a seventeenth of the time, so that
-    /// they never starve.
+    /// Background work. While interactive calls are queued, all bulk calls together get one token in seventeen, so that they never
+    /// starve.
     /// </summary>
     Bulk = 1,
 }
@@ -19,7 +19,7 @@ public enum StellaQueueFullMode
     /// <summary>Throws <see cref="StellaOverloadedException"/> at once.</summary>
     Reject = 0,
 
-    /// <summary>Waits for room, in order of arrival, until its timeout. The call must have one.</summary>
+    /// <summary>Waits for room, in order of arrival, until its timeout. The call must have one, unless it is a stream.</summary>
     Wait = 1,
 }
 
@@ -30,7 +30,8 @@ public enum StellaTextFailureMode
     FailCall = 0,
 
     /// <summary>
-    /// Embeds the other texts. The row of the failed text is zero, and <see cref="StellaCallSummary.Failures"/> names it.
+    /// Embeds the other texts. The row of the failed text is zero, and <see cref="StellaCallSummary.Failures"/> or
+    /// <see cref="StellaTextEmbedding.Error"/> has its error. A call that returns one vector refuses this value.
     /// </summary>
     Report = 1,
 }
@@ -41,13 +42,16 @@ public sealed record StellaCallOptions
 {
     internal static StellaCallOptions Default { get; } = new();
 
-    /// <summary>Gets the priority of the call; <see cref="StellaPriority.Interactive"/> by default.</summary>
-    public StellaPriority Priority { get; init; } = StellaPriority.Interactive;
+    /// <summary>
+    /// Gets the priority of the call; <see langword="null"/>, the default, for <see cref="StellaPriority.Interactive"/>, and for
+    /// <see cref="StellaPriority.Bulk"/> of a stream.
+    /// </summary>
+    public StellaPriority? Priority { get; init; }
 
     /// <summary>
     /// Gets the time from the call to its answer, above 0 and below a day. At its end the call throws
     /// <see cref="StellaTimeoutException"/>, whatever the pool is doing, and nothing more is computed for it. <see langword="null"/>, the
-    /// default, takes <see cref="StellaPoolOptions.DefaultTimeout"/>.
+    /// default, takes <see cref="StellaPoolOptions.DefaultTimeout"/>, and no timeout for a stream.
     /// </summary>
     public TimeSpan? Timeout { get; init; }
 

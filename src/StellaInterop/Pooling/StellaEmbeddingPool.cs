@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using StellaInterop.Pooling;
 
@@ -87,9 +88,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
     /// <summary>Initializes a pool over a loaded model. Its workers share the weights with all other users of the model.</summary>
     /// <remarks>
-    /// The pool does not own the model: dispose the pool first, then the model. Calls of a pool whose model is disposed end with
-    /// <see cref="ObjectDisposedException"/>. The memory budget counts the workers; the model is already in memory. With
-    /// <see cref="StellaPoolOptions.MinWorkers"/> 0 an idle pool ends its workers, and the model stays.
+    /// The pool does not own the model: dispose the pool first, then the model. If the model is disposed before, its memory is freed when
+    /// the last worker of the pool ends, and calls of a pool without workers end with <see cref="ObjectDisposedException"/>. The memory
+    /// budget counts the workers; the model is already in memory. With <see cref="StellaPoolOptions.MinWorkers"/> 0 an idle pool ends its
+    /// workers, and the model stays.
     /// </remarks>
     /// <param name="model">The model. <see cref="StellaModelOptions.Threads"/> of its options are those of one worker.</param>
     /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
@@ -224,10 +226,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         return ReadFingerprintAsync(dimension, cancellationToken);
     }
 
-    /// <summary>Embeds one text.</summary>
+    /// <summary>Embeds one text. For texts from a stream, see <see cref="EmbedStreamAsync"/>.</summary>
+    /// <remarks>The overloads for several texts also return the number of tokens and tell whether a text was truncated.</remarks>
     /// <param name="text">The text. A blank text is embedded as its special tokens.</param>
-    /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
-    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="options">
+    /// The options of the text; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for a search query; a wrong prompt makes worse results without an error.
+    /// </param>
+    /// <param name="callOptions">
+    /// The options of the call; <see langword="null"/> for the defaults. <see cref="StellaTextFailureMode.Report"/> is refused, since one
+    /// vector has no place for an error.
+    /// </param>
     /// <param name="cancellationToken">A token that ends the call at once.</param>
     /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
@@ -239,17 +248,29 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
+        if (callOptions is { TextFailureMode: StellaTextFailureMode.Report })
+        {
+            throw new ArgumentException(
+                $"{nameof(StellaCallOptions.TextFailureMode)} is {StellaTextFailureMode.Report}, and one vector has no place for an error. "
+                + $"Use {StellaTextFailureMode.FailCall}, or embed a list.",
+                nameof(callOptions));
+        }
+
         return EmbedOneAsync(NewCall([text], options, callOptions), cancellationToken);
     }
 
-    /// <summary>Embeds texts.</summary>
+    /// <summary>Embeds texts. For texts from a stream, see <see cref="EmbedStreamAsync"/>.</summary>
     /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="options">
+    /// The options of all texts; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for search queries; a wrong prompt makes worse results without an error.
+    /// </param>
     /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
     /// <param name="cancellationToken">A token that ends the call at once.</param>
     /// <returns>A list with one vector per text, in the order of the texts, and the length of each text.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
     /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
+    [OverloadResolutionPriority(2)] // An array is also memory, and options may be written new() { … }, null or default.
     public Task<StellaEmbeddings> EmbedAsync(
         IReadOnlyList<string> texts,
         StellaEmbedOptions? options = null,
@@ -262,6 +283,17 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Embeds texts into a buffer of the caller.</summary>
+    /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>
+    [OverloadResolutionPriority(1)]
+    public Task<StellaCallSummary> EmbedAsync(
+        ReadOnlyMemory<string> texts,
+        Memory<float> destination,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default) =>
+        EmbedAsync(texts, destination, default, options, callOptions, cancellationToken);
+
+    /// <summary>Embeds texts into a buffer of the caller and counts their tokens.</summary>
     /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
     /// <param name="destination">
     /// Receives one row per text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. The pool does not
@@ -295,7 +327,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     public Task<StellaCallSummary> EmbedAsync(
         ReadOnlyMemory<string> texts,
         Memory<float> destination,
-        Memory<StellaTokenCount> tokenCounts = default,
+        Memory<StellaTokenCount> tokenCounts,
         StellaEmbedOptions? options = null,
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
@@ -324,23 +356,48 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             cancellationToken);
     }
 
-    /// <summary>Embeds a stream of texts of any length in memory that does not grow with it.</summary>
+    /// <summary>Embeds a stream of texts of any length, in memory that does not grow with it.</summary>
     /// <remarks>
-    /// The pool reads a few hundred texts ahead of the vector that it returns. They wait for room in the queue as long as necessary.
-    /// Leaving the stream early waits for the texts that are being computed, and not for the source. A source that ignores its token, or
-    /// blocks, is abandoned: it is disposed when its pending call returns, which may be after the loop. The source is read on the thread
-    /// pool.
+    /// <para>
+    /// The stream is cut into calls of up to 64 texts, a few of which are computed at a time. Texts wait for room in the queue as long as
+    /// necessary. A text that was read does not wait for a slow source: it is sent as soon as no other call of the stream runs.
+    /// </para>
+    /// <para>
+    /// A cancelled token ends the stream by <see cref="OperationCanceledException"/>, and texts that were read have no embedding then. End
+    /// the source to get them all. Leaving the loop waits for the calls that run and not for the source: a source that ignores its token,
+    /// or blocks, is abandoned and disposed when its pending call returns. The source is read on the thread pool, and its errors end the
+    /// stream after the embeddings of the texts before.
+    /// </para>
+    /// <para>
+    /// With <see cref="StellaTextFailureMode.Report"/>, a text at fault has an <see cref="StellaTextEmbedding.Error"/> and the stream goes
+    /// on; all other errors end it. A pool that drains or is disposed ends the stream.
+    /// </para>
+    /// <para>For a list or a lazy sequence, use <c>ToAsyncEnumerable()</c>; for the lines of a file, <c>File.ReadLinesAsync</c>.</para>
     /// </remarks>
-    /// <param name="texts">The texts.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="texts">The texts. They are enumerated once.</param>
+    /// <param name="options">The options of all texts; <see langword="null"/> for the defaults.</param>
     /// <param name="callOptions">
-    /// The options of the calls that the stream is cut into; <see langword="null"/> for <see cref="StellaPriority.Bulk"/> without a
-    /// timeout. <see cref="StellaCallOptions.QueueFullMode"/> is not used: a stream always waits.
+    /// The options of the calls; <see langword="null"/> for the defaults. Without a priority they are <see cref="StellaPriority.Bulk"/>, and
+    /// without a timeout they have none, whatever <see cref="StellaPoolOptions.DefaultTimeout"/> is. A timeout is that of each call.
+    /// <see cref="StellaCallOptions.QueueFullMode"/> is not used: a stream always waits.
     /// </param>
     /// <param name="cancellationToken">A token that ends the stream.</param>
     /// <returns>One embedding per text, in the order of the texts.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
-    /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is at fault, without <see cref="StellaTextFailureMode.Report"/>; <see cref="StellaInputException.TextIndex"/> is its index in the
+    /// stream.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaTimeoutException">A call of the stream was not answered within its timeout.</exception>
+    /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the end of the stream.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="StellaThreadException">No worker is left, and the system refused a thread for another.</exception>
+    /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
+    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public IAsyncEnumerable<StellaTextEmbedding> EmbedStreamAsync(
         IAsyncEnumerable<string> texts,
         StellaEmbedOptions? options = null,
@@ -349,9 +406,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         ArgumentNullException.ThrowIfNull(texts);
         StellaEmbedOptions textOptions = options ?? StellaEmbedOptions.Default;
-        callOptions ??= new StellaCallOptions { Priority = StellaPriority.Bulk };
+        callOptions ??= StellaCallOptions.Default;
         StellaCallOptions partOptions = callOptions with
         {
+            Priority = callOptions.Priority ?? StellaPriority.Bulk,
             QueueFullMode = StellaQueueFullMode.Wait,
             HasNoTimeout = callOptions.Timeout is null,
             IsPartOfStream = true,
@@ -561,12 +619,11 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         embedOptions ??= StellaEmbedOptions.Default;
         callOptions ??= StellaCallOptions.Default;
         StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
-        OptionRules.ThrowFirst(OptionRules.All(
-            OptionRules.Range(nameof(StellaEmbedOptions.Dimension), embedOptions.Dimension, 1, int.MaxValue),
-            OptionRules.Positive(nameof(StellaCallOptions.Timeout), callOptions.Timeout),
-            OptionRules.Defined(nameof(StellaCallOptions.Priority), callOptions.Priority),
-            OptionRules.Defined(nameof(StellaCallOptions.QueueFullMode), callOptions.QueueFullMode),
-            OptionRules.Defined(nameof(StellaCallOptions.TextFailureMode), callOptions.TextFailureMode)));
+        embedOptions.Check();
+        OptionRules.ThrowIf(OptionRules.Positive(nameof(StellaCallOptions.Timeout), callOptions.Timeout));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.Priority), callOptions.Priority ?? StellaPriority.Interactive));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.QueueFullMode), callOptions.QueueFullMode));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.TextFailureMode), callOptions.TextFailureMode));
 
         TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? poolOptions.DefaultTimeout;
         if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)

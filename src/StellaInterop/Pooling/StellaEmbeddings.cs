@@ -45,7 +45,10 @@ public sealed record StellaCallSummary
 }
 
 /// <summary>Represents the vectors of a call: a list with one vector per text, in the order of the texts.</summary>
-/// <remarks>Immutable and thread-safe. All vectors are slices of one array, <see cref="Vectors"/>.</remarks>
+/// <remarks>
+/// Immutable and thread-safe. All vectors are slices of one array, <see cref="Vectors"/>, which methods such as
+/// <see cref="StellaInterop.Vectors.Similarity.DotRows"/> compare with a query in one call.
+/// </remarks>
 public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
 {
     internal StellaEmbeddings(float[] vectors, int dimension, StellaTokenCount[] tokenCounts, StellaCallSummary summary)
@@ -109,24 +112,23 @@ public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
     }
 }
 
-/// <summary>Represents the embedding of one text of a stream.</summary>
+/// <summary>Represents the embedding of one text of a stream. Immutable and thread-safe.</summary>
 public sealed class StellaTextEmbedding
 {
-    internal StellaTextEmbedding()
-    {
-    }
-
     /// <summary>Gets the index of the text in the stream, from 0.</summary>
     public required long TextIndex { get; init; }
 
-    /// <summary>Gets the vector of the text; empty if <see cref="Error"/> is not null.</summary>
+    /// <summary>
+    /// Gets the vector of the text; empty if <see cref="Error"/> is not null. It is a slice of an array that it shares with neighbours in the
+    /// stream and that is never written to again. Copy the vector to keep few of many.
+    /// </summary>
     public required ReadOnlyMemory<float> Vector { get; init; }
 
-    /// <summary>Gets the length of the text in tokens, and whether it was truncated.</summary>
+    /// <summary>Gets the length of the text in tokens, and whether it was truncated; zero if <see cref="Error"/> is not null.</summary>
     public required StellaTokenCount TokenCount { get; init; }
 
     /// <summary>
-    /// Gets the error of a text that could not be embedded; <see langword="null"/> otherwise. Only with
+    /// Gets the error of a text that could not be embedded; <see langword="null"/> otherwise, and always without
     /// <see cref="StellaTextFailureMode.Report"/>.
     /// </summary>
     public StellaException? Error { get; init; }

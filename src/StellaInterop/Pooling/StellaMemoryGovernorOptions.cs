@@ -40,19 +40,19 @@ public sealed record StellaMemoryGovernorOptions
     {
         if (LimitBytes is < 1)
         {
-            throw new ArgumentOutOfRangeException(nameof(LimitBytes), LimitBytes, "it must be 1 or more, or null for no limit");
+            throw new ArgumentOutOfRangeException(nameof(LimitBytes), LimitBytes, $"{nameof(LimitBytes)} must be 1 or more, or null for no limit.");
         }
 
         // Written so that NaN is refused too.
         if (!(ReserveFraction is >= 0 and <= MaxReserveFraction))
         {
             throw new ArgumentOutOfRangeException(
-                nameof(ReserveFraction), ReserveFraction, $"it must be 0 to {MaxReserveFraction}");
+                nameof(ReserveFraction), ReserveFraction, $"{nameof(ReserveFraction)} must be 0 to {MaxReserveFraction}.");
         }
 
         if (ReserveBytes < 0)
         {
-            throw new ArgumentOutOfRangeException(nameof(ReserveBytes), ReserveBytes, "it must be 0 or more");
+            throw new ArgumentOutOfRangeException(nameof(ReserveBytes), ReserveBytes, $"{nameof(ReserveBytes)} must be 0 or more.");
         }
 
         ArgumentException.ThrowIfNullOrEmpty(CgroupRoot, nameof(CgroupRoot));

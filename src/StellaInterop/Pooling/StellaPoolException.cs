@@ -9,7 +9,10 @@ public abstract class StellaPoolException : StellaException
         StellaErrorCode code, string message, TimeSpan? retryAfter, Exception? innerException = null)
         : base(code, message, innerException) => RetryAfter = retryAfter;
 
-    /// <summary>When another try may be worth it; <see langword="null"/> when it will not be on this pool.</summary>
+    /// <summary>
+    /// Gets the time to wait before another attempt: above zero if the queue is full or the circuit is open, zero after a timeout, and
+    /// <see langword="null"/> if the pool is closed.
+    /// </summary>
     public TimeSpan? RetryAfter { get; }
 
     private protected static string Seconds(TimeSpan time) =>

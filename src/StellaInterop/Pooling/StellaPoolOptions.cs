@@ -30,8 +30,9 @@ public sealed record StellaPoolOptions : IValidatableObject
     public int MinWorkers { get; set; } = 1;
 
     /// <summary>
-    /// Gets or sets the largest number of workers, 1 to 256 and at least <see cref="MinWorkers"/>. Each worker needs memory for one
-    /// batch; all share the weights. <see langword="null"/> takes as many workers as have processors of their own.
+    /// Gets or sets the largest number of workers, 1 to 256 and at least <see cref="MinWorkers"/>. <see langword="null"/>, the default, takes
+    /// the number of processors divided by the <see cref="StellaModelOptions.Threads"/> of a worker, at least 1. More workers than that
+    /// compete for processors. Each worker needs memory for one batch; all share the weights.
     /// </summary>
     public int? MaxWorkers { get; set; }
 

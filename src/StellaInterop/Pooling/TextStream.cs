@@ -129,14 +129,16 @@ internal static class TextStream
             await new ThreadPoolSwitch();
             Exception? error = null;
             IAsyncEnumerator<string>? source = null;
+            Task<bool>? pending = null;
             try
             {
                 var part = new List<string>(PartTexts);
                 long first = 0;
                 long characters = 0;
+                Task lastPart = Task.CompletedTask;
                 EnterSource();
                 source = texts.GetAsyncEnumerator(stopSource.Token);
-                while (await source.MoveNextAsync().ConfigureAwait(false))
+                while (await MoveNextAsync().ConfigureAwait(false))
                 {
                     string text = source.Current;
                     LeaveSource();
@@ -157,12 +159,38 @@ internal static class TextStream
                     await SendAsync().ConfigureAwait(false);
                 }
 
+                // Texts that were read do not wait for a slow source: they are sent as soon as no other part is being computed. Until then
+                // they are collected, so that many short waits do not make many small parts.
+                async Task<bool> MoveNextAsync()
+                {
+                    ValueTask<bool> next = source.MoveNextAsync();
+                    if (next.IsCompleted || part.Count == 0)
+                    {
+                        return await next.ConfigureAwait(false);
+                    }
+
+                    pending = next.AsTask();
+                    _ = await Task.WhenAny(pending, lastPart).ConfigureAwait(false);
+                    if (!pending.IsCompleted)
+                    {
+                        LeaveSource();
+                        await SendAsync().ConfigureAwait(false);
+                        EnterSource();
+                    }
+
+                    bool isThere = await pending.ConfigureAwait(false);
+                    pending = null;
+                    return isThere;
+                }
+
                 async Task SendAsync()
                 {
                     // Room first: a part that is started has a reader that waits for it.
                     partsToken.ThrowIfCancellationRequested();
                     await parts.WaitForRoomAsync(partsToken).ConfigureAwait(false);
-                    parts.Add(new Part(first, embed([.. part], first, partsToken)));
+                    Task<StellaEmbeddings> embeddings = embed([.. part], first, partsToken);
+                    lastPart = embeddings;
+                    parts.Add(new Part(first, embeddings));
                     first += part.Count;
                     characters = 0;
                     part.Clear();
@@ -177,6 +205,12 @@ internal static class TextStream
             try
             {
                 EnterSource();
+                if (pending is not null)
+                {
+                    // A source must not be disposed while it is asked for a text.
+                    await ObserveAsync(pending).ConfigureAwait(false);
+                }
+
                 if (source is not null)
                 {
                     await source.DisposeAsync().ConfigureAwait(false);

@@ -21,7 +21,7 @@ public static class PrefixTruncation
         if (destination.IsEmpty || destination.Length > vector.Length)
         {
             throw new ArgumentException(
-                $"it has {destination.Length} elements; it must have 1 to {vector.Length}, the length of the vector", nameof(destination));
+                $"{nameof(destination)} has {destination.Length} elements; it must have 1 to {vector.Length}, the length of the vector.", nameof(destination));
         }
 
         ReadOnlySpan<float> prefix = vector[..destination.Length];

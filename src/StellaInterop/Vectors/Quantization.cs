@@ -153,7 +153,7 @@ public static class Quantization
         if (!float.IsFinite(max))
         {
             int index = FirstIndex(source, x => !float.IsFinite(x));
-            throw new ArgumentException($"number {index} is {source[index]}; it must be finite", name);
+            throw new ArgumentException($"Number {index} of {name} is {source[index]}; it must be finite.", name);
         }
 
         return max;
@@ -182,7 +182,7 @@ public static class Quantization
     {
         if (needed != found)
         {
-            throw new ArgumentException($"it has {found} elements; {needed} are needed", name);
+            throw new ArgumentException($"{name} has {found} elements; {needed} are needed.", name);
         }
     }
 }

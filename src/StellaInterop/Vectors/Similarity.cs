@@ -9,7 +9,8 @@ namespace StellaInterop.Vectors;
 /// Thread-safe; nothing is allocated. Methods that end in <c>Rows</c> compare one query with each row of a row-major matrix
 /// <c>[scores.Length, query.Length]</c>. No result is NaN: numbers that are not finite are refused, and so is the cosine of a vector of
 /// length zero. No intermediate result overflows or underflows; a result beyond the largest float throws
-/// <see cref="OverflowException"/>.
+/// <see cref="OverflowException"/>. Vectors of a model have length 1 by default: use <see cref="Dot(ReadOnlySpan{float}, ReadOnlySpan{float})"/>
+/// for them, and a cosine for vectors of any length.
 /// </remarks>
 public static class Similarity
 {
@@ -182,7 +183,7 @@ public static class Similarity
 
         if (Quantization.MaxMagnitude(vector, name) == 0)
         {
-            throw new ArgumentException("all its numbers are zero; it has no direction", name);
+            throw new ArgumentException($"All numbers of {name} are zero, so that it has no direction.", name);
         }
 
         double exact = 0;
@@ -252,7 +253,7 @@ public static class Similarity
     private static long SumOfSquares(ReadOnlySpan<sbyte> vector, string name)
     {
         long sum = SumOfProducts(vector, vector);
-        return sum > 0 ? sum : throw new ArgumentException("all its numbers are zero; it has no direction", name);
+        return sum > 0 ? sum : throw new ArgumentException($"All numbers of {name} are zero, so that it has no direction.", name);
     }
 
     private static long SumOfProducts(ReadOnlySpan<sbyte> a, ReadOnlySpan<sbyte> b)
@@ -362,7 +363,7 @@ public static class Similarity
     {
         if (a != b)
         {
-            throw new ArgumentException($"it has {b} elements, the other vector {a}", name);
+            throw new ArgumentException($"{name} has {b} elements, and the other vector {a}. Only vectors of one dimension can be compared.", name);
         }
     }
 
@@ -371,7 +372,7 @@ public static class Similarity
         if ((long)dimension * count != rows.Length)
         {
             throw new ArgumentException(
-                $"it has {rows.Length} elements; {count} rows of {dimension} have {(long)dimension * count}", nameof(rows));
+                $"{nameof(rows)} has {rows.Length} elements; {count} rows of {dimension} have {(long)dimension * count}. Query and rows must have one dimension.", nameof(rows));
         }
     }
 }

@@ -228,7 +228,7 @@ internal sealed class MemoryLimitTests
 
         static void Refused(StellaMemoryGovernorOptions options, string name) => Assert.That(
             () => new StellaMemoryGovernor(options),
-            Throws.TypeOf<ArgumentOutOfRangeException>().With.Property("ParamName").EqualTo(name).And.Message.Contains("it must be"));
+            Throws.TypeOf<ArgumentOutOfRangeException>().With.Property("ParamName").EqualTo(name).And.Message.Contains("must be"));
     }
 
     private static string InBytes(string text) => System.Text.RegularExpressions.Regex.Replace(

@@ -35,6 +35,98 @@ internal sealed class StreamTests
     }
 
     [Test]
+    public async Task Texts_that_were_read_do_not_wait_for_a_slow_source()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        var more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        async IAsyncEnumerable<string> Source()
+        {
+            yield return "a";
+            yield return "b";
+            await more.Task;
+            yield return "c";
+        }
+
+        await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
+        foreach (string text in (string[])["a", "b"])
+        {
+            Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+            Assert.That(embeddings.Current.Vector.ToArray(), Is.EqualTo(FakeModel.Vector(text)));
+        }
+
+        more.SetResult();
+        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+        Assert.That(embeddings.Current.TextIndex, Is.EqualTo(2));
+        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit), Is.False);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Short_waits_for_a_source_do_not_make_a_call_of_each_text()
+    {
+        using var gate = new Gate();
+        int forwards = 0;
+        var model = new FakeModel { OnForward = _ => { if (Interlocked.Increment(ref forwards) == 1) { gate.Pass(); } } };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000 });
+        int read = 0;
+        async IAsyncEnumerable<string> Source()
+        {
+            for (; read < 60; read++)
+            {
+                await Task.Delay(1);
+                yield return $"{read}";
+            }
+        }
+
+        await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
+        Task<bool> first = embeddings.MoveNextAsync().AsTask();
+        await Wait.UntilAsync(() => Volatile.Read(ref read) == 60, "the source was not read while a call ran");
+        gate.Open();
+        int given = 1;
+        Assert.That(await first.WaitAsync(Wait.Limit));
+        while (await embeddings.MoveNextAsync())
+        {
+            given++;
+        }
+
+        Assert.That((given, forwards), Is.EqualTo((60, 2)), "the texts that came during the first call make the second");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_stream_without_a_priority_is_bulk_whatever_other_options_it_has()
+    {
+        var priorities = new System.Collections.Concurrent.ConcurrentBag<object?>();
+        using var listener = new System.Diagnostics.ActivityListener
+        {
+            ShouldListenTo = source => source.Name == StellaTelemetry.ActivitySourceName,
+            Sample = (ref _) => System.Diagnostics.ActivitySamplingResult.AllData,
+            ActivityStopped = activity =>
+            {
+                if (activity.DisplayName == "stella.embed" && Equals(activity.GetTagItem("stella.texts"), 3))
+                {
+                    priorities.Add(activity.GetTagItem("stella.priority"));
+                }
+            },
+        };
+        System.Diagnostics.ActivitySource.AddActivityListener(listener);
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        string[] texts = ["a", "b", "c"];
+        foreach (StellaCallOptions? options in (StellaCallOptions?[])[null, new(), new() { TextFailureMode = StellaTextFailureMode.Report }])
+        {
+            Assert.That(await pool.EmbedStreamAsync(texts.ToAsyncEnumerable(), null, options).CountAsync(), Is.EqualTo(3));
+        }
+
+        Assert.That(priorities, Is.EqualTo(new object[] { "bulk", "bulk", "bulk" }));
+        _ = await pool.EmbedStreamAsync(texts.ToAsyncEnumerable(), null, new() { Priority = StellaPriority.Interactive }).CountAsync();
+        _ = await pool.EmbedAsync(texts, null, new() { TextFailureMode = StellaTextFailureMode.Report });
+        Assert.That(priorities.Count("interactive".Equals), Is.EqualTo(2));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public async Task Who_leaves_early_leaves_nothing_behind()
     {
         var model = new FakeModel();

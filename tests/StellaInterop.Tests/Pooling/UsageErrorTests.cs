@@ -8,6 +8,8 @@ internal sealed class UsageErrorTests
     private static IEnumerable<TestCaseData> WrongOptions()
     {
         yield return new TestCaseData(new StellaEmbedOptions { Dimension = 0 }, null, "Dimension");
+        yield return new TestCaseData(new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }, null, "LongTextBehavior");
+        yield return new TestCaseData(new StellaEmbedOptions { InvalidTextBehavior = (StellaInvalidTextBehavior)7 }, null, "InvalidTextBehavior");
         yield return new TestCaseData(null, new StellaCallOptions { Timeout = TimeSpan.Zero }, "Timeout");
         yield return new TestCaseData(null, new StellaCallOptions { Timeout = TimeSpan.FromDays(1) }, "Timeout");
         yield return new TestCaseData(null, new StellaCallOptions { Priority = (StellaPriority)7 }, "Priority");
@@ -49,6 +51,15 @@ internal sealed class UsageErrorTests
             Assert.That(() => { _ = pool.EmbedStreamAsync(null!); }, Throws.ArgumentNullException);
             Assert.That(() => { _ = pool.GetFingerprintAsync(0); }, Throws.TypeOf<ArgumentOutOfRangeException>());
         });
+    }
+
+    [Test]
+    public async Task A_single_text_refuses_to_report_its_error_in_a_vector_of_zeros()
+    {
+        await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        Assert.That(
+            () => { _ = pool.EmbedAsync("bad", null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report }); },
+            Throws.ArgumentException.With.Message.Contains("FailCall"));
     }
 
     [Test]
