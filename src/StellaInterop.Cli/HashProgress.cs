@@ -28,8 +28,8 @@ internal static class HashProgress
         public void Report(StellaHashProgress value)
         {
             task.Description = Markup.Escape(Printable.Line(value.Path));
-            task.MaxValue = value.BytesTotal;
-            task.Value = value.BytesDone;
+            task.MaxValue = value.TotalBytes;
+            task.Value = value.HashedBytes;
         }
     }
 }

@@ -106,7 +106,7 @@ internal sealed class TextArguments
 
     /// <summary>The prompt that is named.</summary>
     public static StellaPrompt PromptOf(ParseResult parsed, Option<string?> option) =>
-        parsed.GetValue(option) is { } name ? StellaPrompt.Named(name) : StellaPrompt.Unnamed;
+        parsed.GetValue(option) is { } name ? StellaPrompt.FromName(name) : StellaPrompt.Default;
 
     /// <summary>--on-long-text.</summary>
     public static Choice<StellaLongTextBehavior> LongTextChoice() => new(

@@ -98,7 +98,7 @@ internal static class TextReading
             StellaPrompt prompt = fallback;
             if (row.TryGetProperty("prompt", out JsonElement named) && named.ValueKind != JsonValueKind.Null)
             {
-                prompt = StellaPrompt.Named(named.GetString()!);
+                prompt = StellaPrompt.FromName(named.GetString()!);
             }
 
             return new InputText(text.GetString()!, prompt, line.Number);

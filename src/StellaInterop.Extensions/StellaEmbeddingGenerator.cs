@@ -10,7 +10,7 @@ namespace StellaInterop;
 /// <see cref="Prompt"/>, and queries and documents have a generator each: nobody embeds documents as queries by accident.
 /// </para>
 /// <para>
-/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators of smaller forms.
+/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators of smaller forms. Disposing those has no effect.
 /// </para>
 /// <para>
 /// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be its
@@ -64,8 +64,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public const string ReplacedProperty = "stella.replaced";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of all embeddings of a call for the number of truncated texts, an <see cref="int"/>. Absent if
-    /// there was none.
+    /// The key in <c>AdditionalProperties</c> of the embeddings of a call, as a whole, for the number of truncated texts, an
+    /// <see cref="int"/>. Absent if there was none.
     /// </summary>
     public const string TruncatedTextCountProperty = "stella.truncated_text_count";
 
@@ -94,6 +94,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// <param name="callOptions">The options of the calls; <see langword="null"/> for the defaults.</param>
     /// <param name="timeProvider">The clock that dates embeddings; <see langword="null"/> for the system's.</param>
     /// <param name="ownsPool">Whether <see cref="Dispose"/> disposes the pool.</param>
+    /// <exception cref="ArgumentNullException"><paramref name="pool"/> is null.</exception>
     /// <exception cref="ArgumentException">
     /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, for which an embedding has no place.
     /// </exception>
@@ -122,7 +123,9 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             ProviderName, providerUri: null, pool.ModelName, defaults.Dimension ?? pool.Info?.DefaultDimension);
     }
 
-    /// <summary>Gets the prompt of the texts: that of documents, or of a kind of queries.</summary>
+    /// <summary>
+    /// Gets the prompt of the texts, such as <see cref="StellaPrompt.Document"/> or <see cref="StellaPrompt.SearchQuery"/>.
+    /// </summary>
     public StellaPrompt Prompt => defaults.Prompt;
 
     /// <summary>Embeds texts.</summary>
@@ -130,14 +133,19 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// <param name="options">Options that replace those of the generator for this call; <see langword="null"/> for none.</param>
     /// <param name="cancellationToken">A token that ends the call at once.</param>
     /// <returns>One embedding per text, in the order of the texts, with the number of tokens in <c>Usage</c>.</returns>
-    /// <exception cref="ArgumentException">The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a name.</exception>
+    /// <exception cref="ArgumentException">
+    /// The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a name.
+    /// </exception>
+    /// <exception cref="InvalidOperationException">Middleware below a cache replaced the options with the key of the cache.</exception>
     /// <inheritdoc cref="StellaEmbeddingPool.EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
     public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
         GenerateAsync(values, options, EmbeddingForms.Float32, cancellationToken);
 
-    /// <summary>Starts a chain of middleware around this generator, in which a cache knows everything that decides a vector.</summary>
-    /// <returns>A builder. Calls go through the middleware in the order in which it is added.</returns>
+    /// <summary>
+    /// Returns a builder for middleware around this generator, whose caches have keys with everything that decides a vector.
+    /// </summary>
+    /// <returns>The builder. Calls go through the middleware in the order in which it is added.</returns>
     public EmbeddingGeneratorBuilder<string, Embedding<float>> AsBuilder() =>
         new EmbeddingGeneratorBuilder<string, Embedding<float>>(this).UseStellaCacheKeys();
 
@@ -164,7 +172,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             : null;
     }
 
-    /// <summary>Disposes the pool if the generator owns it. A generator that does not keeps working.</summary>
+    /// <summary>Disposes the pool if the generator owns it. A generator that does not own its pool keeps working.</summary>
     public void Dispose()
     {
         if (ownsPool)
@@ -280,7 +288,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
                 Prompt = prompt switch
                 {
                     StellaPrompt kind => kind,
-                    string name => StellaPrompt.Named(name),
+                    string name => StellaPrompt.FromName(name),
                     _ => throw new ArgumentException(
                         $"'{PromptProperty}' is '{prompt}'; it must be a {nameof(StellaPrompt)} or the name of one.",
                         nameof(options)),

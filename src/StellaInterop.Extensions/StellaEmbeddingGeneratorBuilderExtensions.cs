@@ -3,25 +3,29 @@ using StellaInterop.Extensions;
 
 namespace StellaInterop;
 
-/// <summary>Middleware for chains that end in a generator of Stella.</summary>
+/// <summary>Adds middleware to chains that end in a Stella generator.</summary>
 public static class StellaEmbeddingGeneratorBuilderExtensions
 {
     /// <summary>
-    /// Puts what decides a vector beside the text into the keys of the caches that are chained after it: model, revision, dimension, prompt,
-    /// form, precision, limit and treatment of long texts.
+    /// Adds everything besides the text that decides a vector to the keys of the caches after it in the chain: the fingerprint of the
+    /// model, dimension, precision, token limit, normalization, prompt, number format, and the treatment of long and of invalid texts.
     /// </summary>
     /// <remarks>
     /// <para>
-    /// <c>AddStellaEmbeddings</c> and <see cref="StellaEmbeddingGenerator.AsBuilder"/> have chained it already. Any other builder needs it
-    /// before its cache, for example one of <see cref="StellaEmbeddingGenerator.AsInt8"/>.
+    /// The builders of <c>AddStellaEmbeddings</c> and <see cref="StellaEmbeddingGenerator.AsBuilder"/> already have this middleware. Any
+    /// other builder needs it before its cache, for example a builder over <see cref="StellaEmbeddingGenerator.AsInt8"/>.
     /// </para>
     /// <para>
-    /// The first call through a cache asks for the fingerprint of the model, which may load the model and read its files once.
-    /// A call that the cache answers needs the loaded model too, because its files may have changed.
+    /// The first call through a cache reads the fingerprint of the model, which may load the model and read its files once. A call that
+    /// the cache answers needs the loaded model too, because its files may have changed.
+    /// </para>
+    /// <para>
+    /// Building the chain throws <see cref="InvalidOperationException"/> if it does not end in a Stella generator, or if
+    /// <c>ConfigureOptions</c> is after the cache.
     /// </para>
     /// </remarks>
-    /// <typeparam name="TEmbedding">The form of the vectors.</typeparam>
-    /// <param name="builder">The builder. Its generator must be one of Stella.</param>
+    /// <typeparam name="TEmbedding">The type of the embeddings.</typeparam>
+    /// <param name="builder">The builder, whose innermost generator is a Stella generator.</param>
     /// <returns>The same builder.</returns>
     public static EmbeddingGeneratorBuilder<string, TEmbedding> UseStellaCacheKeys<TEmbedding>(
         this EmbeddingGeneratorBuilder<string, TEmbedding> builder)

@@ -3,7 +3,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop;
 
-/// <summary>Provides the options of a model that is registered in a service, as a section of the configuration holds them.</summary>
+/// <summary>Provides options for a model that is registered in a service, in the form of a section of the configuration.</summary>
 /// <remarks>
 /// <see cref="Model"/> and <see cref="Pool"/> are sections of their own. The container provides objects that they do not set: an
 /// <see cref="Microsoft.Extensions.Logging.ILoggerFactory"/>, an <see cref="System.Diagnostics.Metrics.IMeterFactory"/>, a
@@ -42,12 +42,12 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     public StellaPoolOptions Pool { get; set; } = new();
 
     /// <summary>
-    /// Gets or sets what to do with a text that has too many tokens; <see cref="StellaLongTextBehavior.Truncate"/> by default.
+    /// Gets or sets the treatment of a text that has too many tokens; <see cref="StellaLongTextBehavior.Truncate"/> by default.
     /// </summary>
     public StellaLongTextBehavior LongTextBehavior { get; set; } = StellaLongTextBehavior.Truncate;
 
     /// <summary>
-    /// Gets or sets what to do with a text that is not valid Unicode; <see cref="StellaInvalidTextBehavior.Error"/> by default.
+    /// Gets or sets the treatment of a text that is not valid Unicode; <see cref="StellaInvalidTextBehavior.Error"/> by default.
     /// </summary>
     public StellaInvalidTextBehavior InvalidTextBehavior { get; set; } = StellaInvalidTextBehavior.Error;
 

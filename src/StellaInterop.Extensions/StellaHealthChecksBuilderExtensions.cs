@@ -9,10 +9,10 @@ public static class StellaHealthChecksBuilderExtensions
 {
     /// <summary>Adds two checks of the model without a key: <c>stella:ready</c> with the tag <c>ready</c>, and <c>stella:live</c> with the tag <c>live</c>.</summary>
     /// <remarks>
-    /// Ready tells whether calls are answered: it is healthy, degraded or, if calls are refused or fail, of
-    /// <paramref name="failureStatus"/>. A model that no call has loaded yet is healthy; set
-    /// <see cref="StellaEmbeddingServiceOptions.WarmUpOnStart"/> to load it before. Live fails only when the pool is closed. Neither embeds
-    /// anything or waits.
+    /// The ready check tells whether calls are answered: healthy, degraded, or <paramref name="failureStatus"/> if calls are refused or
+    /// fail. A model that no call has loaded yet is healthy; set
+    /// <see cref="StellaEmbeddingServiceOptions.WarmUpOnStart"/> to load it before. The live check fails only when the pool is
+    /// closed. Neither check embeds a text or waits.
     /// </remarks>
     /// <param name="builder">The builder of the health checks.</param>
     /// <param name="name">The part of both names before <c>:ready</c> and <c>:live</c>; <see langword="null"/> for <c>stella</c>.</param>

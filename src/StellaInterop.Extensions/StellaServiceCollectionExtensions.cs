@@ -9,8 +9,8 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <remarks>
 /// <para>
 /// Each model is registered once, with a key or without. It has a singleton <see cref="StellaEmbeddingPool"/> and a singleton
-/// <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> of documents, both with the key of the model, and on request a
-/// generator of queries with a key of <see cref="StellaServiceKeys"/>. All models share one memory budget. The container disposes
+/// <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> for documents, both with the key of the model, and on request a
+/// generator for queries with a key of <see cref="StellaServiceKeys"/>. All models share one memory budget. The container disposes
 /// everything; if it is disposed asynchronously, it waits for accepted calls.
 /// </para>
 /// <para>
@@ -28,7 +28,7 @@ public static class StellaServiceCollectionExtensions
 {
     /// <summary>
     /// Registers a model with the options of the section <see cref="StellaEmbeddingServiceOptions.DefaultSectionName"/> of the
-    /// configuration in the container, and its generator of documents.
+    /// configuration in the container, and its generator for documents.
     /// </summary>
     /// <param name="services">The services.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -40,7 +40,7 @@ public static class StellaServiceCollectionExtensions
         return StellaServices.AddGenerator(services, null, null, StellaPrompt.Document);
     }
 
-    /// <summary>Registers a model and its generator of documents.</summary>
+    /// <summary>Registers a model and its generator for documents.</summary>
     /// <param name="services">The services.</param>
     /// <param name="configure">Sets the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -49,7 +49,7 @@ public static class StellaServiceCollectionExtensions
         this IServiceCollection services, Action<StellaEmbeddingServiceOptions> configure) =>
         AddKeyedStellaEmbeddings(services, null, configure);
 
-    /// <summary>Registers a model and its generator of documents.</summary>
+    /// <summary>Registers a model and its generator for documents.</summary>
     /// <param name="services">The services.</param>
     /// <param name="section">The section with the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -58,11 +58,11 @@ public static class StellaServiceCollectionExtensions
         this IServiceCollection services, IConfigurationSection section) =>
         AddKeyedStellaEmbeddings(services, null, section);
 
-    /// <summary>Registers a model with a key, and its generator of documents with the same key.</summary>
+    /// <summary>Registers a model with a key, and its generator for documents with the same key.</summary>
     /// <param name="services">The services.</param>
     /// <param name="serviceKey">
-    /// The key: a string, an enum, or another value whose text is its own; <see langword="null"/> for none. Its text must not begin with
-    /// <see cref="StellaServiceKeys.Query"/>.
+    /// The key: a string, an enum, or another value whose text no other key has; <see langword="null"/> for none. The text must not begin
+    /// with <see cref="StellaServiceKeys.Query"/>.
     /// </param>
     /// <param name="configure">Sets the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -76,11 +76,11 @@ public static class StellaServiceCollectionExtensions
         return StellaServices.AddGenerator(services, serviceKey, serviceKey, StellaPrompt.Document);
     }
 
-    /// <summary>Registers a model with a key, and its generator of documents with the same key.</summary>
+    /// <summary>Registers a model with a key, and its generator for documents with the same key.</summary>
     /// <param name="services">The services.</param>
     /// <param name="serviceKey">
-    /// The key: a string, an enum, or another value whose text is its own; <see langword="null"/> for none. Its text must not begin with
-    /// <see cref="StellaServiceKeys.Query"/>.
+    /// The key: a string, an enum, or another value whose text no other key has; <see langword="null"/> for none. The text must not begin
+    /// with <see cref="StellaServiceKeys.Query"/>.
     /// </param>
     /// <param name="section">The section with the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -94,7 +94,7 @@ public static class StellaServiceCollectionExtensions
         return StellaServices.AddGenerator(services, serviceKey, serviceKey, StellaPrompt.Document);
     }
 
-    /// <summary>Registers the generator of queries of the model without a key, with the key <see cref="StellaServiceKeys.Query"/>.</summary>
+    /// <summary>Registers a generator for queries of the model without a key, with the key <see cref="StellaServiceKeys.Query"/>.</summary>
     /// <param name="services">The services.</param>
     /// <param name="prompt">
     /// The prompt of the queries; <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without Stella's heads has
@@ -106,7 +106,9 @@ public static class StellaServiceCollectionExtensions
         this IServiceCollection services, StellaPrompt? prompt = null) =>
         AddKeyedStellaQueryEmbeddings(services, null, prompt);
 
-    /// <summary>Registers the generator of queries of a model with a key, with the key <see cref="StellaServiceKeys.GetQueryKey"/>.</summary>
+    /// <summary>
+    /// Registers a generator for queries of a model with a key, with the key <see cref="StellaServiceKeys.GetQueryKey"/>.
+    /// </summary>
     /// <param name="services">The services.</param>
     /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
     /// <param name="prompt">

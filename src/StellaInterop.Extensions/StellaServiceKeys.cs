@@ -1,16 +1,16 @@
 namespace StellaInterop;
 
-/// <summary>Provides the service keys of the generators of queries.</summary>
+/// <summary>Provides the service keys of the generators for queries.</summary>
 /// <remarks>
-/// The generator of documents of a model has the model's own key, or none. Keys of models must not begin with <see cref="Query"/>, so that
-/// no two services have the same key.
+/// The generator for documents has the key of its model, or no key. Keys of models must not begin with <see cref="Query"/>, so that no two
+/// services have the same key.
 /// </remarks>
 public static class StellaServiceKeys
 {
-    /// <summary>The key of the generator of queries of the model without a key.</summary>
+    /// <summary>The key of the generator for queries of the model without a key.</summary>
     public const string Query = "stella:query";
 
-    /// <summary>Returns the key of the generator of queries of a model.</summary>
+    /// <summary>Returns the key of the generator for queries of a model.</summary>
     /// <remarks>In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.</remarks>
     /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
     /// <returns><see cref="Query"/>, followed by a colon and the text of the key if there is one.</returns>

@@ -2,15 +2,15 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace StellaInterop.Models.Mini;
 
-/// <summary>The small model that is copied beside the application.</summary>
+/// <summary>Provides the path of <c>stella-mini</c>, the small model that this package copies next to the application.</summary>
 public static class StellaMiniModel
 {
     /// <summary>Name of the model's folder beside the application.</summary>
     private const string FolderName = "stella-mini";
 
     /// <summary>
-    /// The model's folder, to be passed to <c>StellaModel.Load</c>: beside this assembly if it is there, as in a plugin,
-    /// else beside the application, whether it is there or not.
+    /// Gets the folder of the model, for <c>StellaModel.Load</c>: the folder next to this assembly if it exists, as in a plugin, otherwise
+    /// the folder next to the application, even if it does not exist.
     /// </summary>
     public static string Path { get; } = Find();
 

@@ -28,7 +28,7 @@ public sealed record StellaEmbedOptions
 
     /// <summary>
     /// Gets the prompt of the texts: <see cref="StellaPrompt.SearchQuery"/> for queries, <see cref="StellaPrompt.Document"/> for documents.
-    /// <see cref="StellaPrompt.Unnamed"/>, the default, is the default prompt of the model's folder. Stella's folders have none, so that it
+    /// <see cref="StellaPrompt.Default"/>, the default, is the default prompt of the model's folder. Stella's folders have none, so that it
     /// is the same as <see cref="StellaPrompt.Document"/>.
     /// </summary>
     public StellaPrompt Prompt { get; init; }
@@ -46,12 +46,12 @@ public sealed record StellaEmbedOptions
     public bool Normalize { get; init; } = true;
 
     /// <summary>
-    /// Gets what to do with a text that has too many tokens; <see cref="StellaLongTextBehavior.Truncate"/> by default.
+    /// Gets the treatment of a text that has too many tokens; <see cref="StellaLongTextBehavior.Truncate"/> by default.
     /// </summary>
     public StellaLongTextBehavior LongTextBehavior { get; init; } = StellaLongTextBehavior.Truncate;
 
     /// <summary>
-    /// Gets what to do with a text that is not valid Unicode; <see cref="StellaInvalidTextBehavior.Error"/> by default.
+    /// Gets the treatment of a text that is not valid Unicode; <see cref="StellaInvalidTextBehavior.Error"/> by default.
     /// </summary>
     public StellaInvalidTextBehavior InvalidTextBehavior { get; init; } = StellaInvalidTextBehavior.Error;
 

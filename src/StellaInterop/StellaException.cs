@@ -1,16 +1,18 @@
 namespace StellaInterop;
 
-/// <summary>The base of every error of this library.</summary>
+/// <summary>Represents an error of this library. The other exception types of the library derive from it.</summary>
 /// <remarks>
-/// Causes that native code reports are in <see cref="Exception.InnerException"/>, each in the one before it. Messages may hold
-/// text out of files: control characters in it are escaped, so that a message is safe for a terminal and a log.
+/// Causes that native code reports are in <see cref="Exception.InnerException"/>, each inside its effect. Messages may quote files:
+/// control characters are escaped, so that a message is safe for a terminal and a log.
 /// </remarks>
 public class StellaException : Exception
 {
-    /// <summary>Makes an error.</summary>
-    /// <param name="code">What went wrong.</param>
-    /// <param name="message">A sentence that names the fault, its place and the remedy. Control characters in it are escaped.</param>
-    /// <param name="innerException">The cause.</param>
+    /// <summary>Initializes an error.</summary>
+    /// <param name="code">The kind of the error.</param>
+    /// <param name="message">
+    /// The message: the fault, its place and the remedy. Control characters, line breaks included, are escaped.
+    /// </param>
+    /// <param name="innerException">The cause; <see langword="null"/> if there is none.</param>
     public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
         : base(Printable.Line(message ?? ""), innerException) => Code = code;
 
@@ -18,11 +20,13 @@ public class StellaException : Exception
     private protected StellaException(StellaErrorCode code, IEnumerable<string> lines, Exception? innerException)
         : base(string.Join('\n', lines.Select(Printable.Line)), innerException) => Code = code;
 
-    /// <summary>What went wrong, as a number that never changes its meaning.</summary>
+    /// <summary>Gets the kind of the error, a number that never changes its meaning.</summary>
     public StellaErrorCode Code { get; }
 }
 
-/// <summary>An option that the model or this build cannot meet: a dimension, a precision, a limit.</summary>
+/// <summary>
+/// Represents the error of an option that the model or the machine cannot meet, such as a dimension, a precision or a limit.
+/// </summary>
 public sealed class StellaOptionException : StellaException
 {
     internal StellaOptionException(StellaErrorCode code, string message, Exception? innerException = null)
@@ -31,7 +35,7 @@ public sealed class StellaOptionException : StellaException
     }
 }
 
-/// <summary>A model folder that cannot be loaded. The message names the file.</summary>
+/// <summary>Represents the error of a model folder that is missing, damaged or not supported. The message names the file.</summary>
 public sealed class StellaModelFolderException : StellaException
 {
     internal StellaModelFolderException(StellaErrorCode code, string message, Exception? innerException = null)
@@ -40,7 +44,7 @@ public sealed class StellaModelFolderException : StellaException
     }
 }
 
-/// <summary>A <c>tokenizer.json</c> that cannot be used.</summary>
+/// <summary>Represents the error of a <c>tokenizer.json</c> that cannot be used.</summary>
 public sealed class StellaTokenizerException : StellaException
 {
     internal StellaTokenizerException(StellaErrorCode code, string message, Exception? innerException = null)
@@ -49,7 +53,7 @@ public sealed class StellaTokenizerException : StellaException
     }
 }
 
-/// <summary>The system refused a thread that the library needs. The error describes one moment: threads that end later are available later.</summary>
+/// <summary>Represents the refusal of a thread by the system. A later call may succeed once other threads have ended.</summary>
 public sealed class StellaThreadException : StellaException
 {
     internal StellaThreadException(string message, Exception? innerException = null)
@@ -58,17 +62,20 @@ public sealed class StellaThreadException : StellaException
     }
 }
 
-/// <summary>A text that cannot be embedded.</summary>
+/// <summary>Represents the error of a text that cannot be tokenized or embedded.</summary>
 public sealed class StellaInputException : StellaException
 {
     internal StellaInputException(StellaErrorCode code, string message, int textIndex, Exception? innerException = null)
         : base(code, message, innerException) => TextIndex = textIndex;
 
-    /// <summary>Index of the text in the list that was passed.</summary>
+    /// <summary>
+    /// Gets the index of the text in the list or the stream of the caller. For a part that <see cref="StellaModel.EmbedParts"/> cannot
+    /// embed, it is the index of the part.
+    /// </summary>
     public int TextIndex { get; }
 }
 
-/// <summary>A native library that speaks another version of the ABI than this assembly.</summary>
+/// <summary>Represents the error of a native library that has another version of the ABI than this assembly.</summary>
 public sealed class StellaAbiMismatchException : StellaException
 {
     internal StellaAbiMismatchException(string message)
@@ -77,7 +84,7 @@ public sealed class StellaAbiMismatchException : StellaException
     }
 }
 
-/// <summary>The native library was not found or could not be loaded.</summary>
+/// <summary>Represents the error of a native library that was not found or could not be loaded.</summary>
 public sealed class StellaNativeLibraryNotFoundException : StellaException
 {
     internal StellaNativeLibraryNotFoundException(
@@ -87,20 +94,20 @@ public sealed class StellaNativeLibraryNotFoundException : StellaException
             [message, "Tried:", .. attempts.Select(attempt => $"  {attempt.Path}: {attempt.Reason}")],
             innerException) => Attempts = attempts;
 
-    /// <summary>Every path that was tried, in order, and why it did not serve.</summary>
+    /// <summary>Gets the attempts to load the library, in order. Each has a path and the reason why it failed.</summary>
     public IReadOnlyList<StellaLoadAttempt> Attempts { get; }
 }
 
-/// <summary>Represents a path at which the native library was searched.</summary>
+/// <summary>Represents a failed attempt to load the native library.</summary>
 public sealed record StellaLoadAttempt
 {
     internal StellaLoadAttempt()
     {
     }
 
-    /// <summary>Gets the path.</summary>
+    /// <summary>Gets the path, or the name of the library with a note for the search of the runtime.</summary>
     public required string Path { get; init; }
 
-    /// <summary>Gets why the library was not loaded from it.</summary>
+    /// <summary>Gets the reason why the library was not loaded.</summary>
     public required string Reason { get; init; }
 }

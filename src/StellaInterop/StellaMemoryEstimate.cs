@@ -1,6 +1,7 @@
 namespace StellaInterop;
 
-/// <summary>Describes the load on a model, as far as its memory depends on it.</summary>
+/// <summary>Represents the calls that a model will run, for an estimate of their memory.</summary>
+/// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaWorkload
 {
     private const int MaxSessions = 1 << 16;

@@ -159,7 +159,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
     /// The text is not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is zero
     /// or not finite.
@@ -194,7 +194,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <returns>A list with one vector per text, in the order of the texts, and the number of tokens of each text.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
     /// <exception cref="ArgumentException">The vectors are more numbers than an array holds.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
     /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
     /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
@@ -250,7 +250,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <exception cref="ArgumentException">A buffer is too short.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension of the options is below 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
     /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
     /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
@@ -321,7 +321,10 @@ public sealed unsafe class StellaModel : IDisposable
 
     /// <summary>Returns the hidden states of the tokens of one text.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="options">
+    /// The options of the text; <see langword="null"/> for the defaults. Normalization is not used. The dimension must be one of the
+    /// model's, although the head is not applied.
+    /// </param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>One hidden state per token, special tokens and prompt included, with the characters that the token comes from.</returns>
     /// <inheritdoc cref="Embed(string, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
@@ -357,10 +360,16 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     /// <exception cref="StellaInputException">
     /// The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>; or a part has no token, because it is
-    /// empty, blank or in the truncated rest: <see cref="StellaInputException.TextIndex"/> is then the index of the part.
+    /// empty, blank or in the truncated rest, or has a vector that is zero or not finite: <see cref="StellaInputException.TextIndex"/> is
+    /// then the index of the part.
     /// </exception>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
-    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaOptionException">
+    /// The model has no head of the dimension of the options, or no prompt of the name; or <see cref="StellaModelInfo.PoolingMode"/> is not
+    /// <see cref="StellaPoolingMode.Mean"/>.
+    /// </exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
@@ -411,26 +420,31 @@ public sealed unsafe class StellaModel : IDisposable
     /// <summary>Tokenizes texts, as <see cref="Embed(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="options">The options of all texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="cancellationToken">A token that stops the call between texts.</param>
     /// <returns>The tokens of each text, in the order of the texts.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
-    /// <inheritdoc cref="Tokenize(ReadOnlySpan{string}, StellaEmbedOptions?)" path="/exception"/>
-    public StellaTokens[] Tokenize(IReadOnlyList<string> texts, StellaEmbedOptions? options = null)
+    /// <inheritdoc cref="Tokenize(ReadOnlySpan{string}, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    public StellaTokens[] Tokenize(
+        IReadOnlyList<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
-        return Tokenize((ReadOnlySpan<string>)[.. texts], options);
+        return Tokenize((ReadOnlySpan<string>)[.. texts], options, cancellationToken);
     }
 
     /// <summary>Tokenizes texts, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="options">The options of the texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="cancellationToken">A token that stops the call between texts.</param>
     /// <returns>The tokens of each text, in the order of the texts.</returns>
     /// <exception cref="StellaInputException">
     /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
     /// <see cref="StellaInputException.TextIndex"/> is its index.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
-    public StellaTokens[] Tokenize(ReadOnlySpan<string> texts, StellaEmbedOptions? options = null)
+    public StellaTokens[] Tokenize(
+        ReadOnlySpan<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= StellaEmbedOptions.Default;
         options.Check();
@@ -441,6 +455,7 @@ public sealed unsafe class StellaModel : IDisposable
         var tokens = new TokenizedPack();
         for (int first = 0; first < texts.Length; first += pack.Count)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             pack.Fill(texts[first..], options.FirstTextIndex + first, options.InvalidTextBehavior, Condenser);
             tokens.Fill(handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
@@ -464,14 +479,14 @@ public sealed unsafe class StellaModel : IDisposable
     /// that ask at once wait for one computation.
     /// </para>
     /// <para>
-    /// It is the SHA-256 of the lines that <c>sha256sum</c> prints for the files that a load reads, in the order of the bytes of their
-    /// paths. The files are settings, tokenizer, weights and the head of the dimension; not the manifest and not other heads, so that
-    /// it does not depend on the heads that were downloaded. Precision, encoder and instructions are not part of it. A wrong hash in
-    /// a manifest or in the name of a blob makes a wrong fingerprint: <c>stella verify</c> compares them with the files.
+    /// The fingerprint is the SHA-256 of the lines that <c>sha256sum</c> prints for the files that a load reads, in the order of the bytes
+    /// of their paths. The files are settings, tokenizer, weights and the head of the dimension, but not the manifest and not other heads,
+    /// so that the fingerprint does not depend on the heads that were downloaded. Precision and instruction set do not change it. A wrong
+    /// hash in a manifest or in the name of a blob makes a wrong fingerprint: <c>stella verify</c> compares the hashes with the files.
     /// </para>
     /// </remarks>
     /// <param name="dimension">One of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's default.</param>
-    /// <returns>64 lower-case hexadecimal digits.</returns>
+    /// <returns>64 lower case hexadecimal digits.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The dimension is below 1.</exception>
     /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
     /// <exception cref="StellaModelFolderException">A file cannot be read, or changed since the model was loaded. The next call tries again.</exception>
@@ -649,7 +664,7 @@ public sealed unsafe class StellaModel : IDisposable
             DefaultDimension = (int)info.default_dimension,
             HiddenSize = (int)info.hidden_size,
             LayerCount = (int)info.layers,
-            HeadCount = (int)info.heads,
+            AttentionHeadCount = (int)info.heads,
             VocabularySize = (int)info.vocabulary_size,
             ParameterCount = (long)info.parameters,
             Precision = (StellaPrecision)info.precision,

@@ -37,7 +37,7 @@ public sealed record StellaPromptInfo
     {
     }
 
-    /// <summary>Gets the name, for <see cref="StellaPrompt.Named"/>.</summary>
+    /// <summary>Gets the name, for <see cref="StellaPrompt.FromName"/>.</summary>
     public required string Name { get; init; }
 
     /// <summary>Gets the characters that are put before a text.</summary>
@@ -79,7 +79,7 @@ public sealed record StellaModelInfo
     public required int LayerCount { get; init; }
 
     /// <summary>Gets the number of attention heads.</summary>
-    public required int HeadCount { get; init; }
+    public required int AttentionHeadCount { get; init; }
 
     /// <summary>Gets the number of rows of the embedding table.</summary>
     public required int VocabularySize { get; init; }
@@ -118,7 +118,7 @@ public sealed record StellaModelInfo
     public required IReadOnlyList<StellaPromptInfo> Prompts { get; init; }
 
     /// <summary>
-    /// Gets the name of the prompt for texts with <see cref="StellaPrompt.Unnamed"/>; <see langword="null"/> if the folder has no default.
+    /// Gets the name of the prompt for texts with <see cref="StellaPrompt.Default"/>; <see langword="null"/> if the folder has no default.
     /// </summary>
     public required string? DefaultPrompt { get; init; }
 

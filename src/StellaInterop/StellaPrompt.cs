@@ -7,16 +7,19 @@ using System.Text.Json.Serialization;
 
 namespace StellaInterop;
 
-/// <summary>The use of a text, by the name of the model's prompt that is put before it.</summary>
+/// <summary>
+/// Represents the purpose of a text, such as a search query, by the name of the prompt that the model puts before the text.
+/// </summary>
 /// <remarks>
 /// <para>
-/// A model folder names its prompts, and <see cref="StellaModelInfo.Prompts"/> lists them; their text counts towards a text's
-/// tokens. Two of them are well known, those of Stella. A model with Stella's heads that lacks one of the two uses the text of the
-/// model card, and any other model refuses it.
+/// A model folder names its prompts, and <see cref="StellaModelInfo.Prompts"/> lists them. The tokens of a prompt count towards the
+/// tokens of a text. <see cref="SearchQuery"/> and <see cref="SentenceSimilarity"/> are the prompts of Stella. If a folder with Stella's
+/// heads lacks one of the two, the model uses the text of the model card. Other models throw <see cref="StellaOptionException"/> for a
+/// prompt that they lack.
 /// </para>
 /// <para>
-/// The default value is <see cref="Unnamed"/>. Equality compares names by their characters. In JSON and in configuration it is its name,
-/// and null, or an empty name, is <see cref="Unnamed"/>.
+/// Immutable and thread-safe. The default value is <see cref="Default"/>. Equality is ordinal equality of names, case included. JSON and
+/// configuration have the name; null and an empty name are <see cref="Default"/>.
 /// </para>
 /// </remarks>
 [JsonConverter(typeof(JsonName))]
@@ -32,50 +35,55 @@ public readonly struct StellaPrompt : IEquatable<StellaPrompt>
         utf8 = Encoding.UTF8.GetBytes(name);
     }
 
-    /// <summary>Nobody names a prompt, so that the model's default stands before the text, or nothing if it has none.</summary>
-    public static StellaPrompt Unnamed => default;
+    /// <summary>Gets the prompt without a name: the model's default prompt, or no prompt if the model has no default.</summary>
+    public static StellaPrompt Default => default;
 
     /// <summary>
-    /// A document, or a text that carries its own prompt: nothing stands before it, unless the model has a prompt of the name
-    /// <c>document</c>.
+    /// Gets the prompt of a document, or of a text that already has its own prompt. The model puts nothing before the text, unless it has
+    /// a prompt of the name <c>document</c>.
     /// </summary>
     public static StellaPrompt Document { get; } = new("document");
 
-    /// <summary>A search query, to be compared with documents: <c>s2p</c>, in Stella's folders <c>s2p_query</c>.</summary>
+    /// <summary>
+    /// Gets the prompt of a search query that is compared with documents: <c>s2p</c>, in Stella's folders <c>s2p_query</c>.
+    /// </summary>
     public static StellaPrompt SearchQuery { get; } = new("s2p");
 
     /// <summary>
-    /// A sentence, to be compared with sentences that carry this prompt too: <c>s2s</c>, in Stella's folders <c>s2s_query</c>.
+    /// Gets the prompt of a sentence that is compared with sentences of the same prompt: <c>s2s</c>, in Stella's folders <c>s2s_query</c>.
     /// </summary>
     public static StellaPrompt SentenceSimilarity { get; } = new("s2s");
 
-    /// <summary>The name; <see langword="null"/> for <see cref="Unnamed"/>.</summary>
+    /// <summary>Gets the name; <see langword="null"/> for <see cref="Default"/>.</summary>
     public string? Name => name;
 
-    /// <summary>The name as native code takes it; empty for <see cref="Unnamed"/>.</summary>
+    /// <summary>The name as native code takes it; empty for <see cref="Default"/>.</summary>
     internal ReadOnlySpan<byte> Utf8 => utf8;
 
-    /// <summary>The prompt of a name.</summary>
+    /// <summary>Returns the prompt of a name.</summary>
+    /// <remarks>
+    /// A model without a prompt of the name throws <see cref="StellaOptionException"/> with the code
+    /// <see cref="StellaErrorCode.UnknownPrompt"/> when a text is embedded or tokenized.
+    /// </remarks>
     /// <param name="name">
-    /// A name of <see cref="StellaModelInfo.Prompts"/>; or <c>document</c>, <c>s2p</c> or <c>s2s</c>, case ignored, unless the model has
-    /// a prompt of that very name. Whether the model has the prompt shows when a text is embedded:
-    /// <see cref="StellaErrorCode.UnknownPrompt"/>.
+    /// A name of <see cref="StellaModelInfo.Prompts"/>, case included; or <c>document</c>, <c>s2p</c> or <c>s2s</c> in any case. A prompt
+    /// of the model with exactly this name has precedence.
     /// </param>
-    /// <exception cref="ArgumentException">The name is empty.</exception>
-    public static StellaPrompt Named(string name)
+    /// <exception cref="ArgumentException"><paramref name="name"/> is null or empty.</exception>
+    public static StellaPrompt FromName(string name)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         return new StellaPrompt(name);
     }
 
-    /// <summary>Whether both have the same name.</summary>
-    /// <param name="left">One.</param>
-    /// <param name="right">The other.</param>
+    /// <summary>Determines whether two prompts have the same name.</summary>
+    /// <param name="left">The first prompt.</param>
+    /// <param name="right">The second prompt.</param>
     public static bool operator ==(StellaPrompt left, StellaPrompt right) => left.Equals(right);
 
-    /// <summary>Whether their names differ.</summary>
-    /// <param name="left">One.</param>
-    /// <param name="right">The other.</param>
+    /// <summary>Determines whether two prompts have different names.</summary>
+    /// <param name="left">The first prompt.</param>
+    /// <param name="right">The second prompt.</param>
     public static bool operator !=(StellaPrompt left, StellaPrompt right) => !left.Equals(right);
 
     /// <inheritdoc/>
@@ -87,10 +95,10 @@ public readonly struct StellaPrompt : IEquatable<StellaPrompt>
     /// <inheritdoc/>
     public override int GetHashCode() => name is null ? 0 : StringComparer.Ordinal.GetHashCode(name);
 
-    /// <summary>The name, as a line of text; empty for <see cref="Unnamed"/>.</summary>
+    /// <summary>Returns the name with its control characters escaped; an empty string for <see cref="Default"/>.</summary>
     public override string ToString() => name is null ? "" : Printable.Line(name);
 
-    private static StellaPrompt Parse(string? name) => string.IsNullOrEmpty(name) ? Unnamed : new StellaPrompt(name);
+    private static StellaPrompt Parse(string? name) => string.IsNullOrEmpty(name) ? Default : new StellaPrompt(name);
 
     private sealed class JsonName : JsonConverter<StellaPrompt>
     {

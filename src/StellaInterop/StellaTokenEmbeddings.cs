@@ -21,12 +21,11 @@ public readonly record struct StellaTokenOffset
 /// <remarks>Immutable and thread-safe.</remarks>
 public sealed class StellaTokenEmbeddings
 {
-    private readonly uint[] ids;
-
     internal StellaTokenEmbeddings(
         uint[] ids, StellaTokenOffset[] offsets, StellaTokenCount tokenCount, ReadOnlyMemory<float> hiddenStates, int hiddenSize)
     {
-        this.ids = ids;
+        // The same bits: an id is far below the largest int.
+        Ids = MemoryMarshal.Cast<uint, int>(ids).ToArray();
         Offsets = offsets;
         TokenCount = tokenCount;
         HiddenStates = hiddenStates;
@@ -34,7 +33,7 @@ public sealed class StellaTokenEmbeddings
     }
 
     /// <summary>Gets the ids that the encoder read, special tokens and prompt included.</summary>
-    public ReadOnlySpan<int> Ids => MemoryMarshal.Cast<uint, int>(ids);
+    public ReadOnlyMemory<int> Ids { get; }
 
     /// <summary>Gets the characters that each token comes from, one entry per token of <see cref="Ids"/>.</summary>
     public ReadOnlyMemory<StellaTokenOffset> Offsets { get; }
@@ -55,7 +54,7 @@ public sealed class StellaTokenEmbeddings
     public ReadOnlySpan<float> GetHiddenState(int token)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(token);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(token, ids.Length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(token, Ids.Length);
         return HiddenStates.Span.Slice(token * HiddenSize, HiddenSize);
     }
 }

@@ -12,7 +12,7 @@ internal sealed record FormCase(
     int TotalTokens,
     IReadOnlyDictionary<int, float[]> Vectors)
 {
-    public StellaPrompt Prompt => PromptName is null ? StellaPrompt.Unnamed : StellaPrompt.Named(PromptName);
+    public StellaPrompt Prompt => PromptName is null ? StellaPrompt.Default : StellaPrompt.FromName(PromptName);
 }
 
 /// <summary>The golden file of a folder form. Its <c>format</c> field describes it.</summary>

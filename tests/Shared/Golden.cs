@@ -12,7 +12,7 @@ internal sealed record GoldenCase(
     int TotalTokens,
     IReadOnlyDictionary<int, float[]> Vectors)
 {
-    public StellaPrompt Prompt => PromptName == "none" ? StellaPrompt.Document : StellaPrompt.Named(PromptName);
+    public StellaPrompt Prompt => PromptName == "none" ? StellaPrompt.Document : StellaPrompt.FromName(PromptName);
 }
 
 /// <summary>A golden file. Its format is described in its own <c>format</c> field.</summary>

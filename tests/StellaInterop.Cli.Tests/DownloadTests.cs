@@ -69,7 +69,7 @@ internal sealed class DownloadTests : IDisposable
         Assert.That(Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName), Does.Not.Contain(".stella-download"));
         Assert.That(new FileInfo(Path.Combine(folder, Weights)).LinkTarget, Is.Null);
         StellaManifest manifest = StellaManifest.Load(Path.Combine(folder, StellaManifest.FileName));
-        Assert.That((manifest.Model, manifest.Revision), Is.EqualTo((ModelServer.Model, ModelServer.Commit)));
+        Assert.That((manifest.Repository, manifest.Revision), Is.EqualTo((ModelServer.Model, ModelServer.Commit)));
         Assert.That(manifest.Verify(folder).IsValid);
         Assert.That(Directory.Exists(home.File("hub")), Is.False, "the cache is left alone");
 

@@ -43,9 +43,9 @@ internal static class HostileFolders
     private const string HeadConfig = $"{Head}/config.json";
     private const string HeadWeights = $"{Head}/model.safetensors";
     private const string Prompts = "config_sentence_transformers.json";
-    private const string Weights = StellaModelFiles.Weights;
+    private const string Weights = StellaModelFiles.WeightsFileName;
     private const string Shard = "model-00002-of-00002.safetensors";
-    private const string Index = StellaModelFiles.ShardIndex;
+    private const string Index = StellaModelFiles.ShardIndexFileName;
     private const string Manifest = StellaManifest.FileName;
 
     private const string Qkv = "new.encoder.layer.0.attention.qkv_proj.weight";

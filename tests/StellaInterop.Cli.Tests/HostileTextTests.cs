@@ -21,25 +21,25 @@ internal sealed class HostileTextTests
     [
         ("a tensor's name in a header", "tiny-new", folder =>
         {
-            SafetensorsFile weights = SafetensorsFile.Read(folder.File(StellaModelFiles.Weights));
+            SafetensorsFile weights = SafetensorsFile.Read(folder.File(StellaModelFiles.WeightsFileName));
             weights.Add(Hostile, "F33", [1], 0, 4);
             weights.Write();
         }),
         ("a tensor's name without a size that fits", "tiny-new", folder =>
         {
-            SafetensorsFile weights = SafetensorsFile.Read(folder.File(StellaModelFiles.Weights));
+            SafetensorsFile weights = SafetensorsFile.Read(folder.File(StellaModelFiles.WeightsFileName));
             weights.Add(Hostile, "F32", [3], 0, 4);
             weights.Write();
         }),
         ("a tensor's name in the index of shards", "tiny-qwen2-sharded", folder =>
-            Edit(folder, StellaModelFiles.ShardIndex, index => index["weight_map"]![Hostile] = "model-00001-of-00002.safetensors")),
+            Edit(folder, StellaModelFiles.ShardIndexFileName, index => index["weight_map"]![Hostile] = "model-00001-of-00002.safetensors")),
         ("a shard's name in the index", "tiny-qwen2-sharded", folder =>
-            Edit(folder, StellaModelFiles.ShardIndex, index => index["weight_map"]!.AsObject().First().Value!.ReplaceWith(JsonValue.Create(Hostile)))),
+            Edit(folder, StellaModelFiles.ShardIndexFileName, index => index["weight_map"]!.AsObject().First().Value!.ReplaceWith(JsonValue.Create(Hostile)))),
         ("an architecture", "tiny-new", folder => Edit(folder, "config.json", config => config["architectures"] = new JsonArray(Hostile))),
         ("an activation", "tiny-new", folder => Edit(folder, "config.json", config => config["hidden_act"] = Hostile)),
         ("a kind of position", "tiny-new", folder => Edit(folder, "config.json", config => config["position_embedding_type"] = Hostile)),
-        ("a path of a module", "tiny-new", folder => Edit(folder, StellaModelFiles.Modules, modules => modules[2]!["path"] = Hostile)),
-        ("a type of module", "tiny-new", folder => Edit(folder, StellaModelFiles.Modules, modules => modules[2]!["type"] = Hostile)),
+        ("a path of a module", "tiny-new", folder => Edit(folder, StellaModelFiles.ModulesFileName, modules => modules[2]!["path"] = Hostile)),
+        ("a type of module", "tiny-new", folder => Edit(folder, StellaModelFiles.ModulesFileName, modules => modules[2]!["type"] = Hostile)),
         ("an activation of a head", "tiny-new", folder =>
             Edit(folder, "2_Dense_1024/config.json", head => head["activation_function"] = Hostile)),
         ("a type of tokenizer", "tiny-new", folder => Edit(folder, "tokenizer.json", tokenizer => tokenizer["model"]!["type"] = Hostile)),

@@ -64,7 +64,7 @@ internal sealed class SimilarityAndInfoTests
             ["similarity", "reset my password", .. texts, "--format", "jsonl", "--model", folder.Path, "--precision", "f32"]).Rows;
         using StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { Precision = StellaPrecision.Float32 });
         Assert.That(model.Info.DefaultPrompt, Is.EqualTo("query"));
-        float[] query = model.Embed("reset my password", new StellaEmbedOptions { Prompt = StellaPrompt.Named("query") });
+        float[] query = model.Embed("reset my password", new StellaEmbedOptions { Prompt = StellaPrompt.FromName("query") });
         Assert.That(rows, Has.Length.EqualTo(2));
         foreach (JsonElement row in rows)
         {

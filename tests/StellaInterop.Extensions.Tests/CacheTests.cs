@@ -401,7 +401,7 @@ internal sealed class CacheTests
             0 => this with { Pool = Pool with { Path = Pick(random, Tree.Model("tiny-new"), folders.Other, Tree.Model("tiny-qwen2")) } },
             1 => this with { Pool = Pool with { Precision = Pick(random, StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8) } },
             2 => this with { Pool = Pool with { MaxTokens = Pick(random, 16, 32) } },
-            3 => this with { Options = Options with { Prompt = Pick(random, StellaPrompt.Unnamed, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity) } },
+            3 => this with { Options = Options with { Prompt = Pick(random, StellaPrompt.Default, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity) } },
             4 => this with { Options = Options with { Dimension = Pick<int?>(random, null, 256) } },
             5 => this with { Options = Options with { Normalize = !Options.Normalize } },
             6 => this with { Options = Options with { LongTextBehavior = Pick(random, StellaLongTextBehavior.Truncate, StellaLongTextBehavior.Error) } },

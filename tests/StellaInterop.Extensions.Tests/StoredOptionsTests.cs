@@ -13,7 +13,7 @@ internal sealed class StoredOptionsTests
     private static readonly object[] All =
     [
         new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, Dimension = 256, Normalize = false, LongTextBehavior = StellaLongTextBehavior.Error },
-        new StellaEmbedOptions { Prompt = StellaPrompt.Unnamed, InvalidTextBehavior = StellaInvalidTextBehavior.Replace },
+        new StellaEmbedOptions { Prompt = StellaPrompt.Default, InvalidTextBehavior = StellaInvalidTextBehavior.Replace },
         new StellaCallOptions { Priority = StellaPriority.Bulk, Timeout = TimeSpan.FromSeconds(5), QueueFullMode = StellaQueueFullMode.Wait, TextFailureMode = StellaTextFailureMode.Report },
         new StellaModelOptions { Name = "a", Dimension = 256, MaxTokens = 7, Precision = StellaPrecision.Int8, Threads = 2, CheckWeights = false },
         new StellaPoolOptions

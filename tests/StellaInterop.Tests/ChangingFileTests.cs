@@ -9,7 +9,7 @@ namespace StellaInterop.Tests;
 /// </summary>
 internal sealed class ChangingFileTests
 {
-    private const string Weights = StellaModelFiles.Weights;
+    private const string Weights = StellaModelFiles.WeightsFileName;
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 

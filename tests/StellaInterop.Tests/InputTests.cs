@@ -160,23 +160,23 @@ internal sealed class InputTests
     {
         Assert.Multiple(() =>
         {
-            Assert.That(StellaPrompt.Named("s2p"), Is.EqualTo(StellaPrompt.SearchQuery));
-            Assert.That(StellaPrompt.Named("document"), Is.EqualTo(StellaPrompt.Document));
-            Assert.That(StellaPrompt.Named("s2s"), Is.EqualTo(StellaPrompt.SentenceSimilarity).And.Not.EqualTo(StellaPrompt.Unnamed));
-            Assert.That(default(StellaPrompt), Is.EqualTo(StellaPrompt.Unnamed).And.Not.EqualTo(StellaPrompt.Document));
-            Assert.That(new StellaEmbedOptions().Prompt, Is.EqualTo(StellaPrompt.Unnamed));
-            Assert.That(() => StellaPrompt.Named(""), Throws.ArgumentException);
+            Assert.That(StellaPrompt.FromName("s2p"), Is.EqualTo(StellaPrompt.SearchQuery));
+            Assert.That(StellaPrompt.FromName("document"), Is.EqualTo(StellaPrompt.Document));
+            Assert.That(StellaPrompt.FromName("s2s"), Is.EqualTo(StellaPrompt.SentenceSimilarity).And.Not.EqualTo(StellaPrompt.Default));
+            Assert.That(default(StellaPrompt), Is.EqualTo(StellaPrompt.Default).And.Not.EqualTo(StellaPrompt.Document));
+            Assert.That(new StellaEmbedOptions().Prompt, Is.EqualTo(StellaPrompt.Default));
+            Assert.That(() => StellaPrompt.FromName(""), Throws.ArgumentException);
         });
         int Length(StellaPrompt prompt) => model.Tokenize("river", new StellaEmbedOptions { Prompt = prompt }).Ids.Length;
         Assert.That(
             new[] { StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity }.Select(Length), Is.Unique);
         foreach ((string alias, string name) in new[] { ("s2p", "s2p_query"), ("S2P", "s2p_query"), ("s2s", "s2s_query") })
         {
-            Assert.That(Length(StellaPrompt.Named(alias)), Is.EqualTo(Length(StellaPrompt.Named(name))));
+            Assert.That(Length(StellaPrompt.FromName(alias)), Is.EqualTo(Length(StellaPrompt.FromName(name))));
         }
 
-        Assert.That(Length(StellaPrompt.Unnamed), Is.EqualTo(Length(StellaPrompt.Named("Document"))));
-        var unknown = Assert.Throws<StellaOptionException>(() => Length(StellaPrompt.Named("query\n")))!;
+        Assert.That(Length(StellaPrompt.Default), Is.EqualTo(Length(StellaPrompt.FromName("Document"))));
+        var unknown = Assert.Throws<StellaOptionException>(() => Length(StellaPrompt.FromName("query\n")))!;
         Assert.That(unknown.Code, Is.EqualTo(StellaErrorCode.UnknownPrompt));
         Assert.That(unknown.Message, Does.Contain("s2p_query, s2s_query").And.Not.Contain("\n"));
     }

@@ -56,7 +56,7 @@ internal sealed class ManifestTests
     public void A_manifest_lists_the_shards_of_the_index_whatever_they_are_called_and_the_model_loads_with_it()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-qwen2-sharded");
-        string index = folder.File(StellaModelFiles.ShardIndex);
+        string index = folder.File(StellaModelFiles.ShardIndexFileName);
         foreach (int shard in new[] { 1, 2 })
         {
             string name = $"model-0000{shard}-of-00002.safetensors";
@@ -107,7 +107,7 @@ internal sealed class ManifestTests
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllText(path, "an older one is replaced");
         StellaManifest plain = StellaManifest.Create(folder.Path);
-        new StellaManifest(plain.Files) { Model = "org/name", Revision = "abc" }.Save(path);
+        new StellaManifest(plain.Files) { Repository = "org/name", Revision = "abc" }.Save(path);
         JsonElement json = JsonElement.Parse(File.ReadAllText(path));
         StellaManifest read = StellaManifest.Load(path);
         Assert.Multiple(() =>
@@ -117,7 +117,7 @@ internal sealed class ManifestTests
             JsonElement file = json.GetProperty("files").GetProperty("2_Dense_256/model.safetensors");
             Assert.That(file.EnumerateObject().Select(p => p.Name), Is.EqualTo(new[] { "size", "sha256", "blake3" }));
             Assert.That(file.GetProperty("size").GetInt64(), Is.EqualTo(66752));
-            Assert.That((read.Model, read.Revision), Is.EqualTo(("org/name", "abc")));
+            Assert.That((read.Repository, read.Revision), Is.EqualTo(("org/name", "abc")));
             Assert.That(read.Files, Is.EqualTo(plain.Files));
             Assert.That(Directory.EnumerateFiles(folder.Path, "*.tmp"), Is.Empty);
         });
@@ -215,9 +215,9 @@ internal sealed class ManifestTests
         var seen = new List<StellaHashProgress>();
         StellaManifest manifest = StellaManifest.Create(Tree.Model("tiny-new"), new Collect(seen));
         long total = manifest.Files.Values.Sum(file => file.Size);
-        Assert.That(seen, Has.All.Matches<StellaHashProgress>(step => step.BytesTotal == total));
-        Assert.That(seen.Select(step => step.BytesDone), Is.Ordered.Ascending);
-        Assert.That(seen[^1].BytesDone, Is.EqualTo(total));
+        Assert.That(seen, Has.All.Matches<StellaHashProgress>(step => step.TotalBytes == total));
+        Assert.That(seen.Select(step => step.HashedBytes), Is.Ordered.Ascending);
+        Assert.That(seen[^1].HashedBytes, Is.EqualTo(total));
         Assert.That(
             () => manifest.Verify(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());

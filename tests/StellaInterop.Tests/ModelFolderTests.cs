@@ -155,7 +155,7 @@ internal sealed class ModelFolderTests
             Assert.That(info.Architecture, Is.EqualTo(architecture));
             Assert.That(info.Dimensions, Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(info.DefaultDimension, Is.EqualTo(256));
-            Assert.That((info.HiddenSize, info.LayerCount, info.HeadCount, info.VocabularySize), Is.EqualTo((hidden, 3, heads, vocabulary)));
+            Assert.That((info.HiddenSize, info.LayerCount, info.AttentionHeadCount, info.VocabularySize), Is.EqualTo((hidden, 3, heads, vocabulary)));
             StellaPrecision expected = info.CpuLevel >= StellaCpuLevel.Avx512Bf16 ? StellaPrecision.BFloat16 : StellaPrecision.Float32;
             Assert.That((info.Precision, info.Encoder), Is.EqualTo((expected, StellaEncoder.Kernels)));
             Assert.That(info.Device, Is.EqualTo(StellaDevice.Cpu));

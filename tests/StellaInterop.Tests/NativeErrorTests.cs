@@ -48,7 +48,7 @@ internal sealed class NativeErrorTests
         Assert.Multiple(() =>
         {
             Assert.That((error.RequestedBytes, error.AvailableBytes, error.LimitBytes), Is.EqualTo(((long?)null, (long?)null, (long?)null)));
-            Assert.That(error.LimitedBy, Is.EqualTo("the system"));
+            Assert.That(error.LimitSource, Is.EqualTo("the system"));
         });
     }
 }

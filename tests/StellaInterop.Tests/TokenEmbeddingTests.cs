@@ -10,7 +10,7 @@ internal sealed class TokenEmbeddingTests
     [TestCase("tiny-qwen2", "s2s")]
     public void The_whole_text_as_a_part_is_the_mean_of_its_tokens_through_the_head(string name, string promptName)
     {
-        StellaPrompt prompt = StellaPrompt.Named(promptName);
+        StellaPrompt prompt = StellaPrompt.FromName(promptName);
         using var model = StellaModel.Load(Tree.Model(name));
         var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);

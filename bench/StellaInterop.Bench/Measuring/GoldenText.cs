@@ -17,7 +17,7 @@ internal sealed record GoldenText(string Name, string Text, StellaPrompt Prompt,
             .. document.RootElement.GetProperty("cases").EnumerateArray().Select(row => new GoldenText(
                 row.GetProperty("name").GetString()!,
                 row.GetProperty("text").GetString()!,
-                row.GetProperty("prompt").GetString() is var prompt and not "none" ? StellaPrompt.Named(prompt!) : StellaPrompt.Document,
+                row.GetProperty("prompt").GetString() is var prompt and not "none" ? StellaPrompt.FromName(prompt!) : StellaPrompt.Document,
                 row.GetProperty("token_ids").Deserialize<int[]>()!,
                 row.GetProperty("vectors").EnumerateObject().ToDictionary(
                     vector => int.Parse(vector.Name, System.Globalization.CultureInfo.InvariantCulture),

@@ -47,7 +47,7 @@ internal static class InfoCommand
         Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
         Row("hidden size", Number(info.HiddenSize));
         Row("layers", Number(info.LayerCount));
-        Row("heads", Number(info.HeadCount));
+        Row("heads", Number(info.AttentionHeadCount));
         Row("vocabulary", Number(info.VocabularySize));
         Row("parameters", Number(info.ParameterCount));
         Row("precision", PrecisionName(info));
@@ -84,7 +84,7 @@ internal static class InfoCommand
             json.WriteNumber("default_dimension", info.DefaultDimension);
             json.WriteNumber("hidden_size", info.HiddenSize);
             json.WriteNumber("layers", info.LayerCount);
-            json.WriteNumber("heads", info.HeadCount);
+            json.WriteNumber("heads", info.AttentionHeadCount);
             json.WriteNumber("vocabulary_size", info.VocabularySize);
             json.WriteNumber("parameters", info.ParameterCount);
             json.WriteString("precision", PrecisionName(info));

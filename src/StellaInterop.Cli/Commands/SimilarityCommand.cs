@@ -55,7 +55,7 @@ internal static class SimilarityCommand
             using LoadedModel loaded = model.Load(parsed, Output.Note);
             var options = new StellaEmbedOptions
             {
-                Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.Named(name) : DefaultPrompt(loaded.Model.Info),
+                Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.FromName(name) : DefaultPrompt(loaded.Model.Info),
                 LongTextBehavior = onLongText.Get(parsed),
                 Normalize = !parsed.GetValue(raw),
             };
@@ -70,7 +70,7 @@ internal static class SimilarityCommand
     }
 
     private static StellaPrompt DefaultPrompt(StellaModelInfo info) =>
-        info.Prompts.Any(prompt => SentencePrompts.Contains(prompt.Name)) ? StellaPrompt.SentenceSimilarity : StellaPrompt.Unnamed;
+        info.Prompts.Any(prompt => SentencePrompts.Contains(prompt.Name)) ? StellaPrompt.SentenceSimilarity : StellaPrompt.Default;
 
     private static float[] Score(
         LoadedModel loaded, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)

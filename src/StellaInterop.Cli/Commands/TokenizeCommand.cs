@@ -48,7 +48,7 @@ internal static class TokenizeCommand
 
             void Write(string[] group)
             {
-                StellaTokens[] tokenized = model.Tokenize(group, batch.Options);
+                StellaTokens[] tokenized = model.Tokenize(group, batch.Options, cancellationToken);
                 for (int i = 0; i < tokenized.Length; i++)
                 {
                     int index = batch.Options.FirstTextIndex + i;

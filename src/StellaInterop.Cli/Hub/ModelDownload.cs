@@ -80,7 +80,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
     private static void WriteManifest(string folder, string model, string commit, Dictionary<string, StellaManifestFile> contents)
     {
         string path = Path.Combine(folder, StellaManifest.FileName);
-        if (Earlier(path) is { } earlier && earlier.Model == model && earlier.Revision == commit)
+        if (Earlier(path) is { } earlier && earlier.Repository == model && earlier.Revision == commit)
         {
             foreach (var (name, file) in earlier.Files)
             {
@@ -88,7 +88,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
             }
         }
 
-        new StellaManifest(contents) { Model = model, Revision = commit }.Save(path);
+        new StellaManifest(contents) { Repository = model, Revision = commit }.Save(path);
     }
 
     private static StellaManifest? Earlier(string path)

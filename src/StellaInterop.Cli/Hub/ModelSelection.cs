@@ -11,11 +11,11 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
 {
     private static readonly string[] Required = ["config.json", "tokenizer.json"];
 
-    private bool IsSharded => !available.Contains(StellaModelFiles.Weights) && available.Contains(StellaModelFiles.ShardIndex);
+    private bool IsSharded => !available.Contains(StellaModelFiles.WeightsFileName) && available.Contains(StellaModelFiles.ShardIndexFileName);
 
     /// <summary>The files that name others. They have to be there before <see cref="Rest"/> can be asked.</summary>
     public IReadOnlyList<string> Naming() =>
-        Present(IsSharded ? [StellaModelFiles.Modules, StellaModelFiles.ShardIndex] : [StellaModelFiles.Modules]);
+        Present(IsSharded ? [StellaModelFiles.ModulesFileName, StellaModelFiles.ShardIndexFileName] : [StellaModelFiles.ModulesFileName]);
 
     /// <summary>All other files that are needed.</summary>
     /// <param name="pathOf">Where one of <see cref="Naming"/> lies.</param>
@@ -31,7 +31,7 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
                 ExitCode.Usage, $"{where} has no {missing}; its dimensions are {Listing.Of(there)}");
         }
 
-        (string Type, string Path)[] modules = Parse(StellaModelFiles.Modules, pathOf, ModulesOf);
+        (string Type, string Path)[] modules = Parse(StellaModelFiles.ModulesFileName, pathOf, ModulesOf);
         // The loader reads the default head too, whatever dimension is asked of it.
         IEnumerable<string> headFiles = heads.Concat(FoldersOf(modules, "Dense")).Distinct()
             .SelectMany(head => new[] { $"{head}/config.json", WeightsOf(head) });
@@ -39,14 +39,14 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         // A model loads without these, but they count: prompts, the length of a text, tokens. Older releases write fewer of them.
         IEnumerable<string> optional = FoldersOf(modules, "Normalize").Select(folder => $"{folder}/config.json")
             .Concat(available.Where(IsSettings).Order(StringComparer.Ordinal));
-        IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndex, pathOf, Shards) : [StellaModelFiles.Weights];
+        IEnumerable<string> weights = IsSharded ? Parse(StellaModelFiles.ShardIndexFileName, pathOf, Shards) : [StellaModelFiles.WeightsFileName];
         return Present([.. Required, .. pooling, .. optional.Where(available.Contains).Except(Required), .. headFiles, .. weights]);
     }
 
     /// <summary>Whether a path is a settings file of the model itself, beside those that name other files.</summary>
     private static bool IsSettings(string path) => !path.Contains('/', StringComparison.Ordinal)
         && path.EndsWith(".json", StringComparison.Ordinal)
-        && path is not (StellaModelFiles.Modules or StellaModelFiles.ShardIndex)
+        && path is not (StellaModelFiles.ModulesFileName or StellaModelFiles.ShardIndexFileName)
         && StellaModelFiles.IsModelFile(path);
 
     private static string HeadOf(int dimension) => string.Create(CultureInfo.InvariantCulture, $"2_Dense_{dimension}");
@@ -100,7 +100,7 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
             if (!StellaModelFiles.IsModelFile($"{path}/config.json"))
             {
                 throw new CliException(
-                    ExitCode.ModelRefused, $"{where}: {StellaModelFiles.Modules} names the folder '{path}' for {type}; it must be N_{type}");
+                    ExitCode.ModelRefused, $"{where}: {StellaModelFiles.ModulesFileName} names the folder '{path}' for {type}; it must be N_{type}");
             }
 
             yield return path;
@@ -112,7 +112,7 @@ internal sealed class ModelSelection(string where, IReadOnlySet<string> availabl
         string[] shards = [.. index.GetProperty("weight_map").EnumerateObject()
             .Select(tensor => tensor.Value.GetString() ?? "").Distinct().Order(StringComparer.Ordinal)];
         return shards.FirstOrDefault(shard => !StellaModelFiles.IsModelFile(shard)) is { } other
-            ? throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.ShardIndex} names '{other}'; a shard is model-N-of-N.safetensors")
+            ? throw new CliException(ExitCode.ModelRefused, $"{where}: {StellaModelFiles.ShardIndexFileName} names '{other}'; a shard is model-N-of-N.safetensors")
             : shards;
     }
 }

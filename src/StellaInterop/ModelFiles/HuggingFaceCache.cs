@@ -117,7 +117,8 @@ public sealed partial class HuggingFaceCache
     /// <param name="revision">A branch, a tag or a full commit.</param>
     /// <exception cref="ArgumentException">The name or the revision does not have its form.</exception>
     /// <exception cref="StellaModelFolderException">
-    /// The revision is not in the cache. The message lists the revisions that are, and the command that downloads this one.
+    /// The revision is not in the cache, or the file with the commit of the branch or tag is damaged or cannot be read. For a missing
+    /// revision the message lists the revisions in the cache and the command that downloads this one.
     /// </exception>
     public string GetModelFolder(string model, string revision = DefaultRevision)
     {

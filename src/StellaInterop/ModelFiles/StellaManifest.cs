@@ -43,7 +43,7 @@ public sealed class StellaManifest
     }
 
     /// <summary>Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.</summary>
-    public string? Model { get; init; }
+    public string? Repository { get; init; }
 
     /// <summary>Gets the commit of the repository; <see langword="null"/> if it is not known.</summary>
     public string? Revision { get; init; }
@@ -56,7 +56,10 @@ public sealed class StellaManifest
     /// <param name="progress">Receives the progress after each read.</param>
     /// <param name="cancellationToken">A token that stops the hashing.</param>
     /// <returns>A manifest of all files in the folder that belong to the model.</returns>
-    /// <exception cref="StellaModelFolderException">The folder has no file of a model, or a file that cannot be read.</exception>
+    /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
+    /// <exception cref="StellaModelFolderException">
+    /// The folder does not exist or has no file of a model, or a file in it is empty or cannot be read.
+    /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static StellaManifest Create(
         string folder, IProgress<StellaHashProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -75,6 +78,7 @@ public sealed class StellaManifest
 
     /// <summary>Reads a manifest from a file.</summary>
     /// <param name="path">The path of the file.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The file is missing, cannot be read, or is not a manifest of version 1 or 2.</exception>
     public static StellaManifest Load(string path)
     {
@@ -116,7 +120,7 @@ public sealed class StellaManifest
                 });
             return Defect(files) is { } defect
                 ? throw Invalid(path, defect)
-                : new StellaManifest(files) { Model = json.Model, Revision = json.Revision };
+                : new StellaManifest(files) { Repository = json.Model, Revision = json.Revision };
         }
         catch (JsonException e)
         {
@@ -135,6 +139,7 @@ public sealed class StellaManifest
     /// place.
     /// </summary>
     /// <param name="path">The path of the file.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The file cannot be written.</exception>
     public void Save(string path)
     {
@@ -146,7 +151,7 @@ public sealed class StellaManifest
                 new ManifestJson
                 {
                     Version = files.Values.Any(file => file.Blake3 is not null) ? Version2 : Version1,
-                    Model = Model,
+                    Model = Repository,
                     Revision = Revision,
                     Files = files.ToDictionary(
                         file => file.Key,
@@ -194,6 +199,7 @@ public sealed class StellaManifest
     /// <param name="progress">Receives the progress after each read.</param>
     /// <param name="cancellationToken">A token that stops the hashing.</param>
     /// <returns>The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.</returns>
+    /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The folder does not exist, or a file in it cannot be read.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public StellaVerification Verify(
@@ -268,7 +274,7 @@ public sealed class StellaManifest
 
         public StellaManifestFile Hash(string path, string fullPath) => FileHash.Compute(
             fullPath,
-            read => progress?.Report(new StellaHashProgress { Path = path, BytesDone = done += read, BytesTotal = total }),
+            read => progress?.Report(new StellaHashProgress { Path = path, HashedBytes = done += read, TotalBytes = total }),
             cancellationToken);
     }
 }
@@ -283,8 +289,8 @@ public sealed record StellaManifestFile
     public required string Sha256 { get; init; }
 
     /// <summary>
-    /// Gets the BLAKE3 of the file, 64 lower case hexadecimal digits; <see langword="null"/> if it is not known. A load compares this
-    /// hash rather than <see cref="Sha256"/> if there is one, because it takes a fraction of the time.
+    /// Gets the BLAKE3 of the file, 64 lower case hexadecimal digits; <see langword="null"/> if it is not known. A load compares this hash
+    /// instead of <see cref="Sha256"/> if the manifest has it, because BLAKE3 takes a fraction of the time.
     /// </summary>
     public string? Blake3 { get; init; }
 
@@ -292,6 +298,7 @@ public sealed record StellaManifestFile
     /// <param name="path">The path of the file.</param>
     /// <param name="cancellationToken">A token that stops the hashing.</param>
     /// <returns>The size and both hashes of the file.</returns>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The file is missing, empty or cannot be read.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public static StellaManifestFile FromFile(string path, CancellationToken cancellationToken = default)
@@ -308,10 +315,13 @@ public readonly record struct StellaHashProgress
     public required string Path { get; init; }
 
     /// <summary>Gets the number of hashed bytes of all files.</summary>
-    public required long BytesDone { get; init; }
+    public required long HashedBytes { get; init; }
 
-    /// <summary>Gets the number of bytes of all files.</summary>
-    public required long BytesTotal { get; init; }
+    /// <summary>
+    /// Gets the number of bytes of all files. In a verification that is the sum of the manifest, of which missing files and files of
+    /// another size are not hashed.
+    /// </summary>
+    public required long TotalBytes { get; init; }
 }
 
 /// <summary>Specifies how a file compares with a manifest.</summary>
@@ -349,7 +359,7 @@ public sealed record StellaVerifiedFile
     /// <summary>Gets the path of the file relative to the model folder, with forward slashes.</summary>
     public required string Path { get; init; }
 
-    /// <summary>Gets how the file compares with the manifest.</summary>
+    /// <summary>Gets the state of the file, compared with the manifest.</summary>
     public required StellaFileState State { get; init; }
 }
 
@@ -358,7 +368,7 @@ public sealed class StellaVerification
 {
     internal StellaVerification(IReadOnlyList<StellaVerifiedFile> files) => Files = files;
 
-    /// <summary>Gets the files of the manifest in its order, then the files that it does not list.</summary>
+    /// <summary>Gets the files of the manifest in its order, then the files that the manifest does not list.</summary>
     public IReadOnlyList<StellaVerifiedFile> Files { get; }
 
     /// <summary>Gets whether the folder has every file as the manifest states it, and no other file of a model.</summary>

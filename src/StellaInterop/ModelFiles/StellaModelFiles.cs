@@ -11,13 +11,13 @@ namespace StellaInterop.ModelFiles;
 public static partial class StellaModelFiles
 {
     /// <summary>The name of the file that lists the modules after the encoder: the pooling and the default head.</summary>
-    public const string Modules = "modules.json";
+    public const string ModulesFileName = "modules.json";
 
     /// <summary>The name of the file with the weights of the encoder, if they are in one file.</summary>
-    public const string Weights = "model.safetensors";
+    public const string WeightsFileName = "model.safetensors";
 
     /// <summary>The name of the file that lists the files with the weights of the encoder, if they are in several.</summary>
-    public const string ShardIndex = "model.safetensors.index.json";
+    public const string ShardIndexFileName = "model.safetensors.index.json";
 
     private const int MaxSettingsBytes = 4 << 20;
 
@@ -59,10 +59,10 @@ public static partial class StellaModelFiles
             // No file of a model lies deeper than one folder, so a large tree around it is not walked.
             var depth = new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 };
             HashSet<string> modules = NamedBy(
-                Path.Combine(folder, Modules),
+                Path.Combine(folder, ModulesFileName),
                 json => json.EnumerateArray().Select(module => module.GetProperty("path").GetString()));
             HashSet<string> shards = NamedBy(
-                Path.Combine(folder, ShardIndex),
+                Path.Combine(folder, ShardIndexFileName),
                 json => json.GetProperty("weight_map").EnumerateObject().Select(tensor => tensor.Value.GetString()));
             return [.. Directory.EnumerateFiles(folder, "*", depth)
                 .Select(file => Path.GetRelativePath(folder, file).Replace(Path.DirectorySeparatorChar, '/'))
@@ -76,7 +76,7 @@ public static partial class StellaModelFiles
     }
 
     private static bool IsFileOfModule(string path, HashSet<string> modules) =>
-        path.Split('/') is [{ } folder, "config.json" or Weights] && modules.Contains(folder);
+        path.Split('/') is [{ } folder, "config.json" or WeightsFileName] && modules.Contains(folder);
 
     /// <summary>Returns the files or folders that a file names, whatever they are called. None if it cannot be read, which a load reports.</summary>
     private static HashSet<string> NamedBy(string path, Func<JsonElement, IEnumerable<string?>> names)

@@ -25,7 +25,7 @@ public sealed record StellaPublishedFile
 
 /// <summary>Lists published Stella files by hash, so that a download is recognized whatever its folder is called.</summary>
 /// <remarks>
-/// The list has the weights and every head of the two Stella v5 models. It says nothing about other files. Thread-safe.
+/// The list has the weights and every head of the two Stella v5 models, and no other files. Thread-safe.
 /// </remarks>
 public static class StellaPublishedFiles
 {

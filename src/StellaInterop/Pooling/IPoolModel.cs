@@ -8,6 +8,9 @@ internal interface IPoolModelSource
     /// <summary>What the model is called in logs, metrics and errors.</summary>
     string Name { get; }
 
+    /// <summary>The properties of a model that is loaded already; <see langword="null"/> for any other.</summary>
+    StellaModelInfo? Info => null;
+
     /// <summary>What the model takes, from the headers of its files.</summary>
     StellaMemoryEstimate Estimate(int threads, int batchTokens);
 

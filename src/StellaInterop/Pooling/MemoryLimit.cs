@@ -19,7 +19,7 @@ internal sealed record MemoryLimit(string Name, long Bytes, long Headroom, long 
 internal sealed record MemoryReading(long Timestamp, long Measured, MemoryLimit Tightest, IReadOnlyList<string> NotUnderstood)
 {
     /// <summary>The tightest limit, and what could not be read beside it.</summary>
-    public string LimitedBy => NotUnderstood.Count == 0
+    public string LimitSource => NotUnderstood.Count == 0
         ? Tightest.Name
         : $"{Tightest.Name} (not understood: {string.Join(", ", NotUnderstood)})";
 }

@@ -14,7 +14,7 @@ internal static class MemoryRefusal
         string idle = idleBytes == 0 ? "Nothing is idle" : $"All that is idle would give {Mebibytes(idleBytes)}";
         return new StellaMemoryException(
             $"{owner} asked for {Mebibytes(bytes)} of memory and {Mebibytes(status.AvailableBytes)} are there. "
-            + $"{reading.LimitedBy} sets {Mebibytes(limit.Bytes)}, of which {Mebibytes(limit.Headroom)} are kept free and others "
+            + $"{reading.LimitSource} sets {Mebibytes(limit.Bytes)}, of which {Mebibytes(limit.Headroom)} are kept free and others "
             + $"use {Mebibytes(limit.Others)}: this process may have {Mebibytes(limit.Left)}. Of these {reserved}, and it uses "
             + $"{Mebibytes(ledger.UnreservedAt(reading.Measured))} beside that. {idle}. Take a smaller precision, fewer workers "
             + "or smaller batches, dispose of models that are not needed, or raise the limit",

@@ -111,6 +111,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         this.breaker = breaker;
         this.telemetry = telemetry;
         this.makeCrew = makeCrew;
+        info = source.Info;
         idleSince = clock.Now;
         unloading.Set();
         Fingerprint = new FingerprintReader(this, options.StartThread, telemetry);

@@ -3,7 +3,7 @@ namespace StellaInterop;
 /// <summary>Specifies which calls a busy pool serves first.</summary>
 public enum StellaPriority
 {
-    /// <summary>Somebody waits for the answer.</summary>
+    /// <summary>A call whose answer a user waits for.</summary>
     Interactive = 0,
 
     /// <summary>
@@ -19,7 +19,10 @@ public enum StellaQueueFullMode
     /// <summary>Throws <see cref="StellaOverloadedException"/> at once.</summary>
     Reject = 0,
 
-    /// <summary>Waits for room, in order of arrival, until its timeout. The call must have one, unless it is a stream.</summary>
+    /// <summary>
+    /// Waits for room, in order of arrival, until its timeout. A call that is not a stream must have a timeout. If as many calls of its
+    /// priority wait as the queue may hold, it throws <see cref="StellaOverloadedException"/> at once.
+    /// </summary>
     Wait = 1,
 }
 
@@ -36,7 +39,7 @@ public enum StellaTextFailureMode
     Report = 1,
 }
 
-/// <summary>Provides options for how a pool treats one call; <see cref="StellaEmbedOptions"/> are those of its texts.</summary>
+/// <summary>Provides options for one call of a pool. <see cref="StellaEmbedOptions"/> has the options of its texts.</summary>
 /// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaCallOptions
 {

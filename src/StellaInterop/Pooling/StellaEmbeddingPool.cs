@@ -13,7 +13,7 @@ namespace StellaInterop;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Thread-safe: one pool serves a process. The first call loads the model, or <see cref="WarmUpAsync"/>.
+/// Thread-safe: one pool serves a process. The first call, or <see cref="WarmUpAsync"/>, loads the model.
 /// </para>
 /// <para>
 /// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Bulk calls hold at most
@@ -24,7 +24,7 @@ namespace StellaInterop;
 /// </para>
 /// <para>
 /// A text that makes a batch fail is found by trying halves of the batch, so that it fails alone. A broken worker is replaced. A failed
-/// load is repeated without calls, first after a second and then less and less often, at least once a minute.
+/// load is retried in the background, first after a second, then after pauses that double up to a minute.
 /// </para>
 /// <para>
 /// Invalid arguments and options throw at the call, before it returns its task; all other errors are in the task. The pool reads the
@@ -80,6 +80,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <param name="modelOptions">The options of the model. <see cref="StellaModelOptions.Threads"/> are those of one worker.</param>
     /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
     /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
+    /// <exception cref="ArgumentNullException"><paramref name="modelOptions"/> is null.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     public StellaEmbeddingPool(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
         : this(Checked(path, modelOptions, ref options), options)
@@ -144,8 +145,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     public string ModelName => host.Name;
 
     /// <summary>
-    /// Gets the properties of the model; <see langword="null"/> before the first load. They stay when the model is unloaded, and each
-    /// load replaces them.
+    /// Gets the properties of the model; <see langword="null"/> before the first load. The properties stay when the model is unloaded, and
+    /// each load replaces them.
     /// </summary>
     public StellaModelInfo? Info => host.Info;
 
@@ -178,10 +179,16 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>Loads the model if it is not loaded, and embeds a word, so that the next call is as fast as all others.</summary>
     /// <param name="cancellationToken">A token that stops waiting; the load goes on.</param>
     /// <returns>The properties of the model.</returns>
-    /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
-    /// <exception cref="StellaMemoryException">The memory budget has no room for the model.</exception>
+    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or not supported.</exception>
+    /// <exception cref="StellaOptionException">The model cannot meet an option, such as a dimension that it does not have.</exception>
+    /// <exception cref="StellaMemoryException">The memory budget has no room for the model, or the system refused memory.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread.</exception>
-    /// <exception cref="StellaPoolClosedException">The pool is draining.</exception>
+    /// <exception cref="StellaException">
+    /// The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.
+    /// </exception>
+    /// <exception cref="StellaOverloadedException">The queue is full, and as many calls as it may hold wait for room.</exception>
+    /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
@@ -306,8 +313,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">A token that ends the call at once.</param>
     /// <returns>The counts, times and failed texts of the call.</returns>
     /// <exception cref="ArgumentException">
-    /// A buffer is too short, or a call that waits for room has no timeout. Before the first load the default dimension is not known: a
-    /// <paramref name="destination"/> that is too short for it then ends the task.
+    /// A buffer is too short, or a call that waits for room has no timeout. Before the first load the default dimension is not known: the
+    /// error of a <paramref name="destination"/> that is too short for it is in the task then.
     /// </exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
@@ -315,7 +322,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <see cref="StellaInputException.TextIndex"/> is its index.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
-    /// <exception cref="StellaOverloadedException">The queue is full.</exception>
+    /// <exception cref="StellaOverloadedException">The queue is full, and the call does not wait or too many calls wait.</exception>
     /// <exception cref="StellaTimeoutException">The call was not answered within its timeout.</exception>
     /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
     /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
@@ -422,7 +429,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions), token);
     }
 
-    /// <summary>Returns the state of the pool. Never waits, so that it answers whatever else is going on.</summary>
+    /// <summary>Returns the state of the pool at once, also while the model is loading or all workers are busy.</summary>
     public StellaPoolHealth GetHealth()
     {
         SchedulerState queue = scheduler.State;
@@ -470,12 +477,15 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         };
     }
 
-    /// <summary>Takes no more calls, answers those it has, and frees the model. The first call decides on the time.</summary>
+    /// <summary>Stops taking calls, answers the calls that it has, and frees the model if the pool loaded it.</summary>
     /// <param name="timeout">
-    /// Time to wait for the calls, at most 49 days. Calls without an answer then end with
-    /// <see cref="StellaPoolClosedException"/>.
+    /// The time to wait for the calls, 0 to 49 days. Calls without an answer then end with <see cref="StellaPoolClosedException"/>. Only
+    /// the first drain sets the time.
     /// </param>
-    /// <returns>Ends when the workers have ended and everything is freed. It does not fail.</returns>
+    /// <returns>
+    /// A task that ends when the workers have ended and everything is freed. A worker that hangs is abandoned after another 30 seconds. The
+    /// task never fails.
+    /// </returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="timeout"/> is below zero or above 49 days; nothing is closed then.</exception>
     public Task DrainAsync(TimeSpan timeout)
     {
@@ -489,8 +499,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>
-    /// Drains for <see cref="StellaPoolOptions.DrainTimeout"/>, and no longer if a drain is going on already. May be called
-    /// more than once, from any thread.
+    /// Drains the pool for at most <see cref="StellaPoolOptions.DrainTimeout"/>, also if a drain with a longer timeout is running, and
+    /// frees everything. May be called more than once, from any thread.
     /// </summary>
     public async ValueTask DisposeAsync()
     {
@@ -503,9 +513,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>
-    /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called
-    /// more than once, at any time and from any thread; a drain that is going on is cut short. A logger or listener that calls
-    /// it on a thread of the pool itself gets back without waiting for that thread, which frees what it holds when it leaves.
+    /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called more than
+    /// once, at any time and from any thread; a running drain ends at once. If a logger or listener calls this on a thread of the pool, the
+    /// call does not wait for that thread, which frees its resources when it ends.
     /// </summary>
     public void Dispose()
     {

@@ -16,7 +16,7 @@ public sealed record StellaTextFailure
     public required StellaException Error { get; init; }
 }
 
-/// <summary>Represents the result of a call beside its vectors.</summary>
+/// <summary>Represents the counts, the queue time and the failed texts of a call.</summary>
 public sealed record StellaCallSummary
 {
     internal StellaCallSummary()
@@ -33,7 +33,7 @@ public sealed record StellaCallSummary
     public required int TruncatedTextCount { get; init; }
 
     /// <summary>
-    /// Gets the texts that could not be embedded, by index; empty unless <see cref="StellaTextFailureMode.Report"/> was set.
+    /// Gets the texts that could not be embedded, in order of index; empty unless <see cref="StellaTextFailureMode.Report"/> was set.
     /// </summary>
     public required IReadOnlyList<StellaTextFailure> Failures { get; init; }
 

@@ -1,10 +1,9 @@
 namespace StellaInterop;
 
-/// <summary>Memory is not available: a memory budget has no room for it, or the system refused it.</summary>
+/// <summary>Represents a lack of memory: a memory budget has no room, or the system refused an allocation.</summary>
 /// <remarks>
-/// <see cref="StellaException.Code"/> tells the two apart: <see cref="StellaErrorCode.MemoryExhausted"/> comes from the
-/// budget, before anything is allocated, and <see cref="StellaErrorCode.OutOfMemory"/> from an allocation that failed. The
-/// error describes one moment: memory that is freed later is available later.
+/// <see cref="StellaException.Code"/> is <see cref="StellaErrorCode.MemoryExhausted"/> if the budget has no room, before anything is
+/// allocated, and <see cref="StellaErrorCode.OutOfMemory"/> if an allocation failed. A later call may succeed once memory is freed.
 /// </remarks>
 public sealed class StellaMemoryException : StellaException
 {
@@ -14,24 +13,32 @@ public sealed class StellaMemoryException : StellaException
         RequestedBytes = requestedBytes;
         AvailableBytes = status.AvailableBytes;
         LimitBytes = status.LimitBytes;
-        LimitedBy = status.LimitedBy;
+        LimitSource = status.LimitSource;
     }
 
     /// <summary>Makes the error of an allocation that the system refused.</summary>
     /// <param name="message">The message, which names the size and the purpose.</param>
     /// <param name="innerException">The cause.</param>
     internal StellaMemoryException(string message, Exception? innerException)
-        : base(StellaErrorCode.OutOfMemory, message, innerException) => LimitedBy = "the system";
+        : base(StellaErrorCode.OutOfMemory, message, innerException) => LimitSource = "the system";
 
-    /// <summary>Gets the number of bytes that were requested; <see langword="null"/> when the system refused, where only the message has it.</summary>
+    /// <summary>
+    /// Gets the number of requested bytes; <see langword="null"/> if the system refused an allocation, whose size only the message has.
+    /// </summary>
     public long? RequestedBytes { get; }
 
-    /// <summary>Gets the number of bytes that the budget had left; <see langword="null"/> when the system refused.</summary>
+    /// <summary>Gets the number of bytes that the budget had left; <see langword="null"/> if the system refused an allocation.</summary>
     public long? AvailableBytes { get; }
 
-    /// <summary>Gets the limit of the process, see <see cref="StellaMemoryStatus.LimitBytes"/>; <see langword="null"/> when the system refused.</summary>
+    /// <summary>
+    /// Gets the limit of the process in bytes, see <see cref="StellaMemoryStatus.LimitBytes"/>; <see langword="null"/> if the system
+    /// refused an allocation.
+    /// </summary>
     public long? LimitBytes { get; }
 
-    /// <summary>Gets the place of the tightest limit, see <see cref="StellaMemoryStatus.LimitedBy"/>; <c>the system</c> when the system refused.</summary>
-    public string LimitedBy { get; }
+    /// <summary>
+    /// Gets the source of the tightest limit, see <see cref="StellaMemoryStatus.LimitSource"/>; <c>the system</c> if the system refused an
+    /// allocation.
+    /// </summary>
+    public string LimitSource { get; }
 }

@@ -9,38 +9,39 @@ namespace StellaInterop;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Thread-safe. Pools share one governor, by default <see cref="Shared"/>: two of them would each give away the whole of
-/// the same memory.
+/// Thread-safe. Pools share one governor, <see cref="Shared"/> by default, because two governors would each give away all of the memory.
 /// </para>
 /// <para>
-/// A reservation fits if it is at most <c>available = limit - reserved - unreserved</c>, where no difference falls below
-/// zero, and
+/// A reservation fits if it is at most <c>available = limit - reserved - unreserved</c>. A difference below zero counts as zero.
 /// </para>
 /// <list type="bullet">
 /// <item><description>
-/// <c>limit</c> is the least of these: <see cref="StellaMemoryGovernorOptions.LimitBytes"/>; the memory of the machine;
-/// <c>memory.max</c> and <c>memory.high</c> (version 1: <c>memory.limit_in_bytes</c> and <c>hierarchical_memory_limit</c>)
-/// of the process's control group and each around it. The system's limits are each less what is kept free of them
-/// (<see cref="StellaMemoryGovernorOptions.ReserveBytes"/>) and less what others use. Of the machine others use all that
-/// is neither in <c>MemAvailable</c> nor measured here; of a group, what its <c>memory.stat</c> counts beyond the measured
-/// and the system cannot drop. So the cache of files is nobody's use. Without <c>memory.stat</c>, and on systems that tell
-/// no <c>MemAvailable</c>, others are not known and count as nothing.
+/// <c>limit</c> is the least of <see cref="StellaMemoryGovernorOptions.LimitBytes"/>, the memory of the machine, and the limits of the
+/// process's control group and of all groups above it. The limits of a group are <c>memory.max</c> and <c>memory.high</c>, or
+/// <c>memory.limit_in_bytes</c> and <c>hierarchical_memory_limit</c> in version 1. Headroom
+/// (<see cref="StellaMemoryGovernorOptions.HeadroomFraction"/>, <see cref="StellaMemoryGovernorOptions.HeadroomBytes"/>) and the memory of
+/// other processes are subtracted from each limit of the system.
 /// </description></item>
-/// <item><description><c>reserved</c> is the sum of the live reservations, touched or not.</description></item>
 /// <item><description>
-/// <c>unreserved</c> is what the process uses beside them, such as managed memory: <c>RssAnon</c>, which is measured, less
-/// what of the reservations is touched. Pools tell when a model is loaded; then this is exact. Until then it is known to
-/// lie between <c>measured - reserved</c> and <c>measured</c> less what was told, and the value from before the
-/// reservation is kept within these bounds. So weights count once: as a promise while they are read, and then as memory.
+/// Other processes use the memory of the machine that is neither <c>MemAvailable</c> nor measured in this process. In a control group they
+/// use the memory of <c>memory.stat</c> that the system cannot drop, less the measured memory. The page cache does not count. Without
+/// <c>MemAvailable</c> or <c>memory.stat</c> their memory is not known and counts as zero.
+/// </description></item>
+/// <item><description><c>reserved</c> is the sum of the live reservations, whether or not their memory is touched.</description></item>
+/// <item><description>
+/// <c>unreserved</c> is the memory that the process uses besides its reservations, such as managed memory: the measured <c>RssAnon</c> less
+/// the touched part of the reservations. Pools report the touched part after a load, which makes the value exact. Before, the value is
+/// between <c>measured - reserved</c> and <c>measured - reported</c>, and the last value is kept within these bounds. So the weights of
+/// a model count once: as a reservation during the load, and as measured memory afterwards.
 /// </description></item>
 /// </list>
 /// <para>
-/// Where <c>/proc</c> is missing, <c>GCMemoryInfo.TotalAvailableMemoryBytes</c> is the memory of the machine and the
-/// working set is what is measured.
+/// Without <c>/proc</c> the memory of the machine is <c>GCMemoryInfo.TotalAvailableMemoryBytes</c>, and the measured memory is the working
+/// set.
 /// </para>
 /// <para>
-/// When a reservation does not fit, models that are idle are unloaded, the one that was used least recently first, until
-/// it fits; none, when all of them together would not suffice.
+/// If a reservation does not fit, idle models are unloaded until it fits, the least recently used first. No model is unloaded if all idle
+/// models together are too small.
 /// </para>
 /// </remarks>
 public sealed class StellaMemoryGovernor
@@ -57,12 +58,13 @@ public sealed class StellaMemoryGovernor
     private volatile State state = new(MemoryLedger.Empty, Reading: null);
     private ImmutableArray<Registration> registrations = [];
 
-    /// <summary>Initializes a budget of its own. Reads no file yet.</summary>
+    /// <summary>Initializes a memory budget that is separate from <see cref="Shared"/>. Reads no file yet.</summary>
     /// <param name="options">The options; <see langword="null"/> for the defaults.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="ArgumentNullException"><see cref="StellaMemoryGovernorOptions.TimeProvider"/> is null.</exception>
     public StellaMemoryGovernor(StellaMemoryGovernorOptions? options = null)
     {
-        this.options = options ?? new StellaMemoryGovernorOptions();
+        this.options = options is null ? new StellaMemoryGovernorOptions() : options with { };
         this.options.Check();
         clock = new PoolClock(this.options.TimeProvider);
         reader = new MemoryReader(this.options);
@@ -155,7 +157,7 @@ public sealed class StellaMemoryGovernor
     private static StellaMemoryStatus StatusOf(MemoryLedger ledger, MemoryReading reading) => new()
     {
         LimitBytes = reading.Tightest.Left,
-        LimitedBy = reading.LimitedBy,
+        LimitSource = reading.LimitSource,
         ReservedBytes = ledger.Reserved,
         MeasuredBytes = reading.Measured,
         AvailableBytes = Available(ledger, reading),

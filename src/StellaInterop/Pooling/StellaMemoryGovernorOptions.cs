@@ -1,38 +1,39 @@
 namespace StellaInterop;
 
 /// <summary>Provides options for a <see cref="StellaMemoryGovernor"/>.</summary>
+/// <remarks>Not thread-safe while it is being changed. A governor copies it, so that later changes have no effect.</remarks>
 public sealed record StellaMemoryGovernorOptions
 {
     /// <summary>A larger share would keep more free than it gives away.</summary>
-    private const double MaxReserveFraction = 0.5;
+    private const double MaxHeadroomFraction = 0.5;
 
     /// <summary>
-    /// Gets the number of bytes that this process may use in all, managed memory included: 1 or more. <see langword="null"/>, the
+    /// Gets or sets the number of bytes that this process may use in all, managed memory included: 1 or more. <see langword="null"/>, the
     /// default, sets no limit besides those of the system.
     /// </summary>
-    /// <remarks>No headroom is kept free of this limit; <see cref="ReserveFraction"/> and <see cref="ReserveBytes"/> are for the system's limits.</remarks>
-    public long? LimitBytes { get; init; }
+    /// <remarks>No headroom is kept free of this limit; <see cref="HeadroomFraction"/> and <see cref="HeadroomBytes"/> are for the system's limits.</remarks>
+    public long? LimitBytes { get; set; }
 
-    /// <summary>Gets the share of each limit of the system that is kept free as headroom, 0 to 0.5; 0.1 by default.</summary>
-    public double ReserveFraction { get; init; } = 0.1;
+    /// <summary>Gets or sets the share of each limit of the system that is kept free as headroom, 0 to 0.5; 0.1 by default.</summary>
+    public double HeadroomFraction { get; set; } = 0.1;
 
     /// <summary>
-    /// Gets the number of bytes of each limit of the system that are kept free as headroom, 0 or more; 256 MiB by default. The larger of
-    /// this and <see cref="ReserveFraction"/> counts, and at most half of a limit, so that something fits under a small one.
+    /// Gets or sets the number of bytes of each limit of the system that are kept free as headroom, 0 or more; 256 MiB by default. The larger of
+    /// this and <see cref="HeadroomFraction"/> counts, and at most half of a limit, so that something fits under a small one.
     /// </summary>
-    public long ReserveBytes { get; init; } = 256L << 20;
+    public long HeadroomBytes { get; set; } = 256L << 20;
 
     /// <summary>The folder where control groups are mounted. Read on Linux only.</summary>
-    internal string CgroupRoot { get; init; } = "/sys/fs/cgroup";
+    internal string CgroupRoot { get; set; } = "/sys/fs/cgroup";
 
     /// <summary>The folder where the process file system is mounted. Read on Linux only.</summary>
-    internal string ProcRoot { get; init; } = "/proc";
+    internal string ProcRoot { get; set; } = "/proc";
 
-    /// <summary>Gets the clock that dates readings and idle models; the system's by default.</summary>
-    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+    /// <summary>Gets or sets the clock that dates readings and idle models; the system's by default.</summary>
+    public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
 
     /// <summary>What is kept free of a limit.</summary>
-    internal long HeadroomOf(long limit) => Math.Min(limit / 2, Math.Max((long)(limit * ReserveFraction), ReserveBytes));
+    internal long HeadroomOf(long limit) => Math.Min(limit / 2, Math.Max((long)(limit * HeadroomFraction), HeadroomBytes));
 
     /// <exception cref="ArgumentException">A folder is empty, or there is no clock.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A number is outside its range.</exception>
@@ -44,15 +45,15 @@ public sealed record StellaMemoryGovernorOptions
         }
 
         // Written so that NaN is refused too.
-        if (!(ReserveFraction is >= 0 and <= MaxReserveFraction))
+        if (!(HeadroomFraction is >= 0 and <= MaxHeadroomFraction))
         {
             throw new ArgumentOutOfRangeException(
-                nameof(ReserveFraction), ReserveFraction, $"{nameof(ReserveFraction)} must be 0 to {MaxReserveFraction}.");
+                nameof(HeadroomFraction), HeadroomFraction, $"{nameof(HeadroomFraction)} must be 0 to {MaxHeadroomFraction}.");
         }
 
-        if (ReserveBytes < 0)
+        if (HeadroomBytes < 0)
         {
-            throw new ArgumentOutOfRangeException(nameof(ReserveBytes), ReserveBytes, $"{nameof(ReserveBytes)} must be 0 or more.");
+            throw new ArgumentOutOfRangeException(nameof(HeadroomBytes), HeadroomBytes, $"{nameof(HeadroomBytes)} must be 0 or more.");
         }
 
         ArgumentException.ThrowIfNullOrEmpty(CgroupRoot, nameof(CgroupRoot));

@@ -8,8 +8,8 @@ public sealed record StellaMemoryStatus
     }
 
     /// <summary>
-    /// Gets the memory that this process may use in all: the tightest limit, less the headroom that is kept free and less what other
-    /// processes use. It changes with what others use.
+    /// Gets the memory that this process may use in all: the tightest limit, less the headroom that is kept free and less the memory of
+    /// other processes. The value changes with the memory of other processes.
     /// </summary>
     public required long LimitBytes { get; init; }
 
@@ -18,9 +18,9 @@ public sealed record StellaMemoryStatus
     /// <c>MemAvailable of /proc/meminfo</c> or <c>LimitBytes of the options</c>. Files that should hold a limit and cannot be read as
     /// one are named after it.
     /// </summary>
-    public required string LimitedBy { get; init; }
+    public required string LimitSource { get; init; }
 
-    /// <summary>Gets the sum of all reservations: that of <see cref="Owners"/>.</summary>
+    /// <summary>Gets the sum of all reservations, which <see cref="Owners"/> lists.</summary>
     public required long ReservedBytes { get; init; }
 
     /// <summary>

@@ -20,6 +20,8 @@ internal sealed class LoadedModelSource(StellaModel model) : IPoolModelSource
 {
     public string Name => model.Info.Name;
 
+    public StellaModelInfo? Info => model.Info;
+
     /// <summary>Estimates the memory of a worker. That of the model is already in the process, where the memory budget measures it.</summary>
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) => new()
     {

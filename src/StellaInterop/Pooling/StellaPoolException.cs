@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace StellaInterop;
 
-/// <summary>A call that a pool could not take or finish, for no fault of its texts. Another try may succeed.</summary>
+/// <summary>Represents the error of a call that a pool refused or could not finish, for a reason other than its texts.</summary>
 public abstract class StellaPoolException : StellaException
 {
     private protected StellaPoolException(
@@ -19,7 +19,7 @@ public abstract class StellaPoolException : StellaException
         time.TotalSeconds.ToString(time.TotalSeconds < 10 ? "0.##" : "0", CultureInfo.InvariantCulture) + " s";
 }
 
-/// <summary>The queue of a pool is full.</summary>
+/// <summary>Represents the refusal of a call by a pool whose queue is full.</summary>
 public sealed class StellaOverloadedException : StellaPoolException
 {
     internal StellaOverloadedException(string priority, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
@@ -29,31 +29,36 @@ public sealed class StellaOverloadedException : StellaPoolException
             retryAfter)
     {
         QueuedCallCount = calls;
-        CallLimit = callLimit;
-        QueuedTokenCount = tokens;
-        TokenLimit = tokenLimit;
+        MaxQueuedCalls = callLimit;
+        ReservedTokenCount = tokens;
+        MaxQueuedTokens = tokenLimit;
     }
 
-    /// <summary>Gets the number of calls that were accepted and not answered. For a bulk call, those of its priority.</summary>
+    /// <summary>
+    /// Gets the number of calls that had no answer yet, accepted or waiting for room. For a bulk call, only bulk calls count; for an
+    /// interactive call, accepted calls of both priorities and waiting interactive calls.
+    /// </summary>
     public int QueuedCallCount { get; }
 
     /// <summary>
-    /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedCalls"/>, or the <see cref="StellaPoolOptions.BulkShare"/>
-    /// of it.
+    /// Gets the limit of accepted calls: <see cref="StellaPoolOptions.MaxQueuedCalls"/>, or for a bulk call the
+    /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least 1.
     /// </summary>
-    public int CallLimit { get; }
-
-    /// <summary>Gets the number of tokens for which room in the queue is reserved. For a bulk call, by those of its priority.</summary>
-    public long QueuedTokenCount { get; }
+    public int MaxQueuedCalls { get; }
 
     /// <summary>
-    /// Gets how many there may be: <see cref="StellaPoolOptions.MaxQueuedTokens"/>, or the <see cref="StellaPoolOptions.BulkShare"/>
-    /// of it.
+    /// Gets the number of tokens for which accepted calls reserve room in the queue. For a bulk call, only bulk calls count.
     /// </summary>
-    public long TokenLimit { get; }
+    public long ReservedTokenCount { get; }
+
+    /// <summary>
+    /// Gets the limit of reserved tokens: <see cref="StellaPoolOptions.MaxQueuedTokens"/>, or for a bulk call the
+    /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least one batch.
+    /// </summary>
+    public long MaxQueuedTokens { get; }
 }
 
-/// <summary>A call's time is over.</summary>
+/// <summary>Represents the error of a call that a pool did not answer within its timeout.</summary>
 public sealed class StellaTimeoutException : StellaPoolException
 {
     internal StellaTimeoutException(TimeSpan timeout, int done, int texts)
@@ -62,11 +67,14 @@ public sealed class StellaTimeoutException : StellaPoolException
             $"the call was not answered within {Seconds(timeout)}; {done} of its {texts} texts were done",
             retryAfter: TimeSpan.Zero) => Timeout = timeout;
 
-    /// <summary>The time that the call had.</summary>
+    /// <summary>Gets the timeout of the call.</summary>
     public TimeSpan Timeout { get; }
 }
 
-/// <summary>The model failed again and again, so that calls are refused for a while.</summary>
+/// <summary>
+/// Represents the refusal of a call by a pool whose model failed so often that its circuit breaker is open.
+/// <see cref="Exception.InnerException"/> is the last failure.
+/// </summary>
 public sealed class StellaCircuitOpenException : StellaPoolException
 {
     internal StellaCircuitOpenException(string reason, TimeSpan retryAfter, Exception? lastFailure)
@@ -80,9 +88,9 @@ public sealed class StellaCircuitOpenException : StellaPoolException
 }
 
 /// <summary>
-/// The pool takes no more calls because it is draining, or the call had no answer when the pool was closed. A call after
-/// <see cref="StellaEmbeddingPool.Dispose"/> throws <see cref="ObjectDisposedException"/>.
+/// Represents the refusal of a call by a pool that is draining, or the end of a call that had no answer when its pool was closed.
 /// </summary>
+/// <remarks>A call after <see cref="StellaEmbeddingPool.Dispose"/> throws <see cref="ObjectDisposedException"/>.</remarks>
 public sealed class StellaPoolClosedException : StellaPoolException
 {
     internal StellaPoolClosedException(string message)

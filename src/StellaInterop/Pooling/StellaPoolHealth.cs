@@ -39,7 +39,7 @@ public sealed record StellaPoolHealth
     /// <summary>Gets whether the pool answers calls.</summary>
     public required StellaPoolStatus Status { get; init; }
 
-    /// <summary>Gets why the pool is not <see cref="StellaPoolStatus.Healthy"/>, or what it is doing.</summary>
+    /// <summary>Gets the reason for <see cref="Status"/> in words, also if it is <see cref="StellaPoolStatus.Healthy"/>.</summary>
     public required string Reason { get; init; }
 
     /// <summary>Gets the state of the model.</summary>
@@ -60,12 +60,15 @@ public sealed record StellaPoolHealth
     /// <summary>Gets the share of the queue that is taken, 0 to 1, by calls or by tokens, whichever is larger.</summary>
     public required double QueueFill { get; init; }
 
-    /// <summary>Gets how long the oldest running batch has been running; zero if none runs.</summary>
+    /// <summary>Gets the time for which the oldest running batch has been running; zero if no batch runs.</summary>
     public required TimeSpan LongestForwardPass { get; init; }
 
     /// <summary>Gets the size of the cache of vectors in bytes.</summary>
     public required long CacheBytes { get; init; }
 
-    /// <summary>Gets the error of the last load; <see langword="null"/> if it succeeded.</summary>
+    /// <summary>
+    /// Gets the error of the last load, or the error that ended the last worker; <see langword="null"/> after a load that succeeded, and
+    /// before the first.
+    /// </summary>
     public required Exception? LastLoadError { get; init; }
 }

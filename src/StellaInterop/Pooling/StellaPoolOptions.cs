@@ -46,9 +46,9 @@ public sealed record StellaPoolOptions : IValidatableObject
     public int MaxQueuedCalls { get; set; } = 1024;
 
     /// <summary>
-    /// Gets or sets the largest number of queued tokens, at least twice <see cref="MaxBatchTokens"/>. A call with more tokens than a
-    /// batch takes the room of two batches, however long it is: its rest is tokenized later. <see langword="null"/> takes 64 batches. If
-    /// texts may be longer than <see cref="MaxBatchTokens"/>, the queue holds at least two of the longest.
+    /// Gets or sets the largest number of queued tokens, at least twice <see cref="MaxBatchTokens"/>. A call takes the room of at most two
+    /// batches, however long it is, because its rest is tokenized later. <see langword="null"/>, the default, takes 64 batches. If texts
+    /// may be longer than <see cref="MaxBatchTokens"/>, the queue holds at least two of the longest.
     /// </summary>
     public long? MaxQueuedTokens { get; set; }
 

@@ -3,7 +3,7 @@ namespace StellaInterop;
 /// <summary>Represents a part of a text that fits a number of tokens.</summary>
 public sealed record StellaPassage
 {
-    /// <summary>Gets the characters of the passage. It neither begins nor ends with white space.</summary>
+    /// <summary>Gets the characters of the passage, without white space at the beginning and the end.</summary>
     public required string Text { get; init; }
 
     /// <summary>Gets the position of the first character in the whole text, in UTF-16 units.</summary>

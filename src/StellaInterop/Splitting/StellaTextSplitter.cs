@@ -2,19 +2,19 @@ using StellaInterop.Splitting;
 
 namespace StellaInterop;
 
-/// <summary>Cuts texts into passages that fit a number of tokens, by the tokenizer of a model.</summary>
+/// <summary>Splits texts into passages that fit a number of tokens, counted by the tokenizer of a model.</summary>
 /// <remarks>
 /// <para>
 /// A passage that is at least half full ends before a Markdown heading or at the end of a paragraph. If there is none, a passage that
-/// is at least a quarter full ends at the end of a sentence, a line or a word. Any other ends after a grapheme: an emoji or a letter
-/// with its marks is cut only if it does not fit by itself.
+/// is at least a quarter full ends at the end of a sentence, a line or a word. Any other passage ends after a grapheme: an emoji or a
+/// letter with its marks is split only if it does not fit by itself.
 /// </para>
 /// <para>
-/// The passages are in the order of the text and contain all of it that is not white space. Every passage counts its own tokens, so
-/// that none is cut when it is embedded with the same prompt. The time grows with the length of the text, and the memory does not:
-/// at most about 64 characters for each token of the limit are held. A passage has at most so many.
+/// The passages are in the order of the text and contain all of it that is not white space. The tokens of every passage are counted by
+/// themselves, so that no passage is truncated when it is embedded with the same prompt. The time grows with the length of the text, and
+/// the memory does not: a splitter keeps at most about 64 characters for each token of the limit, which also limits a passage.
 /// </para>
-/// <para>Thread-safe: any number of texts can be cut at once. The model is not disposed with the splitter.</para>
+/// <para>Thread-safe: any number of texts can be split at once. The splitter does not own the model.</para>
 /// </remarks>
 public sealed class StellaTextSplitter
 {
@@ -30,13 +30,18 @@ public sealed class StellaTextSplitter
     private readonly int besideTokens;
     private TokenCounter? spare;
 
-    /// <summary>Makes a splitter.</summary>
-    /// <param name="model">The model that embeds the passages. It must not be disposed while texts are cut.</param>
-    /// <param name="options">How to cut; <see langword="null"/> for passages of <see cref="StellaModelInfo.MaxTokens"/> without overlap.</param>
-    /// <exception cref="ArgumentOutOfRangeException">An option is negative, or the limit is zero.</exception>
+    /// <summary>Initializes a splitter for the passages of a model.</summary>
+    /// <param name="model">The model that embeds the passages. Do not dispose it before the last enumeration has ended.</param>
+    /// <param name="options">
+    /// The options; <see langword="null"/> for passages of <see cref="StellaModelInfo.MaxTokens"/> without overlap.
+    /// </param>
+    /// <exception cref="ArgumentNullException"><paramref name="model"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">
+    /// <see cref="StellaTextSplitterOptions.MaxTokens"/> is below 1, or <see cref="StellaTextSplitterOptions.OverlapTokens"/> is below 0.
+    /// </exception>
     /// <exception cref="StellaOptionException">
-    /// The limit is above the model's, or leaves less than 16 tokens beside special tokens and prompt; the overlap leaves nothing for new
-    /// text; or the model has no prompt of the name.
+    /// The limit is above that of the model, or leaves less than 16 tokens besides special tokens and prompt; the overlap leaves no room
+    /// for new text; or the model has no prompt of the name.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTextSplitter(StellaModel model, StellaTextSplitterOptions? options = null)
@@ -73,14 +78,18 @@ public sealed class StellaTextSplitter
         }
     }
 
-    /// <summary>Gets the tokens that a passage may have, special tokens and prompt included.</summary>
+    /// <summary>Gets the largest number of tokens of a passage, special tokens and prompt included.</summary>
     public int MaxTokens { get; }
 
-    /// <summary>Cuts a text.</summary>
+    /// <summary>Splits a text.</summary>
     /// <param name="text">The text, of any length.</param>
-    /// <param name="cancellationToken">Stops before the next passage.</param>
-    /// <returns>The passages in the order of the text, each computed when it is asked for; none for a blank text.</returns>
-    /// <exception cref="StellaInputException">While enumerating: the text is not valid Unicode, or one character has more tokens than fit.</exception>
+    /// <param name="cancellationToken">A token that stops the enumeration before the next passage.</param>
+    /// <returns>The passages in the order of the text, each computed when the enumeration reaches it; empty for a blank text.</returns>
+    /// <exception cref="ArgumentNullException">The text or the reader is null.</exception>
+    /// <exception cref="StellaInputException">
+    /// While enumerating: the text is not valid Unicode with <see cref="StellaInvalidTextBehavior.Error"/>, or one character has more
+    /// tokens than a passage.
+    /// </exception>
     /// <exception cref="OperationCanceledException">While enumerating: the token was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">While enumerating: the model is disposed.</exception>
     public IEnumerable<StellaPassage> Split(string text, CancellationToken cancellationToken = default)
@@ -89,10 +98,10 @@ public sealed class StellaTextSplitter
         return Passages(() => new StringReader(text), cancellationToken);
     }
 
-    /// <summary>Cuts the text of a reader, which need not fit into memory.</summary>
-    /// <param name="reader">The reader, which is read as passages are asked for and is not disposed. Enumerate the result once.</param>
-    /// <param name="cancellationToken">Stops before the next passage.</param>
-    /// <returns>The same passages as for the whole text as a string.</returns>
+    /// <summary>Splits the text of a reader, which need not fit into memory.</summary>
+    /// <param name="reader">The reader. The enumeration reads it and does not dispose it. Enumerate the result once.</param>
+    /// <param name="cancellationToken">A token that stops the enumeration before the next passage.</param>
+    /// <returns>The same passages as for the whole text as a string. Errors of the reader end the enumeration.</returns>
     /// <inheritdoc cref="Split(string, CancellationToken)" path="/exception"/>
     public IEnumerable<StellaPassage> Split(TextReader reader, CancellationToken cancellationToken = default)
     {

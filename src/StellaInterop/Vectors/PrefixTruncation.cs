@@ -14,7 +14,7 @@ public static class PrefixTruncation
     /// <param name="vector">A vector of finite numbers.</param>
     /// <param name="destination">Receives the shorter vector. It may be the beginning of <paramref name="vector"/> itself.</param>
     /// <exception cref="ArgumentException">
-    /// The destination is empty or longer than the vector, a number that is kept is not finite, or all that are kept are zero.
+    /// The destination is empty or longer than the vector, a kept number is not finite, or all kept numbers are zero.
     /// </exception>
     public static void TruncateAndRenormalize(ReadOnlySpan<float> vector, Span<float> destination)
     {

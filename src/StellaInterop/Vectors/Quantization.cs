@@ -23,7 +23,7 @@ public static class Quantization
     /// </summary>
     private const float SmallestInt8Range = Int8Max * 1.17549435e-38f;
 
-    /// <summary>Rounds numbers to 16 bits, to nearest and to even between two.</summary>
+    /// <summary>Rounds 32-bit floats to the nearest 16-bit floats, ties to even.</summary>
     /// <param name="source">Finite numbers of a magnitude below 65520, in any shape.</param>
     /// <param name="destination">Receives as many numbers.</param>
     /// <exception cref="ArgumentException">A number is not finite or too large, or the lengths differ.</exception>
@@ -40,7 +40,7 @@ public static class Quantization
         TensorPrimitives.ConvertToHalf(source, destination);
     }
 
-    /// <summary>Widens 16-bit numbers; exact.</summary>
+    /// <summary>Converts 16-bit floats to 32-bit floats, without a loss.</summary>
     /// <param name="source">The numbers.</param>
     /// <param name="destination">Receives as many numbers.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Vectors;
 
-/// <summary>Compares vectors, in every form of <see cref="Quantization"/>, and finds the closest.</summary>
+/// <summary>Compares vectors of 32-bit floats, of 8-bit integers and of bits, and finds the highest and the lowest scores.</summary>
 /// <remarks>
 /// Thread-safe; nothing is allocated. Methods that end in <c>Rows</c> compare one query with each row of a row-major matrix
 /// <c>[scores.Length, query.Length]</c>. No result is NaN: numbers that are not finite are refused, and so is the cosine of a vector of
@@ -114,9 +114,9 @@ public static class Similarity
 
     /// <summary>Returns the dot product of two vectors of 8-bit integers. The sum of the integers is exact at any length.</summary>
     /// <param name="a">A vector, as <see cref="Quantization.ToInt8"/> writes it.</param>
-    /// <param name="scaleOfA">Its scale.</param>
+    /// <param name="scaleOfA">The scale of <paramref name="a"/>.</param>
     /// <param name="b">Another of the same length.</param>
-    /// <param name="scaleOfB">Its scale.</param>
+    /// <param name="scaleOfB">The scale of <paramref name="b"/>.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A scale is negative or not finite.</exception>
     /// <exception cref="OverflowException">The product is beyond the largest float.</exception>

@@ -58,10 +58,10 @@ internal sealed class AdmissionTests
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 8 });
         Task[] bulk = [.. Enumerable.Range(0, 6).Select(i => pool.EmbedAsync($"b{i}", null, Bulk))];
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("b6", null, Bulk))!;
-        Assert.That((error.QueuedCallCount, error.CallLimit, error.TokenLimit), Is.EqualTo((6, 6, 4800L)));
+        Assert.That((error.QueuedCallCount, error.MaxQueuedCalls, error.MaxQueuedTokens), Is.EqualTo((6, 6, 4800L)));
         Assert.That(error.Message, Does.Contain("bulk"));
         Task[] interactive = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"i{i}"))];
-        Assert.That(async () => await pool.EmbedAsync("i2"), Throws.TypeOf<StellaOverloadedException>().With.Property("CallLimit").EqualTo(8));
+        Assert.That(async () => await pool.EmbedAsync("i2"), Throws.TypeOf<StellaOverloadedException>().With.Property("MaxQueuedCalls").EqualTo(8));
         gate.Open();
         await Task.WhenAll([.. bulk, .. interactive]);
         await PoolOf.AllIsBackAsync(pool, model);
@@ -76,7 +76,7 @@ internal sealed class AdmissionTests
         Task first = pool.EmbedAsync("runs");
         await gate.ArrivedAsync();
         Task[] bulk = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('b', 98)}", null, Bulk))];
-        Assert.That(async () => await pool.EmbedAsync("b", null, Bulk), Throws.TypeOf<StellaOverloadedException>().With.Property("TokenLimit").EqualTo(400));
+        Assert.That(async () => await pool.EmbedAsync("b", null, Bulk), Throws.TypeOf<StellaOverloadedException>().With.Property("MaxQueuedTokens").EqualTo(400));
         Task[] interactive = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('i', 98)}"))];
         Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(800));
         gate.Open();

@@ -147,7 +147,7 @@ internal sealed class FakeModel : IPoolModelSource
             DefaultDimension = DefaultDimension,
             HiddenSize = 4,
             LayerCount = 1,
-            HeadCount = 1,
+            AttentionHeadCount = 1,
             VocabularySize = 1,
             ParameterCount = 1,
             Precision = StellaPrecision.Float32,

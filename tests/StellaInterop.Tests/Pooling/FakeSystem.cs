@@ -42,8 +42,8 @@ internal sealed class FakeSystem : IDisposable
     {
         CgroupRoot = PathOf("cgroup"),
         ProcRoot = PathOf("proc"),
-        ReserveBytes = 0,
-        ReserveFraction = 0,
+        HeadroomBytes = 0,
+        HeadroomFraction = 0,
         TimeProvider = Time,
     };
 

@@ -29,7 +29,7 @@ internal sealed class MemoryGovernorPropertyTests
                 system.Write("cgroup/memory.stat", $"anon {numbers[5]}\nshmem {numbers[6]}\n");
                 system.Write("cgroup/memory/memory.limit_in_bytes", $"{numbers[7]}");
                 system.Write("cgroup/memory/memory.stat", $"total_rss {numbers[8]}\nhierarchical_memory_limit {numbers[7]}\n");
-                var governor = new StellaMemoryGovernor(system.Options with { ReserveFraction = fraction, ReserveBytes = reserve });
+                var governor = new StellaMemoryGovernor(system.Options with { HeadroomFraction = fraction, HeadroomBytes = reserve });
                 var made = new List<MemoryReservation>();
                 foreach (long size in sizes)
                 {

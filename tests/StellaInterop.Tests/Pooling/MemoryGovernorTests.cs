@@ -130,7 +130,7 @@ internal sealed class MemoryGovernorTests
         {
             Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.MemoryExhausted));
             Assert.That(
-                (error.RequestedBytes, error.AvailableBytes, error.LimitBytes, error.LimitedBy),
+                (error.RequestedBytes, error.AvailableBytes, error.LimitBytes, error.LimitSource),
                 Is.EqualTo((64 * MiB + 1, 50 * MiB, 1000 * MiB, "LimitBytes of the options")));
             Assert.That(error.Message, Does.StartWith("stella-new asked for 64.0 MiB of memory and 50.0 MiB are there. "));
             Assert.That(error.Message, Does.Contain("LimitBytes of the options sets 1000.0 MiB"));

@@ -11,9 +11,9 @@ internal sealed class MemoryLimitTests
 
     /// <param name="Name">What the tree shows.</param>
     /// <param name="Limit">What must be left, in MiB.</param>
-    /// <param name="LimitedBy">What must be named; paths are relative to the fake system.</param>
+    /// <param name="LimitSource">What must be named; paths are relative to the fake system.</param>
     /// <param name="Files">Names and contents, in turn. In contents, <c>{500}</c> is 500 MiB.</param>
-    internal sealed record Case(string Name, long Limit, string LimitedBy, params string[] Files)
+    internal sealed record Case(string Name, long Limit, string LimitSource, params string[] Files)
     {
         public override string ToString() => Name;
     }
@@ -109,8 +109,8 @@ internal sealed class MemoryLimitTests
         }
 
         StellaMemoryStatus status = new StellaMemoryGovernor(system.Options).GetStatus();
-        string limitedBy = status.LimitedBy.Replace(system.PathOf("x")[..^1], string.Empty, StringComparison.Ordinal);
-        Assert.That((status.LimitBytes / (double)MiB, limitedBy), Is.EqualTo(((double)given.Limit, given.LimitedBy)));
+        string limitedBy = status.LimitSource.Replace(system.PathOf("x")[..^1], string.Empty, StringComparison.Ordinal);
+        Assert.That((status.LimitBytes / (double)MiB, limitedBy), Is.EqualTo(((double)given.Limit, given.LimitSource)));
         Assert.That(status.MeasuredBytes, Is.EqualTo(1000 * MiB));
         Assert.That(status.AvailableBytes, Is.EqualTo(Math.Max(0, given.Limit - 1000) * MiB));
     }
@@ -119,13 +119,13 @@ internal sealed class MemoryLimitTests
     public void The_users_limit_counts_when_it_is_the_tightest_and_is_taken_as_it_is()
     {
         using var system = new FakeSystem();
-        StellaMemoryGovernorOptions options = system.Options with { LimitBytes = 1500 * MiB, ReserveFraction = 0.25 };
+        StellaMemoryGovernorOptions options = system.Options with { LimitBytes = 1500 * MiB, HeadroomFraction = 0.25 };
         StellaMemoryStatus own = new StellaMemoryGovernor(options).GetStatus();
         StellaMemoryStatus machine = new StellaMemoryGovernor(options with { LimitBytes = 10_000 * MiB }).GetStatus();
         Assert.Multiple(() =>
         {
-            Assert.That((own.LimitBytes, own.LimitedBy), Is.EqualTo((1500 * MiB, "LimitBytes of the options")));
-            Assert.That((machine.LimitBytes, machine.LimitedBy[..12]), Is.EqualTo((9000 * MiB, "MemAvailable")));
+            Assert.That((own.LimitBytes, own.LimitSource), Is.EqualTo((1500 * MiB, "LimitBytes of the options")));
+            Assert.That((machine.LimitBytes, machine.LimitSource[..12]), Is.EqualTo((9000 * MiB, "MemAvailable")));
         });
     }
 
@@ -139,7 +139,7 @@ internal sealed class MemoryLimitTests
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "0::/\n");
         system.Write("cgroup/memory.max", InBytes($"{{{limit}}}"));
-        var governor = new StellaMemoryGovernor(system.Options with { ReserveFraction = fraction, ReserveBytes = bytes * MiB });
+        var governor = new StellaMemoryGovernor(system.Options with { HeadroomFraction = fraction, HeadroomBytes = bytes * MiB });
         Assert.That(governor.GetStatus().LimitBytes, Is.EqualTo((long)(left * MiB)));
     }
 
@@ -149,7 +149,7 @@ internal sealed class MemoryLimitTests
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "0::/\n");
         system.Write("cgroup/memory.max", InBytes("{300}"));
-        var governor = new StellaMemoryGovernor(system.Options with { ReserveFraction = 0.1, ReserveBytes = 256 * MiB });
+        var governor = new StellaMemoryGovernor(system.Options with { HeadroomFraction = 0.1, HeadroomBytes = 256 * MiB });
         Assert.That(governor.GetStatus().AvailableBytes, Is.Zero);
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("tiny", 1));
         Assert.That(
@@ -167,7 +167,7 @@ internal sealed class MemoryLimitTests
         StellaMemoryStatus status = new StellaMemoryGovernor(system.Options).GetStatus();
         Assert.Multiple(() =>
         {
-            Assert.That(status.LimitedBy, Is.EqualTo("GCMemoryInfo.TotalAvailableMemoryBytes"));
+            Assert.That(status.LimitSource, Is.EqualTo("GCMemoryInfo.TotalAvailableMemoryBytes"));
             Assert.That(status.LimitBytes, Is.EqualTo(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes));
             Assert.That(status.MeasuredBytes, Is.Positive);
         });
@@ -183,7 +183,7 @@ internal sealed class MemoryLimitTests
             Assert.That(status.MeasuredBytes, Is.InRange(MiB, Environment.WorkingSet));
             Assert.That(status.LimitBytes, Is.GreaterThan(0));
             Assert.That(status.AvailableBytes, Is.InRange(0, status.LimitBytes));
-            Assert.That(status.LimitedBy, Is.Not.Empty);
+            Assert.That(status.LimitSource, Is.Not.Empty);
         });
     }
 
@@ -218,10 +218,10 @@ internal sealed class MemoryLimitTests
         Assert.Multiple(() =>
         {
             Refused(good with { LimitBytes = 0 }, "LimitBytes");
-            Refused(good with { ReserveFraction = -0.01 }, "ReserveFraction");
-            Refused(good with { ReserveFraction = 0.51 }, "ReserveFraction");
-            Refused(good with { ReserveFraction = double.NaN }, "ReserveFraction");
-            Refused(good with { ReserveBytes = -1 }, "ReserveBytes");
+            Refused(good with { HeadroomFraction = -0.01 }, "HeadroomFraction");
+            Refused(good with { HeadroomFraction = 0.51 }, "HeadroomFraction");
+            Refused(good with { HeadroomFraction = double.NaN }, "HeadroomFraction");
+            Refused(good with { HeadroomBytes = -1 }, "HeadroomBytes");
             Assert.That(() => new StellaMemoryGovernor(good with { CgroupRoot = "" }), Throws.ArgumentException);
             Assert.That(() => new StellaMemoryGovernor(good with { ProcRoot = "" }), Throws.ArgumentException);
         });

@@ -17,7 +17,7 @@ internal sealed class QueueTests
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one too many"))!;
         Assert.Multiple(() =>
         {
-            Assert.That((error.Code, error.QueuedCallCount, error.CallLimit, error.TokenLimit), Is.EqualTo((StellaErrorCode.Overloaded, 3, 3, 6400L)));
+            Assert.That((error.Code, error.QueuedCallCount, error.MaxQueuedCalls, error.MaxQueuedTokens), Is.EqualTo((StellaErrorCode.Overloaded, 3, 3, 6400L)));
             Assert.That(error.RetryAfter, Is.GreaterThan(TimeSpan.Zero));
             Assert.That(error.Message, Does.Contain("3 of 3 calls").And.Contain("of 6400 tokens"));
         });
@@ -38,7 +38,7 @@ internal sealed class QueueTests
         Task<float[]>[] queued = [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync($"{i}{new string('x', 98)}"))];
         Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(300));
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one"))!;
-        Assert.That((error.QueuedTokenCount, error.TokenLimit), Is.EqualTo((300L, 300L)));
+        Assert.That((error.ReservedTokenCount, error.MaxQueuedTokens), Is.EqualTo((300L, 300L)));
         gate.Open();
         await first;
         await Task.WhenAll(queued);

@@ -39,11 +39,11 @@ internal sealed class RealModelTests
         int frame = model.Tokenize("").TokenCount.Total;
         Assert.That(model.Info.FrameTokens, Is.EqualTo(frame));
         Assert.That(model.Info.TokensBesideText(StellaPrompt.Document), Is.EqualTo(frame));
-        Assert.That(model.Info.TokensBesideText(StellaPrompt.Unnamed), Is.EqualTo(frame));
+        Assert.That(model.Info.TokensBesideText(StellaPrompt.Default), Is.EqualTo(frame));
         Assert.That(model.Info.Prompts, Is.Not.Empty);
         foreach (StellaPromptInfo prompt in model.Info.Prompts)
         {
-            var named = StellaPrompt.Named(prompt.Name);
+            var named = StellaPrompt.FromName(prompt.Name);
             int withPrompt = model.Tokenize("", new StellaEmbedOptions { Prompt = named }).TokenCount.Total;
             Assert.That(prompt.TokenCount, Is.EqualTo(withPrompt - frame).And.Positive);
             Assert.That(model.Info.TokensBesideText(named), Is.EqualTo(withPrompt));
@@ -107,7 +107,7 @@ internal sealed class RealModelTests
         Assert.That(await pool.EmbedAsync("a text"), Is.EqualTo(old));
         clock.Advance(TimeSpan.FromSeconds(15));
         await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
-        Perturb(folder, StellaModelFiles.Weights);
+        Perturb(folder, StellaModelFiles.WeightsFileName);
         float[] now = await pool.EmbedAsync("a text");
         using StellaModel model = StellaModel.Load(folder.Path, OneThread);
         Assert.That(now, Is.EqualTo(model.Embed("a text")).And.Not.EqualTo(old));

@@ -225,7 +225,7 @@ internal sealed class SchedulerTests
             }
             catch (StellaOverloadedException e)
             {
-                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || e.QueuedCallCount >= e.CallLimit);
+                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || e.QueuedCallCount >= e.MaxQueuedCalls);
                 Call.End(CallOutcome.Rejected, e);
             }
         }

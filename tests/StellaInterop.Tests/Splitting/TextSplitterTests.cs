@@ -175,7 +175,7 @@ internal sealed class TextSplitterTests
             () => new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = prompt + 15, Prompt = StellaPrompt.SearchQuery }),
             Throws.TypeOf<StellaOptionException>().With.Message.Contains($"take {prompt}"));
         Assert.That(
-            () => new StellaTextSplitter(model, new StellaTextSplitterOptions { Prompt = StellaPrompt.Named("nobody") }),
+            () => new StellaTextSplitter(model, new StellaTextSplitterOptions { Prompt = StellaPrompt.FromName("nobody") }),
             Throws.TypeOf<StellaOptionException>().With.Property("Code").EqualTo(StellaErrorCode.UnknownPrompt));
     }
 
