@@ -25,7 +25,7 @@ internal static partial class Document
     /// <summary>Every document that people read, from the root of the tree on.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        .. Directory.EnumerateFiles(Tree.Root, "*.md")
+        .. Directory.EnumerateFiles(Tree.Root, "*.md").Append(Path.Combine(Tree.Root, "src/README.md"))
             .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "*.md", SearchOption.AllDirectories)))
             .Select(file => Path.GetRelativePath(Tree.Root, file).Replace('\\', '/'))
             .Where(file => !file.Contains("/bin/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal))

@@ -55,7 +55,7 @@ internal sealed partial class ProseNameTests
     ]);
 
     private static IEnumerable<string> Documents() => Document.All.Where(document =>
-        document is "README.md" or "CONTRIBUTING.md" or "SECURITY.md" or "src/StellaInterop.Models.Mini/README.md"
+        document is "README.md" or "src/README.md" or "CONTRIBUTING.md" or "SECURITY.md" or "src/StellaInterop.Models.Mini/README.md"
         || (document.StartsWith("docs/", StringComparison.Ordinal) && document is not ("docs/abi.md" or "docs/api-decisions.md")));
 
     [TestCaseSource(nameof(Documents))]

@@ -16,6 +16,7 @@ internal sealed class LoadedModelPoolTests
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, Name = "mine" });
         await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { MaxWorkers = 2 });
         ulong loads = Loads;
+        Assert.That(pool.Info, Is.SameAs(model.Info), "before the first call");
         StellaEmbeddings found = await pool.EmbedAsync(Texts);
         Assert.Multiple(() =>
         {
