@@ -161,6 +161,7 @@ internal sealed class ServiceTests
         builder.Services.AddStellaEmbeddings();
         using IHost host = builder.Build();
         var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
+        Assert.That(generator.GetService<EmbeddingGeneratorMetadata>()!.DefaultModelDimensions, Is.EqualTo(256), "before the model is loaded");
         Assert.That((await generator.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
     }
 

@@ -24,11 +24,16 @@ internal sealed class HuggingFaceCacheTests
             Assert.That(cache.GetModelFolder(Model), Is.EqualTo(snapshot));
             Assert.That(cache.GetModelFolder(Model, "pr/2"), Is.EqualTo(snapshot));
             Assert.That(cache.GetModelFolder(Model, Commit), Is.EqualTo(snapshot));
+            Assert.That((cache.TryGetModelFolder(Model, "pr/2", out string? found), found), Is.EqualTo((true, snapshot)));
+            Assert.That((cache.TryGetModelFolder(Model, "pr/3", out string? missing), missing), Is.EqualTo((false, (string?)null)));
+            Assert.That(() => cache.TryGetModelFolder(Model, "a b", out _), Throws.ArgumentException);
+            Assert.That(() => cache.TryGetModelFolder("no model", "main", out _), Throws.ArgumentException);
         });
 
         File.WriteAllText(Path.Combine(repository, "refs/main"), "../../..");
         var error = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model));
         Assert.That(error!.Message, Does.Contain("refs/main").And.Contain("does not hold a commit"));
+        Assert.That(() => cache.TryGetModelFolder(Model, "main", out _), Throws.TypeOf<StellaModelFolderException>());
     }
 
     [Test]

@@ -51,6 +51,39 @@ internal sealed class LoadAsyncTests
     }
 
     [Test]
+    public async Task A_model_whose_caller_has_given_up_is_disposed_when_its_load_ends()
+    {
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        using var loaded = new ManualResetEventSlim();
+        using var cancel = new CancellationTokenSource();
+        Task<StellaModel> loading = StellaInterop.Pooling.ModelLoading.RunAsync(
+            () =>
+            {
+                Pooling.Wait.Until(loaded);
+                return model;
+            },
+            cancel.Token);
+        await cancel.CancelAsync();
+        Assert.That(async () => await loading, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => model.Tokenize("bread"), Throws.Nothing);
+        loaded.Set();
+        await Pooling.Wait.UntilAsync(
+            () =>
+            {
+                try
+                {
+                    _ = model.Tokenize("bread");
+                    return false;
+                }
+                catch (ObjectDisposedException)
+                {
+                    return true;
+                }
+            },
+            "the model was not disposed");
+    }
+
+    [Test]
     public void The_vectors_of_a_list_are_a_list_of_rows()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });

@@ -54,6 +54,24 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
+    public void A_constructor_throws_for_a_wrong_option_of_the_model_or_of_the_pool()
+    {
+        string path = Tree.Model("tiny-new");
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => new StellaEmbeddingPool(path, new StellaModelOptions { Threads = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => new StellaEmbeddingPool(path, new StellaModelOptions { LoadMode = (StellaLoadMode)7 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => new StellaEmbeddingPool(path, new StellaPoolOptions { MaxWorkers = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(() => new StellaEmbeddingPool(path, (StellaModelOptions)null!), Throws.ArgumentNullException);
+            Assert.That(() => new StellaEmbeddingPool(""), Throws.ArgumentException);
+            Assert.That(() => new StellaEmbeddingPool((StellaModel)null!), Throws.ArgumentNullException);
+            Assert.That(
+                () => new StellaEmbeddingPool(path, new StellaPoolOptions { CircuitBreaker = new() { MaxProbes = 0 } }),
+                Throws.TypeOf<ArgumentOutOfRangeException>().With.Property("ParamName").EqualTo("CircuitBreaker.MaxProbes"));
+        });
+    }
+
+    [Test]
     public async Task A_single_text_refuses_to_report_its_error_in_a_vector_of_zeros()
     {
         await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
