@@ -39,19 +39,20 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
         }
     }
 
-    public override async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync(
+    public override Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(values);
-        if (!isCached || CachedCall.Of(options, source.Generator) is not null)
-        {
+        return !isCached || CachedCall.Of(options, source.Generator) is not null
             // Nothing caches, or the key of an outer generator of this kind is there already.
-            return await base.GenerateAsync(values, options, cancellationToken).ConfigureAwait(false);
-        }
+            ? base.GenerateAsync(values, options, cancellationToken)
+            // The cache reads the texts twice, for the key and for the answer, and they belong to the caller.
+            : GenerateAsync([.. values], options, source.Generator.OptionsOf(options), cancellationToken);
+    }
 
-        // The cache reads the texts twice, for the key and for the answer, and they belong to the caller.
-        string[] texts = [.. values];
-        StellaEmbedOptions wanted = source.Generator.OptionsOf(options);
+    private async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync(
+        string[] texts, EmbeddingGenerationOptions? options, StellaEmbedOptions wanted, CancellationToken cancellationToken)
+    {
         StellaEmbedOptions assumed = changes.GetValueOrDefault(wanted, wanted);
         for (int attempt = 1; ; attempt++)
         {

@@ -1,0 +1,37 @@
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Extensions.Tests;
+
+/// <summary>An invalid argument throws at the call, through any chain in front of the generator.</summary>
+internal sealed class GeneratorUsageTests
+{
+    private static IEnumerable<TestCaseData> WrongCalls()
+    {
+        yield return new TestCaseData(null, null);
+        yield return new TestCaseData(new[] { "bread" }, new EmbeddingGenerationOptions { ModelId = "another" });
+        yield return new TestCaseData(
+            new[] { "bread" },
+            new EmbeddingGenerationOptions { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = 7 } });
+        yield return new TestCaseData(new[] { "bread" }, new EmbeddingGenerationOptions { RawRepresentationFactory = _ => new StellaEmbedOptions { Dimension = 0 } });
+    }
+
+    [TestCaseSource(nameof(WrongCalls))]
+    public async Task A_wrong_argument_throws_at_the_call(string[]? values, EmbeddingGenerationOptions? options)
+    {
+        var services = new ServiceCollection();
+        services.AddDistributedMemoryCache();
+        services.AddStellaEmbeddings(given => given.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaQueryEmbeddings().UseDistributedCache();
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        var plain = provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
+        var cached = provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.Query);
+        Assert.That(() => { _ = plain.GenerateAsync(values!, options); }, Throws.InstanceOf<ArgumentException>());
+        if (options?.RawRepresentationFactory is null)
+        {
+            // Below a cache, raw options are read on the way to the key.
+            Assert.That(() => { _ = cached.GenerateAsync(values!, options); }, Throws.InstanceOf<ArgumentException>());
+        }
+    }
+}
