@@ -350,7 +350,14 @@ Task("ApiBaseline")
 {
     foreach (var project in projects.Where(HasPublicApi))
     {
-        DotNetBuild($"./src/{project}", new DotNetBuildSettings { Configuration = configuration, NoRestore = true });
+        DotNetBuild($"./src/{project}", new DotNetBuildSettings
+        {
+            Configuration = configuration,
+            NoRestore = true,
+            // The same API gives the same bytes, in whatever commit it is and whatever the internals are.
+            MSBuildSettings = new DotNetMSBuildSettings()
+                .WithProperty("ApiBaseline", "true").WithProperty("IncludeSourceRevisionInInformationalVersion", "false"),
+        });
         WriteApiBaseline(project);
     }
 });

@@ -20,6 +20,8 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
     CleanDirectory(output);
     foreach (var project in projects)
     {
+        // MSBuild would not compare the API again if only the baseline has changed.
+        DeleteFiles($"{tree}/src/{project}/obj/**/Microsoft.NET.ApiCompat.ValidatePackage.semaphore");
         DotNetPack($"{tree}/src/{project}", new DotNetPackSettings
         {
             Configuration = configuration,
@@ -33,7 +35,8 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
     }
 }
 
-bool HasPublicApi(string project) => FileExists($"./src/{project}/PublicAPI.Shipped.txt");
+// The command line is a program.
+bool HasPublicApi(string project) => project != "StellaInterop.Cli";
 
 FilePath ApiBaselineOf(string project)
 {
@@ -41,8 +44,8 @@ FilePath ApiBaselineOf(string project)
     return root.Combine(".api").CombineWithFilePath($"{project}.{version}.nupkg");
 }
 
-/// Writes a package with the reference assembly of a project alone: what package validation compares, in a few kilobytes. The
-/// same API gives the same bytes.
+/// Writes a package with the reference assembly of a project alone, without internals: what package validation compares, in a few
+/// kilobytes.
 void WriteApiBaseline(string project)
 {
     var file = ApiBaselineOf(project);

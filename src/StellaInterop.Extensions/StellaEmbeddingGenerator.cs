@@ -81,6 +81,9 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// </summary>
     public const string CacheGuardProperty = "stella.cache_guard";
 
+    /// <summary>Looks at the model and its fingerprint, of which two agree if no load came between.</summary>
+    private const int MaxLooks = 10;
+
     private readonly StellaEmbeddingPool pool;
     private readonly StellaEmbedOptions defaults;
     private readonly StellaCallOptions callOptions;
@@ -249,7 +252,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// <summary>The model that computes, for vectors of the options' dimension.</summary>
     internal async Task<ModelIdentity> IdentityAsync(StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        while (true)
+        for (int attempt = 0; attempt < MaxLooks; attempt++)
         {
             StellaModelInfo? before = pool.Info;
             string fingerprint = await pool.GetFingerprintAsync(options.Dimension, cancellationToken).ConfigureAwait(false);
@@ -259,6 +262,10 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
                 return new ModelIdentity(fingerprint, info);
             }
         }
+
+        throw new InvalidOperationException(
+            $"The model of {pool.ModelName} was unloaded and loaded again {MaxLooks} times while its fingerprint was read. "
+            + "Give its memory budget room for all models that are in use.");
     }
 
     /// <summary>The options of the generator, changed as the call asks.</summary>
@@ -296,7 +303,10 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             };
         }
 
-        return options.Dimensions is { } dimension ? result with { Dimension = dimension } : result;
+        result = options.Dimensions is { } dimension ? result with { Dimension = dimension } : result;
+        return result.Dimension is <= 0
+            ? throw new ArgumentOutOfRangeException(nameof(options), result.Dimension, $"{nameof(result.Dimension)} must be above zero.")
+            : result;
     }
 
     /// <summary>The cached call that the options belong to; <see langword="null"/> outside of a chain with a cache.</summary>

@@ -29,6 +29,9 @@ internal static class OptionRules
     public static OptionError? NotNegative(string name, TimeSpan value) =>
         value < TimeSpan.Zero || value > PoolTimes.LongestOption ? Time(name, value, zero: true) : null;
 
+    public static OptionError? NotNull(string name, object? value) =>
+        value is null ? new OptionError(name, null, $"{name} must not be null.") : null;
+
     public static OptionError? Defined<T>(string name, T value)
         where T : struct, Enum =>
         Enum.IsDefined(value) ? null : new OptionError(name, value, $"{name} is {value}; it must be {string.Join(" or ", Enum.GetNames<T>())}.");

@@ -507,6 +507,8 @@ public sealed unsafe class StellaModel : IDisposable
         return Convert.ToHexStringLower(hash);
     }
 
+    internal bool IsDisposed => disposed;
+
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(disposed, this);
 
@@ -660,7 +662,7 @@ public sealed unsafe class StellaModel : IDisposable
             Path = path,
             Name = name,
             Architecture = (StellaArchitecture)info.architecture,
-            Dimensions = Array.ConvertAll(dimensions, dimension => (int)dimension),
+            Dimensions = Array.AsReadOnly(Array.ConvertAll(dimensions, dimension => (int)dimension)),
             DefaultDimension = (int)info.default_dimension,
             HiddenSize = (int)info.hidden_size,
             LayerCount = (int)info.layers,
@@ -676,7 +678,7 @@ public sealed unsafe class StellaModel : IDisposable
             FrameTokens = (int)info.frame_tokens,
             PoolingMode = (StellaPoolingMode)info.pooling,
             IncludesPrompt = info.leaves_prompt_out == 0,
-            Prompts = prompts,
+            Prompts = Array.AsReadOnly(prompts),
             DefaultPrompt = info.default_prompt == 0 ? null : prompts[(int)info.default_prompt - 1].Name,
             MaxTextBytes = (long)info.max_text_bytes,
             FileStamp = info.file_stamp,

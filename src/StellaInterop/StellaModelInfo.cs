@@ -122,6 +122,10 @@ public sealed record StellaModelInfo
     /// </summary>
     public required string? DefaultPrompt { get; init; }
 
+    /// <summary>Returns the name, the architecture, the precision, the dimensions and the limit of tokens, as a line of text.</summary>
+    public override string ToString() =>
+        $"{Name}: {Architecture}, {Precision}, dimensions {string.Join(", ", Dimensions)} (default {DefaultDimension}), {MaxTokens} tokens";
+
     /// <summary>Special tokens that the tokenizer adds to every text.</summary>
     internal int FrameTokens { get; init; }
 
@@ -138,8 +142,10 @@ public sealed record StellaModelInfo
         }
 
         int longest = 0;
-        foreach (StellaPromptInfo info in Prompts)
+        // By index: an enumerator would be an object of each call.
+        for (int i = 0; i < Prompts.Count; i++)
         {
+            StellaPromptInfo info = Prompts[i];
             if (string.Equals(info.Name, name, StringComparison.Ordinal))
             {
                 return FrameTokens + info.TokenCount;
@@ -163,13 +169,17 @@ public sealed record StellaModelInfo
     {
         StellaModel.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
         int dimension = options.Dimension ?? DefaultDimension;
-        if (!Dimensions.Contains(dimension))
+        // By index, as above.
+        for (int i = 0; i < Dimensions.Count; i++)
         {
-            throw new StellaOptionException(
-                StellaErrorCode.UnknownDimension,
-                $"the model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}");
+            if (Dimensions[i] == dimension)
+            {
+                return dimension;
+            }
         }
 
-        return dimension;
+        throw new StellaOptionException(
+            StellaErrorCode.UnknownDimension,
+            $"the model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}");
     }
 }

@@ -198,13 +198,15 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public void A_section_that_is_null_is_refused([Values("Model", "Pool")] string name)
+    public void A_section_or_an_object_that_is_null_is_refused([Values("Model", "Pool", "CircuitBreaker", "TimeProvider")] string name)
     {
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(options =>
         {
             options.ModelPath = Tree.Model("tiny-new");
             options.Model = name == "Model" ? null! : options.Model;
+            options.Pool.CircuitBreaker = name == "CircuitBreaker" ? null! : options.Pool.CircuitBreaker;
+            options.Pool.TimeProvider = name == "TimeProvider" ? null! : options.Pool.TimeProvider;
             options.Pool = name == "Pool" ? null! : options.Pool;
         });
         using ServiceProvider provider = services.BuildServiceProvider();

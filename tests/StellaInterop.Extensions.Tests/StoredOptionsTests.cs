@@ -26,6 +26,8 @@ internal sealed class StoredOptionsTests
             MaxCacheBytes = 1L << 40,
             CircuitBreaker = new() { FailureThreshold = 7, BreakDuration = TimeSpan.FromSeconds(9) },
         },
+        new StellaMemoryGovernorOptions { LimitBytes = 1L << 33, HeadroomFraction = 0.25, HeadroomBytes = 5 },
+        new StellaTextSplitterOptions { MaxTokens = 99, OverlapTokens = 3, Prompt = StellaPrompt.SearchQuery },
     ];
 
     [TestCaseSource(nameof(All))]

@@ -28,6 +28,15 @@ internal sealed class Handover<T>(int capacity)
         }
     }
 
+    /// <summary>Waits until the reader has taken every item. For the writer.</summary>
+    public async Task WaitUntilEmptyAsync(CancellationToken cancellationToken)
+    {
+        while (ChangeUnless(() => items.Count == 0) is { } next)
+        {
+            await WaitAsync(next, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Adds an item, for which there is room. For the writer.</summary>
     public void Add(T item)
     {

@@ -11,6 +11,9 @@ internal interface IPoolModelSource
     /// <summary>The properties of a model that is loaded already; <see langword="null"/> for any other.</summary>
     StellaModelInfo? Info => null;
 
+    /// <summary>Whether the model was disposed by its owner, so that no attempt to load it can succeed any more.</summary>
+    bool IsDisposed => false;
+
     /// <summary>What the model takes, from the headers of its files.</summary>
     StellaMemoryEstimate Estimate(int threads, int batchTokens);
 

@@ -111,7 +111,12 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         this.breaker = breaker;
         this.telemetry = telemetry;
         this.makeCrew = makeCrew;
-        info = source.Info;
+        if (source.Info is { } known)
+        {
+            info = known;
+            limits.Follow(known);
+        }
+
         idleSince = clock.Now;
         unloading.Set();
         Fingerprint = new FingerprintReader(this, options.StartThread, telemetry);
@@ -125,6 +130,9 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
 
     /// <summary>Gets the reader of the model's fingerprint.</summary>
     public FingerprintReader Fingerprint { get; }
+
+    /// <summary>Gets whether the model was disposed by its owner.</summary>
+    public bool IsModelDisposed => source.IsDisposed;
 
     /// <summary>Gets the description of the model; <see langword="null"/> before the first load.</summary>
     public StellaModelInfo? Info => info;
@@ -561,9 +569,14 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     /// <summary>Counts a failed load, then answers those who wait, then tells the log.</summary>
     private void TellFailure(Exception error, TimeSpan pause, ModelUse[] waiting)
     {
-        string? opened = breaker.LoadFailed(error);
+        // A disposed model stays so: there is nothing to wait for.
+        string? opened = IsModelDisposed ? null : breaker.LoadFailed(error);
         Array.ForEach(waiting, use => use.Fail(error));
-        Schedule(pause);
+        if (!IsModelDisposed)
+        {
+            Schedule(pause);
+        }
+
         telemetry.LoadFailed(error);
         telemetry.BreakerOpened(opened);
     }

@@ -347,7 +347,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 
         // A copy: the caller may change the memory from here on.
         PoolCall call = NewCall(texts.ToArray(), options, callOptions);
-        if ((call.EmbedOptions.Dimension ?? Info?.DefaultDimension) is { } known)
+        // Not by the properties of an unloaded model: the next load may find another model.
+        if ((call.EmbedOptions.Dimension ?? host.State.Loaded?.Model.Info.DefaultDimension) is { } known)
         {
             ThrowIfTooShort(destination, texts.Length, known);
         }
@@ -462,7 +463,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             _ when calls.IsClosed => (StellaPoolStatus.Unhealthy, "the pool is draining or disposed"),
             (BreakerState.Open, _) => (StellaPoolStatus.Unhealthy, circuits.Reason),
             (_, not StellaPoolModelState.Loaded) when model.LastFailure is { } error =>
-                (StellaPoolStatus.Unhealthy, $"the model could not be loaded, and is tried again: {error.Message}"),
+                (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
                 (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
             (_, StellaPoolModelState.Loading) when model.LoadingFor > poolOptions.SlowLoadThreshold =>
@@ -557,7 +558,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         ArgumentNullException.ThrowIfNull(model);
         model.ThrowIfDisposed();
         options = (options ?? new StellaPoolOptions()).Copy(model.Options);
-        return new LoadedModelSource(model);
+        return new LoadedModelSource(model, options);
     }
 
     private static VectorKind KindOf(StellaEmbedOptions embedOptions, StellaModelInfo info) =>

@@ -1,8 +1,11 @@
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json.Serialization;
+
 namespace StellaInterop;
 
 /// <summary>Provides options for a <see cref="StellaMemoryGovernor"/>.</summary>
 /// <remarks>Not thread-safe while it is being changed. A governor copies it, so that later changes have no effect.</remarks>
-public sealed record StellaMemoryGovernorOptions
+public sealed record StellaMemoryGovernorOptions : IValidatableObject
 {
     /// <summary>A larger share would keep more free than it gives away.</summary>
     private const double MaxHeadroomFraction = 0.5;
@@ -30,6 +33,7 @@ public sealed record StellaMemoryGovernorOptions
     internal string ProcRoot { get; set; } = "/proc";
 
     /// <summary>Gets or sets the clock that dates readings and idle models; the system's by default.</summary>
+    [JsonIgnore]
     public TimeProvider TimeProvider { get; set; } = TimeProvider.System;
 
     /// <summary>What is kept free of a limit.</summary>
@@ -39,25 +43,21 @@ public sealed record StellaMemoryGovernorOptions
     /// <exception cref="ArgumentOutOfRangeException">A number is outside its range.</exception>
     internal void Check()
     {
-        if (LimitBytes is < 1)
-        {
-            throw new ArgumentOutOfRangeException(nameof(LimitBytes), LimitBytes, $"{nameof(LimitBytes)} must be 1 or more, or null for no limit.");
-        }
-
-        // Written so that NaN is refused too.
-        if (!(HeadroomFraction is >= 0 and <= MaxHeadroomFraction))
-        {
-            throw new ArgumentOutOfRangeException(
-                nameof(HeadroomFraction), HeadroomFraction, $"{nameof(HeadroomFraction)} must be 0 to {MaxHeadroomFraction}.");
-        }
-
-        if (HeadroomBytes < 0)
-        {
-            throw new ArgumentOutOfRangeException(nameof(HeadroomBytes), HeadroomBytes, $"{nameof(HeadroomBytes)} must be 0 or more.");
-        }
-
         ArgumentException.ThrowIfNullOrEmpty(CgroupRoot, nameof(CgroupRoot));
         ArgumentException.ThrowIfNullOrEmpty(ProcRoot, nameof(ProcRoot));
         ArgumentNullException.ThrowIfNull(TimeProvider, nameof(TimeProvider));
+        OptionRules.ThrowFirst(Errors());
     }
+
+    /// <summary>Returns an error for each option that is outside its range.</summary>
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+
+    private IEnumerable<OptionError> Errors() => OptionRules.All(
+        LimitBytes is < 1 ? new OptionError(nameof(LimitBytes), LimitBytes, $"{nameof(LimitBytes)} must be 1 or more, or null for no limit.") : null,
+        // NaN is refused too.
+        HeadroomFraction is >= 0 and <= MaxHeadroomFraction
+            ? null
+            : new OptionError(nameof(HeadroomFraction), HeadroomFraction, $"{nameof(HeadroomFraction)} must be 0 to {MaxHeadroomFraction}."),
+        HeadroomBytes < 0 ? new OptionError(nameof(HeadroomBytes), HeadroomBytes, $"{nameof(HeadroomBytes)} must be 0 or more.") : null,
+        OptionRules.NotNull(nameof(TimeProvider), TimeProvider));
 }

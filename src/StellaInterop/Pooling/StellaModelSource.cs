@@ -16,21 +16,39 @@ internal sealed class StellaModelSource(string path, StellaModelOptions options)
 }
 
 /// <summary>A loaded model that belongs to the caller of the pool.</summary>
-internal sealed class LoadedModelSource(StellaModel model) : IPoolModelSource
+internal sealed class LoadedModelSource : IPoolModelSource
 {
+    private readonly StellaModel model;
+    private readonly long sessionBytes;
+
+    /// <param name="model">The model.</param>
+    /// <param name="options">The options of the pool.</param>
+    public LoadedModelSource(StellaModel model, StellaPoolOptions options)
+    {
+        this.model = model;
+        // Once: the folder may be gone or replaced later, and the model is as it was loaded.
+        sessionBytes = EstimateSession(model, options.EffectiveThreads, Math.Max(options.MaxBatchTokens, model.Info.MaxTokens));
+    }
+
     public string Name => model.Info.Name;
 
     public StellaModelInfo? Info => model.Info;
 
+    public bool IsDisposed => model.IsDisposed;
+
     /// <summary>Estimates the memory of a worker. That of the model is already in the process, where the memory budget measures it.</summary>
-    public StellaMemoryEstimate Estimate(int threads, int batchTokens) => new()
+    public StellaMemoryEstimate Estimate(int threads, int batchTokens)
     {
-        WeightsBytes = 0,
-        TokenizerBytes = 0,
-        LoadingBytes = 0,
-        SessionBytes = EstimateSession(threads, batchTokens),
-        TotalBytes = 0,
-    };
+        model.ThrowIfDisposed();
+        return new StellaMemoryEstimate
+        {
+            WeightsBytes = 0,
+            TokenizerBytes = 0,
+            LoadingBytes = 0,
+            SessionBytes = sessionBytes,
+            TotalBytes = sessionBytes,
+        };
+    }
 
     public IPoolModel Load()
     {
@@ -38,16 +56,16 @@ internal sealed class LoadedModelSource(StellaModel model) : IPoolModelSource
         return new LoadedStellaModel(model, ownsModel: false);
     }
 
-    private long EstimateSession(int threads, int batchTokens)
+    private static long EstimateSession(StellaModel model, int threads, int batchTokens)
     {
         try
         {
             var workload = new StellaWorkload { Sessions = 1, Threads = threads, MaxBatchTokens = batchTokens };
             return StellaModel.EstimateMemory(model.Info.Path, model.Options, workload).SessionBytes;
         }
-        catch (StellaModelFolderException)
+        catch (StellaException)
         {
-            // The folder may be gone since the load. This bound includes one call at its peak.
+            // The folder is gone or another one since the load. This bound includes one call at its peak.
             return model.Info.MemoryEstimateBytes;
         }
     }

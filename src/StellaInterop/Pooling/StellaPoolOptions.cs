@@ -80,7 +80,7 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// </summary>
     public TimeSpan DrainTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Gets or sets the options of the circuit breaker.</summary>
+    /// <summary>Gets or sets the options of the circuit breaker. A copy of these options by <c>with</c> shares the object.</summary>
     public StellaCircuitBreakerOptions CircuitBreaker { get; set; } = new();
 
     /// <summary>
@@ -168,6 +168,8 @@ public sealed record StellaPoolOptions : IValidatableObject
         OptionRules.Positive(nameof(IdleTimeout), IdleTimeout),
         OptionRules.Positive(nameof(SlowLoadThreshold), SlowLoadThreshold),
         OptionRules.NotNegative(nameof(DrainTimeout), DrainTimeout),
-        .. OptionRules.Under(nameof(CircuitBreaker), CircuitBreaker.Errors()),
+        OptionRules.NotNull(nameof(TimeProvider), TimeProvider),
+        OptionRules.NotNull(nameof(CircuitBreaker), CircuitBreaker),
+        .. OptionRules.Under(nameof(CircuitBreaker), CircuitBreaker?.Errors() ?? []),
     ]);
 }

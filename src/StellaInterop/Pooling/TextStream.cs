@@ -138,9 +138,26 @@ internal static class TextStream
                 Task lastPart = Task.CompletedTask;
                 EnterSource();
                 source = texts.GetAsyncEnumerator(stopSource.Token);
-                while (await MoveNextAsync().ConfigureAwait(false))
+                while (true)
                 {
-                    string text = source.Current;
+                    string text;
+                    try
+                    {
+                        if (!await MoveNextAsync().ConfigureAwait(false))
+                        {
+                            break;
+                        }
+
+                        text = source.Current;
+                    }
+#pragma warning disable CA1031 // The error reaches the reader of the vectors, after the texts that were read before it.
+                    catch (Exception e) when (!partsToken.IsCancellationRequested)
+#pragma warning restore CA1031
+                    {
+                        error = e;
+                        break;
+                    }
+
                     LeaveSource();
                     part.Add(text);
                     characters += text?.Length ?? 0;
@@ -159,8 +176,8 @@ internal static class TextStream
                     await SendAsync().ConfigureAwait(false);
                 }
 
-                // Texts that were read do not wait for a slow source: they are sent as soon as no other part is being computed. Until then
-                // they are collected, so that many short waits do not make many small parts.
+                // Texts that were read do not wait for a slow source: they are sent as soon as no other part is being computed and the reader
+                // has taken all. Until then they are collected, so that many short waits do not make many small parts.
                 async Task<bool> MoveNextAsync()
                 {
                     ValueTask<bool> next = source.MoveNextAsync();
@@ -170,8 +187,8 @@ internal static class TextStream
                     }
 
                     pending = next.AsTask();
-                    _ = await Task.WhenAny(pending, lastPart).ConfigureAwait(false);
-                    if (!pending.IsCompleted)
+                    if (!await IsThereBeforeAsync(lastPart).ConfigureAwait(false)
+                        && !await IsThereBeforeAsync(parts.WaitUntilEmptyAsync(partsToken)).ConfigureAwait(false))
                     {
                         LeaveSource();
                         await SendAsync().ConfigureAwait(false);
@@ -182,6 +199,10 @@ internal static class TextStream
                     pending = null;
                     return isThere;
                 }
+
+                // Whether the source has its next text before something else happens.
+                async Task<bool> IsThereBeforeAsync(Task other) =>
+                    await Task.WhenAny(pending!, other).ConfigureAwait(false) == pending;
 
                 async Task SendAsync()
                 {

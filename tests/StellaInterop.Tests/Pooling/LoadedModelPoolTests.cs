@@ -55,7 +55,12 @@ internal sealed class LoadedModelPoolTests
         StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         await using var pool = new StellaEmbeddingPool(model);
         model.Dispose();
-        Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>());
+        for (int call = 0; call < 10; call++)
+        {
+            Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>(), "no circuit breaker asks for patience");
+        }
+
+        Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Unhealthy));
         Assert.That(() => new StellaEmbeddingPool(model), Throws.TypeOf<ObjectDisposedException>());
     }
 
@@ -83,9 +88,13 @@ internal sealed class LoadedModelPoolTests
         }
 
         using StellaModel model = StellaModel.Load(copy, new StellaModelOptions { Threads = 1 });
+        var governor = new StellaMemoryGovernor();
+        await using var early = new StellaEmbeddingPool(model, new StellaPoolOptions { Governor = governor, MaxWorkers = 1 });
         Directory.Delete(copy, recursive: true);
-        await using var pool = new StellaEmbeddingPool(model);
-        Assert.That(await pool.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
+        await using var late = new StellaEmbeddingPool(model, new StellaPoolOptions { Governor = new StellaMemoryGovernor() });
+        Assert.That(await early.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
+        Assert.That(await late.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
+        Assert.That(governor.GetStatus().ReservedBytes, Is.LessThan(model.Info.MemoryEstimateBytes), "a worker, estimated when the folder was there");
     }
 
     [Test]

@@ -95,6 +95,38 @@ internal sealed class StreamTests
     }
 
     [Test]
+    public async Task A_reader_that_pauses_gets_full_parts_afterwards()
+    {
+        int forwards = 0;
+        var model = new FakeModel { OnForward = _ => Interlocked.Increment(ref forwards) };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000 });
+        int read = 0;
+        async IAsyncEnumerable<string> Source()
+        {
+            for (; read < 200; read++)
+            {
+                await Task.Delay(1);
+                yield return $"{read}";
+            }
+        }
+
+        await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
+        Assert.That(await embeddings.MoveNextAsync());
+        // The reader has the first part. The next one is sent, and the texts after it are collected to parts of 64.
+        await Wait.UntilAsync(() => Volatile.Read(ref read) >= 190, "the source was not read while the reader paused");
+        int given = 1;
+        while (await embeddings.MoveNextAsync())
+        {
+            given++;
+        }
+
+        Assert.That(given, Is.EqualTo(200));
+        // At the end of the source the reader waits again, and gets each text at once.
+        Assert.That(forwards, Is.LessThan(40));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
     public async Task A_stream_without_a_priority_is_bulk_whatever_other_options_it_has()
     {
         var priorities = new System.Collections.Concurrent.ConcurrentBag<object?>();
@@ -161,15 +193,22 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task An_error_of_the_source_comes_after_what_was_read()
+    public async Task An_error_of_the_source_comes_after_all_texts_that_were_read([Values(0, 1, 2, 100)] int texts, [Values] bool waits)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
         async IAsyncEnumerable<string> Source()
         {
-            yield return "one";
-            yield return "two";
-            await Task.Yield();
+            for (int i = 0; i < texts; i++)
+            {
+                yield return $"text {i}";
+            }
+
+            if (waits)
+            {
+                await Task.Delay(20);
+            }
+
             throw new IOException("the disk is gone");
         }
 
@@ -183,6 +222,7 @@ internal sealed class StreamTests
                 }
             },
             Throws.TypeOf<IOException>());
+        Assert.That(seen, Is.EqualTo(Enumerable.Range(0, texts)));
         await PoolOf.AllIsBackAsync(pool, model);
     }
 
