@@ -356,7 +356,9 @@ Task("ApiBaseline")
             NoRestore = true,
             // The same API gives the same bytes, in whatever commit it is and whatever the internals are.
             MSBuildSettings = new DotNetMSBuildSettings()
-                .WithProperty("ApiBaseline", "true").WithProperty("IncludeSourceRevisionInInformationalVersion", "false"),
+                .WithProperty("ApiBaseline", "true")
+                .WithProperty("IncludeSourceRevisionInInformationalVersion", "false")
+                .WithProperty("RunAnalyzers", "false"),
         });
         WriteApiBaseline(project);
     }
