@@ -14,7 +14,7 @@ internal sealed class Handover<T>(int capacity)
     private readonly Lock gate = new();
     private readonly Queue<T> items = new(capacity);
 
-    /// <summary>Set and replaced when anything changes. At most one side waits: one for an item, the other for room.</summary>
+    /// <summary>Set and replaced when anything changes. The reader waits for an item, the writer for room or for the reader.</summary>
     private Signal change = new();
     private bool isEnded;
     private Exception? error;

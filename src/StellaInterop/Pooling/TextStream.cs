@@ -136,6 +136,7 @@ internal static class TextStream
                 long first = 0;
                 long characters = 0;
                 Task lastPart = Task.CompletedTask;
+                Task readerHasAll = Task.CompletedTask;
                 EnterSource();
                 source = texts.GetAsyncEnumerator(stopSource.Token);
                 while (true)
@@ -187,8 +188,13 @@ internal static class TextStream
                     }
 
                     pending = next.AsTask();
+                    if (readerHasAll.IsCompleted)
+                    {
+                        readerHasAll = parts.WaitUntilEmptyAsync(partsToken);
+                    }
+
                     if (!await IsThereBeforeAsync(lastPart).ConfigureAwait(false)
-                        && !await IsThereBeforeAsync(parts.WaitUntilEmptyAsync(partsToken)).ConfigureAwait(false))
+                        && !await IsThereBeforeAsync(readerHasAll).ConfigureAwait(false))
                     {
                         LeaveSource();
                         await SendAsync().ConfigureAwait(false);
