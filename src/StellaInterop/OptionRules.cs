@@ -34,11 +34,22 @@ internal static class OptionRules
 
     public static OptionError? Defined<T>(string name, T value)
         where T : struct, Enum =>
-        Enum.IsDefined(value) ? null : new OptionError(name, value, $"{name} is {value}; it must be {string.Join(" or ", Enum.GetNames<T>())}.");
+        Array.IndexOf(EnumValues<T>.All, value) >= 0
+            ? null
+            : new OptionError(name, value, $"{name} is {value}; it must be {string.Join(" or ", Enum.GetNames<T>())}.");
 
     /// <summary>Returns the errors that are not null.</summary>
     public static IEnumerable<OptionError> All(params IEnumerable<OptionError?> errors) =>
         errors.Where(error => error is not null).Select(error => error!.Value);
+
+    /// <exception cref="ArgumentOutOfRangeException">The value is 0 or less.</exception>
+    public static void ThrowIfNotPositive(int? value, string name)
+    {
+        if (value is <= 0)
+        {
+            throw new ArgumentOutOfRangeException(name, value, $"{name} must be above zero.");
+        }
+    }
 
     /// <summary>Returns the errors of a nested options object under its name.</summary>
     public static IEnumerable<OptionError?> Under(string name, IEnumerable<OptionError> errors) =>
@@ -62,4 +73,14 @@ internal static class OptionRules
 
     private static OptionError Time(string name, TimeSpan value, bool zero) =>
         new(name, value, $"{name} must be {PoolTimes.Range(zero)}");
+
+    /// <summary>
+    /// The values of an enum. <see cref="Enum.IsDefined{T}"/> keeps them in a cache that a garbage collection may empty, so that a call
+    /// afterwards would allocate.
+    /// </summary>
+    private static class EnumValues<T>
+        where T : struct, Enum
+    {
+        public static readonly T[] All = Enum.GetValues<T>();
+    }
 }

@@ -63,7 +63,7 @@ public sealed record StellaEmbedOptions
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
     internal void Check()
     {
-        StellaModel.ThrowIfNotPositive(Dimension, nameof(Dimension));
+        OptionRules.ThrowIfNotPositive(Dimension, nameof(Dimension));
         OptionRules.ThrowIf(OptionRules.Defined(nameof(LongTextBehavior), LongTextBehavior));
         OptionRules.ThrowIf(OptionRules.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
     }

@@ -27,7 +27,7 @@ public sealed unsafe class StellaModel : IDisposable
     {
         this.handle = handle;
         Options = options;
-        Info = ReadInfo(handle, path, NameOf(path, options));
+        Info = ModelInfoReader.Read(handle, path, NameOf(path, options));
         Condenser = new TextCondenser(handle, Info.MaxTextBytes);
         batchTokens = Math.Max(BatchTokens, Info.MaxTokens);
         sessions = new SessionCache(handle, new NativeSessionOptions
@@ -359,9 +359,9 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">A part ends outside the text, or the dimension of the options is below 1.</exception>
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     /// <exception cref="StellaInputException">
-    /// The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>; or a part has no token, because it is
-    /// empty, blank or in the truncated rest, or has a vector that is zero or not finite: <see cref="StellaInputException.TextIndex"/> is
-    /// then the index of the part.
+    /// The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>. Or a part has no token, because it is
+    /// empty, blank or in the truncated rest, or has a vector that is zero or not finite;
+    /// <see cref="StellaInputException.TextIndex"/> is then the index of the part.
     /// </exception>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
     /// <exception cref="StellaOptionException">
@@ -493,7 +493,7 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public string GetFingerprint(int? dimension = null)
     {
-        ThrowIfNotPositive(dimension, nameof(dimension));
+        OptionRules.ThrowIfNotPositive(dimension, nameof(dimension));
         uint asked = (uint)(dimension ?? 0);
         ObjectDisposedException.ThrowIf(disposed, this);
         Span<byte> hash = stackalloc byte[(int)NativeMethods.STELLA_HASH_BYTES];
@@ -636,81 +636,11 @@ public sealed unsafe class StellaModel : IDisposable
         manifest_length = (nuint)manifestLength,
     };
 
-    private static StellaModelInfo ReadInfo(ModelHandle handle, string path, string name)
-    {
-        using var lease = new HandleLease(handle);
-        var model = (NativeModel*)lease.Value;
-        var info = new NativeModelInfo { size = (uint)sizeof(NativeModelInfo) };
-        NativeErrors.ThrowIfFailed(NativeMethods.stella_model_info(model, &info));
-
-        uint[] dimensions = new uint[info.dimension_count];
-        nuint count;
-        fixed (uint* pointer = dimensions)
-        {
-            NativeErrors.ThrowIfFailed(
-                NativeMethods.stella_model_dimensions(model, pointer, (nuint)dimensions.Length, &count));
-        }
-
-        var prompts = new StellaPromptInfo[info.prompt_count];
-        for (uint i = 0; i < prompts.Length; i++)
-        {
-            prompts[i] = PromptOf(model, i + 1);
-        }
-
-        return new StellaModelInfo
-        {
-            Path = path,
-            Name = name,
-            Architecture = (StellaArchitecture)info.architecture,
-            Dimensions = Array.AsReadOnly(Array.ConvertAll(dimensions, dimension => (int)dimension)),
-            DefaultDimension = (int)info.default_dimension,
-            HiddenSize = (int)info.hidden_size,
-            LayerCount = (int)info.layers,
-            AttentionHeadCount = (int)info.heads,
-            VocabularySize = (int)info.vocabulary_size,
-            ParameterCount = (long)info.parameters,
-            Precision = (StellaPrecision)info.precision,
-            Encoder = (StellaEncoder)info.encoder,
-            CpuLevel = (StellaCpuLevel)info.cpu_level,
-            Device = (StellaDevice)info.device,
-            MaxTokens = (int)info.max_tokens,
-            MemoryEstimateBytes = (long)info.memory_estimate,
-            FrameTokens = (int)info.frame_tokens,
-            PoolingMode = (StellaPoolingMode)info.pooling,
-            IncludesPrompt = info.leaves_prompt_out == 0,
-            Prompts = Array.AsReadOnly(prompts),
-            DefaultPrompt = info.default_prompt == 0 ? null : prompts[(int)info.default_prompt - 1].Name,
-            MaxTextBytes = (long)info.max_text_bytes,
-            FileStamp = info.file_stamp,
-        };
-    }
-
-    private static StellaPromptInfo PromptOf(NativeModel* model, uint number)
-    {
-        var info = new NativePromptInfo { size = (uint)sizeof(NativePromptInfo) };
-        NativeErrors.ThrowIfFailed(NativeMethods.stella_model_prompt(model, number, &info));
-        return new StellaPromptInfo
-        {
-            Name = Encoding.UTF8.GetString(info.name, (int)info.name_length),
-            Text = Encoding.UTF8.GetString(info.text, (int)info.text_length),
-            TokenCount = (int)info.tokens,
-            IsFromModelCard = info.from_card != 0,
-        };
-    }
-
     /// <summary>Every index of the call must be a number that an error can name.</summary>
     internal static void ThrowIfOutOfRange(int firstTextIndex, int texts)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(firstTextIndex, nameof(StellaEmbedOptions.FirstTextIndex));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(
             firstTextIndex, int.MaxValue - texts, nameof(StellaEmbedOptions.FirstTextIndex));
-    }
-
-    internal static void ThrowIfNotPositive(int? value, string name)
-    {
-        if (value is <= 0)
-        {
-            throw new ArgumentOutOfRangeException(name, value, $"{name} must be above zero.");
-        }
     }
 }

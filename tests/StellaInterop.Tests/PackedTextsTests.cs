@@ -119,7 +119,7 @@ internal sealed class PackedTextsTests
 
     [Test]
     public void Tokens_of_a_cut_text_are_those_of_the_whole(
-        [Values] StellaPrompt prompt, [Values("tiny-new", "tiny-qwen2")] string name)
+        [Prompts] StellaPrompt prompt, [Values("tiny-new", "tiny-qwen2")] string name)
     {
         using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         var options = new StellaEmbedOptions { Prompt = prompt };

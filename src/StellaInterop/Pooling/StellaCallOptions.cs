@@ -71,4 +71,13 @@ public sealed record StellaCallOptions
 
     /// <summary>Whether the call is one of the few that a stream has at a time, which wait however many others do.</summary>
     internal bool IsPartOfStream { get; init; }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    internal void Check()
+    {
+        OptionRules.ThrowIf(OptionRules.Positive(nameof(Timeout), Timeout));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(Priority), Priority ?? StellaPriority.Interactive));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(QueueFullMode), QueueFullMode));
+        OptionRules.ThrowIf(OptionRules.Defined(nameof(TextFailureMode), TextFailureMode));
+    }
 }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
@@ -51,19 +50,14 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private readonly Scheduler scheduler;
     private readonly CircuitBreaker breaker;
     private readonly ResultCache? cache;
+#pragma warning disable CA2213 // The closing disposes them, in its order.
     private readonly PoolTelemetry telemetry;
     private readonly ModelHost host;
+    private readonly PoolTimer maintenance;
+#pragma warning restore CA2213
     private readonly CallFeeder feeder;
     private readonly CallCounter calls = new();
-    private readonly PoolTimer maintenance;
-    private readonly Signal hurry = new();
-    private readonly Lock closing = new();
-
-    /// <summary>The close that is going on; ends with the number of workers that did not end in time, if a model was loaded.</summary>
-    private Signal<int?>? closed;
-    private readonly ConcurrentQueue<Exception> failedSteps = [];
-    private int isClosedTold;
-    private volatile bool disposed;
+    private readonly PoolClosing closing;
 
     /// <summary>Initializes a pool for the model in a folder, with the default options of the model. Loads nothing.</summary>
     /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
@@ -126,6 +120,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             feeder = new CallFeeder(options, limits, scheduler, host, cache, telemetry);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
+            closing = new PoolClosing(calls, clock, scheduler, host, maintenance, telemetry);
             telemetry.Publish(GetHealth, governor);
         }
         catch
@@ -229,7 +224,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
     {
-        StellaModel.ThrowIfNotPositive(dimension, nameof(dimension));
+        OptionRules.ThrowIfNotPositive(dimension, nameof(dimension));
         return ReadFingerprintAsync(dimension, cancellationToken);
     }
 
@@ -496,51 +491,21 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 nameof(timeout), timeout, $"The time of a drain must be 0 to {PoolTimes.Longest.TotalDays} days.");
         }
 
-        return TellWhenClosedAsync(Close(timeout));
+        return closing.DrainAsync(timeout);
     }
 
     /// <summary>
     /// Drains the pool for at most <see cref="StellaPoolOptions.DrainTimeout"/>, also if a drain with a longer timeout is running, and
     /// frees everything. May be called more than once, from any thread.
     /// </summary>
-    public async ValueTask DisposeAsync()
-    {
-        disposed = true;
-        bool isOwnThread = host.ExcuseCurrentThread();
-        Task<int?> end = Close(poolOptions.DrainTimeout);
-        await StepAsync(() => clock.WaitAsync(end, poolOptions.DrainTimeout)).ConfigureAwait(false);
-        hurry.Set();
-        Free(await Close(TimeSpan.Zero).ConfigureAwait(false), isOwnThread);
-    }
+    public ValueTask DisposeAsync() => closing.DisposeAsync(poolOptions.DrainTimeout);
 
     /// <summary>
     /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called more than
     /// once, at any time and from any thread; a running drain ends at once. If a logger or listener calls this on a thread of the pool, the
     /// call does not wait for that thread, which frees its resources when it ends.
     /// </summary>
-    public void Dispose()
-    {
-        disposed = true;
-        bool isOwnThread = host.ExcuseCurrentThread();
-        hurry.Set();
-        Free(Close(TimeSpan.Zero).GetAwaiter().GetResult(), isOwnThread);
-    }
-
-    /// <summary>Gives back what is left after the close.</summary>
-    /// <param name="stuck">The number of workers that did not end in time, if a model was loaded.</param>
-    /// <param name="isOwnThread">Whether a thread of the pool waits for this.</param>
-    private void Free(int? stuck, bool isOwnThread)
-    {
-        if (!isOwnThread)
-        {
-            host.WaitForExcused();
-        }
-
-        TellClosed(stuck);
-        maintenance.Dispose();
-        host.Dispose();
-        telemetry.Dispose();
-    }
+    public void Dispose() => closing.Dispose();
 
     private MemoryReservation ReserveWorker(string owner, long bytes) => host.ReserveWorker(owner, bytes);
 
@@ -631,11 +596,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         callOptions ??= StellaCallOptions.Default;
         StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
         embedOptions.Check();
-        OptionRules.ThrowIf(OptionRules.Positive(nameof(StellaCallOptions.Timeout), callOptions.Timeout));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.Priority), callOptions.Priority ?? StellaPriority.Interactive));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.QueueFullMode), callOptions.QueueFullMode));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(StellaCallOptions.TextFailureMode), callOptions.TextFailureMode));
-
+        callOptions.Check();
         TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? poolOptions.DefaultTimeout;
         if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)
         {
@@ -722,7 +683,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Makes the error of a call that comes after the pool was closed.</summary>
-    private Exception Refusal() => disposed
+    private Exception Refusal() => closing.IsDisposed
         ? new ObjectDisposedException(nameof(StellaEmbeddingPool))
         : new StellaPoolClosedException($"The pool of {telemetry.ModelName} is draining and takes no more calls.");
 
@@ -772,104 +733,4 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             _ = host.UnloadIfIdle(poolOptions.IdleTimeout);
         }
     });
-
-    /// <summary>Begins to close the pool, or joins the close that is going on. It does not fail.</summary>
-    /// <returns>Ends with the number of workers that did not end in time, if a model was loaded.</returns>
-    private Task<int?> Close(TimeSpan timeout)
-    {
-        bool isFirst = false;
-        Task<int?> end;
-        lock (closing)
-        {
-            if (closed is null)
-            {
-                isFirst = true;
-                closed = new Signal<int?>();
-                // No call is taken any more when this returns.
-                calls.Close();
-                using (NoFlow.Begin())
-                {
-                    _ = CloseAsync(timeout, closed);
-                }
-            }
-
-            end = closed.WaitAsync();
-        }
-
-        if (isFirst)
-        {
-            telemetry.Draining(calls.Count);
-        }
-
-        return end;
-    }
-
-    /// <summary>Every step runs whatever became of those before it.</summary>
-    private async Task CloseAsync(TimeSpan timeout, Signal<int?> ended)
-    {
-        // The caller may hold locks that those who are answered want.
-        await new ThreadPoolSwitch();
-        Task drained = calls.DrainedAsync();
-        int? stuck = null;
-        Task inTime = drained;
-        await StepAsync(() =>
-        {
-            inTime = clock.WaitAsync(drained, timeout);
-            return Task.WhenAny(inTime, hurry.WaitAsync());
-        }).ConfigureAwait(false);
-        if (!drained.IsCompleted)
-        {
-            var end = new StellaPoolClosedException(
-                $"The pool of {telemetry.ModelName} was closed before the call was answered.");
-            foreach (PoolCall call in scheduler.Close())
-            {
-                call.End(CallOutcome.Cancelled, end);
-            }
-
-            host.Fingerprint.Close(end);
-
-            await calls.DrainedAsync().ConfigureAwait(false);
-        }
-
-        await inTime.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        maintenance.Dispose();
-        await StepAsync(async () => stuck = await host.CloseAsync().ConfigureAwait(false)).ConfigureAwait(false);
-        ended.Set(stuck);
-    }
-
-    /// <summary>Runs a step of closing. Its error is kept, and logged when no step is left to wait for.</summary>
-    private async Task StepAsync(Func<Task> step)
-    {
-        try
-        {
-            await step().ConfigureAwait(false);
-        }
-#pragma warning disable CA1031 // The other steps are due all the same.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            failedSteps.Enqueue(e);
-        }
-    }
-
-    private async Task TellWhenClosedAsync(Task<int?> end) => TellClosed(await end.ConfigureAwait(false));
-
-    /// <summary>Logs the end once, on the path of a caller that waited for it: a logger may dispose the pool again.</summary>
-    private void TellClosed(int? stuck)
-    {
-        if (Interlocked.Exchange(ref isClosedTold, 1) == 0)
-        {
-            foreach (Exception error in failedSteps)
-            {
-                telemetry.StepFailed(error);
-            }
-
-            if (stuck is { } workers)
-            {
-                host.TellUnloaded(workers);
-            }
-
-            telemetry.Closed();
-        }
-    }
 }

@@ -5,7 +5,7 @@ namespace StellaInterop;
 /// <summary>Splits texts into passages that fit a number of tokens, counted by the tokenizer of a model.</summary>
 /// <remarks>
 /// <para>
-/// A passage that is at least half full ends before a Markdown heading or at the end of a paragraph. If there is none, a passage that
+/// A passage that is at least half full ends before a Markdown heading or at the end of a paragraph. Without either, a passage that
 /// is at least a quarter full ends at the end of a sentence, a line or a word. Any other passage ends after a grapheme: an emoji or a
 /// letter with its marks is split only if it does not fit by itself.
 /// </para>
@@ -40,15 +40,15 @@ public sealed class StellaTextSplitter
     /// <see cref="StellaTextSplitterOptions.MaxTokens"/> is below 1, or <see cref="StellaTextSplitterOptions.OverlapTokens"/> is below 0.
     /// </exception>
     /// <exception cref="StellaOptionException">
-    /// The limit is above that of the model, or leaves less than 16 tokens besides special tokens and prompt; the overlap leaves no room
-    /// for new text; or the model has no prompt of the name.
+    /// The limit is above that of the model, or leaves less than 16 tokens besides special tokens and prompt. Or the overlap leaves no
+    /// room for new text, or the model has no prompt of the name.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTextSplitter(StellaModel model, StellaTextSplitterOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         options ??= new StellaTextSplitterOptions();
-        StellaModel.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
+        OptionRules.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
         ArgumentOutOfRangeException.ThrowIfNegative(options.OverlapTokens, nameof(options.OverlapTokens));
         this.model = model;
         embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, InvalidTextBehavior = options.InvalidTextBehavior };
