@@ -35,7 +35,7 @@ internal sealed class TextArguments
         ("jsonl", InputFormat.JsonLines));
 
     private readonly Option<string?> prompt = PromptOption(
-        "What the texts are for: the name of a prompt of the model, which stella info lists. s2p is a search query, s2s one of two "
+        "Name of a prompt of the model; stella info lists them. s2p is a search query, s2s one of two "
         + "similar sentences, document neither. Default: the model's own default, which in Stella is none.");
 
     private readonly Choice<StellaLongTextBehavior> onLongText = LongTextChoice();
@@ -111,7 +111,7 @@ internal sealed class TextArguments
     /// <summary>--on-long-text.</summary>
     public static Choice<StellaLongTextBehavior> LongTextChoice() => new(
         "--on-long-text",
-        "What to do with a text of too many tokens.",
+        "Truncates a text of too many tokens, or makes it an error.",
         ("truncate", StellaLongTextBehavior.Truncate),
         ("error", StellaLongTextBehavior.Error));
 

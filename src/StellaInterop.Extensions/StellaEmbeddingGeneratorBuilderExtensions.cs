@@ -7,8 +7,9 @@ namespace StellaInterop;
 public static class StellaEmbeddingGeneratorBuilderExtensions
 {
     /// <summary>
-    /// Adds everything besides the text that decides a vector to the keys of the caches after it in the chain: the fingerprint of the
-    /// model, dimension, precision, token limit, normalization, prompt, number format, and the treatment of long and of invalid texts.
+    /// Adds everything besides the text that decides a vector to the keys of the caches after it in the chain. This is the fingerprint
+    /// of the model, dimension, precision, token limit, normalization, prompt, number format, and the treatment of long and of invalid
+    /// texts.
     /// </summary>
     /// <remarks>
     /// <para>

@@ -9,8 +9,8 @@ public static class StellaMiniModel
     private const string FolderName = "stella-mini";
 
     /// <summary>
-    /// Gets the folder of the model, for <c>StellaModel.Load</c>: the folder next to this assembly if it exists, as in a plugin, otherwise
-    /// the folder next to the application, even if it does not exist.
+    /// Gets the folder of the model, for <c>StellaModel.Load</c>. It is the folder next to this assembly if that exists, as in a plugin.
+    /// Otherwise it is the folder next to the application, even if it does not exist.
     /// </summary>
     public static string Path { get; } = Find();
 

@@ -12,7 +12,7 @@ public class StellaException : Exception
     /// <param name="message">
     /// The message: the fault, its place and the remedy. Control characters, line breaks included, are escaped.
     /// </param>
-    /// <param name="innerException">The cause; <see langword="null"/> if there is none.</param>
+    /// <param name="innerException">The cause; <see langword="null"/> without one.</param>
     public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
         : base(Printable.Line(message ?? ""), innerException) => Code = code;
 

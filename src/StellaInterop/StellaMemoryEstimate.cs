@@ -43,8 +43,8 @@ public readonly record struct StellaMemoryEstimate
     public required long SessionBytes { get; init; }
 
     /// <summary>
-    /// Gets the bytes at the larger of two peaks, the end of the load and all calls at work, with 14 MiB for the code of the library, its
-    /// cache of words and its allocator.
+    /// Gets the bytes at the larger of two peaks: the end of the load, and all calls at work. Both include 14 MiB for the code of the
+    /// library, its cache of words and its allocator.
     /// </summary>
     public required long TotalBytes { get; init; }
 }
