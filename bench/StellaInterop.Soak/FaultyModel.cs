@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using StellaInterop.Interop;
-using StellaInterop.Pooling;
+using StellaInterop.Serving;
 
 namespace StellaInterop.Soak;
 

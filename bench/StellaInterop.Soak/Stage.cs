@@ -1,7 +1,8 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using StellaInterop.Pooling;
+using StellaInterop.Serving;
 using StellaInterop.Soak.Memory;
+using StellaInterop.Threading;
 
 namespace StellaInterop.Soak;
 

@@ -18,7 +18,7 @@ const INPUTS: [&str; 10] = [
     "src/tokenize.rs",
 ];
 
-const BINDINGS: &str = "../../src/StellaInterop/Interop/NativeMethods.g.cs";
+const BINDINGS: &str = "../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = csbindgen::Builder::default();

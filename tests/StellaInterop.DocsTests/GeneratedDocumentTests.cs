@@ -30,7 +30,7 @@ internal sealed partial class GeneratedDocumentTests
     [Test]
     public void The_ABI_reference_has_every_export_and_every_type()
     {
-        string bindings = File.ReadAllText(Path.Combine(Tree.Root, "src/StellaInterop/Interop/NativeMethods.g.cs"));
+        string bindings = File.ReadAllText(Path.Combine(Tree.Root, "src/StellaInterop/Interop/Abi/NativeMethods.g.cs"));
         var text = new StringBuilder();
         MatchCollection exports = Export().Matches(bindings);
         foreach (Match export in exports)

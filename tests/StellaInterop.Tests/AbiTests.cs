@@ -1,6 +1,9 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
 using StellaInterop.Interop;
+using StellaInterop.Memory;
+using StellaInterop.Serving;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

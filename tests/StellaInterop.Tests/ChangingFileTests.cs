@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using StellaInterop.ModelFiles;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using StellaInterop.Interop;
-using StellaInterop.Pooling;
+using StellaInterop.Serving;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,3 +1,5 @@
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Folders in every form that the Python libraries write: what they say of themselves, ids, and vectors of the reference.</summary>

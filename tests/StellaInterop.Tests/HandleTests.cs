@@ -1,5 +1,7 @@
 using StellaInterop.Interop;
 using StellaInterop.ModelFiles;
+using StellaInterop.Tests.Serving;
+using StellaInterop.Threading;
 
 namespace StellaInterop.Tests;
 

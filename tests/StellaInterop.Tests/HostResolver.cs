@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,4 +1,5 @@
 using StellaInterop.ModelFiles;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,3 +1,5 @@
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Texts as they come: each has a defined result or a typed error with its index.</summary>

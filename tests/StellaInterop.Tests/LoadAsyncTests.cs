@@ -1,4 +1,5 @@
 using StellaInterop.Interop;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
@@ -47,7 +48,7 @@ internal sealed class LoadAsyncTests
         }
 
         Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
-        await Pooling.Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
+        await Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
     }
 
     [Test]
@@ -56,10 +57,10 @@ internal sealed class LoadAsyncTests
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
         using var loaded = new ManualResetEventSlim();
         using var cancel = new CancellationTokenSource();
-        Task<StellaModel> loading = StellaInterop.Pooling.ModelLoading.RunAsync(
+        Task<StellaModel> loading = ModelLoading.RunAsync(
             () =>
             {
-                Pooling.Wait.Until(loaded);
+                Wait.Until(loaded);
                 return model;
             },
             cancel.Token);
@@ -67,7 +68,7 @@ internal sealed class LoadAsyncTests
         Assert.That(async () => await loading, Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => model.Tokenize("bread"), Throws.Nothing);
         loaded.Set();
-        await Pooling.Wait.UntilAsync(
+        await Wait.UntilAsync(
             () =>
             {
                 try

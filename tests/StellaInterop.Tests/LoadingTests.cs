@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Json;
 using StellaInterop.Interop;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

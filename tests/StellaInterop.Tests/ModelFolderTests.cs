@@ -1,3 +1,5 @@
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Folders and options that are refused, each with the file and the reason.</summary>

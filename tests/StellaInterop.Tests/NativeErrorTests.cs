@@ -1,4 +1,5 @@
 using StellaInterop.Interop;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

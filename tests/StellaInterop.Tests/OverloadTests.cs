@@ -1,3 +1,5 @@
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>

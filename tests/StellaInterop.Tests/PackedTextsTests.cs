@@ -1,5 +1,6 @@
 using System.Text;
 using StellaInterop.Interop;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Testing;
 using StellaInterop.ModelFiles;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

@@ -1,4 +1,6 @@
 using CsCheck;
+using StellaInterop.Tests.Serving;
+using StellaInterop.Threading;
 using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;

@@ -1,4 +1,5 @@
 using CsCheck;
+using StellaInterop.Serving;
 using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.Versioning;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 

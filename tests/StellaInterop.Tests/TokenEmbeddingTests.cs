@@ -1,3 +1,5 @@
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Hidden states of tokens, their places in the text, and parts embedded in the light of the whole.</summary>

@@ -1,6 +1,5 @@
 using System.Globalization;
 using StellaInterop.Bench.Measuring;
-using StellaInterop.Pooling;
 
 namespace StellaInterop.Soak.Scripts;
 

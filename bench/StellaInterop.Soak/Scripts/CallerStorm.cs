@@ -1,4 +1,4 @@
-using StellaInterop.Pooling;
+using StellaInterop.Serving;
 using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak.Scripts;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using StellaInterop.Pooling;
 
 namespace StellaInterop.Soak.Scripts;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn every_export_of_the_sources_is_in_the_bindings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/NativeMethods.g.cs"))
+    let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs"))
         .expect("bindings");
     let mut exports = 0;
     for file in std::fs::read_dir(root.join("src")).expect("sources") {

@@ -2,6 +2,8 @@ using System.Buffers;
 using System.Numerics;
 using Utf8Text = System.Text.Unicode.Utf8;
 
+using StellaInterop.Threading;
+
 namespace StellaInterop.Interop;
 
 /// <summary>

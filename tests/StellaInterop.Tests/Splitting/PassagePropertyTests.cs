@@ -1,5 +1,6 @@
 using System.Globalization;
 using CsCheck;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Splitting;
 

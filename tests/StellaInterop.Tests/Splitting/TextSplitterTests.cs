@@ -1,4 +1,5 @@
 using System.Text;
+using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Splitting;
 

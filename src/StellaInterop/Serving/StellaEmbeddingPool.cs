@@ -1,0 +1,738 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
+using StellaInterop.Memory;
+using StellaInterop.Serving;
+using StellaInterop.Threading;
+
+namespace StellaInterop;
+
+/// <summary>
+/// Embeds texts for many callers at once. A pool collects texts into batches and runs them on workers that share one copy of the model.
+/// It answers every call in time, with vectors, an error or a refusal.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Thread-safe: one pool serves a process. The first call, or <see cref="WarmUpAsync"/>, loads the model.
+/// </para>
+/// <para>
+/// The queue is bounded. A call that does not fit throws <see cref="StellaOverloadedException"/> at once. Bulk calls hold at most
+/// their share of it (<see cref="StellaPoolOptions.BulkShare"/>), so that they never shut interactive calls out. Calls share the
+/// workers fairly: they take turns of some tokens, so that a long call does not delay short ones. A text that several calls have in
+/// common is computed once. A call that is cancelled or timed out is answered at that moment, whatever the workers are doing, and texts
+/// that no other call wants are not computed.
+/// </para>
+/// <para>
+/// A text that makes a batch fail is found by trying halves of the batch, so that it fails alone. A broken worker is replaced. A failed
+/// load is retried in the background, first after a second, then after pauses that double up to a minute.
+/// </para>
+/// <para>
+/// Invalid arguments and options throw at the call, before it returns its task; all other errors are in the task. The pool reads the
+/// texts of a call once, before the call returns its task. Loggers, meter listeners and the clock may throw and may call the pool; one
+/// that blocks delays the call or the worker that calls it.
+/// </para>
+/// <para>
+/// A vector has the same bits whatever other texts there are and whichever worker computes it.
+/// </para>
+/// </remarks>
+public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
+{
+    /// <summary>Part of the queue that is taken when <see cref="GetHealth"/> calls the pool degraded.</summary>
+    private const double NearlyFull = 0.9;
+
+    private static readonly string[] WarmUpTexts = ["warm"];
+
+    /// <summary>A forward takes seconds at most; one that takes longer hangs, or the machine is far too slow.</summary>
+    private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
+
+    private readonly StellaPoolOptions poolOptions;
+    private readonly PoolClock clock;
+    private readonly PoolLimits limits;
+    private readonly Scheduler scheduler;
+    private readonly CircuitBreaker breaker;
+    private readonly ResultCache? cache;
+#pragma warning disable CA2213 // The closing disposes them, in its order.
+    private readonly PoolTelemetry telemetry;
+    private readonly ModelHost host;
+    private readonly PoolTimer maintenance;
+#pragma warning restore CA2213
+    private readonly CallRunner feeder;
+    private readonly CallCounter calls = new();
+    private readonly PoolClosing closing;
+
+    /// <summary>Initializes a pool for the model in a folder, with the default options of the model. Loads nothing.</summary>
+    /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public StellaEmbeddingPool(string path, StellaPoolOptions? options = null)
+        : this(path, new StellaModelOptions(), options)
+    {
+    }
+
+    /// <summary>Initializes a pool for the model in a folder. Loads nothing.</summary>
+    /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
+    /// <param name="modelOptions">The options of the model. <see cref="StellaModelOptions.Threads"/> are those of one worker.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
+    /// <exception cref="ArgumentNullException"><paramref name="modelOptions"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public StellaEmbeddingPool(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
+        : this(Checked(path, modelOptions, ref options), options)
+    {
+    }
+
+    /// <summary>Initializes a pool over a loaded model. Its workers share the weights with all other users of the model.</summary>
+    /// <remarks>
+    /// The pool does not own the model: dispose the pool first, then the model. If the model is disposed before, its memory is freed when
+    /// the last worker of the pool ends, and calls of a pool without workers end with <see cref="ObjectDisposedException"/>. The memory
+    /// budget counts the workers; the model is already in memory. With <see cref="StellaPoolOptions.MinWorkers"/> 0 an idle pool ends its
+    /// workers, and the model stays.
+    /// </remarks>
+    /// <param name="model">The model. <see cref="StellaModelOptions.Threads"/> of its options are those of one worker.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentNullException"><paramref name="model"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    public StellaEmbeddingPool(StellaModel model, StellaPoolOptions? options = null)
+        : this(Checked(model, ref options), options)
+    {
+    }
+
+    /// <param name="source">The source of the model.</param>
+    /// <param name="options">The options, those of the model included.</param>
+    internal StellaEmbeddingPool(IPoolModelSource source, StellaPoolOptions options)
+    {
+        options = options.Copy(options.Model);
+        poolOptions = options;
+        clock = new PoolClock(options.TimeProvider);
+        StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
+        limits = new PoolLimits(options);
+        scheduler = new Scheduler(options, clock, limits);
+        telemetry = new PoolTelemetry(source.Name, options, clock);
+        breaker = new CircuitBreaker(options.CircuitBreaker, clock);
+        cache = options.MaxCacheBytes > 0 ? new ResultCache(options.MaxCacheBytes) : null;
+        TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
+            options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
+        try
+        {
+            host = new ModelHost(source, options, limits, clock, governor, breaker, telemetry, parts =>
+                new WorkerGroup(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
+            feeder = new CallRunner(options, limits, scheduler, host, cache, telemetry);
+            maintenance = clock.CreateTimer(
+                static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
+            closing = new PoolClosing(calls, clock, scheduler, host, maintenance, telemetry);
+            telemetry.Publish(GetHealth, governor);
+        }
+        catch
+        {
+            // The clock or the meter is the host's, and nobody gets the pool to dispose it.
+            maintenance?.Dispose();
+            host?.Dispose();
+            telemetry.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Gets the display name of the model in logs, metrics and errors: <see cref="StellaModelOptions.Name"/>, or the name of its
+    /// repository or folder.
+    /// </summary>
+    public string ModelName => host.Name;
+
+    /// <summary>
+    /// Gets the properties of the model; <see langword="null"/> before the first load. The properties stay when the model is unloaded, and
+    /// each load replaces them.
+    /// </summary>
+    public StellaModelInfo? Info => host.Info;
+
+    /// <summary>Estimates the memory of a pool with the default options of the model, without loading it.</summary>
+    /// <inheritdoc cref="EstimateMemory(string, StellaModelOptions, StellaPoolOptions?)"/>
+    public static StellaMemoryEstimate EstimateMemory(string path, StellaPoolOptions? options = null) =>
+        EstimateMemory(path, new StellaModelOptions(), options);
+
+    /// <summary>Estimates the memory of a pool with all of its workers, without loading its model.</summary>
+    /// <param name="path">The folder, as for <see cref="StellaModel.Load"/>.</param>
+    /// <param name="modelOptions">The options of the model.</param>
+    /// <param name="options">The options of the pool; <see langword="null"/> for the defaults.</param>
+    /// <returns>
+    /// Bytes by purpose: <see cref="StellaMemoryEstimate.SessionBytes"/> for one worker, and <see cref="StellaMemoryEstimate.TotalBytes"/>
+    /// for the model with the largest number of workers. The cache of vectors, <see cref="StellaPoolOptions.MaxCacheBytes"/>, is not
+    /// included.
+    /// </returns>
+    /// <inheritdoc cref="StellaModel.Load" path="/exception"/>
+    public static StellaMemoryEstimate EstimateMemory(string path, StellaModelOptions modelOptions, StellaPoolOptions? options = null)
+    {
+        _ = Checked(path, modelOptions, ref options);
+        return StellaModel.EstimateMemory(path, options.Model, new StellaWorkload
+        {
+            Sessions = options.EffectiveMaxWorkers,
+            Threads = options.EffectiveThreads,
+            MaxBatchTokens = options.EffectiveBatchTokens,
+        });
+    }
+
+    /// <summary>Loads the model if it is not loaded, and embeds a word, so that the next call is as fast as all others.</summary>
+    /// <param name="cancellationToken">A token that stops waiting; the load goes on.</param>
+    /// <returns>The properties of the model.</returns>
+    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or not supported.</exception>
+    /// <exception cref="StellaOptionException">The model cannot meet an option, such as a dimension that it does not have.</exception>
+    /// <exception cref="StellaMemoryException">The memory budget has no room for the model, or the system refused memory.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread.</exception>
+    /// <exception cref="StellaException">
+    /// The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.
+    /// </exception>
+    /// <exception cref="StellaOverloadedException">The queue is full, and as many calls as it may hold wait for room.</exception>
+    /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
+    {
+        StellaModelInfo? info = null;
+        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { QueueFullMode = StellaQueueFullMode.Wait, HasNoTimeout = true });
+        _ = await RunAsync(
+            call,
+            (opened, found) =>
+            {
+                info = found;
+                opened.Open(KindOf(StellaEmbedOptions.Default, found), new float[found.DefaultDimension], default);
+            },
+            cancellationToken).ConfigureAwait(false);
+        return info!;
+    }
+
+    /// <summary>
+    /// Returns the fingerprint of the vectors of a dimension, and loads the model if it is not loaded. The fingerprint is a hash of
+    /// weights and settings that is the same on every machine; see <see cref="StellaModel.GetFingerprint"/>.
+    /// </summary>
+    /// <remarks>
+    /// The first call for a loaded model may read all files, on a thread of its own: about 1 to 2 seconds for a gigabyte. Neither the
+    /// workers nor the thread pool wait for it. Callers that ask at once share the thread. A drain waits for the answer; when the
+    /// pool is disposed, callers are answered at once, and the files are read to their end before everything is freed.
+    /// </remarks>
+    /// <param name="dimension">One of <see cref="StellaModelInfo.Dimensions"/>; <see langword="null"/> for the model's default.</param>
+    /// <param name="cancellationToken">A token that stops waiting; the computation goes on.</param>
+    /// <returns>64 lower case hexadecimal digits.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="dimension"/> is below 1.</exception>
+    /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
+    /// <exception cref="StellaModelFolderException">The folder or a file in it is missing, damaged or changed since the model was loaded.</exception>
+    /// <exception cref="StellaException">The model could not be loaded; <see cref="StellaException.Code"/> tells why.</exception>
+    /// <exception cref="StellaMemoryException">The memory budget has no room for the model.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
+    {
+        OptionRules.ThrowIfNotPositive(dimension, nameof(dimension));
+        return ReadFingerprintAsync(dimension, cancellationToken);
+    }
+
+    /// <summary>Embeds one text. For texts from a stream, see <see cref="EmbedStreamAsync"/>.</summary>
+    /// <remarks>The overloads for several texts also return the number of tokens and tell whether a text was truncated.</remarks>
+    /// <param name="text">The text. A blank text is embedded as its special tokens.</param>
+    /// <param name="options">
+    /// The options of the text; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for a search query; a wrong prompt makes worse results without an error.
+    /// </param>
+    /// <param name="callOptions">
+    /// The options of the call; <see langword="null"/> for the defaults. <see cref="StellaTextFailureMode.Report"/> is refused, since one
+    /// vector has no place for an error.
+    /// </param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>The vector, of length <see cref="StellaEmbedOptions.Dimension"/> or the model's default.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
+    /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
+    public Task<float[]> EmbedAsync(
+        string text,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        if (callOptions is { TextFailureMode: StellaTextFailureMode.Report })
+        {
+            throw new ArgumentException(
+                $"{nameof(StellaCallOptions.TextFailureMode)} is {StellaTextFailureMode.Report}, and one vector has no place for an error. "
+                + $"Use {StellaTextFailureMode.FailCall}, or embed a list.",
+                nameof(callOptions));
+        }
+
+        return EmbedOneAsync(NewCall([text], options, callOptions), cancellationToken);
+    }
+
+    /// <summary>Embeds texts. For texts from a stream, see <see cref="EmbedStreamAsync"/>.</summary>
+    /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
+    /// <param name="options">
+    /// The options of all texts; <see langword="null"/> for the defaults. Set <see cref="StellaEmbedOptions.Prompt"/> to
+    /// <see cref="StellaPrompt.SearchQuery"/> for search queries; a wrong prompt makes worse results without an error.
+    /// </param>
+    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>A list with one vector per text, in the order of the texts, and the length of each text.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
+    /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
+    [OverloadResolutionPriority(2)] // An array is also memory, and options may be written new() { … }, null or default.
+    public Task<StellaEmbeddings> EmbedAsync(
+        IReadOnlyList<string> texts,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        // A copy: the caller may change the list from here on.
+        return EmbedListAsync(NewCall([.. texts], options, callOptions), cancellationToken);
+    }
+
+    /// <summary>Embeds texts into a buffer of the caller.</summary>
+    /// <inheritdoc cref="EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>
+    [OverloadResolutionPriority(1)]
+    public Task<StellaCallSummary> EmbedAsync(
+        ReadOnlyMemory<string> texts,
+        Memory<float> destination,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default) =>
+        EmbedAsync(texts, destination, default, options, callOptions, cancellationToken);
+
+    /// <summary>Embeds texts into a buffer of the caller and counts their tokens.</summary>
+    /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
+    /// <param name="destination">
+    /// Receives one row per text, row-major <c>[texts, dimension]</c>; at least <c>texts.Length * dimension</c> long. The pool does not
+    /// write to it after the end of the call. Its content is not defined when the call throws. Memory that is not an array is filled
+    /// when all vectors are there.
+    /// </param>
+    /// <param name="tokenCounts">Receives the length of each text in tokens; at least <c>texts.Length</c> long, or empty.</param>
+    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="callOptions">The options of the call; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that ends the call at once.</param>
+    /// <returns>The counts, times and failed texts of the call.</returns>
+    /// <exception cref="ArgumentException">
+    /// A buffer is too short, or a call that waits for room has no timeout. Before the first load the default dimension is not known: the
+    /// error of a <paramref name="destination"/> that is too short for it is in the task then.
+    /// </exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaOverloadedException">The queue is full, and the call does not wait or too many calls wait.</exception>
+    /// <exception cref="StellaTimeoutException">The call was not answered within its timeout.</exception>
+    /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="StellaThreadException">No worker is left, and the system refused a thread for another.</exception>
+    /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
+    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public Task<StellaCallSummary> EmbedAsync(
+        ReadOnlyMemory<string> texts,
+        Memory<float> destination,
+        Memory<StellaTokenCount> tokenCounts,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default)
+    {
+        if (!tokenCounts.IsEmpty && tokenCounts.Length < texts.Length)
+        {
+            throw new ArgumentException(
+                $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
+        }
+
+        // A copy: the caller may change the memory from here on.
+        PoolCall call = NewCall(texts.ToArray(), options, callOptions);
+        // Not by the properties of an unloaded model: the next load may find another model.
+        if ((call.EmbedOptions.Dimension ?? host.State.Loaded?.Model.Info.DefaultDimension) is { } known)
+        {
+            ThrowIfTooShort(destination, texts.Length, known);
+        }
+
+        return RunAsync(
+            call,
+            (opened, info) =>
+            {
+                VectorKind kind = KindOf(opened.EmbedOptions, info);
+                ThrowIfTooShort(destination, opened.Texts.Length, kind.Dimension);
+                opened.Open(kind, destination, tokenCounts);
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Embeds a stream of texts of any length, in memory that does not grow with it.</summary>
+    /// <remarks>
+    /// <para>
+    /// The stream is cut into calls of up to 64 texts, a few of which are computed at a time. Texts wait for room in the queue as long as
+    /// necessary. A text that was read does not wait for a slow source: it is sent as soon as no other call of the stream runs.
+    /// </para>
+    /// <para>
+    /// A cancelled token ends the stream by <see cref="OperationCanceledException"/>, and texts that were read have no embedding then. End
+    /// the source to get them all. Leaving the loop waits for the calls that run and not for the source: a source that ignores its token,
+    /// or blocks, is abandoned and disposed when its pending call returns. The source is read on the thread pool, and its errors end the
+    /// stream after the embeddings of the texts before.
+    /// </para>
+    /// <para>
+    /// With <see cref="StellaTextFailureMode.Report"/>, a text at fault has an <see cref="StellaTextEmbedding.Error"/> and the stream goes
+    /// on; all other errors end it. A pool that drains or is disposed ends the stream.
+    /// </para>
+    /// <para>For a list or a lazy sequence, use <c>ToAsyncEnumerable()</c>; for the lines of a file, <c>File.ReadLinesAsync</c>.</para>
+    /// </remarks>
+    /// <param name="texts">The texts. They are enumerated once.</param>
+    /// <param name="options">The options of all texts; <see langword="null"/> for the defaults.</param>
+    /// <param name="callOptions">
+    /// The options of the calls; <see langword="null"/> for the defaults. Without a priority they are <see cref="StellaPriority.Bulk"/>, and
+    /// without a timeout they have none, whatever <see cref="StellaPoolOptions.DefaultTimeout"/> is. A timeout is that of each call.
+    /// <see cref="StellaCallOptions.QueueFullMode"/> is not used: a stream always waits.
+    /// </param>
+    /// <param name="cancellationToken">A token that ends the stream.</param>
+    /// <returns>One embedding per text, in the order of the texts.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is at fault, without <see cref="StellaTextFailureMode.Report"/>; <see cref="StellaInputException.TextIndex"/> is its index in the
+    /// stream.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
+    /// <exception cref="StellaTimeoutException">A call of the stream was not answered within its timeout.</exception>
+    /// <exception cref="StellaCircuitOpenException">The model failed so often that calls are refused for a while.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the end of the stream.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="StellaThreadException">No worker is left, and the system refused a thread for another.</exception>
+    /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
+    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public IAsyncEnumerable<StellaTextEmbedding> EmbedStreamAsync(
+        IAsyncEnumerable<string> texts,
+        StellaEmbedOptions? options = null,
+        StellaCallOptions? callOptions = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        StellaEmbedOptions textOptions = options ?? StellaEmbedOptions.Default;
+        callOptions ??= StellaCallOptions.Default;
+        StellaCallOptions partOptions = callOptions with
+        {
+            Priority = callOptions.Priority ?? StellaPriority.Bulk,
+            QueueFullMode = StellaQueueFullMode.Wait,
+            HasNoTimeout = callOptions.Timeout is null,
+            IsPartOfStream = true,
+        };
+        // The options are checked here once, so that an error is thrown before the first text is read.
+        _ = NewCall([], textOptions, partOptions);
+        return TextStream.EmbedAsync(texts, limits.BatchTokens, EmbedPartAsync, cancellationToken);
+
+        Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedListAsync(
+            NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions), token);
+    }
+
+    /// <summary>Returns the state of the pool at once, also while the model is loading or all workers are busy.</summary>
+    public StellaPoolHealth GetHealth()
+    {
+        SchedulerState queue = scheduler.State;
+        HostState model = host.State;
+        var (workers, busy, longest, refused) = model.Loaded?.Crew.State ?? default;
+        BreakerView circuits = breaker.View(host.Info?.DefaultDimension ?? 0);
+        double fill = Math.Max(
+            (queue.Calls + queue.WaitingCalls) / (double)poolOptions.MaxQueuedCalls,
+            queue.TakenTokens / (double)limits.QueuedTokens);
+
+        var (status, reason) = Judge();
+        return new StellaPoolHealth
+        {
+            Status = status,
+            Reason = reason,
+            ModelState = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
+            WorkerCount = workers,
+            BusyWorkerCount = busy,
+            QueuedCallCount = queue.Calls + queue.WaitingCalls,
+            QueuedTokenCount = queue.QueuedTokens,
+            QueueFill = Math.Min(fill, 1),
+            LongestForwardPass = longest,
+            CacheBytes = cache?.Bytes ?? 0,
+            LastLoadError = model.LastFailure,
+        };
+
+        // Worst condition first.
+        (StellaPoolStatus Status, string Reason) Judge() => (circuits.State, model.Phase) switch
+        {
+            _ when calls.IsClosed => (StellaPoolStatus.Unhealthy, "the pool is draining or disposed"),
+            (BreakerState.Open, _) => (StellaPoolStatus.Unhealthy, circuits.Reason),
+            (_, not StellaPoolModelState.Loaded) when model.LastFailure is { } error =>
+                (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
+            (BreakerState.HalfOpen, _) =>
+                (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
+            (_, StellaPoolModelState.Loading) when model.LoadingFor > poolOptions.SlowLoadThreshold =>
+                (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
+            _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
+            _ when queue.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
+            _ when circuits.Heads is { } heads => (StellaPoolStatus.Degraded, $"calls of one head are refused: {heads}"),
+            _ when refused => (StellaPoolStatus.Degraded, "a worker could not be started; the log says why"),
+            (_, StellaPoolModelState.Unloaded) => (StellaPoolStatus.Healthy, "the next call loads the model"),
+            (_, StellaPoolModelState.Loading) => (StellaPoolStatus.Healthy, "the model is being loaded"),
+            _ => (StellaPoolStatus.Healthy, "calls are answered"),
+        };
+    }
+
+    /// <summary>Stops taking calls, answers the calls that it has, and frees the model if the pool loaded it.</summary>
+    /// <param name="timeout">
+    /// The time to wait for the calls, 0 to 49 days. Calls without an answer then end with <see cref="StellaPoolClosedException"/>. Only
+    /// the first drain sets the time.
+    /// </param>
+    /// <returns>
+    /// A task that ends when the workers have ended and everything is freed. A worker that hangs is abandoned after another 30 seconds. The
+    /// task never fails.
+    /// </returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="timeout"/> is below zero or above 49 days; nothing is closed then.</exception>
+    public Task DrainAsync(TimeSpan timeout)
+    {
+        if (timeout < TimeSpan.Zero || timeout > PoolTimes.Longest)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(timeout), timeout, $"The time of a drain must be 0 to {PoolTimes.Longest.TotalDays} days.");
+        }
+
+        return closing.DrainAsync(timeout);
+    }
+
+    /// <summary>
+    /// Drains the pool for at most <see cref="StellaPoolOptions.DrainTimeout"/>, also if a drain with a longer timeout is running, and
+    /// frees everything. May be called more than once, from any thread.
+    /// </summary>
+    public ValueTask DisposeAsync() => closing.DisposeAsync(poolOptions.DrainTimeout);
+
+    /// <summary>
+    /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called more than
+    /// once, at any time and from any thread; a running drain ends at once. If a logger or listener calls this on a thread of the pool, the
+    /// call does not wait for that thread, which frees its resources when it ends.
+    /// </summary>
+    public void Dispose() => closing.Dispose();
+
+    private MemoryReservation ReserveWorker(string owner, long bytes) => host.ReserveWorker(owner, bytes);
+
+    private static StellaModelSource Checked(
+        string path, StellaModelOptions modelOptions, [NotNull] ref StellaPoolOptions? options)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(modelOptions);
+        options = (options ?? new StellaPoolOptions()).Copy(modelOptions);
+        return new StellaModelSource(path, options.Model);
+    }
+
+    private static LoadedModelSource Checked(StellaModel model, [NotNull] ref StellaPoolOptions? options)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        model.ThrowIfDisposed();
+        options = (options ?? new StellaPoolOptions()).Copy(model.Options);
+        return new LoadedModelSource(model, options);
+    }
+
+    private static VectorKind KindOf(StellaEmbedOptions embedOptions, StellaModelInfo info) =>
+        new(info.DimensionOf(embedOptions), embedOptions.Normalize);
+
+    private static void ThrowIfTooShort(Memory<float> destination, int texts, int dimension)
+    {
+        if (destination.Length / dimension < texts)
+        {
+            throw new ArgumentException(
+                $"{texts} vectors of {dimension} need {(long)texts * dimension} numbers; there is room for {destination.Length}.",
+                nameof(destination));
+        }
+    }
+
+    private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (!calls.TryEnter())
+        {
+            throw Refusal();
+        }
+
+        try
+        {
+            return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            calls.Leave();
+        }
+    }
+
+    private async Task<float[]> EmbedOneAsync(PoolCall call, CancellationToken cancellationToken)
+    {
+        float[] vector = [];
+        _ = await RunAsync(
+            call,
+            (opened, info) =>
+            {
+                VectorKind kind = KindOf(opened.EmbedOptions, info);
+                vector = new float[kind.Dimension];
+                opened.Open(kind, vector, default);
+            },
+            cancellationToken).ConfigureAwait(false);
+        return vector;
+    }
+
+    private async Task<StellaEmbeddings> EmbedListAsync(PoolCall call, CancellationToken cancellationToken)
+    {
+        float[] vectors = [];
+        int dimension = 0;
+        var counts = new StellaTokenCount[call.Texts.Length];
+        StellaCallSummary summary = await RunAsync(
+            call,
+            (opened, info) =>
+            {
+                VectorKind kind = KindOf(opened.EmbedOptions, info);
+                dimension = kind.Dimension;
+                vectors = StellaEmbeddings.Rows(counts.Length, dimension);
+                opened.Open(kind, vectors, counts);
+            },
+            cancellationToken).ConfigureAwait(false);
+        return new StellaEmbeddings(vectors, dimension, counts, summary);
+    }
+
+    private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions)
+    {
+        embedOptions ??= StellaEmbedOptions.Default;
+        callOptions ??= StellaCallOptions.Default;
+        StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
+        embedOptions.Check();
+        callOptions.Check();
+        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? poolOptions.DefaultTimeout;
+        if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)
+        {
+            throw new ArgumentException(
+                $"A call that waits for room needs a {nameof(StellaCallOptions.Timeout)}, or the pool a {nameof(StellaPoolOptions.DefaultTimeout)}.",
+                nameof(callOptions));
+        }
+
+        return new PoolCall(texts, embedOptions, callOptions, timeout)
+        {
+            ArrivedAt = clock.Now,
+            Ended = Ended,
+        };
+    }
+
+    /// <summary>Runs a call from its arrival to its answer. Foreign code of the call runs here, and nowhere else.</summary>
+    private async Task<StellaCallSummary> RunAsync(
+        PoolCall call, Action<PoolCall, StellaModelInfo> open, CancellationToken cancellationToken)
+    {
+        Activity? activity = telemetry.Begin(call.Texts.Length, call.Options);
+        var outcome = CallOutcome.Failed;
+        TimeSpan? queued = null;
+        StellaCallSummary? summary = null;
+        Exception? error = null;
+        try
+        {
+            Enter(call);
+            using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
+                static (state, token) => ((PoolCall)state!).End(CallOutcome.Cancelled, new OperationCanceledException(token)), call);
+            using PoolTimer? timer = call.Timeout is { } timeout
+                ? clock.CreateTimer(static state => ((PoolCall)state!).TimeOut(), call, timeout, Timeout.InfiniteTimeSpan)
+                : null;
+            if (call.Texts.Length == 0)
+            {
+                call.CompleteEmpty();
+            }
+            else if (!call.IsAnswered)
+            {
+                _ = feeder.FeedAsync(call, open);
+            }
+
+            (outcome, Exception? failure) = await call.AnswerAsync().ConfigureAwait(false);
+            queued = call.Place.StartedAt is { } started ? clock.Between(call.ArrivedAt, started) : null;
+            if (failure is not null)
+            {
+                ExceptionDispatchInfo.Throw(failure);
+            }
+
+            call.CopyOut();
+            summary = call.Summarize(queued ?? TimeSpan.Zero);
+            return summary;
+        }
+        catch (Exception e)
+        {
+            // A token, a clock or memory that throws: the call was counted, so it has to end.
+            call.End(CallOutcome.Failed, e);
+            outcome = outcome == CallOutcome.Completed ? CallOutcome.Failed : outcome;
+            error = e;
+            throw;
+        }
+        finally
+        {
+            telemetry.Ended(activity, call, outcome, queued, summary, error);
+        }
+    }
+
+    private void Enter(PoolCall call)
+    {
+        call.IsCounted = calls.TryEnter();
+        if (!call.IsCounted)
+        {
+            call.End(CallOutcome.Rejected, Refusal());
+            return;
+        }
+
+        try
+        {
+            call.Pass = breaker.Enter(call.EmbedOptions.Dimension ?? host.Info?.DefaultDimension ?? 0);
+        }
+        catch (StellaCircuitOpenException e)
+        {
+            call.End(CallOutcome.Rejected, e);
+        }
+    }
+
+    /// <summary>Makes the error of a call that comes after the pool was closed.</summary>
+    private Exception Refusal() => closing.IsDisposed
+        ? new ObjectDisposedException(nameof(StellaEmbeddingPool))
+        : new StellaPoolClosedException($"The pool of {telemetry.ModelName} is draining and takes no more calls.");
+
+    /// <summary>Runs on whichever thread answers a call: a worker, a timer, or one that cancels. An error must not reach it.</summary>
+    private void Ended(PoolCall call) => telemetry.Guarded(() => GiveBack(call));
+
+    /// <summary>Gives back what a call holds. Runs no foreign code.</summary>
+    private void GiveBack(PoolCall call)
+    {
+        scheduler.Remove(call);
+        call.Pass.Dispose();
+        if (call.Use is { } use)
+        {
+            host.Release(use);
+        }
+
+        if (call.IsCounted)
+        {
+            calls.Leave();
+        }
+    }
+
+    /// <summary>No worker of a model is left, and none can be started: nobody would answer the calls that it computes.</summary>
+    private void Lose(WorkerGroup crew)
+    {
+        Exception error = crew.LostTo!;
+        host.Abandon(crew, error, () =>
+        {
+            foreach (PoolCall call in scheduler.Calls.Where(call => call.IsOn(crew)))
+            {
+                call.EndBy(error);
+            }
+        });
+        host.TellUnloaded(stuckWorkers: 0);
+    }
+
+    private void Maintain() => telemetry.Guarded(() =>
+    {
+        if (host.State.Loaded is { } loaded)
+        {
+            loaded.Crew.Shrink();
+            loaded.Crew.Grow();
+        }
+
+        if (poolOptions.MinWorkers == 0)
+        {
+            _ = host.UnloadIfIdle(poolOptions.IdleTimeout);
+        }
+    });
+}

@@ -1,0 +1,380 @@
+using Microsoft.Extensions.Time.Testing;
+using StellaInterop.Tests.Memory;
+
+namespace StellaInterop.Tests.Serving;
+
+/// <summary>Draining and disposing, from any thread and at any moment.</summary>
+internal sealed class DisposeTests
+{
+    [Test]
+    public async Task A_drain_answers_what_was_accepted_and_takes_no_more()
+    {
+        using var gate = new Gate();
+        int embedded = 0;
+        var model = new FakeModel
+        {
+            OnForward = batch =>
+            {
+                gate.Pass();
+                _ = Interlocked.Add(ref embedded, batch.Texts.Length);
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
+        Assert.That(async () => await pool.EmbedAsync("late"), Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(drain.IsCompleted, Is.False);
+        gate.Open();
+        await drain;
+        Assert.That(embedded, Is.EqualTo(accepted.Length));
+
+        // The drain has their answers; that a caller's own task has ended too may take the thread pool a moment longer.
+        float[][] vectors = await Task.WhenAll(accepted).WaitAsync(Wait.Limit);
+        Assert.That(vectors, Is.EqualTo(Enumerable.Range(0, 30).Select(i => FakeModel.Vector($"{i}"))));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_drain_whose_time_is_over_ends_the_rest()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromSeconds(5));
+        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
+        while (!drain.IsCompleted)
+        {
+            clock.Advance(TimeSpan.FromSeconds(5));
+            await Task.Yield();
+        }
+
+        await drain;
+        foreach (Task<float[]> call in accepted)
+        {
+            Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        }
+
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_cuts_a_drain_short_and_may_come_from_anywhere_more_than_once()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        ValueTask slow = pool.DisposeAsync();
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(pool.Dispose)));
+        await slow;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_waits_for_a_load_and_frees_what_it_made()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnLoad = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task dispose = Task.Run(pool.Dispose);
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        gate.Open();
+        await dispose;
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_pool_that_nobody_called_is_disposed_too()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Loads, Is.Zero);
+    }
+
+    [Test]
+    public async Task A_time_that_no_timer_takes_is_refused_before_anything_closes([Values(-1L, long.MaxValue)] long ticks)
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.That(() => pool.DrainAsync(TimeSpan.FromTicks(ticks)), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("49 days"));
+        Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")), "the pool is open");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_model_that_cannot_be_freed_keeps_neither_the_other_steps_nor_the_next_dispose_from_success()
+    {
+        using var system = new FakeSystem();
+        var governor = new StellaMemoryGovernor(system.Options);
+        var model = new FakeModel { OnDispose = () => throw new IOException("it stays") };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        _ = await pool.EmbedAsync("one");
+        await pool.DrainAsync(TimeSpan.FromMinutes(1));
+        pool.Dispose();
+        Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Calls_are_told_whether_the_pool_drains_or_is_disposed()
+    {
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
+        Assert.That(async () => await pool.EmbedAsync("two"), Throws.TypeOf<StellaPoolClosedException>());
+        await Task.Run(pool.Dispose);
+        await drain;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(async () => await pool.EmbedAsync("three"), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(async () => await pool.WarmUpAsync(), Throws.TypeOf<ObjectDisposedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task DisposeAsync_waits_no_longer_than_its_own_time_for_a_drain_that_has_more()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, DrainTimeout = TimeSpan.FromSeconds(30) });
+        Task<float[]> call = pool.EmbedAsync("one");
+        await gate.ArrivedAsync();
+        Task drain = pool.DrainAsync(TimeSpan.FromHours(1));
+        Task dispose = pool.DisposeAsync().AsTask();
+        for (int i = 0; i < 60 && !dispose.IsCompleted; i++)
+        {
+            clock.Advance(TimeSpan.FromSeconds(1));
+            await Task.Delay(10);
+        }
+
+        await dispose.WaitAsync(Wait.Limit);
+        await drain;
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    private static readonly string[] Records =
+    [
+        "WorkerStarted", // a worker, while the load waits for it
+        "Loaded", // the thread of a load
+        "ForwardFailed", // a worker in the middle of its work
+        "WorkerReplaced", // a worker that is leaving
+        "WorkerEnded", // a worker that was told to end
+        "Unloaded", // a timer
+        "CallFailed", // the path of a caller
+        "LoadFailed", // the thread of a load that failed
+        "Draining", // the path of whoever closes the pool
+        "Closed", // the same at the end
+    ];
+
+    [Test]
+    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
+    {
+        var clock = new FakeTimeProvider();
+        int forwards = 0;
+        var model = new FakeModel
+        {
+            OnForward = batch =>
+            {
+                // The first forward fails and costs no worker, the second costs one.
+                if (Interlocked.Increment(ref forwards) is 1 or 3)
+                {
+                    throw new StellaException(forwards == 1 ? StellaErrorCode.ForwardFailed : StellaErrorCode.Panic, "made by a test");
+                }
+            },
+        };
+        model.OnLoad = () => _ = record == "LoadFailed" ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        int disposals = 0;
+        using var loggers = new ListeningLoggers(id =>
+        {
+            if (id.Name == record && Interlocked.Increment(ref disposals) == 1)
+            {
+                if (isAsync)
+                {
+                    pool!.DisposeAsync().AsTask().GetAwaiter().GetResult();
+                }
+                else
+                {
+                    pool!.Dispose();
+                }
+
+                returned.SetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with
+        {
+            DrainTimeout = TimeSpan.Zero,
+            LoggerFactory = loggers,
+            TimeProvider = clock,
+            MinWorkers = record == "Unloaded" ? 0 : 1,
+            MaxWorkers = 2,
+            IdleTimeout = TimeSpan.FromSeconds(10),
+        });
+        for (int i = 0; i < 8 && disposals == 0; i++)
+        {
+            try
+            {
+                _ = await pool.EmbedAsync(record == "CallFailed" ? ["one", "two"] : ["one"], record == "CallFailed" ? new StellaEmbedOptions { Dimension = 3 } : null)
+                    .WaitAsync(Wait.Limit);
+            }
+            catch (Exception e) when (e is StellaException or ObjectDisposedException)
+            {
+            }
+
+            clock.Advance(TimeSpan.FromSeconds(6));
+        }
+
+        clock.Advance(TimeSpan.FromMinutes(1));
+        if (record is "WorkerEnded" or "Draining" or "Closed")
+        {
+            await Task.Run(pool.Dispose).WaitAsync(Wait.Limit);
+        }
+
+        // A worker that waits for the pool, which waits for the worker, would take the 30 s after which workers are given up.
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the last thread frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_returns_from_the_load_itself_and_the_load_frees_what_it_made()
+    {
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnLoad = () =>
+            {
+                // As a logger of the native library does.
+                pool!.Dispose();
+                returned.SetResult();
+            },
+        };
+        pool = PoolOf.Fake(model);
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Dispose_returns_from_the_start_of_a_session_and_again_when_the_worker_leaves([Values] bool startFails)
+    {
+        var returned = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnSession = _ =>
+            {
+                // As a logger of the native library does, while the load waits for this worker.
+                pool!.Dispose();
+                _ = startFails ? throw new StellaException(StellaErrorCode.Internal, "no session") : 0;
+            },
+        };
+        using var loggers = new ListeningLoggers(id =>
+        {
+            pool!.Dispose();
+            if (id.Name is "WorkerEnded" or "WorkerRefused")
+            {
+                returned.TrySetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_logger_that_disposes_the_pool_at_each_record_never_waits_for_itself([Values] bool loadFails)
+    {
+        var ended = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnLoad = () =>
+            {
+                pool!.Dispose();
+                _ = loadFails ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
+            },
+        };
+        using var loggers = new ListeningLoggers(id =>
+        {
+            pool!.Dispose();
+            if (id.Name == "LoadFailed")
+            {
+                ended.TrySetResult();
+            }
+        });
+        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
+        await ended.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_load_that_ends_while_the_pool_closes_leaves_nothing_behind()
+    {
+        for (int round = 0; round < 200; round++)
+        {
+            using var cancel = new CancellationTokenSource();
+            ValueTask disposed = default;
+            StellaEmbeddingPool? pool = null;
+            var model = new FakeModel();
+            model.OnLoad = () =>
+            {
+                // Nobody waits for the thread of this load any more, and the close runs beside it.
+                cancel.Cancel();
+                disposed = pool!.DisposeAsync();
+                Thread.SpinWait(20 * round);
+            };
+            pool = PoolOf.Fake(model);
+            Assert.That(async () => await pool.WarmUpAsync(cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+            await Wait.UntilAsync(() => model.Loads == 1, "it is being loaded");
+            await disposed;
+            await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, $"round {round} frees the model");
+            await PoolOf.AllIsBackAsync(pool, model);
+        }
+    }
+
+    [Test]
+    public async Task Dispose_from_elsewhere_frees_everything_also_after_a_worker_disposed_the_pool()
+    {
+        using var gate = new ManualResetEventSlim();
+        var disposed = new TaskCompletionSource();
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel();
+        model.OnForward = _ =>
+        {
+            pool!.Dispose();
+            disposed.TrySetResult();
+            Wait.Until(gate);
+        };
+        pool = PoolOf.Fake(model);
+        Task<float[]> call = pool.EmbedAsync("one");
+        await disposed.Task.WaitAsync(TimeSpan.FromSeconds(25));
+        Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(model.Models, Is.EqualTo(1), "the worker is still there");
+        Task elsewhere = Task.Run(pool.Dispose);
+        gate.Set();
+        await elsewhere.WaitAsync(Wait.Limit);
+        Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "at the moment at which it returns");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+}

@@ -1,0 +1,224 @@
+using StellaInterop.Interop;
+
+namespace StellaInterop.Tests.Serving;
+
+/// <summary>What a caller gets from a pool: the right vectors in the right order, whoever else calls.</summary>
+internal sealed class PoolTests
+{
+    private static ulong Loads => NativeMethods.stella_counter((uint)NativeCounter.Loads);
+
+    private static readonly string[] Words = [.. Enumerable.Range(0, 60).Select(i => new string((char)('a' + (i % 26)), i))];
+
+    private static readonly StellaPrompt[] Prompts = [StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity];
+
+    [Test]
+    public async Task Vectors_come_in_the_order_of_the_texts()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddings found = await pool.EmbedAsync(Words);
+        for (int i = 0; i < Words.Length; i++)
+        {
+            Assert.That(found[i].ToArray(), Is.EqualTo(FakeModel.Vector(Words[i])), $"text {i}");
+            Assert.That(found.TokenCounts[i].Total, Is.EqualTo(Words[i].Length + 1));
+        }
+
+        Assert.That(found.Summary.TokenCount, Is.EqualTo(Words.Sum(word => word.Length + 1)));
+        Assert.That(model.Forwards, Is.GreaterThan(10), "a batch is 100 tokens");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Many_callers_get_their_own()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3, MaxQueuedTokens = 1_000_000 });
+        await Parallel.ForEachAsync(Enumerable.Range(0, 400), new ParallelOptions { MaxDegreeOfParallelism = 64 }, async (i, token) =>
+        {
+            string[] texts = [.. Enumerable.Range(0, 1 + (i % 9)).Select(j => $"{i} {Words[(i + j) % Words.Length]}")];
+            int dimension = i % 3 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension;
+            float[] vectors = new float[texts.Length * dimension];
+            await pool.EmbedAsync(
+                texts, vectors, default, new StellaEmbedOptions { Dimension = dimension, Prompt = Prompts[i % 3] }, null, token);
+            for (int j = 0; j < texts.Length; j++)
+            {
+                Assert.That(
+                    vectors.AsSpan(j * dimension, dimension).ToArray(),
+                    Is.EqualTo(FakeModel.Vector(texts[j], Prompts[i % 3], dimension)));
+            }
+        });
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task No_texts_need_no_model()
+    {
+        var model = new FakeModel();
+        await using StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.That((await pool.EmbedAsync((IReadOnlyList<string>)[])).Count, Is.Zero);
+        Assert.That(model.Loads, Is.Zero);
+    }
+
+    [Test]
+    public async Task Wrong_arguments_are_refused_by_name()
+    {
+        var model = new FakeModel();
+        await using StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Assert.Multiple(() =>
+        {
+            Assert.That(async () => await pool.EmbedAsync((string)null!), Throws.ArgumentNullException);
+            Assert.That(async () => await pool.EmbedAsync((IReadOnlyList<string>)null!), Throws.ArgumentNullException);
+            Assert.That(
+                async () => await pool.EmbedAsync((string[])["a", "b"], new float[7]),
+                Throws.ArgumentException.With.Message.Contains("8 numbers; there is room for 7"));
+            Assert.That(
+                async () => await pool.EmbedAsync((string[])["a", "b"], new float[8], new StellaTokenCount[1]),
+                Throws.ArgumentException.With.Message.Contains("counts"));
+            Assert.That(
+                async () => await pool.EmbedAsync("a", new StellaEmbedOptions { Dimension = 5 }),
+                Throws.TypeOf<StellaOptionException>().With.Message.Contains("4, 8"));
+            Assert.That(
+                async () => await pool.EmbedAsync("a", null, new StellaCallOptions { Timeout = TimeSpan.Zero }),
+                Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That(
+                async () => await pool.EmbedAsync("a", null, new StellaCallOptions { QueueFullMode = StellaQueueFullMode.Wait }),
+                Throws.ArgumentException.With.Message.Contains("Timeout"));
+        });
+    }
+
+    [Test]
+    public async Task The_same_text_in_flight_is_computed_once()
+    {
+        using var gate = new Gate();
+        int forwards = 0;
+        var model = new FakeModel
+        {
+            OnForward = _ =>
+            {
+                if (Interlocked.Increment(ref forwards) == 1)
+                {
+                    gate.Pass();
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        Task<float[]> first = pool.EmbedAsync("held");
+        await gate.ArrivedAsync();
+        using var cancel = new CancellationTokenSource();
+
+        // Of a text that runs and one that waits; the first who wanted it leaves.
+        Task<float[]> leaves = pool.EmbedAsync("waits", cancellationToken: cancel.Token);
+        Task<float[]>[] others =
+            [.. Enumerable.Range(0, 20).Select(i => pool.EmbedAsync(i % 2 == 0 ? "held" : "waits"))];
+        await cancel.CancelAsync();
+        Assert.That(async () => await leaves, Throws.InstanceOf<OperationCanceledException>());
+        gate.Open();
+        foreach ((float[] vector, int i) in (await Task.WhenAll(others)).Select((vector, i) => (vector, i)))
+        {
+            Assert.That(vector, Is.EqualTo(FakeModel.Vector(i % 2 == 0 ? "held" : "waits")));
+        }
+
+        Assert.That(await first, Is.EqualTo(FakeModel.Vector("held")));
+        Assert.That(model.Forwards, Is.EqualTo(2));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task The_same_text_for_another_use_is_another_text()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
+        _ = await pool.EmbedAsync("text");
+        Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }), Is.EqualTo(FakeModel.Vector("text", StellaPrompt.SearchQuery)));
+        Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Dimension = 8 }), Is.EqualTo(FakeModel.Vector("text", dimension: 8)));
+        _ = await pool.EmbedAsync("text", new StellaEmbedOptions { Normalize = false });
+        Assert.That(model.Forwards, Is.EqualTo(4));
+        _ = await pool.EmbedAsync("text");
+        Assert.That(model.Forwards, Is.EqualTo(4), "the first one is kept");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task The_cache_is_bounded_in_bytes_and_lets_go_of_the_least_recently_used()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 600 });
+        foreach (string text in new[] { "a", "b", "c", "a", "d" })
+        {
+            _ = await pool.EmbedAsync(text);
+            Assert.That(pool.GetHealth().CacheBytes, Is.InRange(100, 600));
+        }
+
+        Assert.That(model.Forwards, Is.EqualTo(4));
+        _ = await pool.EmbedAsync("a");
+        Assert.That(model.Forwards, Is.EqualTo(4), "it was used again");
+        _ = await pool.EmbedAsync("b");
+        Assert.That(model.Forwards, Is.EqualTo(5), "it was not");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task What_is_kept_does_not_hide_that_a_text_is_too_long()
+    {
+        string text = new('x', 150);
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
+        _ = await pool.EmbedAsync(text);
+        StellaEmbeddings again = await pool.EmbedAsync([text]);
+        Assert.That(again.TokenCounts[0].IsTruncated && again.Summary.TruncatedTextCount == 1);
+        Assert.That(
+            async () => await pool.EmbedAsync(text, new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error }),
+            Throws.TypeOf<StellaInputException>());
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_long_call_does_not_hold_up_short_ones_and_takes_bounded_room()
+    {
+        using var gate = new Gate();
+        var order = new List<string>();
+        long most = 0;
+        StellaEmbeddingPool? pool = null;
+        var model = new FakeModel
+        {
+            OnForward = batch =>
+            {
+                gate.Pass();
+                most = Math.Max(most, pool!.GetHealth().QueuedTokenCount);
+                order.AddRange(batch.Texts);
+            },
+        };
+        pool = PoolOf.Fake(model);
+        string[] bulk = [.. Enumerable.Range(0, 2000).Select(i => $"bulk {i:0000}")];
+        float[] vectors = new float[bulk.Length * FakeModel.DefaultDimension];
+        Task<StellaCallSummary> large = pool.EmbedAsync(bulk, vectors, default, null, new StellaCallOptions { Priority = StellaPriority.Bulk });
+        await gate.ArrivedAsync();
+        Task<float[]> small = pool.EmbedAsync("small");
+        gate.Open();
+        Assert.That(await small, Is.EqualTo(FakeModel.Vector("small")));
+        Assert.That((await large).TokenCount, Is.EqualTo(2000 * 10));
+        Assert.That(order.IndexOf("small"), Is.LessThan(2 * 10), "it is in the second batch");
+        Assert.That(order.Where(text => text != "small"), Is.EqualTo(bulk));
+        Assert.That(most, Is.InRange(1, 2 * 100 + 6));
+        Assert.That(vectors.AsSpan(^FakeModel.DefaultDimension..).ToArray(), Is.EqualTo(FakeModel.Vector(bulk[^1])));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_real_pool_gives_the_bits_of_the_model_and_loads_it_once()
+    {
+        string[] texts = [.. Enumerable.Range(0, 100).Select(i => string.Join(' ', Enumerable.Repeat($"river {i}", 1 + (i % 40))))];
+        ulong loads = Loads;
+        await using var pool = new StellaEmbeddingPool(
+            Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 }, new StellaPoolOptions { MaxWorkers = 4, MaxBatchTokens = 512 });
+        var results = new float[texts.Length][];
+        await Parallel.ForEachAsync(Enumerable.Range(0, texts.Length), new ParallelOptions { MaxDegreeOfParallelism = 64 }, async (i, token) =>
+            results[i] = await pool.EmbedAsync(texts[i], cancellationToken: token));
+        Assert.That(Loads, Is.EqualTo(loads + 1UL));
+        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        for (int i = 0; i < texts.Length; i++)
+        {
+            Assert.That(results[i], Is.EqualTo(model.Embed(texts[i])), $"text {i}");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+using CsCheck;
+using StellaInterop.Serving;
+using StellaInterop.Threading;
+
+namespace StellaInterop.Tests.Serving;
+
+/// <summary>
+/// The scheduler as what it is, a state machine: whatever is done in whatever order, its books are right, and every text
+/// reaches those who want it once.
+/// </summary>
+internal sealed class SchedulerTests
+{
+    private const int BatchTokens = 100;
+    private const int MaxCalls = 6;
+    private const int Limit = 500;
+
+    private enum Step
+    {
+        Arrive,
+        Feed,
+        Take,
+        Finish,
+        FailOne,
+        FailAll,
+        Leave,
+    }
+
+    [Test]
+    public void Its_books_are_right_whatever_is_done()
+    {
+        Gen<(Step, int)[]> steps = Gen.Select(Gen.Frequency(
+            (6, Gen.Const(Step.Arrive)), (10, Gen.Const(Step.Feed)), (10, Gen.Const(Step.Take)), (8, Gen.Const(Step.Finish)),
+            (1, Gen.Const(Step.FailOne)), (1, Gen.Const(Step.FailAll)), (2, Gen.Const(Step.Leave))), Gen.Int[0, 1 << 30]).Array[0, 120];
+        steps.Sample(
+            sequence =>
+            {
+                var world = new World();
+                foreach ((Step step, int choice) in sequence)
+                {
+                    world.Do(step, choice);
+                    world.Check();
+                }
+
+                world.DrainAndCheck();
+            },
+            iter: 3000);
+    }
+
+    /// <summary>One scheduler with its callers and workers, and what they know of each other.</summary>
+    private sealed class World
+    {
+        private static readonly string[] Words =
+            ["", "a", "ab", "river", "stone bridge", new string('x', 60), new string('y', 98), new string('z', 30)];
+
+        private static readonly StellaPoolOptions Options = PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
+
+        private readonly Scheduler scheduler = new(Options, new PoolClock(TimeProvider.System), new PoolLimits(Options));
+        private readonly List<Caller> callers = [];
+        private readonly List<FaultCase> faults = [];
+        private readonly List<Taker> takers;
+        private long clock;
+
+        public World() => takers = [new(faults), new(faults), new(faults)];
+
+        public void Do(Step step, int choice)
+        {
+            var random = new PCG((uint)choice);
+            switch (step)
+            {
+                case Step.Arrive:
+                    Arrive(random);
+                    break;
+                case Step.Feed:
+                    Pick(callers.Where(caller => caller.CanFeed).ToList(), random)?.Feed(scheduler, (int)(random.Next() % 4) + 1);
+                    break;
+                case Step.Take:
+                    Pick(takers.Where(taker => taker.Batch is null && !taker.IsAsleep).ToList(), random)?.Take(scheduler);
+                    break;
+                case Step.Finish:
+                    Pick(takers.Where(taker => taker.Batch is not null).ToList(), random)?.Finish(scheduler);
+                    break;
+                case Step.FailOne:
+                    Pick(takers.Where(taker => taker.Batch is not null).ToList(), random)?.FailOne(scheduler, random);
+                    break;
+                case Step.FailAll:
+                    Pick(takers.Where(taker => taker.Batch is not null).ToList(), random)?.FailAll(scheduler);
+                    break;
+                default:
+                    Pick(callers.Where(caller => !caller.Call.IsAnswered).ToList(), random)?.Call
+                        .End(CallOutcome.Cancelled, new OperationCanceledException());
+                    break;
+            }
+        }
+
+        public void Check()
+        {
+            SchedulerState state = scheduler.State;
+            long waiting = callers.Sum(caller => caller.Call.Place.Waiting.Distinct()
+                .Where(item => item.State == TextState.Waiting).Sum(item => (long)item.Ids.Length));
+            Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "tokens that wait, as each call counts them");
+            Assert.That(state.TakenTokens, Is.EqualTo(callers.Sum(caller => caller.Call.Place.Charge)));
+            Assert.That(state.TakenTokens, Is.LessThanOrEqualTo(Limit));
+            Assert.That(state.QueuedTokens, Is.LessThanOrEqualTo(Limit));
+            PoolCall[] bulk = [.. callers.Select(caller => caller.Call).Where(call => call.Options.Priority == StellaPriority.Bulk)];
+            Assert.That(bulk.Count(call => call.Place.IsAdmitted), Is.LessThanOrEqualTo(MaxCalls * 3 / 4));
+            Assert.That(bulk.Sum(call => call.Place.Charge), Is.LessThanOrEqualTo(Limit * 3 / 4));
+            Assert.That(bulk.Sum(call => call.Place.QueuedTokens), Is.LessThanOrEqualTo(Limit * 3 / 4));
+            Assert.That(state.Calls, Is.EqualTo(callers.Count(caller => caller.Call.Place.IsAdmitted)).And.LessThanOrEqualTo(MaxCalls));
+            Assert.That(state.RunningBatches, Is.EqualTo(takers.Count(taker => taker.Batch is not null)));
+            foreach (Caller caller in callers)
+            {
+                caller.Check();
+            }
+
+            if (state.QueuedTokens > 0)
+            {
+                Assert.That(state.IdleTakers, Is.LessThan(takers.Count), "work waits and everybody sleeps");
+            }
+        }
+
+        /// <summary>Lets everybody finish what they began.</summary>
+        public void DrainAndCheck()
+        {
+            for (int round = 0; callers.Exists(caller => !caller.Call.IsAnswered); round++)
+            {
+                Assert.That(round, Is.LessThan(10_000), "some call is never answered");
+                foreach (Caller caller in callers.Where(caller => caller.CanFeed))
+                {
+                    caller.Feed(scheduler, 3);
+                }
+
+                foreach (Taker taker in takers)
+                {
+                    if (taker.Batch is not null)
+                    {
+                        taker.Finish(scheduler);
+                    }
+                    else if (!taker.IsAsleep)
+                    {
+                        taker.Take(scheduler);
+                    }
+                }
+
+                Check();
+            }
+
+            takers.ForEach(taker => taker.Finish(scheduler));
+            foreach (Taker taker in takers.Where(taker => !taker.IsAsleep))
+            {
+                // Parts of a batch that nobody wants any more are dropped when somebody looks for work.
+                taker.Take(scheduler);
+            }
+
+            Check();
+            SchedulerState state = scheduler.State;
+            Assert.That((state.Calls, state.WaitingCalls, state.QueuedTokens, state.TakenTokens), Is.EqualTo((0, 0, 0L, 0L)));
+            Assert.That(callers, Has.All.Property(nameof(Caller.Answers)).EqualTo(1));
+            Assert.That(faults, Has.All.Property(nameof(FaultCase.OpenBatches)).Zero, "every search for a cause ends");
+        }
+
+        private static T? Pick<T>(List<T> from, PCG random)
+            where T : class => from.Count == 0 ? null : from[(int)(random.Next() % from.Count)];
+
+        private void Arrive(PCG random)
+        {
+            string[] texts = [.. Enumerable.Range(0, (int)(random.Next() % 12) + 1).Select(_ => Words[random.Next() % Words.Length])];
+            var caller = new Caller(
+                texts,
+                new StellaCallOptions
+                {
+                    Priority = (StellaPriority)(random.Next() % 2),
+                    QueueFullMode = (StellaQueueFullMode)(random.Next() % 2),
+                    TextFailureMode = (StellaTextFailureMode)(random.Next() % 2),
+                },
+                random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
+                // One in four knows less than half of its tokens beforehand.
+                underestimate: random.Next() % 4 == 0 ? 3 : 1,
+                clock++,
+                scheduler);
+            callers.Add(caller);
+            caller.Arrive(scheduler);
+        }
+    }
+
+    private sealed class Caller
+    {
+        private readonly string[] texts;
+        private readonly int dimension;
+        private readonly float[] vectors;
+        private readonly HashSet<int> failed = [];
+        private readonly int underestimate;
+        private Task admitted = Task.CompletedTask;
+        private Task queued = Task.CompletedTask;
+        private int next;
+
+        public Caller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now, Scheduler scheduler)
+        {
+            this.underestimate = underestimate;
+            this.texts = texts;
+            this.dimension = dimension;
+            vectors = new float[texts.Length * dimension];
+            Call = new PoolCall(texts, new StellaEmbedOptions(), options, null)
+            {
+                ArrivedAt = now,
+                Ended = call =>
+                {
+                    Answers++;
+                    scheduler.Remove(call);
+                },
+            };
+            Call.Open(new VectorKind(dimension, true), vectors, default);
+        }
+
+        public PoolCall Call { get; }
+
+        public int Answers { get; private set; }
+
+        public bool CanFeed => next < texts.Length && admitted.IsCompletedSuccessfully && queued.IsCompleted && !Call.IsAnswered && Call.Place.IsAdmitted;
+
+        public void Arrive(Scheduler scheduler)
+        {
+            int tokens = texts.Sum(text => text.Length + 1);
+            try
+            {
+                admitted = scheduler.AdmitAsync(Call, tokens / underestimate);
+            }
+            catch (StellaOverloadedException e)
+            {
+                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || e.QueuedCallCount >= e.MaxQueuedCalls);
+                Call.End(CallOutcome.Rejected, e);
+            }
+        }
+
+        public void Feed(Scheduler scheduler, int count)
+        {
+            int[] indices = [.. Enumerable.Range(next, Math.Min(count, texts.Length - next))];
+            while (indices.Length > 1 && indices.Sum(i => texts[i].Length + 1) > BatchTokens)
+            {
+                indices = indices[..^1];
+            }
+
+            TokenizedText[] tokens =
+                [.. indices.Select(i => new TokenizedText(texts[i], [.. texts[i].Select(c => (uint)c).Prepend(1000u)], default))];
+            next += indices.Length;
+            queued = scheduler.EnqueueAsync(Call, tokens, indices, isLast: next == texts.Length);
+        }
+
+        public void Check()
+        {
+            Assert.That(Answers, Is.LessThanOrEqualTo(1));
+            Assert.That(Answers == 1, Is.EqualTo(Call.IsAnswered));
+            Assert.That(Call.Place.QueuedTokens, Is.LessThanOrEqualTo(2 * BatchTokens));
+            if (Call.AnswerAsync() is { IsCompleted: true, Result.Error: null })
+            {
+                foreach (StellaTextFailure failure in Call.Summarize(TimeSpan.Zero).Failures)
+                {
+                    failed.Add(failure.TextIndex);
+                }
+
+                for (int i = 0; i < texts.Length; i++)
+                {
+                    float[] expected = failed.Contains(i) ? new float[dimension] : FakeModel.Vector(texts[i], dimension: dimension);
+                    Assert.That(vectors.AsSpan(i * dimension, dimension).SequenceEqual(expected), $"text {i}");
+                }
+            }
+        }
+    }
+
+    private sealed class Taker(List<FaultCase> faults) : IBatchTaker
+    {
+        public Batch? Batch { get; private set; }
+
+        public bool IsAsleep { get; private set; }
+
+        public void Wake()
+        {
+            Assert.That(IsAsleep, "only who sleeps is woken");
+            IsAsleep = false;
+        }
+
+        public void Take(Scheduler scheduler)
+        {
+            // Before the call: it may be woken as soon as it counts as idle.
+            IsAsleep = true;
+            Batch = scheduler.TryTake(this);
+            IsAsleep = Batch is null;
+            if (Batch is { } batch)
+            {
+                Assert.That(batch.Items, Is.Not.Empty);
+                Assert.That(batch.Tokens, Is.EqualTo(batch.Items.Sum(item => item.Ids.Length)).And.LessThanOrEqualTo(BatchTokens));
+                Assert.That(batch.Items, Has.All.Matches<TextItem>(item => item.Key.Kind == batch.Kind));
+                Assert.That(batch.Wanted, Is.GreaterThan(0), "a batch for nobody");
+                Assert.That(batch.Fault?.OpenBatches, Is.Null.Or.Positive, "a search for a cause that is over");
+            }
+        }
+
+        public void Finish(Scheduler scheduler)
+        {
+            if (Batch is not { } batch)
+            {
+                return;
+            }
+
+            Batch = null;
+            foreach (TextItem item in batch.Items)
+            {
+                float[] row = FakeModel.Vector(item.Key.Text, dimension: batch.Kind.Dimension);
+                foreach (var (call, index) in scheduler.Finish(item))
+                {
+                    call.Deliver(index, row);
+                }
+            }
+
+            scheduler.Return(batch);
+        }
+
+        public void FailOne(Scheduler scheduler, PCG random)
+        {
+            Batch batch = Batch!;
+            Batch = null;
+            TextItem guilty = batch.Items[(int)(random.Next() % batch.Items.Count)];
+            foreach (var (call, index) in scheduler.Finish(guilty))
+            {
+                call.FailText(index, new StellaInputException(StellaErrorCode.ResultNotFinite, "guilty", index));
+            }
+
+            _ = batch.Items.Remove(guilty);
+            scheduler.Return(batch, batch.Items);
+        }
+
+        public void FailAll(Scheduler scheduler)
+        {
+            Batch batch = Batch!;
+            Batch = null;
+            batch.Fault ??= new FaultCase(new StellaException(StellaErrorCode.ForwardFailed, "fails"));
+            faults.Add(batch.Fault);
+            int half = batch.Items.Count / 2;
+            scheduler.Return(batch, batch.Items[..half], batch.Items[half..]);
+        }
+    }
+}

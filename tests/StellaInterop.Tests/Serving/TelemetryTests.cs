@@ -1,0 +1,232 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Diagnostics.Metrics.Testing;
+using Microsoft.Extensions.Logging.Testing;
+using Microsoft.Extensions.Time.Testing;
+
+namespace StellaInterop.Tests.Serving;
+
+/// <summary>What a pool tells while it works.</summary>
+internal sealed class TelemetryTests
+{
+    [Test]
+    public async Task A_meter_that_lives_on_says_nothing_of_a_pool_that_is_closed_and_does_not_keep_it()
+    {
+        using var factory = new MeterFactory();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, self) =>
+            {
+                if (instrument.Meter.Scope == factory && instrument.Name == "stella.queue.calls")
+                {
+                    self.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+        int measurements = 0;
+        listener.SetMeasurementEventCallback<long>((_, _, _, _) => measurements++);
+        listener.Start();
+        WeakReference closed = await UseAsync(factory);
+        await using StellaEmbeddingPool second = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+        listener.RecordObservableInstruments();
+        Assert.That(measurements, Is.EqualTo(1));
+        await Wait.UntilAsync(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return !closed.IsAlive;
+            },
+            "the pool that is closed to go");
+
+        // In a method of its own, whose variables are gone afterwards.
+        static async Task<WeakReference> UseAsync(IMeterFactory factory)
+        {
+            StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+            await pool.EmbedAsync("one");
+            await pool.DisposeAsync();
+            return new WeakReference(pool);
+        }
+    }
+
+    [Test]
+    public async Task Metrics_count_calls_by_outcome_texts_tokens_and_times()
+    {
+        using var factory = new MeterFactory();
+        var clock = new FakeTimeProvider();
+        using var gate = new Gate();
+        var model = new FakeModel { OnForward = gate.Pass };
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, PoolOf.Options with { MeterFactory = factory, TimeProvider = clock, MaxQueuedCalls = 2 });
+        using var calls = new MetricCollector<long>(factory, "StellaInterop", "stella.calls");
+        using var tokens = new MetricCollector<long>(factory, "StellaInterop", "stella.tokens");
+        using var truncated = new MetricCollector<long>(factory, "StellaInterop", "stella.texts.truncated");
+        using var forward = new MetricCollector<double>(factory, "StellaInterop", "stella.forward.duration");
+        using var queue = new MetricCollector<double>(factory, "StellaInterop", "stella.queue.duration");
+        using var batch = new MetricCollector<long>(factory, "StellaInterop", "stella.batch.tokens");
+        using var workers = new MetricCollector<long>(factory, "StellaInterop", "stella.workers");
+        using var queued = new MetricCollector<long>(factory, "StellaInterop", "stella.queue.calls");
+
+        Task<StellaEmbeddings> good = pool.EmbedAsync(["one", new string('x', 200)]);
+        await gate.ArrivedAsync();
+        Task<float[]> late = pool.EmbedAsync("late", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(3) });
+        Assert.That(async () => await pool.EmbedAsync("refused"), Throws.TypeOf<StellaOverloadedException>());
+        queued.RecordObservableInstruments();
+        workers.RecordObservableInstruments();
+        clock.Advance(TimeSpan.FromSeconds(3));
+        Assert.That(async () => await late, Throws.TypeOf<StellaTimeoutException>());
+        gate.Open();
+        StellaEmbeddings found = await good;
+        Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
+        Assert.That(
+            async () => await pool.EmbedAsync("taken back", cancellationToken: new CancellationToken(canceled: true)),
+            Throws.InstanceOf<OperationCanceledException>());
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(
+                calls.GetMeasurementSnapshot().Select(call => call.Tags["stella.outcome"]),
+                Is.EqualTo((string[])["rejected", "timed_out", "completed", "failed", "cancelled"]));
+            Assert.That(calls.GetMeasurementSnapshot(), Has.All.Matches<CollectedMeasurement<long>>(call => (string?)call.Tags["stella.model"] == "fake"));
+            Assert.That(tokens.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(found.Summary.TokenCount).And.EqualTo(104));
+            Assert.That(truncated.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(1));
+            Assert.That(forward.GetMeasurementSnapshot(), Is.Not.Empty);
+            Assert.That(queue.GetMeasurementSnapshot(), Is.Not.Empty);
+            Assert.That(batch.GetMeasurementSnapshot().Sum(one => one.Value), Is.EqualTo(104));
+            Assert.That(queued.LastMeasurement!.Value, Is.EqualTo(2));
+            Assert.That(
+                workers.GetMeasurementSnapshot().Select(one => (one.Tags["stella.state"], one.Value)),
+                Is.EquivalentTo(new (object?, long)[] { ("busy", 1), ("idle", 0) }));
+        });
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Every_instrument_is_documented_with_its_unit()
+    {
+        using var factory = new MeterFactory();
+        var instruments = new List<Instrument>();
+        using var listener = new MeterListener();
+        listener.InstrumentPublished = (instrument, _) =>
+        {
+            if (ReferenceEquals(instrument.Meter.Scope, factory))
+            {
+                instruments.Add(instrument);
+            }
+        };
+        listener.Start();
+        var model = new FakeModel();
+        await PoolOf.AllIsBackAsync(PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory }), model);
+        string[] rows = File.ReadAllLines(Path.Combine(Tree.Root, "docs/service.md"));
+        Assert.That(instruments, Has.Count.GreaterThan(15));
+        foreach (Instrument instrument in instruments)
+        {
+            string? row = rows.SingleOrDefault(line => line.StartsWith('|') && line.Split('|')[1].Contains($"`{instrument.Name}`", StringComparison.Ordinal));
+            Assert.That(row, Is.Not.Null, instrument.Name);
+            Assert.That(row!.Split('|')[2], Does.Contain(instrument.Unit), instrument.Name);
+        }
+    }
+
+    [Test]
+    public async Task A_call_is_an_activity_with_its_queue_and_its_forward_inside()
+    {
+        var ended = new List<Activity>();
+        using var root = new Activity("the caller");
+        _ = root.Start();
+        using var listener = new ActivityListener
+        {
+            ShouldListenTo = source => source.Name == "StellaInterop",
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
+            ActivityStopped = activity =>
+            {
+                lock (ended)
+                {
+                    ended.Add(activity);
+                }
+            },
+        };
+        ActivitySource.AddActivityListener(listener);
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        _ = await pool.EmbedAsync(["one", "two"]);
+        Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
+        Activity[] mine = [.. ended.Where(activity => activity.TraceId == root.TraceId)];
+        Activity call = mine.First(activity => activity.OperationName == "stella.embed");
+        Assert.Multiple(() =>
+        {
+            Assert.That(call.ParentSpanId, Is.EqualTo(root.SpanId));
+            Assert.That((call.GetTagItem("stella.model"), call.GetTagItem("stella.texts"), call.GetTagItem("stella.tokens")), Is.EqualTo(("fake", 2, 8L)));
+            Assert.That(
+                mine.Where(activity => activity.ParentSpanId == call.SpanId).Select(activity => activity.OperationName),
+                Is.EqualTo((string[])["stella.queue", "stella.forward"]));
+            Assert.That(mine[^1].Status, Is.EqualTo(ActivityStatusCode.Error));
+            Assert.That(mine[^1].GetTagItem("error.type"), Is.EqualTo(typeof(StellaInputException).FullName));
+        });
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task The_log_names_what_happened_by_ids_that_stay()
+    {
+        using var provider = new FakeLoggerProvider();
+        using var factory = new Microsoft.Extensions.Logging.LoggerFactory([provider]);
+        int forwards = 0;
+        var model = new FakeModel
+        {
+            OnForward = _ =>
+            {
+                if (Interlocked.Increment(ref forwards) == 1)
+                {
+                    throw new StellaException(StellaErrorCode.Panic, "made by a test");
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = factory });
+        _ = await pool.EmbedAsync(["one", "two"]);
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(
+            provider.Collector.GetSnapshot().Select(record => record.Id.Id), Is.SupersetOf((int[])[100, 112, 130, 140, 141, 102]));
+    }
+
+    [Test]
+    public async Task Health_is_told_while_everything_else_waits()
+    {
+        using var forward = new Gate();
+        using var load = new Gate();
+        var clock = new FakeTimeProvider();
+        var model = new FakeModel { OnLoad = load.Pass, OnForward = _ => forward.Pass() };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, MaxQueuedCalls = 10 });
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Unloaded)));
+        Task<float[]> call = pool.EmbedAsync("one");
+        await load.ArrivedAsync();
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Loading)));
+        load.Open();
+        await forward.ArrivedAsync();
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().BusyWorkerCount), Is.EqualTo((StellaPoolStatus.Healthy, 1)));
+        clock.Advance(TimeSpan.FromSeconds(31));
+        StellaPoolHealth hanging = pool.GetHealth();
+        Assert.That((hanging.Status, hanging.LongestForwardPass), Is.EqualTo((StellaPoolStatus.Degraded, TimeSpan.FromSeconds(31))));
+        Assert.That(hanging.Reason, Does.Contain("31 s"));
+        Task[] more = [.. Enumerable.Range(0, 9).Select(i => pool.EmbedAsync($"{i}"))];
+        Assert.That(pool.GetHealth().QueueFill, Is.EqualTo(1));
+        forward.Open();
+        await Task.WhenAll([call, .. more]);
+        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Unhealthy, StellaPoolModelState.Closed)));
+    }
+
+    private sealed class MeterFactory : IMeterFactory
+    {
+        private readonly List<Meter> meters = [];
+
+        public Meter Create(MeterOptions options)
+        {
+            options.Scope = this;
+            var meter = new Meter(options);
+            meters.Add(meter);
+            return meter;
+        }
+
+        public void Dispose() => meters.ForEach(meter => meter.Dispose());
+    }
+}

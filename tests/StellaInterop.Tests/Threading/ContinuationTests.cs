@@ -1,0 +1,69 @@
+using StellaInterop.Tests.Serving;
+using StellaInterop.Threading;
+
+namespace StellaInterop.Tests.Threading;
+
+/// <summary>Code that waited goes on, also when callers block every thread of the thread pool.</summary>
+internal sealed class ContinuationTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
+
+    [Test]
+    public void Code_runs_once_and_never_on_the_thread_that_asks()
+    {
+        var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
+        int runs = 0;
+        using var ran = new CountdownEvent(1_000);
+        using var asked = new ManualResetEventSlim();
+        for (int i = 0; i < ran.InitialCount; i++)
+        {
+            continuations.Run(() =>
+            {
+                Wait.Until(asked);
+                _ = Interlocked.Increment(ref runs);
+                _ = ran.Signal();
+            });
+        }
+
+        asked.Set();
+        Assert.That(ran.Wait(Wait.Limit));
+        Assert.That(runs, Is.EqualTo(ran.InitialCount));
+    }
+
+    [Test]
+    public void Code_that_blocks_holds_up_no_other_code()
+    {
+        var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
+        using var last = new ManualResetEventSlim();
+        using var ended = new CountdownEvent(51);
+        // More than the thread pool has threads: each piece of code waits for the last.
+        for (int i = 0; i < 50; i++)
+        {
+            continuations.Run(() =>
+            {
+                Wait.Until(last);
+                _ = ended.Signal();
+            });
+        }
+
+        continuations.Run(() =>
+        {
+            last.Set();
+            _ = ended.Signal();
+        });
+        Assert.That(ended.Wait(Wait.Limit));
+    }
+
+    [Test]
+    public void A_refused_thread_loses_no_code()
+    {
+        var continuations = new Continuations(Patience, static _ => throw new OutOfMemoryException("Thread failed to start."));
+        using var ran = new CountdownEvent(100);
+        for (int i = 0; i < ran.InitialCount; i++)
+        {
+            continuations.Run(() => ran.Signal());
+        }
+
+        Assert.That(ran.Wait(Wait.Limit));
+    }
+}

@@ -1,0 +1,49 @@
+using StellaInterop.Tests.Serving;
+using StellaInterop.Threading;
+
+namespace StellaInterop.Tests.Threading;
+
+/// <summary>A signal reaches every waiter.</summary>
+internal sealed class SignalTests
+{
+    [Test]
+    public async Task Everybody_who_waits_has_a_task_of_their_own_and_code_after_it_runs_on_the_thread_pool()
+    {
+        var signal = new Signal<int>();
+        Task<int>[] waiters = [signal.WaitAsync(), signal.WaitAsync()];
+        Assert.That(waiters, Is.Unique);
+        Assert.That((signal.IsSet, waiters[0].IsCompleted), Is.EqualTo((false, false)));
+        using var go = new ManualResetEventSlim();
+        Task[] after =
+        [
+            .. waiters.Select(async waiter =>
+            {
+                Assert.That(await waiter.ConfigureAwait(false), Is.EqualTo(7));
+                Wait.Until(go);
+            }),
+        ];
+        signal.Set(7);
+        // The code after it waits for this, so it cannot run inside of Set.
+        go.Set();
+        await Task.WhenAll(after).WaitAsync(Wait.Limit);
+        Assert.That((signal.IsSet, await signal.WaitAsync()), Is.EqualTo((true, 7)));
+    }
+
+    [Test]
+    public void Only_the_first_outcome_counts()
+    {
+        var signal = new Signal<int>();
+        Task<int> waiter = signal.WaitAsync();
+        signal.Fail(new InvalidOperationException("the first"));
+        signal.Set(1);
+        Assert.That(async () => await waiter, Throws.TypeOf<InvalidOperationException>());
+        Assert.That(async () => await signal.WaitAsync(), Throws.TypeOf<InvalidOperationException>());
+    }
+
+    [Test]
+    public void A_refused_thread_of_the_thread_pool_is_no_error_and_any_other_error_is() => Assert.Multiple(() =>
+    {
+        Assert.That(() => QueueingCode.Run(() => throw new OutOfMemoryException("Thread failed to start.")), Throws.Nothing);
+        Assert.That(() => QueueingCode.Run(() => throw new InvalidOperationException("something else")), Throws.InvalidOperationException);
+    });
+}

@@ -1,0 +1,222 @@
+using Microsoft.Extensions.Time.Testing;
+using StellaInterop.Tests.Serving;
+using StellaInterop.Threading;
+
+namespace StellaInterop.Tests.Threading;
+
+/// <summary>The system refuses threads, as it does at a limit on processes. The pool answers with a type and recovers.</summary>
+internal sealed class ThreadTests
+{
+    private static readonly string[] Texts = [.. Enumerable.Range(0, 8).Select(i => $"text {i}")];
+
+    private static StellaException Panic => new(StellaErrorCode.Panic, "made by a test");
+
+    [Test]
+    public async Task A_refusal_of_any_thread_is_a_typed_failure_and_the_pool_serves_again([Range(1, 6)] int refused)
+    {
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads { Refuses = n => n == refused };
+        int forwards = 0;
+        var model = new FakeModel
+        {
+            OnForward = _ =>
+            {
+                // Every third forward costs a worker, so that successors are needed.
+                if (Interlocked.Increment(ref forwards) % 3 == 0)
+                {
+                    throw Panic;
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { TimeProvider = clock, MinWorkers = 2, MaxWorkers = 3 });
+        for (int i = 0; i < 20; i++)
+        {
+            try
+            {
+                Assert.That((await pool.EmbedAsync(Texts).WaitAsync(Wait.Limit)).Count, Is.EqualTo(Texts.Length));
+            }
+            catch (StellaThreadException e)
+            {
+                Assert.That((e.Code, e.InnerException), Is.EqualTo((StellaErrorCode.ThreadRefused, threads.Error)));
+            }
+            catch (StellaInputException e)
+            {
+                Assert.That(e.InnerException!.Message, Is.EqualTo(Panic.Message), "a text that was alone in a forward that panicked");
+            }
+
+            Assert.That(pool.GetHealth().WorkerCount, Is.LessThanOrEqualTo(threads.Alive));
+            clock.Advance(TimeSpan.FromSeconds(6));
+        }
+
+        Assert.That(threads.Asked, Is.GreaterThanOrEqualTo(refused), "the thread was asked for");
+        await Wait.UntilAsync(() => pool.GetHealth().WorkerCount == 2, "all workers that stay are back");
+        await PoolOf.AllIsBackAsync(pool, model);
+        await Wait.UntilAsync(() => threads.Alive == 0, "all threads end");
+    }
+
+    [Test]
+    public async Task A_broken_worker_without_a_successor_ends_its_calls_by_type_and_the_pool_heals_without_calls()
+    {
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads();
+        using var gate = new Gate();
+        bool panics = true;
+        var model = new FakeModel
+        {
+            OnForward = _ =>
+            {
+                gate.Pass();
+                if (panics)
+                {
+                    throw Panic;
+                }
+            },
+        };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { TimeProvider = clock });
+        Task<StellaEmbeddings> call = pool.EmbedAsync(Texts);
+        await gate.ArrivedAsync();
+        Task<float[]> other = pool.EmbedAsync("of another caller");
+        threads.Refuses = _ => true;
+        gate.Open();
+        Assert.That(async () => await call, Throws.TypeOf<StellaThreadException>());
+        Assert.That(async () => await other, Throws.TypeOf<StellaThreadException>());
+        Assert.That(async () => await pool.EmbedAsync("later"), Throws.TypeOf<StellaThreadException>(), "the load has no thread");
+        StellaPoolHealth health = pool.GetHealth();
+        Assert.That((health.Status, health.WorkerCount), Is.EqualTo((StellaPoolStatus.Unhealthy, 0)));
+        Assert.That(health.LastLoadError, Is.TypeOf<StellaThreadException>());
+        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the model without workers is freed");
+
+        int asked = threads.Asked;
+        clock.Advance(TimeSpan.FromSeconds(5));
+        Assert.That(threads.Asked, Is.GreaterThan(asked), "it is tried again without calls");
+        panics = false;
+        threads.Refuses = _ => false;
+        clock.Advance(TimeSpan.FromMinutes(1));
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, WorkerCount: 1 }, "the pool to heal");
+        Assert.That(await pool.EmbedAsync("later"), Is.EqualTo(FakeModel.Vector("later")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task The_pause_between_loads_that_fail_grows_to_a_minute()
+    {
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads { Refuses = _ => true };
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { TimeProvider = clock });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaThreadException>());
+        var pauses = new List<double>();
+        for (int i = 0, seconds = 0; pauses.Count < 9; i++)
+        {
+            int before = threads.Asked;
+            clock.Advance(TimeSpan.FromSeconds(1));
+            seconds++;
+            if (threads.Asked > before)
+            {
+                pauses.Add(seconds);
+                seconds = 0;
+            }
+
+            Assert.That(i, Is.LessThan(1000), "the retries stopped");
+        }
+
+        Assert.That(pauses, Is.EqualTo((double[])[1, 2, 4, 8, 16, 32, 60, 60, 60]));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_timer_that_grows_the_pool_survives_a_refusal_and_the_pool_grows_when_threads_return()
+    {
+        using var gate = new Gate();
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads { Refuses = n => n > 2 };
+        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { MaxBatchTokens = 100, MaxWorkers = 4, TimeProvider = clock });
+        Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
+        await gate.ArrivedAsync();
+        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, WorkerCount: 1 }, "one worker, as that is what runs");
+        int asked = threads.Asked;
+        clock.Advance(TimeSpan.FromSeconds(60));
+        Assert.That(threads.Asked, Is.GreaterThan(asked), "the timer tried");
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(1));
+        threads.Refuses = _ => false;
+        for (int i = 0; i < 4; i++)
+        {
+            clock.Advance(TimeSpan.FromSeconds(60));
+        }
+
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(4));
+        gate.Open();
+        await Task.WhenAll(calls);
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_pool_begins_with_the_workers_that_it_gets_and_comes_to_those_that_should_stay()
+    {
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads { Refuses = n => n > 3 };
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options with { MinWorkers = 4, MaxWorkers = 4, TimeProvider = clock });
+        _ = await pool.WarmUpAsync();
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(2), "one thread was that of the load");
+        Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length));
+        threads.Refuses = _ => false;
+        for (int i = 0; i < 2; i++)
+        {
+            clock.Advance(TimeSpan.FromSeconds(60));
+        }
+
+        await Wait.UntilAsync(() => pool.GetHealth() is { WorkerCount: 4, Status: StellaPoolStatus.Healthy }, "four workers");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_load_that_got_no_thread_does_not_keep_the_model_from_being_unloaded_later()
+    {
+        var clock = new FakeTimeProvider();
+        var threads = new FakeThreads { Refuses = n => n == 1 };
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(
+            model, threads.Options with { MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(10), TimeProvider = clock });
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaThreadException>());
+        _ = await pool.EmbedAsync("two");
+        clock.Advance(TimeSpan.FromSeconds(15));
+        await Wait.UntilAsync(() => model.Models == 0, "the idle model to be unloaded");
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_first_worker_without_a_thread_fails_the_load_by_type_and_frees_the_model()
+    {
+        var threads = new FakeThreads { Refuses = n => n == 2 };
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
+        var error = Assert.ThrowsAsync<StellaThreadException>(() => pool.EmbedAsync("one"))!;
+        Assert.That(error.Message, Does.Contain("stella worker 1").And.Contain("limit on threads"));
+        Assert.That((model.Loads, model.Models), Is.EqualTo((1, 0)));
+        Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_pool_without_threads_can_be_disposed_at_once()
+    {
+        var threads = new FakeThreads { Refuses = _ => true };
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
+        Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaThreadException>());
+        pool.Dispose();
+        await PoolOf.AllIsBackAsync(pool, model);
+    }
+
+    [Test]
+    public async Task An_error_that_no_part_of_a_thread_catches_ends_in_the_log()
+    {
+        Exception? seen = null;
+        var thread = new PoolThread("a test", () => throw new InvalidOperationException("nobody catches this"), error => seen = error);
+        thread.Start(one => one.UnsafeStart());
+        await thread.WaitEndedAsync().WaitAsync(Wait.Limit);
+        Assert.That(seen!.Message, Is.EqualTo("nobody catches this"));
+    }
+}
