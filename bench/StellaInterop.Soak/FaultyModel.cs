@@ -58,7 +58,7 @@ internal sealed class FaultyModel(
             this.model = model;
             var tokens = new TokenizedText[Poison.Texts.Count];
             model.Tokenize(Poison.Texts.ToArray(), 0, StellaEmbedOptions.Default, tokens);
-            poison = [.. tokens.Select(text => text.Ids)];
+            poison = [.. tokens.Select(text => text.Ids.ToArray())];
         }
 
         public StellaModelInfo Info => owner.Defect.HidesFileStamp ? model.Info with { FileStamp = 0 } : model.Info;

@@ -88,8 +88,14 @@ internal sealed class TokenizedPack
     /// <summary>The ids of a text. Valid until the next pack.</summary>
     public ReadOnlySpan<int> IdsOf(int text) => MemoryMarshal.Cast<uint, int>(TokensOf(text));
 
-    /// <summary>The same as native code takes them.</summary>
-    public ReadOnlySpan<uint> TokensOf(int text) => ids.AsSpan((int)starts[text]..(int)starts[text + 1]);
+    /// <summary>The ids of a text as native code takes them. Valid until the next pack.</summary>
+    public ReadOnlySpan<uint> TokensOf(int text) => ids.AsSpan(RangeOf(text));
+
+    /// <summary>The ids of all texts of the pack, one text after the other. Valid until the next pack.</summary>
+    public ReadOnlySpan<uint> AllTokens => ids.AsSpan(0, (int)starts[Count]);
+
+    /// <summary>The range of a text within <see cref="AllTokens"/>.</summary>
+    public Range RangeOf(int text) => (int)starts[text]..(int)starts[text + 1];
 
     /// <summary>The tokens at the beginning of a text that take no part in its vector.</summary>
     public uint LeftOutOf(int text) => leftOut[text];

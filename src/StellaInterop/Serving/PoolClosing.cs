@@ -3,51 +3,47 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>The end of a pool: no new calls, answers for those it has, then everything is freed.</summary>
+/// <summary>Closes a pool: refuses new calls, waits for the answers of the others, then frees everything.</summary>
 internal sealed class PoolClosing(
-    CallCounter calls, PoolClock clock, Scheduler scheduler, ModelHost host, PoolTimer maintenance, PoolTelemetry telemetry)
+    OpenCalls calls, PoolClock clock, Admission admission, ModelHost host, PoolTimer maintenance, PoolTelemetry telemetry)
 {
-    private readonly Signal hurry = new();
-    private readonly Lock gate = new();
+    private readonly Signal noMoreTime = new();
+    private readonly RankedLock gate = new(LockRank.Closing);
 
-    /// <summary>The close that is going on; ends with the number of workers that did not end in time, if a model was loaded.</summary>
+    /// <summary>The running close. Its result is the number of workers that did not end in time, null if no model was loaded.</summary>
     private Signal<int?>? closed;
     private readonly ConcurrentQueue<Exception> failedSteps = [];
-    private int isClosedTold;
-    private volatile bool disposed;
+    private int isCloseReported;
 
-    /// <summary>Whether the pool is disposed, rather than draining.</summary>
-    public bool IsDisposed => disposed;
-
-    /// <summary>Ends when the pool is closed. The calls have the time of the first drain.</summary>
+    /// <summary>Closes the pool, and gives the calls the time of the first drain.</summary>
     public Task DrainAsync(TimeSpan timeout)
     {
-        return TellWhenClosedAsync(Close(timeout));
+        return ReportWhenClosedAsync(Close(timeout));
 
-        async Task TellWhenClosedAsync(Task<int?> end) => TellClosed(await end.ConfigureAwait(false));
+        async Task ReportWhenClosedAsync(Task<int?> end) => ReportClosed(await end.ConfigureAwait(false));
     }
 
-    /// <summary>Gives the calls some time, also if a drain has more, and frees everything.</summary>
+    /// <summary>Gives the calls some time, even if a running drain has more, and frees everything.</summary>
     public async ValueTask DisposeAsync(TimeSpan timeout)
     {
-        disposed = true;
+        calls.MarkDisposed();
         bool isOwnThread = host.ExcuseCurrentThread();
         Task<int?> end = Close(timeout);
         await StepAsync(() => clock.WaitAsync(end, timeout)).ConfigureAwait(false);
-        hurry.Set();
+        noMoreTime.Set();
         Free(await Close(TimeSpan.Zero).ConfigureAwait(false), isOwnThread);
     }
 
-    /// <summary>Gives the calls no time, and frees everything.</summary>
+    /// <summary>Ends the calls at once, and frees everything.</summary>
     public void Dispose()
     {
-        disposed = true;
+        calls.MarkDisposed();
         bool isOwnThread = host.ExcuseCurrentThread();
-        hurry.Set();
+        noMoreTime.Set();
         Free(Close(TimeSpan.Zero).GetAwaiter().GetResult(), isOwnThread);
     }
 
-    /// <summary>Gives back what is left after the close.</summary>
+    /// <summary>Frees what is left after the close.</summary>
     /// <param name="stuck">The number of workers that did not end in time, if a model was loaded.</param>
     /// <param name="isOwnThread">Whether a thread of the pool waits for this.</param>
     private void Free(int? stuck, bool isOwnThread)
@@ -57,25 +53,25 @@ internal sealed class PoolClosing(
             host.WaitForExcused();
         }
 
-        TellClosed(stuck);
+        ReportClosed(stuck);
         maintenance.Dispose();
         host.Dispose();
         telemetry.Dispose();
     }
 
-    /// <summary>Begins to close the pool, or joins the close that is going on. It does not fail.</summary>
-    /// <returns>Ends with the number of workers that did not end in time, if a model was loaded.</returns>
+    /// <summary>Begins to close the pool, or joins the running close. The task never fails.</summary>
+    /// <returns>The number of workers that did not end in time; <see langword="null"/> if no model was loaded.</returns>
     private Task<int?> Close(TimeSpan timeout)
     {
         bool isFirst = false;
         Task<int?> end;
-        lock (gate)
+        using (gate.Enter())
         {
             if (closed is null)
             {
                 isFirst = true;
                 closed = new Signal<int?>();
-                // No call is taken any more when this returns.
+                // The pool accepts no call any more when this method returns.
                 calls.Close();
                 using (NoFlow.Begin())
                 {
@@ -94,10 +90,10 @@ internal sealed class PoolClosing(
         return end;
     }
 
-    /// <summary>Every step runs whatever became of those before it.</summary>
+    /// <summary>Runs every step, even if an earlier one failed.</summary>
     private async Task CloseAsync(TimeSpan timeout, Signal<int?> ended)
     {
-        // The caller may hold locks that those who are answered want.
+        // The caller may hold a lock that the code behind an answer needs.
         await new ThreadPoolSwitch();
         Task drained = calls.DrainedAsync();
         int? stuck = null;
@@ -105,13 +101,14 @@ internal sealed class PoolClosing(
         await StepAsync(() =>
         {
             inTime = clock.WaitAsync(drained, timeout);
-            return Task.WhenAny(inTime, hurry.WaitAsync());
+            return Task.WhenAny(inTime, noMoreTime.WaitAsync());
         }).ConfigureAwait(false);
         if (!drained.IsCompleted)
         {
             var end = new StellaPoolClosedException(
                 $"The pool of {telemetry.ModelName} was closed before the call was answered.");
-            foreach (PoolCall call in scheduler.Close())
+            admission.Close();
+            foreach (PoolCall call in calls.Snapshot())
             {
                 call.End(CallOutcome.Cancelled, end);
             }
@@ -127,14 +124,14 @@ internal sealed class PoolClosing(
         ended.Set(stuck);
     }
 
-    /// <summary>Runs a step of closing. Its error is kept, and logged when no step is left to wait for.</summary>
+    /// <summary>Runs a step of the close. Its error is kept, and logged at the end.</summary>
     private async Task StepAsync(Func<Task> step)
     {
         try
         {
             await step().ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // The other steps are due all the same.
+#pragma warning disable CA1031 // The other steps have to run in any case.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -142,10 +139,10 @@ internal sealed class PoolClosing(
         }
     }
 
-    /// <summary>Logs the end once, on the path of a caller that waited for it: a logger may dispose the pool again.</summary>
-    private void TellClosed(int? stuck)
+    /// <summary>Logs the end once, on the path of a caller that waits for it: a logger may dispose the pool again.</summary>
+    private void ReportClosed(int? stuck)
     {
-        if (Interlocked.Exchange(ref isClosedTold, 1) == 0)
+        if (Interlocked.Exchange(ref isCloseReported, 1) == 0)
         {
             foreach (Exception error in failedSteps)
             {
@@ -154,7 +151,7 @@ internal sealed class PoolClosing(
 
             if (stuck is { } workers)
             {
-                host.TellUnloaded(workers);
+                host.ReportUnloaded(workers);
             }
 
             telemetry.Closed();

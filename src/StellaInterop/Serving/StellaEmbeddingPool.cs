@@ -46,19 +46,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>A forward takes seconds at most; one that takes longer hangs, or the machine is far too slow.</summary>
     private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
 
-    private readonly StellaPoolOptions poolOptions;
-    private readonly PoolClock clock;
-    private readonly PoolLimits limits;
-    private readonly Scheduler scheduler;
-    private readonly CircuitBreaker breaker;
-    private readonly ResultCache? cache;
+    private readonly PoolParts parts;
 #pragma warning disable CA2213 // The closing disposes them, in its order.
-    private readonly PoolTelemetry telemetry;
     private readonly ModelHost host;
     private readonly PoolTimer maintenance;
 #pragma warning restore CA2213
-    private readonly CallRunner feeder;
-    private readonly CallCounter calls = new();
+    private readonly OpenCalls calls;
+    private readonly CallRunner runner;
     private readonly PoolClosing closing;
 
     /// <summary>Initializes a pool for the model in a folder, with the default options of the model. Loads nothing.</summary>
@@ -105,32 +99,36 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     internal StellaEmbeddingPool(IPoolModelSource source, StellaPoolOptions options)
     {
         options = options.Copy(options.Model);
-        poolOptions = options;
-        clock = new PoolClock(options.TimeProvider);
+        var clock = new PoolClock(options.TimeProvider);
+        var limits = new PoolLimits(options);
         StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
-        limits = new PoolLimits(options);
-        scheduler = new Scheduler(options, clock, limits);
-        telemetry = new PoolTelemetry(source.Name, options, clock);
-        breaker = new CircuitBreaker(options.CircuitBreaker, clock);
-        cache = options.MaxCacheBytes > 0 ? new ResultCache(options.MaxCacheBytes) : null;
+        parts = new PoolParts(
+            options,
+            limits,
+            clock,
+            new Admission(options, limits),
+            new Scheduler(clock, limits),
+            new CircuitBreaker(options.CircuitBreaker, clock),
+            options.MaxCacheBytes > 0 ? new ResultCache(options.MaxCacheBytes) : null,
+            new PoolTelemetry(source.Name, options, clock));
+        calls = new OpenCalls(source.Name);
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
         {
-            host = new ModelHost(source, options, limits, clock, governor, breaker, telemetry, parts =>
-                new WorkerGroup(parts, options, clock, scheduler, breaker, cache, ReserveWorker, telemetry, Lose));
-            feeder = new CallRunner(options, limits, scheduler, host, cache, telemetry);
+            host = new ModelHost(source, parts, governor);
+            runner = new CallRunner(parts, host, calls);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
-            closing = new PoolClosing(calls, clock, scheduler, host, maintenance, telemetry);
-            telemetry.Publish(GetHealth, governor);
+            closing = new PoolClosing(calls, clock, parts.Admission, host, maintenance, parts.Telemetry);
+            parts.Telemetry.Publish(GetHealth, governor);
         }
         catch
         {
-            // The clock or the meter is the host's, and nobody gets the pool to dispose it.
+            // The clock and the meter are the caller's code, and no caller gets the pool to dispose it.
             maintenance?.Dispose();
             host?.Dispose();
-            telemetry.Dispose();
+            parts.Telemetry.Dispose();
             throw;
         }
     }
@@ -190,17 +188,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public async Task<StellaModelInfo> WarmUpAsync(CancellationToken cancellationToken = default)
     {
-        StellaModelInfo? info = null;
-        PoolCall call = NewCall(WarmUpTexts, StellaEmbedOptions.Default, StellaCallOptions.Default with { QueueFullMode = StellaQueueFullMode.Wait, HasNoTimeout = true });
-        _ = await RunAsync(
-            call,
-            (opened, found) =>
-            {
-                info = found;
-                opened.Open(KindOf(StellaEmbedOptions.Default, found), new float[found.DefaultDimension], default);
-            },
-            cancellationToken).ConfigureAwait(false);
-        return info!;
+        var waiting = StellaCallOptions.Default with { QueueFullMode = StellaQueueFullMode.Wait, HasNoTimeout = true };
+        _ = await runner.RunAsync(NewCall(WarmUpTexts, StellaEmbedOptions.Default, waiting, CallBuffers.New()), cancellationToken).ConfigureAwait(false);
+        return host.Info!;
     }
 
     /// <summary>
@@ -260,7 +250,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 nameof(callOptions));
         }
 
-        return EmbedOneAsync(NewCall([text], options, callOptions), cancellationToken);
+        return EmbedOneAsync(NewCall([text], options, callOptions, CallBuffers.New()), cancellationToken);
     }
 
     /// <summary>Embeds texts. For texts from a stream, see <see cref="EmbedStreamAsync"/>.</summary>
@@ -283,7 +273,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         ArgumentNullException.ThrowIfNull(texts);
         // A copy: the caller may change the list from here on.
-        return EmbedListAsync(NewCall([.. texts], options, callOptions), cancellationToken);
+        return EmbedListAsync(NewCall([.. texts], options, callOptions, CallBuffers.NewWithCounts()), cancellationToken);
     }
 
     /// <summary>Embeds texts into a buffer of the caller.</summary>
@@ -343,22 +333,14 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         }
 
         // A copy: the caller may change the memory from here on.
-        PoolCall call = NewCall(texts.ToArray(), options, callOptions);
+        PoolCall call = NewCall(texts.ToArray(), options, callOptions, CallBuffers.OfCaller(destination, tokenCounts));
         // Not by the properties of an unloaded model: the next load may find another model.
         if ((call.EmbedOptions.Dimension ?? host.State.Loaded?.Model.Info.DefaultDimension) is { } known)
         {
-            ThrowIfTooShort(destination, texts.Length, known);
+            CallBuffers.ThrowIfTooShort(destination, texts.Length, known);
         }
 
-        return RunAsync(
-            call,
-            (opened, info) =>
-            {
-                VectorKind kind = KindOf(opened.EmbedOptions, info);
-                ThrowIfTooShort(destination, opened.Texts.Length, kind.Dimension);
-                opened.Open(kind, destination, tokenCounts);
-            },
-            cancellationToken);
+        return runner.RunAsync(call, cancellationToken);
     }
 
     /// <summary>Embeds a stream of texts of any length, in memory that does not grow with it.</summary>
@@ -420,23 +402,23 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             IsPartOfStream = true,
         };
         // The options are checked here once, so that an error is thrown before the first text is read.
-        _ = NewCall([], textOptions, partOptions);
-        return TextStream.EmbedAsync(texts, limits.BatchTokens, EmbedPartAsync, cancellationToken);
+        _ = NewCall([], textOptions, partOptions, CallBuffers.NewWithCounts());
+        return TextStream.EmbedAsync(texts, parts.Limits.BatchTokens, EmbedPartAsync, cancellationToken);
 
         Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedListAsync(
-            NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions), token);
+            NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions, CallBuffers.NewWithCounts()), token);
     }
 
     /// <summary>Returns the state of the pool at once, also while the model is loading or all workers are busy.</summary>
     public StellaPoolHealth GetHealth()
     {
-        SchedulerState queue = scheduler.State;
-        HostState model = host.State;
-        var (workers, busy, longest, refused) = model.Loaded?.Crew.State ?? default;
-        BreakerView circuits = breaker.View(host.Info?.DefaultDimension ?? 0);
+        AdmissionState admitted = parts.Admission.State;
+        ModelState model = host.State;
+        var (workers, busy, longest, refused) = model.Loaded?.Workers.State ?? default;
+        BreakerView circuits = parts.Breaker.View(host.Info?.DefaultDimension ?? 0);
         double fill = Math.Max(
-            (queue.Calls + queue.WaitingCalls) / (double)poolOptions.MaxQueuedCalls,
-            queue.TakenTokens / (double)limits.QueuedTokens);
+            (admitted.Calls + admitted.WaitingCalls) / (double)parts.Options.MaxQueuedCalls,
+            admitted.ReservedTokens / (double)parts.Limits.QueuedTokens);
 
         var (status, reason) = Judge();
         return new StellaPoolHealth
@@ -446,11 +428,11 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             ModelState = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
             WorkerCount = workers,
             BusyWorkerCount = busy,
-            QueuedCallCount = queue.Calls + queue.WaitingCalls,
-            QueuedTokenCount = queue.QueuedTokens,
+            QueuedCallCount = admitted.Calls + admitted.WaitingCalls,
+            QueuedTokenCount = parts.Scheduler.State.QueuedTokens,
             QueueFill = Math.Min(fill, 1),
             LongestForwardPass = longest,
-            CacheBytes = cache?.Bytes ?? 0,
+            CacheBytes = parts.Cache?.Bytes ?? 0,
             LastLoadError = model.LastFailure,
         };
 
@@ -463,10 +445,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
                 (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
-            (_, StellaPoolModelState.Loading) when model.LoadingFor > poolOptions.SlowLoadThreshold =>
+            (_, StellaPoolModelState.Loading) when model.LoadingFor > parts.Options.SlowLoadThreshold =>
                 (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
             _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
-            _ when queue.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
+            _ when admitted.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
             _ when circuits.Heads is { } heads => (StellaPoolStatus.Degraded, $"calls of one head are refused: {heads}"),
             _ when refused => (StellaPoolStatus.Degraded, "a worker could not be started; the log says why"),
             (_, StellaPoolModelState.Unloaded) => (StellaPoolStatus.Healthy, "the next call loads the model"),
@@ -500,7 +482,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// Drains the pool for at most <see cref="StellaPoolOptions.DrainTimeout"/>, also if a drain with a longer timeout is running, and
     /// frees everything. May be called more than once, from any thread.
     /// </summary>
-    public ValueTask DisposeAsync() => closing.DisposeAsync(poolOptions.DrainTimeout);
+    public ValueTask DisposeAsync() => closing.DisposeAsync(parts.Options.DrainTimeout);
 
     /// <summary>
     /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called more than
@@ -508,8 +490,6 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// call does not wait for that thread, which frees its resources when it ends.
     /// </summary>
     public void Dispose() => closing.Dispose();
-
-    private MemoryReservation ReserveWorker(string owner, long bytes) => host.ReserveWorker(owner, bytes);
 
     private static StellaModelSource Checked(
         string path, StellaModelOptions modelOptions, [NotNull] ref StellaPoolOptions? options)
@@ -528,78 +508,33 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         return new LoadedModelSource(model, options);
     }
 
-    private static VectorKind KindOf(StellaEmbedOptions embedOptions, StellaModelInfo info) =>
-        new(info.DimensionOf(embedOptions), embedOptions.Normalize);
-
-    private static void ThrowIfTooShort(Memory<float> destination, int texts, int dimension)
-    {
-        if (destination.Length / dimension < texts)
-        {
-            throw new ArgumentException(
-                $"{texts} vectors of {dimension} need {(long)texts * dimension} numbers; there is room for {destination.Length}.",
-                nameof(destination));
-        }
-    }
-
     private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (!calls.TryEnter())
-        {
-            throw Refusal();
-        }
-
-        try
-        {
-            return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            calls.Leave();
-        }
+        using IDisposable place = calls.Enter(null);
+        return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<float[]> EmbedOneAsync(PoolCall call, CancellationToken cancellationToken)
     {
-        float[] vector = [];
-        _ = await RunAsync(
-            call,
-            (opened, info) =>
-            {
-                VectorKind kind = KindOf(opened.EmbedOptions, info);
-                vector = new float[kind.Dimension];
-                opened.Open(kind, vector, default);
-            },
-            cancellationToken).ConfigureAwait(false);
-        return vector;
+        _ = await runner.RunAsync(call, cancellationToken).ConfigureAwait(false);
+        return call.Buffers.Vectors;
     }
 
     private async Task<StellaEmbeddings> EmbedListAsync(PoolCall call, CancellationToken cancellationToken)
     {
-        float[] vectors = [];
-        int dimension = 0;
-        var counts = new StellaTokenCount[call.Texts.Length];
-        StellaCallSummary summary = await RunAsync(
-            call,
-            (opened, info) =>
-            {
-                VectorKind kind = KindOf(opened.EmbedOptions, info);
-                dimension = kind.Dimension;
-                vectors = StellaEmbeddings.Rows(counts.Length, dimension);
-                opened.Open(kind, vectors, counts);
-            },
-            cancellationToken).ConfigureAwait(false);
-        return new StellaEmbeddings(vectors, dimension, counts, summary);
+        StellaCallSummary summary = await runner.RunAsync(call, cancellationToken).ConfigureAwait(false);
+        return new StellaEmbeddings(call.Buffers.Vectors, call.Buffers.Dimension, call.Buffers.TokenCounts, summary);
     }
 
-    private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions)
+    private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions, CallBuffers buffers)
     {
         embedOptions ??= StellaEmbedOptions.Default;
         callOptions ??= StellaCallOptions.Default;
         StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
         embedOptions.Check();
         callOptions.Check();
-        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? poolOptions.DefaultTimeout;
+        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? parts.Options.DefaultTimeout;
         if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)
         {
             throw new ArgumentException(
@@ -607,132 +542,20 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 nameof(callOptions));
         }
 
-        return new PoolCall(texts, embedOptions, callOptions, timeout)
-        {
-            ArrivedAt = clock.Now,
-            Ended = Ended,
-        };
+        return new PoolCall(texts, embedOptions, callOptions, timeout, buffers) { ArrivedAt = parts.Clock.Now };
     }
 
-    /// <summary>Runs a call from its arrival to its answer. Foreign code of the call runs here, and nowhere else.</summary>
-    private async Task<StellaCallSummary> RunAsync(
-        PoolCall call, Action<PoolCall, StellaModelInfo> open, CancellationToken cancellationToken)
-    {
-        Activity? activity = telemetry.Begin(call.Texts.Length, call.Options);
-        var outcome = CallOutcome.Failed;
-        TimeSpan? queued = null;
-        StellaCallSummary? summary = null;
-        Exception? error = null;
-        try
-        {
-            Enter(call);
-            using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(
-                static (state, token) => ((PoolCall)state!).End(CallOutcome.Cancelled, new OperationCanceledException(token)), call);
-            using PoolTimer? timer = call.Timeout is { } timeout
-                ? clock.CreateTimer(static state => ((PoolCall)state!).TimeOut(), call, timeout, Timeout.InfiniteTimeSpan)
-                : null;
-            if (call.Texts.Length == 0)
-            {
-                call.CompleteEmpty();
-            }
-            else if (!call.IsAnswered)
-            {
-                _ = feeder.FeedAsync(call, open);
-            }
-
-            (outcome, Exception? failure) = await call.AnswerAsync().ConfigureAwait(false);
-            queued = call.Place.StartedAt is { } started ? clock.Between(call.ArrivedAt, started) : null;
-            if (failure is not null)
-            {
-                ExceptionDispatchInfo.Throw(failure);
-            }
-
-            call.CopyOut();
-            summary = call.Summarize(queued ?? TimeSpan.Zero);
-            return summary;
-        }
-        catch (Exception e)
-        {
-            // A token, a clock or memory that throws: the call was counted, so it has to end.
-            call.End(CallOutcome.Failed, e);
-            outcome = outcome == CallOutcome.Completed ? CallOutcome.Failed : outcome;
-            error = e;
-            throw;
-        }
-        finally
-        {
-            telemetry.Ended(activity, call, outcome, queued, summary, error);
-        }
-    }
-
-    private void Enter(PoolCall call)
-    {
-        call.IsCounted = calls.TryEnter();
-        if (!call.IsCounted)
-        {
-            call.End(CallOutcome.Rejected, Refusal());
-            return;
-        }
-
-        try
-        {
-            call.Pass = breaker.Enter(call.EmbedOptions.Dimension ?? host.Info?.DefaultDimension ?? 0);
-        }
-        catch (StellaCircuitOpenException e)
-        {
-            call.End(CallOutcome.Rejected, e);
-        }
-    }
-
-    /// <summary>Makes the error of a call that comes after the pool was closed.</summary>
-    private Exception Refusal() => closing.IsDisposed
-        ? new ObjectDisposedException(nameof(StellaEmbeddingPool))
-        : new StellaPoolClosedException($"The pool of {telemetry.ModelName} is draining and takes no more calls.");
-
-    /// <summary>Runs on whichever thread answers a call: a worker, a timer, or one that cancels. An error must not reach it.</summary>
-    private void Ended(PoolCall call) => telemetry.Guarded(() => GiveBack(call));
-
-    /// <summary>Gives back what a call holds. Runs no foreign code.</summary>
-    private void GiveBack(PoolCall call)
-    {
-        scheduler.Remove(call);
-        call.Pass.Dispose();
-        if (call.Use is { } use)
-        {
-            host.Release(use);
-        }
-
-        if (call.IsCounted)
-        {
-            calls.Leave();
-        }
-    }
-
-    /// <summary>No worker of a model is left, and none can be started: nobody would answer the calls that it computes.</summary>
-    private void Lose(WorkerGroup crew)
-    {
-        Exception error = crew.LostTo!;
-        host.Abandon(crew, error, () =>
-        {
-            foreach (PoolCall call in scheduler.Calls.Where(call => call.IsOn(crew)))
-            {
-                call.EndBy(error);
-            }
-        });
-        host.TellUnloaded(stuckWorkers: 0);
-    }
-
-    private void Maintain() => telemetry.Guarded(() =>
+    private void Maintain() => parts.Telemetry.Guarded(() =>
     {
         if (host.State.Loaded is { } loaded)
         {
-            loaded.Crew.Shrink();
-            loaded.Crew.Grow();
+            loaded.Workers.Shrink();
+            loaded.Workers.Grow();
         }
 
-        if (poolOptions.MinWorkers == 0)
+        if (parts.Options.MinWorkers == 0)
         {
-            _ = host.UnloadIfIdle(poolOptions.IdleTimeout);
+            _ = host.UnloadIfIdle(parts.Options.IdleTimeout);
         }
     });
 }

@@ -176,7 +176,7 @@ internal sealed class FakeModel : IPoolModelSource
 
                 uint[] ids = Ids(text, options.Prompt, Info.MaxTokens, fake.PromptTokens, fake.Expansion);
                 tokens[i] = new TokenizedText(
-                    text, ids, new StellaTokenCount { Kept = ids.Length, Total = total, Truncation = total > ids.Length ? StellaTruncation.Tokens : StellaTruncation.None });
+                    ids, new StellaTokenCount { Kept = ids.Length, Total = total, Truncation = total > ids.Length ? StellaTruncation.Tokens : StellaTruncation.None });
             }
         }
 

@@ -5,8 +5,8 @@ using StellaInterop.Threading;
 namespace StellaInterop.Tests.Serving;
 
 /// <summary>
-/// The scheduler as what it is, a state machine: whatever is done in whatever order, its books are right, and every text
-/// reaches those who want it once.
+/// Admission and scheduler as state machines: after any sequence of operations their counts are right, and every text reaches each call that
+/// wants it exactly once.
 /// </summary>
 internal sealed class SchedulerTests
 {
@@ -26,7 +26,7 @@ internal sealed class SchedulerTests
     }
 
     [Test]
-    public void Its_books_are_right_whatever_is_done()
+    public void Token_accounting_holds_after_any_sequence_of_operations()
     {
         Gen<(Step, int)[]> steps = Gen.Select(Gen.Frequency(
             (6, Gen.Const(Step.Arrive)), (10, Gen.Const(Step.Feed)), (10, Gen.Const(Step.Take)), (8, Gen.Const(Step.Finish)),
@@ -46,7 +46,7 @@ internal sealed class SchedulerTests
             iter: 3000);
     }
 
-    /// <summary>One scheduler with its callers and workers, and what they know of each other.</summary>
+    /// <summary>One scheduler with its callers and workers.</summary>
     private sealed class World
     {
         private static readonly string[] Words =
@@ -54,7 +54,10 @@ internal sealed class SchedulerTests
 
         private static readonly StellaPoolOptions Options = PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
 
-        private readonly Scheduler scheduler = new(Options, new PoolClock(TimeProvider.System), new PoolLimits(Options));
+        private static readonly PoolLimits Limits = new(Options);
+
+        private readonly Admission admission = new(Options, Limits);
+        private readonly Scheduler scheduler = new(new PoolClock(TimeProvider.System), Limits);
         private readonly List<Caller> callers = [];
         private readonly List<FaultCase> faults = [];
         private readonly List<Taker> takers;
@@ -95,17 +98,18 @@ internal sealed class SchedulerTests
         public void Check()
         {
             SchedulerState state = scheduler.State;
-            long waiting = callers.Sum(caller => caller.Call.Place.Waiting.Distinct()
+            AdmissionState admitted = admission.State;
+            long waiting = callers.Sum(caller => caller.Call.Entry.Waiting.Distinct()
                 .Where(item => item.State == TextState.Waiting).Sum(item => (long)item.Ids.Length));
-            Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "tokens that wait, as each call counts them");
-            Assert.That(state.TakenTokens, Is.EqualTo(callers.Sum(caller => caller.Call.Place.Charge)));
-            Assert.That(state.TakenTokens, Is.LessThanOrEqualTo(Limit));
+            Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "the queued tokens are those of the calls");
+            Assert.That(admitted.ReservedTokens, Is.EqualTo(callers.Sum(caller => caller.Reserved)));
+            Assert.That(admitted.ReservedTokens, Is.LessThanOrEqualTo(Limit));
             Assert.That(state.QueuedTokens, Is.LessThanOrEqualTo(Limit));
-            PoolCall[] bulk = [.. callers.Select(caller => caller.Call).Where(call => call.Options.Priority == StellaPriority.Bulk)];
-            Assert.That(bulk.Count(call => call.Place.IsAdmitted), Is.LessThanOrEqualTo(MaxCalls * 3 / 4));
-            Assert.That(bulk.Sum(call => call.Place.Charge), Is.LessThanOrEqualTo(Limit * 3 / 4));
-            Assert.That(bulk.Sum(call => call.Place.QueuedTokens), Is.LessThanOrEqualTo(Limit * 3 / 4));
-            Assert.That(state.Calls, Is.EqualTo(callers.Count(caller => caller.Call.Place.IsAdmitted)).And.LessThanOrEqualTo(MaxCalls));
+            Caller[] bulk = [.. callers.Where(caller => caller.Call.Options.Priority == StellaPriority.Bulk)];
+            Assert.That(bulk.Count(caller => caller.IsAdmitted), Is.LessThanOrEqualTo(MaxCalls * 3 / 4));
+            Assert.That(bulk.Sum(caller => caller.Reserved), Is.LessThanOrEqualTo(Limit * 3 / 4));
+            Assert.That(bulk.Sum(caller => caller.Call.Entry.QueuedTokens), Is.LessThanOrEqualTo(Limit * 3 / 4));
+            Assert.That(admitted.Calls, Is.EqualTo(callers.Count(caller => caller.IsAdmitted)).And.LessThanOrEqualTo(MaxCalls));
             Assert.That(state.RunningBatches, Is.EqualTo(takers.Count(taker => taker.Batch is not null)));
             foreach (Caller caller in callers)
             {
@@ -114,11 +118,11 @@ internal sealed class SchedulerTests
 
             if (state.QueuedTokens > 0)
             {
-                Assert.That(state.IdleTakers, Is.LessThan(takers.Count), "work waits and everybody sleeps");
+                Assert.That(state.IdleTakers, Is.LessThan(takers.Count), "texts wait and every taker sleeps");
             }
         }
 
-        /// <summary>Lets everybody finish what they began.</summary>
+        /// <summary>Feeds and computes every call to its end.</summary>
         public void DrainAndCheck()
         {
             for (int round = 0; callers.Exists(caller => !caller.Call.IsAnswered); round++)
@@ -147,13 +151,14 @@ internal sealed class SchedulerTests
             takers.ForEach(taker => taker.Finish(scheduler));
             foreach (Taker taker in takers.Where(taker => !taker.IsAsleep))
             {
-                // Parts of a batch that nobody wants any more are dropped when somebody looks for work.
+                // Retries that no call wants any more are dropped when a taker looks for a batch.
                 taker.Take(scheduler);
             }
 
             Check();
-            SchedulerState state = scheduler.State;
-            Assert.That((state.Calls, state.WaitingCalls, state.QueuedTokens, state.TakenTokens), Is.EqualTo((0, 0, 0L, 0L)));
+            AdmissionState admitted = admission.State;
+            Assert.That(
+                (admitted.Calls, admitted.WaitingCalls, admitted.ReservedTokens, scheduler.State.QueuedTokens), Is.EqualTo((0, 0, 0L, 0L)));
             Assert.That(callers, Has.All.Property(nameof(Caller.Answers)).EqualTo(1));
             Assert.That(faults, Has.All.Property(nameof(FaultCase.OpenBatches)).Zero, "every search for a cause ends");
         }
@@ -175,10 +180,9 @@ internal sealed class SchedulerTests
                 random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
                 // One in four knows less than half of its tokens beforehand.
                 underestimate: random.Next() % 4 == 0 ? 3 : 1,
-                clock++,
-                scheduler);
+                clock++);
             callers.Add(caller);
-            caller.Arrive(scheduler);
+            caller.Arrive(admission);
         }
     }
 
@@ -189,40 +193,39 @@ internal sealed class SchedulerTests
         private readonly float[] vectors;
         private readonly HashSet<int> failed = [];
         private readonly int underestimate;
-        private Task admitted = Task.CompletedTask;
+        private AdmissionSlot? slot;
+        private bool isOpen;
         private Task queued = Task.CompletedTask;
         private int next;
 
-        public Caller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now, Scheduler scheduler)
+        public Caller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now)
         {
             this.underestimate = underestimate;
             this.texts = texts;
             this.dimension = dimension;
             vectors = new float[texts.Length * dimension];
-            Call = new PoolCall(texts, new StellaEmbedOptions(), options, null)
-            {
-                ArrivedAt = now,
-                Ended = call =>
-                {
-                    Answers++;
-                    scheduler.Remove(call);
-                },
-            };
-            Call.Open(new VectorKind(dimension, true), vectors, default);
+            Call = new PoolCall(texts, new StellaEmbedOptions(), options, null, CallBuffers.OfCaller(vectors, default)) { ArrivedAt = now };
+            Call.Open(new VectorKind(dimension, true), fileStamp: 0);
+            Assert.That(Call.Hold(new AnswerCount(this)));
         }
 
         public PoolCall Call { get; }
 
-        public int Answers { get; private set; }
+        public int Answers { get; set; }
 
-        public bool CanFeed => next < texts.Length && admitted.IsCompletedSuccessfully && queued.IsCompleted && !Call.IsAnswered && Call.Place.IsAdmitted;
+        public bool IsAdmitted => slot is { IsAdmitted: true };
 
-        public void Arrive(Scheduler scheduler)
+        public long Reserved => slot?.Reserved ?? 0;
+
+        public bool CanFeed => next < texts.Length && IsAdmitted && queued.IsCompleted && !Call.IsAnswered;
+
+        public void Arrive(Admission admission)
         {
             int tokens = texts.Sum(text => text.Length + 1);
             try
             {
-                admitted = scheduler.AdmitAsync(Call, tokens / underestimate);
+                slot = admission.Enter(Call.Options, tokens / underestimate);
+                Assert.That(Call.Hold(slot));
             }
             catch (StellaOverloadedException e)
             {
@@ -233,23 +236,34 @@ internal sealed class SchedulerTests
 
         public void Feed(Scheduler scheduler, int count)
         {
+            if (!isOpen)
+            {
+                isOpen = true;
+                Assert.That(Call.Hold(scheduler.Open(Call, slot!)));
+            }
+
             int[] indices = [.. Enumerable.Range(next, Math.Min(count, texts.Length - next))];
             while (indices.Length > 1 && indices.Sum(i => texts[i].Length + 1) > BatchTokens)
             {
                 indices = indices[..^1];
             }
 
-            TokenizedText[] tokens =
-                [.. indices.Select(i => new TokenizedText(texts[i], [.. texts[i].Select(c => (uint)c).Prepend(1000u)], default))];
+            QueuedText[] part =
+            [
+                .. indices.Select(i => new QueuedText(
+                    i,
+                    new TextKey(texts[i], default, Call.Kind, Call.FileStamp),
+                    new TokenizedText((uint[])[.. texts[i].Select(c => (uint)c).Prepend(1000u)], default))),
+            ];
             next += indices.Length;
-            queued = scheduler.EnqueueAsync(Call, tokens, indices, isLast: next == texts.Length);
+            queued = scheduler.EnqueueAsync(Call, part, next == texts.Length ? PartOrder.Last : PartOrder.MoreFollow);
         }
 
         public void Check()
         {
             Assert.That(Answers, Is.LessThanOrEqualTo(1));
             Assert.That(Answers == 1, Is.EqualTo(Call.IsAnswered));
-            Assert.That(Call.Place.QueuedTokens, Is.LessThanOrEqualTo(2 * BatchTokens));
+            Assert.That(Call.Entry.QueuedTokens, Is.LessThanOrEqualTo(2 * BatchTokens));
             if (Call.AnswerAsync() is { IsCompleted: true, Result.Error: null })
             {
                 foreach (StellaTextFailure failure in Call.Summarize(TimeSpan.Zero).Failures)
@@ -266,6 +280,12 @@ internal sealed class SchedulerTests
         }
     }
 
+    /// <summary>Counts the answers of a caller: a call disposes its leases once.</summary>
+    private sealed class AnswerCount(Caller caller) : IDisposable
+    {
+        public void Dispose() => caller.Answers++;
+    }
+
     private sealed class Taker(List<FaultCase> faults) : IBatchTaker
     {
         public Batch? Batch { get; private set; }
@@ -274,7 +294,7 @@ internal sealed class SchedulerTests
 
         public void Wake()
         {
-            Assert.That(IsAsleep, "only who sleeps is woken");
+            Assert.That(IsAsleep, "only a sleeping taker is woken");
             IsAsleep = false;
         }
 
@@ -289,7 +309,7 @@ internal sealed class SchedulerTests
                 Assert.That(batch.Items, Is.Not.Empty);
                 Assert.That(batch.Tokens, Is.EqualTo(batch.Items.Sum(item => item.Ids.Length)).And.LessThanOrEqualTo(BatchTokens));
                 Assert.That(batch.Items, Has.All.Matches<TextItem>(item => item.Key.Kind == batch.Kind));
-                Assert.That(batch.Wanted, Is.GreaterThan(0), "a batch for nobody");
+                Assert.That(batch.Wanted, Is.GreaterThan(0), "a batch that no call wants");
                 Assert.That(batch.Fault?.OpenBatches, Is.Null.Or.Positive, "a search for a cause that is over");
             }
         }
@@ -318,13 +338,13 @@ internal sealed class SchedulerTests
         {
             Batch batch = Batch!;
             Batch = null;
-            TextItem guilty = batch.Items[(int)(random.Next() % batch.Items.Count)];
-            foreach (var (call, index) in scheduler.Finish(guilty))
+            TextItem faulty = batch.Items[(int)(random.Next() % batch.Items.Count)];
+            foreach (var (call, index) in scheduler.Finish(faulty))
             {
-                call.FailText(index, new StellaInputException(StellaErrorCode.ResultNotFinite, "guilty", index));
+                call.FailText(index, new StellaInputException(StellaErrorCode.ResultNotFinite, "faulty", index));
             }
 
-            _ = batch.Items.Remove(guilty);
+            _ = batch.Items.Remove(faulty);
             scheduler.Return(batch, batch.Items);
         }
 

@@ -15,7 +15,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     /// <summary>The thread that reads; <see langword="null"/> if no caller waits.</summary>
     private PoolThread? thread;
 
-    /// <summary>The hold on the model, until the end of the read or of the pool.</summary>
+    /// <summary>The use of the model, until the end of the read or of the pool.</summary>
     private ModelUse? use;
     private Exception? closedBy;
 
@@ -93,7 +93,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
     }
 
     /// <summary>Loads the model, and answers every caller that waits by then.</summary>
-    /// <returns>Whether others came who ask for another dimension; otherwise the thread is free to end.</returns>
+    /// <returns>Whether more callers ask for another dimension; otherwise the thread may end.</returns>
     private bool ReadAll()
     {
         LoadedModel? loaded = null;
@@ -102,7 +102,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         {
             loaded = Load();
         }
-#pragma warning disable CA1031 // Whatever it is, it is the answer of all callers.
+#pragma warning disable CA1031 // Any error is the answer of all callers.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -154,27 +154,27 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         return goesOn;
     }
 
-    /// <summary>Reads one fingerprint. Nothing waits for it any more if the model is null: the pool was closed.</summary>
+    /// <summary>Reads one fingerprint. If the model is null, the pool was closed and no caller waits any more.</summary>
     private static (string? Fingerprint, Exception? Error) Read(LoadedModel? loaded, int dimension)
     {
         try
         {
             return (loaded is null ? null : loaded.Model.GetFingerprint(dimension == 0 ? null : dimension), null);
         }
-#pragma warning disable CA1031 // Whatever it is, it is the answer of the callers.
+#pragma warning disable CA1031 // Any error is the answer of the callers.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            // A model whose last worker is gone is freed, whoever else uses it.
-            return (null, e is ObjectDisposedException && loaded?.Crew.LostTo is { } lost ? lost : e);
+            // A model whose last worker has ended is freed, even if it is in use.
+            return (null, e is ObjectDisposedException && loaded?.Workers.LostTo is { } lost ? lost : e);
         }
     }
 
-    /// <summary>Holds the model and waits for it.</summary>
+    /// <summary>Uses the model and waits for it.</summary>
     /// <returns><see langword="null"/> if the pool was closed meanwhile: no caller waits any more.</returns>
     private LoadedModel? Load()
     {
-        ModelUse mine = host.Acquire();
+        ModelUse mine = host.Use();
         bool isClosed;
         lock (gate)
         {
@@ -190,7 +190,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
         return mine.LoadedAsync().GetAwaiter().GetResult();
     }
 
-    /// <summary>Gives the hold on the model back, once.</summary>
+    /// <summary>Ends the use of the model, once.</summary>
     private void Release()
     {
         ModelUse? held;
@@ -200,10 +200,7 @@ internal sealed class FingerprintReader(ModelHost host, Action<Thread> startThre
             use = null;
         }
 
-        if (held is not null)
-        {
-            host.Release(held);
-        }
+        held?.Dispose();
     }
 
     /// <summary>A caller that waits, with the dimension it asks for, 0 for the default one.</summary>

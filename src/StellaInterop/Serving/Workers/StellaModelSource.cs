@@ -91,13 +91,12 @@ internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPo
         {
             pack.Fill(texts[first..], firstText + first, options.InvalidTextBehavior, model.Condenser);
             packTokens.Fill(model.Handle, pack, options, Info);
+            // One array for the pack: the texts of a pack leave the queue at about the same time.
+            ReadOnlyMemory<uint> ids = packTokens.AllTokens.ToArray();
             for (int i = 0; i < pack.Count; i++)
             {
                 tokens[first + i] = new TokenizedText(
-                    texts[first + i],
-                    packTokens.TokensOf(i).ToArray(),
-                    packTokens.CountOf(i, pack.Replaced[i]),
-                    packTokens.LeftOutOf(i));
+                    ids[packTokens.RangeOf(i)], packTokens.CountOf(i, pack.Replaced[i]), packTokens.LeftOutOf(i));
             }
         }
 

@@ -5,17 +5,17 @@ namespace StellaInterop.Serving;
 
 internal enum BreakerState
 {
-    /// <summary>Calls go through.</summary>
+    /// <summary>The circuit lets calls through.</summary>
     Closed,
 
-    /// <summary>Calls are refused until the pause is over.</summary>
+    /// <summary>The circuit refuses calls until the end of <see cref="StellaCircuitBreakerOptions.BreakDuration"/>.</summary>
     Open,
 
-    /// <summary>A few calls at a time are let through, and their outcome decides.</summary>
+    /// <summary>The circuit lets a few calls through as probes, and their outcome closes or opens it.</summary>
     HalfOpen,
 }
 
-/// <summary>The state of the breaker for calls that name no head.</summary>
+/// <summary>The state of the breaker for calls with the default head.</summary>
 /// <param name="State">The worst state of all circuits that such a call has to pass.</param>
 /// <param name="Reason">Why the circuit is not closed.</param>
 /// <param name="Heads">Why heads other than the default one are refused, or <see langword="null"/>.</param>
@@ -36,14 +36,16 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
     private readonly Circuit loads = new("loads");
     private readonly Circuit workers = new("workers");
 
-    /// <summary>By dimension. Only heads that failed have a circuit.</summary>
+    /// <summary>The circuits of heads that failed, by dimension.</summary>
     private readonly Dictionary<int, Circuit> heads = [];
 
     /// <summary>Lets a call through, or refuses it.</summary>
     /// <param name="dimension">The head that the call needs.</param>
-    /// <returns>Dispose it when the call has its answer: the call may hold probes.</returns>
+    /// <returns>
+    /// The probes of the call, to be disposed when the call has its answer; <see langword="null"/> if no circuit is half open.
+    /// </returns>
     /// <exception cref="StellaCircuitOpenException">Calls are refused.</exception>
-    public BreakerPass Enter(int dimension)
+    public IDisposable? Enter(int dimension)
     {
         long now = clock.Now;
         lock (gate)
@@ -60,7 +62,7 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
                 }
             }
 
-            // Probes are taken after nothing can refuse the call any more.
+            // Probes are taken last, when no circuit can refuse the call any more.
             List<Circuit>? probed = null;
             foreach (Circuit? circuit in all)
             {
@@ -72,7 +74,7 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
                 }
             }
 
-            return new BreakerPass(this, probed);
+            return probed is null ? null : new ProbeLease(this, probed);
         }
     }
 
@@ -96,8 +98,8 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         }
     }
 
-    /// <summary>A forward pass of a head went well.</summary>
-    /// <returns>Whether a circuit was closed by that.</returns>
+    /// <summary>Records a successful forward pass of a head.</summary>
+    /// <returns>Whether it closed a circuit.</returns>
     public bool Succeeded(int dimension)
     {
         long now = clock.Now;
@@ -121,8 +123,8 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         return closed;
     }
 
-    /// <summary>A head failed, and no text is to blame.</summary>
-    /// <returns>Why its circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    /// <summary>Records a failure of a head for which no text is at fault.</summary>
+    /// <returns>The reason, if this failure opened the circuit of the head.</returns>
     public string? Failed(int dimension, Exception error)
     {
         long now = clock.Now;
@@ -137,8 +139,8 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         }
     }
 
-    /// <summary>A load went well.</summary>
-    /// <returns>Whether a circuit was closed by that.</returns>
+    /// <summary>Records a successful load.</summary>
+    /// <returns>Whether it closed a circuit.</returns>
     public bool Loaded()
     {
         lock (gate)
@@ -149,8 +151,8 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         }
     }
 
-    /// <summary>A load failed.</summary>
-    /// <returns>Why the circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    /// <summary>Records a failed load.</summary>
+    /// <returns>The reason, if this failure opened the circuit of loads.</returns>
     public string? LoadFailed(Exception error)
     {
         long now = clock.Now;
@@ -160,8 +162,8 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         }
     }
 
-    /// <summary>Workers had to be replaced, and no text is to blame.</summary>
-    /// <returns>Why the circuit is open now; <see langword="null"/> if it was not opened by this.</returns>
+    /// <summary>Records replaced workers for which no text is at fault.</summary>
+    /// <returns>The reason, if they opened the circuit of workers.</returns>
     public string? Replaced(int count, Exception error)
     {
         long now = clock.Now;
@@ -192,7 +194,7 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         _ => 0,
     };
 
-    /// <summary>Counts a failure. Failures in a row open the circuit, and one is enough while it is tried.</summary>
+    /// <summary>Counts a failure. Consecutive failures open the circuit; one is enough while it is half open.</summary>
     private string? Fail(Circuit circuit, Exception error, long now)
     {
         circuit.Failures++;
@@ -219,20 +221,13 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         }
     }
 
-    /// <summary>The right of one call to go through.</summary>
-    internal readonly struct BreakerPass(CircuitBreaker breaker, List<Circuit>? probed) : IDisposable
+    /// <summary>The probes of one call.</summary>
+    private sealed class ProbeLease(CircuitBreaker breaker, List<Circuit> probed) : IDisposable
     {
-        /// <summary>Gives the probes back. To be called once.</summary>
-        public void Dispose()
-        {
-            if (probed is not null)
-            {
-                breaker.Release(probed);
-            }
-        }
+        public void Dispose() => breaker.Release(probed);
     }
 
-    /// <summary>The state of one thing that can fail. Changed under the breaker's lock.</summary>
+    /// <summary>The state of one circuit. Changed under the breaker's lock.</summary>
     internal sealed class Circuit(string what)
     {
         public string What { get; } = what;

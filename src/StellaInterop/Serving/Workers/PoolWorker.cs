@@ -5,10 +5,10 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>A thread of its own with a session of its own, which takes batches until it is told to stop or a batch breaks it.</summary>
+/// <summary>One worker of a pool: a thread with a session, which computes batches until it is asked to stop or a batch breaks the session.</summary>
 internal sealed class PoolWorker : IBatchTaker
 {
-    private readonly WorkerGroup crew;
+    private readonly WorkerGroup group;
     private readonly PoolThread thread;
     private readonly object wake = new();
     private readonly Signal started = new();
@@ -22,20 +22,20 @@ internal sealed class PoolWorker : IBatchTaker
     private uint[] leftOut = [];
     private float[] rows = [];
 
-    public PoolWorker(WorkerGroup crew, int number)
+    public PoolWorker(WorkerGroup group, int number)
     {
-        this.crew = crew;
+        this.group = group;
         Number = number;
-        thread = new PoolThread(string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"), Run, crew.ThreadFailed);
+        thread = new PoolThread(string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"), Run, group.ThreadFailed);
     }
 
-    /// <summary>Counts the workers of a model; a replacement has a number of its own.</summary>
+    /// <summary>The number of the worker among those of its model, from 1. A replacement gets a new number.</summary>
     public int Number { get; }
 
-    /// <summary>Whether it has left for good.</summary>
+    /// <summary>Whether its thread has ended.</summary>
     public bool HasEnded => thread.HasEnded;
 
-    /// <summary>Whether it has left for good, or nobody is to wait for it.</summary>
+    /// <summary>Whether its thread has ended or was excused, so that a close does not wait for it.</summary>
     public bool IsGone => thread.IsGone;
 
     public bool IsBusy => busy;
@@ -45,11 +45,11 @@ internal sealed class PoolWorker : IBatchTaker
     /// <summary>Whether the calling code runs on this worker's thread.</summary>
     public bool IsCurrent => thread.IsCurrent;
 
-    /// <summary>Since when it has been idle, or at its batch, by the pool's clock.</summary>
+    /// <summary>The time at which it became idle or began its batch, by the pool's clock.</summary>
     public long Since => Volatile.Read(ref since);
 
-    /// <summary>Starts its thread.</summary>
-    /// <param name="start">Starts a thread.</param>
+    /// <summary>Starts the thread.</summary>
+    /// <param name="start">Starts a thread; tests refuse it here.</param>
     /// <param name="now">The present timestamp.</param>
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
     public void Start(Action<Thread> start, long now)
@@ -70,21 +70,21 @@ internal sealed class PoolWorker : IBatchTaker
     /// <summary>Waits until the worker has started or failed to.</summary>
     public Task WaitStartedAsync() => started.WaitAsync();
 
-    /// <summary>The error of a worker that could not start, set before its thread ends.</summary>
+    /// <summary>The error of a worker that could not start. It is set before the thread ends.</summary>
     public Exception? StartError => started.Error;
 
-    /// <summary>Waits until it has left for good, or nobody is to wait for it.</summary>
+    /// <summary>Waits until the thread has ended or was excused.</summary>
     public Task WaitGoneAsync() => thread.WaitGoneAsync();
 
-    /// <summary>Asks it to end after its batch.</summary>
+    /// <summary>Asks the worker to end after its batch.</summary>
     public void Stop()
     {
         stopping = true;
         Wake();
     }
 
-    /// <summary>Tells everybody not to wait for it.</summary>
-    /// <returns>Its thread.</returns>
+    /// <summary>Lets a close not wait for this worker.</summary>
+    /// <returns>The thread.</returns>
     public PoolThread Excuse()
     {
         thread.Excuse();
@@ -98,7 +98,7 @@ internal sealed class PoolWorker : IBatchTaker
         {
             broken = Work();
         }
-#pragma warning disable CA1031 // Whatever it is, it reaches those who wait for the worker, or gets it a successor.
+#pragma warning disable CA1031 // Any error reaches the load that waits for the worker, or starts a successor.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -108,22 +108,22 @@ internal sealed class PoolWorker : IBatchTaker
         Leave(broken);
     }
 
-    /// <summary>Takes batches from its start to its end, and gives everything back, whatever fails.</summary>
-    /// <returns>The error that broke the session, or <see langword="null"/> when it was told to stop.</returns>
+    /// <summary>Takes batches from start to end, and frees reservation and session whatever fails.</summary>
+    /// <returns>The error that broke the session; <see langword="null"/> if the worker was asked to stop.</returns>
     private Exception? Work()
     {
-        using MemoryReservation reservation = crew.ReserveSession(this);
-        using IPoolSession session = crew.StartSession();
+        using MemoryReservation reservation = group.ReserveSession(this);
+        using IPoolSession session = group.StartSession();
         try
         {
             started.Set();
-            crew.HasStarted(this);
-            Exception? broken = crew.TakeCheck() is { } check ? CheckModel(session, check) : null;
+            group.HasStarted(this);
+            Exception? broken = group.TakeCheck() is { } check ? CheckModel(session, check) : null;
             return broken ?? TakeBatches(session);
         }
         finally
         {
-            crew.Scheduler.Leave(this);
+            group.Scheduler.Leave(this);
         }
     }
 
@@ -131,22 +131,22 @@ internal sealed class PoolWorker : IBatchTaker
     {
         if (started.IsSet)
         {
-            crew.HasEnded(this, broken);
+            group.HasEnded(this, broken);
             return;
         }
 
-        Exception error = broken ?? new StellaException(StellaErrorCode.Internal, "The worker ended before it began.");
-        crew.FailedToStart(this, error);
+        Exception error = broken ?? new StellaException(StellaErrorCode.Internal, "The worker ended before it started.");
+        group.FailedToStart(this, error);
         started.Fail(error);
-        crew.TellRefused(Number, error);
+        group.ReportRefused(Number, error);
     }
 
-    /// <returns>The error that broke the session, or <see langword="null"/> when it was told to stop.</returns>
+    /// <returns>The error that broke the session; <see langword="null"/> if the worker was asked to stop.</returns>
     private Exception? TakeBatches(IPoolSession session)
     {
         while (!stopping)
         {
-            if (crew.Scheduler.TryTake(this) is not { } batch)
+            if (group.Scheduler.TryTake(this) is not { } batch)
             {
                 Sleep();
                 continue;
@@ -179,11 +179,11 @@ internal sealed class PoolWorker : IBatchTaker
 
     private void SetBusy(bool value)
     {
-        Volatile.Write(ref since, crew.Clock.Now);
+        Volatile.Write(ref since, group.Clock.Now);
         busy = value;
     }
 
-    /// <summary>Computes a batch. Should the search for the cause of a fault fail too, the calls of the batch end with that.</summary>
+    /// <summary>Computes a batch. If the search for the cause of a fault fails too, the calls of the batch end by that error.</summary>
     /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? ComputeOrFail(IPoolSession session, Batch batch)
     {
@@ -191,55 +191,55 @@ internal sealed class PoolWorker : IBatchTaker
         {
             return Compute(session, batch);
         }
-#pragma warning disable CA1031 // Whatever it is, nobody may wait for ever.
+#pragma warning disable CA1031 // No call may wait for ever.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            foreach (PoolCall call in batch.Items.SelectMany(crew.Scheduler.Finish, (_, subscriber) => subscriber.Call))
+            foreach (PoolCall call in batch.Items.SelectMany(group.Scheduler.Finish, (_, subscriber) => subscriber.Call))
             {
                 call.End(CallOutcome.Failed, e);
             }
 
-            crew.Return(batch);
+            group.Return(batch);
             return e;
         }
     }
 
-    /// <summary>Embeds a batch and hands its vectors out.</summary>
+    /// <summary>Embeds a batch and delivers its vectors.</summary>
     /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? Compute(IPoolSession session, Batch batch)
     {
         try
         {
-            long begin = crew.Clock.Now;
+            long begin = group.Clock.Now;
             int texts = Pack(batch);
             Span<float> vectors = rows.AsSpan(0, texts * batch.Kind.Dimension);
             var tokens = new TokenBatch(ids.AsSpan(0, batch.Tokens), cuSeqlens.AsSpan(0, texts + 1), leftOut.AsSpan(0, texts));
             session.Embed(tokens, batch.Kind, batch.CancelFlag, vectors);
-            TimeSpan elapsed = crew.Clock.Since(begin);
-            batch.Fault?.NoteSuccess();
-            bool closed = crew.Succeeded(batch, elapsed);
-            HandOut(batch, vectors);
-            crew.Return(batch);
-            crew.TellForward(texts, batch.Tokens, elapsed, closed);
+            TimeSpan elapsed = group.Clock.Since(begin);
+            batch.Fault?.RecordSuccess();
+            bool closed = group.Succeeded(batch, elapsed);
+            DeliverRows(batch, vectors);
+            group.Return(batch);
+            group.ReportForward(texts, batch.Tokens, elapsed, closed);
             return null;
         }
         catch (OperationCanceledException) when (batch.IsCancelled)
         {
-            crew.Return(batch);
+            group.Return(batch);
             return null;
         }
         catch (StellaInputException e) when ((uint)e.TextIndex < (uint)batch.Items.Count)
         {
-            // The forward went well and told which text has no vector: the others are computed again without it.
-            TextItem guilty = batch.Items[e.TextIndex];
-            batch.Fault?.NoteSuccess();
-            _ = batch.Fault?.NoteFaultyText();
-            Fail(guilty, e);
-            crew.Return(batch, [.. batch.Items.Where(item => item != guilty)]);
+            // The forward pass names the text that has no vector: the others are computed again without it.
+            TextItem faulty = batch.Items[e.TextIndex];
+            batch.Fault?.RecordSuccess();
+            _ = batch.Fault?.RecordFaultyText();
+            Fail(faulty, e);
+            group.Return(batch, [.. batch.Items.Where(item => item != faulty)]);
             return null;
         }
-#pragma warning disable CA1031 // Whatever it is, nobody's text may be lost and the process lives on.
+#pragma warning disable CA1031 // No text may be lost, and the process goes on.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -247,14 +247,14 @@ internal sealed class PoolWorker : IBatchTaker
         }
     }
 
-    private void HandOut(Batch batch, ReadOnlySpan<float> vectors)
+    private void DeliverRows(Batch batch, ReadOnlySpan<float> vectors)
     {
         for (int i = 0; i < batch.Items.Count; i++)
         {
             TextItem item = batch.Items[i];
             ReadOnlySpan<float> row = vectors.Slice(i * batch.Kind.Dimension, batch.Kind.Dimension);
-            crew.Cache?.Add(item.Key, row, item.Count);
-            foreach (var (call, index) in crew.Scheduler.Finish(item))
+            group.Cache?.Add(item.Key, row, item.Count);
+            foreach (var (call, index) in group.Scheduler.Finish(item))
             {
                 call.Deliver(index, row);
             }
@@ -262,37 +262,37 @@ internal sealed class PoolWorker : IBatchTaker
     }
 
     /// <summary>
-    /// Tries a batch that failed again in halves, until faulty texts stand alone. Only then is blame assigned: to a text
-    /// whose neighbours, or a harmless text, can be embedded; to the model otherwise.
+    /// Tries a failed batch again in halves, until each faulty text is alone. Only then is blame assigned: to the text, if its neighbours or
+    /// a harmless text can be embedded; to the model otherwise.
     /// </summary>
     /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? FindCause(IPoolSession session, Batch batch, Exception error)
     {
-        // An error that the library names leaves the session as it was; anything else may have torn it.
+        // An error that the library names leaves the session as it was; any other may have broken it.
         Exception? broken = error is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : error;
         bool isFirst = batch.Fault is null;
         FaultCase fault = batch.Fault ??= new FaultCase(error);
         if (broken is not null)
         {
-            fault.NoteLostWorker();
+            fault.RecordLostWorker();
         }
 
         string? opened = null;
         if (error is StellaModelFolderException)
         {
-            // The head cannot be loaded: no text has a part in that.
-            opened = crew.HeadFailed(batch.Kind.Dimension, error);
+            // The head cannot be loaded: no text is at fault.
+            opened = group.HeadFailed(batch.Kind.Dimension, error);
             batch.Items.ForEach(item => Fail(item, error));
-            crew.Return(batch);
+            group.Return(batch);
         }
         else if (batch.Items.Count > 1)
         {
             int half = batch.Items.Count / 2;
-            crew.Return(batch, batch.Items[..half], batch.Items[half..]);
+            group.Return(batch, batch.Items[..half], batch.Items[half..]);
         }
         else
         {
-            if (fault.NoteFaultyText())
+            if (fault.RecordFaultyText())
             {
                 var check = new ModelCheck(batch.Kind, error);
                 if (broken is null)
@@ -302,47 +302,47 @@ internal sealed class PoolWorker : IBatchTaker
                 else
                 {
                     // This session is lost, so the successor checks before it takes a batch.
-                    crew.CheckLater(check);
+                    group.CheckLater(check);
                 }
             }
 
             Fail(batch.Items[0], error);
-            crew.Return(batch);
+            group.Return(batch);
         }
 
-        crew.TellFailed(batch.Items.Count, error, isFirst, opened);
+        group.ReportFailed(batch.Items.Count, error, isFirst, opened);
         return broken;
     }
 
     private Exception? CheckModel(IPoolSession session, ModelCheck check)
     {
         Exception? broken = CheckModel(session, check, out string? opened);
-        crew.TellOpened(opened);
+        group.ReportOpened(opened);
         return broken;
     }
 
-    /// <summary>Embeds a harmless text. If that fails too, the model is to blame for what happened before.</summary>
-    /// <param name="session">What computes it.</param>
-    /// <param name="check">The question.</param>
-    /// <param name="opened">Why calls are refused from now on, if this was one failure too many.</param>
+    /// <summary>Embeds a harmless text. If that fails too, the model is at fault, and not the text that failed before.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="check">The head to check, and the error of the text that failed.</param>
+    /// <param name="opened">The reason for which the circuit of the head is open now; <see langword="null"/> if this check did not open it.</param>
     /// <returns>The error that broke the session, or <see langword="null"/>.</returns>
     private Exception? CheckModel(IPoolSession session, ModelCheck check, out string? opened)
     {
         opened = null;
-        uint[] text = crew.HarmlessText;
+        ReadOnlySpan<uint> text = group.HarmlessText.Span;
         Grow(ref rows, check.Kind.Dimension);
         try
         {
             var tokens = new TokenBatch(text, [0, (uint)text.Length], []);
             session.Embed(tokens, check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
-            _ = crew.HeadWorks(check.Kind.Dimension);
+            _ = group.HeadWorks(check.Kind.Dimension);
             return null;
         }
-#pragma warning disable CA1031 // Whatever it is, it is the model's.
+#pragma warning disable CA1031 // Any error is the model's.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            opened = crew.HeadFailed(check.Kind.Dimension, check.Error);
+            opened = group.HeadFailed(check.Kind.Dimension, check.Error);
             return e is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : e;
         }
     }
@@ -350,18 +350,18 @@ internal sealed class PoolWorker : IBatchTaker
     private void Fail(TextItem item, Exception error)
     {
         StellaErrorCode code = (error as StellaException)?.Code ?? StellaErrorCode.Internal;
-        foreach (var (call, index) in crew.Scheduler.Finish(item))
+        foreach (var (call, index) in group.Scheduler.Finish(item))
         {
-            // Each caller has an index of its own for the text.
+            // The text may have a different index in each call.
             int inList = call.EmbedOptions.FirstTextIndex + index;
             call.FailText(
                 index,
                 error as StellaModelFolderException
-                ?? (StellaException)new StellaInputException(code, $"text {inList} could not be embedded: {error.Message}", inList, error));
+                ?? (StellaException)new StellaInputException(code, $"Text {inList} could not be embedded: {error.Message}", inList, error));
         }
     }
 
-    /// <summary>Lays the texts one after the other.</summary>
+    /// <summary>Copies the tokens of the texts one after the other into the packed batch.</summary>
     private int Pack(Batch batch)
     {
         int texts = batch.Items.Count;
@@ -373,8 +373,8 @@ internal sealed class PoolWorker : IBatchTaker
         cuSeqlens[0] = 0;
         for (int i = 0; i < texts; i++)
         {
-            uint[] text = batch.Items[i].Ids;
-            text.CopyTo(ids, end);
+            ReadOnlySpan<uint> text = batch.Items[i].Ids.Span;
+            text.CopyTo(ids.AsSpan(end));
             end += text.Length;
             cuSeqlens[i + 1] = (uint)end;
             leftOut[i] = batch.Items[i].LeftOut;
@@ -384,8 +384,8 @@ internal sealed class PoolWorker : IBatchTaker
     }
 
     /// <summary>
-    /// Native code reads and writes these arrays most of the time, and what it holds cannot be moved: among what comes and goes
-    /// they would keep everything round them in memory. So they lie on the heap of what is never moved.
+    /// Allocates on the pinned heap. Native code holds these arrays most of the time, and an array that is pinned on the ordinary heap keeps
+    /// a region of up to four megabytes around it from being collected.
     /// </summary>
     private static void Grow<T>(ref T[] array, int length)
     {
@@ -396,7 +396,7 @@ internal sealed class PoolWorker : IBatchTaker
     }
 }
 
-/// <summary>A question to the model: can it embed a harmless text, after a text failed that had no neighbours?</summary>
-/// <param name="Kind">The form of the vector: the same head as that of the text that failed.</param>
+/// <summary>A check whether the model can embed a harmless text, after a text failed that had no neighbours.</summary>
+/// <param name="Kind">The form of the vector, with the head of the text that failed.</param>
 /// <param name="Error">The error of that text.</param>
 internal sealed record ModelCheck(VectorKind Kind, Exception Error);
