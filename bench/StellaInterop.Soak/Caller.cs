@@ -4,12 +4,12 @@ using StellaInterop.Soak.Memory;
 namespace StellaInterop.Soak;
 
 /// <summary>Calls a pool again and again, and checks every answer.</summary>
-internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
+internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledger, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
 {
     private readonly Random random = new(seed);
 
     /// <summary>The timeout of calls that are not in a hurry. A call that takes longer counts as lost.</summary>
-    public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(60);
+    public static TimeSpan LongTimeout { get; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Calls until the time is over.</summary>
     public async Task RunAsync(Stopwatch clock, TimeSpan until, CancellationToken end = default)
@@ -65,16 +65,16 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             {
                 Priority = traffic.Mixed ? (StellaPriority)random.Next(2) : priority,
                 QueueFullMode = traffic.Mixed ? (StellaQueueFullMode)random.Next(2) : StellaQueueFullMode.Reject,
-                Timeout = Chance(traffic.HurryOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : Patience * books.ClockFactor,
+                Timeout = Chance(traffic.ShortTimeoutOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : LongTimeout * ledger.ClockFactor,
                 TextFailureMode = traffic.Report ? StellaTextFailureMode.Report : StellaTextFailureMode.FailCall,
             };
-            answer = await books.CallAsync(
+            answer = await ledger.CallAsync(
                 () => pool().EmbedAsync(
                     Array.ConvertAll(indices, index => known.Texts[index]),
                     new StellaEmbedOptions { Prompt = prompt, Dimension = dimension },
                     options,
                     cancel.Token),
-                traffic.Forgives).ConfigureAwait(false);
+                traffic.IsExpectedError).ConfigureAwait(false);
         }
         finally
         {
@@ -84,14 +84,14 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         if (answer.Value is { } found)
         {
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
-            int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsRight(indices[i], prompt, dimension, found[i].Span));
-            books.Vectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
+            int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsExpected(indices[i], prompt, dimension, found[i].Span));
+            ledger.Vectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
             return;
         }
 
         if (traffic.MustComplete)
         {
-            books.NotKept(answer.Outcome, answer.Error);
+            ledger.AddUnserved(answer.Outcome, answer.Error);
         }
 
         if (answer.Outcome is Outcomes.Rejected or Outcomes.Failed)

@@ -16,8 +16,8 @@ internal sealed record Control(string Name, Scenario Scenario, Func<double, Defe
     /// <summary>The shortest scenario of <c>run --seconds 600</c>.</summary>
     public const double UsualSeconds = 22;
 
-    private const double LeastSeconds = 1.5;
-    private const double LeastMemorySeconds = 6;
+    private const double MinSeconds = 1.5;
+    private const double MinMemorySeconds = 6;
 
     public static IReadOnlyList<Control> All { get; } =
     [
@@ -43,7 +43,7 @@ internal sealed record Control(string Name, Scenario Scenario, Func<double, Defe
     /// <returns>Whether the outcome is as it must be, and a line that tells it.</returns>
     public async Task<(bool Good, string Line)> RunAsync(ScenarioRun soak, double total)
     {
-        double least = Defect(UsualSeconds).Leak is null ? LeastSeconds : LeastMemorySeconds;
+        double least = Defect(UsualSeconds).Leak is null ? MinSeconds : MinMemorySeconds;
         double seconds = Math.Max(least, total / All.Count);
         Defect defect = Defect(seconds);
         ScenarioResult result = await soak.RunAsync(Scenario, TimeSpan.FromSeconds(seconds), defect).ConfigureAwait(false);

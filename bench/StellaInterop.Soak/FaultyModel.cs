@@ -93,7 +93,7 @@ internal sealed class FaultyModel(
 
             for (int i = 0; i < batch.CuSeqlens.Length - 1; i++)
             {
-                if (owner.Chance(faults.GuiltyOneIn))
+                if (owner.Chance(faults.FaultyTextOneIn))
                 {
                     throw new StellaInputException(StellaErrorCode.ResultNotFinite, Poison.Named, i);
                 }
@@ -181,6 +181,6 @@ internal static class Poison
     };
 
     /// <summary>Tells whether an error was made on purpose.</summary>
-    public static bool IsMade(Exception? error) =>
-        error is StellaException { Message: Panic or Named or Unnamed or Head } || (error is not null && IsMade(error.InnerException));
+    public static bool IsInjected(Exception? error) =>
+        error is StellaException { Message: Panic or Named or Unnamed or Head } || (error is not null && IsInjected(error.InnerException));
 }

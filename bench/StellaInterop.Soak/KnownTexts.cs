@@ -6,7 +6,7 @@ internal sealed class KnownTexts
     private const int TextCount = 160;
     private const int FewTexts = 16;
     private const int FewWords = 4;
-    private const int MostWords = 600;
+    private const int MaxWords = 600;
 
     /// <summary>Every text with such a number is long.</summary>
     private const int LongEvery = 20;
@@ -18,15 +18,15 @@ internal sealed class KnownTexts
 
     /// <summary>Makes texts of many lengths, for every prompt and every head of a model.</summary>
     public KnownTexts(string folder, StellaModelOptions options)
-        : this(folder, options, TextCount, MostWords, Prompts)
+        : this(folder, options, TextCount, MaxWords, Prompts)
     {
         ShortTexts = [.. Enumerable.Range(0, TextCount).Where(i => i % LongEvery != 0)];
     }
 
-    private KnownTexts(string folder, StellaModelOptions options, int count, int mostWords, StellaPrompt[] prompts)
+    private KnownTexts(string folder, StellaModelOptions options, int count, int maxWords, StellaPrompt[] prompts)
     {
         var random = new Random(7);
-        Texts = [.. Enumerable.Range(0, count).Select(i => Text(random, i, mostWords))];
+        Texts = [.. Enumerable.Range(0, count).Select(i => Text(random, i, maxWords))];
         ShortTexts = [.. Enumerable.Range(0, count)];
         using StellaModel model = StellaModel.Load(folder, options);
         DefaultDimension = model.Info.DefaultDimension;
@@ -58,14 +58,14 @@ internal sealed class KnownTexts
 
     public int[] Dimensions { get; }
 
-    public bool IsRight(int text, StellaPrompt prompt, int dimension, ReadOnlySpan<float> vector) =>
+    public bool IsExpected(int text, StellaPrompt prompt, int dimension, ReadOnlySpan<float> vector) =>
         vector.SequenceEqual(vectors[(text, prompt, dimension)]);
 
     /// <summary>Makes a text of up to 40 words, or of up to 600 now and then.</summary>
-    private static string Text(Random random, int number, int mostWords)
+    private static string Text(Random random, int number, int maxWords)
     {
         string[] words = ["river", "stone", "bridge", "password", "account", "bread", "walnut", "camera", "night", "seven", "of", "the"];
-        int length = number % LongEvery == 0 ? random.Next(mostWords / 6, mostWords) : random.Next(1, Math.Min(40, mostWords));
+        int length = number % LongEvery == 0 ? random.Next(maxWords / 6, maxWords) : random.Next(1, Math.Min(40, maxWords));
         return $"{number}: " + string.Join(' ', Enumerable.Range(0, length).Select(_ => words[random.Next(words.Length)]));
     }
 }

@@ -21,8 +21,8 @@ internal sealed class ModelCopy : IDisposable
             string name = System.IO.Path.GetRelativePath(source, file);
             if (name != StellaManifest.FileName)
             {
-                _ = Directory.CreateDirectory(System.IO.Path.GetDirectoryName(InCopy(name))!);
-                File.Copy(file, InCopy(name));
+                _ = Directory.CreateDirectory(System.IO.Path.GetDirectoryName(PathInCopy(name))!);
+                File.Copy(file, PathInCopy(name));
             }
         }
     }
@@ -33,7 +33,7 @@ internal sealed class ModelCopy : IDisposable
     public void LengthenPrompts(int words)
     {
         string[] some = ["find", "every", "passage", "about", "the", "river", "and", "its", "bridges"];
-        string file = InCopy(Configuration);
+        string file = PathInCopy(Configuration);
         JsonNode configuration = JsonNode.Parse(File.ReadAllText(file))!;
         JsonObject prompts = configuration["prompts"]!.AsObject();
         foreach (string name in prompts.Select(pair => pair.Key).ToArray())
@@ -56,7 +56,7 @@ internal sealed class ModelCopy : IDisposable
                 Perturb(bytes, generation);
             }
 
-            string place = InCopy(System.IO.Path.GetRelativePath(source, file));
+            string place = PathInCopy(System.IO.Path.GetRelativePath(source, file));
             File.WriteAllBytes(place + ".new", bytes);
             File.Move(place + ".new", place, overwrite: true);
         }
@@ -82,5 +82,5 @@ internal sealed class ModelCopy : IDisposable
         }
     }
 
-    private string InCopy(string name) => System.IO.Path.Combine(Path, name);
+    private string PathInCopy(string name) => System.IO.Path.Combine(Path, name);
 }

@@ -39,7 +39,7 @@ var samples = new Option<string?>("--memory") { Description = "A file for every 
 var run = new Command(
     "run",
     $"""
-    Loads a pool in many ways and holds it to its promises: every call has one answer, the books of callers and of the pool's meter
+    Loads a pool in many ways and holds it to its promises: every call has one answer, the ledger of callers and of the pool's meter
     agree, every vector has the bits that the model alone gives, the queue keeps its limits, refusals come within 5 ms, no memory
     grows to the end, and native bytes and handles are back where they were. The second table has the promise of each scenario.
     Exit code 1 when a promise is broken.
@@ -58,7 +58,7 @@ run.SetAction(async (parsed, _) =>
     foreach (Scenario scenario in chosen)
     {
         TimeSpan time = TimeSpan.FromSeconds(parsed.GetRequiredValue(seconds)) * scenario.Share / chosen.Sum(one => one.Share);
-        Progress.Say(string.Create(CultureInfo.InvariantCulture, $"{scenario.Name} for {time.TotalSeconds:F0} s"));
+        Progress.Log(string.Create(CultureInfo.InvariantCulture, $"{scenario.Name} for {time.TotalSeconds:F0} s"));
         results.Add(await soak.RunAsync(scenario, time).ConfigureAwait(false));
     }
 
@@ -68,7 +68,7 @@ run.SetAction(async (parsed, _) =>
     }
 
     SoakTable.Write(results, load.OthersShare(), Console.Out);
-    return (int)(results.TrueForAll(result => result.Broken.Count == 0) ? ExitCode.Good : ExitCode.Failed);
+    return (int)(results.TrueForAll(result => result.Broken.Count == 0) ? ExitCode.Success : ExitCode.Failed);
 });
 
 var control = new Command(
@@ -94,7 +94,7 @@ control.SetAction(async (parsed, _) =>
         all &= good;
     }
 
-    return (int)(all ? ExitCode.Good : ExitCode.Failed);
+    return (int)(all ? ExitCode.Success : ExitCode.Failed);
 });
 
 var throughput = new Command(
@@ -109,7 +109,7 @@ var throughput = new Command(
 throughput.SetAction(async (parsed, _) =>
 {
     await new Throughput(parsed.GetRequiredValue(model), new StellaModelOptions()).RunAsync(Console.Out).ConfigureAwait(false);
-    return (int)ExitCode.Good;
+    return (int)ExitCode.Success;
 });
 
 var root = new RootCommand(

@@ -24,10 +24,10 @@ internal sealed record Scenario(
     public Faults Faults { get; init; } = new();
 
     /// <summary>Seconds after which the pool is drained and another takes its place; 0 for never.</summary>
-    public double RenewEvery { get; init; }
+    public double RecreateEvery { get; init; }
 
     /// <summary>Whether the memory budget has room for the model and one worker alone.</summary>
-    public bool IsTight { get; init; }
+    public bool HasTightMemory { get; init; }
 
     /// <summary>A caller beside the others with bulk calls of this many texts; 0 for none.</summary>
     public int BulkTexts { get; init; }
@@ -41,16 +41,16 @@ internal sealed record Scenario(
             pool => pool with { MaxQueuedCalls = 8 }),
         new(
             "cancel storm", "most calls are taken back or have hardly any time", 2, 48,
-            new Traffic { Texts = 6, CancelOneIn = 2, HurryOneIn = 3 }, pool => pool with { MaxWorkers = 2 }),
+            new Traffic { Texts = 6, CancelOneIn = 2, ShortTimeoutOneIn = 3 }, pool => pool with { MaxWorkers = 2 }),
         new("panics", "one forward in a hundred panics", 2, 24, new Traffic { Texts = 3 }, pool => pool with { CircuitBreaker = new() { ReplacementThreshold = 1000 } })
         {
             Faults = new Faults { PanicOneIn = 100 },
         },
         new("guilty texts", "one text in two hundred has no vector", 1, 24, new Traffic { Texts = 8, Report = true }, pool => pool)
         {
-            Faults = new Faults { GuiltyOneIn = 200 },
+            Faults = new Faults { FaultyTextOneIn = 200 },
         },
-        new("slow worker", "one forward in fifty takes 200 ms longer", 1, 24, new Traffic { HurryOneIn = 10 }, pool => pool with { MaxWorkers = 2 })
+        new("slow worker", "one forward in fifty takes 200 ms longer", 1, 24, new Traffic { ShortTimeoutOneIn = 10 }, pool => pool with { MaxWorkers = 2 })
         {
             Faults = new Faults { SlowOneIn = 50, SlowFor = TimeSpan.FromMilliseconds(200) },
         },
@@ -58,13 +58,13 @@ internal sealed record Scenario(
             "memory squeeze", "room for one worker, four are wanted", 1, 24, new Traffic { Texts = 8 },
             pool => pool with { MaxWorkers = 4, MaxQueuedTokens = 1 << 20 })
         {
-            IsTight = true,
+            HasTightMemory = true,
         },
         new(
             "reload", "the pool is drained and made anew under load", 2, 16, new Traffic(),
             pool => pool with { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(400) })
         {
-            RenewEvery = 1,
+            RecreateEvery = 1,
         },
         new("bulk", "a call of ten thousand texts beside a trickle of single ones", 2, 4, new Traffic { Pause = TimeSpan.FromMilliseconds(20) }, pool => pool)
         {
@@ -72,7 +72,7 @@ internal sealed record Scenario(
         },
         new(
             "mixed", "dimensions, prompts, priorities and waiting, with the cache on", 2, 32,
-            new Traffic { Texts = 6, CancelOneIn = 20, HurryOneIn = 20, Mixed = true },
+            new Traffic { Texts = 6, CancelOneIn = 20, ShortTimeoutOneIn = 20, Mixed = true },
             pool => pool with { MaxCacheBytes = 1 << 20, MaxWorkers = 2, MaxQueuedCalls = 24 }),
         Scripted(
             "bulk-flood", 2, () => new BulkFlood(),
@@ -133,7 +133,7 @@ internal sealed record Traffic
     public int CancelOneIn { get; init; }
 
     /// <summary>One call in so many has some milliseconds; 0 for none.</summary>
-    public int HurryOneIn { get; init; }
+    public int ShortTimeoutOneIn { get; init; }
 
     /// <summary>Whether failed texts are to be reported.</summary>
     public bool Report { get; init; }
@@ -148,7 +148,7 @@ internal sealed record Traffic
     public bool MustComplete { get; init; }
 
     /// <summary>Tells whether the error of a failed call was made on purpose.</summary>
-    public Func<StellaException, bool> Forgives { get; init; } = static error => error.InnerException is StellaException { Message: Poison.Panic };
+    public Func<StellaException, bool> IsExpectedError { get; init; } = static error => error.InnerException is StellaException { Message: Poison.Panic };
 }
 
 /// <summary>Faults of a model that a scenario asks for: one in so many forwards or texts, by chance; 0 for none.</summary>
@@ -156,7 +156,7 @@ internal sealed record Faults
 {
     public int PanicOneIn { get; init; }
 
-    public int GuiltyOneIn { get; init; }
+    public int FaultyTextOneIn { get; init; }
 
     public int SlowOneIn { get; init; }
 

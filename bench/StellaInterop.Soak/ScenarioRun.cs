@@ -7,7 +7,7 @@ namespace StellaInterop.Soak;
 /// <summary>The outcome of a scenario.</summary>
 /// <param name="Scenario">The scenario.</param>
 /// <param name="Seconds">Its length.</param>
-/// <param name="Books">Its calls.</param>
+/// <param name="CallLedger">Its calls.</param>
 /// <param name="Growth">The kind of memory that grew fastest; <see langword="null"/> for too few samples.</param>
 /// <param name="Samples">Its memory.</param>
 /// <param name="Figures">Measured figures, for people.</param>
@@ -15,13 +15,13 @@ namespace StellaInterop.Soak;
 internal sealed record ScenarioResult(
     Scenario Scenario,
     double Seconds,
-    Books Books,
+    CallLedger CallLedger,
     MemoryGrowth? Growth,
     IReadOnlyList<MemorySample> Samples,
     IReadOnlyList<string> Figures,
     IReadOnlyList<string> Broken)
 {
-    public double TokensPerSecond => Books.Tokens / Seconds;
+    public double TokensPerSecond => CallLedger.Tokens / Seconds;
 }
 
 /// <summary>Runs a scenario and holds the pool to its promises.</summary>
@@ -34,17 +34,17 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
 
     public async Task<ScenarioResult> RunAsync(Scenario scenario, TimeSpan duration, Defect? defect = null)
     {
-        Holdings before = Holdings.Now();
-        using var books = new Books();
-        var stage = new Stage(folder, modelOptions, known, books, duration, seed, defect ?? Defect.None);
-        using (stage.Defect.Leak is { } leak ? new Leak(leak, duration) : null)
+        NativeUsage before = NativeUsage.Read();
+        using var ledger = new CallLedger();
+        var context = new ScenarioContext(folder, modelOptions, known, ledger, duration, seed, defect ?? Defect.None);
+        using (context.Defect.Leak is { } leak ? new Leak(leak, duration) : null)
         {
-            await (scenario.Script?.Invoke() ?? new CallerStorm(scenario)).RunAsync(stage).ConfigureAwait(false);
-            double seconds = stage.Clock.Elapsed.TotalSeconds;
-            Check(stage, books);
-            MemoryGrowth? growth = CheckMemory(stage, before);
-            stage.FreeLeaked();
-            return new ScenarioResult(scenario, seconds, books, growth, stage.Memory.Samples, stage.Figures, stage.Broken);
+            await (scenario.Script?.Invoke() ?? new CallerStorm(scenario)).RunAsync(context).ConfigureAwait(false);
+            double seconds = context.Clock.Elapsed.TotalSeconds;
+            Check(context, ledger);
+            MemoryGrowth? growth = CheckMemory(context, before);
+            context.FreeLeaked();
+            return new ScenarioResult(scenario, seconds, ledger, growth, context.Memory.Samples, context.Figures, context.Broken);
         }
     }
 
@@ -59,37 +59,37 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         return sorted[(int)Math.Min(sorted.Length - 1, part * sorted.Length)];
     }
 
-    private static void Check(Stage stage, Books books)
+    private static void Check(ScenarioContext context, CallLedger ledger)
     {
-        long answered = books.Seen.Values.Sum();
-        stage.Promise(answered == books.Submitted, $"{books.Submitted} calls, {answered} answers");
+        long answered = ledger.Seen.Values.Sum();
+        context.Promise(answered == ledger.Submitted, $"{ledger.Submitted} calls, {answered} answers");
 
         // Calls that a draining pool refused, and calls that it ended, differ in the meter alone.
-        long completed = Of(books.Seen, Outcomes.Completed);
-        bool agree = stage.HasStreams
-            ? Of(books.Counted, Outcomes.Completed) >= completed && books.Counted.Values.Sum() >= answered
-            : Of(books.Counted, Outcomes.Completed) == completed && books.Counted.Values.Sum() == answered;
-        stage.Promise(agree, $"callers saw {Text(books.Seen)}, the meter counted {Text(books.Counted)}");
-        stage.Promise(Of(books.Seen, Outcomes.Unknown) == 0 && books.FirstError is null, $"an error that nobody made: {books.FirstError}");
-        stage.Promise(books.Unkept == 0, $"{books.Unkept} calls of honest callers were not answered with their vectors: {books.FirstUnkept}");
-        stage.Promise(books.WrongVectors == 0, $"{books.WrongVectors} of {books.Texts} vectors are wrong");
-        stage.Promise(completed > 0, "no call was completed");
+        long completed = Of(ledger.Seen, Outcomes.Completed);
+        bool agree = context.HasStreams
+            ? Of(ledger.Counted, Outcomes.Completed) >= completed && ledger.Counted.Values.Sum() >= answered
+            : Of(ledger.Counted, Outcomes.Completed) == completed && ledger.Counted.Values.Sum() == answered;
+        context.Promise(agree, $"callers saw {Text(ledger.Seen)}, the meter counted {Text(ledger.Counted)}");
+        context.Promise(Of(ledger.Seen, Outcomes.Unknown) == 0 && ledger.FirstError is null, $"an error that nobody made: {ledger.FirstError}");
+        context.Promise(ledger.Unserved == 0, $"{ledger.Unserved} calls of honest callers were not answered with their vectors: {ledger.FirstUnserved}");
+        context.Promise(ledger.WrongVectors == 0, $"{ledger.WrongVectors} of {ledger.Texts} vectors are wrong");
+        context.Promise(completed > 0, "no call was completed");
 
         // A second in which the machine did something else says nothing about the pool: the median of the seconds counts.
-        books.Close();
-        double rejection = Percentile(books.RejectionsBySecond, 0.5);
-        stage.Promise(
-            rejection < RejectionLimit.TotalSeconds || !stage.MeasuresTimes,
+        ledger.Close();
+        double rejection = Percentile(ledger.RejectionsBySecond, 0.5);
+        context.Promise(
+            rejection < RejectionLimit.TotalSeconds || !context.MeasuresTimes,
             $"a refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds)");
     }
 
-    private static MemoryGrowth? CheckMemory(Stage stage, Holdings before)
+    private static MemoryGrowth? CheckMemory(ScenarioContext context, NativeUsage before)
     {
-        Holdings after = Holdings.Now();
-        stage.Promise(after.Handles == before.Handles, $"{after.Handles - before.Handles} native handles are left");
-        stage.Promise(after.LiveBytes - before.LiveBytes <= LiveSlack, $"{after.LiveBytes - before.LiveBytes} native bytes are left");
-        MemoryGrowth? growth = stage.Memory.Fastest();
-        stage.Promise(
+        NativeUsage after = NativeUsage.Read();
+        context.Promise(after.Handles == before.Handles, $"{after.Handles - before.Handles} native handles are left");
+        context.Promise(after.LiveBytes - before.LiveBytes <= LiveSlack, $"{after.LiveBytes - before.LiveBytes} native bytes are left");
+        MemoryGrowth? growth = context.Memory.Fastest();
+        context.Promise(
             growth is not { IsLeak: true },
             string.Create(CultureInfo.InvariantCulture, $"memory leaks: {growth?.Kind} grow by {growth?.PerMinute / 1e6:F1} MB a minute to the end"));
         return growth;

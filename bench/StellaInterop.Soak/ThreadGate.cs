@@ -2,17 +2,17 @@ namespace StellaInterop.Soak;
 
 /// <summary>Starts the threads of a pool, or refuses them as the system does at a limit. Thread-safe.</summary>
 /// <param name="seed">Where chance begins.</param>
-/// <param name="losesOne">Whether one thread is neither started nor refused: a planted defect.</param>
-internal sealed class ThreadGate(int seed, bool losesOne)
+/// <param name="dropsOne">Whether one thread is neither started nor refused: a planted defect.</param>
+internal sealed class ThreadGate(int seed, bool dropsOne)
 {
     private const string WorkerName = "stella worker";
 
     private readonly Lock gate = new();
     private readonly Random random = new(seed);
     private readonly List<Thread> threads = [];
-    private bool isLost;
+    private bool hasDropped;
     private long started;
-    private bool isShut;
+    private bool refusesAll;
     private int refuseOneIn;
     private int refuseNumber;
 
@@ -20,7 +20,7 @@ internal sealed class ThreadGate(int seed, bool losesOne)
     public int Refused { get; private set; }
 
     /// <summary>Refuses all threads, until another setting.</summary>
-    public void Shut() => Set(shut: true, 0, 0);
+    public void RefuseAll() => Set(shut: true, 0, 0);
 
     /// <summary>Refuses no thread.</summary>
     public void Open() => Set(shut: false, 0, 0);
@@ -36,7 +36,7 @@ internal sealed class ThreadGate(int seed, bool losesOne)
     {
         lock (gate)
         {
-            bool refuses = isShut || (refuseOneIn > 0 && random.Next(refuseOneIn) == 0) || (refuseNumber > 0 && --refuseNumber == 0);
+            bool refuses = refusesAll || (refuseOneIn > 0 && random.Next(refuseOneIn) == 0) || (refuseNumber > 0 && --refuseNumber == 0);
             if (refuses)
             {
                 Refused++;
@@ -46,9 +46,9 @@ internal sealed class ThreadGate(int seed, bool losesOne)
             }
 
             _ = threads.RemoveAll(one => !one.IsAlive);
-            if (losesOne && !isLost && IsWorker(thread) && threads.Exists(IsWorker))
+            if (dropsOne && !hasDropped && IsWorker(thread) && threads.Exists(IsWorker))
             {
-                isLost = true;
+                hasDropped = true;
                 return;
             }
 
@@ -93,7 +93,7 @@ internal sealed class ThreadGate(int seed, bool losesOne)
     {
         lock (gate)
         {
-            isShut = shut;
+            refusesAll = shut;
             refuseOneIn = oneIn;
             refuseNumber = number;
         }

@@ -15,16 +15,16 @@ internal sealed class MemoryTrend
     public const double LeakPerMinute = 0.5e6;
 
     /// <summary>Growth in bytes, from the warm-up to the end, below which no rate counts.</summary>
-    private const double LeastGrowth = 100e3;
+    private const double MinGrowth = 100e3;
 
     /// <summary>Fewer samples after the warm-up have no trend.</summary>
-    private const int LeastSamples = 8;
+    private const int MinSamples = 8;
 
     /// <summary>The part of all intervals that may be slower than the rate of a leak.</summary>
     private const double Slower = 1 / 3.0;
 
     /// <summary>Pages of heaps beside live blocks are other pages after each load. They move by some megabytes.</summary>
-    private const double LeastGrowthOfPages = 8e6;
+    private const double MinPageGrowth = 8e6;
 
     /// <summary>The intervals for pages: a part of the time, in which a leak is larger than that movement.</summary>
     private const int PartsOfLongIntervals = 5;
@@ -49,14 +49,14 @@ internal sealed class MemoryTrend
     public MemoryGrowth? Fastest()
     {
         MemorySample[] settled = [.. samples.Skip(samples.Count / 3)];
-        return settled.Length < LeastSamples ? null : Kinds.Select(kind => GrowthOf(settled, kind)).MaxBy(growth => growth.PerMinute);
+        return settled.Length < MinSamples ? null : Kinds.Select(kind => GrowthOf(settled, kind)).MaxBy(growth => growth.PerMinute);
     }
 
     private static MemoryGrowth GrowthOf(MemorySample[] settled, Kind kind)
     {
         double rate = SlopeOf(settled, kind.Of, kind.IsExact ? 1 : settled.Length / PartsOfLongIntervals);
         double growth = rate * (settled[^1].Seconds - settled[0].Seconds);
-        return new MemoryGrowth(kind.Name, growth < (kind.IsExact ? LeastGrowth : LeastGrowthOfPages) ? 0 : 60 * rate);
+        return new MemoryGrowth(kind.Name, growth < (kind.IsExact ? MinGrowth : MinPageGrowth) ? 0 : 60 * rate);
     }
 
     /// <summary>Returns the slope that two of three intervals reach.</summary>

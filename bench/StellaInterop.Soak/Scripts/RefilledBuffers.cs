@@ -14,7 +14,7 @@ internal sealed class RefilledBuffers : IScript
     /// <summary>Room for fewer vectors than there are texts, so that entries come and go and each text is computed again and again.</summary>
     private const long CacheBytes = 384 << 10;
 
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
 
     /// <summary>The forms in which a caller passes texts.</summary>
     private enum Form
@@ -24,33 +24,33 @@ internal sealed class RefilledBuffers : IScript
         Memory,
     }
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
         int refills = 0;
-        var pool = new StellaEmbeddingPool(stage.Model(), stage.Options() with { MaxCacheBytes = CacheBytes });
-        await stage.RoundsAsync(LeastRound, async (round, until) =>
+        var pool = new StellaEmbeddingPool(context.Model(), context.Options() with { MaxCacheBytes = CacheBytes });
+        await context.RoundsAsync(MinRound, async (round, until) =>
         {
             Task[] callers =
             [
                 .. Enumerable.Range(0, HonestCallers).Select(i => Task.Run(() => new Caller(
-                    new Traffic { Texts = 2, MustComplete = true }, stage.Known, stage.Books, () => pool, stage.Gate, stage.Seed + (100 * round) + i)
-                    .RunAsync(stage.Clock, until))),
-                .. Enum.GetValues<Form>().Select(form => Task.Run(() => RefillAsync(form, new Random(stage.Seed + (100 * round) + (int)form), until))),
+                    new Traffic { Texts = 2, MustComplete = true }, context.Known, context.Ledger, () => pool, context.Gate, context.Seed + (100 * round) + i)
+                    .RunAsync(context.Clock, until))),
+                .. Enum.GetValues<Form>().Select(form => Task.Run(() => RefillAsync(form, new Random(context.Seed + (100 * round) + (int)form), until))),
             ];
             await Task.WhenAll(callers).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Promise(refills > 0, "no buffer was refilled");
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{refills} buffers refilled under their calls"));
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Promise(refills > 0, "no buffer was refilled");
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{refills} buffers refilled under their calls"));
 
         async Task RefillAsync(Form form, Random random, TimeSpan until)
         {
             string[] texts = new string[RefillTexts];
-            float[] destination = new float[RefillTexts * stage.Known.DefaultDimension];
+            float[] destination = new float[RefillTexts * context.Known.DefaultDimension];
             var counts = new StellaTokenCount[RefillTexts];
-            var options = new StellaCallOptions { Timeout = Caller.Patience };
-            for (int call = 0; stage.Clock.Elapsed < until; call++)
+            var options = new StellaCallOptions { Timeout = Caller.LongTimeout };
+            for (int call = 0; context.Clock.Elapsed < until; call++)
             {
                 for (int i = 0; i < texts.Length; i++)
                 {
@@ -58,7 +58,7 @@ internal sealed class RefilledBuffers : IScript
                 }
 
                 var list = new List<string>(texts);
-                Task<Answer<bool>> answer = stage.Books.CallAsync(async () =>
+                Task<Answer<bool>> answer = context.Ledger.CallAsync(async () =>
                 {
                     switch (form)
                     {
@@ -79,8 +79,8 @@ internal sealed class RefilledBuffers : IScript
                 // Texts of honest callers take the places one after the other, until the call has its answer.
                 for (int i = 0; !answer.IsCompleted; i = (i + 1) % texts.Length)
                 {
-                    texts[i] = list[i] = stage.Known.Texts[random.Next(stage.Known.Texts.Length)];
-                    destination[i * stage.Known.DefaultDimension] = float.NaN;
+                    texts[i] = list[i] = context.Known.Texts[random.Next(context.Known.Texts.Length)];
+                    destination[i * context.Known.DefaultDimension] = float.NaN;
                     counts[i] = default;
                     if (i % 16 == 0)
                     {
@@ -91,7 +91,7 @@ internal sealed class RefilledBuffers : IScript
                 Answer<bool> got = await answer.ConfigureAwait(false);
                 if (!got.IsCompleted)
                 {
-                    stage.Books.NotKept(got.Outcome, got.Error);
+                    context.Ledger.AddUnserved(got.Outcome, got.Error);
                 }
 
                 _ = Interlocked.Increment(ref refills);

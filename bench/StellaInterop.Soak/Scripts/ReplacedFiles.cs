@@ -13,17 +13,17 @@ internal sealed class ReplacedFiles : IScript
     private const int Callers = 4;
 
     private static readonly TimeSpan IdleTimeout = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(2);
     private static readonly TimeSpan UnloadLimit = TimeSpan.FromSeconds(20);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        using var copy = new ModelCopy(stage.Folder);
+        using var copy = new ModelCopy(context.Folder);
         KnownTexts[] known = [.. Enumerable.Range(0, Generations).Select(generation =>
         {
             copy.Replace(generation);
-            return KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.Document);
+            return KnownTexts.Few(copy.Path, context.ModelOptions, StellaPrompt.Document);
         })];
         int otherHead = known[0].Dimensions.First(dimension => dimension != known[0].DefaultDimension);
         int inFolder = Generations - 1;
@@ -32,18 +32,18 @@ internal sealed class ReplacedFiles : IScript
 
         // Loads and their callers are kept apart, so that each caller knows the generation of its load.
         int loaded = inFolder;
-        FaultyModel source = stage.Model(from: copy.Path, beforeLoad: () =>
+        FaultyModel source = context.Model(from: copy.Path, beforeLoad: () =>
         {
             Volatile.Write(ref loaded, Volatile.Read(ref inFolder));
             _ = Interlocked.Increment(ref loads);
         });
-        var pool = new StellaEmbeddingPool(source, stage.Options() with
+        var pool = new StellaEmbeddingPool(source, context.Options() with
         {
             MinWorkers = 0,
             IdleTimeout = IdleTimeout,
             MaxCacheBytes = 16 << 20,
         });
-        await stage.RoundsAsync(LeastRound, async (round, until) =>
+        await context.RoundsAsync(MinRound, async (round, until) =>
         {
             // Even rounds replace the files while the model is unloaded, odd ones under the open model.
             bool isOpen = round % 2 == 1;
@@ -53,8 +53,8 @@ internal sealed class ReplacedFiles : IScript
             }
 
             using var stop = new CancellationTokenSource();
-            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(known[0].DefaultDimension, new Random(stage.Seed + (100 * round) + i), stop.Token)))];
-            _ = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
+            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(known[0].DefaultDimension, new Random(context.Seed + (100 * round) + i), stop.Token)))];
+            _ = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
             if (isOpen)
             {
                 Replace();
@@ -62,21 +62,21 @@ internal sealed class ReplacedFiles : IScript
 
             // Even and odd rounds ask the other head for different texts, so that the cache has no vector of its own for an odd round.
             await AskAsync(otherHead, new Random(round), null, first: round % 2).ConfigureAwait(false);
-            TimeSpan left = until - stage.Clock.Elapsed - IdleTimeout;
+            TimeSpan left = until - context.Clock.Elapsed - IdleTimeout;
             await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, CancellationToken.None).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(callers).ConfigureAwait(false);
-            bool unloaded = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
-            stage.Promise(unloaded, "an idle model was not unloaded");
+            bool unloaded = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
+            context.Promise(unloaded, "an idle model was not unloaded");
         },
-        leastRounds: 2).ConfigureAwait(false);
+        minRounds: 2).ConfigureAwait(false);
 
         // The files of a last load must hold as well in a run of one round.
         Replace();
-        await AskAsync(known[0].DefaultDimension, new Random(stage.Seed), null).ConfigureAwait(false);
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Promise(loads > 1, "the model was loaded once only");
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{loads} loads of {Generations} models in turn; {typed} calls ended with {nameof(StellaErrorCode.ModelFileInvalid)}"));
+        await AskAsync(known[0].DefaultDimension, new Random(context.Seed), null).ConfigureAwait(false);
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Promise(loads > 1, "the model was loaded once only");
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{loads} loads of {Generations} models in turn; {typed} calls ended with {nameof(StellaErrorCode.ModelFileInvalid)}"));
 
         void Replace()
         {
@@ -92,16 +92,16 @@ internal sealed class ReplacedFiles : IScript
             {
                 int text = stop is null ? i : random.Next(known[0].Texts.Length);
                 var embed = new StellaEmbedOptions { Dimension = dimension };
-                Answer<float[]> answer = await stage.Books.CallAsync(
-                    () => pool.EmbedAsync(known[0].Texts[text], embed, new StellaCallOptions { Timeout = Caller.Patience }), IsChanged).ConfigureAwait(false);
+                Answer<float[]> answer = await context.Ledger.CallAsync(
+                    () => pool.EmbedAsync(known[0].Texts[text], embed, new StellaCallOptions { Timeout = Caller.LongTimeout }), IsChanged).ConfigureAwait(false);
                 int generation = Volatile.Read(ref loaded);
                 await Task.Delay(stop is null ? TimeSpan.Zero : Pause).ConfigureAwait(false);
                 if (answer.Value is { } vector)
                 {
-                    bool right = known[generation].IsRight(text, StellaPrompt.Document, dimension, vector);
-                    bool other = known.Any(one => one.IsRight(text, StellaPrompt.Document, dimension, vector));
-                    stage.Promise(right, $"a vector of dimension {dimension} is {(other ? "that of files which are not those of the load" : "that of no model: a mix of two")}");
-                    stage.Books.Vectors(1, 0, 0, right ? 0 : 1, answer.Seconds);
+                    bool right = known[generation].IsExpected(text, StellaPrompt.Document, dimension, vector);
+                    bool other = known.Any(one => one.IsExpected(text, StellaPrompt.Document, dimension, vector));
+                    context.Promise(right, $"a vector of dimension {dimension} is {(other ? "that of files which are not those of the load" : "that of no model: a mix of two")}");
+                    context.Ledger.Vectors(1, 0, 0, right ? 0 : 1, answer.Seconds);
                 }
                 else if (answer.Error is StellaException error && IsChanged(error) && dimension == otherHead)
                 {
@@ -109,7 +109,7 @@ internal sealed class ReplacedFiles : IScript
                 }
                 else
                 {
-                    stage.Books.NotKept(answer.Outcome, answer.Error);
+                    context.Ledger.AddUnserved(answer.Outcome, answer.Error);
                 }
             }
         }

@@ -10,32 +10,32 @@ internal sealed class SlowLoad : IScript
 
     private static readonly TimeSpan SlowLoadThreshold = TimeSpan.FromSeconds(0.3);
     private static readonly TimeSpan LoadTime = TimeSpan.FromSeconds(1.2);
-    private static readonly TimeSpan LeastRound = LoadTime;
+    private static readonly TimeSpan MinRound = LoadTime;
 
     /// <summary>An answer may come so much after its deadline: the median of all, and the latest on a busy machine.</summary>
-    private static readonly TimeSpan MostLate = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan Latest = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxMedianDelay = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan MaxDelay = TimeSpan.FromSeconds(1);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        var late = new Times();
+        var late = new DurationHistogram();
         int degraded = 0;
-        await stage.RoundsAsync(LeastRound, async (round, _) =>
+        await context.RoundsAsync(MinRound, async (round, _) =>
         {
-            FaultyModel source = stage.Model(beforeLoad: () => Thread.Sleep(LoadTime));
-            var pool = new StellaEmbeddingPool(source, stage.Options() with
+            FaultyModel source = context.Model(beforeLoad: () => Thread.Sleep(LoadTime));
+            var pool = new StellaEmbeddingPool(source, context.Options() with
             {
                 SlowLoadThreshold = SlowLoadThreshold,
-                TimeProvider = new FastClock(1, stage.Defect.LateTimers),
+                TimeProvider = new FastClock(1, context.Defect.LateTimers),
             });
-            TimeSpan begin = stage.Clock.Elapsed;
+            TimeSpan begin = context.Clock.Elapsed;
             Task[] callers =
             [
-                .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => HurryAsync(pool, new Random(stage.Seed + (100 * round) + i), begin + LoadTime))),
-                Task.Run(() => WaitAsync(stage, pool)),
+                .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => CallWithShortTimeoutsAsync(pool, new Random(context.Seed + (100 * round) + i), begin + LoadTime))),
+                Task.Run(() => WaitAsync(context, pool)),
             ];
             bool saw = false;
-            while (stage.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
+            while (context.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
             {
                 StellaPoolHealth health = pool.GetHealth();
                 saw |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
@@ -43,31 +43,31 @@ internal sealed class SlowLoad : IScript
                 await Task.Delay(5).ConfigureAwait(false);
             }
 
-            stage.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times as long as is normal");
+            context.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times as long as is normal");
             degraded += saw ? 1 : 0;
             await Task.WhenAll(callers).ConfigureAwait(false);
             StellaPoolHealth after = pool.GetHealth();
-            stage.Promise(after.Status == StellaPoolStatus.Healthy, $"health is {after.Status} after a slow load: {after.Reason}");
-            await stage.DisposeAsync(pool).ConfigureAwait(false);
+            context.Promise(after.Status == StellaPoolStatus.Healthy, $"health is {after.Status} after a slow load: {after.Reason}");
+            await context.DisposeAsync(pool).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
-        stage.Promise(late.Count > 0, "no call timed out although the load took longer than its deadline");
-        stage.Promise(
-            late.Percentile(0.5) <= MostLate.TotalSeconds,
+        context.Promise(late.Count > 0, "no call timed out although the load took longer than its deadline");
+        context.Promise(
+            late.Percentile(0.5) <= MaxMedianDelay.TotalSeconds,
             $"calls timed out {late.Percentile(0.5) * 1e3:F0} ms after their deadline (median)");
-        stage.Report(string.Create(
+        context.Report(string.Create(
             CultureInfo.InvariantCulture,
             $"{late.Count} calls timed out, {late.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
 
-        async Task HurryAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
+        async Task CallWithShortTimeoutsAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
         {
-            while (stage.Clock.Elapsed < loaded - (3 * SlowLoadThreshold / 2))
+            while (context.Clock.Elapsed < loaded - (3 * SlowLoadThreshold / 2))
             {
                 var options = new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(random.Next(20, 200)) };
-                Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
+                Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
                 double after = answer.Seconds - options.Timeout.Value.TotalSeconds;
-                stage.Promise(answer.Outcome == Outcomes.TimedOut, $"a call whose time ended during the load is {answer.Outcome}");
-                stage.Promise(after < Latest.TotalSeconds, $"a call was answered {after:F1} s after its deadline");
+                context.Promise(answer.Outcome == Outcomes.TimedOut, $"a call whose time ended during the load is {answer.Outcome}");
+                context.Promise(after < MaxDelay.TotalSeconds, $"a call was answered {after:F1} s after its deadline");
                 lock (late)
                 {
                     late.Add(Math.Max(0, after));
@@ -77,17 +77,17 @@ internal sealed class SlowLoad : IScript
     }
 
     /// <summary>Makes a call that has time for the whole load.</summary>
-    private static async Task WaitAsync(Stage stage, StellaEmbeddingPool pool)
+    private static async Task WaitAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
-        var options = new StellaCallOptions { Timeout = Caller.Patience };
-        Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
+        var options = new StellaCallOptions { Timeout = Caller.LongTimeout };
+        Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
         if (answer.Value is not { } vector)
         {
-            stage.Books.NotKept(answer.Outcome, answer.Error);
+            context.Ledger.AddUnserved(answer.Outcome, answer.Error);
             return;
         }
 
-        int wrong = stage.Known.IsRight(1, StellaPrompt.Document, stage.Known.DefaultDimension, vector) ? 0 : 1;
-        stage.Books.Vectors(1, 0, 0, wrong, answer.Seconds);
+        int wrong = context.Known.IsExpected(1, StellaPrompt.Document, context.Known.DefaultDimension, vector) ? 0 : 1;
+        context.Ledger.Vectors(1, 0, 0, wrong, answer.Seconds);
     }
 }

@@ -4,7 +4,7 @@ namespace StellaInterop.Soak;
 /// Times, counted by size and not kept: what watches memory must not grow. Neighbouring sizes differ by two percent. Whoever
 /// uses it holds a lock.
 /// </summary>
-internal sealed class Times
+internal sealed class DurationHistogram
 {
     private const double Smallest = 1e-7;
     private const double Step = 1.02;

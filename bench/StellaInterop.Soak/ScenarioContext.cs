@@ -8,12 +8,12 @@ namespace StellaInterop.Soak;
 /// <summary>Plays a scenario against pools of its own.</summary>
 internal interface IScript
 {
-    Task RunAsync(Stage stage);
+    Task RunAsync(ScenarioContext context);
 }
 
-/// <summary>Everything that a script needs: the model, the texts, the books, the time, and a place for broken promises and figures.</summary>
-internal sealed class Stage(
-    string folder, StellaModelOptions modelOptions, KnownTexts known, Books books, TimeSpan duration, int seed, Defect defect)
+/// <summary>Everything that a script needs: the model, the texts, the ledger, the time, and a place for broken promises and figures.</summary>
+internal sealed class ScenarioContext(
+    string folder, StellaModelOptions modelOptions, KnownTexts known, CallLedger ledger, TimeSpan duration, int seed, Defect defect)
 {
     /// <summary>Parts of a scenario, with a look at the memory after each.</summary>
     private const int Rounds = 30;
@@ -33,7 +33,7 @@ internal sealed class Stage(
 
     public KnownTexts Known => known;
 
-    public Books Books => books;
+    public CallLedger CallLedger => ledger;
 
     public TimeSpan Duration => duration;
 
@@ -90,7 +90,7 @@ internal sealed class Stage(
     public StellaPoolOptions Options() => new()
     {
         Model = modelOptions,
-        MeterFactory = books,
+        MeterFactory = ledger,
         IdleTimeout = TimeSpan.FromSeconds(2),
     };
 
@@ -112,22 +112,22 @@ internal sealed class Stage(
     }
 
     /// <summary>Measures the memory of the process. Nothing may be in flight.</summary>
-    public void Look() => Memory.Add(MemorySample.Take(Clock.Elapsed.TotalSeconds));
+    public void SampleMemory() => Memory.Add(MemorySample.Take(Clock.Elapsed.TotalSeconds));
 
     /// <summary>Plays rounds until the time is over, and looks at the memory after each.</summary>
     /// <param name="least">The shortest time of a round.</param>
     /// <param name="round">Plays one round, by its number and the time of its end.</param>
-    /// <param name="leastRounds">Rounds that a short run needs for its promise.</param>
-    public async Task RoundsAsync(TimeSpan least, Func<int, TimeSpan, Task> round, int leastRounds = 1)
+    /// <param name="minRounds">Rounds that a short run needs for its promise.</param>
+    public async Task RoundsAsync(TimeSpan least, Func<int, TimeSpan, Task> round, int minRounds = 1)
     {
         TimeSpan length = duration / Rounds > least ? duration / Rounds : least;
-        for (int i = 0; i < leastRounds || Clock.Elapsed + (length / 2) < duration; i++)
+        for (int i = 0; i < minRounds || Clock.Elapsed + (length / 2) < duration; i++)
         {
             await round(i, Clock.Elapsed + length).ConfigureAwait(false);
 
             // Continuations of answered calls still hold their vectors for a moment.
             await Task.Delay(Settling, CancellationToken.None).ConfigureAwait(false);
-            Look();
+            SampleMemory();
         }
     }
 

@@ -27,7 +27,7 @@ internal static class Outcomes
 }
 
 /// <summary>Counts the answers that callers got, and the calls that the pool's own meter counted. Thread-safe.</summary>
-internal sealed class Books : IMeterFactory
+internal sealed class CallLedger : IMeterFactory
 {
     private const string Meter = "StellaInterop";
 
@@ -36,11 +36,11 @@ internal sealed class Books : IMeterFactory
     private readonly Lock gate = new();
     private readonly MeterListener listener = new();
     private readonly Meter meter;
-    private readonly Times rejectionsOfSecond = new();
+    private readonly DurationHistogram rejectionsOfSecond = new();
     private int secondOfRejections;
     private readonly Dictionary<string, long> counted = [];
 
-    public Books()
+    public CallLedger()
     {
         meter = new Meter(new MeterOptions(Meter) { Scope = this });
         listener.InstrumentPublished = (instrument, self) =>
@@ -67,9 +67,9 @@ internal sealed class Books : IMeterFactory
     public Dictionary<string, long> Counted => counted;
 
     /// <summary>Calls of honest callers that had another answer than their vectors.</summary>
-    public long Unkept { get; private set; }
+    public long Unserved { get; private set; }
 
-    public string? FirstUnkept { get; private set; }
+    public string? FirstUnserved { get; private set; }
 
     public long Texts { get; private set; }
 
@@ -82,22 +82,22 @@ internal sealed class Books : IMeterFactory
     public string? FirstError { get; private set; }
 
     /// <summary>Times from a call to its refusal by a full queue.</summary>
-    public Times Rejections { get; } = new();
+    public DurationHistogram Rejections { get; } = new();
 
     /// <summary>The 99th percentile of these times, for each second of the scenario that has passed.</summary>
     public List<double> RejectionsBySecond { get; } = [];
 
     /// <summary>Times of calls with one text that were completed.</summary>
-    public Times Singles { get; } = new();
+    public DurationHistogram Singles { get; } = new();
 
-    public Times QueueTimes { get; } = new();
+    public DurationHistogram QueueTimes { get; } = new();
 
-    public Times ForwardTimes { get; } = new();
+    public DurationHistogram ForwardTimes { get; } = new();
 
     /// <summary>Makes a call, and counts it and its answer. Errors that a pool documents become the answer.</summary>
     /// <param name="call">The call.</param>
-    /// <param name="forgives">Tells whether an error of a failed call was made on purpose; others are reported.</param>
-    public async Task<Answer<T>> CallAsync<T>(Func<Task<T>> call, Func<StellaException, bool>? forgives = null)
+    /// <param name="isExpected">Tells whether an error of a failed call was made on purpose; others are reported.</param>
+    public async Task<Answer<T>> CallAsync<T>(Func<Task<T>> call, Func<StellaException, bool>? isExpected = null)
     {
         lock (gate)
         {
@@ -128,7 +128,7 @@ internal sealed class Books : IMeterFactory
                 Refused(seconds);
             }
 
-            if (outcome == Outcomes.Unknown || (outcome == Outcomes.Failed && forgives?.Invoke((StellaException)error!) != true))
+            if (outcome == Outcomes.Unknown || (outcome == Outcomes.Failed && isExpected?.Invoke((StellaException)error!) != true))
             {
                 FirstError ??= error!.ToString();
             }
@@ -138,12 +138,12 @@ internal sealed class Books : IMeterFactory
     }
 
     /// <summary>Counts a call that had to be answered with vectors and was not.</summary>
-    public void NotKept(string outcome, Exception? error)
+    public void AddUnserved(string outcome, Exception? error)
     {
         lock (gate)
         {
-            Unkept++;
-            FirstUnkept ??= error is null ? outcome : $"{error.GetType().Name}: {error.Message}";
+            Unserved++;
+            FirstUnserved ??= error is null ? outcome : $"{error.GetType().Name}: {error.Message}";
         }
     }
 
@@ -231,7 +231,7 @@ internal sealed class Books : IMeterFactory
 
     private void Time(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags, object? state)
     {
-        Times? times = instrument.Name switch
+        DurationHistogram? times = instrument.Name switch
         {
             "stella.queue.duration" => QueueTimes,
             "stella.forward.duration" => ForwardTimes,
