@@ -3,20 +3,20 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Calls a pool again and again, and checks every answer.</summary>
+/// <summary>Calls a pool in a loop and checks every answer.</summary>
 internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledger, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
 {
     private readonly Random random = new(seed);
 
-    /// <summary>The timeout of calls that are not in a hurry. A call that takes longer counts as lost.</summary>
+    /// <summary>Gets the timeout of calls without a short timeout. A call that takes longer counts as lost.</summary>
     public static TimeSpan LongTimeout { get; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Calls until the time is over.</summary>
+    /// <summary>Makes calls until a time of the clock.</summary>
     public async Task RunAsync(Stopwatch clock, TimeSpan until, CancellationToken end = default)
     {
         while (clock.Elapsed < until && !end.IsCancellationRequested)
         {
-            await CallAsync(traffic.Texts, StellaPriority.Interactive, exactly: false, CancellationToken.None).ConfigureAwait(false);
+            await CallAsync(traffic.Texts, StellaPriority.Interactive, isExactCount: false, CancellationToken.None).ConfigureAwait(false);
             if (traffic.Pause > TimeSpan.Zero)
             {
                 await Task.Delay(traffic.Pause, CancellationToken.None).ConfigureAwait(false);
@@ -24,12 +24,12 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledge
         }
     }
 
-    /// <summary>Makes bulk calls of so many texts until the time is over, and does something before each.</summary>
-    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> before)
+    /// <summary>Makes bulk calls with a fixed number of texts until a time of the clock, and runs an action before each.</summary>
+    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> beforeCall)
     {
         while (clock.Elapsed < until)
         {
-            await before().ConfigureAwait(false);
+            await beforeCall().ConfigureAwait(false);
             TimeSpan left = until - clock.Elapsed;
             if (left <= TimeSpan.Zero)
             {
@@ -37,13 +37,13 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledge
             }
 
             using var end = new CancellationTokenSource(left);
-            await CallAsync(texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
+            await CallAsync(texts, StellaPriority.Bulk, isExactCount: true, end.Token).ConfigureAwait(false);
         }
     }
 
-    private async Task CallAsync(int texts, StellaPriority priority, bool exactly, CancellationToken end)
+    private async Task CallAsync(int texts, StellaPriority priority, bool isExactCount, CancellationToken end)
     {
-        int[] indices = new int[exactly ? texts : random.Next(1, texts + 1)];
+        int[] indices = new int[isExactCount ? texts : random.Next(1, texts + 1)];
         for (int i = 0; i < indices.Length; i++)
         {
             indices[i] = random.Next(known.Texts.Length);
@@ -85,7 +85,7 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledge
         {
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
             int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsExpected(indices[i], prompt, dimension, found[i].Span));
-            ledger.Vectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
+            ledger.AddVectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
             return;
         }
 

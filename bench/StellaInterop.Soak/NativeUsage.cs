@@ -2,12 +2,12 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Everything of the native library that a pool must free.</summary>
-/// <param name="LiveBytes">Bytes of the native library.</param>
-/// <param name="Handles">Its live handles.</param>
+/// <summary>The memory and handles of the native library. A pool must free all of its share.</summary>
+/// <param name="LiveBytes">Live bytes of the native library.</param>
+/// <param name="Handles">Live handles of the native library.</param>
 internal readonly record struct NativeUsage(long LiveBytes, int Handles)
 {
-    public static NativeUsage Now() => new(
+    public static NativeUsage Read() => new(
         (long)NativeMethods.stella_counter((uint)NativeCounter.LiveBytes),
         Enum.GetValues<NativeHandleKind>().Sum(kind => (int)NativeMethods.stella_live_handles((uint)kind)));
 }

@@ -5,22 +5,22 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Plays a scenario against pools of its own.</summary>
+/// <summary>Runs a scenario on pools that it creates.</summary>
 internal interface IScript
 {
     Task RunAsync(ScenarioContext context);
 }
 
-/// <summary>Everything that a script needs: the model, the texts, the ledger, the time, and a place for broken promises and figures.</summary>
+/// <summary>The context of a script: the model, the texts, the call ledger, the time, the broken promises and the figures.</summary>
 internal sealed class ScenarioContext(
     string folder, StellaModelOptions modelOptions, KnownTexts known, CallLedger ledger, TimeSpan duration, int seed, Defect defect)
 {
-    /// <summary>Parts of a scenario, with a look at the memory after each.</summary>
+    /// <summary>Number of rounds in a scenario. The memory is sampled after each round.</summary>
     private const int Rounds = 30;
 
-    private static readonly TimeSpan LongRun = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan MinTimingDuration = TimeSpan.FromSeconds(30);
 
-    private static readonly TimeSpan Settling = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan SettleTime = TimeSpan.FromMilliseconds(50);
 
     private readonly Lock gate = new();
     private readonly List<string> broken = [];
@@ -33,12 +33,12 @@ internal sealed class ScenarioContext(
 
     public KnownTexts Known => known;
 
-    public CallLedger CallLedger => ledger;
+    public CallLedger Ledger => ledger;
 
     public TimeSpan Duration => duration;
 
-    /// <summary>Gets whether the run is long enough to say something about times. A check of a change is not.</summary>
-    public bool MeasuresTimes => duration >= LongRun;
+    /// <summary>Gets whether the run is long enough for promises about times. The short run in CI is not.</summary>
+    public bool MeasuresTimes => duration >= MinTimingDuration;
 
     public int Seed => seed;
 
@@ -50,7 +50,7 @@ internal sealed class ScenarioContext(
 
     public MemoryTrend Memory { get; } = new();
 
-    /// <summary>Whether the meter counts more calls than callers made, because each part of a stream is a call.</summary>
+    /// <summary>Gets or sets whether the meter counts more calls than the callers made, because each part of a stream is a call.</summary>
     public bool HasStreams { get; set; }
 
     public IReadOnlyList<string> Broken
@@ -64,19 +64,19 @@ internal sealed class ScenarioContext(
         }
     }
 
-    /// <summary>Gets the figures that the scenario measured, for people.</summary>
+    /// <summary>Gets the figures that the scenario measured, for the table.</summary>
     public IReadOnlyList<string> Figures => figures;
 
-    /// <summary>Adds a broken promise unless the promise was kept.</summary>
+    /// <summary>Adds the message of a broken promise, unless the promise was kept.</summary>
     /// <returns>Whether it was kept.</returns>
-    public bool Promise(bool kept, string otherwise)
+    public bool Promise(bool kept, string message)
     {
         lock (gate)
         {
-            // A promise that is broken again and again would hide the others.
-            if (!kept && !broken.Contains(otherwise) && broken.Count < 20)
+            // Repeated messages of one promise would hide the others.
+            if (!kept && !broken.Contains(message) && broken.Count < 20)
             {
-                broken.Add(otherwise);
+                broken.Add(message);
             }
         }
 
@@ -86,7 +86,7 @@ internal sealed class ScenarioContext(
     /// <summary>Adds a figure.</summary>
     public void Report(string figure) => figures.Add(figure);
 
-    /// <summary>Makes the options that all pools of scenarios share.</summary>
+    /// <summary>Creates the default options of the pools in scenarios.</summary>
     public StellaPoolOptions Options() => new()
     {
         Model = modelOptions,
@@ -94,15 +94,15 @@ internal sealed class ScenarioContext(
         IdleTimeout = TimeSpan.FromSeconds(2),
     };
 
-    /// <summary>Makes the folder's model, with faults and the planted defect.</summary>
-    public FaultyModel Model(Faults? faults = null, string? from = null, Action? beforeLoad = null, Action<int, double>? forwarded = null) =>
-        new(new StellaModelSource(from ?? folder, modelOptions), faults ?? new Faults(), defect, leaked, seed)
+    /// <summary>Creates the source of the model, with faults and the planted defect.</summary>
+    public FaultyModel Model(Faults? faults = null, string? modelFolder = null, Action? beforeLoad = null, Action<int, double>? forwarded = null) =>
+        new(new StellaModelSource(modelFolder ?? folder, modelOptions), faults ?? new Faults(), defect, leaked, seed)
         {
             BeforeLoad = beforeLoad ?? (static () => { }),
             Forwarded = forwarded ?? (static (_, _) => { }),
         };
 
-    /// <summary>Frees the sessions that a planted defect kept, so that no later scenario sees them.</summary>
+    /// <summary>Frees the sessions that a planted defect kept, so that they do not affect later scenarios.</summary>
     public void FreeLeaked()
     {
         while (leaked.TryTake(out IPoolSession? session))
@@ -111,28 +111,28 @@ internal sealed class ScenarioContext(
         }
     }
 
-    /// <summary>Measures the memory of the process. Nothing may be in flight.</summary>
+    /// <summary>Takes a sample of the memory. No call may be in flight.</summary>
     public void SampleMemory() => Memory.Add(MemorySample.Take(Clock.Elapsed.TotalSeconds));
 
-    /// <summary>Plays rounds until the time is over, and looks at the memory after each.</summary>
-    /// <param name="least">The shortest time of a round.</param>
-    /// <param name="round">Plays one round, by its number and the time of its end.</param>
-    /// <param name="minRounds">Rounds that a short run needs for its promise.</param>
-    public async Task RoundsAsync(TimeSpan least, Func<int, TimeSpan, Task> round, int minRounds = 1)
+    /// <summary>Runs rounds until the time of the scenario is over, and samples the memory after each.</summary>
+    /// <param name="minLength">Shortest time of a round.</param>
+    /// <param name="round">Runs one round, given its number and the time of its end.</param>
+    /// <param name="minRounds">Number of rounds that even a short run needs for its promise.</param>
+    public async Task RoundsAsync(TimeSpan minLength, Func<int, TimeSpan, Task> round, int minRounds = 1)
     {
-        TimeSpan length = duration / Rounds > least ? duration / Rounds : least;
+        TimeSpan length = duration / Rounds > minLength ? duration / Rounds : minLength;
         for (int i = 0; i < minRounds || Clock.Elapsed + (length / 2) < duration; i++)
         {
             await round(i, Clock.Elapsed + length).ConfigureAwait(false);
 
-            // Continuations of answered calls still hold their vectors for a moment.
-            await Task.Delay(Settling, CancellationToken.None).ConfigureAwait(false);
+            // Continuations of answered calls reference their vectors for a moment.
+            await Task.Delay(SettleTime, CancellationToken.None).ConfigureAwait(false);
             SampleMemory();
         }
     }
 
-    /// <summary>Waits until something is so.</summary>
-    /// <returns>Whether it was so in time.</returns>
+    /// <summary>Waits until a condition holds.</summary>
+    /// <returns>Whether the condition held before the timeout.</returns>
     public static async Task<bool> EventuallyAsync(Func<bool> condition, TimeSpan timeout)
     {
         long begin = Stopwatch.GetTimestamp();
@@ -149,19 +149,19 @@ internal sealed class ScenarioContext(
         return true;
     }
 
-    /// <summary>Disposes a pool; an error or a wait of a minute breaks the promise.</summary>
-    public async Task DisposeAsync(StellaEmbeddingPool pool, bool atOnce = false)
+    /// <summary>Disposes a pool. An error or a wait of more than a minute breaks a promise.</summary>
+    public async Task DisposeAsync(StellaEmbeddingPool pool, bool isSynchronous = false)
     {
         try
         {
-            Task disposed = atOnce ? Task.Run(pool.Dispose) : pool.DisposeAsync().AsTask();
+            Task disposed = isSynchronous ? Task.Run(pool.Dispose) : pool.DisposeAsync().AsTask();
             await disposed.WaitAsync(TimeSpan.FromMinutes(1)).ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // Whatever it throws, a pool that cannot be disposed breaks the promise.
+#pragma warning disable CA1031 // Any error of Dispose breaks the promise.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            Promise(false, $"the pool could not be disposed: {e.GetType().Name}: {e.Message}");
+            Promise(false, $"The pool could not be disposed: {e.GetType().Name}: {e.Message}");
         }
     }
 }

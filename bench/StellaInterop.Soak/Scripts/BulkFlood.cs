@@ -5,8 +5,8 @@ using StellaInterop.Pooling;
 namespace StellaInterop.Soak.Scripts;
 
 /// <summary>
-/// One interactive caller sends a text every 10 ms, whether or not the last was answered, while 200 bulk calls wait and 40 bulk
-/// streams are open.
+/// Sends one interactive text every 10 ms, without waiting for answers, while 200 bulk calls are queued and 40 bulk streams are
+/// open.
 /// </summary>
 internal sealed class BulkFlood : IScript
 {
@@ -14,19 +14,19 @@ internal sealed class BulkFlood : IScript
     private const int BulkTexts = 256;
     private const int Streams = 40;
 
-    /// <summary>Median latency under flood, in medians on an idle pool, beside one full batch.</summary>
+    /// <summary>Limit of the median latency under flood, in medians of the idle pool. One full batch is added.</summary>
     private const double MaxIdleMedians = 3;
 
-    /// <summary>A batch counts as full from this part of its tokens on: the next text did not fit.</summary>
+    /// <summary>Share of the maximum tokens from which a batch counts as full, because the next text did not fit.</summary>
     private const double FullBatch = 0.9;
 
-    /// <summary>The latency is a promise on a machine that others leave alone, in runs that measure times.</summary>
+    /// <summary>Share of the machine that other processes may take. Above it, the latency is not a promise.</summary>
     private const double MaxOthersShare = 0.1;
 
     private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan LongestIdle = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LongTimeout = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan BulkTimeout = TimeSpan.FromMinutes(10);
 
     public async Task RunAsync(ScenarioContext context)
     {
@@ -40,7 +40,7 @@ internal sealed class BulkFlood : IScript
         var pool = new StellaEmbeddingPool(source, options);
         _ = await context.Ledger.CallAsync(() => pool.WarmUpAsync()).ConfigureAwait(false);
         TimeSpan idleTime = context.Duration / 4 < LongestIdle ? context.Duration / 4 : LongestIdle;
-        await InteractAsync(context, pool, idle, context.Clock.Elapsed + idleTime).ConfigureAwait(false);
+        await CallInteractivelyAsync(context, pool, idle, context.Clock.Elapsed + idleTime).ConfigureAwait(false);
         context.HasStreams = true;
         int waiting = 0;
         await context.RoundsAsync(MinRound, async (round, until) =>
@@ -53,11 +53,11 @@ internal sealed class BulkFlood : IScript
             ];
             _ = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().QueuedCallCount >= BulkCalls + Streams, MinRound).ConfigureAwait(false);
             waiting = Math.Max(waiting, pool.GetHealth().QueuedCallCount);
-            await InteractAsync(context, pool, flooded, until).ConfigureAwait(false);
+            await CallInteractivelyAsync(context, pool, flooded, until).ConfigureAwait(false);
             await end.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(bulk).ConfigureAwait(false);
 
-            // The texts of cancelled calls are freed when their batches and their tokenizers have ended.
+            // The texts of cancelled calls are freed once their batches and their tokenization have ended.
             _ = await ScenarioContext.EventuallyAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, MinRound).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
@@ -65,14 +65,14 @@ internal sealed class BulkFlood : IScript
         double others = load.OthersShare() ?? 1;
         double limit = (MaxIdleMedians * idle.Percentile(0.5)) + batches.Percentile(0.5);
         double ratio = flooded.Percentile(0.5) / limit;
-        context.Promise(waiting >= BulkCalls, $"at most {waiting} calls waited at once");
+        context.Promise(waiting >= BulkCalls, $"At most {waiting} calls were queued at once, instead of {BulkCalls}.");
         string figures = string.Create(
             CultureInfo.InvariantCulture,
-            $"interactive median {flooded.Percentile(0.5) * 1e3:F2} ms under flood, {idle.Percentile(0.5) * 1e3:F2} ms on the idle pool; full batch {batches.Percentile(0.5) * 1e3:F2} ms; {ratio:F2} of 3 x idle + one batch; {flooded.Count} interactive calls, {waiting} calls in the queue at most; others took {others * 100:F0} %");
+            $"interactive median {flooded.Percentile(0.5) * 1e3:F2} ms under flood, {idle.Percentile(0.5) * 1e3:F2} ms on the idle pool; full batch {batches.Percentile(0.5) * 1e3:F2} ms; {ratio:F2} of 3 x idle + one batch; {flooded.Count} interactive calls, {waiting} calls in the queue at most; other processes took {others * 100:F0} %");
         context.Report(figures);
         context.Promise(
             ratio <= 1 || !context.MeasuresTimes || others >= MaxOthersShare,
-            $"interactive calls are too slow under flood: {figures}");
+            $"Interactive calls are too slow under flood: {figures}.");
     }
 
     private static void Add(DurationHistogram times, double seconds, bool counts)
@@ -86,8 +86,8 @@ internal sealed class BulkFlood : IScript
         }
     }
 
-    /// <summary>Sends a text every 10 ms until a time, then waits for all answers.</summary>
-    private static async Task InteractAsync(ScenarioContext context, StellaEmbeddingPool pool, DurationHistogram times, TimeSpan until)
+    /// <summary>Sends a text every 10 ms until a time of the clock, then waits for all answers.</summary>
+    private static async Task CallInteractivelyAsync(ScenarioContext context, StellaEmbeddingPool pool, DurationHistogram times, TimeSpan until)
     {
         var random = new Random(context.Seed);
         List<Task> calls = [];
@@ -116,39 +116,39 @@ internal sealed class BulkFlood : IScript
             }
 
             int wrong = context.Known.IsExpected(text, StellaPrompt.Document, context.Known.DefaultDimension, vector) ? 0 : 1;
-            context.Ledger.Vectors(1, 0, 0, wrong, answer.Seconds);
+            context.Ledger.AddVectors(1, 0, 0, wrong, answer.Seconds);
             Add(times, answer.Seconds, counts: true);
         }
     }
 
-    /// <summary>Makes one bulk call after the other, of one kind each, so that few texts are shared.</summary>
+    /// <summary>Makes one bulk call after the other. Each has a random prompt and dimension, so that calls share few texts.</summary>
     private static async Task CallAsync(ScenarioContext context, StellaEmbeddingPool pool, Random random, CancellationToken end)
     {
         while (!end.IsCancellationRequested)
         {
             int[] indices = [.. Enumerable.Range(0, BulkTexts).Select(_ => random.Next(context.Known.Texts.Length))];
-            StellaEmbedOptions embed = AnyKind(context, random);
-            var options = new StellaCallOptions { Priority = StellaPriority.Bulk, QueueFullMode = StellaQueueFullMode.Wait, Timeout = LongTimeout };
+            StellaEmbedOptions embed = RandomOptions(context, random);
+            var options = new StellaCallOptions { Priority = StellaPriority.Bulk, QueueFullMode = StellaQueueFullMode.Wait, Timeout = BulkTimeout };
             Answer<StellaEmbeddings> answer = await context.Ledger.CallAsync(
                 () => pool.EmbedAsync(Array.ConvertAll(indices, index => context.Known.Texts[index]), embed, options, end)).ConfigureAwait(false);
             if (answer.Value is { } found)
             {
                 int wrong = Enumerable.Range(0, indices.Length)
                     .Count(i => !context.Known.IsExpected(indices[i], embed.Prompt, embed.Dimension!.Value, found[i].Span));
-                context.Ledger.Vectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
+                context.Ledger.AddVectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
             }
             else if (answer.Outcome != Outcomes.Cancelled)
             {
-                context.Promise(false, $"a bulk call that could wait was not answered: {answer.Error!.Message}");
+                context.Promise(false, $"A bulk call in queue mode Wait was not answered: {answer.Error!.Message}");
                 return;
             }
         }
     }
 
-    /// <summary>Reads vectors of an endless stream.</summary>
+    /// <summary>Reads the vectors of an endless stream.</summary>
     private static async Task StreamAsync(ScenarioContext context, StellaEmbeddingPool pool, int number, CancellationToken end)
     {
-        StellaEmbedOptions embed = AnyKind(context, new Random(number));
+        StellaEmbedOptions embed = RandomOptions(context, new Random(number));
         int count = context.Known.Texts.Length;
         long wrong = 0;
         int texts = 0;
@@ -166,10 +166,10 @@ internal sealed class BulkFlood : IScript
         }
         catch (StellaException e)
         {
-            context.Promise(false, $"a stream failed: {e.Message}");
+            context.Promise(false, $"A stream failed: {e.Message}");
         }
 
-        context.Ledger.Vectors(texts, 0, 0, (int)wrong, null);
+        context.Ledger.AddVectors(texts, 0, 0, (int)wrong, null);
 
         async IAsyncEnumerable<string> TextsAsync()
         {
@@ -181,7 +181,7 @@ internal sealed class BulkFlood : IScript
         }
     }
 
-    private static StellaEmbedOptions AnyKind(ScenarioContext context, Random random) => new()
+    private static StellaEmbedOptions RandomOptions(ScenarioContext context, Random random) => new()
     {
         Prompt = KnownTexts.Prompts[random.Next(3)],
         Dimension = context.Known.Dimensions[random.Next(context.Known.Dimensions.Length)],

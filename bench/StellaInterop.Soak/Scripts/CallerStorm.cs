@@ -3,24 +3,24 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>Callers at once on one pool, as the scenario's settings say.</summary>
+/// <summary>Runs concurrent callers on one pool, with the settings of the scenario.</summary>
 internal sealed class CallerStorm(Scenario scenario) : IScript
 {
-    /// <summary>The process itself grows beside the model in the first seconds.</summary>
+    /// <summary>Bytes in the memory budget for the process, which grows in the first seconds in addition to the model.</summary>
     private const long ProcessRoom = 24 << 20;
 
-    /// <summary>Looks at the memory in a long run. The callers wait meanwhile.</summary>
+    /// <summary>Number of memory samples in a long run. The callers wait during each.</summary>
     private const int MemorySamples = 30;
 
-    /// <summary>Expected faults from which on their absence is no accident.</summary>
+    /// <summary>Number of expected faults from which their absence is not by chance.</summary>
     private const int ManyFaults = 10;
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>Every call has a timeout that is shorter than this.</summary>
+    /// <summary>Time after which a call counts as lost. Every timeout is shorter.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
 
-    /// <summary>A caller that is not done by then holds up the others; the memory is measured at the next look.</summary>
+    /// <summary>Longest wait for calls in flight. If one takes longer, this sample is skipped, so that the other callers can continue.</summary>
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(2);
 
     public async Task RunAsync(ScenarioContext context)
@@ -31,7 +31,7 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
         using (var stop = new CancellationTokenSource())
         {
             Task watching = WatchAsync(context, () => pool, options, stop.Token);
-            Task looking = Task.CompletedTask;
+            Task sampling = Task.CompletedTask;
             List<Task> callers =
             [
                 .. Enumerable.Range(0, scenario.Callers).Select(i =>
@@ -39,13 +39,13 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
             ];
             if (scenario.BulkTexts > 0)
             {
-                // The vectors of a large call are most of the memory while it runs, so its caller looks between two calls.
+                // The vectors of a large call are most of the memory while it runs, so its caller takes the samples between two calls.
                 callers.Add(Task.Run(() => NewCaller(-1).RunBulkAsync(
                     context.Clock, context.Duration, scenario.BulkTexts, () => SampleMemoryAsync(context, pool))));
             }
             else if (scenario.RecreateEvery == 0)
             {
-                looking = SampleMemoryRegularlyAsync(context, pool, stop.Token);
+                sampling = SampleMemoryRegularlyAsync(context, pool, stop.Token);
             }
 
             while (scenario.RecreateEvery > 0 && context.Clock.Elapsed < context.Duration - TimeSpan.FromSeconds(scenario.RecreateEvery / 2))
@@ -55,11 +55,11 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
                 pool = new StellaEmbeddingPool(model, options);
                 await old.DisposeAsync().ConfigureAwait(false);
 
-                // A model that is loaded anew lies on other pages each time, half of them shared with free blocks. Without a model
-                // the same pages are left each time, so this look comes between two pools.
-                bool empty = await context.Gate.CloseAsync(LongestPause).ConfigureAwait(false);
+                // Each load puts the model on other pages, half of which it shares with free blocks. Without a model, the same pages
+                // remain each time. So this sample is taken between two pools.
+                bool isIdle = await context.Gate.CloseAsync(LongestPause).ConfigureAwait(false);
                 await pool.DisposeAsync().ConfigureAwait(false);
-                if (empty)
+                if (isIdle)
                 {
                     context.SampleMemory();
                 }
@@ -68,20 +68,20 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
                 context.Gate.Open();
             }
 
-            await AllAsync(context, callers).ConfigureAwait(false);
+            await WaitForCallersAsync(context, callers).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(watching, looking).ConfigureAwait(false);
+            await Task.WhenAll(watching, sampling).ConfigureAwait(false);
         }
 
         await context.DisposeAsync(pool).ConfigureAwait(false);
         context.Promise(
             scenario.Faults.FaultyTextOneIn == 0 || context.Ledger.FailedTexts > 0 || context.Ledger.Texts < ManyFaults * scenario.Faults.FaultyTextOneIn,
-            "no text failed although some were made to");
+            "No text failed, although faults were injected.");
 
         Caller NewCaller(int i) => new(scenario.Traffic, context.Known, context.Ledger, () => pool, context.Gate, context.Seed + i);
     }
 
-    /// <summary>Looks at the memory between two calls: waits until no call is in flight and no worker is at a batch.</summary>
+    /// <summary>Takes a memory sample once no call is in flight and no worker is busy.</summary>
     private static async Task SampleMemoryAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
         if (await context.Gate.CloseAsync(LongestPause).ConfigureAwait(false)
@@ -112,13 +112,13 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
             StellaPoolHealth health = pool().GetHealth();
             context.Promise(
                 health.QueuedTokenCount <= limits.QueuedTokens && health.QueuedCallCount <= 2 * options.MaxQueuedCalls,
-                $"the queue has {health.QueuedTokenCount} tokens and {health.QueuedCallCount} calls");
+                $"The queue has {health.QueuedTokenCount} tokens and {health.QueuedCallCount} calls. The limits are {limits.QueuedTokens} and {2 * options.MaxQueuedCalls}.");
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Waits for the callers; one whose call is lost would wait for ever.</summary>
-    private static async Task AllAsync(ScenarioContext context, List<Task> callers)
+    /// <summary>Waits for the callers, with a timeout, because a caller whose call is lost waits forever.</summary>
+    private static async Task WaitForCallersAsync(ScenarioContext context, List<Task> callers)
     {
         try
         {
@@ -126,7 +126,7 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
         }
         catch (TimeoutException)
         {
-            context.Promise(false, $"{context.Ledger.Submitted - context.Ledger.Seen.Values.Sum()} calls have no answer");
+            context.Promise(false, $"{context.Ledger.Submitted - context.Ledger.CallerOutcomes.Values.Sum()} calls have no answer after {LostAfter.TotalMinutes} minutes.");
         }
     }
 

@@ -3,7 +3,7 @@ using StellaInterop.Pooling;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>A load takes long: health says so, calls with deadlines time out in time, and patient calls are answered.</summary>
+/// <summary>Makes a load slow. Health must report it, calls with short timeouts must time out promptly, and others must be answered.</summary>
 internal sealed class SlowLoad : IScript
 {
     private const int Callers = 6;
@@ -12,13 +12,13 @@ internal sealed class SlowLoad : IScript
     private static readonly TimeSpan LoadTime = TimeSpan.FromSeconds(1.2);
     private static readonly TimeSpan MinRound = LoadTime;
 
-    /// <summary>An answer may come so much after its deadline: the median of all, and the latest on a busy machine.</summary>
+    /// <summary>Limits of the delay after a deadline: the median of all calls, and a single call on a busy machine.</summary>
     private static readonly TimeSpan MaxMedianDelay = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan MaxDelay = TimeSpan.FromSeconds(1);
 
     public async Task RunAsync(ScenarioContext context)
     {
-        var late = new DurationHistogram();
+        var delays = new DurationHistogram();
         int degraded = 0;
         await context.RoundsAsync(MinRound, async (round, _) =>
         {
@@ -32,52 +32,52 @@ internal sealed class SlowLoad : IScript
             Task[] callers =
             [
                 .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => CallWithShortTimeoutsAsync(pool, new Random(context.Seed + (100 * round) + i), begin + LoadTime))),
-                Task.Run(() => WaitAsync(context, pool)),
+                Task.Run(() => CallWithLongTimeoutAsync(context, pool)),
             ];
-            bool saw = false;
+            bool wasDegraded = false;
             while (context.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
             {
                 StellaPoolHealth health = pool.GetHealth();
-                saw |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
+                wasDegraded |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
                     && health.Reason.Contains("load", StringComparison.OrdinalIgnoreCase);
                 await Task.Delay(5).ConfigureAwait(false);
             }
 
-            context.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times as long as is normal");
-            degraded += saw ? 1 : 0;
+            context.Promise(wasDegraded, $"Health was never Degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times SlowLoadThreshold.");
+            degraded += wasDegraded ? 1 : 0;
             await Task.WhenAll(callers).ConfigureAwait(false);
             StellaPoolHealth after = pool.GetHealth();
-            context.Promise(after.Status == StellaPoolStatus.Healthy, $"health is {after.Status} after a slow load: {after.Reason}");
+            context.Promise(after.Status == StellaPoolStatus.Healthy, $"Health is {after.Status} after a slow load: {after.Reason}");
             await context.DisposeAsync(pool).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
-        context.Promise(late.Count > 0, "no call timed out although the load took longer than its deadline");
+        context.Promise(delays.Count > 0, "No call timed out, although the load took longer than the timeouts.");
         context.Promise(
-            late.Percentile(0.5) <= MaxMedianDelay.TotalSeconds,
-            $"calls timed out {late.Percentile(0.5) * 1e3:F0} ms after their deadline (median)");
+            delays.Percentile(0.5) <= MaxMedianDelay.TotalSeconds,
+            $"Calls timed out {delays.Percentile(0.5) * 1e3:F0} ms after their deadline (median). The limit is {MaxMedianDelay.TotalMilliseconds} ms.");
         context.Report(string.Create(
             CultureInfo.InvariantCulture,
-            $"{late.Count} calls timed out, {late.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
+            $"{delays.Count} calls timed out, {delays.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
 
-        async Task CallWithShortTimeoutsAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
+        async Task CallWithShortTimeoutsAsync(StellaEmbeddingPool pool, Random random, TimeSpan loadEnd)
         {
-            while (context.Clock.Elapsed < loaded - (3 * SlowLoadThreshold / 2))
+            while (context.Clock.Elapsed < loadEnd - (3 * SlowLoadThreshold / 2))
             {
                 var options = new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(random.Next(20, 200)) };
                 Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
-                double after = answer.Seconds - options.Timeout.Value.TotalSeconds;
-                context.Promise(answer.Outcome == Outcomes.TimedOut, $"a call whose time ended during the load is {answer.Outcome}");
-                context.Promise(after < MaxDelay.TotalSeconds, $"a call was answered {after:F1} s after its deadline");
-                lock (late)
+                double delay = answer.Seconds - options.Timeout.Value.TotalSeconds;
+                context.Promise(answer.Outcome == Outcomes.TimedOut, $"A call whose timeout ended during the load has the outcome {answer.Outcome}.");
+                context.Promise(delay < MaxDelay.TotalSeconds, $"A call was answered {delay:F1} s after its deadline. The limit is {MaxDelay.TotalSeconds} s.");
+                lock (delays)
                 {
-                    late.Add(Math.Max(0, after));
+                    delays.Add(Math.Max(0, delay));
                 }
             }
         }
     }
 
-    /// <summary>Makes a call that has time for the whole load.</summary>
-    private static async Task WaitAsync(ScenarioContext context, StellaEmbeddingPool pool)
+    /// <summary>Makes a call whose timeout is longer than the load.</summary>
+    private static async Task CallWithLongTimeoutAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
         var options = new StellaCallOptions { Timeout = Caller.LongTimeout };
         Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
@@ -88,6 +88,6 @@ internal sealed class SlowLoad : IScript
         }
 
         int wrong = context.Known.IsExpected(1, StellaPrompt.Document, context.Known.DefaultDimension, vector) ? 0 : 1;
-        context.Ledger.Vectors(1, 0, 0, wrong, answer.Seconds);
+        context.Ledger.AddVectors(1, 0, 0, wrong, answer.Seconds);
     }
 }
