@@ -151,7 +151,7 @@ internal sealed record Traffic
     public Func<StellaException, bool> IsExpectedError { get; init; } = static error => error.InnerException is StellaException { Message: Poison.Panic };
 }
 
-/// <summary>Faults that a model injects at random. A number is the average number of forward passes or texts of which one fails; 0 is none.</summary>
+/// <summary>Faults that a model injects at random. A value of N makes one forward pass or text in N fail on average; 0 injects nothing.</summary>
 internal sealed record Faults
 {
     public int PanicOneIn { get; init; }
