@@ -196,8 +196,8 @@ internal sealed class PeersRun : IDisposable
     }
 
     /// <summary>
-    /// Returns the mean seconds of one call, after one untimed call. The first call after other engines may have to fetch its
-    /// memory again. If one call takes longer than <see cref="MinDuration"/>, only that slow first call would be timed.
+    /// Returns the mean seconds of one call, after one untimed call. The first call after other engines may be slow, because it has
+    /// to fetch its memory again. If it took longer than <see cref="MinDuration"/>, it would be the only timed call.
     /// </summary>
     private static double SecondsPerRun(IPreparedWorkload work, CancellationToken cancellationToken)
     {

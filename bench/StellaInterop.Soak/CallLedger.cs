@@ -164,7 +164,7 @@ internal sealed class CallLedger : IMeterFactory
         }
     }
 
-    /// <summary>Returns whether an error or one of its causes has a type.</summary>
+    /// <summary>Returns whether an error or one of its causes is a <typeparamref name="T"/>.</summary>
     public static bool IsCausedBy<T>(Exception? error)
         where T : Exception => error is not null && (error is T || IsCausedBy<T>(error.InnerException));
 

@@ -11,7 +11,7 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledge
     /// <summary>Gets the timeout of calls without a short timeout. A call that takes longer counts as lost.</summary>
     public static TimeSpan LongTimeout { get; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Makes calls until a time of the clock.</summary>
+    /// <summary>Makes calls until the clock reaches a time, or until the caller is stopped.</summary>
     public async Task RunAsync(Stopwatch clock, TimeSpan until, CancellationToken end = default)
     {
         while (clock.Elapsed < until && !end.IsCancellationRequested)
@@ -24,7 +24,7 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledge
         }
     }
 
-    /// <summary>Makes bulk calls with a fixed number of texts until a time of the clock, and runs an action before each.</summary>
+    /// <summary>Makes bulk calls with a fixed number of texts until the clock reaches a time. Runs an action before each call.</summary>
     public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> beforeCall)
     {
         while (clock.Elapsed < until)

@@ -19,7 +19,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
     public bool Run(TextWriter output, CancellationToken cancellationToken)
     {
         List<string> violations = [];
-        output.WriteLine($"ranking: {pairs.Count} questions and documents of this tree, with the shipped model");
+        output.WriteLine($"ranking: {pairs.Count} queries and documents from this source tree, with the shipped model");
         output.WriteLine();
         WriteRanking(output, violations, cancellationToken);
         foreach (var (model, folder, golden, randomWeights) in new[]

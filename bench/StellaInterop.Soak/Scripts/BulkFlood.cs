@@ -86,7 +86,7 @@ internal sealed class BulkFlood : IScript
         }
     }
 
-    /// <summary>Sends a text every 10 ms until a time of the clock, then waits for all answers.</summary>
+    /// <summary>Sends a text every 10 ms until the clock reaches a time, then waits for all answers.</summary>
     private static async Task CallInteractivelyAsync(ScenarioContext context, StellaEmbeddingPool pool, DurationHistogram times, TimeSpan until)
     {
         var random = new Random(context.Seed);

@@ -12,7 +12,7 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
     /// <summary>Number of memory samples in a long run. The callers wait during each.</summary>
     private const int MemorySamples = 30;
 
-    /// <summary>Number of expected faults from which their absence is not by chance.</summary>
+    /// <summary>Number of expected faults from which a run without any fault is not by chance.</summary>
     private const int ManyFaults = 10;
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);

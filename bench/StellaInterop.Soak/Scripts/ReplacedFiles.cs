@@ -5,7 +5,8 @@ namespace StellaInterop.Soak.Scripts;
 
 /// <summary>
 /// Replaces the weights in the folder with those of another model, between two loads and while the model is open. Every vector must
-/// belong to the files of its load, regardless of the cache. A head that was replaced while the model is open may be a typed error.
+/// belong to the files of its load, regardless of the cache. A call for a head that was replaced while the model is open may end with a
+/// typed error.
 /// </summary>
 internal sealed class ReplacedFiles : IScript
 {
