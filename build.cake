@@ -1,12 +1,12 @@
-// The build of StellaInterop: one task for each thing a person does.
+// The build of StellaInterop.
 //
 //     dotnet tool restore
-//     dotnet cake --tree                 what there is and what needs what
-//     dotnet cake --target=Native        the native library of this machine, from source
-//     dotnet cake --target=CI            everything that has to hold before a change lands
+//     dotnet cake --tree                 prints all tasks and their dependencies
+//     dotnet cake --target=Native        builds the native library of this machine from source
+//     dotnet cake --target=CI            runs all checks of a change, except for the C# tests
 //
-// Air-gapped machines: STELLA_CARGO_CONFIG names an extra cargo configuration file, such as one that replaces the
-// crate registry by a mirror.
+// On a machine without access to the crate registry, STELLA_CARGO_CONFIG names an extra cargo configuration file, such as
+// one that replaces the registry with a mirror.
 
 using System.Diagnostics;
 using System.Runtime.InteropServices;
@@ -29,7 +29,7 @@ var bindingsAtStart = System.IO.File.ReadAllText(bindings.FullPath);
 var packageLists = root.Combine(".locks");
 var notices = root.CombineWithFilePath("THIRD-PARTY-NOTICES.md");
 
-// One table of runtime identifiers for MSBuild and for this script: native/Rids.props.
+// MSBuild and this script share the table of runtime identifiers in native/Rids.props.
 record NativeRid(string Rid, string RustTarget, string LibraryFile);
 var rids = XDocument.Load(native.CombineWithFilePath("Rids.props").FullPath)
     .Descendants("NativeRid")
@@ -41,7 +41,7 @@ var built = artifacts.Combine("native").Combine(host);
 var prebuilt = native.Combine("prebuilt").Combine(host);
 const string ManifestName = "manifest.json";
 
-// The fuzz targets: the longest input in bytes, and what one input may cost in seconds and MiB before it counts as a fault.
+// The fuzz targets: the maximum input length in bytes, and the limits of one input in seconds and MiB.
 record FuzzTarget(string Name, int MaxLength, int Seconds, int Megabytes);
 var fuzzTargets = new[]
 {
@@ -59,7 +59,7 @@ var fuzzTargets = new[]
 // ---------------------------------------------------------------------------------------------------- tasks
 
 Task("Clean")
-    .Description("Deletes what the other tasks make. Keeps cargo's cache unless --full is given.")
+    .Description("Deletes the outputs of the other tasks. Keeps the build folder of cargo unless --full is given.")
     .Does(() =>
 {
     CleanDirectory(artifacts);
@@ -76,7 +76,7 @@ Task("Clean")
 });
 
 Task("Native")
-    .Description("Builds the native library of this machine reproducibly into artifacts/native/<rid>, with its manifest.")
+    .Description("Builds the native library of this machine reproducibly into artifacts/native/<rid>, with a manifest.")
     .Does(() =>
 {
     var entry = rids[host];
@@ -91,7 +91,7 @@ Task("Native")
 });
 
 Task("Prebuilt")
-    .Description("Replaces the committed library of this machine by a fresh build.")
+    .Description("Replaces the committed library of this machine with a new build.")
     .IsDependentOn("Native")
     .Does(() =>
 {
@@ -100,7 +100,7 @@ Task("Prebuilt")
 });
 
 Task("CheckPrebuilt")
-    .Description("Proves that the committed library is what the sources make: same sources, and the same bytes where compiler and linker are the same.")
+    .Description("Checks that the committed library belongs to the sources, and that a new build with the same compiler and linker has the same bytes.")
     .IsDependentOn("Native")
     .Does(() =>
 {
@@ -110,12 +110,12 @@ Task("CheckPrebuilt")
     var file = prebuilt.CombineWithFilePath(entry.LibraryFile);
     if (Sha256(file) != committed["library_sha256"])
     {
-        throw new CakeException($"{file} is not the library that its manifest describes.");
+        throw new CakeException($"{file} does not have the SHA-256 of its manifest. Run: dotnet cake --target=Prebuilt");
     }
 
     if (committed["sources_sha256"] != fresh["sources_sha256"])
     {
-        throw new CakeException("The native sources have changed since native/prebuilt was made. Run: dotnet cake --target=Prebuilt");
+        throw new CakeException("The native sources have changed since native/prebuilt was built. Run: dotnet cake --target=Prebuilt");
     }
 
     var tools = new[] { "rustc", "linker" };
@@ -124,37 +124,37 @@ Task("CheckPrebuilt")
     {
         foreach (var tool in differing)
         {
-            Warning("{0} here is {1}; the manifest names {2}", tool, fresh[tool], committed[tool]);
+            Warning("This machine has {0} {1}, but the manifest names {2}.", tool, fresh[tool], committed[tool]);
         }
 
-        Warning("NOT COMPARED: with other tools the bytes of native/prebuilt cannot be proven. The tests run on the rebuilt library.");
+        Warning("NOT COMPARED: the bytes of native/prebuilt cannot be checked with other tools. The tests run on the rebuilt library.");
         return;
     }
 
     if (committed["library_sha256"] != fresh["library_sha256"])
     {
         throw new CakeException(
-            $"native/prebuilt/{host}/{entry.LibraryFile} is not what the sources make: {committed["library_sha256"]} is committed, {fresh["library_sha256"]} was built by the same tools.");
+            $"native/prebuilt/{host}/{entry.LibraryFile} does not match the sources: the committed SHA-256 is {committed["library_sha256"]}, but the same tools built {fresh["library_sha256"]}. Run: dotnet cake --target=Prebuilt");
     }
 
-    Information("EQUAL: native/prebuilt/{0}/{1} is byte for byte what the sources make ({2}).", host, entry.LibraryFile, fresh["library_sha256"]);
+    Information("EQUAL: native/prebuilt/{0}/{1} has the same bytes as a build of the sources ({2}).", host, entry.LibraryFile, fresh["library_sha256"]);
 });
 
 Task("Bindings")
-    .Description("Generates the C# imports from the Rust exports and fails if the committed file differs.")
+    .Description("Generates the C# imports from the Rust exports, and fails if the committed file differs.")
     .Does(() =>
 {
-    // Every cargo command may run the build script of stella-ffi, which writes the file when it differs. So it is
-    // compared with what it was before the first one. The script also runs again when the file itself was touched.
+    // Every cargo command may run the build script of stella-ffi, which rewrites the file if it differs. So the file is
+    // compared with its text from before the first cargo command. The script also runs again if the file was touched.
     Cargo("check --locked --workspace --all-features");
     if (System.IO.File.ReadAllText(bindings.FullPath) != bindingsAtStart)
     {
-        throw new CakeException($"{bindings.GetFilename()} was not what the sources make; it has been written anew. Commit it.");
+        throw new CakeException($"{bindings.GetFilename()} did not match the Rust exports and has been rewritten. Commit it.");
     }
 });
 
 Task("Notices")
-    .Description("Writes THIRD-PARTY-NOTICES.md: the model, and every crate in the native library and every package in the tool, with its licence. --check only compares.")
+    .Description("Writes THIRD-PARTY-NOTICES.md: the licences of the model, of every crate in the native library, and of every package in the tool. --check only compares.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
@@ -165,12 +165,12 @@ Task("Notices")
     }
     else if (System.IO.File.ReadAllText(notices.FullPath) != text)
     {
-        throw new CakeException("THIRD-PARTY-NOTICES.md is not what Cargo.lock asks for. Run: dotnet cake --target=Notices");
+        throw new CakeException("THIRD-PARTY-NOTICES.md does not match Cargo.lock and the packages of the tool. Run: dotnet cake --target=Notices");
     }
 });
 
 Task("NativeLint")
-    .Description("Formatting and lints of the Rust code.")
+    .Description("Checks the formatting of the Rust code and runs its lints.")
     .Does(() =>
 {
     Cargo("fmt --all --check");
@@ -178,15 +178,15 @@ Task("NativeLint")
 });
 
 Task("NativeTest")
-    .Description("Tests of the Rust code, the ABI among them.")
+    .Description("Runs the Rust tests, including those of the ABI.")
     .Does(() => Cargo("test --locked --all-features"));
 
-// Tests, by parts of their names, that run on the library as it ships instead of with AddressSanitizer: its own memory
-// would count to the estimate, and forwards on every level take seventy times as long with it. Tests of the kernels and of
-// the ABI compute the same with it.
-var testsOfTheShipped = new[] { "takes_what_was_estimated", "meets_the_reference", "has_the_same_bits_alone", "allocates_nothing", "gives_memory_back" };
+// Parts of the names of tests that run on the release build and not with AddressSanitizer. The memory of AddressSanitizer would
+// distort the memory tests, and a forward pass on every instruction set takes seventy times as long with it. The tests of the
+// kernels and of the ABI cover the same arithmetic with AddressSanitizer.
+var releaseBuildTests = new[] { "takes_what_was_estimated", "meets_the_reference", "has_the_same_bits_alone", "allocates_nothing", "gives_memory_back" };
 
-// The fuzz targets are built with the tests, so that one build with AddressSanitizer serves both.
+// One build with AddressSanitizer has both the tests and the fuzz targets.
 Task("SanitizedBuild")
     .Description("Builds the Rust tests and the fuzz targets with AddressSanitizer (nightly Rust, Linux).")
     .Does(() =>
@@ -197,19 +197,19 @@ Task("SanitizedBuild")
 });
 
 Task("Sanitize")
-    .Description("Runs the Rust tests with AddressSanitizer, but for those of ShippedTest.")
+    .Description("Runs the Rust tests with AddressSanitizer, except for those of ShippedTest.")
     .IsDependentOn("SanitizedBuild")
     .Does(() =>
 {
     var environment = SanitizerFlags();
-    // As the C library does: an allocation that cannot be had is told, and what the code makes of that is tested.
+    // A failed allocation returns null, as in the C library, so that tests can check how the code handles it.
     environment["ASAN_OPTIONS"] = "allocator_may_return_null=1";
     environment["LSAN_OPTIONS"] = $"suppressions={native.CombineWithFilePath("lsan.supp").FullPath}:print_suppressions=0";
-    Cargo($"+nightly test {SanitizedSelection()} -- {string.Join(' ', testsOfTheShipped.Select(name => $"--skip {name}"))}", environment);
+    Cargo($"+nightly test {SanitizedSelection()} -- {string.Join(' ', releaseBuildTests.Select(name => $"--skip {name}"))}", environment);
 });
 
 Task("Fuzz")
-    .Description("Runs the fuzz targets for --seconds=60 each, three at a time, or one of them by --fuzz-target=NAME. Findings are kept in artifacts/fuzz.")
+    .Description("Runs all fuzz targets, three at a time, or only --fuzz-target=NAME, for --seconds=60 each. Keeps findings in artifacts/fuzz.")
     .IsDependentOn("SanitizedBuild")
     .Does(() =>
 {
@@ -217,7 +217,7 @@ Task("Fuzz")
     var chosen = fuzzTargets.Where(t => only == "" || t.Name == only).ToArray();
     if (chosen.Length == 0)
     {
-        throw new CakeException($"There is no fuzz target {only}; there are {string.Join(", ", fuzzTargets.Select(t => t.Name))}.");
+        throw new CakeException($"Unknown fuzz target '{only}'. The fuzz targets are {string.Join(", ", fuzzTargets.Select(t => t.Name))}.");
     }
 
     var failed = new System.Collections.Concurrent.ConcurrentBag<string>();
@@ -230,24 +230,25 @@ Task("Fuzz")
     });
     if (!failed.IsEmpty)
     {
-        throw new CakeException($"Faults were found by: {string.Join(", ", failed.Order())}. Run a target's file again by: native/target/sanitized/{rids[host].RustTarget}/debug/NAME FILE");
+        throw new CakeException($"These fuzz targets found faults: {string.Join(", ", failed.Order())}. Reproduce a finding with: native/target/sanitized/{rids[host].RustTarget}/debug/NAME FILE");
     }
 });
 
 Task("ShippedTest")
-    .Description("Tests of the library as it ships: what memory it takes and gives back, the float64 reference, equal bits in any batch (Linux).")
+    .Description("Tests the release build of the native library: memory use, freed memory, the float64 reference, equal bits in any batch (Linux).")
     .Does(() =>
 {
     Cargo($"build {ReleaseSelection()} --example measure", ReproducibleFlags());
-    Cargo($"test {ReleaseSelection()} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', testsOfTheShipped)}", ReproducibleFlags());
+    Cargo($"test {ReleaseSelection()} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', releaseBuildTests)}", ReproducibleFlags());
 });
 
 Task("Valgrind")
-    .Description("Runs the tests of the ABI under Valgrind, on the library as it ships (Linux).")
+    .Description("Runs the tests of the ABI on the release build under Valgrind (Linux).")
     .Does(() =>
 {
     Require("valgrind", "--version", "apt-get install valgrind");
-    // Cargo starts what it built by this. One thread runs at a time, and without a fair turn one may keep it for minutes.
+    // Cargo starts the tests with this command. Valgrind runs one thread at a time; without fair scheduling, one thread may run for
+    // minutes while others wait.
     var environment = ReproducibleFlags();
     environment[$"CARGO_TARGET_{rids[host].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
         "valgrind --fair-sched=try --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
@@ -255,7 +256,7 @@ Task("Valgrind")
 });
 
 Task("Restore")
-    .Description("Fetches the NuGet packages. In CI (CI=true) only those that are listed in .locks, by their hashes.")
+    .Description("Restores the NuGet packages. In CI (CI=true), restores only the packages listed in .locks and checks their hashes.")
     .Does(() =>
 {
     if (EnvironmentVariable("CI") == "true")
@@ -267,7 +268,7 @@ Task("Restore")
 });
 
 Task("LockPackages")
-    .Description("Writes the lists of NuGet packages in .locks that CI restores by. Run it when a package reference or its version changes.")
+    .Description("Writes the lock files in .locks that CI restores from. Run this task after a package reference or version changes.")
     .Does(() =>
 {
     CleanDirectory(packageLists);
@@ -276,7 +277,7 @@ Task("LockPackages")
 });
 
 Task("Lint")
-    .Description("Formatting of the C# code. Its analyzers run in every build.")
+    .Description("Checks the formatting of the C# code. The analyzers run in every build.")
     .IsDependentOn("Restore")
     .Does(() => DotNetFormat(solution.FullPath, new DotNetFormatSettings { NoRestore = true, VerifyNoChanges = true }));
 
@@ -298,13 +299,13 @@ Task("Test")
     }));
 
 Task("Bench")
-    .Description("Runs the BenchmarkDotNet benchmarks; --filter=NAME chooses among them. bench/README.md shows how to run the others.")
+    .Description("Runs the BenchmarkDotNet benchmarks, or those that match --filter=NAME. bench/README.md has the commands of the others.")
     .IsDependentOn("Restore")
     .Does(() => DotNetRun("./bench/StellaInterop.Bench", new ProcessArgumentBuilder().Append("micro").Append("--filter").AppendQuoted(Argument("filter", "*")),
         new DotNetRunSettings { Configuration = "Release", NoRestore = true }));
 
 Task("Docs")
-    .Description("Writes the parts of documents that are made from the code: error codes and the ABI. The tests compare them.")
+    .Description("Writes the generated parts of the documents: error codes and the ABI. Tests compare them with the code.")
     .IsDependentOn("Build")
     .Does(() => Run(
         "dotnet",
@@ -312,19 +313,19 @@ Task("Docs")
         new() { ["STELLA_WRITE_DOCS"] = "1" }));
 
 Task("ApiReference")
-    .Description("Makes the documentation with the API reference in artifacts/docs, and fails for a link that leads nowhere.")
+    .Description("Builds the documentation with the API reference in artifacts/docs, and fails on a broken link.")
     .IsDependentOn("Restore")
     .Does(() => Run("dotnet", $"docfx .cake/docfx.json --output {artifacts.Combine("docs")} --warningsAsErrors --logLevel warning"));
 
 Task("PgVector")
-    .Description("Tests folder search over PostgreSQL with pgvector, on a server that is made for it (Linux, as root, with debootstrap).")
+    .Description("Tests folder search over PostgreSQL with pgvector, on a server that it sets up (Linux, as root, with debootstrap).")
     .IsDependentOn("Build")
     .Does(() => Run(
         "samples/FolderSearch/pgvector.sh",
         $"{artifacts.Combine("pgvector")} dotnet test tests/StellaInterop.Samples.Tests -c {configuration} --no-build --filter FullyQualifiedName~PostgreSQL"));
 
 Task("Soak")
-    .Description("Holds a pool to its promises under load, --seconds long, and plants the defects that this must find.")
+    .Description("Checks the promises of a pool under load for --seconds, then plants defects that the checks must find.")
     .IsDependentOn("Build")
     .Does(() =>
 {
@@ -335,7 +336,7 @@ Task("Soak")
 });
 
 Task("Pack")
-    .Description("Makes the NuGet packages in artifacts/packages. --rids=A,B names the platforms that have to be in them; this machine's if it is not given.")
+    .Description("Creates the NuGet packages in artifacts/packages. --rids=A,B names the platforms that they must contain; the default is this machine's platform.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
@@ -344,7 +345,7 @@ Task("Pack")
 });
 
 Task("ApiBaseline")
-    .Description("Writes the packages in .api, with nothing but the public API of this build, which later packages are validated against. Only for a release that may break the API.")
+    .Description("Writes the packages in .api with the public API of this build. Later packages are validated against them. Only for a release that may break the API.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
@@ -354,7 +355,7 @@ Task("ApiBaseline")
         {
             Configuration = configuration,
             NoRestore = true,
-            // The same API gives the same bytes, in whatever commit it is and whatever the internals are.
+            // The same API results in the same bytes, regardless of the commit and of the internals.
             MSBuildSettings = new DotNetMSBuildSettings()
                 .WithProperty("ApiBaseline", "true")
                 .WithProperty("IncludeSourceRevisionInInformationalVersion", "false")
@@ -365,7 +366,7 @@ Task("ApiBaseline")
 });
 
 Task("PackAgain")
-    .Description("Packs a copy of the tree in another folder and fails when a package has other bytes than those of Pack.")
+    .Description("Packs a copy of the source tree in another folder, and fails if a package differs from that of Pack.")
     .IsDependentOn("Pack")
     .Does(() =>
 {
@@ -379,7 +380,7 @@ Task("PackAgain")
 });
 
 Task("Smoke")
-    .Description("Makes programs from the packages of Pack and runs them: layouts, trimmed and compiled ahead of time. Needs a C compiler. --no-pack tests packages that are there.")
+    .Description("Builds programs with the packages of Pack and runs them in several layouts, trimmed and compiled ahead of time. Needs a C compiler. --no-pack tests existing packages.")
     .IsDependentOn(HasArgument("no-pack") ? "Restore" : "Pack")
     .Does(() =>
 {
@@ -388,22 +389,22 @@ Task("Smoke")
 });
 
 Task("AotTest")
-    .Description("The part of Smoke that needs a C compiler, which the tests of the solution do without.")
+    .Description("Runs the part of Smoke that needs a C compiler. The tests of the solution do not need one.")
     .IsDependentOn("Pack")
     .Does(() => TestPackages("StellaInterop.AotTests"));
 
 Task("Sbom")
-    .Description("Writes bills of materials beside the packages: NuGet packages and crates, each with its licence, which has to be on the list of those allowed.")
+    .Description("Writes software bills of materials (SBOM) for NuGet packages and crates beside the packages, and fails if a licence is not allowed.")
     .IsDependentOn("Pack")
     .Does(() =>
 {
     var components = projects.SelectMany(WriteNuGetSbom).Concat(WriteCrateSbom()).ToArray();
     CheckLicences(components);
-    Information("{0} components, each under a licence of the list.", components.DistinctBy(c => c.Name).Count());
+    Information("{0} components, each with an allowed licence.", components.DistinctBy(c => c.Name).Count());
 });
 
 Task("CI")
-    .Description("Everything that has to hold before a change lands, but for the C# tests, which CI runs by the README's own command.")
+    .Description("Runs all checks of a change, except for the C# tests, which CI runs with the command of the README.")
     .IsDependentOn("NativeLint")
     .IsDependentOn("CheckPrebuilt")
     .IsDependentOn("Bindings")
@@ -434,10 +435,11 @@ string HostRid()
     return $"{os}-{RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
 }
 
-/// .NET names the C library in its own identifier; that of Alpine's own build is the system's name.
+/// Returns whether the C library is musl. The runtime identifier of .NET names the C library; that of Alpine's own build starts with
+/// the name of the system.
 bool IsMusl() => Regex.IsMatch(RuntimeInformation.RuntimeIdentifier, "musl|^alpine");
 
-/// Runs a program in the root of the tree and fails with it.
+/// Runs a program in the root of the source tree, and fails if the program fails.
 void Run(string tool, string arguments, Dictionary<string, string> environment = null)
 {
     Information("{0} {1}", tool, arguments);
@@ -448,8 +450,8 @@ void Run(string tool, string arguments, Dictionary<string, string> environment =
     }
 }
 
-/// Runs cargo in native/ and fails with it. Subcommands such as clippy start a second cargo, which does not get
-/// --config, so the extra configuration is written where every cargo in native/ looks.
+/// Runs cargo in native/, and fails if cargo fails. Subcommands such as clippy start a second cargo without --config. So the extra
+/// configuration is written to native/.cargo, which every cargo in native/ reads.
 void Cargo(string arguments, Dictionary<string, string> environment = null)
 {
     var settings = new ProcessSettings { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = environment ?? new() };
@@ -480,12 +482,12 @@ void UseExtraCargoConfig()
     System.IO.File.WriteAllText(native.CombineWithFilePath(".cargo/config.toml").FullPath, $"include = [{{ path = '{path}' }}]\n");
 }
 
-/// Fails with the command that installs a tool, unless the tool is there.
+/// Fails if a tool does not run, and names the command that installs it.
 void Require(string tool, string arguments, string install)
 {
     if (!host.StartsWith("linux"))
     {
-        throw new CakeException("Sanitized builds, fuzzing and Valgrind run on Linux.");
+        throw new CakeException($"Sanitized builds, fuzzing and Valgrind run on Linux only, but this machine is {host}.");
     }
 
     try
@@ -494,18 +496,18 @@ void Require(string tool, string arguments, string install)
     }
     catch (Exception e) when (e is not OutOfMemoryException)
     {
-        throw new CakeException($"{tool} {arguments} did not run. Install it by: {install}", e);
+        throw new CakeException($"{tool} {arguments} did not run. Install it with: {install}", e);
     }
 }
 
-/// What is built for the shipped library, and for tests of it. The same words each time: cargo takes other words for
-/// another build.
+/// Returns the cargo arguments of the release build and its tests. They must be equal each time, because cargo builds again for
+/// other arguments.
 string ReleaseSelection() => $"--release --locked --package stella-ffi --target {rids[host].RustTarget}";
 
-/// What is built and tested with the sanitizer.
+/// Returns the cargo arguments of builds and tests with AddressSanitizer.
 string SanitizedSelection() => $"--locked --workspace --all-features --lib --tests --target {rids[host].RustTarget} --target-dir target/sanitized";
 
-/// AddressSanitizer, and the instrumentation by which libFuzzer sees what an input reaches.
+/// Returns the flags for AddressSanitizer and for the coverage instrumentation of libFuzzer.
 Dictionary<string, string> SanitizerFlags() => RustFlags(
     "-Zsanitizer=address",
     "-Cpasses=sancov-module",
@@ -518,7 +520,7 @@ Dictionary<string, string> SanitizerFlags() => RustFlags(
 
 Dictionary<string, string> RustFlags(params string[] flags) => new() { ["RUSTFLAGS"] = string.Join(' ', flags) };
 
-/// Runs tests that were run before, in another way. They are not counted again: their output is shown when they fail.
+/// Runs tests a second time in another way. Prints their output only if they fail, so that CI does not count them twice.
 void RunTestsAgain(string arguments, Dictionary<string, string> environment)
 {
     UseExtraCargoConfig();
@@ -542,8 +544,8 @@ void RunTestsAgain(string arguments, Dictionary<string, string> environment)
     Information("{0} tests, no fault.", passed);
 }
 
-/// Runs one fuzz target and says what it did. Inputs that reach something new are kept beside its seeds, out of the
-/// tree, and are where the next run begins.
+/// Runs one fuzz target and returns whether it found no fault. Inputs with new coverage are kept in artifacts/fuzz, and the next run
+/// begins with them and the seeds.
 bool Fuzz(FuzzTarget t, int seconds)
 {
     var folder = artifacts.Combine("fuzz").Combine(t.Name);
@@ -557,7 +559,7 @@ bool Fuzz(FuzzTarget t, int seconds)
         RedirectStandardError = true,
         RedirectStandardOutput = true,
     };
-    // Models that a target breaks lie where writing costs nothing, if there is such a place.
+    // Model folders of a target are written to memory if the machine has /dev/shm.
     var shared = new System.IO.DirectoryInfo($"/dev/shm/stella-fuzz-{Environment.ProcessId}-{t.Name}");
     if (shared.Parent.Exists)
     {
@@ -589,7 +591,7 @@ bool Fuzz(FuzzTarget t, int seconds)
             return true;
         }
 
-        // The report begins where the reports of the runtime and of libFuzzer do, and names the file of the input.
+        // The report begins at the first message of a panic, of AddressSanitizer or of libFuzzer, and names the file of the input.
         var begin = Array.FindIndex(lines, l => l.Contains("panicked at") || l.StartsWith("==") || l.Contains("ERROR: "));
         Error("fuzz {0}: ended with exit code {1}.\n{2}", t.Name, process.ExitCode, string.Join('\n', lines.Skip(Math.Max(begin, 0)).Take(60)));
         Error("fuzz {0}: {1}", t.Name, string.Join(' ', lines.Where(l => l.Contains("Test unit written to"))));
@@ -604,8 +606,8 @@ bool Fuzz(FuzzTarget t, int seconds)
     }
 }
 
-/// Flags that keep the place of the build out of its result. Every folder that a path of a source can begin with
-/// is renamed, and the linker writes no build id.
+/// Returns the flags that make the build independent of its location. They remap the prefix of every source path, and the linker
+/// writes no build id.
 Dictionary<string, string> ReproducibleFlags()
 {
     var cargoHome = EnvironmentVariable("CARGO_HOME") ?? System.IO.Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cargo");
@@ -625,19 +627,19 @@ Dictionary<string, string> ReproducibleFlags()
     }
     else if (host.StartsWith("linux-musl"))
     {
-        // A shared library takes the C library of the process that loads it.
+        // A shared library must use the C library of the process that loads it.
         flags.Add("-Ctarget-feature=-crt-static");
     }
     else if (host.StartsWith("win"))
     {
-        // Without it, the library asks for a redistributable that not every machine has.
+        // Links the C runtime statically, because not every machine has its redistributable package.
         flags.Add("-Ctarget-feature=+crt-static");
     }
 
     return RustFlags(flags.ToArray());
 }
 
-/// The manifest says from what and by what a library was made.
+/// Writes the manifest of a library: the hashes of its sources and its bytes, and the tools that built it.
 void WriteManifest(DirectoryPath directory, NativeRid entry)
 {
     var file = directory.CombineWithFilePath(entry.LibraryFile);
@@ -657,7 +659,7 @@ void WriteManifest(DirectoryPath directory, NativeRid entry)
 string Linker() =>
     host.StartsWith("linux") ? $"{Output("cc", "--version")[0]}; {Output("ld", "--version")[0]}"
     : host.StartsWith("osx") ? Output("cc", "--version")[0]
-    // Rust looks for it where Visual Studio was installed, and does not say which it took.
+    // Rust finds the linker of Visual Studio itself and does not report which one.
     : "link.exe";
 
 Dictionary<string, string> ReadManifest(DirectoryPath directory)
@@ -668,7 +670,7 @@ Dictionary<string, string> ReadManifest(DirectoryPath directory)
         : throw new CakeException($"{path} does not exist. Run: dotnet cake --target=Prebuilt");
 }
 
-/// One hash over the names and contents of everything that decides what the library is.
+/// Returns one hash over the names and contents of all files that determine the library.
 string SourcesSha256()
 {
     var files = new[] { "Cargo.toml", "Cargo.lock" }.Select(f => native.CombineWithFilePath(f))
@@ -680,7 +682,7 @@ string SourcesSha256()
     using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     foreach (var (name, path) in files)
     {
-        // Line ends are those of the repository, whatever a checkout made of them.
+        // Line endings are normalized, because a checkout may change them.
         var text = System.IO.File.ReadAllText(path).ReplaceLineEndings("\n");
         hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{name}\n{text.Length}\n{text}"));
     }
@@ -688,7 +690,7 @@ string SourcesSha256()
     return Convert.ToHexStringLower(hash.GetHashAndReset());
 }
 
-/// The exports of a library and the imports of the bindings must be the same names.
+/// Checks that a library exports the same names that the bindings import.
 void CheckExports(FilePath library)
 {
     if (!host.StartsWith("linux"))

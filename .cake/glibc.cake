@@ -1,24 +1,24 @@
-// The oldest C library that the native library runs on.
+// Links the native library against an old glibc, so that it runs on old systems.
 //
-// A linker binds each function to its newest version in the C library of the machine that builds, and so asks for that
-// C library or a newer one. The old versions are still in there, though. So stand-ins of the machine's libraries are made
-// that name, for each function, the newest version that was there in the floor, and the linker is shown these.
+// A linker binds each function to its newest version in the glibc of the build machine. The result needs that glibc or a newer
+// one, although glibc also has the old versions. So the linker gets stub libraries instead of the machine's libraries. For
+// each function, a stub has the newest version that is not above the minimum version.
 
-const string GlibcFloor = "2.28";
+const string MinGlibc = "2.28";
 
 bool HasGlibc => host.StartsWith("linux") && !host.StartsWith("linux-musl");
 
-/// Makes the stand-ins and gives the flags that make the linker take them.
+/// Creates the stub libraries and returns the flags that make the linker use them.
 IEnumerable<string> GlibcFlags()
 {
-    var folder = artifacts.Combine($"glibc-{GlibcFloor}");
+    var folder = artifacts.Combine($"glibc-{MinGlibc}");
     CleanDirectory(folder);
     var loader = host.EndsWith("arm64") ? "/lib/ld-linux-aarch64.so.1" : "/lib64/ld-linux-x86-64.so.2";
-    var libc = StandIn(folder, SystemLibrary("libc.so.6"));
-    var libm = StandIn(folder, SystemLibrary("libm.so.6"));
-    StandIn(folder, loader);
+    var libc = CreateStub(folder, SystemLibrary("libc.so.6"));
+    var libm = CreateStub(folder, SystemLibrary("libm.so.6"));
+    CreateStub(folder, loader);
 
-    // What was compiled into each program before 2.33, as the C library's own libc_nonshared.a did.
+    // Before glibc 2.33, libc_nonshared.a compiled these functions into each program.
     var stat = folder.CombineWithFilePath("stat.c");
     System.IO.File.WriteAllText(stat.FullPath, """
         #ifdef __x86_64__
@@ -36,24 +36,24 @@ IEnumerable<string> GlibcFlags()
     Output("cc", $"-O2 -fPIC -c {stat} -o {folder}/stat.o");
     Output("ar", $"rcD {folder}/libstat.a {folder}/stat.o");
 
-    // These two were libraries of their own then; the stand-in of libc has their functions, so that nothing looks for them.
+    // These two were separate libraries in old versions. The stub of libc has their functions, so the linker needs nothing from them.
     var old = $"{SystemLibrary("libpthread.so.0")} {SystemLibrary("libdl.so.2")}";
     System.IO.File.WriteAllText(
         folder.CombineWithFilePath("libc.so").FullPath,
         $"GROUP ( {libc} {folder}/libstat.a {SystemLibrary("libc_nonshared.a")} AS_NEEDED ( {folder}/{System.IO.Path.GetFileName(loader)} ) )\n");
     System.IO.File.WriteAllText(folder.CombineWithFilePath("libm.so").FullPath, $"GROUP ( {libm} )\n");
-    // Cargo links in native/. Flags that do not name the place of the tree keep it out of the result.
+    // Cargo links in native/. The relative path keeps the location of the source tree out of the result.
     return new[] { $"-Lnative={native.GetRelativePath(folder)}", "-Clink-arg=-Wl,--no-as-needed" }
         .Concat(old.Split(' ').Select(library => $"-Clink-arg={library}"))
-        // A function that is younger than the floor is an error here, and not where the library is loaded. The machine's
-        // other libraries, which test programs are linked with, may be younger.
+        // A function that is newer than the minimum version fails here, and not when the library is loaded. Test programs also
+        // link other libraries of the machine, which may need newer functions.
         .Append("-Clink-arg=-Wl,--as-needed,-z,defs,--allow-shlib-undefined");
 }
 
 string SystemLibrary(string name) => Output("cc", $"-print-file-name={name}")[0];
 
-/// A library without code that has the functions of a system's library, each in the newest version that is not above the floor.
-FilePath StandIn(DirectoryPath folder, string library)
+/// Creates a library without code that has the functions of a system library, each in the newest version that is not above the minimum.
+FilePath CreateStub(DirectoryPath folder, string library)
 {
     var symbols = Output("objdump", $"-T {library}")
         .Select(line => Regex.Match(line, @"^[0-9a-f]+ .{5}(?<kind>..) (?<section>\S+)\s+(?<size>[0-9a-f]+)\s+\(?(?<version>GLIBC_[\d.]+)\)?\s+(?<name>\S+)$"))
@@ -63,7 +63,7 @@ FilePath StandIn(DirectoryPath folder, string library)
             IsData: m.Groups["kind"].Value == "DO",
             Size: Convert.ToInt32(m.Groups["size"].Value, 16),
             Version: GlibcVersion(m.Groups["version"].Value)))
-        .Where(s => s.Version <= System.Version.Parse(GlibcFloor))
+        .Where(s => s.Version <= System.Version.Parse(MinGlibc))
         .GroupBy(s => s.Name)
         .Select(g => g.MaxBy(s => s.Version))
         .OrderBy(s => s.Name, StringComparer.Ordinal)
@@ -79,14 +79,14 @@ FilePath StandIn(DirectoryPath folder, string library)
         .GroupBy(s => s.Version)
         .OrderBy(g => g.Key)
         .Select(g => $"GLIBC_{g.Key} {{ {string.Concat(g.Select(s => s.Name + "; "))}}};"));
-    var made = folder.CombineWithFilePath(name);
-    Output("cc", $"-shared -nostdlib -Wl,-soname,{name} -Wl,--version-script={map} {source} -o {made}");
-    return made;
+    var stub = folder.CombineWithFilePath(name);
+    Output("cc", $"-shared -nostdlib -Wl,-soname,{name} -Wl,--version-script={map} {source} -o {stub}");
+    return stub;
 }
 
 System.Version GlibcVersion(string name) => System.Version.Parse(name["GLIBC_".Length..]);
 
-/// The oldest C library that has every function which a library asks for.
+/// Returns the oldest glibc that has every function that a library imports.
 System.Version GlibcOf(FilePath library) => Output("objdump", $"-T {library}")
     .Select(line => Regex.Match(line, @"\*UND\*.*\(?(GLIBC_[\d.]+)\)?"))
     .Where(m => m.Success)
@@ -94,8 +94,8 @@ System.Version GlibcOf(FilePath library) => Output("objdump", $"-T {library}")
 
 void CheckGlibc(FilePath library)
 {
-    if (HasGlibc && GlibcOf(library) > System.Version.Parse(GlibcFloor))
+    if (HasGlibc && GlibcOf(library) > System.Version.Parse(MinGlibc))
     {
-        throw new CakeException($"{library.GetFilename()} asks for glibc {GlibcOf(library)}; the floor is {GlibcFloor}.");
+        throw new CakeException($"{library.GetFilename()} needs glibc {GlibcOf(library)}, but must run on glibc {MinGlibc}.");
     }
 }

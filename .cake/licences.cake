@@ -1,17 +1,17 @@
-// What others wrote that is in the packages: bills of materials, notices, and the licences that may be among them.
+// Third-party components in the packages: bills of materials, notices, and the allowed licences.
 
 using System.Text.Json.Nodes;
 
-// A crate or a NuGet package. Folder is where cargo unpacked a crate; a crate that only builds or tests is not shipped.
+// A crate or a NuGet package. Folder has the unpacked files of a crate. A crate that is used only in builds or tests is not shipped.
 record Component(string Name, string Version, string License, string Source, string Copyright, string Folder, string Sha256, bool IsShipped)
 {
     public string Title => $"{Name} {Version}";
 }
 
-// Licences under which components may be taken. Where one may be taken under several, one of them has to be here.
+// Allowed licences. A component with a choice of licences needs one of these.
 var allowedLicences = new HashSet<string> { "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "NCSA", "Unicode-3.0", "Zlib" };
 
-/// Every crate of Cargo.lock but our own.
+/// Returns every third-party crate of Cargo.lock.
 Component[] Crates()
 {
     UseExtraCargoConfig();
@@ -44,7 +44,7 @@ Component[] Crates()
         .ToArray();
 }
 
-/// The bill of materials of a project's NuGet packages, as the CycloneDX tool writes it into a file.
+/// Runs the CycloneDX tool, which writes the bill of materials of a project's NuGet packages into a file. Returns the bill.
 JsonNode NuGetBill(string project, FilePath file)
 {
     EnsureDirectoryExists(file.GetDirectory());
@@ -91,7 +91,7 @@ Component[] WriteCrateSbom()
             ["bom-ref"] = $"pkg:cargo/{c.Name}@{c.Version}",
             ["name"] = c.Name,
             ["version"] = c.Version,
-            // What only builds or tests the library is named, and is not in it.
+            // Crates for builds or tests only are listed as excluded, because they are not in the library.
             ["scope"] = c.IsShipped ? "required" : "excluded",
             ["hashes"] = new[] { new { alg = "SHA-256", content = c.Sha256 } },
             ["licenses"] = new[] { new { expression = SpdxExpression(c.License) } },
@@ -109,14 +109,14 @@ void CheckLicences(IEnumerable<Component> components)
     var refused = components.Where(c => !IsAllowed(c.License)).Select(c => $"{c.Title} ({c.License ?? "no licence"})").Distinct().ToArray();
     if (refused.Length > 0)
     {
-        throw new CakeException($"Not under a licence of the list in .cake/licences.cake: {string.Join(", ", refused)}.");
+        throw new CakeException($"These components have no allowed licence: {string.Join(", ", refused)}. Remove them, or add the licence to .cake/licences.cake.");
     }
 }
 
-/// Older crates write a slash where SPDX has OR.
+/// Returns a valid SPDX expression. Older crates write a slash instead of OR.
 string SpdxExpression(string licence) => Regex.Replace(licence ?? "", " ?/ ?", " OR ");
 
-/// Whether the licences of the list satisfy an SPDX expression.
+/// Returns whether the allowed licences satisfy an SPDX expression.
 bool IsAllowed(string licence)
 {
     var tokens = new Queue<string>(Regex.Matches(SpdxExpression(licence), @"[()]|[\w.+-]+").Select(m => m.Value));
@@ -155,7 +155,7 @@ bool IsAllowed(string licence)
 
         if (tokens.TryPeek(out var token) && token == "WITH")
         {
-            // An exception only allows more.
+            // An exception only grants additional permissions.
             tokens.Dequeue();
             tokens.Dequeue();
         }
@@ -166,8 +166,8 @@ bool IsAllowed(string licence)
     return Or() && tokens.Count == 0;
 }
 
-/// The notices: the crates that are in the library, for any platform, and the packages that are in the tool. Then the
-/// text of each licence, once, with the crates that it covers.
+/// Returns the notices: the crates in the library on any platform, the text of each licence once with the crates that it covers, and
+/// the packages in the tool.
 string ThirdPartyNotices()
 {
     var crates = Crates().Where(c => c.IsShipped).ToArray();
@@ -181,11 +181,11 @@ string ThirdPartyNotices()
     foreach (var licence in crates.GroupBy(c => LicenceText(c.Folder)).OrderBy(g => g.First().Title, StringComparer.Ordinal))
     {
         text.Append($"\n### {string.Join(", ", licence.Select(c => c.Title))}\n\n");
-        text.Append(licence.Key is null ? "The crate holds no licence file; its licence is named in the table.\n" : $"```text\n{licence.Key}\n```\n");
+        text.Append(licence.Key is null ? "The crate has no licence file. The table has the name of its licence.\n" : $"```text\n{licence.Key}\n```\n");
     }
 
     text.Append("\n## NuGet packages in the stella tool\n\n");
-    text.Append("Their assemblies lie beside `stella.dll` in the package StellaInterop.Cli. The text of the MIT licence stands in LICENSE.\n\n");
+    text.Append("Their assemblies are beside `stella.dll` in the package StellaInterop.Cli. LICENSE has the text of the MIT licence.\n\n");
     text.Append("| package | licence | copyright |\n| --- | --- | --- |\n");
     foreach (var package in NuGetComponents(NuGetBill("StellaInterop.Cli", artifacts.CombineWithFilePath("notices/tool.cdx.json"))))
     {

@@ -1,11 +1,11 @@
-// How packages are made, looked into, and compared.
+// Creates, checks and compares packages.
 
 using System.IO.Compression;
 
-// In the order in which they are packed.
+// The projects with packages, in the order in which they are packed.
 var projects = new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
 
-// Those that hold the native library.
+// The projects whose packages contain the native library.
 var withNative = new[] { "StellaInterop", "StellaInterop.Cli" };
 
 string PackageVersion() =>
@@ -13,14 +13,14 @@ string PackageVersion() =>
 
 DateTimeOffset CommitTime() => DateTimeOffset.FromUnixTimeSeconds(long.Parse(Output("git", "log -1 --format=%ct")[0]));
 
-/// Packs the projects of a tree. NuGet stamps files with the time of the pack; here that is the time of the commit, so
-/// that the same sources give the same bytes.
+/// Packs the projects of a source tree. The files in the packages have the time of the commit instead of the current time, so that the
+/// same sources result in the same bytes.
 void PackInto(DirectoryPath output, DirectoryPath tree)
 {
     CleanDirectory(output);
     foreach (var project in projects)
     {
-        // MSBuild would not compare the API again if only the baseline has changed.
+        // Without this semaphore file, MSBuild compares the API again even if only the baseline has changed.
         DeleteFiles($"{tree}/src/{project}/obj/**/Microsoft.NET.ApiCompat.ValidatePackage.semaphore");
         DotNetPack($"{tree}/src/{project}", new DotNetPackSettings
         {
@@ -35,7 +35,7 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
     }
 }
 
-// The command line is a program.
+// The command-line tool has no public API.
 bool HasPublicApi(string project) => project != "StellaInterop.Cli";
 
 FilePath ApiBaselineOf(string project)
@@ -44,8 +44,8 @@ FilePath ApiBaselineOf(string project)
     return root.Combine(".api").CombineWithFilePath($"{project}.{version}.nupkg");
 }
 
-/// Writes a package with the reference assembly of a project alone, without internals: what package validation compares, in a few
-/// kilobytes.
+/// Writes a package with only the reference assembly of a project, without internals. Package validation needs no more, and the package
+/// has a few kilobytes.
 void WriteApiBaseline(string project)
 {
     var file = ApiBaselineOf(project);
@@ -67,7 +67,7 @@ void WriteApiBaseline(string project)
     }
 }
 
-/// Runs a project of tests on the packages of Pack.
+/// Runs a test project on the packages of Pack.
 void TestPackages(string project) => DotNetTest($"./tests/{project}", new DotNetTestSettings
 {
     Configuration = configuration,
@@ -77,8 +77,8 @@ void TestPackages(string project) => DotNetTest($"./tests/{project}", new DotNet
     MSBuildSettings = new DotNetMSBuildSettings().WithProperty("HasCompiler", "true"),
 });
 
-/// Each package and its symbols are there, and the native library of each platform that is asked for. A platform for
-/// which nothing was built is in no package, and so fails here when it is named.
+/// Checks that each package and its symbols exist, and that the packages contain the native library of each wanted platform. A
+/// platform without a built library is in no package, so it fails here if it is wanted.
 void CheckPackages(string[] wantedRids)
 {
     var libraryRids = new List<string>();
@@ -86,14 +86,14 @@ void CheckPackages(string[] wantedRids)
     {
         if (HasPublicApi(project) && !FileExists(ApiBaselineOf(project)))
         {
-            // Without it, MSBuild would pack without a word.
-            throw new CakeException($"{ApiBaselineOf(project)} is missing, so that nobody compares the public API with that of the release.");
+            // MSBuild would pack without a warning.
+            throw new CakeException($"{ApiBaselineOf(project)} is missing, so the public API cannot be compared with that of the release. Run: dotnet cake --target=ApiBaseline");
         }
 
         var file = packages.CombineWithFilePath($"{project}.{PackageVersion()}.nupkg");
         if (!FileExists(file) || !FileExists(file.ChangeExtension("snupkg")))
         {
-            throw new CakeException($"{file.GetFilename()} or its symbols were not made.");
+            throw new CakeException($"{file.GetFilename()} or its symbol package was not created.");
         }
 
         using var archive = ZipFile.OpenRead(file.FullPath);
@@ -103,19 +103,19 @@ void CheckPackages(string[] wantedRids)
             .ToArray();
         if (missing.Length > 0)
         {
-            throw new CakeException($"{file.GetFilename()} has no {string.Join(", no ", missing)}.");
+            throw new CakeException($"{file.GetFilename()} does not contain {string.Join(", ", missing)}.");
         }
 
-        var held = rids.Keys.Where(rid => names.Any(n => n.EndsWith(NativeEntry(rid))));
-        Information("{0}: {1:N0} bytes. Native libraries: {2}", file.GetFilename(), FileSize(file), string.Join(", ", held.DefaultIfEmpty("none")));
+        var contained = rids.Keys.Where(rid => names.Any(n => n.EndsWith(NativeEntry(rid))));
+        Information("{0}: {1:N0} bytes. Native libraries: {2}", file.GetFilename(), FileSize(file), string.Join(", ", contained.DefaultIfEmpty("none")));
     }
 }
 
 string NativeEntry(string rid) => rids.TryGetValue(rid, out var entry)
     ? $"runtimes/{rid}/native/{entry.LibraryFile}"
-    : throw new CakeException($"native/Rids.props does not know {rid}.");
+    : throw new CakeException($"Unknown runtime identifier '{rid}'. Add it to native/Rids.props.");
 
-/// Copies what git does not ignore, with the times of the files, as another working tree of the same repository.
+/// Copies all files that git does not ignore into another working tree of the same repository. Keeps the times of the files.
 void CopyTree(DirectoryPath copy)
 {
     CleanDirectory(copy);
@@ -129,7 +129,7 @@ void CopyTree(DirectoryPath copy)
     System.IO.File.WriteAllText(copy.CombineWithFilePath(".git").FullPath, $"gitdir: {Output("git", "rev-parse --absolute-git-dir")[0]}\n");
 }
 
-/// The packages of two folders have the same bytes; otherwise names the entries that differ.
+/// Checks that the packages of two folders have the same bytes. Prints the differing entries if they do not.
 void ComparePackages(DirectoryPath first, DirectoryPath second)
 {
     var names = GetFiles($"{first}/*.*nupkg").Select(f => f.GetFilename().ToString()).Order().ToArray();
@@ -138,15 +138,15 @@ void ComparePackages(DirectoryPath first, DirectoryPath second)
     {
         var entries = new[] { first, second }.Select(folder => Entries(folder.CombineWithFilePath(name))).ToArray();
         var parts = entries[0].Keys.Union(entries[1].Keys).Where(e => entries[0].GetValueOrDefault(e) != entries[1].GetValueOrDefault(e));
-        Error("{0} differs: {1}", name, string.Join(", ", parts.DefaultIfEmpty("times or compression of its entries")));
+        Error("{0} differs: {1}", name, string.Join(", ", parts.DefaultIfEmpty("the times or the compression of its entries")));
     }
 
     if (differing.Length > 0)
     {
-        throw new CakeException($"Two packs of the same sources differ in {string.Join(", ", differing)}.");
+        throw new CakeException($"Two builds of the same sources differ in {string.Join(", ", differing)}. The differing entries are above.");
     }
 
-    Information("EQUAL: {0} packages of a copy of the tree have the same bytes.", names.Length);
+    Information("EQUAL: {0} packages from a copy of the source tree have the same bytes.", names.Length);
 }
 
 Dictionary<string, string> Entries(FilePath package)
@@ -159,15 +159,15 @@ Dictionary<string, string> Entries(FilePath package)
     });
 }
 
-/// Each project of the solution has a list of its packages, and no other project has one. NuGet would write a missing list,
-/// even in locked mode, and call the restore good.
+/// Checks that each project of the solution has a lock file, and that no other lock files exist. Even in locked mode, NuGet would
+/// create a missing lock file and succeed.
 void CheckPackageLists()
 {
     var wanted = Regex.Matches(System.IO.File.ReadAllText(solution.FullPath), @"([^\\""/]+)\.csproj""").Select(m => m.Groups[1].Value).Order().ToArray();
-    var there = GetFiles($"{packageLists}/*/packages.lock.json").Select(f => f.GetDirectory().GetDirectoryName()).Order().ToArray();
-    var differing = wanted.Except(there).Select(name => $"{name} has no list").Concat(there.Except(wanted).Select(name => $"{name} is not a project")).ToArray();
+    var existing = GetFiles($"{packageLists}/*/packages.lock.json").Select(f => f.GetDirectory().GetDirectoryName()).Order().ToArray();
+    var differing = wanted.Except(existing).Select(name => $"{name} has no lock file").Concat(existing.Except(wanted).Select(name => $"{name} is not a project of the solution")).ToArray();
     if (differing.Length > 0)
     {
-        throw new CakeException($"The lists of packages in .locks are not those of the solution: {string.Join("; ", differing)}. Run: dotnet cake --target=LockPackages");
+        throw new CakeException($"The lock files in .locks do not match the solution: {string.Join("; ", differing)}. Run: dotnet cake --target=LockPackages");
     }
 }

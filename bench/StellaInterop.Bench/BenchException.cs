@@ -1,4 +1,4 @@
 namespace StellaInterop.Bench;
 
-/// <summary>Why a run ends without figures: they would mean nothing.</summary>
+/// <summary>Ends a run whose figures would be meaningless. The message says why.</summary>
 internal sealed class BenchException(string message) : Exception(message);

@@ -1,15 +1,15 @@
 namespace StellaInterop.Bench;
 
-/// <summary>What the process returns.</summary>
+/// <summary>Exit codes of the programs in <c>bench</c>. The <c>stella</c> tool has its own enum of this name.</summary>
 internal enum ExitCode
 {
-    Good = 0,
+    Success = 0,
 
-    /// <summary>Something was measured that must not be, or could not be measured.</summary>
+    /// <summary>A figure is outside its limit, or a measurement failed.</summary>
     Failed = 1,
 
     Usage = 2,
 
-    /// <summary>Stopped by Ctrl-C, as shells count it.</summary>
-    Stopped = 130,
+    /// <summary>Ended by Ctrl-C: 128 + SIGINT, as in shells.</summary>
+    Interrupted = 130,
 }

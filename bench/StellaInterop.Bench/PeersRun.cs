@@ -7,42 +7,43 @@ using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench;
 
-/// <summary>What to measure.</summary>
-/// <param name="Model">What the model is called.</param>
-/// <param name="Folder">Where it lies.</param>
-/// <param name="Shapes">What each call embeds.</param>
-/// <param name="Engines">What is measured.</param>
+/// <summary>Settings of a <c>peers</c> run.</summary>
+/// <param name="Model">Name of the model.</param>
+/// <param name="Folder">The model folder.</param>
+/// <param name="Shapes">Shapes to measure: texts and tokens of one call.</param>
+/// <param name="Engines">Engines to measure.</param>
 /// <param name="Threads">Threads of each engine.</param>
-/// <param name="Rounds">How often.</param>
+/// <param name="Rounds">Number of rounds.</param>
 internal sealed record PeersSettings(
     string Model, string Folder, IReadOnlyList<Shape> Shapes, IReadOnlyList<EngineSpec> Engines, int Threads, int Rounds);
 
-/// <summary>Measures engines beside each other in one process: A B A B, so that what the machine does meets all alike.</summary>
+/// <summary>Measures engines in turn in one process (A B A B), so that disturbances of the machine affect all engines alike.</summary>
 internal sealed class PeersRun : IDisposable
 {
-    /// <summary>A call that is shorter is repeated until so much time has passed.</summary>
-    private static readonly TimeSpan LeastTime = TimeSpan.FromSeconds(0.3);
+    /// <summary>Minimum time of a measurement. Shorter calls are repeated until it has passed.</summary>
+    private static readonly TimeSpan MinDuration = TimeSpan.FromSeconds(0.3);
 
-    /// <summary>Texts on which the engines are compared with each other where there are no vectors of a reference.</summary>
+    /// <summary>Texts for comparing the engines with each other if the model has no reference vectors.</summary>
     private static readonly Shape Comparison = new("texts of different lengths", [5, 16, 33, 100]);
 
     private readonly PeersSettings settings;
-    private readonly Action<string> say;
+    private readonly Action<string> log;
     private readonly List<(EngineSpec Spec, IEngine Engine)> engines = [];
     private readonly List<EngineReport> reports = [];
     private readonly List<Measured> prepared = [];
 
-    public PeersRun(PeersSettings settings, Action<string> say)
+    public PeersRun(PeersSettings settings, Action<string> log)
     {
         this.settings = settings;
-        this.say = say;
+        this.log = log;
     }
 
-    /// <exception cref="BenchException">An engine computes something else.</exception>
+    /// <summary>Checks the vectors of all engines, then measures them.</summary>
+    /// <exception cref="BenchException">The vectors of an engine are outside the tolerance.</exception>
     public PeersReport Run(CancellationToken cancellationToken)
     {
         DateTimeOffset date = DateTimeOffset.UtcNow;
-        say("measuring the limits of the machine");
+        log("Measuring the limits of the machine.");
         HardwareLimits limits = HardwareLimits.Measure(settings.Threads, cancellationToken);
         var (info, comparison, workloads) = MakeTexts();
         Load(cancellationToken);
@@ -71,7 +72,7 @@ internal sealed class PeersRun : IDisposable
         engines.ForEach(engine => engine.Engine.Dispose());
     }
 
-    /// <summary>The library's own tokenizer makes the ids for all: none of the peers has one.</summary>
+    /// <summary>Tokenizes the texts for all engines with this library's tokenizer, because the peers have none.</summary>
     private (StellaModelInfo Info, Workload Comparison, IReadOnlyList<Workload> Workloads) MakeTexts()
     {
         using StellaModel model = StellaModel.Load(settings.Folder);
@@ -79,7 +80,7 @@ internal sealed class PeersRun : IDisposable
         {
             if (!model.Tokenize(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt }).Ids.Span.SequenceEqual(golden.Ids))
             {
-                throw new BenchException($"the ids of {golden.Name} are not those of the reference");
+                throw new BenchException($"The token ids of {golden.Name} differ from the reference. Check the tokenizer of {settings.Folder}.");
             }
         }
 
@@ -87,7 +88,7 @@ internal sealed class PeersRun : IDisposable
         return (model.Info, texts.Make(Comparison), [.. settings.Shapes.Select(texts.Make)]);
     }
 
-    /// <summary>The texts whose vectors are known, if this is the model that they are of.</summary>
+    /// <summary>Returns the texts with reference vectors; none for a model other than the synthetic one.</summary>
     private IReadOnlyList<GoldenText> Golden() =>
         settings.Model == SyntheticModel.Name ? GoldenText.Read(Tree.Golden(SyntheticModel.Name)) : [];
 
@@ -97,7 +98,7 @@ internal sealed class PeersRun : IDisposable
         foreach (EngineSpec spec in settings.Engines)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            say($"loading {spec.Name}");
+            log($"Loading {spec.Name}.");
             try
             {
                 IEngine engine = spec.Load(engineSettings);
@@ -107,48 +108,48 @@ internal sealed class PeersRun : IDisposable
             }
             catch (EngineUnavailableException e)
             {
-                say($"{spec.Name} is not available: {e.Message}");
+                log($"{spec.Name} is not available: {e.Message}");
                 reports.Add(new EngineReport(spec.Name, spec.Precision, Unavailable: e.Message));
             }
         }
     }
 
-    /// <summary>Holds every engine against the float64 vectors, or against the first engine in f32 where there are none.</summary>
+    /// <summary>Compares the vectors of every engine with the float64 reference, or with the first f32 engine if there is no reference.</summary>
     private void Compare(Workload comparison, CancellationToken cancellationToken)
     {
         IReadOnlyList<GoldenText> golden = Golden();
-        var wanted = new List<(Workload Workload, float[][] Vectors)>();
+        var expected = new List<(Workload Workload, float[][] Vectors)>();
         if (golden.Count > 0)
         {
-            // Alone, and those without a prompt in one call: what pads must give the same.
+            // Each text alone, then all texts without a prompt in one call: padding must not change the vectors.
             GoldenText[] plain = [.. golden.Where(text => text.Prompt == StellaPrompt.Document)];
-            wanted.AddRange(golden.Select(text => (text.AsWorkload(), new[] { VectorOf(text) })));
-            wanted.Add((
-                new Workload("all of them in one call", [.. plain.Select(text => text.Text)], [.. plain.Select(text => text.Ids)]),
+            expected.AddRange(golden.Select(text => (text.AsWorkload(), new[] { VectorOf(text) })));
+            expected.Add((
+                new Workload("all texts in one call", [.. plain.Select(text => text.Text)], [.. plain.Select(text => text.Ids)]),
                 [.. plain.Select(VectorOf)]));
         }
         else if (engines.FirstOrDefault(engine => engine.Spec.Precision == StellaPrecision.Float32).Engine is { } reference)
         {
-            wanted.Add((comparison, Embed(reference, comparison, cancellationToken)));
+            expected.Add((comparison, Embed(reference, comparison, cancellationToken)));
         }
 
         foreach (var (spec, engine) in engines)
         {
-            say($"comparing the vectors of {spec.Name}");
+            log($"Comparing the vectors of {spec.Name}.");
             Tolerance tolerance = Tolerance.Of(spec.Precision, randomWeights: golden.Count > 0);
             Difference worst = Difference.None;
-            foreach (var (workload, vectors) in wanted)
+            foreach (var (workload, vectors) in expected)
             {
-                Difference here = Embed(engine, workload, cancellationToken).Zip(vectors, (found, right) => Difference.Between(found, right))
-                    .Aggregate(Difference.None, (one, other) => one.And(other));
-                if (!tolerance.Holds(here))
+                Difference difference = Embed(engine, workload, cancellationToken).Zip(vectors, (actual, reference) => Difference.Between(actual, reference))
+                    .Aggregate(Difference.None, (left, right) => left.WorseOf(right));
+                if (!tolerance.Accepts(difference))
                 {
                     throw new BenchException(
-                        $"{spec.Name} does not give the vectors of the reference for {workload.Name}: cosine {here.Cosine:F7}, largest "
-                        + $"difference {here.Largest:G2}; the limit is {tolerance}");
+                        $"The vectors of {spec.Name} differ from the reference for {workload.Name}: cosine {difference.Cosine:F7}, largest "
+                        + $"difference {difference.Largest:G2}; the limit is {tolerance}.");
                 }
 
-                worst = worst.And(here);
+                worst = worst.WorseOf(difference);
             }
 
             int report = reports.FindIndex(report => report.Name == spec.Name);
@@ -160,7 +161,7 @@ internal sealed class PeersRun : IDisposable
 
     private static float[][] Embed(IEngine engine, Workload workload, CancellationToken cancellationToken)
     {
-        using IWork work = engine.Prepare(workload);
+        using IPreparedWorkload work = engine.Prepare(workload);
         work.Run(cancellationToken);
         return [.. Enumerable.Range(0, workload.Texts.Length).Select(text => work.Vector(text).ToArray())];
     }
@@ -171,10 +172,10 @@ internal sealed class PeersRun : IDisposable
         {
             foreach (var (spec, engine) in engines)
             {
-                say($"{shape.Name}, warm-up: {spec.Name}");
-                IWork work = shape.IsUniform
+                log($"Warming up {spec.Name} for {shape.Name}.");
+                IPreparedWorkload work = shape.IsUniform
                     ? engine.Prepare(workload)
-                    : engine.PrepareBest(workload, note => say($"{shape.Name}, {spec.Name}, {note}"), cancellationToken);
+                    : engine.PrepareFastest(workload, note => log($"{shape.Name}, {spec.Name}, {note}"), cancellationToken);
                 prepared.Add(new Measured(shape, spec, work, []));
                 work.Run(cancellationToken);
             }
@@ -187,18 +188,18 @@ internal sealed class PeersRun : IDisposable
         {
             foreach (var (shape, spec, work, seconds) in prepared)
             {
-                QuietMachine.Wait(cancellationToken);
-                seconds.Add(Time(work, cancellationToken));
-                say($"round {round} of {settings.Rounds}, {shape.Name}: {spec.Name} {shape.Tokens / seconds[^1]:F0} tokens/s");
+                ProcessIdle.Wait(cancellationToken);
+                seconds.Add(SecondsPerRun(work, cancellationToken));
+                log($"Round {round} of {settings.Rounds}, {shape.Name}: {spec.Name} {shape.Tokens / seconds[^1]:F0} tokens/s.");
             }
         }
     }
 
     /// <summary>
-    /// Seconds of one run. One goes before that is not timed: the first after other engines may have to fetch its memory
-    /// again, and where one run takes longer than the least time it would be all that is measured.
+    /// Returns the mean seconds of one call, after one untimed call. The first call after other engines may be slow, because it has
+    /// to fetch its memory again. If it took longer than <see cref="MinDuration"/>, it would be the only timed call.
     /// </summary>
-    private static double Time(IWork work, CancellationToken cancellationToken)
+    private static double SecondsPerRun(IPreparedWorkload work, CancellationToken cancellationToken)
     {
         work.Run(cancellationToken);
         int runs = 0;
@@ -208,7 +209,7 @@ internal sealed class PeersRun : IDisposable
             work.Run(cancellationToken);
             runs++;
         }
-        while (clock.Elapsed < LeastTime);
+        while (clock.Elapsed < MinDuration);
 
         return clock.Elapsed.TotalSeconds / runs;
     }
@@ -219,9 +220,9 @@ internal sealed class PeersRun : IDisposable
         return Summary.Of(
             shape,
             [.. prepared.Where(measured => measured.Shape == shape).Select(m => (m.Spec, (IReadOnlyList<double>)m.Seconds, m.Work.Batching))],
-            precision => limits.LeastSeconds(cost, precision));
+            precision => limits.MinSeconds(cost, precision));
     }
 
-    /// <summary>A shape on an engine, and the seconds of one run, round by round.</summary>
-    private sealed record Measured(Shape Shape, EngineSpec Spec, IWork Work, List<double> Seconds);
+    /// <summary>A shape on an engine, with the seconds of one call in each round.</summary>
+    private sealed record Measured(Shape Shape, EngineSpec Spec, IPreparedWorkload Work, List<double> Seconds);
 }

@@ -7,9 +7,9 @@ using StellaInterop.Bench.Commands;
 
 var root = new RootCommand(
     """
-    Measures StellaInterop: its speed beside others, its parts, and what lower precisions cost in quality.
+    Measures StellaInterop: its speed beside other engines, its parts, and the loss of quality in lower precisions.
 
-    Exit codes: 0 good, 1 failed or outside a limit, 2 wrong usage, 130 stopped.
+    Exit codes: 0 success, 1 failure or a figure outside its limit, 2 wrong usage, 130 interrupted.
     """)
 {
     PeersCommand.Create(),
@@ -35,7 +35,7 @@ if (parsed.Action is ParseErrorAction)
 
 try
 {
-    // A forward that is running ends first: it holds the memory of its model.
+    // Cancellation lets a running forward pass end first, because it uses the memory of its model.
     var invocation = new InvocationConfiguration
     {
         EnableDefaultExceptionHandler = false,
@@ -45,8 +45,8 @@ try
 }
 catch (OperationCanceledException)
 {
-    Progress.Say("stopped");
-    return (int)ExitCode.Stopped;
+    Progress.Log("Interrupted.");
+    return (int)ExitCode.Interrupted;
 }
 catch (Exception e) when (e is BenchException or StellaException or OnnxRuntimeException or IOException or UnauthorizedAccessException)
 {

@@ -1,7 +1,7 @@
 namespace StellaInterop.Bench;
 
-/// <summary>What is being done, on standard error: the figures alone are on standard output.</summary>
+/// <summary>Writes progress to standard error, so that standard output has the figures only.</summary>
 internal static class Progress
 {
-    public static void Say(string what) => Console.Error.WriteLine($"{DateTime.UtcNow:HH:mm:ss} {what}");
+    public static void Log(string message) => Console.Error.WriteLine($"{DateTime.UtcNow:HH:mm:ss} {message}");
 }

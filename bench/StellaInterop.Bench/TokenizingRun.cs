@@ -6,42 +6,42 @@ using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench;
 
-/// <summary>Measures the tokenizer's part of the whole.</summary>
+/// <summary>Measures the share of tokenizing in the time of a call.</summary>
 internal sealed class TokenizingRun(
-    IReadOnlyList<(string Name, string Folder)> models, IReadOnlyList<Shape> shapes, int threads, int rounds, Action<string> say)
+    IReadOnlyList<(string Name, string Folder)> models, IReadOnlyList<Shape> shapes, int threads, int rounds, Action<string> log)
 {
-    /// <summary>The models that can be asked for: the shipped one, which is small, and one that costs what Stella 400M does.</summary>
+    /// <summary>Gets the names of the models: the small shipped model, and the synthetic model in the shape of Stella 400M.</summary>
     public static IReadOnlyList<string> Models { get; } = ["stella-mini", SyntheticModel.Name];
 
     private static readonly StellaPrecision[] Precisions = [StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8];
 
-    /// <summary>What is shorter is repeated until so much time has passed.</summary>
-    private static readonly TimeSpan LeastTime = TimeSpan.FromSeconds(0.3);
+    /// <summary>Minimum time of a measurement. Shorter runs are repeated until it has passed.</summary>
+    private static readonly TimeSpan MinDuration = TimeSpan.FromSeconds(0.3);
 
-    /// <summary>Different texts for shapes of few: with one alone, everything about it would be in the caches.</summary>
-    private const int LeastTexts = 64;
+    /// <summary>Minimum number of different texts for a shape. With a single text, all of its data would stay in the processor's caches.</summary>
+    private const int MinTexts = 64;
 
-    /// <summary>Names and comments of the tree that are taken.</summary>
+    /// <summary>Number of names and comments that are read from the source tree.</summary>
     private const int ProseTexts = 64;
 
     private const int NewWords = 40;
 
-    /// <summary>There are so many of them that hardly one comes twice.</summary>
+    /// <summary>Length of a random word. There are so many words of this length that repetitions are rare.</summary>
     private const int LettersOfNewWord = 7;
 
-    /// <summary>Reads models that are separated by commas.</summary>
-    /// <exception cref="FormatException">One is not known; the message lists those that are.</exception>
+    /// <summary>Parses a comma-separated list of models.</summary>
+    /// <exception cref="FormatException">A name is unknown. The message lists the known names.</exception>
     public static IReadOnlyList<string> ParseModels(string list) =>
     [
         .. list.Split(',', StringSplitOptions.TrimEntries).Distinct().Select(name =>
-            Models.Contains(name) ? name : throw new FormatException($"'{name}' is no model; the models are {string.Join(", ", Models)}.")),
+            Models.Contains(name) ? name : throw new FormatException($"Unknown model '{name}'. The models are {string.Join(", ", Models)}.")),
     ];
 
-    /// <summary>Prints the figures.</summary>
+    /// <summary>Measures all calls and prints the table.</summary>
     public void Run(TextWriter output, CancellationToken cancellationToken)
     {
         var load = new MachineLoad();
-        var table = new MarkdownTable("call", "tokens", "tokenizing, us", "us/token", "whole, us", "tokens/s", "share", "model");
+        var table = new MarkdownTable("call", "tokens", "tokenizing, us", "us/token", "total, us", "tokens/s", "share", "model");
         foreach (var (name, folder) in models)
         {
             foreach (StellaPrecision precision in Precisions)
@@ -52,18 +52,18 @@ internal sealed class TokenizingRun(
                     continue;
                 }
 
-                foreach (Calls calls in MakeCalls(model, folder))
+                foreach (CallSet calls in MakeCalls(model, folder))
                 {
-                    say($"{calls.Name} with {name} in {precision}");
-                    var (tokens, tokenizing, whole) = Measure(model, calls, cancellationToken);
+                    log($"Measuring {calls.Name} with {name} in {precision}.");
+                    var (tokens, tokenizing, total) = Measure(model, calls, cancellationToken);
                     table.Add(
                         calls.Name,
                         $"{tokens:F0}",
                         $"{tokenizing * 1e6:F1}",
                         $"{tokenizing * 1e6 / tokens:F2}",
-                        $"{whole * 1e6:F0}",
-                        $"{tokens / whole:F0}",
-                        $"{tokenizing / whole:0.0 %}",
+                        $"{total * 1e6:F0}",
+                        $"{tokens / total:F0}",
+                        $"{tokenizing / total:0.0 %}",
                         $"{name}, {precision}");
                 }
             }
@@ -71,13 +71,13 @@ internal sealed class TokenizingRun(
 
         MachineInfo machine = MachineInfo.Read();
         output.WriteLine($"{machine.Cpu}; {machine.Processors} processors, {threads} threads; {machine.System}, {machine.Runtime}; medians of {rounds}");
-        output.WriteLine(load.OthersShare() is { } others ? $"other processes took {others:0.0 %} of the machine" : "what other processes took is not known");
+        output.WriteLine(load.OthersShare() is { } others ? $"other processes took {others:0.0 %} of the machine" : "the load of other processes is unknown");
         output.WriteLine();
         table.Write(output);
     }
 
-    /// <summary>What people write, one by one and together; and what nobody does, so that no word comes twice.</summary>
-    private static Calls[] Texts()
+    /// <summary>Makes calls with names and comments of the source tree, and with random words that the word cache has never seen.</summary>
+    private static CallSet[] TreeCalls()
     {
         Pair[] pairs = [.. RetrievalSet.Read(Tree.Root).Take(ProseTexts)];
         var random = new RandomNumbers(seed: 7);
@@ -107,61 +107,61 @@ internal sealed class TokenizingRun(
         }
         catch (StellaOptionException e)
         {
-            say($"{precision} is not available: {e.Message}");
+            log($"{precision} is not available: {e.Message}");
             return null;
         }
     }
 
-    private IEnumerable<Calls> MakeCalls(StellaModel model, string folder)
+    private IEnumerable<CallSet> MakeCalls(StellaModel model, string folder)
     {
         var words = new WordTexts(model, folder);
         foreach (Shape shape in shapes)
         {
-            string[][] texts = [.. Enumerable.Range(0, Math.Max(1, LeastTexts / shape.Lengths.Count)).Select(_ => words.Make(shape).Texts)];
-            yield return new Calls(shape.Name, texts.Length, i => texts[i]);
+            string[][] texts = [.. Enumerable.Range(0, Math.Max(1, MinTexts / shape.Lengths.Count)).Select(_ => words.Make(shape).Texts)];
+            yield return new CallSet(shape.Name, texts.Length, i => texts[i]);
         }
 
-        foreach (Calls calls in Texts())
+        foreach (CallSet calls in TreeCalls())
         {
             yield return calls;
         }
     }
 
-    /// <summary>Of one call: its tokens, the seconds of its tokenizing alone, and those of all of it.</summary>
-    private (double Tokens, double Tokenizing, double Whole) Measure(StellaModel model, Calls calls, CancellationToken cancellationToken)
+    /// <summary>Returns the tokens of one call, the seconds of tokenizing alone, and the seconds of the entire call.</summary>
+    private (double Tokens, double Tokenizing, double Total) Measure(StellaModel model, CallSet calls, CancellationToken cancellationToken)
     {
         var options = new StellaEmbedOptions { Prompt = calls.Prompt };
-        List<double> tokens = [], tokenizing = [], whole = [];
+        List<double> tokens = [], tokenizing = [], total = [];
         float[] vectors = [];
         StellaTokenCount[] counts = [];
         for (int round = 0; round <= rounds; round++)
         {
-            QuietMachine.Wait(cancellationToken);
-            double tokenizingSeconds = Time(calls, texts => model.Tokenize(texts, options));
-            long found = 0;
+            ProcessIdle.Wait(cancellationToken);
+            double tokenizingSeconds = SecondsPerRun(calls, texts => model.Tokenize(texts, options));
+            long keptTokens = 0;
             int runs = 0;
-            double wholeSeconds = Time(calls, texts =>
+            double totalSeconds = SecondsPerRun(calls, texts =>
             {
                 Array.Resize(ref vectors, Math.Max(vectors.Length, texts.Length * model.Info.DefaultDimension));
                 Array.Resize(ref counts, Math.Max(counts.Length, texts.Length));
                 model.Embed(texts, vectors, counts, options, cancellationToken);
-                found += counts.Take(texts.Length).Sum(count => (long)count.Kept);
+                keptTokens += counts.Take(texts.Length).Sum(count => (long)count.Kept);
                 runs++;
             });
             // The first round is the warm-up.
             if (round > 0)
             {
-                tokens.Add((double)found / runs);
+                tokens.Add((double)keptTokens / runs);
                 tokenizing.Add(tokenizingSeconds);
-                whole.Add(wholeSeconds);
+                total.Add(totalSeconds);
             }
         }
 
-        return (Samples.Median(tokens), Samples.Median(tokenizing), Samples.Median(whole));
+        return (Statistics.Median(tokens), Statistics.Median(tokenizing), Statistics.Median(total));
     }
 
-    /// <summary>Seconds of a call, without those that its texts take to be made.</summary>
-    private static double Time(Calls calls, Action<string[]> run)
+    /// <summary>Returns the mean seconds of a call, without the time that making its texts takes.</summary>
+    private static double SecondsPerRun(CallSet calls, Action<string[]> run)
     {
         int runs = 0;
         var clock = new Stopwatch();
@@ -176,11 +176,11 @@ internal sealed class TokenizingRun(
                 runs++;
             }
         }
-        while (clock.Elapsed < LeastTime);
+        while (clock.Elapsed < MinDuration);
 
         return clock.Elapsed.TotalSeconds / runs;
     }
 
     /// <summary>Calls of one kind, each with its texts.</summary>
-    private sealed record Calls(string Name, int Count, Func<int, string[]> Texts, StellaPrompt Prompt = default);
+    private sealed record CallSet(string Name, int Count, Func<int, string[]> Texts, StellaPrompt Prompt = default);
 }

@@ -2,7 +2,7 @@ using System.Reflection;
 
 namespace StellaInterop.Bench;
 
-/// <summary>The source tree that the program was built from: it holds graphs, reference vectors and texts.</summary>
+/// <summary>Paths in the source tree of this build: ONNX graphs, reference vectors, and the sources that quality reads texts from.</summary>
 internal static class Tree
 {
     public static string Root { get; } = typeof(Tree).Assembly

@@ -3,20 +3,20 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Calls a pool again and again, and checks every answer.</summary>
-internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
+/// <summary>Calls a pool in a loop and checks every answer.</summary>
+internal sealed class Caller(Traffic traffic, KnownTexts known, CallLedger ledger, Func<StellaEmbeddingPool> pool, CallGate gate, int seed)
 {
     private readonly Random random = new(seed);
 
-    /// <summary>The timeout of calls that are not in a hurry. A call that takes longer counts as lost.</summary>
-    public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(60);
+    /// <summary>Gets the timeout of calls without a short timeout. A call that takes longer counts as lost.</summary>
+    public static TimeSpan LongTimeout { get; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Calls until the time is over.</summary>
+    /// <summary>Makes calls until the clock reaches a time, or until the caller is stopped.</summary>
     public async Task RunAsync(Stopwatch clock, TimeSpan until, CancellationToken end = default)
     {
         while (clock.Elapsed < until && !end.IsCancellationRequested)
         {
-            await CallAsync(traffic.Texts, StellaPriority.Interactive, exactly: false, CancellationToken.None).ConfigureAwait(false);
+            await CallAsync(traffic.Texts, StellaPriority.Interactive, isExactCount: false, CancellationToken.None).ConfigureAwait(false);
             if (traffic.Pause > TimeSpan.Zero)
             {
                 await Task.Delay(traffic.Pause, CancellationToken.None).ConfigureAwait(false);
@@ -24,12 +24,12 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         }
     }
 
-    /// <summary>Makes bulk calls of so many texts until the time is over, and does something before each.</summary>
-    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> before)
+    /// <summary>Makes bulk calls with a fixed number of texts until the clock reaches a time. Runs an action before each call.</summary>
+    public async Task RunBulkAsync(Stopwatch clock, TimeSpan until, int texts, Func<Task> beforeCall)
     {
         while (clock.Elapsed < until)
         {
-            await before().ConfigureAwait(false);
+            await beforeCall().ConfigureAwait(false);
             TimeSpan left = until - clock.Elapsed;
             if (left <= TimeSpan.Zero)
             {
@@ -37,13 +37,13 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             }
 
             using var end = new CancellationTokenSource(left);
-            await CallAsync(texts, StellaPriority.Bulk, exactly: true, end.Token).ConfigureAwait(false);
+            await CallAsync(texts, StellaPriority.Bulk, isExactCount: true, end.Token).ConfigureAwait(false);
         }
     }
 
-    private async Task CallAsync(int texts, StellaPriority priority, bool exactly, CancellationToken end)
+    private async Task CallAsync(int texts, StellaPriority priority, bool isExactCount, CancellationToken end)
     {
-        int[] indices = new int[exactly ? texts : random.Next(1, texts + 1)];
+        int[] indices = new int[isExactCount ? texts : random.Next(1, texts + 1)];
         for (int i = 0; i < indices.Length; i++)
         {
             indices[i] = random.Next(known.Texts.Length);
@@ -65,16 +65,16 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
             {
                 Priority = traffic.Mixed ? (StellaPriority)random.Next(2) : priority,
                 QueueFullMode = traffic.Mixed ? (StellaQueueFullMode)random.Next(2) : StellaQueueFullMode.Reject,
-                Timeout = Chance(traffic.HurryOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : Patience * books.ClockFactor,
+                Timeout = Chance(traffic.ShortTimeoutOneIn) ? TimeSpan.FromMilliseconds(random.Next(1, 20)) : LongTimeout * ledger.ClockFactor,
                 TextFailureMode = traffic.Report ? StellaTextFailureMode.Report : StellaTextFailureMode.FailCall,
             };
-            answer = await books.CallAsync(
+            answer = await ledger.CallAsync(
                 () => pool().EmbedAsync(
                     Array.ConvertAll(indices, index => known.Texts[index]),
                     new StellaEmbedOptions { Prompt = prompt, Dimension = dimension },
                     options,
                     cancel.Token),
-                traffic.Forgives).ConfigureAwait(false);
+                traffic.IsExpectedError).ConfigureAwait(false);
         }
         finally
         {
@@ -84,14 +84,14 @@ internal sealed class Caller(Traffic traffic, KnownTexts known, Books books, Fun
         if (answer.Value is { } found)
         {
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
-            int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsRight(indices[i], prompt, dimension, found[i].Span));
-            books.Vectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
+            int wrong = Enumerable.Range(0, indices.Length).Count(i => !failed.Contains(i) && !known.IsExpected(indices[i], prompt, dimension, found[i].Span));
+            ledger.AddVectors(indices.Length, found.Summary.TokenCount, failed.Count, wrong, indices.Length == 1 ? answer.Seconds : null);
             return;
         }
 
         if (traffic.MustComplete)
         {
-            books.NotKept(answer.Outcome, answer.Error);
+            ledger.AddUnserved(answer.Outcome, answer.Error);
         }
 
         if (answer.Outcome is Outcomes.Rejected or Outcomes.Failed)

@@ -1,6 +1,6 @@
 namespace StellaInterop.Soak;
 
-/// <summary>The source of the memory of a planted leak.</summary>
+/// <summary>The kind of memory that a planted leak takes.</summary>
 internal enum LeakKind
 {
     /// <summary>Arrays on the managed heap.</summary>
@@ -9,17 +9,17 @@ internal enum LeakKind
     /// <summary>Blocks of <c>malloc</c>.</summary>
     Malloc,
 
-    /// <summary>Pages of <c>mmap</c>, touched.</summary>
+    /// <summary>Pages of <c>mmap</c> that were written to.</summary>
     Pages,
 }
 
-/// <summary>Memory that is taken step by step and kept until the scenario ends.</summary>
-/// <param name="Kind">The source.</param>
-/// <param name="BytesPerMinute">How fast.</param>
-/// <param name="Until">The part of the scenario in which it is taken: 1 for a leak, less for a plateau.</param>
+/// <summary>Memory that is allocated step by step and kept until the scenario ends.</summary>
+/// <param name="Kind">Kind of memory.</param>
+/// <param name="BytesPerMinute">Rate of growth.</param>
+/// <param name="Until">Fraction of the scenario after which growth stops: 1 for a leak, less for a plateau.</param>
 internal sealed record PlantedLeak(LeakKind Kind, double BytesPerMinute, double Until = 1);
 
-/// <summary>A defect that <c>control</c> plants, and that a promise must find.</summary>
+/// <summary>A defect that <c>control</c> plants and that a broken promise must reveal.</summary>
 internal sealed record Defect
 {
     public static Defect None { get; } = new();
@@ -27,25 +27,25 @@ internal sealed record Defect
     /// <summary>Sessions are not freed.</summary>
     public bool LeaksSessions { get; init; }
 
-    /// <summary>One forward in so many returns one number of a vector that is wrong; 0 for none.</summary>
+    /// <summary>One forward pass in this number, on average, returns a vector with a wrong element; 0 for none.</summary>
     public int WrongOneIn { get; init; }
 
-    /// <summary>Memory is taken and kept.</summary>
+    /// <summary>Memory is allocated and kept.</summary>
     public PlantedLeak? Leak { get; init; }
 
-    /// <summary>Forwards after that of a poisonous text fail as well, whatever their texts.</summary>
+    /// <summary>Forward passes after that of a poisonous text fail as well, regardless of their texts.</summary>
     public bool SpreadsFaults { get; init; }
 
-    /// <summary>The tokens of two texts of a part are exchanged, as if the caller's array had been read again too late.</summary>
+    /// <summary>The tokens of two texts are swapped, as if the caller's array had been read again after the caller changed it.</summary>
     public bool SwapsTexts { get; init; }
 
     /// <summary>The pool sees no difference between the files of two loads.</summary>
     public bool HidesFileStamp { get; init; }
 
-    /// <summary>Loads that should work again fail.</summary>
+    /// <summary>Loads keep failing when they should succeed again.</summary>
     public bool NeverHeals { get; init; }
 
-    /// <summary>The pool believes that a thread runs which was never started.</summary>
+    /// <summary>A worker thread is neither started nor refused, so that the pool counts a worker that does not run.</summary>
     public bool LosesThreads { get; init; }
 
     /// <summary>Texts are embedded without their prompt.</summary>
@@ -54,6 +54,6 @@ internal sealed record Defect
     /// <summary>Interactive calls are treated as bulk calls.</summary>
     public bool IgnoresPriority { get; init; }
 
-    /// <summary>Seconds that timers of the pool fire late.</summary>
+    /// <summary>Delay of the pool's timers in seconds.</summary>
     public double LateTimers { get; init; }
 }

@@ -1,11 +1,11 @@
 namespace StellaInterop.Soak;
 
 /// <summary>
-/// A clock that runs faster than the system's, so that pauses of a minute fit into a scenario of seconds. Timers fire when this clock
-/// says so.
+/// A clock that runs faster than the system's, so that pauses of a minute fit into a scenario of seconds. Its timers fire by its own
+/// time.
 /// </summary>
-/// <param name="factor">Seconds of this clock in one second.</param>
-/// <param name="late">Seconds of the system that each timer with a due time fires late: a planted defect.</param>
+/// <param name="factor">Seconds of this clock in one second of real time.</param>
+/// <param name="late">Delay of each timer with a due time, in seconds of real time. This is a planted defect.</param>
 internal sealed class FastClock(int factor, double late = 0) : TimeProvider
 {
     public override long TimestampFrequency => System.TimestampFrequency;

@@ -5,16 +5,16 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Soak;
 
-/// <summary>The real model with faults that a scenario asks for and defects that <c>control</c> plants.</summary>
+/// <summary>Wraps the real model, injects the faults of a scenario, and adds the defect that <c>control</c> plants.</summary>
 /// <param name="inner">The model.</param>
-/// <param name="faults">The faults.</param>
+/// <param name="faults">The injected faults.</param>
 /// <param name="defect">The planted defect.</param>
-/// <param name="leaked">Receives the sessions that the defect does not free.</param>
-/// <param name="seed">Where chance begins.</param>
+/// <param name="leaked">Receives the sessions that the planted defect does not free.</param>
+/// <param name="seed">Seed of the random numbers.</param>
 internal sealed class FaultyModel(
     IPoolModelSource inner, Faults faults, Defect defect, ConcurrentBag<IPoolSession> leaked, int seed) : IPoolModelSource
 {
-    /// <summary>Forwards that fail after that of a poisonous text, when the defect is that faults spread.</summary>
+    /// <summary>Number of forward passes that fail after that of a poisonous text, if the defect is that faults spread.</summary>
     private const int SpreadFaults = 8;
 
     private readonly Random random = new(seed);
@@ -22,10 +22,10 @@ internal sealed class FaultyModel(
 
     public string Name => inner.Name;
 
-    /// <summary>Runs at the beginning of each load; an error that it throws is the load's.</summary>
+    /// <summary>Gets an action that runs at the beginning of each load. The load fails with its error.</summary>
     public Action BeforeLoad { get; init; } = static () => { };
 
-    /// <summary>Receives the number of tokens and the seconds of each forward.</summary>
+    /// <summary>Gets an action that receives the number of tokens and the seconds of each forward pass.</summary>
     public Action<int, double> Forwarded { get; init; } = static (_, _) => { };
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) => inner.Estimate(threads, batchTokens);
@@ -65,8 +65,8 @@ internal sealed class FaultyModel(
 
         public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens)
         {
-            StellaEmbedOptions asked = owner.Defect.DropsPrompts ? options with { Prompt = StellaPrompt.Document } : options;
-            model.Tokenize(texts, firstText, asked, tokens);
+            StellaEmbedOptions effective = owner.Defect.DropsPrompts ? options with { Prompt = StellaPrompt.Document } : options;
+            model.Tokenize(texts, firstText, effective, tokens);
             if (owner.Defect.SwapsTexts && tokens.Length > 1)
             {
                 (tokens[0], tokens[1]) = (tokens[1], tokens[0]);
@@ -93,7 +93,7 @@ internal sealed class FaultyModel(
 
             for (int i = 0; i < batch.CuSeqlens.Length - 1; i++)
             {
-                if (owner.Chance(faults.GuiltyOneIn))
+                if (owner.Chance(faults.FaultyTextOneIn))
                 {
                     throw new StellaInputException(StellaErrorCode.ResultNotFinite, Poison.Named, i);
                 }
@@ -139,12 +139,12 @@ internal sealed class FaultyModel(
             for (int i = 0; i < cuSeqlens.Length - 1; i++)
             {
                 ReadOnlySpan<uint> text = ids[(int)cuSeqlens[i]..(int)cuSeqlens[i + 1]];
-                for (int kindOfPoison = 0; kindOfPoison < poison.Length; kindOfPoison++)
+                for (int kindIndex = 0; kindIndex < poison.Length; kindIndex++)
                 {
-                    if (text.SequenceEqual(poison[kindOfPoison]))
+                    if (text.SequenceEqual(poison[kindIndex]))
                     {
                         owner.faultsLeft = owner.Defect.SpreadsFaults ? SpreadFaults : 0;
-                        throw Poison.ErrorOf(kindOfPoison, i);
+                        throw Poison.ErrorOf(kindIndex, i);
                     }
                 }
             }
@@ -162,15 +162,15 @@ internal sealed class FaultyModel(
     private Defect Defect => defect;
 }
 
-/// <summary>Texts that always fail, each in its way, and the errors that are made on purpose.</summary>
+/// <summary>Texts that always fail, each in a different way, and the errors that are injected.</summary>
 internal static class Poison
 {
-    public const string Panic = "a panic that was made";
-    public const string Named = "a vector that is not finite was made";
-    public const string Unnamed = "a failed forward that was made";
-    public const string Head = "a missing head that was made";
+    public const string Panic = "an injected panic";
+    public const string Named = "an injected non-finite vector";
+    public const string Unnamed = "an injected failure of the forward pass";
+    public const string Head = "an injected missing head";
 
-    /// <summary>Gets the texts: the error of the first names it, that of the second does not, and the third panics.</summary>
+    /// <summary>Gets the texts. The error of the first has its index, that of the second has none, and the third panics.</summary>
     public static IReadOnlyList<string> Texts { get; } = ["a named poison", "an unnamed poison", "a poison that panics"];
 
     public static StellaException ErrorOf(int text, int index) => text switch
@@ -180,7 +180,7 @@ internal static class Poison
         _ => new StellaException(StellaErrorCode.Panic, Panic),
     };
 
-    /// <summary>Tells whether an error was made on purpose.</summary>
-    public static bool IsMade(Exception? error) =>
-        error is StellaException { Message: Panic or Named or Unnamed or Head } || (error is not null && IsMade(error.InnerException));
+    /// <summary>Returns whether an error or one of its causes was injected.</summary>
+    public static bool IsInjected(Exception? error) =>
+        error is StellaException { Message: Panic or Named or Unnamed or Head } || (error is not null && IsInjected(error.InnerException));
 }

@@ -4,7 +4,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Soak;
 
-/// <summary>A copy of a model folder without its manifest, to be changed. Deletes the copy when disposed.</summary>
+/// <summary>A copy of a model folder without its manifest, which scenarios change. Dispose deletes it.</summary>
 internal sealed class ModelCopy : IDisposable
 {
     private const string Weights = "*.safetensors";
@@ -21,31 +21,31 @@ internal sealed class ModelCopy : IDisposable
             string name = System.IO.Path.GetRelativePath(source, file);
             if (name != StellaManifest.FileName)
             {
-                _ = Directory.CreateDirectory(System.IO.Path.GetDirectoryName(InCopy(name))!);
-                File.Copy(file, InCopy(name));
+                _ = Directory.CreateDirectory(System.IO.Path.GetDirectoryName(PathInCopy(name))!);
+                File.Copy(file, PathInCopy(name));
             }
         }
     }
 
     public string Path { get; }
 
-    /// <summary>Gives the prompts so many words each.</summary>
+    /// <summary>Replaces every prompt with one of the given number of words.</summary>
     public void LengthenPrompts(int words)
     {
-        string[] some = ["find", "every", "passage", "about", "the", "river", "and", "its", "bridges"];
-        string file = InCopy(Configuration);
+        string[] vocabulary = ["find", "every", "passage", "about", "the", "river", "and", "its", "bridges"];
+        string file = PathInCopy(Configuration);
         JsonNode configuration = JsonNode.Parse(File.ReadAllText(file))!;
         JsonObject prompts = configuration["prompts"]!.AsObject();
         foreach (string name in prompts.Select(pair => pair.Key).ToArray())
         {
-            prompts[name] = $"{name}: {string.Join(' ', Enumerable.Range(0, words).Select(i => some[i % some.Length]))}: ";
+            prompts[name] = $"{name}: {string.Join(' ', Enumerable.Range(0, words).Select(i => vocabulary[i % vocabulary.Length]))}: ";
         }
 
         File.WriteAllText(file, configuration.ToJsonString());
     }
 
-    /// <summary>Puts other weights of the same shape in the place of the folder's: each file is written beside and renamed over.</summary>
-    /// <param name="generation">Weights of the same number are equal; those of 0 are the source's.</param>
+    /// <summary>Replaces the weights of the folder with others of the same shape. Each file is written under a temporary name and renamed.</summary>
+    /// <param name="generation">Number of the weights. Equal numbers have equal weights, and 0 is the original.</param>
     public void Replace(int generation)
     {
         foreach (string file in Directory.EnumerateFiles(source, Weights, SearchOption.AllDirectories))
@@ -56,15 +56,15 @@ internal sealed class ModelCopy : IDisposable
                 Perturb(bytes, generation);
             }
 
-            string place = InCopy(System.IO.Path.GetRelativePath(source, file));
-            File.WriteAllBytes(place + ".new", bytes);
-            File.Move(place + ".new", place, overwrite: true);
+            string target = PathInCopy(System.IO.Path.GetRelativePath(source, file));
+            File.WriteAllBytes(target + ".new", bytes);
+            File.Move(target + ".new", target, overwrite: true);
         }
     }
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 
-    /// <summary>Flips the sign of some numbers of each tensor; all stay finite.</summary>
+    /// <summary>Flips the sign of some elements of each tensor. All of them stay finite.</summary>
     private static void Perturb(byte[] file, int generation)
     {
         const int LengthBytes = sizeof(ulong);
@@ -82,5 +82,5 @@ internal sealed class ModelCopy : IDisposable
         }
     }
 
-    private string InCopy(string name) => System.IO.Path.Combine(Path, name);
+    private string PathInCopy(string name) => System.IO.Path.Combine(Path, name);
 }

@@ -7,15 +7,15 @@ using StellaInterop.Bench.Measuring;
 using StellaInterop.Models.Mini;
 using StellaInterop.Soak;
 
-var seconds = new Option<int>("--seconds") { Description = "Seconds of all scenarios together.", DefaultValueFactory = _ => 60, HelpName = "N" };
+var seconds = new Option<int>("--seconds") { Description = "Seconds for all scenarios together.", DefaultValueFactory = _ => 60, HelpName = "N" };
 var model = new Option<string>("--model")
 {
-    Description = "The model's folder; the shipped one by default.",
+    Description = "The model folder. The default is the shipped model.",
     DefaultValueFactory = _ => StellaMiniModel.Path,
     HelpName = "DIR",
 };
-var seed = new Option<int>("--seed") { Description = "Where chance begins.", DefaultValueFactory = _ => 1, HelpName = "N" };
-var scenarios = new Option<string>("--scenarios") { Description = "Which, by their names, or all.", DefaultValueFactory = _ => "all", HelpName = "A,B,..." };
+var seed = new Option<int>("--seed") { Description = "Seed of the random numbers.", DefaultValueFactory = _ => 1, HelpName = "N" };
+var scenarios = new Option<string>("--scenarios") { Description = "Names of scenarios, or all.", DefaultValueFactory = _ => "all", HelpName = "A,B,..." };
 scenarios.Validators.Add(result =>
 {
     try
@@ -35,16 +35,16 @@ seconds.Validators.Add(result =>
     }
 });
 
-var samples = new Option<string?>("--memory") { Description = "A file for every sample of the memory, as CSV.", HelpName = "FILE" };
+var samples = new Option<string?>("--memory") { Description = "Writes all memory samples to this file, as CSV.", HelpName = "FILE" };
 var run = new Command(
     "run",
     $"""
-    Loads a pool in many ways and holds it to its promises: every call has one answer, the books of callers and of the pool's meter
-    agree, every vector has the bits that the model alone gives, the queue keeps its limits, refusals come within 5 ms, no memory
-    grows to the end, and native bytes and handles are back where they were. The second table has the promise of each scenario.
-    Exit code 1 when a promise is broken.
+    Loads a pool in many ways and checks its promises. Every call has one answer. The pool's meter counts the same outcomes as the
+    callers. Every vector has the same bits as from the model alone. The queue keeps its limits. Refusals take less than 5 ms. No
+    memory leaks, and all native bytes and handles are freed. The second table has the additional promise of each scenario. The
+    exit code is 1 if a promise is broken.
 
-    Scenarios: {string.Join("; ", Scenario.All.Select(scenario => $"{scenario.Name}: {scenario.What}"))}
+    Scenarios: {string.Join("; ", Scenario.All.Select(scenario => $"{scenario.Name}: {scenario.Load}"))}
     """)
 {
     seconds, model, scenarios, seed, samples,
@@ -57,8 +57,8 @@ run.SetAction(async (parsed, _) =>
     var results = new List<ScenarioResult>();
     foreach (Scenario scenario in chosen)
     {
-        TimeSpan time = TimeSpan.FromSeconds(parsed.GetRequiredValue(seconds)) * scenario.Share / chosen.Sum(one => one.Share);
-        Progress.Say(string.Create(CultureInfo.InvariantCulture, $"{scenario.Name} for {time.TotalSeconds:F0} s"));
+        TimeSpan time = TimeSpan.FromSeconds(parsed.GetRequiredValue(seconds)) * scenario.Share / chosen.Sum(other => other.Share);
+        Progress.Log(string.Create(CultureInfo.InvariantCulture, $"Running {scenario.Name} for {time.TotalSeconds:F0} s."));
         results.Add(await soak.RunAsync(scenario, time).ConfigureAwait(false));
     }
 
@@ -68,17 +68,17 @@ run.SetAction(async (parsed, _) =>
     }
 
     SoakTable.Write(results, load.OthersShare(), Console.Out);
-    return (int)(results.TrueForAll(result => result.Broken.Count == 0) ? ExitCode.Good : ExitCode.Failed);
+    return (int)(results.TrueForAll(result => result.Broken.Count == 0) ? ExitCode.Success : ExitCode.Failed);
 });
 
 var control = new Command(
     "control",
     $"""
-    Plants defects that run must find, one after the other, and a growth of memory that ends, which it must not report. A leak of
-    1 MB a minute is planted in runs of {Control.UsualSeconds} s and more, and the same bytes in shorter ones. Exit code 1 when an
-    outcome is another.
+    Plants one defect after the other, which run must find, and a growth of memory that stops, which run must not report. A leak
+    is 1 MB a minute in runs of {Control.UsualSeconds} s and more, and the same number of bytes in shorter runs. The exit code is 1 if an
+    outcome is not as expected.
 
-    Defects: {string.Join("; ", Control.All.Select(one => $"{one.Name} ({one.Scenario.Name})"))}
+    Defects: {string.Join("; ", Control.All.Select(planted => $"{planted.Name} ({planted.Scenario.Name})"))}
     """)
 {
     seconds, model, seed,
@@ -87,21 +87,21 @@ control.SetAction(async (parsed, _) =>
 {
     ScenarioRun soak = Soak(parsed);
     bool all = true;
-    foreach (Control one in Control.All)
+    foreach (Control planted in Control.All)
     {
-        var (good, line) = await one.RunAsync(soak, parsed.GetRequiredValue(seconds)).ConfigureAwait(false);
+        var (good, line) = await planted.RunAsync(soak, parsed.GetRequiredValue(seconds)).ConfigureAwait(false);
         await Console.Out.WriteLineAsync(line).ConfigureAwait(false);
         all &= good;
     }
 
-    return (int)(all ? ExitCode.Good : ExitCode.Failed);
+    return (int)(all ? ExitCode.Success : ExitCode.Failed);
 });
 
 var throughput = new Command(
     "throughput",
     """
-    What a pool costs: many callers against one call with all texts, one call against the model alone, and workers against threads,
-    as ratios of one run.
+    Measures the overhead of a pool: many callers against one call with all texts, one call against the model alone, and workers
+    against threads.
     """)
 {
     model,
@@ -109,14 +109,14 @@ var throughput = new Command(
 throughput.SetAction(async (parsed, _) =>
 {
     await new Throughput(parsed.GetRequiredValue(model), new StellaModelOptions()).RunAsync(Console.Out).ConfigureAwait(false);
-    return (int)ExitCode.Good;
+    return (int)ExitCode.Success;
 });
 
 var root = new RootCommand(
     """
-    Holds a StellaInterop pool to its promises under load.
+    Checks the promises of a StellaInterop pool under load.
 
-    Exit codes: 0 good, 1 a promise is broken, 2 wrong usage.
+    Exit codes: 0 success, 1 a promise is broken, 2 wrong usage.
     """)
 {
     run, control, throughput,

@@ -6,49 +6,49 @@ namespace StellaInterop.Soak;
 
 /// <summary>The outcome of a scenario.</summary>
 /// <param name="Scenario">The scenario.</param>
-/// <param name="Seconds">Its length.</param>
-/// <param name="Books">Its calls.</param>
-/// <param name="Growth">The kind of memory that grew fastest; <see langword="null"/> for too few samples.</param>
-/// <param name="Samples">Its memory.</param>
-/// <param name="Figures">Measured figures, for people.</param>
-/// <param name="Broken">Promises that were broken.</param>
+/// <param name="Seconds">Duration of the scenario.</param>
+/// <param name="Ledger">Calls and their answers.</param>
+/// <param name="Growth">The kind of memory that grew fastest; <see langword="null"/> if there are too few samples.</param>
+/// <param name="Samples">Samples of the memory.</param>
+/// <param name="Figures">Measured figures for the table.</param>
+/// <param name="Broken">Messages of broken promises.</param>
 internal sealed record ScenarioResult(
     Scenario Scenario,
     double Seconds,
-    Books Books,
+    CallLedger Ledger,
     MemoryGrowth? Growth,
     IReadOnlyList<MemorySample> Samples,
     IReadOnlyList<string> Figures,
     IReadOnlyList<string> Broken)
 {
-    public double TokensPerSecond => Books.Tokens / Seconds;
+    public double TokensPerSecond => Ledger.Tokens / Seconds;
 }
 
-/// <summary>Runs a scenario and holds the pool to its promises.</summary>
+/// <summary>Runs a scenario and checks the promises of the pool.</summary>
 internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions, KnownTexts known, int seed)
 {
-    /// <summary>The library's tables grow a little with the texts that they see; a leak is larger.</summary>
+    /// <summary>Bytes that may remain in the native library, whose tables grow a little with new texts. A leak is larger.</summary>
     private const long LiveSlack = 256 << 10;
 
     private static readonly TimeSpan RejectionLimit = TimeSpan.FromMilliseconds(5);
 
     public async Task<ScenarioResult> RunAsync(Scenario scenario, TimeSpan duration, Defect? defect = null)
     {
-        Holdings before = Holdings.Now();
-        using var books = new Books();
-        var stage = new Stage(folder, modelOptions, known, books, duration, seed, defect ?? Defect.None);
-        using (stage.Defect.Leak is { } leak ? new Leak(leak, duration) : null)
+        NativeUsage before = NativeUsage.Read();
+        using var ledger = new CallLedger();
+        var context = new ScenarioContext(folder, modelOptions, known, ledger, duration, seed, defect ?? Defect.None);
+        using (context.Defect.Leak is { } leak ? new Leak(leak, duration) : null)
         {
-            await (scenario.Script?.Invoke() ?? new CallerStorm(scenario)).RunAsync(stage).ConfigureAwait(false);
-            double seconds = stage.Clock.Elapsed.TotalSeconds;
-            Check(stage, books);
-            MemoryGrowth? growth = CheckMemory(stage, before);
-            stage.FreeLeaked();
-            return new ScenarioResult(scenario, seconds, books, growth, stage.Memory.Samples, stage.Figures, stage.Broken);
+            await (scenario.Script?.Invoke() ?? new CallerStorm(scenario)).RunAsync(context).ConfigureAwait(false);
+            double seconds = context.Clock.Elapsed.TotalSeconds;
+            Check(context, ledger);
+            MemoryGrowth? growth = CheckMemory(context, before);
+            context.FreeLeaked();
+            return new ScenarioResult(scenario, seconds, ledger, growth, context.Memory.Samples, context.Figures, context.Broken);
         }
     }
 
-    public static double Percentile(IReadOnlyList<double> samples, double part)
+    public static double Percentile(IReadOnlyList<double> samples, double fraction)
     {
         if (samples.Count == 0)
         {
@@ -56,42 +56,43 @@ internal sealed class ScenarioRun(string folder, StellaModelOptions modelOptions
         }
 
         double[] sorted = [.. samples.Order()];
-        return sorted[(int)Math.Min(sorted.Length - 1, part * sorted.Length)];
+        return sorted[(int)Math.Min(sorted.Length - 1, fraction * sorted.Length)];
     }
 
-    private static void Check(Stage stage, Books books)
+    private static void Check(ScenarioContext context, CallLedger ledger)
     {
-        long answered = books.Seen.Values.Sum();
-        stage.Promise(answered == books.Submitted, $"{books.Submitted} calls, {answered} answers");
+        long answered = ledger.CallerOutcomes.Values.Sum();
+        context.Promise(answered == ledger.Submitted, $"{ledger.Submitted} calls have {answered} answers. Every call must have one.");
 
-        // Calls that a draining pool refused, and calls that it ended, differ in the meter alone.
-        long completed = Of(books.Seen, Outcomes.Completed);
-        bool agree = stage.HasStreams
-            ? Of(books.Counted, Outcomes.Completed) >= completed && books.Counted.Values.Sum() >= answered
-            : Of(books.Counted, Outcomes.Completed) == completed && books.Counted.Values.Sum() == answered;
-        stage.Promise(agree, $"callers saw {Text(books.Seen)}, the meter counted {Text(books.Counted)}");
-        stage.Promise(Of(books.Seen, Outcomes.Unknown) == 0 && books.FirstError is null, $"an error that nobody made: {books.FirstError}");
-        stage.Promise(books.Unkept == 0, $"{books.Unkept} calls of honest callers were not answered with their vectors: {books.FirstUnkept}");
-        stage.Promise(books.WrongVectors == 0, $"{books.WrongVectors} of {books.Texts} vectors are wrong");
-        stage.Promise(completed > 0, "no call was completed");
+        // The meter distinguishes calls that a draining pool refused from calls that it ended; callers cannot. So only completed calls and
+        // totals are compared.
+        long completed = Of(ledger.CallerOutcomes, Outcomes.Completed);
+        bool agree = context.HasStreams
+            ? Of(ledger.MeterOutcomes, Outcomes.Completed) >= completed && ledger.MeterOutcomes.Values.Sum() >= answered
+            : Of(ledger.MeterOutcomes, Outcomes.Completed) == completed && ledger.MeterOutcomes.Values.Sum() == answered;
+        context.Promise(agree, $"Callers saw {Text(ledger.CallerOutcomes)}, but the meter counted {Text(ledger.MeterOutcomes)}.");
+        context.Promise(Of(ledger.CallerOutcomes, Outcomes.Unknown) == 0 && ledger.FirstError is null, $"An unexpected error was raised: {ledger.FirstError}");
+        context.Promise(ledger.Unserved == 0, $"{ledger.Unserved} calls that had to complete did not. The first: {ledger.FirstUnserved}");
+        context.Promise(ledger.WrongVectors == 0, $"{ledger.WrongVectors} of {ledger.Texts} vectors are wrong.");
+        context.Promise(completed > 0, "No call was completed.");
 
-        // A second in which the machine did something else says nothing about the pool: the median of the seconds counts.
-        books.Close();
-        double rejection = Percentile(books.RejectionsBySecond, 0.5);
-        stage.Promise(
-            rejection < RejectionLimit.TotalSeconds || !stage.MeasuresTimes,
-            $"a refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds)");
+        // In some seconds, other processes slow the machine down. The median of all seconds is not affected.
+        ledger.Close();
+        double rejection = Percentile(ledger.RejectionsBySecond, 0.5);
+        context.Promise(
+            rejection < RejectionLimit.TotalSeconds || !context.MeasuresTimes,
+            $"A refusal takes {rejection * 1000:F1} ms (99th percentile of a second, median of the seconds). The limit is {RejectionLimit.TotalMilliseconds} ms.");
     }
 
-    private static MemoryGrowth? CheckMemory(Stage stage, Holdings before)
+    private static MemoryGrowth? CheckMemory(ScenarioContext context, NativeUsage before)
     {
-        Holdings after = Holdings.Now();
-        stage.Promise(after.Handles == before.Handles, $"{after.Handles - before.Handles} native handles are left");
-        stage.Promise(after.LiveBytes - before.LiveBytes <= LiveSlack, $"{after.LiveBytes - before.LiveBytes} native bytes are left");
-        MemoryGrowth? growth = stage.Memory.Fastest();
-        stage.Promise(
+        NativeUsage after = NativeUsage.Read();
+        context.Promise(after.Handles == before.Handles, $"{after.Handles - before.Handles} native handles were not freed.");
+        context.Promise(after.LiveBytes - before.LiveBytes <= LiveSlack, $"{after.LiveBytes - before.LiveBytes} native bytes were not freed. The limit is {LiveSlack}.");
+        MemoryGrowth? growth = context.Memory.Fastest();
+        context.Promise(
             growth is not { IsLeak: true },
-            string.Create(CultureInfo.InvariantCulture, $"memory leaks: {growth?.Kind} grow by {growth?.PerMinute / 1e6:F1} MB a minute to the end"));
+            string.Create(CultureInfo.InvariantCulture, $"Memory leaks: {growth?.Kind} grow by {growth?.PerMinute / 1e6:F1} MB a minute until the end."));
         return growth;
     }
 

@@ -3,13 +3,13 @@ using StellaInterop.Bench.Reporting;
 
 namespace StellaInterop.Soak;
 
-/// <summary>Prints the outcome of scenarios.</summary>
+/// <summary>Prints the results of scenarios.</summary>
 internal static class SoakTable
 {
     public static void Write(IReadOnlyList<ScenarioResult> results, double? othersShare, TextWriter output)
     {
         MachineInfo machine = MachineInfo.Read();
-        string others = othersShare is { } share ? $"; other processes took {share * 100:F0} % of the machine meanwhile" : "";
+        string others = othersShare is { } share ? $"; other processes took {share * 100:F0} % of the machine" : "";
         output.WriteLine($"{machine.Cpu} ({string.Join(", ", machine.Instructions)}), {machine.Processors} processors");
         output.WriteLine($"{machine.System}, {machine.Runtime}, {DateTime.UtcNow:yyyy-MM-dd HH:mm} UTC{others}");
         output.WriteLine();
@@ -18,29 +18,29 @@ internal static class SoakTable
             "queue ms p50", "p99", "forward ms p50", "p99", "refusal ms p99", "single ms p99", "memory MB/min", "promises");
         foreach (ScenarioResult result in results)
         {
-            Books books = result.Books;
+            CallLedger ledger = result.Ledger;
             table.Add(
                 result.Scenario.Name,
                 Number(result.Seconds, "F0"),
-                Number(books.Submitted, "F0"),
+                Number(ledger.Submitted, "F0"),
                 Outcome("completed"),
                 Outcome("rejected"),
                 Outcome("cancelled"),
                 Outcome("timed_out"),
                 Outcome("failed"),
-                Number(books.Texts, "F0"),
-                Number(books.WrongVectors, "F0"),
+                Number(ledger.Texts, "F0"),
+                Number(ledger.WrongVectors, "F0"),
                 Number(result.TokensPerSecond, "F0"),
-                Milliseconds(books.QueueTimes, 0.5),
-                Milliseconds(books.QueueTimes, 0.99),
-                Milliseconds(books.ForwardTimes, 0.5),
-                Milliseconds(books.ForwardTimes, 0.99),
-                Milliseconds(books.Rejections, 0.99),
-                Milliseconds(books.Singles, 0.99),
+                Milliseconds(ledger.QueueTimes, 0.5),
+                Milliseconds(ledger.QueueTimes, 0.99),
+                Milliseconds(ledger.ForwardTimes, 0.5),
+                Milliseconds(ledger.ForwardTimes, 0.99),
+                Milliseconds(ledger.Rejections, 0.99),
+                Milliseconds(ledger.Singles, 0.99),
                 result.Growth is { } growth ? Number(growth.PerMinute / 1e6, "F2") : "-",
                 result.Broken.Count == 0 ? "kept" : "BROKEN");
 
-            string Outcome(string name) => Number(books.Seen.GetValueOrDefault(name), "F0");
+            string Outcome(string name) => Number(ledger.CallerOutcomes.GetValueOrDefault(name), "F0");
         }
 
         table.Write(output);
@@ -66,7 +66,7 @@ internal static class SoakTable
         }
     }
 
-    /// <summary>Returns every sample of the memory as a line of CSV, in bytes.</summary>
+    /// <summary>Returns a line of CSV for every memory sample, with sizes in bytes.</summary>
     public static IEnumerable<string> Samples(IReadOnlyList<ScenarioResult> results) =>
     [
         "scenario,seconds,managed,malloc,native,mapped,resident",
@@ -77,6 +77,6 @@ internal static class SoakTable
 
     private static string Number(double number, string format) => number.ToString(format, CultureInfo.InvariantCulture);
 
-    private static string Milliseconds(Times times, double part) =>
-        times.Count == 0 ? "-" : Number(times.Percentile(part) * 1000, "F2");
+    private static string Milliseconds(DurationHistogram times, double fraction) =>
+        times.Count == 0 ? "-" : Number(times.Percentile(fraction) * 1000, "F2");
 }

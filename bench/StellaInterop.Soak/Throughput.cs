@@ -5,7 +5,7 @@ using StellaInterop.Bench.Reporting;
 
 namespace StellaInterop.Soak;
 
-/// <summary>What a pool costs beside the model alone, as ratios of one run.</summary>
+/// <summary>Measures the overhead of a pool against the model alone, within one run.</summary>
 internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
 {
     private const int Callers = 64;
@@ -18,10 +18,10 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
         MachineInfo machine = MachineInfo.Read();
         var load = new MachineLoad();
         string[] texts = [.. Enumerable.Range(0, Texts).Select(i => $"How do I reset password number {i} if I have no access to my mail?")];
-        var table = new MarkdownTable("what", "measured", "wanted");
+        var table = new MarkdownTable("measurement", "measured", "target");
         await OneModelAsync(texts, table).ConfigureAwait(false);
         await WorkersAsync(texts, table).ConfigureAwait(false);
-        await output.WriteLineAsync($"{machine.Cpu}, {machine.Processors} processors; others took {load.OthersShare() * 100:F0} %").ConfigureAwait(false);
+        await output.WriteLineAsync($"{machine.Cpu}, {machine.Processors} processors; other processes took {load.OthersShare() * 100:F0} %").ConfigureAwait(false);
         await output.WriteLineAsync().ConfigureAwait(false);
         table.Write(output);
     }
@@ -33,7 +33,7 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
         return Stopwatch.GetElapsedTime(begin).TotalSeconds;
     }
 
-    /// <summary>Many callers of one text each, as fast as they get answers.</summary>
+    /// <summary>Runs many callers with one text per call. Each makes its next call once the last is answered.</summary>
     private static Task CallAsync(StellaEmbeddingPool pool, string[] texts) =>
         Task.WhenAll(Enumerable.Range(0, Callers).Select(caller => Task.Run(async () =>
         {
@@ -53,13 +53,13 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
             var ratios = new List<double>();
             for (int round = 0; round < Rounds; round++)
             {
-                double together = await SecondsAsync(() => pool.EmbedAsync(texts)).ConfigureAwait(false);
-                double apart = await SecondsAsync(() => CallAsync(pool, texts)).ConfigureAwait(false);
-                ratios.Add(together / apart);
+                double oneCall = await SecondsAsync(() => pool.EmbedAsync(texts)).ConfigureAwait(false);
+                double manyCalls = await SecondsAsync(() => CallAsync(pool, texts)).ConfigureAwait(false);
+                ratios.Add(oneCall / manyCalls);
             }
 
             table.Add(
-                $"texts/s of {Callers} callers with one text each, of one call with all", Percent(ScenarioRun.Percentile(ratios, 0.5)), ">= 90 %");
+                $"texts/s of {Callers} callers with one text each, relative to one call with all texts", Percent(ScenarioRun.Percentile(ratios, 0.5)), ">= 90 %");
 
             float[] vector = new float[model.Info.DefaultDimension];
             string[] one = [texts[0]];
@@ -77,7 +77,7 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
 
             double added = ScenarioRun.Percentile(pooled, 0.5) - ScenarioRun.Percentile(alone, 0.5);
             table.Add(
-                $"latency of a call on an idle pool, beyond that of the model alone ({Number(ScenarioRun.Percentile(alone, 0.5))} us)",
+                $"added latency of a call on an idle pool over the model alone ({Number(ScenarioRun.Percentile(alone, 0.5))} us)",
                 $"{Number(added)} us",
                 "<= 100 us");
         }
@@ -85,7 +85,7 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
 
     private async Task WorkersAsync(string[] texts, MarkdownTable table)
     {
-        long one = 0;
+        long oneWorkerBytes = 0;
         foreach (var (workers, threads) in new[] { (1, 2), (2, 1), (1, 1), (4, 1) })
         {
             long before = ResidentMemory.Measure().Anonymous;
@@ -111,11 +111,11 @@ internal sealed class Throughput(string folder, StellaModelOptions modelOptions)
                 }
 
                 long bytes = ResidentMemory.Measure().Anonymous - before;
-                one = threads == 1 && workers == 1 ? bytes : one;
+                oneWorkerBytes = threads == 1 && workers == 1 ? bytes : oneWorkerBytes;
                 table.Add(
-                    $"{workers} workers of {threads} threads: texts/s of {Callers} callers; latency of one; anonymous memory",
+                    $"{workers} workers of {threads} threads: texts/s of {Callers} callers; latency of one call; anonymous memory",
                     $"{Number(texts.Length / ScenarioRun.Percentile(seconds, 0.5))}/s; {Number(ScenarioRun.Percentile(latency, 0.5) * 1e6)} us; {Number(bytes / 1e6)} MB",
-                    workers == 4 ? $"memory < 1.1 x one worker: {(bytes / (double)one).ToString("F2", CultureInfo.InvariantCulture)}" : "");
+                    workers == 4 ? $"memory < 1.1 x one worker: {(bytes / (double)oneWorkerBytes).ToString("F2", CultureInfo.InvariantCulture)}" : "");
             }
         }
     }

@@ -5,7 +5,7 @@ namespace StellaInterop.Models.Mini;
 /// <summary>Provides the path of <c>stella-mini</c>, the small model that this package copies next to the application.</summary>
 public static class StellaMiniModel
 {
-    /// <summary>Name of the model's folder beside the application.</summary>
+    /// <summary>Name of the model folder beside the application.</summary>
     private const string FolderName = "stella-mini";
 
     /// <summary>
@@ -14,11 +14,11 @@ public static class StellaMiniModel
     /// </summary>
     public static string Path { get; } = Find();
 
-    [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "There the location is empty, and passed over.")]
+    [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "In a single file, the location is empty and is skipped.")]
     private static string Find()
     {
-        string? plugin = System.IO.Path.GetDirectoryName(typeof(StellaMiniModel).Assembly.Location);
-        return new[] { plugin, AppContext.BaseDirectory }
+        string? assemblyFolder = System.IO.Path.GetDirectoryName(typeof(StellaMiniModel).Assembly.Location);
+        return new[] { assemblyFolder, AppContext.BaseDirectory }
             .OfType<string>()
             .Select(directory => System.IO.Path.Combine(directory, FolderName))
             .FirstOrDefault(Directory.Exists, System.IO.Path.Combine(AppContext.BaseDirectory, FolderName));

@@ -5,7 +5,7 @@ namespace StellaInterop.Bench.Tests;
 public class QualityTests
 {
     [Test]
-    public void Gain_falls_with_the_logarithm_of_the_rank_and_ends_after_ten()
+    public void Gain_falls_with_the_logarithm_of_the_rank_and_is_zero_after_rank_ten()
     {
         Ranking ranking = Ranking.Of([1, 3, 10, 11]);
         Assert.That(ranking.Ndcg, Is.EqualTo((1 + 0.5 + (1 / Math.Log2(11)) + 0) / 4).Within(1e-12));
@@ -13,17 +13,17 @@ public class QualityTests
     }
 
     [Test]
-    public void The_rank_counts_the_documents_that_are_nearer()
+    public void The_rank_counts_documents_with_a_higher_score()
     {
         float[] documents = [1, 0, 0.9f, 0.1f, 0, 1];
-        // The first question finds its own document first, the second finds another before it, the third is far from its own.
+        // The ranks are 1 for the first query, 2 for the second and 3 for the third.
         float[] queries = [1, 0, 1, 0, 1, 0];
         Ranking ranking = Ranking.Of(queries, documents, 2);
         Assert.That(ranking.Ndcg, Is.EqualTo((1 + (1 / Math.Log2(3)) + 0.5) / 3).Within(1e-6));
     }
 
     [Test]
-    public void Names_and_comments_of_both_languages_become_pairs()
+    public void Names_and_comments_in_CSharp_and_Rust_become_pairs()
     {
         string[] lines =
         [
@@ -56,7 +56,7 @@ public class QualityTests
     }
 
     [Test]
-    public void The_set_of_this_tree_is_large_enough_and_has_one_answer_for_each_question()
+    public void The_set_of_this_tree_has_over_300_pairs_with_unique_queries_and_documents()
     {
         IReadOnlyList<Pair> pairs = RetrievalSet.Read(Tree.Root);
         Assert.That(pairs, Has.Count.GreaterThan(300));

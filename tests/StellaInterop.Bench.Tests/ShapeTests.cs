@@ -5,7 +5,7 @@ namespace StellaInterop.Bench.Tests;
 public class ShapeTests
 {
     [Test]
-    public void A_list_gives_its_shapes_in_order_and_each_once()
+    public void A_list_of_shapes_is_parsed_in_order_without_duplicates()
     {
         IReadOnlyList<Shape> shapes = Shape.ParseList("8x128, 1x3,8x128");
         Assert.That(shapes.Select(shape => shape.Name), Is.EqualTo(new[] { "8x128", "1x3" }));
@@ -25,13 +25,13 @@ public class ShapeTests
     [TestCase("-1x8")]
     [TestCase("1X8")]
     [TestCase("1x8,,1x32")]
-    public void What_is_no_shape_is_refused_with_what_would_be_one(string list)
+    public void An_invalid_shape_is_refused_with_the_expected_format(string list)
     {
         Assert.That(() => Shape.ParseList(list), Throws.TypeOf<FormatException>().With.Message.Contains("TEXTSxTOKENS"));
     }
 
     [Test]
-    public void Drawn_lengths_have_the_median_and_the_tail_that_were_asked_for()
+    public void Drawn_lengths_have_a_median_of_40_and_a_95th_percentile_of_350()
     {
         int[] lengths = [.. Shape.DrawLengths(100_000, seed: 1).Order()];
         Assert.That(lengths[50_000], Is.EqualTo(40).Within(1));
@@ -41,7 +41,7 @@ public class ShapeTests
     }
 
     [Test]
-    public void Mixed_is_the_same_in_every_run()
+    public void The_mixed_shape_has_the_same_lengths_in_every_run()
     {
         Shape mixed = Shape.ParseList("mixed")[0], again = Shape.ParseList("mixed")[0];
         Assert.That(mixed.Lengths, Is.EqualTo(again.Lengths));

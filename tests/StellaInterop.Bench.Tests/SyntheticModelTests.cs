@@ -17,7 +17,7 @@ public class SyntheticModelTests
         .RootElement.GetProperty("files");
 
     [Test]
-    public void Every_tensor_begins_with_the_values_of_the_layout_and_lies_where_it_says()
+    public void Every_tensor_has_the_first_values_and_the_offset_of_the_layout()
     {
         foreach (var (path, file) in Files)
         {
@@ -45,12 +45,12 @@ public class SyntheticModelTests
     }
 
     [Test]
-    public void The_header_is_that_of_the_layout_byte_for_byte()
+    public void The_header_has_the_hash_of_the_layout()
     {
         foreach (var (path, file) in Files)
         {
             Assert.That(
-                Convert.ToHexStringLower(SHA256.HashData(file.Head.Span[sizeof(ulong)..])),
+                Convert.ToHexStringLower(SHA256.HashData(file.Header.Span[sizeof(ulong)..])),
                 Is.EqualTo(Layout.GetProperty(path).GetProperty("header_sha256").GetString()));
         }
     }
@@ -66,7 +66,7 @@ public class SyntheticModelTests
     }
 
     [Test]
-    public void Values_do_not_depend_on_where_one_begins()
+    public void Values_do_not_depend_on_the_first_element_of_a_fill()
     {
         SyntheticTensor tensor = SyntheticModel.Encoder.Tensors[5];
         float[] whole = new float[100], part = new float[37];
@@ -76,7 +76,7 @@ public class SyntheticModelTests
     }
 
     [Test]
-    public void Int8_weights_times_their_scale_are_the_weights_to_half_a_step()
+    public void Dequantized_int8_weights_differ_by_at_most_half_a_step()
     {
         var tensor = new SyntheticTensor(7, "small", [70, 5], 0, 0.05f);
         var values = new float[tensor.Count];

@@ -3,7 +3,7 @@ using BenchmarkDotNet.Running;
 
 namespace StellaInterop.Bench.Commands;
 
-/// <summary><c>micro</c>: BenchmarkDotNet over the public surface.</summary>
+/// <summary>The command <c>micro</c>: runs BenchmarkDotNet over the public API.</summary>
 internal static class MicroCommand
 {
     public static Command Create()
@@ -11,8 +11,8 @@ internal static class MicroCommand
         var command = new Command(
             "micro",
             """
-            Runs BenchmarkDotNet: the cost of a call, packing, tokenizing, and the whole way with the shipped model. What follows is
-            given to it; without anything all benchmarks run.
+            Runs BenchmarkDotNet: the cost of a call, packing texts, tokenizing, and embedding with the shipped model. All arguments
+            are passed on to BenchmarkDotNet. Without arguments, all benchmarks run.
 
             Examples:
               micro
@@ -28,7 +28,7 @@ internal static class MicroCommand
             var summaries = BenchmarkSwitcher.FromAssembly(typeof(MicroCommand).Assembly).Run(arguments);
             return (int)(summaries.Any(summary => summary.HasCriticalValidationErrors || summary.Reports.Any(report => !report.Success))
                 ? ExitCode.Failed
-                : ExitCode.Good);
+                : ExitCode.Success);
         });
         return command;
     }

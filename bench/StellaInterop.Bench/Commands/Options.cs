@@ -3,34 +3,34 @@ using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench.Commands;
 
-/// <summary>Options that more than one command has, and how options are checked.</summary>
+/// <summary>Creates options that several commands share, with their validation.</summary>
 internal static class Options
 {
-    private const int UsualThreads = 2;
+    private const int DefaultThreads = 2;
 
     public static Option<int> Threads() =>
-        Number("--threads", "Threads of each engine.", UsualThreads, StellaModelOptions.ThreadsLimit);
+        Number("--threads", "Threads of each engine.", DefaultThreads, StellaModelOptions.ThreadsLimit);
 
-    /// <summary>Where the synthetic model is kept between runs.</summary>
+    /// <summary>Creates the option for the folder of the synthetic model.</summary>
     public static Option<string> SyntheticFolder()
     {
-        string usual = Path.Combine(Path.GetTempPath(), $"stella-bench-{SyntheticModel.Name}");
+        string defaultFolder = Path.Combine(Path.GetTempPath(), $"stella-bench-{SyntheticModel.Name}");
         return new Option<string>("--folder")
         {
-            Description = $"Where {SyntheticModel.Name} is kept between runs; it takes 2.1 GB and may be deleted.",
+            Description = $"Folder that keeps {SyntheticModel.Name} between runs. It takes 2.1 GB and may be deleted.",
             HelpName = "DIR",
-            DefaultValueFactory = _ => usual,
+            DefaultValueFactory = _ => defaultFolder,
         };
     }
 
-    /// <summary>An option whose values are separated by commas, checked by what reads them.</summary>
-    public static Option<string> List<T>(string name, string description, string usual, Func<string, IReadOnlyList<T>> parse)
+    /// <summary>Creates an option for a comma-separated list, which <paramref name="parse"/> validates.</summary>
+    public static Option<string> List<T>(string name, string description, string defaultValue, Func<string, IReadOnlyList<T>> parse)
     {
         var option = new Option<string>(name)
         {
             Description = description,
             HelpName = "A,B,...",
-            DefaultValueFactory = _ => usual,
+            DefaultValueFactory = _ => defaultValue,
         };
         option.Validators.Add(result =>
         {
@@ -46,20 +46,20 @@ internal static class Options
         return option;
     }
 
-    public static Option<int> Number(string name, string description, int usual, int most)
+    public static Option<int> Number(string name, string description, int defaultValue, int max)
     {
         var option = new Option<int>(name)
         {
             Description = description,
             HelpName = "N",
-            DefaultValueFactory = _ => usual,
+            DefaultValueFactory = _ => defaultValue,
         };
         option.Validators.Add(result =>
         {
-            // What is no number at all has been refused already.
-            if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, out int given) && (given < 1 || given > most))
+            // The parser has already refused values that are not numbers.
+            if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, out int given) && (given < 1 || given > max))
             {
-                result.AddError($"{name} is {given}; it must be 1 to {most}.");
+                result.AddError($"{name} is {given}. It must be 1 to {max}.");
             }
         });
         return option;

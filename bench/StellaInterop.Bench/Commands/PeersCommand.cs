@@ -6,19 +6,19 @@ using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench.Commands;
 
-/// <summary><c>peers</c>: this library beside others on the same weights.</summary>
+/// <summary>The command <c>peers</c>: measures this library beside other engines on the same weights.</summary>
 internal static class PeersCommand
 {
-    private const int MostRounds = 1000;
+    private const int MaxRounds = 1000;
 
     public static Command Create()
     {
         var command = new Command(
             "peers",
             $"""
-            Measures this library beside ONNX Runtime and candle on the same weights, in turn within each round, and prints
-            tokens a second, latency, the ratio to the best peer and the part of what the hardware can do at most. First all
-            must give the same vectors; exit code 1 if they do not.
+            Measures this library beside ONNX Runtime and candle on the same weights, in turn within each round. Prints tokens
+            per second, latency, the ratio to the fastest peer, and the share of the hardware's limit. Before that, it checks
+            that all engines return the same vectors; if they do not, the exit code is 1.
 
             Examples:
               peers
@@ -27,34 +27,34 @@ internal static class PeersCommand
             """);
         var model = new Option<string>("--model")
         {
-            Description = $"{SyntheticModel.Name}, random weights in the shape of Stella 400M, or a model folder. In a folder ONNX Runtime "
-                + "needs model.onnx and model_int8.onnx.",
+            Description = $"{SyntheticModel.Name} (random weights in the shape of Stella 400M), or a model folder. ONNX Runtime needs "
+                + "model.onnx and model_int8.onnx in that folder.",
             HelpName = $"{SyntheticModel.Name}|DIR",
             DefaultValueFactory = _ => SyntheticModel.Name,
         };
         Option<string> folder = Options.SyntheticFolder();
         Option<string> shapes = Options.List(
-            "--shapes", $"What one call embeds: TEXTSxTOKENS, or {Shape.Mixed} for 256 texts of log-normal lengths.", Shape.Default, Shape.ParseList);
+            "--shapes", $"Shapes of one call: TEXTSxTOKENS, or {Shape.Mixed} for 256 texts of log-normal lengths.", Shape.Default, Shape.ParseList);
         Option<string> engines = Options.List(
-            "--engines", "What is measured.", string.Join(',', EngineSpec.All.Select(spec => spec.Name)), EngineSpec.ParseList);
+            "--engines", "Engines to measure.", string.Join(',', EngineSpec.All.Select(spec => spec.Name)), EngineSpec.ParseList);
         Option<int> threads = Options.Threads();
-        Option<int> rounds = Options.Number("--rounds", "How often each engine runs each shape.", 5, MostRounds);
-        var json = new Option<string?>("--json") { Description = "Writes all figures to a file.", HelpName = "FILE" };
-        var plots = new Option<string?>("--plots") { Description = "Draws a picture for each precision into a folder.", HelpName = "DIR" };
+        Option<int> rounds = Options.Number("--rounds", "Number of times that each engine runs each shape.", 5, MaxRounds);
+        var json = new Option<string?>("--json") { Description = "Writes all figures to this file, as JSON.", HelpName = "FILE" };
+        var plots = new Option<string?>("--plots") { Description = "Draws a chart for each precision into this folder.", HelpName = "DIR" };
         model.Validators.Add(result =>
         {
             string given = result.GetValueOrDefault<string>();
             if (given != SyntheticModel.Name && !Directory.Exists(given))
             {
-                result.AddError($"--model is '{given}', which is neither {SyntheticModel.Name} nor a folder.");
+                result.AddError($"--model is '{given}'. It must be {SyntheticModel.Name} or an existing folder.");
             }
         });
-        // Said now, and not after all has been measured.
+        // Fails before the measurement and not after it.
         json.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<string?>() is { } given && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(given))))
             {
-                result.AddError($"--json is '{given}', whose folder does not exist.");
+                result.AddError($"--json is '{given}', but its folder does not exist. Create the folder first.");
             }
         });
         foreach (Option option in new Option[] { model, folder, shapes, engines, threads, rounds, json, plots })
@@ -69,7 +69,7 @@ internal static class PeersCommand
                 string path = name == SyntheticModel.Name ? parsed.GetRequiredValue(folder) : name;
                 if (name == SyntheticModel.Name)
                 {
-                    SyntheticModel.Write(path, Progress.Say, cancellationToken);
+                    SyntheticModel.Write(path, Progress.Log, cancellationToken);
                 }
 
                 var settings = new PeersSettings(
@@ -80,7 +80,7 @@ internal static class PeersCommand
                     parsed.GetRequiredValue(threads),
                     parsed.GetRequiredValue(rounds));
                 Run(settings, parsed.GetValue(json), parsed.GetValue(plots), cancellationToken);
-                return (int)ExitCode.Good;
+                return (int)ExitCode.Success;
             },
             cancellationToken));
         return command;
@@ -88,20 +88,20 @@ internal static class PeersCommand
 
     private static void Run(PeersSettings settings, string? json, string? plots, CancellationToken cancellationToken)
     {
-        using var run = new PeersRun(settings, Progress.Say);
+        using var run = new PeersRun(settings, Progress.Log);
         PeersReport report = run.Run(cancellationToken);
         PeersTables.Write(report, Console.Out);
         if (json is not null)
         {
             report.WriteJson(json);
-            Progress.Say($"wrote {json}");
+            Progress.Log($"Wrote {json}.");
         }
 
         if (plots is not null)
         {
             foreach (string file in PeersPlots.Write(report, plots))
             {
-                Progress.Say($"drew {file}");
+                Progress.Log($"Drew {file}.");
             }
         }
     }

@@ -4,7 +4,7 @@ using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench.Commands;
 
-/// <summary><c>quality</c>: what lower precisions cost.</summary>
+/// <summary>The command <c>quality</c>: measures the loss of quality in lower precisions.</summary>
 internal static class QualityCommand
 {
     public static Command Create()
@@ -12,9 +12,9 @@ internal static class QualityCommand
         var command = new Command(
             "quality",
             """
-            Compares every precision with f32: the ranking of a retrieval set made of this tree's documented names, with the shipped
-            model, and the vectors of every text with a reference, of the shipped and of the synthetic model. Exit code 1 where one is
-            outside its limit.
+            Compares every precision with f32. It ranks a retrieval set, made of the documented names in this source tree, with the
+            shipped model. It compares vectors for every text with a reference, with the shipped and the synthetic model. The exit
+            code is 1 if a figure is outside its limit.
             """);
         Option<string> folder = Options.SyntheticFolder();
         Option<int> threads = Options.Threads();
@@ -24,9 +24,9 @@ internal static class QualityCommand
             () =>
             {
                 string path = parsed.GetRequiredValue(folder);
-                SyntheticModel.Write(path, Progress.Say, cancellationToken);
-                var run = new QualityRun(path, parsed.GetRequiredValue(threads), Progress.Say);
-                return (int)(run.Run(Console.Out, cancellationToken) ? ExitCode.Good : ExitCode.Failed);
+                SyntheticModel.Write(path, Progress.Log, cancellationToken);
+                var run = new QualityRun(path, parsed.GetRequiredValue(threads), Progress.Log);
+                return (int)(run.Run(Console.Out, cancellationToken) ? ExitCode.Success : ExitCode.Failed);
             },
             cancellationToken));
         return command;

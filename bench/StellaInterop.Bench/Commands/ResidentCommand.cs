@@ -7,8 +7,8 @@ using StellaInterop.Bench.Measuring;
 namespace StellaInterop.Bench.Commands;
 
 /// <summary>
-/// <c>resident</c>: what an engine holds in a process of its own, where nothing that another one left behind is reused.
-/// <c>peers</c> starts it; it is not shown.
+/// The hidden command <c>resident</c>: measures the memory of one engine in its own process, so that the engine cannot reuse
+/// memory of another one. <c>peers</c> starts it.
 /// </summary>
 internal static class ResidentCommand
 {
@@ -19,7 +19,7 @@ internal static class ResidentCommand
         var engine = new Argument<string>("ENGINE");
         var folder = new Argument<string>("DIR");
         var threads = new Argument<int>("THREADS");
-        var command = new Command(Name, "Loads an engine and writes what that took, as JSON.") { engine, folder, threads };
+        var command = new Command(Name, "Loads an engine and writes the time and memory that this took, as JSON.") { engine, folder, threads };
         command.Hidden = true;
         command.SetAction((parsed, cancellationToken) => Task.Run(
             () =>
@@ -27,14 +27,14 @@ internal static class ResidentCommand
                 EngineSpec spec = EngineSpec.ParseList(parsed.GetRequiredValue(engine))[0];
                 var settings = new EngineSettings(parsed.GetRequiredValue(folder), parsed.GetRequiredValue(threads));
                 Console.WriteLine(JsonSerializer.Serialize(Measure(spec, settings, cancellationToken)));
-                return (int)ExitCode.Good;
+                return (int)ExitCode.Success;
             },
             cancellationToken));
         return command;
     }
 
-    /// <summary>Runs the command in a process of its own.</summary>
-    /// <exception cref="BenchException">It failed.</exception>
+    /// <summary>Runs the command in a new process.</summary>
+    /// <exception cref="BenchException">The process failed.</exception>
     public static LoadCost Run(EngineSpec spec, EngineSettings settings, CancellationToken cancellationToken)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true };
@@ -53,9 +53,9 @@ internal static class ResidentCommand
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         cancellationToken.ThrowIfCancellationRequested();
-        return process.ExitCode == (int)ExitCode.Good
+        return process.ExitCode == (int)ExitCode.Success
             ? JsonSerializer.Deserialize<LoadCost>(output)
-            : throw new BenchException($"{spec.Name} did not load in a process of its own");
+            : throw new BenchException($"{spec.Name} failed to load in its own process (exit code {process.ExitCode}). Its errors are above.");
     }
 
     private static LoadCost Measure(EngineSpec spec, EngineSettings settings, CancellationToken cancellationToken)
@@ -64,8 +64,8 @@ internal static class ResidentCommand
         var clock = Stopwatch.StartNew();
         using IEngine engine = spec.Load(settings);
         TimeSpan elapsed = clock.Elapsed;
-        // Some memory is taken by the first text. Which one is the same: nothing is compared.
-        using (IWork work = engine.Prepare(new Workload("a first text", ["river"], [[101, 2314, 102]])))
+        // The first text allocates memory as well. Any text will do, because its vector is not compared.
+        using (IPreparedWorkload work = engine.Prepare(new Workload("a first text", ["river"], [[101, 2314, 102]])))
         {
             work.Run(cancellationToken);
         }
@@ -74,7 +74,7 @@ internal static class ResidentCommand
     }
 }
 
-/// <summary>What loading an engine took.</summary>
-/// <param name="Seconds">Time.</param>
-/// <param name="Resident">Memory that stayed, after a first text.</param>
+/// <summary>The cost of loading an engine.</summary>
+/// <param name="Seconds">Time to load.</param>
+/// <param name="Resident">Memory that is still in use after a first text.</param>
 internal readonly record struct LoadCost(double Seconds, ResidentMemory Resident);

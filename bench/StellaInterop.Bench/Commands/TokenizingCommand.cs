@@ -5,19 +5,19 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench.Commands;
 
-/// <summary><c>tokenizing</c>: the tokenizer's part of the whole.</summary>
+/// <summary>The command <c>tokenizing</c>: measures the share of tokenizing in the time of a call.</summary>
 internal static class TokenizingCommand
 {
-    private const int MostRounds = 1000;
+    private const int MaxRounds = 1000;
 
     public static Command Create()
     {
         var command = new Command(
             "tokenizing",
             """
-            Measures which part of embedding is tokenizing: for texts of random words by number and length, and for the names and comments
-            of this tree, which are prose. With the shipped model, which is small, and with the synthetic one, which costs what Stella 400M
-            does.
+            Measures the share of tokenizing in the time of embedding. The texts are random words by number and length, and the names
+            and comments of this source tree. The models are the small shipped model and the synthetic model, whose forward pass costs
+            as much as that of Stella 400M.
 
             Examples:
               tokenizing
@@ -25,11 +25,11 @@ internal static class TokenizingCommand
             """);
         Option<string> folder = Options.SyntheticFolder();
         Option<string> models = Options.List(
-            "--models", "The models.", string.Join(',', TokenizingRun.Models), TokenizingRun.ParseModels);
+            "--models", "Models to measure.", string.Join(',', TokenizingRun.Models), TokenizingRun.ParseModels);
         Option<string> shapes = Options.List(
-            "--shapes", "What one call embeds: TEXTSxTOKENS.", "1x8,1x32,32x32", Shape.ParseList);
+            "--shapes", "Shapes of one call: TEXTSxTOKENS.", "1x8,1x32,32x32", Shape.ParseList);
         Option<int> threads = Options.Threads();
-        Option<int> rounds = Options.Number("--rounds", "How often everything is measured.", 5, MostRounds);
+        Option<int> rounds = Options.Number("--rounds", "Number of times that everything is measured.", 5, MaxRounds);
         foreach (Option option in new Option[] { folder, models, shapes, threads, rounds })
         {
             command.Add(option);
@@ -42,7 +42,7 @@ internal static class TokenizingCommand
                 IReadOnlyList<string> names = TokenizingRun.ParseModels(parsed.GetRequiredValue(models));
                 if (names.Contains(SyntheticModel.Name))
                 {
-                    SyntheticModel.Write(path, Progress.Say, cancellationToken);
+                    SyntheticModel.Write(path, Progress.Log, cancellationToken);
                 }
 
                 var run = new TokenizingRun(
@@ -50,9 +50,9 @@ internal static class TokenizingCommand
                     Shape.ParseList(parsed.GetRequiredValue(shapes)),
                     parsed.GetRequiredValue(threads),
                     parsed.GetRequiredValue(rounds),
-                    Progress.Say);
+                    Progress.Log);
                 run.Run(Console.Out, cancellationToken);
-                return (int)ExitCode.Good;
+                return (int)ExitCode.Success;
             },
             cancellationToken));
         return command;

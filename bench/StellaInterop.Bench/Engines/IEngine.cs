@@ -2,28 +2,28 @@ using StellaInterop.Bench.Measuring;
 
 namespace StellaInterop.Bench.Engines;
 
-/// <summary>A loaded model in some library, ready to embed.</summary>
+/// <summary>A model that is loaded in one of the libraries.</summary>
 internal interface IEngine : IDisposable
 {
-    /// <summary>Which library, version, encoder and instructions compute.</summary>
+    /// <summary>Gets the library, its version, the encoder and the instruction set.</summary>
     string Detail { get; }
 
-    /// <summary>Makes a workload ready to be run as one call: all that is not to be timed.</summary>
-    IWork Prepare(Workload workload);
+    /// <summary>Prepares a workload that runs as one call. This is the part that is not timed.</summary>
+    IPreparedWorkload Prepare(Workload workload);
 
-    /// <summary>The same in the batches that suit this engine best. Some try which ones these are, and that takes a while.</summary>
-    IWork PrepareBest(Workload workload, Action<string> say, CancellationToken cancellationToken);
+    /// <summary>Prepares a workload in the batches that are fastest for this engine. An engine may try several, which takes a while.</summary>
+    IPreparedWorkload PrepareFastest(Workload workload, Action<string> log, CancellationToken cancellationToken);
 }
 
-/// <summary>A workload that is ready to be run again and again.</summary>
-internal interface IWork : IDisposable
+/// <summary>A prepared workload that can run repeatedly.</summary>
+internal interface IPreparedWorkload : IDisposable
 {
-    /// <summary>How the texts are batched; empty where they are one call.</summary>
+    /// <summary>Gets a description of the batches; empty if all texts are one call.</summary>
     string Batching { get; }
 
-    /// <summary>Embeds all texts.</summary>
+    /// <summary>Embeds all texts of the workload.</summary>
     void Run(CancellationToken cancellationToken);
 
-    /// <summary>The raw vector of a text after a run.</summary>
+    /// <summary>Returns the vector of a text, not normalized, after a run.</summary>
     ReadOnlySpan<float> Vector(int text);
 }

@@ -4,13 +4,13 @@ using StellaInterop.Bench.Measuring;
 
 namespace StellaInterop.Bench.Engines;
 
-/// <summary>ONNX Runtime on a graph of the model folder. It is given ids, and tensors that are ready before the clock starts.</summary>
+/// <summary>ONNX Runtime on a graph of the model folder. Its tensors of token ids are made before the clock starts.</summary>
 internal sealed class OnnxEngine : IEngine
 {
     private const string Ids = "input_ids";
     private const string Mask = "attention_mask";
 
-    /// <summary>The best batches are found on every fourth block of sixteen texts, in order of length.</summary>
+    /// <summary>Batch sizes are tried on every fourth block of sixteen texts, in order of length.</summary>
     private const int TrialBlock = 16;
     private const int TrialStep = 4;
 
@@ -30,10 +30,10 @@ internal sealed class OnnxEngine : IEngine
         string file = Path.Combine(settings.Folder, graph);
         if (!File.Exists(file))
         {
-            throw new EngineUnavailableException($"{settings.Folder} has no {graph}");
+            throw new EngineUnavailableException($"The folder {settings.Folder} has no {graph}.");
         }
 
-        // Spinning is left on, as it is when nothing is said: it is the faster one, and QuietMachine waits for its end.
+        // Threads spin after a run, which is the default and faster. ProcessIdle waits until they stop.
         using var options = new SessionOptions
         {
             GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -44,54 +44,54 @@ internal sealed class OnnxEngine : IEngine
         return new OnnxEngine(new InferenceSession(file, options));
     }
 
-    public IWork Prepare(Workload workload) => new Work(this, workload, PaddedBatches.Everything);
+    public IPreparedWorkload Prepare(Workload workload) => new PreparedWorkload(this, workload, PaddedBatches.Everything);
 
-    public IWork PrepareBest(Workload workload, Action<string> say, CancellationToken cancellationToken)
+    public IPreparedWorkload PrepareFastest(Workload workload, Action<string> log, CancellationToken cancellationToken)
     {
-        // Neighbours in blocks, so that a batch pads as much as one of the whole would.
+        // Blocks of texts with similar lengths need as much padding as batches of all texts would.
         Workload trial = workload.Select(
         [
             .. Enumerable.Range(0, workload.Ids.Length)
                 .OrderBy(i => workload.Ids[i].Length)
                 .Where((_, rank) => rank / TrialBlock % TrialStep == TrialStep / 2),
         ]);
-        var (best, least) = (PaddedBatches.Everything, TimeSpan.MaxValue);
+        var (best, shortest) = (PaddedBatches.Everything, TimeSpan.MaxValue);
         foreach (PaddedBatches batches in PaddedBatches.Candidates)
         {
-            using var work = new Work(this, trial, batches);
+            using var work = new PreparedWorkload(this, trial, batches);
             var clock = Stopwatch.StartNew();
             work.Run(cancellationToken);
             TimeSpan elapsed = clock.Elapsed;
-            say($"{batches}: {trial.Tokens / elapsed.TotalSeconds:F0} tokens/s over {trial.Texts.Length} texts");
-            if (elapsed < least)
+            log($"{batches}: {trial.Tokens / elapsed.TotalSeconds:F0} tokens/s over {trial.Texts.Length} texts");
+            if (elapsed < shortest)
             {
-                (best, least) = (batches, elapsed);
+                (best, shortest) = (batches, elapsed);
             }
         }
 
-        return new Work(this, workload, best);
+        return new PreparedWorkload(this, workload, best);
     }
 
     public void Dispose() => session.Dispose();
 
-    private sealed class Work : IWork
+    private sealed class PreparedWorkload : IPreparedWorkload
     {
         private readonly OnnxEngine engine;
         private readonly List<Batch> batches;
-        private readonly (Batch Batch, int Row)[] places;
+        private readonly (Batch Batch, int Row)[] rows;
 
-        public Work(OnnxEngine engine, Workload workload, PaddedBatches plan)
+        public PreparedWorkload(OnnxEngine engine, Workload workload, PaddedBatches plan)
         {
             this.engine = engine;
             int dimension = (int)engine.session.OutputMetadata[engine.output].Dimensions[^1];
             IReadOnlyList<int[]> planned = plan.Plan([.. workload.Ids.Select(ids => ids.Length)]);
             batches = [.. planned.Select(texts => new Batch([.. texts.Select(text => workload.Ids[text])], dimension))];
-            places = new (Batch, int)[workload.Ids.Length];
+            rows = new (Batch, int)[workload.Ids.Length];
             for (int i = 0; i < planned.Count; i++)
             {
                 for (int row = 0; row < planned[i].Length; row++)
                 {
-                    places[planned[i][row]] = (batches[i], row);
+                    rows[planned[i][row]] = (batches[i], row);
                 }
             }
 
@@ -120,14 +120,14 @@ internal sealed class OnnxEngine : IEngine
 
         public ReadOnlySpan<float> Vector(int text)
         {
-            var (batch, row) = places[text];
+            var (batch, row) = rows[text];
             return batch.Vector(row);
         }
 
         public void Dispose() => batches.ForEach(batch => batch.Dispose());
     }
 
-    /// <summary>Texts of one call, padded to the longest, and the memory for what becomes of them.</summary>
+    /// <summary>The input of one call, padded to the longest text, and the memory for its vectors.</summary>
     private sealed class Batch : IDisposable
     {
         private readonly float[] vectors;

@@ -1,11 +1,11 @@
 namespace StellaInterop.Bench.Engines;
 
-/// <summary>How to batch texts of different lengths for an engine that pads.</summary>
-/// <param name="MaxTexts">Texts of a batch at most.</param>
-/// <param name="MaxTokens">Tokens of a batch at most, padding included; a longer text is a batch of its own.</param>
+/// <summary>A way to batch texts of different lengths for an engine that pads them.</summary>
+/// <param name="MaxTexts">Maximum number of texts in a batch.</param>
+/// <param name="MaxTokens">Maximum number of tokens in a batch, padding included. A longer text is a batch by itself.</param>
 internal sealed record PaddedBatches(int MaxTexts, int MaxTokens)
 {
-    /// <summary>What is tried where the best is wanted: one by one, by number of texts, by tokens.</summary>
+    /// <summary>Gets the batch limits that are tried: one text, some texts, some tokens.</summary>
     public static IReadOnlyList<PaddedBatches> Candidates { get; } =
     [
         new(1, int.MaxValue),
@@ -17,7 +17,7 @@ internal sealed record PaddedBatches(int MaxTexts, int MaxTokens)
 
     public static PaddedBatches Everything { get; } = new(int.MaxValue, int.MaxValue);
 
-    /// <summary>Sorts texts by length and cuts the row into batches; the last of a batch is its longest.</summary>
+    /// <summary>Sorts texts by length and splits them into batches. The last text of a batch is the longest.</summary>
     /// <returns>The indices of the texts of each batch.</returns>
     public IReadOnlyList<int[]> Plan(IReadOnlyList<int> lengths)
     {

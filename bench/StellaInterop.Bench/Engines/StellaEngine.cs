@@ -2,7 +2,7 @@ using StellaInterop.Bench.Measuring;
 
 namespace StellaInterop.Bench.Engines;
 
-/// <summary>This library, by its public surface: a run goes from texts to vectors, tokenizing and packing included.</summary>
+/// <summary>This library through its public API. A run turns texts into vectors and includes tokenizing and packing.</summary>
 internal sealed class StellaEngine : IEngine
 {
     private readonly StellaModel model;
@@ -24,7 +24,7 @@ internal sealed class StellaEngine : IEngine
         get
         {
             StellaModelInfo info = model.Info;
-            // Candle chooses its instructions by itself, and does not tell.
+            // Candle selects its instruction set itself and does not report it.
             string encoder = info.Encoder == StellaEncoder.Kernels ? $"{info.Encoder}, {info.CpuLevel}" : $"{info.Encoder}";
             return $"StellaInterop {typeof(StellaModel).Assembly.GetName().Version?.ToString(3)}, {encoder}, {info.Precision}";
         }
@@ -33,21 +33,21 @@ internal sealed class StellaEngine : IEngine
     public static IEngine Load(EngineSettings settings, StellaPrecision precision) =>
         new StellaEngine(settings.Folder, Options(settings, precision));
 
-    /// <summary>Candle's own encoder: a peer, and the reference. This is the one place that asks for it.</summary>
+    /// <summary>Loads candle's own encoder, which is a peer and a reference. Nothing else in the benchmarks uses it.</summary>
     public static IEngine LoadReference(EngineSettings settings) =>
         new StellaEngine(settings.Folder, Options(settings, StellaPrecision.Float32) with { Encoder = StellaEncoder.Candle });
 
-    public IWork Prepare(Workload workload) => new Work(model, workload);
+    public IPreparedWorkload Prepare(Workload workload) => new PreparedWorkload(model, workload);
 
-    /// <summary>The library batches by itself.</summary>
-    public IWork PrepareBest(Workload workload, Action<string> say, CancellationToken cancellationToken) => Prepare(workload);
+    /// <summary>The library plans its batches itself, so this is the same as <see cref="Prepare"/>.</summary>
+    public IPreparedWorkload PrepareFastest(Workload workload, Action<string> log, CancellationToken cancellationToken) => Prepare(workload);
 
     public void Dispose() => model.Dispose();
 
     private static StellaModelOptions Options(EngineSettings settings, StellaPrecision precision) =>
         new() { Precision = precision, Threads = settings.Threads };
 
-    private sealed class Work(StellaModel model, Workload workload) : IWork
+    private sealed class PreparedWorkload(StellaModel model, Workload workload) : IPreparedWorkload
     {
         private readonly StellaEmbedOptions options = new() { Prompt = workload.Prompt, Normalize = false };
         private readonly float[] vectors = new float[workload.Texts.Length * model.Info.DefaultDimension];

@@ -1,13 +1,13 @@
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>What embedding some texts costs at least, whatever the engine.</summary>
+/// <summary>The least work that embedding some texts takes in any engine.</summary>
 /// <param name="Operations">Arithmetic operations; a multiplication and an addition count as two.</param>
-/// <param name="Weights">Parameters that are multiplied; each is read at least once.</param>
+/// <param name="Weights">Number of parameters in products. Each is read from memory at least once.</param>
 internal sealed record Cost(double Operations, double Weights)
 {
     /// <summary>
-    /// Every token is multiplied with every parameter that is no embedding, and in attention with every token of its text,
-    /// twice. That the head is multiplied once a text and not once a token is left out: it is a four-hundredth.
+    /// Counts the work of some texts: every token times every parameter except the word embeddings, plus two products of attention
+    /// for each pair of tokens in a text. Counts the head once per token instead of once per text; it has 1/400 of the parameters.
     /// </summary>
     public static Cost Of(StellaModelInfo info, IReadOnlyList<int> lengths)
     {
@@ -22,6 +22,6 @@ internal sealed record Cost(double Operations, double Weights)
         StellaPrecision.Float32 => 4,
         StellaPrecision.BFloat16 => 2,
         StellaPrecision.Int8 => 1,
-        _ => throw new ArgumentOutOfRangeException(nameof(precision), precision, "it is not a precision that is computed in"),
+        _ => throw new ArgumentOutOfRangeException(nameof(precision), precision, "Only Float32, BFloat16 and Int8 have a weight size."),
     });
 }

@@ -1,33 +1,33 @@
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>How far vectors are from those that they should be.</summary>
+/// <summary>The distance between vectors and their reference.</summary>
 /// <param name="Cosine">The smallest cosine.</param>
-/// <param name="Largest">The largest absolute difference of two numbers.</param>
+/// <param name="Largest">The largest absolute difference of two elements.</param>
 internal readonly record struct Difference(double Cosine, double Largest)
 {
-    /// <summary>No difference.</summary>
+    /// <summary>Gets the difference of equal vectors.</summary>
     public static Difference None { get; } = new(1, 0);
 
-    public static Difference Between(ReadOnlySpan<float> found, ReadOnlySpan<float> wanted)
+    public static Difference Between(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
     {
-        if (found.Length != wanted.Length)
+        if (actual.Length != expected.Length)
         {
-            throw new InvalidOperationException($"a vector has {found.Length} numbers and should have {wanted.Length}");
+            throw new InvalidOperationException($"The vector has {actual.Length} elements, but the reference has {expected.Length}.");
         }
 
-        double dot = 0, foundSquares = 0, wantedSquares = 0, largest = 0;
-        for (int i = 0; i < found.Length; i++)
+        double dot = 0, actualSquares = 0, expectedSquares = 0, largest = 0;
+        for (int i = 0; i < actual.Length; i++)
         {
-            double a = found[i], b = wanted[i];
+            double a = actual[i], b = expected[i];
             dot += a * b;
-            foundSquares += a * a;
-            wantedSquares += b * b;
+            actualSquares += a * a;
+            expectedSquares += b * b;
             largest = Math.Max(largest, Math.Abs(a - b));
         }
 
-        return new Difference(dot / Math.Sqrt(foundSquares * wantedSquares), largest);
+        return new Difference(dot / Math.Sqrt(actualSquares * expectedSquares), largest);
     }
 
-    /// <summary>The worse of two, each way.</summary>
-    public Difference And(Difference other) => new(Math.Min(Cosine, other.Cosine), Math.Max(Largest, other.Largest));
+    /// <summary>Combines two differences: the smaller cosine and the larger element difference.</summary>
+    public Difference WorseOf(Difference other) => new(Math.Min(Cosine, other.Cosine), Math.Max(Largest, other.Largest));
 }

@@ -3,12 +3,12 @@ using System.Text.Json;
 
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>A text with its ids and the raw vectors that a float64 reference makes of it, by dimension.</summary>
+/// <summary>A text with its token ids and, by dimension, the vectors that a float64 reference computed before normalization.</summary>
 internal sealed record GoldenText(string Name, string Text, StellaPrompt Prompt, int[] Ids, IReadOnlyDictionary<int, float[]> Vectors)
 {
     public Workload AsWorkload() => new(Name, [Text], [Ids], Prompt);
 
-    /// <summary>Reads the texts of a golden file that have vectors. The format is told in its own <c>format</c> field.</summary>
+    /// <summary>Reads the texts of a golden file. The <c>format</c> field of the file describes its format.</summary>
     public static IReadOnlyList<GoldenText> Read(string file)
     {
         using var document = JsonDocument.Parse(File.ReadAllBytes(file));

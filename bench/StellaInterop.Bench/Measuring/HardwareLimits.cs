@@ -6,24 +6,24 @@ using StellaInterop.Bench.Reporting;
 
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>What the machine can do at most, measured.</summary>
-/// <param name="F32">Floating-point operations a second in f32; a multiplication and an addition count as two.</param>
-/// <param name="BF16">The same in bf16, or null where it is not known: see <see cref="ProductLoop"/>.</param>
-/// <param name="Int8">The same in int8, or null where it is not known.</param>
-/// <param name="ReadBytes">Bytes a second that are read from memory.</param>
+/// <summary>The measured limits of the machine.</summary>
+/// <param name="F32">Floating-point operations per second in f32. A multiplication and an addition count as two.</param>
+/// <param name="BF16">The same in bf16; null if unknown (see <see cref="DotProductLoop"/>).</param>
+/// <param name="Int8">The same in int8; null if unknown.</param>
+/// <param name="ReadBytes">Bytes per second when reading memory.</param>
 internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, double ReadBytes)
 {
     private const int Repetitions = 7;
     private const int Accumulators = 12;
     private const int FmaLoops = 20_000_000;
 
-    /// <summary>Bytes that are read, many times what the largest cache holds.</summary>
+    /// <summary>Number of bytes to read: many times the size of the largest cache.</summary>
     private const long ReadLength = 1L << 30;
 
     public static HardwareLimits Measure(int threads, CancellationToken cancellationToken)
     {
         int lanes = Vector512.IsHardwareAccelerated ? Vector512<float>.Count : Vector256<float>.Count;
-        double f32 = Best(threads, 2.0 * lanes * Accumulators * FmaLoops * threads, _ => MultiplyAdd(), cancellationToken);
+        double f32 = MaxRate(threads, 2.0 * lanes * Accumulators * FmaLoops * threads, _ => MultiplyAdd(), cancellationToken);
 
         var memory = new float[threads][];
         for (int thread = 0; thread < threads; thread++)
@@ -36,13 +36,13 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
         IReadOnlyList<string> instructions = MachineInfo.Read().Instructions;
         return new HardwareLimits(
             f32,
-            BestOf(ProductLoop.BF16(instructions), threads, cancellationToken),
-            BestOf(ProductLoop.Int8(instructions), threads, cancellationToken),
-            Best(threads, bytes, thread => Read(memory[thread]), cancellationToken));
+            MaxRateOf(DotProductLoop.BF16(instructions), threads, cancellationToken),
+            MaxRateOf(DotProductLoop.Int8(instructions), threads, cancellationToken),
+            MaxRate(threads, bytes, thread => Read(memory[thread]), cancellationToken));
     }
 
-    /// <summary>The least time that an engine could take, or null where that is not known.</summary>
-    public double? LeastSeconds(Cost cost, StellaPrecision precision)
+    /// <summary>Returns the shortest time that an engine could take; null if the rate of the precision is unknown.</summary>
+    public double? MinSeconds(Cost cost, StellaPrecision precision)
     {
         double? rate = precision switch
         {
@@ -54,13 +54,13 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
         return rate is { } known ? Math.Max(cost.Operations / known, cost.WeightBytes(precision) / ReadBytes) : null;
     }
 
-    private static double? BestOf(ProductLoop? loop, int threads, CancellationToken cancellationToken)
+    private static double? MaxRateOf(DotProductLoop? loop, int threads, CancellationToken cancellationToken)
     {
         using (loop)
         {
             return loop is null
                 ? null
-                : Best(
+                : MaxRate(
                     threads,
                     (double)loop.OperationsPerLoop * FmaLoops * threads,
                     _ =>
@@ -72,46 +72,46 @@ internal sealed record HardwareLimits(double F32, double? BF16, double? Int8, do
         }
     }
 
-    /// <summary>The most units a second that were reached by all threads at once.</summary>
-    private static double Best(int threads, double units, Func<int, float> work, CancellationToken cancellationToken)
+    /// <summary>Returns the highest rate, in units per second, of all threads together.</summary>
+    private static double MaxRate(int threads, double units, Func<int, float> work, CancellationToken cancellationToken)
     {
-        double best = 0;
+        double highest = 0;
         for (int repetition = 0; repetition < Repetitions; repetition++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             float sum = 0;
             using var start = new Barrier(threads + 1);
-            var team = new Thread[threads];
+            var workers = new Thread[threads];
             for (int i = 0; i < threads; i++)
             {
                 int thread = i;
-                team[i] = new Thread(() =>
+                workers[i] = new Thread(() =>
                 {
                     start.SignalAndWait(CancellationToken.None);
                     float result = work(thread);
                     Interlocked.Exchange(ref sum, result);
                 });
-                team[i].Start();
+                workers[i].Start();
             }
 
             start.SignalAndWait(cancellationToken);
             var clock = Stopwatch.StartNew();
-            foreach (Thread member in team)
+            foreach (Thread worker in workers)
             {
-                member.Join();
+                worker.Join();
             }
 
-            best = Math.Max(best, units / clock.Elapsed.TotalSeconds);
-            // What was computed is used, so that it is computed.
+            highest = Math.Max(highest, units / clock.Elapsed.TotalSeconds);
+            // Using the result keeps the compiler from removing the computation.
             GC.KeepAlive(sum);
         }
 
-        return best;
+        return highest;
     }
 
     private static float MultiplyAdd() => Vector512.IsHardwareAccelerated ? MultiplyAdd512() : MultiplyAdd256();
 
-    /// <summary>Twelve sums, none of which waits for another: more than two units with a latency of four take.</summary>
+    /// <summary>Adds into twelve independent accumulators. Two FMA units with a latency of four cycles need at least eight.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float MultiplyAdd512()
     {

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>How busy the machine has been since this was made: figures that were taken beside other work say so.</summary>
+/// <summary>Measures the load of other processes since its creation, so that figures from a busy machine are marked as such.</summary>
 internal sealed class MachineLoad
 {
     private const string Source = "/proc/stat";
@@ -14,7 +14,7 @@ internal sealed class MachineLoad
 
     public MachineLoad() => (busyAtStart, allAtStart) = Read();
 
-    /// <summary>The part of the machine, 0 to 1, that other processes took; null where the system does not tell.</summary>
+    /// <summary>Returns the share of the machine, 0 to 1, that other processes took; null if the system does not report it.</summary>
     public double? OthersShare()
     {
         var (busy, all) = Read();
@@ -22,7 +22,7 @@ internal sealed class MachineLoad
         return all > allAtStart ? Math.Max(0, (busy - busyAtStart - own) / (all - allAtStart)) : null;
     }
 
-    /// <summary>Seconds of all processors.</summary>
+    /// <summary>Reads the busy and the total seconds of all processors together.</summary>
     private static (double Busy, double All) Read()
     {
         if (!File.Exists(Source))

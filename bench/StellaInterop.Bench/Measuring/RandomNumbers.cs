@@ -1,17 +1,17 @@
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>splitmix64: the same numbers on every machine and in every version of .NET.</summary>
+/// <summary>The generator splitmix64. It returns the same numbers on every machine and in every version of .NET.</summary>
 internal sealed class RandomNumbers(ulong seed)
 {
     private ulong state = seed;
 
-    /// <summary>A number in (0, 1].</summary>
+    /// <summary>Returns a number in (0, 1].</summary>
     public double NextUnit() => ((Next() >> 11) + 1) * (1.0 / (1L << 53));
 
-    /// <summary>A number from 0 to <paramref name="bound"/> - 1.</summary>
+    /// <summary>Returns a number from 0 to <paramref name="bound"/> - 1.</summary>
     public int NextBelow(int bound) => (int)(Next() % (ulong)bound);
 
-    /// <summary>A number of the normal distribution, by Box and Muller.</summary>
+    /// <summary>Returns a number of the standard normal distribution (Box-Muller).</summary>
     public double NextNormal() => Math.Sqrt(-2 * Math.Log(NextUnit())) * Math.Cos(2 * Math.PI * NextUnit());
 
     private ulong Next()

@@ -2,21 +2,21 @@ using System.Globalization;
 
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>What this process holds in memory.</summary>
-/// <param name="Anonymous">Bytes of its own.</param>
-/// <param name="Mapped">Bytes of files that are mapped; the system can take them back.</param>
+/// <summary>The resident memory of this process.</summary>
+/// <param name="Anonymous">Bytes of anonymous memory.</param>
+/// <param name="Mapped">Bytes of mapped files. The system can evict them.</param>
 internal readonly record struct ResidentMemory(long Anonymous, long Mapped)
 {
     private const string Status = "/proc/self/status";
 
-    /// <summary>What is held now, once the collector has given back what it can. Zero where the system does not tell.</summary>
+    /// <summary>Collects garbage, then reads the resident memory. Returns zero if the system does not report it.</summary>
     public static ResidentMemory Measure()
     {
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         return Now();
     }
 
-    /// <summary>What is held now, with what the collector has not given back.</summary>
+    /// <summary>Reads the resident memory without a garbage collection.</summary>
     public static ResidentMemory Now()
     {
         return File.Exists(Status) ? new ResidentMemory(Read("RssAnon:"), Read("RssFile:")) : default;

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>Makes texts of exactly the wanted number of tokens, out of words that are one token each.</summary>
+/// <summary>Makes texts with an exact number of tokens, from words of one token each.</summary>
 internal sealed class WordTexts
 {
     private const int Words = 1000;
@@ -13,7 +13,7 @@ internal sealed class WordTexts
     private readonly int specialTokens;
     private readonly RandomNumbers random = new(seed: 400);
 
-    /// <param name="model">Its tokenizer decides what a token is.</param>
+    /// <param name="model">The model whose tokenizer counts the tokens.</param>
     /// <param name="folder">The folder of the model.</param>
     public WordTexts(StellaModel model, string folder)
     {
@@ -22,7 +22,7 @@ internal sealed class WordTexts
         words = [.. Candidates(folder).Where(IsOneToken).Take(Words)];
         if (words.Length < Words)
         {
-            throw new BenchException($"the tokenizer of {folder} has only {words.Length} words of one token");
+            throw new BenchException($"The tokenizer of {folder} has only {words.Length} words of one token; {Words} are needed.");
         }
     }
 
@@ -32,16 +32,16 @@ internal sealed class WordTexts
         int[][] ids = [.. model.Tokenize(texts).Select(tokens => tokens.Ids.ToArray())];
         return ids.Select(row => row.Length).SequenceEqual(shape.Lengths)
             ? new Workload(shape.Name, texts, ids)
-            : throw new BenchException($"the texts of {shape.Name} do not have the wanted lengths");
+            : throw new BenchException($"The generated texts of {shape.Name} do not have its lengths. Check the tokenizer of the model.");
     }
 
     private string NextWord() => words[random.NextBelow(words.Length)];
 
-    /// <summary>Alone and after another word: byte-level tokens hold the space before them.</summary>
+    /// <summary>Checks a word alone and after another word, because byte-level tokens include the space before them.</summary>
     private bool IsOneToken(string word) =>
         model.Tokenize(word).TokenCount.Total == specialTokens + 1 && model.Tokenize($"{word} {word}").TokenCount.Total == specialTokens + 2;
 
-    /// <summary>The vocabulary's lower-case words, the common ones first.</summary>
+    /// <summary>Returns the lower-case words of the vocabulary by token id, so that common words come first.</summary>
     private static IEnumerable<string> Candidates(string folder)
     {
         using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "tokenizer.json")));

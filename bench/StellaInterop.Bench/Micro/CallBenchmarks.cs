@@ -2,7 +2,7 @@ using BenchmarkDotNet.Attributes;
 
 namespace StellaInterop.Bench;
 
-/// <summary>What a call costs beside its arithmetic: with a tiny model there is hardly any.</summary>
+/// <summary>Measures the overhead of a call, with a tiny model that needs hardly any arithmetic.</summary>
 [MemoryDiagnoser]
 public class CallBenchmarks
 {
@@ -21,19 +21,19 @@ public class CallBenchmarks
     [GlobalCleanup]
     public void Free() => model.Dispose();
 
-    /// <summary>The checks of a call that has nothing to do.</summary>
+    /// <summary>Measures the argument checks of a call without texts.</summary>
     [Benchmark]
     public void EmbedNothing() => model.Embed(ReadOnlySpan<string>.Empty, vector);
 
-    /// <summary>To the native side and back: packing, two special tokens, their copy.</summary>
+    /// <summary>Measures a native call: packing the text, two special tokens, and copying them back.</summary>
     [Benchmark]
     public StellaTokens TokenizeBlank() => model.Tokenize(string.Empty);
 
-    /// <summary>All of it, into the caller's memory.</summary>
+    /// <summary>Measures a full call that writes into the caller's memory.</summary>
     [Benchmark]
     public void EmbedBlank() => model.Embed([string.Empty], vector);
 
-    /// <summary>The same, with a vector of its own for the result.</summary>
+    /// <summary>Measures a full call that allocates its result.</summary>
     [Benchmark]
     public float[] EmbedBlankToArray() => model.Embed(string.Empty);
 }

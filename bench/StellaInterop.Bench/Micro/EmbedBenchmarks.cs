@@ -3,7 +3,7 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench;
 
-/// <summary>Text to vectors with the shipped model, by number of texts and their length.</summary>
+/// <summary>Measures embedding with the shipped model, by number of texts and their length.</summary>
 [MemoryDiagnoser]
 public class EmbedBenchmarks
 {
@@ -11,15 +11,15 @@ public class EmbedBenchmarks
     private string[] texts = [];
     private float[] vectors = [];
 
-    /// <summary>Texts of one call.</summary>
+    /// <summary>Gets or sets the number of texts in one call.</summary>
     [Params(1, 8, 32)]
     public int Texts { get; set; }
 
-    /// <summary>Tokens of one text, special tokens included.</summary>
+    /// <summary>Gets or sets the number of tokens in one text, special tokens included.</summary>
     [Params(8, 128)]
     public int Tokens { get; set; }
 
-    /// <summary>Loads the model and makes texts of exactly the wanted length: "river" is one token.</summary>
+    /// <summary>Loads the model and makes texts of <see cref="Tokens"/> tokens. "river" is one token.</summary>
     [GlobalSetup]
     public void Load()
     {
@@ -28,7 +28,7 @@ public class EmbedBenchmarks
         vectors = new float[Texts * model.Info.DefaultDimension];
         if (model.Tokenize(texts[0]).TokenCount.Total != Tokens)
         {
-            throw new InvalidOperationException("the texts do not have the wanted length");
+            throw new InvalidOperationException($"A text does not have {Tokens} tokens. Check the tokenizer of the model.");
         }
     }
 
@@ -36,11 +36,11 @@ public class EmbedBenchmarks
     [GlobalCleanup]
     public void Free() => model.Dispose();
 
-    /// <summary>The whole way, text to normalised vectors.</summary>
+    /// <summary>Measures the full call, from texts to normalized vectors.</summary>
     [Benchmark]
     public void Embed() => model.Embed(texts, vectors);
 
-    /// <summary>Its first part: text to ids.</summary>
+    /// <summary>Measures the first part of the call: from texts to token ids.</summary>
     [Benchmark]
     public StellaTokens[] Tokenize() => model.Tokenize(texts);
 }

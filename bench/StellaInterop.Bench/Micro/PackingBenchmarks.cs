@@ -3,27 +3,27 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Bench;
 
-/// <summary>Strings to packed UTF-8, the first arrow of the data's way.</summary>
+/// <summary>Measures packing strings as UTF-8, which is the first step of a call.</summary>
 [MemoryDiagnoser]
 public class PackingBenchmarks
 {
     private readonly PackedTexts pack = new();
     private string[] texts = [];
 
-    /// <summary>Texts of one call.</summary>
+    /// <summary>Gets or sets the number of texts in one call.</summary>
     [Params(1, 32, 1024)]
     public int Texts { get; set; }
 
-    /// <summary>Characters of one text.</summary>
+    /// <summary>Gets or sets the number of characters in one text.</summary>
     [Params(40, 600)]
     public int Characters { get; set; }
 
-    /// <summary>Makes the texts; one letter in ten takes two bytes.</summary>
+    /// <summary>Makes the texts. One letter in ten takes two bytes.</summary>
     [GlobalSetup]
     public void Make() =>
         texts = [.. Enumerable.Range(0, Texts).Select(i => string.Concat(Enumerable.Range(i, Characters).Select(j => j % 10 == 0 ? 'é' : (char)('a' + (j % 26)))))];
 
-    /// <summary>Packs them, the last pack over those before.</summary>
+    /// <summary>Packs the texts. Each pack reuses the memory of the one before.</summary>
     [Benchmark]
     public int Pack()
     {

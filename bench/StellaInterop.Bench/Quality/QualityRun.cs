@@ -5,23 +5,23 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench.Quality;
 
-/// <summary>What each precision costs in quality: in a ranking, and in the vectors of every text with a reference.</summary>
-internal sealed class QualityRun(string syntheticFolder, int threads, Action<string> say)
+/// <summary>Measures the loss of quality in each precision: in a ranking, and in the vectors of every text with a reference.</summary>
+internal sealed class QualityRun(string syntheticFolder, int threads, Action<string> log)
 {
-    /// <summary>The part by which a ranking may be worse or better than in f32.</summary>
-    private const double MostChange = 0.005;
+    /// <summary>Largest relative change of a ranking against f32, in either direction.</summary>
+    private const double MaxChange = 0.005;
 
     private static readonly StellaPrecision[] Precisions = [StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8];
 
     private readonly IReadOnlyList<Pair> pairs = RetrievalSet.Read(Tree.Root);
 
-    /// <summary>Prints the figures and says whether all of them are within their limits.</summary>
+    /// <summary>Prints the figures and returns whether all are within their limits.</summary>
     public bool Run(TextWriter output, CancellationToken cancellationToken)
     {
-        List<string> broken = [];
-        output.WriteLine($"ranking: {pairs.Count} questions and documents of this tree, with the shipped model");
+        List<string> violations = [];
+        output.WriteLine($"ranking: {pairs.Count} queries and documents from this source tree, with the shipped model");
         output.WriteLine();
-        WriteRanking(output, broken, cancellationToken);
+        WriteRanking(output, violations, cancellationToken);
         foreach (var (model, folder, golden, randomWeights) in new[]
         {
             ("the shipped model", StellaMiniModel.Path, "stella-mini", false),
@@ -32,20 +32,20 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
             output.WriteLine();
             output.WriteLine($"vectors: {texts.Count} texts of {model}, all dimensions; f32 against float64, the others against f32");
             output.WriteLine();
-            WriteVectors(folder, texts, randomWeights, output, broken, cancellationToken);
+            WriteVectors(folder, texts, randomWeights, output, violations, cancellationToken);
         }
 
         output.WriteLine();
-        broken.ForEach(output.WriteLine);
-        if (broken.Count == 0)
+        violations.ForEach(output.WriteLine);
+        if (violations.Count == 0)
         {
-            output.WriteLine("All of it is within the limits.");
+            output.WriteLine("All figures are within their limits.");
         }
 
-        return broken.Count == 0;
+        return violations.Count == 0;
     }
 
-    private void WriteRanking(TextWriter output, List<string> broken, CancellationToken cancellationToken)
+    private void WriteRanking(TextWriter output, List<string> violations, CancellationToken cancellationToken)
     {
         var table = new MarkdownTable("precision", "nDCG@10", "change", "recall@10", "change", "limit");
         Ranking? exact = null;
@@ -61,10 +61,10 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
                 var found = Ranking.Of(queries, documents, dimension);
                 exact ??= found;
                 double ndcg = (found.Ndcg / exact.Value.Ndcg) - 1, recall = (found.Recall / exact.Value.Recall) - 1;
-                table.Add($"{precision}", $"{found.Ndcg:F4}", $"{ndcg:+0.00 %;-0.00 %;0 %}", $"{found.Recall:F4}", $"{recall:+0.00 %;-0.00 %;0 %}", $"{MostChange:0.0 %}");
-                if (!(Math.Abs(ndcg) < MostChange))
+                table.Add($"{precision}", $"{found.Ndcg:F4}", $"{ndcg:+0.00 %;-0.00 %;0 %}", $"{found.Recall:F4}", $"{recall:+0.00 %;-0.00 %;0 %}", $"{MaxChange:0.0 %}");
+                if (!(Math.Abs(ndcg) < MaxChange))
                 {
-                    broken.Add($"OUTSIDE: nDCG@10 in {precision} is {ndcg:+0.00 %;-0.00 %} from that in f32.");
+                    violations.Add($"OUTSIDE: nDCG@10 in {precision} differs from f32 by {ndcg:+0.00 %;-0.00 %}; the limit is {MaxChange:0.0 %}.");
                 }
             }
         }
@@ -73,7 +73,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
     }
 
     private void WriteVectors(
-        string folder, IReadOnlyList<GoldenText> texts, bool randomWeights, TextWriter output, List<string> broken, CancellationToken cancellationToken)
+        string folder, IReadOnlyList<GoldenText> texts, bool randomWeights, TextWriter output, List<string> violations, CancellationToken cancellationToken)
     {
         var table = new MarkdownTable("precision", "smallest cosine", "mean", "largest difference", "limit");
         Dictionary<(string, int), float[]> exact = texts
@@ -94,7 +94,7 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
                 }
 
                 Difference[] differences = [.. found.Select(entry => Difference.Between(entry.Value, exact[entry.Key]))];
-                Difference worst = differences.Aggregate(Difference.None, (one, other) => one.And(other));
+                Difference worst = differences.Aggregate(Difference.None, (left, right) => left.WorseOf(right));
                 Tolerance tolerance = Tolerance.Of(precision, randomWeights);
                 table.Add(
                     $"{precision}",
@@ -102,9 +102,9 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
                     $"{differences.Average(difference => difference.Cosine):F7}",
                     $"{worst.Largest:G2}",
                     tolerance.ToString());
-                if (!tolerance.Holds(worst))
+                if (!tolerance.Accepts(worst))
                 {
-                    broken.Add($"OUTSIDE: {precision} of {folder}: smallest cosine {worst.Cosine:F7}, largest difference {worst.Largest:G2}.");
+                    violations.Add($"OUTSIDE: {precision} of {folder}: smallest cosine {worst.Cosine:F7}, largest difference {worst.Largest:G2}; the limit is {tolerance}.");
                 }
 
                 if (precision == StellaPrecision.Float32)
@@ -117,12 +117,12 @@ internal sealed class QualityRun(string syntheticFolder, int threads, Action<str
         table.Write(output);
     }
 
-    /// <summary>The model in each precision that there is; f32 comes first.</summary>
+    /// <summary>Loads the model in each available precision, f32 first.</summary>
     private IEnumerable<(StellaPrecision Precision, StellaModel Model)> Models(string folder, TextWriter output)
     {
         foreach (StellaPrecision precision in Precisions)
         {
-            say($"{precision} of {folder}");
+            log($"Measuring {folder} in {precision}.");
             StellaModel model;
             try
             {

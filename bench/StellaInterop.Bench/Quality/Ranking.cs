@@ -2,14 +2,14 @@ using System.Numerics.Tensors;
 
 namespace StellaInterop.Bench.Quality;
 
-/// <summary>How well documents were ranked, over all questions.</summary>
-/// <param name="Ndcg">Normalised discounted cumulative gain of the first ten: 1 where every right document is the first.</param>
-/// <param name="Recall">The part of the questions whose right document is among the first ten.</param>
+/// <summary>The quality of a ranking, averaged over all queries.</summary>
+/// <param name="Ndcg">Normalized discounted cumulative gain at 10 (nDCG@10). It is 1 if the relevant document is first for every query.</param>
+/// <param name="Recall">Share of the queries whose relevant document is among the first ten (recall@10).</param>
 internal readonly record struct Ranking(double Ndcg, double Recall)
 {
     private const int Depth = 10;
 
-    /// <summary>Ranks rows of documents for rows of questions; the right document of a question has its index.</summary>
+    /// <summary>Ranks documents for queries. The relevant document of a query has the same index.</summary>
     public static Ranking Of(ReadOnlySpan<float> queries, ReadOnlySpan<float> documents, int dimension)
     {
         var ranks = new int[queries.Length / dimension];
@@ -21,20 +21,20 @@ internal readonly record struct Ranking(double Ndcg, double Recall)
         return Of(ranks);
     }
 
-    /// <summary>The figures of ranks, which count from 1.</summary>
+    /// <summary>Computes the quality of ranks, which start at 1.</summary>
     public static Ranking Of(IReadOnlyCollection<int> ranks) => new(
         ranks.Average(rank => rank <= Depth ? 1 / Math.Log2(rank + 1) : 0),
         ranks.Average(rank => rank <= Depth ? 1.0 : 0));
 
-    /// <summary>One more than the documents that are nearer than the right one.</summary>
-    private static int RankOf(int right, ReadOnlySpan<float> query, ReadOnlySpan<float> documents)
+    /// <summary>Returns the rank of the relevant document: 1 + the number of documents with a higher score.</summary>
+    private static int RankOf(int relevant, ReadOnlySpan<float> query, ReadOnlySpan<float> documents)
     {
         int dimension = query.Length;
-        float wanted = TensorPrimitives.Dot(query, documents.Slice(right * dimension, dimension));
+        float score = TensorPrimitives.Dot(query, documents.Slice(relevant * dimension, dimension));
         int rank = 1;
         for (int start = 0; start < documents.Length; start += dimension)
         {
-            rank += TensorPrimitives.Dot(query, documents.Slice(start, dimension)) > wanted ? 1 : 0;
+            rank += TensorPrimitives.Dot(query, documents.Slice(start, dimension)) > score ? 1 : 0;
         }
 
         return rank;

@@ -2,33 +2,33 @@ using System.Text.RegularExpressions;
 
 namespace StellaInterop.Bench.Quality;
 
-/// <summary>A question and the one document that answers it.</summary>
+/// <summary>A query and its one relevant document.</summary>
 internal sealed record Pair(string Query, string Document);
 
 /// <summary>
-/// Questions and documents out of this tree: the words of a documented name ask, and what its comment says answers. It is
-/// what people do who look for a function, nobody wrote it for this purpose, and there are some hundred of them.
+/// Makes queries and documents from this source tree. The words of a documented name are the query, and its comment is the relevant
+/// document. This resembles a search for a function, and the texts were not written for this measurement.
 /// </summary>
 internal static partial class RetrievalSet
 {
-    private const string Mark = "///";
+    private const string CommentMark = "///";
 
-    /// <summary>A name of one word asks for too many things: the name of its file stands before it.</summary>
-    private const int LeastQueryWords = 2;
+    /// <summary>Minimum number of words in a query. A shorter name is too ambiguous, so the name of its file is put before it.</summary>
+    private const int MinQueryWords = 2;
 
-    private const int LeastDocumentWords = 5;
+    private const int MinDocumentWords = 5;
 
     private static readonly (string Folder, string Pattern)[] Sources = [("src", "*.cs"), ("bench", "*.cs"), ("native", "*.rs")];
 
-    /// <summary>The set of a tree, in an order that does not depend on the file system.</summary>
+    /// <summary>Reads the pairs of a source tree, in an order that does not depend on the file system.</summary>
     public static IReadOnlyList<Pair> Read(string root)
     {
-        string[] built = ["bin", "obj", "target"];
+        string[] outputFolders = ["bin", "obj", "target"];
         IEnumerable<string> files = Sources
             .SelectMany(source => Directory.EnumerateFiles(Path.Combine(root, source.Folder), source.Pattern, SearchOption.AllDirectories))
-            .Where(file => !Path.GetRelativePath(root, file).Split(Path.DirectorySeparatorChar).Intersect(built).Any())
+            .Where(file => !Path.GetRelativePath(root, file).Split(Path.DirectorySeparatorChar).Intersect(outputFolders).Any())
             .Order(StringComparer.Ordinal);
-        // Twice the same question, or twice the same answer, has no right one.
+        // Duplicate queries and duplicate documents are dropped, because their relevant document would be ambiguous.
         return
         [
             .. files.SelectMany(file => Parse(Path.GetFileNameWithoutExtension(file), File.ReadLines(file)))
@@ -37,15 +37,15 @@ internal static partial class RetrievalSet
         ];
     }
 
-    /// <summary>The documented names of a C# or Rust source.</summary>
+    /// <summary>Parses the documented names of a C# or Rust source file.</summary>
     internal static IEnumerable<Pair> Parse(string fileName, IEnumerable<string> lines)
     {
         var comment = new List<string>();
         foreach (string line in lines.Select(line => line.Trim()))
         {
-            if (line.StartsWith(Mark, StringComparison.Ordinal))
+            if (line.StartsWith(CommentMark, StringComparison.Ordinal))
             {
-                comment.Add(line[Mark.Length..]);
+                comment.Add(line[CommentMark.Length..]);
             }
             else if (comment.Count > 0 && !line.StartsWith('[') && !line.StartsWith("#[", StringComparison.Ordinal))
             {
@@ -71,7 +71,7 @@ internal static partial class RetrievalSet
         return words.Length switch
         {
             0 => null,
-            < LeastQueryWords => string.Join(' ', Words(fileName).Concat(words)),
+            < MinQueryWords => string.Join(' ', Words(fileName).Concat(words)),
             _ => string.Join(' ', words),
         };
     }
@@ -89,13 +89,13 @@ internal static partial class RetrievalSet
         text = Tag().Replace(text, string.Empty);
         text = text.Replace("`", string.Empty, StringComparison.Ordinal);
         text = Blank().Replace(text, " ").Trim();
-        return text.Split(' ').Length >= LeastDocumentWords ? text : null;
+        return text.Split(' ').Length >= MinDocumentWords ? text : null;
     }
 
     [GeneratedRegex(@"\b(?:fn|struct|enum|trait|class|interface|record)\s+(?!struct\b)(?<name>\w+)")]
     private static partial Regex TypeName();
 
-    /// <summary>What stands before a list, a body, a value, a type or an end.</summary>
+    /// <summary>Matches the name before a parameter list, a body, a value, a type or the end of the line.</summary>
     [GeneratedRegex(@"(?<name>[A-Za-z_]\w*)\s*(?:[({=;,:]|$)")]
     private static partial Regex MemberName();
 
@@ -105,7 +105,7 @@ internal static partial class RetrievalSet
     [GeneratedRegex(@"<summary>(?<text>.*?)</summary>")]
     private static partial Regex Summary();
 
-    /// <summary>A reference reads as the last part of what it names.</summary>
+    /// <summary>Matches a reference, which is replaced by the last part of its name.</summary>
     [GeneratedRegex(@"<\w+ (?:cref|name|langword)=""(?:[^""(]*\.)?(?<name>\w+)[^""]*""\s*/>")]
     private static partial Regex Reference();
 

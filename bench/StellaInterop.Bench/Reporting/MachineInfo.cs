@@ -2,11 +2,11 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Bench.Reporting;
 
-/// <summary>Where and on what something was measured.</summary>
+/// <summary>The machine of a measurement.</summary>
 /// <param name="Cpu">Name, family and model of the processor.</param>
-/// <param name="Instructions">Its vector and matrix instructions, as the system names them.</param>
-/// <param name="Processors">Processors that the process may use.</param>
-/// <param name="MemoryBytes">Memory that the process may use.</param>
+/// <param name="Instructions">Vector and matrix instruction sets, by their names in /proc/cpuinfo.</param>
+/// <param name="Processors">Number of processors that the process may use.</param>
+/// <param name="MemoryBytes">Bytes of memory that the process may use.</param>
 /// <param name="System">The operating system.</param>
 /// <param name="Runtime">The .NET runtime.</param>
 internal sealed record MachineInfo(
@@ -14,7 +14,7 @@ internal sealed record MachineInfo(
 {
     private const string Source = "/proc/cpuinfo";
 
-    private static readonly string[] Interesting = ["avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"];
+    private static readonly string[] InstructionSets = ["avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"];
 
     public static MachineInfo Read()
     {
@@ -29,7 +29,7 @@ internal sealed record MachineInfo(
         string[] flags = first.GetValueOrDefault("flags", string.Empty).Split(' ');
         return new MachineInfo(
             cpu,
-            [.. Interesting.Intersect(flags)],
+            [.. InstructionSets.Intersect(flags)],
             Environment.ProcessorCount,
             GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
             RuntimeInformation.OSDescription,

@@ -4,19 +4,19 @@ using StellaInterop.Bench.Engines;
 
 namespace StellaInterop.Bench.Reporting;
 
-/// <summary>Draws a run beside the peers: one picture a precision, bars by shape and engine.</summary>
+/// <summary>Draws the charts of a <c>peers</c> run: one per precision, with bars by shape and engine.</summary>
 internal static class PeersPlots
 {
     private const int Width = 1100;
     private const int Height = 560;
     private const double Group = 0.8;
 
-    /// <summary>Colours that people who do not see red and green can tell apart (Okabe and Ito).</summary>
-    private static readonly string[] Colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"];
+    /// <summary>Colors that remain distinct with red-green color blindness (Okabe and Ito).</summary>
+    private static readonly string[] Palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"];
 
     private static readonly string[] SansFonts = ["Segoe UI", "Helvetica", "Liberation Sans", "DejaVu Sans", "Noto Sans"];
 
-    /// <summary>Draws into a folder and gives the files.</summary>
+    /// <summary>Draws the charts into a folder and returns their files.</summary>
     public static IReadOnlyList<string> Write(PeersReport report, string folder)
     {
         Directory.CreateDirectory(folder);
@@ -30,7 +30,7 @@ internal static class PeersPlots
             }
 
             EngineSpec[] engines = [.. Measured(report).Where(engine => own.Contains(engine) || own.Any(o => o.Peers.Contains(engine.Name)))];
-#pragma warning disable CA1308 // A file name.
+#pragma warning disable CA1308 // File names are lower case.
             string file = Path.Combine(folder, $"peers-{precision.ToString().ToLowerInvariant()}.png");
 #pragma warning restore CA1308
             Draw(report, precision, engines, file);
@@ -62,7 +62,7 @@ internal static class PeersPlots
                     Position = x,
                     Value = result.TokensPerSecond,
                     Size = width * 0.9,
-                    FillColor = Color.FromHex(Colours[e % Colours.Length]),
+                    FillColor = Color.FromHex(Palette[e % Palette.Length]),
                     LineWidth = 0,
                 });
                 ranges.Add((x, result));
@@ -71,7 +71,7 @@ internal static class PeersPlots
             plot.Add.Bars(bars).LegendText = $"{engines[e].Name}  ({report.Engines.Single(r => r.Name == engines[e].Name).Detail})";
         }
 
-        // After the bars, so that they stand before them.
+        // Added after the bars, so that the lines and labels are drawn on top of them.
         foreach (var (x, result) in ranges)
         {
             var range = plot.Add.Line(x, result.Slowest, x, result.Fastest);

@@ -4,18 +4,18 @@ using StellaInterop.Bench.Measuring;
 
 namespace StellaInterop.Bench.Reporting;
 
-/// <summary>One run beside the peers: all that is printed, drawn and written.</summary>
-/// <param name="Date">When it began.</param>
-/// <param name="Command">The arguments.</param>
-/// <param name="Machine">Where it ran.</param>
-/// <param name="Limits">What the machine can do at most.</param>
+/// <summary>The results of a <c>peers</c> run, for tables, charts and JSON.</summary>
+/// <param name="Date">Start of the run.</param>
+/// <param name="Command">The command-line arguments.</param>
+/// <param name="Machine">The machine of the run.</param>
+/// <param name="Limits">The measured limits of the machine.</param>
 /// <param name="Model">The model.</param>
-/// <param name="Parameters">Its parameters.</param>
+/// <param name="Parameters">Number of parameters of the model.</param>
 /// <param name="Threads">Threads of each engine.</param>
-/// <param name="Rounds">How often each was measured.</param>
-/// <param name="OthersShare">The part of the machine that other processes took meanwhile, or null where that is not known.</param>
-/// <param name="Engines">The engines, those that were not to be had among them.</param>
-/// <param name="Shapes">The figures.</param>
+/// <param name="Rounds">Number of rounds.</param>
+/// <param name="OthersShare">Share of the machine that other processes took during the run; null if unknown.</param>
+/// <param name="Engines">The engines, including unavailable ones.</param>
+/// <param name="Shapes">The figures by shape.</param>
 internal sealed record PeersReport(
     DateTimeOffset Date,
     string Command,
@@ -39,14 +39,14 @@ internal sealed record PeersReport(
     public void WriteJson(string file) => File.WriteAllText(file, JsonSerializer.Serialize(this, Format) + "\n");
 }
 
-/// <summary>What is to be said of an engine beside its speed.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Precision">What it computes in.</param>
-/// <param name="Unavailable">Why it was not measured, or null.</param>
-/// <param name="Detail">Library, version, encoder and instructions.</param>
-/// <param name="LoadSeconds">Time to load, in a process of its own.</param>
-/// <param name="Resident">Memory that loading and a first text took there, and that stayed.</param>
-/// <param name="Difference">How far its vectors are from the reference at worst.</param>
+/// <summary>The properties of an engine, without its speed.</summary>
+/// <param name="Name">Name of the engine.</param>
+/// <param name="Precision">Precision of its computation.</param>
+/// <param name="Unavailable">The reason why it was not measured; null if it was.</param>
+/// <param name="Detail">Library, version, encoder and instruction set.</param>
+/// <param name="LoadSeconds">Time to load, in a separate process.</param>
+/// <param name="Resident">Memory in use there after loading and a first text.</param>
+/// <param name="Difference">Largest difference of its vectors from the reference.</param>
 internal sealed record EngineReport(
     string Name,
     StellaPrecision Precision,
@@ -60,15 +60,15 @@ internal sealed record EngineReport(
 internal sealed record ShapeReport(string Name, int Texts, long Tokens, IReadOnlyList<ShapeResult> Results);
 
 /// <summary>The figures of an engine on a shape.</summary>
-/// <param name="Engine">Its name.</param>
-/// <param name="Seconds">Time of one call, round by round.</param>
-/// <param name="Batching">How texts of different lengths were batched, or empty.</param>
-/// <param name="TokensPerSecond">The median of the rounds.</param>
-/// <param name="Slowest">Tokens a second in the slowest round.</param>
-/// <param name="Fastest">Tokens a second in the fastest round.</param>
-/// <param name="BestPeer">The fastest of the peers that it is held against, or null.</param>
-/// <param name="Ratio">How many times faster than that one it is: the median of the rounds' ratios.</param>
-/// <param name="ShareOfLimit">The least time that the hardware would need, as a part of the time that it took.</param>
+/// <param name="Engine">Name of the engine.</param>
+/// <param name="Seconds">Seconds of one call in each round.</param>
+/// <param name="Batching">Description of the batches; empty if all texts are one call.</param>
+/// <param name="TokensPerSecond">Median of the rounds.</param>
+/// <param name="Slowest">Tokens per second in the slowest round.</param>
+/// <param name="Fastest">Tokens per second in the fastest round.</param>
+/// <param name="BestPeer">Name of the fastest peer; null if it has none.</param>
+/// <param name="Ratio">Speed relative to that peer: the median of the rounds' ratios.</param>
+/// <param name="ShareOfLimit">Shortest possible time of the hardware, divided by the measured time.</param>
 internal sealed record ShapeResult(
     string Engine,
     IReadOnlyList<double> Seconds,
@@ -80,5 +80,5 @@ internal sealed record ShapeResult(
     double? Ratio,
     double? ShareOfLimit)
 {
-    public double MedianSeconds => Samples.Median(Seconds);
+    public double MedianSeconds => Statistics.Median(Seconds);
 }

@@ -3,14 +3,14 @@ using StellaInterop.Bench.Measuring;
 
 namespace StellaInterop.Bench.Reporting;
 
-/// <summary>A run beside the peers as text for people, which is Markdown too.</summary>
+/// <summary>Prints the results of a <c>peers</c> run as Markdown.</summary>
 internal static class PeersTables
 {
     public static void Write(PeersReport report, TextWriter output)
     {
         MachineInfo machine = report.Machine;
         HardwareLimits limits = report.Limits;
-        string others = report.OthersShare is { } share ? $"; other processes took {Percent(share)} of the machine meanwhile" : "";
+        string others = report.OthersShare is { } share ? $"; other processes took {Percent(share)} of the machine" : "";
         output.WriteLine($"{machine.Cpu} ({string.Join(", ", machine.Instructions)}), {machine.Processors} processors");
         output.WriteLine($"{machine.System}, {machine.Runtime}, {report.Date:yyyy-MM-dd HH:mm} UTC");
         output.WriteLine($"{report.Model}, {report.Parameters:N0} parameters, {report.Threads} threads, {report.Rounds} rounds{others}");
@@ -18,7 +18,7 @@ internal static class PeersTables
             $"limits: f32 {Giga(limits.F32)} GFLOP/s, bf16 {Giga(limits.BF16)}, int8 {Giga(limits.Int8)}, memory {Giga(limits.ReadBytes)} GB/s");
         output.WriteLine();
 
-        var engines = new MarkdownTable("engine", "resident MB", "mapped MB", "load s", "smallest cosine", "largest difference", "what");
+        var engines = new MarkdownTable("engine", "resident MB", "mapped MB", "load s", "smallest cosine", "largest difference", "implementation");
         foreach (EngineReport engine in report.Engines.Where(engine => engine.Unavailable is null))
         {
             engines.Add(

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StellaInterop.Bench.Synthetic;
 
 /// <summary>
-/// The linear weights of the layers as ONNX Runtime's int8 graph wants them: [in, out], symmetric, one scale for each
-/// output, each tensor and its scales on a boundary of 64 bytes.
+/// The linear weights of the layers in the form that the int8 graph for ONNX Runtime reads: [in, out], symmetric, one scale per
+/// output. Each tensor and its scales begin at a multiple of 64 bytes.
 /// </summary>
 /// <param name="linears">The tensors [out, in], in the order of the file.</param>
 internal sealed class Int8Weights(IReadOnlyList<SyntheticTensor> linears)
@@ -12,15 +12,15 @@ internal sealed class Int8Weights(IReadOnlyList<SyntheticTensor> linears)
     private const int Alignment = 64;
     private const float Largest = 127;
 
-    /// <summary>Rows that one thread quantises at a time: a cache line of the result.</summary>
+    /// <summary>Number of rows that one thread quantizes at a time: one cache line of the result.</summary>
     private const int Rows = 64;
 
-    /// <summary>Gives the file to <paramref name="write"/>, part by part.</summary>
+    /// <summary>Writes the file by calling <paramref name="write"/> for one part after another.</summary>
     public void Write(Action<ReadOnlyMemory<byte>> write, CancellationToken cancellationToken)
     {
         long position = 0;
         byte[] zeros = new byte[Alignment];
-        void Aligned(byte[] part)
+        void WriteAligned(byte[] part)
         {
             int gap = (int)(-position & (Alignment - 1));
             write(zeros.AsMemory(0, gap));
@@ -32,12 +32,12 @@ internal sealed class Int8Weights(IReadOnlyList<SyntheticTensor> linears)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var (weights, scales) = Quantize(linear);
-            Aligned(weights);
-            Aligned(scales);
+            WriteAligned(weights);
+            WriteAligned(scales);
         }
     }
 
-    /// <summary>The weights, transposed, and the scales as bytes.</summary>
+    /// <summary>Quantizes a tensor. Returns the transposed weights, and the scales as bytes.</summary>
     internal static (byte[] Weights, byte[] Scales) Quantize(SyntheticTensor linear)
     {
         int outputs = linear.Shape[0], inputs = linear.Shape[1];
@@ -55,7 +55,7 @@ internal sealed class Int8Weights(IReadOnlyList<SyntheticTensor> linears)
                     scale = Math.Max(scale, Math.Abs(weight));
                 }
 
-                // A row of zeros has a scale too.
+                // A row of zeros needs a scale above zero.
                 scale = Math.Max(scale, 1e-30f) / Largest;
                 MemoryMarshal.Cast<byte, float>(scales.AsSpan())[output] = scale;
                 for (int input = 0; input < inputs; input++)

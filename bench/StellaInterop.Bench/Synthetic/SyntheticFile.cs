@@ -7,15 +7,15 @@ namespace StellaInterop.Bench.Synthetic;
 /// <summary>A safetensors file of synthetic tensors, in order and without gaps.</summary>
 internal sealed class SyntheticFile
 {
-    /// <summary>Values that are made at a time.</summary>
+    /// <summary>Number of values that are generated at a time.</summary>
     private const int Chunk = 1 << 22;
 
-    /// <summary>Values that one thread makes at a time.</summary>
+    /// <summary>Number of values that one thread generates at a time.</summary>
     private const int Piece = 1 << 18;
 
     private readonly Dictionary<string, long> offsets = [];
 
-    /// <param name="dataStart">Where the data begins; the header is padded with spaces up to there.</param>
+    /// <param name="dataStart">Offset of the data. The header is padded with spaces up to this offset.</param>
     /// <param name="tensors">The tensors.</param>
     public SyntheticFile(int dataStart, IReadOnlyList<SyntheticTensor> tensors)
     {
@@ -27,24 +27,24 @@ internal sealed class SyntheticFile
             Length += tensor.Count * sizeof(float);
         }
 
-        Head = MakeHead(dataStart);
+        Header = MakeHeader(dataStart);
     }
 
     public IReadOnlyList<SyntheticTensor> Tensors { get; }
 
-    /// <summary>Bytes of the file.</summary>
+    /// <summary>Gets the length of the file in bytes.</summary>
     public long Length { get; }
 
-    /// <summary>Everything before the data: the length of the header, and the header.</summary>
-    public ReadOnlyMemory<byte> Head { get; }
+    /// <summary>Gets the bytes before the data: the length of the JSON header, and the JSON header.</summary>
+    public ReadOnlyMemory<byte> Header { get; }
 
-    /// <summary>Where a tensor's data begins in the file.</summary>
+    /// <summary>Returns the offset of a tensor's data in the file.</summary>
     public long OffsetOf(SyntheticTensor tensor) => offsets[tensor.Name];
 
-    /// <summary>Gives the file to <paramref name="write"/>, part by part.</summary>
+    /// <summary>Writes the file by calling <paramref name="write"/> for one part after another.</summary>
     public void Write(Action<ReadOnlyMemory<byte>> write, CancellationToken cancellationToken)
     {
-        write(Head);
+        write(Header);
         byte[] buffer = new byte[Chunk * sizeof(float)];
         foreach (SyntheticTensor tensor in Tensors)
         {
@@ -63,12 +63,12 @@ internal sealed class SyntheticFile
         }
     }
 
-    private byte[] MakeHead(int dataStart)
+    private byte[] MakeHeader(int dataStart)
     {
-        var head = new byte[dataStart];
-        head.AsSpan().Fill((byte)' ');
-        BinaryPrimitives.WriteUInt64LittleEndian(head, (ulong)(dataStart - sizeof(ulong)));
-        using var json = new MemoryStream(head, sizeof(ulong), dataStart - sizeof(ulong));
+        var header = new byte[dataStart];
+        header.AsSpan().Fill((byte)' ');
+        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(dataStart - sizeof(ulong)));
+        using var json = new MemoryStream(header, sizeof(ulong), dataStart - sizeof(ulong));
         using var writer = new Utf8JsonWriter(json);
         writer.WriteStartObject();
         writer.WriteStartObject("__metadata__");
@@ -85,7 +85,7 @@ internal sealed class SyntheticFile
         }
 
         writer.WriteEndObject();
-        return head;
+        return header;
     }
 
     private static void WriteNumbers(Utf8JsonWriter writer, string name, ReadOnlySpan<long> numbers)

@@ -4,12 +4,12 @@ using StellaInterop.Models.Mini;
 namespace StellaInterop.Bench.Synthetic;
 
 /// <summary>
-/// A model of random weights in the full shape of Stella 400M: what it computes is of no use, what it costs is what
-/// the real one costs.
+/// A model with random weights in the full shape of Stella 400M. Its vectors are meaningless, but its forward pass takes as long as
+/// that of the real model.
 /// </summary>
 /// <remarks>
-/// The folder takes 2.1 GB: the weights, and those of ONNX Runtime's int8 graph. A large file is kept when its SHA-256
-/// is right and written anew when it is not.
+/// The folder takes 2.1 GB: the weights, and the int8 weights for ONNX Runtime. An existing large file is kept if its SHA-256 is
+/// right, and written again if it is not.
 /// </remarks>
 internal static class SyntheticModel
 {
@@ -21,7 +21,7 @@ internal static class SyntheticModel
     private const int Vocabulary = 30528;
     private const int FirstHeadIndex = 1000;
 
-    /// <summary>The small files, as sentence-transformers lays them out.</summary>
+    /// <summary>The small files, in the layout of sentence-transformers.</summary>
     private static readonly (string Path, string Content)[] SmallFiles =
     [
         ("config.json", """
@@ -52,24 +52,24 @@ internal static class SyntheticModel
             """),
     ];
 
-    /// <summary>What is the same for every Stella model of this architecture, and so is taken from the shipped one.</summary>
+    /// <summary>Files that all Stella models of this architecture share. They are copied from the shipped model.</summary>
     private static readonly string[] SharedFiles = ["tokenizer.json", "sentence_bert_config.json", "config_sentence_transformers.json"];
 
-    /// <summary>The encoder. Its SHA-256 is that of tests/fixtures/synthetic-400m-layout.json, as the head's is.</summary>
+    /// <summary>Gets the weights of the encoder. tests/fixtures/synthetic-400m-layout.json has their SHA-256, and that of the head.</summary>
     public static SyntheticFile Encoder { get; } = new(dataStart: 65536, EncoderTensors());
 
-    /// <summary>The head.</summary>
+    /// <summary>Gets the weights of the head.</summary>
     public static SyntheticFile Head { get; } = new(dataStart: 4096,
     [
         new(FirstHeadIndex, "linear.weight", [Hidden, Hidden], 0, 0.05f),
         new(FirstHeadIndex + 1, "linear.bias", [Hidden], 0, 0.05f),
     ]);
 
-    /// <summary>Makes the folder, or what is missing of it.</summary>
+    /// <summary>Writes the folder. Keeps large files that are already right.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="say">Is told what is done.</param>
-    /// <param name="cancellationToken">Stops it; a file that is not complete is not left behind.</param>
-    public static void Write(string folder, Action<string> say, CancellationToken cancellationToken)
+    /// <param name="log">Receives progress messages.</param>
+    /// <param name="cancellationToken">Cancels the operation. An incomplete file is deleted.</param>
+    public static void Write(string folder, Action<string> log, CancellationToken cancellationToken)
     {
         foreach (var (path, content) in SmallFiles)
         {
@@ -100,11 +100,11 @@ internal static class SyntheticModel
             string file = Path.Combine(folder, path);
             if (File.Exists(file) && Sha256Of(file) == sha256)
             {
-                say($"{file} is there");
+                log($"Keeping {file}.");
                 continue;
             }
 
-            say($"writing {file}");
+            log($"Writing {file}.");
             WriteChecked(file, sha256, write, cancellationToken);
         }
     }
@@ -140,7 +140,7 @@ internal static class SyntheticModel
         return tensors;
     }
 
-    /// <summary>Writes a file under another name, and gives it its own when its hash is right.</summary>
+    /// <summary>Writes a file under a temporary name, and renames it if its hash is right.</summary>
     private static void WriteChecked(
         string file, string sha256, Action<Action<ReadOnlyMemory<byte>>, CancellationToken> write, CancellationToken cancellationToken)
     {
@@ -161,7 +161,7 @@ internal static class SyntheticModel
                 string found = Convert.ToHexStringLower(hash.GetHashAndReset());
                 if (found != sha256)
                 {
-                    throw new BenchException($"{file} would have the SHA-256 {found}, not {sha256}: the generator is wrong");
+                    throw new BenchException($"{file} has the SHA-256 {found} instead of {sha256}. The generator is faulty.");
                 }
             }
 

@@ -1,22 +1,22 @@
 namespace StellaInterop.Bench.Synthetic;
 
-/// <summary>A tensor of random numbers, spread evenly over <paramref name="Base"/> ± <paramref name="Amplitude"/>.</summary>
-/// <param name="Index">Its number, which seeds its values.</param>
-/// <param name="Name">Its name in the file.</param>
-/// <param name="Shape">Its shape.</param>
-/// <param name="Base">The middle of its values.</param>
-/// <param name="Amplitude">How far they go from there.</param>
+/// <summary>A tensor of random numbers, uniformly distributed over <paramref name="Base"/> ± <paramref name="Amplitude"/>.</summary>
+/// <param name="Index">Index of the tensor, which is the seed of its values.</param>
+/// <param name="Name">Name in the file.</param>
+/// <param name="Shape">Dimensions of the tensor.</param>
+/// <param name="Base">Middle of the range of values.</param>
+/// <param name="Amplitude">Half the width of that range.</param>
 internal sealed record SyntheticTensor(int Index, string Name, int[] Shape, float Base, float Amplitude)
 {
-    /// <summary>The step of splitmix64.</summary>
+    /// <summary>The increment of splitmix64.</summary>
     private const ulong Step = 0x9E3779B97F4A7C15;
 
-    /// <summary>2^23: half of what 24 random bits can be.</summary>
+    /// <summary>2^23: half the range of 24 random bits.</summary>
     private const int Half = 1 << 23;
 
     public long Count { get; } = Shape.Aggregate(1L, (product, length) => product * length);
 
-    /// <summary>The values from element <paramref name="first"/> on. Exact: whoever follows the same steps gets the same bits.</summary>
+    /// <summary>Generates the values from element <paramref name="first"/> on. Other implementations of the same steps get the same bits.</summary>
     public void Fill(long first, Span<float> values)
     {
         unchecked

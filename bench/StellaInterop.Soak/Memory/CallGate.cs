@@ -1,6 +1,6 @@
 namespace StellaInterop.Soak.Memory;
 
-/// <summary>Admits callers, and holds them back while memory is measured. Thread-safe.</summary>
+/// <summary>Admits calls, and holds them back while the memory is sampled. Thread-safe.</summary>
 internal sealed class CallGate
 {
     private readonly Lock gate = new();
@@ -8,7 +8,7 @@ internal sealed class CallGate
     private TaskCompletionSource? opened;
     private TaskCompletionSource? emptied;
 
-    /// <summary>Waits until the gate is open, and enters.</summary>
+    /// <summary>Waits until the gate is open, then enters it.</summary>
     public async Task EnterAsync()
     {
         while (true)

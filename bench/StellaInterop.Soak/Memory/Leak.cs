@@ -2,14 +2,14 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Soak.Memory;
 
-/// <summary>Takes memory step by step, as a leak of a steady rate does, and frees it when disposed.</summary>
+/// <summary>Allocates memory at a steady rate, like a leak. Dispose frees it.</summary>
 internal sealed partial class Leak : IDisposable
 {
     private const int PageBytes = 4096;
     private const int ReadWrite = 1 | 2;
     private const int PrivateAnonymous = 2 | 0x20;
 
-    /// <summary>Bytes of a block of <c>malloc</c> and of a managed array: a usual size of a small object.</summary>
+    /// <summary>Bytes of a <c>malloc</c> block and of a managed array: a typical size of a small object.</summary>
     private const int BlockBytes = 2048;
 
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(20);

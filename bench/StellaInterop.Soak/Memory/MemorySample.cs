@@ -4,13 +4,13 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Soak.Memory;
 
-/// <summary>The memory of the process at one moment between two calls.</summary>
+/// <summary>The memory of the process at a moment between two calls.</summary>
 /// <param name="Seconds">Time since the scenario began.</param>
 /// <param name="Managed">Bytes of live managed objects.</param>
-/// <param name="Malloc">Bytes of live blocks of the C library, of any component.</param>
-/// <param name="Native">Bytes that the native library counts: blocks and mappings.</param>
-/// <param name="Mapped">Bytes of writable private mappings that are neither of the three, such as stacks of threads.</param>
-/// <param name="Resident">Resident anonymous memory after free blocks were returned to the system.</param>
+/// <param name="Malloc">Bytes of live <c>malloc</c> blocks of all components.</param>
+/// <param name="Native">Bytes that the native library reports: blocks and mappings.</param>
+/// <param name="Mapped">Bytes of all other writable private mappings, such as thread stacks.</param>
+/// <param name="Resident">Resident anonymous memory, after free blocks were returned to the system.</param>
 internal readonly record struct MemorySample(double Seconds, long Managed, long Malloc, long Native, long Mapped, long Resident)
 {
     private const string Status = "/proc/self/status";
@@ -19,7 +19,7 @@ internal readonly record struct MemorySample(double Seconds, long Managed, long 
     /// <summary>Collects garbage, trims the C library's heap, and measures.</summary>
     public static MemorySample Take(double seconds)
     {
-        // Finalizers run between two collections, so that memory which waits for one does not count.
+        // Finalizers run between two collections, so that memory that they free does not count.
         GC.Collect();
         GC.WaitForPendingFinalizers();
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
@@ -36,7 +36,7 @@ internal readonly record struct MemorySample(double Seconds, long Managed, long 
             ResidentMemory.Now().Anonymous);
     }
 
-    /// <summary>Returns the bytes of all writable private mappings; 0 where the system does not tell.</summary>
+    /// <summary>Returns the bytes of all writable private mappings; 0 if the system does not report them.</summary>
     private static long WritableBytes()
     {
         // "VmData:	  424548 kB"

@@ -2,10 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Soak.Memory;
 
-/// <summary>Reads and trims the heap of the C library. Other C libraries than glibc have neither function: there it reads zero.</summary>
+/// <summary>Reads and trims the heap of glibc. Other C libraries have neither function, so that reading returns zero.</summary>
 internal static partial class NativeHeap
 {
-    /// <summary>Reads the bytes of live blocks, and the bytes that the heap has mapped for live and free blocks.</summary>
+    /// <summary>Returns the bytes of live blocks, and the bytes that the heap has mapped for live and free blocks.</summary>
     public static (long Live, long Mapped) Read()
     {
         try

@@ -3,122 +3,122 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>Callers at once on one pool, as the scenario's settings say.</summary>
+/// <summary>Runs concurrent callers on one pool, with the settings of the scenario.</summary>
 internal sealed class CallerStorm(Scenario scenario) : IScript
 {
-    /// <summary>The process itself grows beside the model in the first seconds.</summary>
+    /// <summary>Bytes in the memory budget for the process, which grows in the first seconds in addition to the model.</summary>
     private const long ProcessRoom = 24 << 20;
 
-    /// <summary>Looks at the memory in a long run. The callers wait meanwhile.</summary>
-    private const int MemoryLooks = 30;
+    /// <summary>Number of memory samples in a long run. The callers wait during each.</summary>
+    private const int MemorySamples = 30;
 
-    /// <summary>Expected faults from which on their absence is no accident.</summary>
+    /// <summary>Number of expected faults from which a run without any fault is not by chance.</summary>
     private const int ManyFaults = 10;
 
     private static readonly TimeSpan SampleEvery = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>Every call has a timeout that is shorter than this.</summary>
+    /// <summary>Time after which a call counts as lost. Every timeout is shorter.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromMinutes(10);
 
-    /// <summary>A caller that is not done by then holds up the others; the memory is measured at the next look.</summary>
+    /// <summary>Longest wait for calls in flight. If one takes longer, this sample is skipped, so that the other callers can continue.</summary>
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(2);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        FaultyModel model = stage.Model(scenario.Faults);
-        StellaPoolOptions options = Options(stage, model);
+        FaultyModel model = context.Model(scenario.Faults);
+        StellaPoolOptions options = Options(context, model);
         var pool = new StellaEmbeddingPool(model, options);
         using (var stop = new CancellationTokenSource())
         {
-            Task watching = WatchAsync(stage, () => pool, options, stop.Token);
-            Task looking = Task.CompletedTask;
+            Task watching = WatchAsync(context, () => pool, options, stop.Token);
+            Task sampling = Task.CompletedTask;
             List<Task> callers =
             [
                 .. Enumerable.Range(0, scenario.Callers).Select(i =>
-                    Task.Run(() => NewCaller(i).RunAsync(stage.Clock, stage.Duration))),
+                    Task.Run(() => NewCaller(i).RunAsync(context.Clock, context.Duration))),
             ];
             if (scenario.BulkTexts > 0)
             {
-                // The vectors of a large call are most of the memory while it runs, so its caller looks between two calls.
+                // The vectors of a large call are most of the memory while it runs, so its caller takes the samples between two calls.
                 callers.Add(Task.Run(() => NewCaller(-1).RunBulkAsync(
-                    stage.Clock, stage.Duration, scenario.BulkTexts, () => LookAsync(stage, pool))));
+                    context.Clock, context.Duration, scenario.BulkTexts, () => SampleMemoryAsync(context, pool))));
             }
-            else if (scenario.RenewEvery == 0)
+            else if (scenario.RecreateEvery == 0)
             {
-                looking = LookAgainAsync(stage, pool, stop.Token);
+                sampling = SampleMemoryRegularlyAsync(context, pool, stop.Token);
             }
 
-            while (scenario.RenewEvery > 0 && stage.Clock.Elapsed < stage.Duration - TimeSpan.FromSeconds(scenario.RenewEvery / 2))
+            while (scenario.RecreateEvery > 0 && context.Clock.Elapsed < context.Duration - TimeSpan.FromSeconds(scenario.RecreateEvery / 2))
             {
-                await Task.Delay(TimeSpan.FromSeconds(scenario.RenewEvery), CancellationToken.None).ConfigureAwait(false);
+                await Task.Delay(TimeSpan.FromSeconds(scenario.RecreateEvery), CancellationToken.None).ConfigureAwait(false);
                 StellaEmbeddingPool old = pool;
                 pool = new StellaEmbeddingPool(model, options);
                 await old.DisposeAsync().ConfigureAwait(false);
 
-                // A model that is loaded anew lies on other pages each time, half of them shared with free blocks. Without a model
-                // the same pages are left each time, so this look comes between two pools.
-                bool empty = await stage.Gate.CloseAsync(LongestPause).ConfigureAwait(false);
+                // Each load puts the model on other pages, half of which it shares with free blocks. Without a model, the same pages
+                // remain each time. So this sample is taken between two pools.
+                bool isIdle = await context.Gate.CloseAsync(LongestPause).ConfigureAwait(false);
                 await pool.DisposeAsync().ConfigureAwait(false);
-                if (empty)
+                if (isIdle)
                 {
-                    stage.Look();
+                    context.SampleMemory();
                 }
 
                 pool = new StellaEmbeddingPool(model, options);
-                stage.Gate.Open();
+                context.Gate.Open();
             }
 
-            await AllAsync(stage, callers).ConfigureAwait(false);
+            await WaitForCallersAsync(context, callers).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(watching, looking).ConfigureAwait(false);
+            await Task.WhenAll(watching, sampling).ConfigureAwait(false);
         }
 
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Promise(
-            scenario.Faults.GuiltyOneIn == 0 || stage.Books.FailedTexts > 0 || stage.Books.Texts < ManyFaults * scenario.Faults.GuiltyOneIn,
-            "no text failed although some were made to");
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Promise(
+            scenario.Faults.FaultyTextOneIn == 0 || context.Ledger.FailedTexts > 0 || context.Ledger.Texts < ManyFaults * scenario.Faults.FaultyTextOneIn,
+            "No text failed, although faults were injected.");
 
-        Caller NewCaller(int i) => new(scenario.Traffic, stage.Known, stage.Books, () => pool, stage.Gate, stage.Seed + i);
+        Caller NewCaller(int i) => new(scenario.Traffic, context.Known, context.Ledger, () => pool, context.Gate, context.Seed + i);
     }
 
-    /// <summary>Looks at the memory between two calls: waits until no call is in flight and no worker is at a batch.</summary>
-    private static async Task LookAsync(Stage stage, StellaEmbeddingPool pool)
+    /// <summary>Takes a memory sample once no call is in flight and no worker is busy.</summary>
+    private static async Task SampleMemoryAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
-        if (await stage.Gate.CloseAsync(LongestPause).ConfigureAwait(false)
-            && await Stage.EventuallyAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, LongestPause).ConfigureAwait(false))
+        if (await context.Gate.CloseAsync(LongestPause).ConfigureAwait(false)
+            && await ScenarioContext.EventuallyAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, LongestPause).ConfigureAwait(false))
         {
-            stage.Look();
+            context.SampleMemory();
         }
 
-        stage.Gate.Open();
+        context.Gate.Open();
     }
 
-    private static async Task LookAgainAsync(Stage stage, StellaEmbeddingPool pool, CancellationToken stop)
+    private static async Task SampleMemoryRegularlyAsync(ScenarioContext context, StellaEmbeddingPool pool, CancellationToken stop)
     {
-        TimeSpan every = stage.Duration / MemoryLooks > SampleEvery ? stage.Duration / MemoryLooks : SampleEvery;
+        TimeSpan every = context.Duration / MemorySamples > SampleEvery ? context.Duration / MemorySamples : SampleEvery;
         while (!stop.IsCancellationRequested)
         {
-            await LookAsync(stage, pool).ConfigureAwait(false);
+            await SampleMemoryAsync(context, pool).ConfigureAwait(false);
             await Task.Delay(every, CancellationToken.None).ConfigureAwait(false);
         }
     }
 
     /// <summary>Checks that the queue keeps its limits.</summary>
-    private static async Task WatchAsync(Stage stage, Func<StellaEmbeddingPool> pool, StellaPoolOptions options, CancellationToken stop)
+    private static async Task WatchAsync(ScenarioContext context, Func<StellaEmbeddingPool> pool, StellaPoolOptions options, CancellationToken stop)
     {
         var limits = new PoolLimits(options);
         while (!stop.IsCancellationRequested)
         {
             StellaPoolHealth health = pool().GetHealth();
-            stage.Promise(
+            context.Promise(
                 health.QueuedTokenCount <= limits.QueuedTokens && health.QueuedCallCount <= 2 * options.MaxQueuedCalls,
-                $"the queue has {health.QueuedTokenCount} tokens and {health.QueuedCallCount} calls");
+                $"The queue has {health.QueuedTokenCount} tokens and {health.QueuedCallCount} calls. The limits are {limits.QueuedTokens} and {2 * options.MaxQueuedCalls}.");
             await Task.Delay(SampleEvery, CancellationToken.None).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Waits for the callers; one whose call is lost would wait for ever.</summary>
-    private static async Task AllAsync(Stage stage, List<Task> callers)
+    /// <summary>Waits for the callers, with a timeout, because a caller whose call is lost waits forever.</summary>
+    private static async Task WaitForCallersAsync(ScenarioContext context, List<Task> callers)
     {
         try
         {
@@ -126,14 +126,14 @@ internal sealed class CallerStorm(Scenario scenario) : IScript
         }
         catch (TimeoutException)
         {
-            stage.Promise(false, $"{stage.Books.Submitted - stage.Books.Seen.Values.Sum()} calls have no answer");
+            context.Promise(false, $"{context.Ledger.Submitted - context.Ledger.CallerOutcomes.Values.Sum()} calls have no answer after {LostAfter.TotalMinutes} minutes.");
         }
     }
 
-    private StellaPoolOptions Options(Stage stage, FaultyModel model)
+    private StellaPoolOptions Options(ScenarioContext context, FaultyModel model)
     {
-        StellaPoolOptions options = scenario.Pool(stage.Options());
-        if (!scenario.IsTight)
+        StellaPoolOptions options = scenario.Pool(context.Options());
+        if (!scenario.HasTightMemory)
         {
             return options;
         }

@@ -2,50 +2,50 @@ using System.Globalization;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>Queries of 1 to 20 texts on a model whose prompts have several hundred words. No call has a timeout of the pool.</summary>
+/// <summary>Sends queries of 1 to 20 texts to a model whose prompts have several hundred words. Calls have no timeout in the pool.</summary>
 internal sealed class LongPrompt : IScript
 {
     private const int PromptWords = 300;
     private const int Callers = 4;
-    private const int MostTexts = 20;
+    private const int MaxTexts = 20;
 
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
 
-    /// <summary>A call that has no answer by then is taken back, and counts as lost.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    /// <summary>Time after which a call without an answer is cancelled and counts as lost.</summary>
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(20);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        using var copy = new ModelCopy(stage.Folder);
+        using var copy = new ModelCopy(context.Folder);
         copy.LengthenPrompts(PromptWords);
-        var known = KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity);
-        var pool = new StellaEmbeddingPool(stage.Model(from: copy.Path), stage.Options());
+        var known = KnownTexts.CreateSmallSet(copy.Path, context.ModelOptions, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity);
+        var pool = new StellaEmbeddingPool(context.Model(modelFolder: copy.Path), context.Options());
         long tokens = 0;
         long texts = 0;
-        await stage.RoundsAsync(LeastRound, (round, until) => Task.WhenAll(
-            Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(new Random(stage.Seed + (100 * round) + i), until))))).ConfigureAwait(false);
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{(double)tokens / Math.Max(1, texts):F0} tokens a text"));
+        await context.RoundsAsync(MinRound, (round, until) => Task.WhenAll(
+            Enumerable.Range(0, Callers).Select(i => Task.Run(() => CallAsync(new Random(context.Seed + (100 * round) + i), until))))).ConfigureAwait(false);
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{(double)tokens / Math.Max(1, texts):F0} tokens per text"));
 
-        async Task AskAsync(Random random, TimeSpan until)
+        async Task CallAsync(Random random, TimeSpan until)
         {
-            while (stage.Clock.Elapsed < until)
+            while (context.Clock.Elapsed < until)
             {
-                int[] indices = [.. Enumerable.Range(0, random.Next(1, MostTexts + 1)).Select(_ => known.ShortTexts[random.Next(known.ShortTexts.Length)])];
+                int[] indices = [.. Enumerable.Range(0, random.Next(1, MaxTexts + 1)).Select(_ => known.ShortTexts[random.Next(known.ShortTexts.Length)])];
                 StellaPrompt prompt = random.Next(2) == 0 ? StellaPrompt.SearchQuery : StellaPrompt.SentenceSimilarity;
-                using var lost = new CancellationTokenSource(Patience);
-                Answer<StellaEmbeddings> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(
+                using var lost = new CancellationTokenSource(AnswerTimeout);
+                Answer<StellaEmbeddings> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(
                     Array.ConvertAll(indices, index => known.Texts[index]), new StellaEmbedOptions { Prompt = prompt }, null, lost.Token)).ConfigureAwait(false);
                 if (answer.Value is not { } found)
                 {
-                    stage.Books.NotKept(
-                        answer.Outcome == Outcomes.Cancelled ? $"a call of {indices.Length} texts had no answer within {Patience.TotalSeconds} s" : answer.Outcome,
+                    context.Ledger.AddUnserved(
+                        answer.Outcome == Outcomes.Cancelled ? $"A call of {indices.Length} texts had no answer within {AnswerTimeout.TotalSeconds} s." : answer.Outcome,
                         answer.Outcome == Outcomes.Cancelled ? null : answer.Error);
                     continue;
                 }
 
-                int wrong = Enumerable.Range(0, indices.Length).Count(i => !known.IsRight(indices[i], prompt, known.DefaultDimension, found[i].Span));
-                stage.Books.Vectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
+                int wrong = Enumerable.Range(0, indices.Length).Count(i => !known.IsExpected(indices[i], prompt, known.DefaultDimension, found[i].Span));
+                context.Ledger.AddVectors(indices.Length, found.Summary.TokenCount, 0, wrong, null);
                 _ = Interlocked.Add(ref tokens, found.Summary.TokenCount);
                 _ = Interlocked.Add(ref texts, indices.Length);
             }

@@ -3,40 +3,40 @@ using StellaInterop.Soak.Memory;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>The system refuses threads at random moments and for stretches of time, while panics make successors necessary.</summary>
+/// <summary>Refuses threads at random or for some time, while panics make the pool replace its workers.</summary>
 internal sealed class NoThreads : IScript
 {
     private const int ClockFactor = 10;
     private const int Workers = 3;
     private const int Callers = 12;
 
-    /// <summary>Callers whose texts make the pool grow, and the texts of each call.</summary>
+    /// <summary>Number of callers that make the pool grow, and the texts of each of their calls.</summary>
     private const int LargeCallers = 6;
     private const int LargeTexts = 200;
 
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
 
-    /// <summary>The pool's longest pause before it tries again is 60 s by its own clock.</summary>
+    /// <summary>Time for the recovery. The pool's longest pause between two attempts is 60 s by its own clock.</summary>
     private static readonly TimeSpan Recovery = TimeSpan.FromSeconds(15);
 
     private enum Refusal
     {
-        Stretch,
-        ByChance,
-        FromTheBeginning,
+        AllForSomeTime,
+        AtRandom,
+        AllFromTheStart,
         OneThread,
     }
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        stage.Books.ClockFactor = ClockFactor;
+        context.Ledger.ClockFactor = ClockFactor;
         int refused = 0;
-        int grown = 0;
-        await stage.RoundsAsync(LeastRound, async (round, until) =>
+        int recoveries = 0;
+        await context.RoundsAsync(MinRound, async (round, until) =>
         {
-            var threads = new ThreadGate(stage.Seed + round, stage.Defect.LosesThreads && round == 0);
-            FaultyModel source = stage.Model(new Faults { PanicOneIn = 20 });
-            var pool = new StellaEmbeddingPool(source, stage.Options() with
+            var threads = new ThreadGate(context.Seed + round, context.Defect.LosesThreads && round == 0);
+            FaultyModel source = context.Model(new Faults { PanicOneIn = 20 });
+            var pool = new StellaEmbeddingPool(source, context.Options() with
             {
                 StartThread = threads.Start,
                 TimeProvider = new FastClock(ClockFactor),
@@ -44,99 +44,99 @@ internal sealed class NoThreads : IScript
                 CircuitBreaker = new() { FailureThreshold = int.MaxValue, ReplacementThreshold = int.MaxValue },
             });
             var refusal = (Refusal)(round % 4);
-            // Every third round ends in the middle of a refusal.
+            // Every third round disposes the pool while threads are refused.
             bool endsEarly = round % 3 == 1;
-            if (refusal == Refusal.FromTheBeginning)
+            if (refusal == Refusal.AllFromTheStart)
             {
-                threads.Shut();
+                threads.RefuseAll();
             }
 
             using var stop = new CancellationTokenSource();
-            Task watching = Task.Run(() => WatchAsync(stage, pool, threads, stop.Token));
-            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => NewCaller(stage, pool, 3, i).RunAsync(stage.Clock, TimeSpan.MaxValue, stop.Token)))];
-            await Task.Delay((until - stage.Clock.Elapsed) / 4 is { Ticks: > 0 } quarter ? quarter : TimeSpan.Zero, CancellationToken.None).ConfigureAwait(false);
+            Task watching = Task.Run(() => WatchAsync(context, pool, threads, stop.Token));
+            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => NewCaller(context, pool, 3, i).RunAsync(context.Clock, TimeSpan.MaxValue, stop.Token)))];
+            await Task.Delay((until - context.Clock.Elapsed) / 4 is { Ticks: > 0 } quarter ? quarter : TimeSpan.Zero, CancellationToken.None).ConfigureAwait(false);
             Refuse(threads, refusal, round);
-            TimeSpan left = until - stage.Clock.Elapsed;
-            await Task.Delay(left > LeastRound / 2 ? left : LeastRound / 2, CancellationToken.None).ConfigureAwait(false);
+            TimeSpan left = until - context.Clock.Elapsed;
+            await Task.Delay(left > MinRound / 2 ? left : MinRound / 2, CancellationToken.None).ConfigureAwait(false);
             if (!endsEarly)
             {
-                threads.Open();
-                grown += await RecoverAsync(stage, pool).ConfigureAwait(false) ? 1 : 0;
+                threads.RefuseNone();
+                recoveries += await RecoverAsync(context, pool).ConfigureAwait(false) ? 1 : 0;
                 await stop.CancelAsync().ConfigureAwait(false);
                 await Task.WhenAll(callers).ConfigureAwait(false);
             }
 
-            await stage.DisposeAsync(pool, atOnce: endsEarly).ConfigureAwait(false);
+            await context.DisposeAsync(pool, isSynchronous: endsEarly).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll([.. callers, watching]).ConfigureAwait(false);
-            bool ended = await Stage.EventuallyAsync(() => threads.LiveThreads() == 0, LeastRound).ConfigureAwait(false);
-            stage.Promise(ended, $"{threads.LiveThreads()} threads of a disposed pool are left");
+            bool ended = await ScenarioContext.EventuallyAsync(() => threads.LiveThreads() == 0, MinRound).ConfigureAwait(false);
+            context.Promise(ended, $"{threads.LiveThreads()} threads of a disposed pool still run.");
             refused += threads.Refused;
         },
-        leastRounds: 2).ConfigureAwait(false);
+        minRounds: 2).ConfigureAwait(false);
 
-        stage.Promise(refused > 0, "no thread was refused although some should have been");
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{refused} threads refused; the pool grew back to {Workers} workers {grown} times"));
+        context.Promise(refused > 0, "No thread was refused, although refusals were injected.");
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{refused} threads refused; the pool grew back to {Workers} workers {recoveries} times"));
     }
 
     private static void Refuse(ThreadGate threads, Refusal refusal, int round)
     {
         switch (refusal)
         {
-            case Refusal.ByChance:
+            case Refusal.AtRandom:
                 threads.RefuseOneIn(2);
                 break;
             case Refusal.OneThread:
                 threads.RefuseNumber(1 + (round / 4 % 3));
                 break;
             default:
-                threads.Shut();
+                threads.RefuseAll();
                 break;
         }
     }
 
-    /// <summary>Checks that the pool answers again, and that it grows to all of its workers when enough waits.</summary>
-    private static async Task<bool> RecoverAsync(Stage stage, StellaEmbeddingPool pool)
+    /// <summary>Checks that the pool answers again, and that it grows to its maximum of workers if enough texts are queued.</summary>
+    private static async Task<bool> RecoverAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
         bool serves = false;
-        TimeSpan end = stage.Clock.Elapsed + Recovery;
-        while (!serves && stage.Clock.Elapsed < end)
+        TimeSpan end = context.Clock.Elapsed + Recovery;
+        while (!serves && context.Clock.Elapsed < end)
         {
-            Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, Patient), IsExpected).ConfigureAwait(false);
+            Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, LongTimeoutOptions), IsExpectedError).ConfigureAwait(false);
             serves = answer.IsCompleted;
             await Task.Delay(5).ConfigureAwait(false);
         }
 
-        stage.Promise(serves, $"the pool did not serve {Recovery.TotalSeconds} s after threads returned");
+        context.Promise(serves, $"The pool did not answer within {Recovery.TotalSeconds} s after threads were available again.");
         using var stop = new CancellationTokenSource();
-        Task[] large = [.. Enumerable.Range(0, LargeCallers).Select(i => Task.Run(() => NewCaller(stage, pool, LargeTexts, 100 + i).RunAsync(stage.Clock, end, stop.Token)))];
-        bool grew = await Stage.EventuallyAsync(() => pool.GetHealth().WorkerCount >= Workers, Recovery).ConfigureAwait(false);
+        Task[] large = [.. Enumerable.Range(0, LargeCallers).Select(i => Task.Run(() => NewCaller(context, pool, LargeTexts, 100 + i).RunAsync(context.Clock, end, stop.Token)))];
+        bool grew = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().WorkerCount >= Workers, Recovery).ConfigureAwait(false);
         await stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(large).ConfigureAwait(false);
-        return stage.Promise(grew, $"the pool did not grow to {Workers} workers within {Recovery.TotalSeconds} s after threads returned");
+        return context.Promise(grew, $"The pool did not grow to {Workers} workers within {Recovery.TotalSeconds} s after threads were available again.");
     }
 
-    /// <summary>Checks at every moment that no worker is counted which does not run.</summary>
-    private static async Task WatchAsync(Stage stage, StellaEmbeddingPool pool, ThreadGate threads, CancellationToken stop)
+    /// <summary>Checks in a loop that health counts only workers that run.</summary>
+    private static async Task WatchAsync(ScenarioContext context, StellaEmbeddingPool pool, ThreadGate threads, CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
             var (counted, running) = threads.Compare(() => pool.GetHealth().WorkerCount);
-            stage.Promise(counted <= running, $"health counts {counted} workers, but {running} threads run");
+            context.Promise(counted <= running, $"Health counts {counted} workers, but only {running} threads run.");
             await Task.Delay(2, CancellationToken.None).ConfigureAwait(false);
         }
     }
 
-    private static Caller NewCaller(Stage stage, StellaEmbeddingPool pool, int texts, int number) => new(
-        new Traffic { Texts = texts, Pause = TimeSpan.FromMilliseconds(1), Forgives = IsExpected },
-        stage.Known,
-        stage.Books,
+    private static Caller NewCaller(ScenarioContext context, StellaEmbeddingPool pool, int texts, int number) => new(
+        new Traffic { Texts = texts, Pause = TimeSpan.FromMilliseconds(1), IsExpectedError = IsExpectedError },
+        context.Known,
+        context.Ledger,
         () => pool,
         new CallGate(),
-        stage.Seed + number);
+        context.Seed + number);
 
-    private static StellaCallOptions Patient { get; } = new() { Timeout = Caller.Patience * ClockFactor };
+    private static StellaCallOptions LongTimeoutOptions { get; } = new() { Timeout = Caller.LongTimeout * ClockFactor };
 
-    /// <summary>Tells whether an error is that of a panic which was made, or of a thread that was refused.</summary>
-    private static bool IsExpected(StellaException error) => Poison.IsMade(error) || Books.IsCausedBy<StellaThreadException>(error);
+    /// <summary>Returns whether an error comes from an injected panic or from a refused thread.</summary>
+    private static bool IsExpectedError(StellaException error) => Poison.IsInjected(error) || CallLedger.IsCausedBy<StellaThreadException>(error);
 }

@@ -2,70 +2,70 @@ using System.Globalization;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>Callers refill their texts and their destination memory after their calls began; the cache is on.</summary>
+/// <summary>Overwrites the texts and the destination memory of calls in flight, with the cache on.</summary>
 internal sealed class RefilledBuffers : IScript
 {
-    private const int HonestCallers = 4;
+    private const int OtherCallers = 4;
 
-    /// <summary>Texts of a call, and words of each: more than a call may queue at once, so that most texts wait after they were tokenized.</summary>
+    /// <summary>Texts of a call, and words of each text. A call may not queue all of them at once, so that most texts wait after tokenization.</summary>
     private const int RefillTexts = 40;
     private const int RefillWords = 40;
 
-    /// <summary>Room for fewer vectors than there are texts, so that entries come and go and each text is computed again and again.</summary>
+    /// <summary>Size of the cache. It holds fewer vectors than there are texts, so that entries are evicted and texts are computed repeatedly.</summary>
     private const long CacheBytes = 384 << 10;
 
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
 
-    /// <summary>The forms in which a caller passes texts.</summary>
-    private enum Form
+    /// <summary>The types in which a caller passes texts.</summary>
+    private enum TextsType
     {
         Array,
         List,
         Memory,
     }
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
         int refills = 0;
-        var pool = new StellaEmbeddingPool(stage.Model(), stage.Options() with { MaxCacheBytes = CacheBytes });
-        await stage.RoundsAsync(LeastRound, async (round, until) =>
+        var pool = new StellaEmbeddingPool(context.Model(), context.Options() with { MaxCacheBytes = CacheBytes });
+        await context.RoundsAsync(MinRound, async (round, until) =>
         {
             Task[] callers =
             [
-                .. Enumerable.Range(0, HonestCallers).Select(i => Task.Run(() => new Caller(
-                    new Traffic { Texts = 2, MustComplete = true }, stage.Known, stage.Books, () => pool, stage.Gate, stage.Seed + (100 * round) + i)
-                    .RunAsync(stage.Clock, until))),
-                .. Enum.GetValues<Form>().Select(form => Task.Run(() => RefillAsync(form, new Random(stage.Seed + (100 * round) + (int)form), until))),
+                .. Enumerable.Range(0, OtherCallers).Select(i => Task.Run(() => new Caller(
+                    new Traffic { Texts = 2, MustComplete = true }, context.Known, context.Ledger, () => pool, context.Gate, context.Seed + (100 * round) + i)
+                    .RunAsync(context.Clock, until))),
+                .. Enum.GetValues<TextsType>().Select(type => Task.Run(() => RefillAsync(type, new Random(context.Seed + (100 * round) + (int)type), until))),
             ];
             await Task.WhenAll(callers).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Promise(refills > 0, "no buffer was refilled");
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{refills} buffers refilled under their calls"));
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Promise(refills > 0, "No buffer was overwritten.");
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{refills} buffers overwritten during their calls"));
 
-        async Task RefillAsync(Form form, Random random, TimeSpan until)
+        async Task RefillAsync(TextsType type, Random random, TimeSpan until)
         {
             string[] texts = new string[RefillTexts];
-            float[] destination = new float[RefillTexts * stage.Known.DefaultDimension];
+            float[] destination = new float[RefillTexts * context.Known.DefaultDimension];
             var counts = new StellaTokenCount[RefillTexts];
-            var options = new StellaCallOptions { Timeout = Caller.Patience };
-            for (int call = 0; stage.Clock.Elapsed < until; call++)
+            var options = new StellaCallOptions { Timeout = Caller.LongTimeout };
+            for (int call = 0; context.Clock.Elapsed < until; call++)
             {
                 for (int i = 0; i < texts.Length; i++)
                 {
-                    texts[i] = string.Create(CultureInfo.InvariantCulture, $"{call} {form} {i}{string.Concat(Enumerable.Repeat(" filler", RefillWords))}");
+                    texts[i] = string.Create(CultureInfo.InvariantCulture, $"{call} {type} {i}{string.Concat(Enumerable.Repeat(" filler", RefillWords))}");
                 }
 
                 var list = new List<string>(texts);
-                Task<Answer<bool>> answer = stage.Books.CallAsync(async () =>
+                Task<Answer<bool>> answer = context.Ledger.CallAsync(async () =>
                 {
-                    switch (form)
+                    switch (type)
                     {
-                        case Form.Array:
+                        case TextsType.Array:
                             _ = await pool.EmbedAsync(texts, null, options).ConfigureAwait(false);
                             break;
-                        case Form.List:
+                        case TextsType.List:
                             _ = await pool.EmbedAsync(list, null, options).ConfigureAwait(false);
                             break;
                         default:
@@ -76,11 +76,11 @@ internal sealed class RefilledBuffers : IScript
                     return true;
                 });
 
-                // Texts of honest callers take the places one after the other, until the call has its answer.
+                // Overwrites one element after the other with texts of the other callers, until the call has its answer.
                 for (int i = 0; !answer.IsCompleted; i = (i + 1) % texts.Length)
                 {
-                    texts[i] = list[i] = stage.Known.Texts[random.Next(stage.Known.Texts.Length)];
-                    destination[i * stage.Known.DefaultDimension] = float.NaN;
+                    texts[i] = list[i] = context.Known.Texts[random.Next(context.Known.Texts.Length)];
+                    destination[i * context.Known.DefaultDimension] = float.NaN;
                     counts[i] = default;
                     if (i % 16 == 0)
                     {
@@ -88,10 +88,10 @@ internal sealed class RefilledBuffers : IScript
                     }
                 }
 
-                Answer<bool> got = await answer.ConfigureAwait(false);
-                if (!got.IsCompleted)
+                Answer<bool> result = await answer.ConfigureAwait(false);
+                if (!result.IsCompleted)
                 {
-                    stage.Books.NotKept(got.Outcome, got.Error);
+                    context.Ledger.AddUnserved(result.Outcome, result.Error);
                 }
 
                 _ = Interlocked.Increment(ref refills);

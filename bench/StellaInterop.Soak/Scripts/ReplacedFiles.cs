@@ -3,8 +3,9 @@ using System.Globalization;
 namespace StellaInterop.Soak.Scripts;
 
 /// <summary>
-/// The folder's weights are replaced by those of another model, between two loads and under an open model. Every vector is that of the
-/// files of its load, whatever the cache holds; a head that changed under an open model may be a typed error.
+/// Replaces the weights in the folder with those of another model, between two loads and while the model is open. Every vector must
+/// belong to the files of its load, regardless of the cache. A call for a head that was replaced while the model is open may end with a
+/// typed error.
 /// </summary>
 internal sealed class ReplacedFiles : IScript
 {
@@ -12,39 +13,39 @@ internal sealed class ReplacedFiles : IScript
     private const int Callers = 4;
 
     private static readonly TimeSpan IdleTimeout = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan LeastRound = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MinRound = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(2);
     private static readonly TimeSpan UnloadLimit = TimeSpan.FromSeconds(20);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        using var copy = new ModelCopy(stage.Folder);
+        using var copy = new ModelCopy(context.Folder);
         KnownTexts[] known = [.. Enumerable.Range(0, Generations).Select(generation =>
         {
             copy.Replace(generation);
-            return KnownTexts.Few(copy.Path, stage.ModelOptions, StellaPrompt.Document);
+            return KnownTexts.CreateSmallSet(copy.Path, context.ModelOptions, StellaPrompt.Document);
         })];
         int otherHead = known[0].Dimensions.First(dimension => dimension != known[0].DefaultDimension);
-        int inFolder = Generations - 1;
+        int folderGeneration = Generations - 1;
         int loads = 0;
-        int typed = 0;
+        int typedErrors = 0;
 
-        // Loads and their callers are kept apart, so that each caller knows the generation of its load.
-        int loaded = inFolder;
-        FaultyModel source = stage.Model(from: copy.Path, beforeLoad: () =>
+        // No load starts while callers are active, so that each caller knows the generation of its load.
+        int loadedGeneration = folderGeneration;
+        FaultyModel source = context.Model(modelFolder: copy.Path, beforeLoad: () =>
         {
-            Volatile.Write(ref loaded, Volatile.Read(ref inFolder));
+            Volatile.Write(ref loadedGeneration, Volatile.Read(ref folderGeneration));
             _ = Interlocked.Increment(ref loads);
         });
-        var pool = new StellaEmbeddingPool(source, stage.Options() with
+        var pool = new StellaEmbeddingPool(source, context.Options() with
         {
             MinWorkers = 0,
             IdleTimeout = IdleTimeout,
             MaxCacheBytes = 16 << 20,
         });
-        await stage.RoundsAsync(LeastRound, async (round, until) =>
+        await context.RoundsAsync(MinRound, async (round, until) =>
         {
-            // Even rounds replace the files while the model is unloaded, odd ones under the open model.
+            // Even rounds replace the files while the model is unloaded, odd rounds while it is open.
             bool isOpen = round % 2 == 1;
             if (!isOpen)
             {
@@ -52,69 +53,69 @@ internal sealed class ReplacedFiles : IScript
             }
 
             using var stop = new CancellationTokenSource();
-            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => AskAsync(known[0].DefaultDimension, new Random(stage.Seed + (100 * round) + i), stop.Token)))];
-            _ = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
+            Task[] callers = [.. Enumerable.Range(0, Callers).Select(i => Task.Run(() => CallAsync(known[0].DefaultDimension, new Random(context.Seed + (100 * round) + i), stop.Token)))];
+            _ = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, UnloadLimit).ConfigureAwait(false);
             if (isOpen)
             {
                 Replace();
             }
 
-            // Even and odd rounds ask the other head for different texts, so that the cache has no vector of its own for an odd round.
-            await AskAsync(otherHead, new Random(round), null, first: round % 2).ConfigureAwait(false);
-            TimeSpan left = until - stage.Clock.Elapsed - IdleTimeout;
+            // Even and odd rounds ask the other head for different texts, so that the cache has no vectors for an odd round.
+            await CallAsync(otherHead, new Random(round), null, first: round % 2).ConfigureAwait(false);
+            TimeSpan left = until - context.Clock.Elapsed - IdleTimeout;
             await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, CancellationToken.None).ConfigureAwait(false);
             await stop.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(callers).ConfigureAwait(false);
-            bool unloaded = await Stage.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
-            stage.Promise(unloaded, "an idle model was not unloaded");
+            bool unloaded = await ScenarioContext.EventuallyAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, UnloadLimit).ConfigureAwait(false);
+            context.Promise(unloaded, $"An idle model was not unloaded within {UnloadLimit.TotalSeconds} s.");
         },
-        leastRounds: 2).ConfigureAwait(false);
+        minRounds: 2).ConfigureAwait(false);
 
-        // The files of a last load must hold as well in a run of one round.
+        // The vectors of one more replacement and load must belong to the new files as well.
         Replace();
-        await AskAsync(known[0].DefaultDimension, new Random(stage.Seed), null).ConfigureAwait(false);
-        await stage.DisposeAsync(pool).ConfigureAwait(false);
-        stage.Promise(loads > 1, "the model was loaded once only");
-        stage.Report(string.Create(CultureInfo.InvariantCulture, $"{loads} loads of {Generations} models in turn; {typed} calls ended with {nameof(StellaErrorCode.ModelFileInvalid)}"));
+        await CallAsync(known[0].DefaultDimension, new Random(context.Seed), null).ConfigureAwait(false);
+        await context.DisposeAsync(pool).ConfigureAwait(false);
+        context.Promise(loads > 1, "The model was loaded only once.");
+        context.Report(string.Create(CultureInfo.InvariantCulture, $"{loads} loads of {Generations} models in turn; {typedErrors} calls ended with {nameof(StellaErrorCode.ModelFileInvalid)}"));
 
         void Replace()
         {
-            int next = (Volatile.Read(ref inFolder) + 1) % Generations;
+            int next = (Volatile.Read(ref folderGeneration) + 1) % Generations;
             copy.Replace(next);
-            Volatile.Write(ref inFolder, next);
+            Volatile.Write(ref folderGeneration, next);
         }
 
-        // Asks for every second text once, or for any texts until it is stopped.
-        async Task AskAsync(int dimension, Random random, CancellationToken? stop, int first = 0)
+        // Calls with every second text once, or with random texts until it is stopped.
+        async Task CallAsync(int dimension, Random random, CancellationToken? stop, int first = 0)
         {
             for (int i = first; stop is { } stopped ? !stopped.IsCancellationRequested : i < known[0].Texts.Length; i += 2)
             {
                 int text = stop is null ? i : random.Next(known[0].Texts.Length);
                 var embed = new StellaEmbedOptions { Dimension = dimension };
-                Answer<float[]> answer = await stage.Books.CallAsync(
-                    () => pool.EmbedAsync(known[0].Texts[text], embed, new StellaCallOptions { Timeout = Caller.Patience }), IsChanged).ConfigureAwait(false);
-                int generation = Volatile.Read(ref loaded);
+                Answer<float[]> answer = await context.Ledger.CallAsync(
+                    () => pool.EmbedAsync(known[0].Texts[text], embed, new StellaCallOptions { Timeout = Caller.LongTimeout }), IsChanged).ConfigureAwait(false);
+                int generation = Volatile.Read(ref loadedGeneration);
                 await Task.Delay(stop is null ? TimeSpan.Zero : Pause).ConfigureAwait(false);
                 if (answer.Value is { } vector)
                 {
-                    bool right = known[generation].IsRight(text, StellaPrompt.Document, dimension, vector);
-                    bool other = known.Any(one => one.IsRight(text, StellaPrompt.Document, dimension, vector));
-                    stage.Promise(right, $"a vector of dimension {dimension} is {(other ? "that of files which are not those of the load" : "that of no model: a mix of two")}");
-                    stage.Books.Vectors(1, 0, 0, right ? 0 : 1, answer.Seconds);
+                    bool isExpected = known[generation].IsExpected(text, StellaPrompt.Document, dimension, vector);
+                    bool isOtherGeneration = known.Any(texts => texts.IsExpected(text, StellaPrompt.Document, dimension, vector));
+                    context.Promise(isExpected, $"A vector of dimension {dimension} belongs to {(isOtherGeneration ? "other files than those of its load" : "no generation of files, but to a mix of two")}.");
+                    context.Ledger.AddVectors(1, 0, 0, isExpected ? 0 : 1, answer.Seconds);
                 }
                 else if (answer.Error is StellaException error && IsChanged(error) && dimension == otherHead)
                 {
-                    _ = Interlocked.Increment(ref typed);
+                    _ = Interlocked.Increment(ref typedErrors);
                 }
                 else
                 {
-                    stage.Books.NotKept(answer.Outcome, answer.Error);
+                    context.Ledger.AddUnserved(answer.Outcome, answer.Error);
                 }
             }
         }
     }
 
-    /// <summary>Tells whether a call ended because a file changed under the open model, or because the breaker of that head is open.</summary>
+    /// <summary>Returns whether a call ended because a file changed while the model was open, or because the circuit breaker of that head is open.</summary>
     private static bool IsChanged(StellaException error) =>
         error.Code is StellaErrorCode.ModelFileInvalid or StellaErrorCode.CircuitOpen
         || (error.InnerException is StellaException cause && IsChanged(cause));

@@ -2,91 +2,91 @@ using System.Globalization;
 
 namespace StellaInterop.Soak.Scripts;
 
-/// <summary>A load takes long: health says so, calls with deadlines time out in time, and patient calls are answered.</summary>
+/// <summary>Makes a load slow. Health must report it, calls with short timeouts must time out promptly, and others must be answered.</summary>
 internal sealed class SlowLoad : IScript
 {
     private const int Callers = 6;
 
     private static readonly TimeSpan SlowLoadThreshold = TimeSpan.FromSeconds(0.3);
     private static readonly TimeSpan LoadTime = TimeSpan.FromSeconds(1.2);
-    private static readonly TimeSpan LeastRound = LoadTime;
+    private static readonly TimeSpan MinRound = LoadTime;
 
-    /// <summary>An answer may come so much after its deadline: the median of all, and the latest on a busy machine.</summary>
-    private static readonly TimeSpan MostLate = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan Latest = TimeSpan.FromSeconds(1);
+    /// <summary>Limits of the delay after a deadline: the median of all calls, and a single call on a busy machine.</summary>
+    private static readonly TimeSpan MaxMedianDelay = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan MaxDelay = TimeSpan.FromSeconds(1);
 
-    public async Task RunAsync(Stage stage)
+    public async Task RunAsync(ScenarioContext context)
     {
-        var late = new Times();
+        var delays = new DurationHistogram();
         int degraded = 0;
-        await stage.RoundsAsync(LeastRound, async (round, _) =>
+        await context.RoundsAsync(MinRound, async (round, _) =>
         {
-            FaultyModel source = stage.Model(beforeLoad: () => Thread.Sleep(LoadTime));
-            var pool = new StellaEmbeddingPool(source, stage.Options() with
+            FaultyModel source = context.Model(beforeLoad: () => Thread.Sleep(LoadTime));
+            var pool = new StellaEmbeddingPool(source, context.Options() with
             {
                 SlowLoadThreshold = SlowLoadThreshold,
-                TimeProvider = new FastClock(1, stage.Defect.LateTimers),
+                TimeProvider = new FastClock(1, context.Defect.LateTimers),
             });
-            TimeSpan begin = stage.Clock.Elapsed;
+            TimeSpan begin = context.Clock.Elapsed;
             Task[] callers =
             [
-                .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => HurryAsync(pool, new Random(stage.Seed + (100 * round) + i), begin + LoadTime))),
-                Task.Run(() => WaitAsync(stage, pool)),
+                .. Enumerable.Range(0, Callers).Select(i => Task.Run(() => CallWithShortTimeoutsAsync(pool, new Random(context.Seed + (100 * round) + i), begin + LoadTime))),
+                Task.Run(() => CallWithLongTimeoutAsync(context, pool)),
             ];
-            bool saw = false;
-            while (stage.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
+            bool wasDegraded = false;
+            while (context.Clock.Elapsed - begin < LoadTime - (SlowLoadThreshold / 3))
             {
                 StellaPoolHealth health = pool.GetHealth();
-                saw |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
+                wasDegraded |= health is { Status: StellaPoolStatus.Degraded, ModelState: StellaPoolModelState.Loading }
                     && health.Reason.Contains("load", StringComparison.OrdinalIgnoreCase);
                 await Task.Delay(5).ConfigureAwait(false);
             }
 
-            stage.Promise(saw, $"health was never degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times as long as is normal");
-            degraded += saw ? 1 : 0;
+            context.Promise(wasDegraded, $"Health was never Degraded while a load took {(int)(LoadTime / SlowLoadThreshold)} times SlowLoadThreshold.");
+            degraded += wasDegraded ? 1 : 0;
             await Task.WhenAll(callers).ConfigureAwait(false);
             StellaPoolHealth after = pool.GetHealth();
-            stage.Promise(after.Status == StellaPoolStatus.Healthy, $"health is {after.Status} after a slow load: {after.Reason}");
-            await stage.DisposeAsync(pool).ConfigureAwait(false);
+            context.Promise(after.Status == StellaPoolStatus.Healthy, $"Health is {after.Status} after a slow load: {after.Reason}");
+            await context.DisposeAsync(pool).ConfigureAwait(false);
         }).ConfigureAwait(false);
 
-        stage.Promise(late.Count > 0, "no call timed out although the load took longer than its deadline");
-        stage.Promise(
-            late.Percentile(0.5) <= MostLate.TotalSeconds,
-            $"calls timed out {late.Percentile(0.5) * 1e3:F0} ms after their deadline (median)");
-        stage.Report(string.Create(
+        context.Promise(delays.Count > 0, "No call timed out, although the load took longer than the timeouts.");
+        context.Promise(
+            delays.Percentile(0.5) <= MaxMedianDelay.TotalSeconds,
+            $"Calls timed out {delays.Percentile(0.5) * 1e3:F0} ms after their deadline (median). The limit is {MaxMedianDelay.TotalMilliseconds} ms.");
+        context.Report(string.Create(
             CultureInfo.InvariantCulture,
-            $"{late.Count} calls timed out, {late.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
+            $"{delays.Count} calls timed out, {delays.Percentile(0.5) * 1e3:F1} ms after their deadline (median); health was degraded in {degraded} loads"));
 
-        async Task HurryAsync(StellaEmbeddingPool pool, Random random, TimeSpan loaded)
+        async Task CallWithShortTimeoutsAsync(StellaEmbeddingPool pool, Random random, TimeSpan loadEnd)
         {
-            while (stage.Clock.Elapsed < loaded - (3 * SlowLoadThreshold / 2))
+            while (context.Clock.Elapsed < loadEnd - (3 * SlowLoadThreshold / 2))
             {
                 var options = new StellaCallOptions { Timeout = TimeSpan.FromMilliseconds(random.Next(20, 200)) };
-                Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
-                double after = answer.Seconds - options.Timeout.Value.TotalSeconds;
-                stage.Promise(answer.Outcome == Outcomes.TimedOut, $"a call whose time ended during the load is {answer.Outcome}");
-                stage.Promise(after < Latest.TotalSeconds, $"a call was answered {after:F1} s after its deadline");
-                lock (late)
+                Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
+                double delay = answer.Seconds - options.Timeout.Value.TotalSeconds;
+                context.Promise(answer.Outcome == Outcomes.TimedOut, $"A call whose timeout ended during the load has the outcome {answer.Outcome}.");
+                context.Promise(delay < MaxDelay.TotalSeconds, $"A call was answered {delay:F1} s after its deadline. The limit is {MaxDelay.TotalSeconds} s.");
+                lock (delays)
                 {
-                    late.Add(Math.Max(0, after));
+                    delays.Add(Math.Max(0, delay));
                 }
             }
         }
     }
 
-    /// <summary>Makes a call that has time for the whole load.</summary>
-    private static async Task WaitAsync(Stage stage, StellaEmbeddingPool pool)
+    /// <summary>Makes a call whose timeout is longer than the load.</summary>
+    private static async Task CallWithLongTimeoutAsync(ScenarioContext context, StellaEmbeddingPool pool)
     {
-        var options = new StellaCallOptions { Timeout = Caller.Patience };
-        Answer<float[]> answer = await stage.Books.CallAsync(() => pool.EmbedAsync(stage.Known.Texts[1], null, options)).ConfigureAwait(false);
+        var options = new StellaCallOptions { Timeout = Caller.LongTimeout };
+        Answer<float[]> answer = await context.Ledger.CallAsync(() => pool.EmbedAsync(context.Known.Texts[1], null, options)).ConfigureAwait(false);
         if (answer.Value is not { } vector)
         {
-            stage.Books.NotKept(answer.Outcome, answer.Error);
+            context.Ledger.AddUnserved(answer.Outcome, answer.Error);
             return;
         }
 
-        int wrong = stage.Known.IsRight(1, StellaPrompt.Document, stage.Known.DefaultDimension, vector) ? 0 : 1;
-        stage.Books.Vectors(1, 0, 0, wrong, answer.Seconds);
+        int wrong = context.Known.IsExpected(1, StellaPrompt.Document, context.Known.DefaultDimension, vector) ? 0 : 1;
+        context.Ledger.AddVectors(1, 0, 0, wrong, answer.Seconds);
     }
 }

@@ -3,11 +3,11 @@ using System.Diagnostics.Metrics;
 
 namespace StellaInterop.Soak;
 
-/// <summary>The answer to one call.</summary>
-/// <param name="Outcome">The name of the outcome, as in the meter.</param>
-/// <param name="Value">The result of a completed call.</param>
-/// <param name="Error">The error of any other call.</param>
-/// <param name="Seconds">The time from the call to its answer.</param>
+/// <summary>The answer to a call.</summary>
+/// <param name="Outcome">Name of the outcome, as in the meter.</param>
+/// <param name="Value">Result of a completed call.</param>
+/// <param name="Error">Error of a call that was not completed.</param>
+/// <param name="Seconds">Time from the call to its answer.</param>
 internal readonly record struct Answer<T>(string Outcome, T? Value, Exception? Error, double Seconds)
 {
     public bool IsCompleted => Outcome == Outcomes.Completed;
@@ -26,8 +26,8 @@ internal static class Outcomes
     public const string Unknown = "unknown";
 }
 
-/// <summary>Counts the answers that callers got, and the calls that the pool's own meter counted. Thread-safe.</summary>
-internal sealed class Books : IMeterFactory
+/// <summary>Counts calls and their answers, both as the callers and as the pool's meter report them. Thread-safe.</summary>
+internal sealed class CallLedger : IMeterFactory
 {
     private const string Meter = "StellaInterop";
 
@@ -36,11 +36,10 @@ internal sealed class Books : IMeterFactory
     private readonly Lock gate = new();
     private readonly MeterListener listener = new();
     private readonly Meter meter;
-    private readonly Times rejectionsOfSecond = new();
-    private int secondOfRejections;
-    private readonly Dictionary<string, long> counted = [];
+    private readonly DurationHistogram rejectionsInSecond = new();
+    private int currentSecond;
 
-    public Books()
+    public CallLedger()
     {
         meter = new Meter(new MeterOptions(Meter) { Scope = this });
         listener.InstrumentPublished = (instrument, self) =>
@@ -55,21 +54,21 @@ internal sealed class Books : IMeterFactory
         listener.Start();
     }
 
-    /// <summary>Seconds of the pool's clock in one second: the meter's times are divided by it.</summary>
+    /// <summary>Gets or sets the speed of the pool's clock relative to real time. The meter's durations are divided by it.</summary>
     public int ClockFactor { get; set; } = 1;
 
     public long Submitted { get; private set; }
 
-    /// <summary>Calls by the name of their outcome, as callers saw it.</summary>
-    public Dictionary<string, long> Seen { get; } = [];
+    /// <summary>Gets the number of calls by outcome, as the callers saw it.</summary>
+    public Dictionary<string, long> CallerOutcomes { get; } = [];
 
-    /// <summary>Calls by the name of their outcome, as the meter counted them.</summary>
-    public Dictionary<string, long> Counted => counted;
+    /// <summary>Gets the number of calls by outcome, as the meter counted them.</summary>
+    public Dictionary<string, long> MeterOutcomes { get; } = [];
 
-    /// <summary>Calls of honest callers that had another answer than their vectors.</summary>
-    public long Unkept { get; private set; }
+    /// <summary>Gets the number of calls that had to complete and did not.</summary>
+    public long Unserved { get; private set; }
 
-    public string? FirstUnkept { get; private set; }
+    public string? FirstUnserved { get; private set; }
 
     public long Texts { get; private set; }
 
@@ -81,23 +80,23 @@ internal sealed class Books : IMeterFactory
 
     public string? FirstError { get; private set; }
 
-    /// <summary>Times from a call to its refusal by a full queue.</summary>
-    public Times Rejections { get; } = new();
+    /// <summary>Gets the times from a call to its refusal by a full queue.</summary>
+    public DurationHistogram Rejections { get; } = new();
 
-    /// <summary>The 99th percentile of these times, for each second of the scenario that has passed.</summary>
+    /// <summary>Gets the 99th percentile of these times for each second in which calls were refused.</summary>
     public List<double> RejectionsBySecond { get; } = [];
 
-    /// <summary>Times of calls with one text that were completed.</summary>
-    public Times Singles { get; } = new();
+    /// <summary>Gets the times of completed calls with one text.</summary>
+    public DurationHistogram Singles { get; } = new();
 
-    public Times QueueTimes { get; } = new();
+    public DurationHistogram QueueTimes { get; } = new();
 
-    public Times ForwardTimes { get; } = new();
+    public DurationHistogram ForwardTimes { get; } = new();
 
-    /// <summary>Makes a call, and counts it and its answer. Errors that a pool documents become the answer.</summary>
+    /// <summary>Makes a call, and counts it and its answer. Errors become the answer.</summary>
     /// <param name="call">The call.</param>
-    /// <param name="forgives">Tells whether an error of a failed call was made on purpose; others are reported.</param>
-    public async Task<Answer<T>> CallAsync<T>(Func<Task<T>> call, Func<StellaException, bool>? forgives = null)
+    /// <param name="isExpected">Returns whether the error of a failed call was injected. Other errors are reported.</param>
+    public async Task<Answer<T>> CallAsync<T>(Func<Task<T>> call, Func<StellaException, bool>? isExpected = null)
     {
         lock (gate)
         {
@@ -111,7 +110,7 @@ internal sealed class Books : IMeterFactory
         {
             value = await call().ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // Every error is an answer, and the table shows those that nobody made.
+#pragma warning disable CA1031 // Every error is an answer. Unexpected errors are reported.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -122,13 +121,13 @@ internal sealed class Books : IMeterFactory
         string outcome = OutcomeOf(error);
         lock (gate)
         {
-            Seen[outcome] = Seen.GetValueOrDefault(outcome) + 1;
+            CallerOutcomes[outcome] = CallerOutcomes.GetValueOrDefault(outcome) + 1;
             if (error is StellaOverloadedException)
             {
-                Refused(seconds);
+                AddRejection(seconds);
             }
 
-            if (outcome == Outcomes.Unknown || (outcome == Outcomes.Failed && forgives?.Invoke((StellaException)error!) != true))
+            if (outcome == Outcomes.Unknown || (outcome == Outcomes.Failed && isExpected?.Invoke((StellaException)error!) != true))
             {
                 FirstError ??= error!.ToString();
             }
@@ -137,20 +136,20 @@ internal sealed class Books : IMeterFactory
         return new Answer<T>(outcome, value, error, seconds);
     }
 
-    /// <summary>Counts a call that had to be answered with vectors and was not.</summary>
-    public void NotKept(string outcome, Exception? error)
+    /// <summary>Counts a call that had to complete and did not.</summary>
+    public void AddUnserved(string outcome, Exception? error)
     {
         lock (gate)
         {
-            Unkept++;
-            FirstUnkept ??= error is null ? outcome : $"{error.GetType().Name}: {error.Message}";
+            Unserved++;
+            FirstUnserved ??= error is null ? outcome : $"{error.GetType().Name}: {error.Message}";
         }
     }
 
-    /// <summary>Counts the last second too. No call may come after.</summary>
+    /// <summary>Includes the rejections of the last second. No call may follow.</summary>
     public void Close() => EndSecond();
 
-    public void Vectors(int texts, long tokens, int failed, int wrong, double? single)
+    public void AddVectors(int texts, long tokens, int failed, int wrong, double? single)
     {
         lock (gate)
         {
@@ -165,11 +164,11 @@ internal sealed class Books : IMeterFactory
         }
     }
 
-    /// <summary>Tells whether an error, or one of its causes, is of a type.</summary>
+    /// <summary>Returns whether an error or one of its causes is a <typeparamref name="T"/>.</summary>
     public static bool IsCausedBy<T>(Exception? error)
         where T : Exception => error is not null && (error is T || IsCausedBy<T>(error.InnerException));
 
-    /// <summary>The one meter, as the platform's own factory gives the same for the same name.</summary>
+    /// <summary>Returns the one meter. The platform's own factory also returns the same meter for the same name.</summary>
     Meter IMeterFactory.Create(MeterOptions options) => meter;
 
     public void Dispose()
@@ -188,25 +187,25 @@ internal sealed class Books : IMeterFactory
         _ => Outcomes.Unknown,
     };
 
-    private void Refused(double seconds)
+    private void AddRejection(double seconds)
     {
         int second = (int)clock.Elapsed.TotalSeconds;
-        if (second != secondOfRejections)
+        if (second != currentSecond)
         {
             EndSecond();
-            secondOfRejections = second;
+            currentSecond = second;
         }
 
         Rejections.Add(seconds);
-        rejectionsOfSecond.Add(seconds);
+        rejectionsInSecond.Add(seconds);
     }
 
     private void EndSecond()
     {
-        if (rejectionsOfSecond.Count > 0)
+        if (rejectionsInSecond.Count > 0)
         {
-            RejectionsBySecond.Add(rejectionsOfSecond.Percentile(0.99));
-            rejectionsOfSecond.Clear();
+            RejectionsBySecond.Add(rejectionsInSecond.Percentile(0.99));
+            rejectionsInSecond.Clear();
         }
     }
 
@@ -223,7 +222,7 @@ internal sealed class Books : IMeterFactory
             {
                 lock (gate)
                 {
-                    counted[(string)tag!] = counted.GetValueOrDefault((string)tag!) + value;
+                    MeterOutcomes[(string)tag!] = MeterOutcomes.GetValueOrDefault((string)tag!) + value;
                 }
             }
         }
@@ -231,7 +230,7 @@ internal sealed class Books : IMeterFactory
 
     private void Time(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags, object? state)
     {
-        Times? times = instrument.Name switch
+        DurationHistogram? times = instrument.Name switch
         {
             "stella.queue.duration" => QueueTimes,
             "stella.forward.duration" => ForwardTimes,

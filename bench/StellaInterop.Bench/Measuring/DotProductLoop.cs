@@ -3,10 +3,10 @@ using System.Runtime.InteropServices;
 namespace StellaInterop.Bench.Measuring;
 
 /// <summary>
-/// A loop of products that .NET has no instruction for, as machine code: twelve sums, none of which waits for another, over
-/// registers alone. Linux on x86-64 only.
+/// A loop of dot-product instructions that .NET does not expose, as machine code. It adds into twelve independent accumulators and
+/// uses registers only. Runs on Linux on x86-64.
 /// </summary>
-internal sealed unsafe partial class ProductLoop : IDisposable
+internal sealed unsafe partial class DotProductLoop : IDisposable
 {
     private const int Accumulators = 12;
     private const int Lanes = 16;
@@ -17,33 +17,33 @@ internal sealed unsafe partial class ProductLoop : IDisposable
 
     private readonly nint code;
 
-    private ProductLoop(byte prefix, byte opcode, int numbers)
+    private DotProductLoop(byte prefix, byte opcode, int numbers)
     {
         OperationsPerLoop = 2L * numbers * Lanes * Accumulators;
         byte[] bytes = Assemble(prefix, opcode);
         code = Mmap(0, PageBytes, ReadWrite, PrivateAnonymous, -1, 0);
         if (code == -1)
         {
-            throw new BenchException($"no page for code: error {Marshal.GetLastPInvokeError()}");
+            throw new BenchException($"Could not map a page for machine code: mmap failed with error {Marshal.GetLastPInvokeError()}.");
         }
 
         Marshal.Copy(bytes, 0, code, bytes.Length);
         if (Mprotect(code, PageBytes, ReadExecute) != 0)
         {
-            throw new BenchException($"a page of code cannot be made executable: error {Marshal.GetLastPInvokeError()}");
+            throw new BenchException($"Could not make a page executable: mprotect failed with error {Marshal.GetLastPInvokeError()}.");
         }
     }
 
-    /// <summary>A multiplication and an addition count as two.</summary>
+    /// <summary>Gets the operations of one iteration. A multiplication and an addition count as two.</summary>
     public long OperationsPerLoop { get; }
 
-    /// <summary>Products of bfloat16 (<c>vdpbf16ps</c>), or null where the processor has a faster way or none.</summary>
-    public static ProductLoop? BF16(IReadOnlyList<string> instructions) =>
-        IsUsable(instructions, "avx512_bf16", "amx_bf16") ? new ProductLoop(prefix: 2, opcode: 0x52, numbers: 2) : null;
+    /// <summary>Creates a loop of bf16 products (<c>vdpbf16ps</c>); null if the processor lacks the instruction or has AMX, which is faster.</summary>
+    public static DotProductLoop? BF16(IReadOnlyList<string> instructions) =>
+        IsUsable(instructions, "avx512_bf16", "amx_bf16") ? new DotProductLoop(prefix: 2, opcode: 0x52, numbers: 2) : null;
 
-    /// <summary>Products of bytes (<c>vpdpbusd</c>), or null where the processor has a faster way or none.</summary>
-    public static ProductLoop? Int8(IReadOnlyList<string> instructions) =>
-        IsUsable(instructions, "avx512_vnni", "amx_int8") ? new ProductLoop(prefix: 1, opcode: 0x50, numbers: 4) : null;
+    /// <summary>Creates a loop of int8 products (<c>vpdpbusd</c>); null if the processor lacks the instruction or has AMX, which is faster.</summary>
+    public static DotProductLoop? Int8(IReadOnlyList<string> instructions) =>
+        IsUsable(instructions, "avx512_vnni", "amx_int8") ? new DotProductLoop(prefix: 1, opcode: 0x50, numbers: 4) : null;
 
     /// <summary>Runs the loop on this thread.</summary>
     public void Run(long loops) => ((delegate* unmanaged[Cdecl]<long, void>)code)(loops);
@@ -56,15 +56,15 @@ internal sealed unsafe partial class ProductLoop : IDisposable
         && instructions.Contains(instruction)
         && !instructions.Contains(faster);
 
-    /// <summary><c>vzeroall; again: op zmm0..zmm11, zmm14, zmm15; dec rdi; jnz again; vzeroupper; ret</c></summary>
+    /// <summary>Assembles <c>vzeroall; again: op zmm0..zmm11, zmm14, zmm15; dec rdi; jnz again; vzeroupper; ret</c>.</summary>
     private static byte[] Assemble(byte prefix, byte opcode)
     {
         List<byte> bytes = [0xC5, 0xFC, 0x77];
         int again = bytes.Count;
         for (int sum = 0; sum < Accumulators; sum++)
         {
-            // EVEX.512.prefix.0F38.W0: the register's fourth bit is inverted in the second byte, zmm14 stands inverted in
-            // the third, and zmm15 is the low bits of the last with the inverted fourth bit of the second.
+            // EVEX.512.prefix.0F38.W0. The second byte has the inverted fourth bits of the accumulator and of zmm15. The third
+            // byte has the inverted number of zmm14. The last byte has the low bits of the accumulator and of zmm15.
             bytes.AddRange([0x62, (byte)(sum < 8 ? 0xD2 : 0x52), (byte)(0x0C | prefix), 0x48, opcode, (byte)(0xC0 | ((sum & 7) << 3) | 7)]);
         }
 

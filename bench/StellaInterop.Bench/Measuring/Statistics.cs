@@ -1,9 +1,9 @@
 namespace StellaInterop.Bench.Measuring;
 
-/// <summary>What the middle of some numbers is.</summary>
-internal static class Samples
+/// <summary>Statistics of small samples.</summary>
+internal static class Statistics
 {
-    /// <summary>The number in the middle, or the mean of the two that are.</summary>
+    /// <summary>Returns the median: the middle number, or the mean of the two middle numbers.</summary>
     public static double Median(IReadOnlyList<double> numbers)
     {
         double[] sorted = [.. numbers.Order()];
