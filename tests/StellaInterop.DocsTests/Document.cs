@@ -65,6 +65,63 @@ internal static partial class Document
         }
     }
 
+    /// <summary>
+    /// Splits a document into paragraphs, items of lists, tables and headings, each with its line from 1. Blocks of code are left out.
+    /// </summary>
+    public static IEnumerable<(int Line, string Text)> Paragraphs(string text)
+    {
+        var lines = new List<string>();
+        bool isCode = false;
+        int number = 0;
+        foreach (string line in text.Split('\n').Append(""))
+        {
+            number++;
+            bool isFence = line.StartsWith("```", StringComparison.Ordinal);
+            isCode ^= isFence;
+            bool isText = !isCode && !isFence && !line.StartsWith("    ", StringComparison.Ordinal) && line.Trim().Length > 0;
+            if ((!isText || StartsParagraph().IsMatch(line)) && lines.Count > 0)
+            {
+                yield return (number - lines.Count, string.Join('\n', lines));
+                lines.Clear();
+            }
+
+            if (isText)
+            {
+                lines.Add(line);
+            }
+        }
+    }
+
+    /// <summary>Returns the part of a document under the heading of an anchor; <see langword="null"/> without such a heading.</summary>
+    public static string? Section(string text, string anchor)
+    {
+        Match[] headings = [.. Heading().Matches(text).Cast<Match>()];
+        int first = Array.FindIndex(headings, heading => Anchor(heading.Groups["title"].Value) == anchor);
+        if (first < 0)
+        {
+            return null;
+        }
+
+        int level = headings[first].Groups["level"].Length;
+        Match? next = headings.Skip(first + 1).FirstOrDefault(heading => heading.Groups["level"].Length <= level);
+        return text[headings[first].Index..(next?.Index ?? text.Length)];
+    }
+
+    /// <summary>Returns the anchors of all headings.</summary>
+    public static IEnumerable<string> Anchors(string text) => Heading().Matches(text).Select(heading => Anchor(heading.Groups["title"].Value));
+
+    private static string Anchor(string title) => NotInAnchors().Replace(title.Trim().ToLowerInvariant(), string.Empty).Replace(' ', '-');
+
     [GeneratedRegex("^```(?<language>[a-z-]*)\n(?<code>.*?)^```$", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex Fence();
+
+    /// <summary>A line that does not continue the paragraph above it.</summary>
+    [GeneratedRegex(@"^ *(?:- |[0-9]+\. |#+ |<!--)")]
+    private static partial Regex StartsParagraph();
+
+    [GeneratedRegex("^(?<level>#+) (?<title>.*)$", RegexOptions.Multiline)]
+    private static partial Regex Heading();
+
+    [GeneratedRegex(@"[^\w\- ]")]
+    private static partial Regex NotInAnchors();
 }

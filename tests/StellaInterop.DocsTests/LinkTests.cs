@@ -37,30 +37,12 @@ internal sealed partial class LinkTests
             Is.Empty);
     }
 
-    [Test]
-    public void The_figures_of_the_readme_are_those_that_were_measured()
-    {
-        string measured = Document.Read("bench/README.md");
-        string[] rows = [.. Document.Read("README.md").Split('\n').Where(line => line.StartsWith("| StellaInterop ", StringComparison.Ordinal) || line.StartsWith("| ONNX ", StringComparison.Ordinal) || line.StartsWith("| candle ", StringComparison.Ordinal))];
-        Assert.That(rows, Has.Length.EqualTo(6));
-        foreach (string row in rows)
-        {
-            string[] figures = [.. row.Split('|').Skip(2).Select(cell => cell.Trim()).Where(cell => cell.Length > 0 && !cell.EndsWith("GB", StringComparison.Ordinal))];
-            // In one row there, too, where other shapes may stand between.
-            string pattern = string.Join(".*", figures.Select(figure => $@"\| {figure}\b"));
-            Assert.That(Regex.IsMatch(measured, pattern), Is.True, row);
-        }
-    }
-
     private static bool IsThere(string folder, string document, string link)
     {
         string[] parts = link.Split('#', 2);
         string file = parts[0].Length == 0 ? Path.Combine(Tree.Root, document) : Path.Combine(folder, parts[0]);
-        return (File.Exists(file) || Directory.Exists(file)) && (parts.Length == 1 || Anchors(File.ReadAllText(file)).Contains(parts[1]));
+        return (File.Exists(file) || Directory.Exists(file)) && (parts.Length == 1 || Document.Anchors(File.ReadAllText(file)).Contains(parts[1]));
     }
-
-    private static IEnumerable<string> Anchors(string text) => Heading().Matches(text).Select(match =>
-        NotInAnchors().Replace(match.Groups[1].Value.Trim().ToLowerInvariant(), string.Empty).Replace(' ', '-'));
 
     [GeneratedRegex(@"\]\(([^)\s]+)\)")]
     private static partial Regex Link();
@@ -70,10 +52,4 @@ internal sealed partial class LinkTests
 
     [GeneratedRegex("`([^`]+)`")]
     private static partial Regex Name();
-
-    [GeneratedRegex(@"^#+ (.*)$", RegexOptions.Multiline)]
-    private static partial Regex Heading();
-
-    [GeneratedRegex(@"[^\w\- ]")]
-    private static partial Regex NotInAnchors();
 }
