@@ -2,23 +2,23 @@ using System.Reflection;
 
 namespace StellaInterop.Tests;
 
-/// <summary>The source tree that the tests were built from.</summary>
+/// <summary>Paths in the source tree that the tests were built from.</summary>
 internal static class Tree
 {
     public static string Root { get; } = Metadata("RepositoryRoot");
 
     public static string Configuration { get; } = Metadata("Configuration");
 
-    /// <summary>The folder of a model of the fixtures, or of the one that is shipped.</summary>
+    /// <summary>Returns the folder of a model among the fixtures, or of the shipped model.</summary>
     public static string Model(string name) => name == "stella-mini"
         ? Path.Combine(Root, "src/StellaInterop.Models.Mini/model")
         : Path.Combine(Root, "tests/fixtures/models", name);
 
-    /// <summary>A copy of a fixture that a test may break.</summary>
+    /// <summary>Copies a model to a temporary folder, where a test may change it.</summary>
     public static TemporaryFolder Copy(string name)
     {
         var copy = new TemporaryFolder();
-        copy.Take(Model(name));
+        copy.CopyFrom(Model(name));
         return copy;
     }
 
@@ -27,15 +27,15 @@ internal static class Tree
         .Single(attribute => attribute.Key == key).Value!;
 }
 
-/// <summary>A folder that is gone after the test.</summary>
+/// <summary>A temporary folder that is deleted on disposal.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("stella-tests-").FullName;
 
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
-    /// <summary>Copies everything in a folder, subfolders too.</summary>
-    public void Take(string folder)
+    /// <summary>Copies all files of a folder and its subfolders into this folder.</summary>
+    public void CopyFrom(string folder)
     {
         foreach (string file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories))
         {
@@ -45,7 +45,7 @@ internal sealed class TemporaryFolder : IDisposable
         }
     }
 
-    /// <summary>Replaces a part of a text file that must be there.</summary>
+    /// <summary>Replaces a string in a text file, and fails if the file does not contain it.</summary>
     public void Edit(string name, string from, string to)
     {
         string text = System.IO.File.ReadAllText(File(name));

@@ -406,7 +406,7 @@ internal sealed class DownloadTests : IDisposable
     public void More_bytes_than_are_published_are_not_taken()
     {
         using var larger = new TemporaryFolder();
-        larger.Take(Tree.Model("tiny-new"));
+        larger.CopyFrom(Tree.Model("tiny-new"));
         using var other = new ModelServer(larger.Path);
         File.AppendAllText(larger.File("config.json"), new string(' ', 10));
         string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/config.json";

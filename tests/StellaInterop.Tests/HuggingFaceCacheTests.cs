@@ -2,14 +2,14 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Where a model is looked for by its name.</summary>
+/// <summary>Finding a model by name in a Hugging Face cache.</summary>
 internal sealed class HuggingFaceCacheTests
 {
     private const string Model = "NovaSearch/stella_en_400M_v5";
     private const string Commit = "ffeb2b7ee715c226d4ffe5e4619f7dbb48624c20";
 
     [Test]
-    public void A_branch_a_tag_with_a_slash_and_a_commit_lead_to_the_snapshot()
+    public void Branches_tags_and_commits_resolve_to_their_snapshot()
     {
         using var folder = new TemporaryFolder();
         string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
@@ -37,7 +37,7 @@ internal sealed class HuggingFaceCacheTests
     }
 
     [Test]
-    public void A_model_that_is_not_there_is_told_with_the_place_and_the_command_that_gets_it()
+    public void A_missing_model_is_reported_with_its_path_and_the_download_command()
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
@@ -53,7 +53,7 @@ internal sealed class HuggingFaceCacheTests
     }
 
     [Test]
-    public void A_message_lists_twenty_revisions_of_a_cache_and_counts_the_others()
+    public void The_error_for_a_missing_revision_lists_twenty_revisions_and_counts_the_others()
     {
         using var folder = new TemporaryFolder();
         string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
@@ -78,7 +78,7 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("org/na\\me")]
     [TestCase(".org/name")]
     [TestCase("org/name\n")]
-    public void A_name_that_is_none_never_becomes_a_path(string name)
+    public void An_invalid_model_name_is_refused(string name)
     {
         Assert.That(HuggingFaceCache.IsModelName(name), Is.False);
         Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(name), Throws.ArgumentException.With.Message.Contains("org/name"));
@@ -91,7 +91,7 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("größe", "--revision 'größe'")]
     [TestCase("a$(b)'c", """--revision 'a$(b)'\''c'""")]
     [TestCase("refs/pr/7", "--revision refs/pr/7")]
-    public void Any_name_that_git_allows_is_found_and_named_again(string revision, string option)
+    public void A_revision_name_that_git_allows_is_found_and_quoted_in_the_error(string revision, string option)
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
@@ -129,11 +129,11 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("a.lock/b")]
     [TestCase("a.")]
     [TestCase("a/")]
-    public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
+    public void An_invalid_revision_is_refused(string revision) =>
         Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(Model, revision), Throws.ArgumentException);
 
     [Test]
-    public async Task A_model_has_the_name_of_its_repository_or_its_folder_unless_it_is_given_one()
+    public async Task The_model_name_defaults_to_the_repository_or_the_folder()
     {
         using var folder = new TemporaryFolder();
         string snapshot = Path.Combine(folder.Path, "models--org--tiny.v1", "snapshots", Commit);

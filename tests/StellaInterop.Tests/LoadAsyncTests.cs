@@ -2,12 +2,13 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Tests;
 
+/// <summary>Loading a model asynchronously, and embedding a list.</summary>
 internal sealed class LoadAsyncTests
 {
     private static nuint LiveModels => NativeMethods.stella_live_handles((uint)NativeHandleKind.Model);
 
     [Test]
-    public async Task A_model_that_is_loaded_in_the_background_is_the_same()
+    public async Task LoadAsync_copies_its_options_and_loads_the_same_model_as_Load()
     {
         var options = new StellaModelOptions { Dimension = 256, Threads = 1 };
         Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), options);
@@ -18,7 +19,7 @@ internal sealed class LoadAsyncTests
     }
 
     [Test]
-    public void A_wrong_argument_throws_at_once_and_a_wrong_folder_in_the_task()
+    public void LoadAsync_throws_argument_errors_at_once_and_folder_errors_from_the_task()
     {
         Assert.That(() => { _ = StellaModel.LoadAsync(""); }, Throws.ArgumentException);
         Assert.That(
@@ -29,7 +30,7 @@ internal sealed class LoadAsyncTests
 
     [Test]
     [NonParallelizable]
-    public async Task A_load_that_is_given_up_ends_at_once_and_frees_its_model()
+    public async Task A_cancelled_load_ends_and_frees_its_model()
     {
         nuint before = LiveModels;
         for (int i = 0; i < 20; i++)
@@ -47,11 +48,11 @@ internal sealed class LoadAsyncTests
         }
 
         Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
-        await Pooling.Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
+        await Pooling.Wait.UntilAsync(() => LiveModels == before, "the model of a cancelled load was not freed");
     }
 
     [Test]
-    public async Task A_model_whose_caller_has_given_up_is_disposed_when_its_load_ends()
+    public async Task A_model_whose_load_ends_after_cancellation_is_disposed()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
         using var loaded = new ManualResetEventSlim();
@@ -84,7 +85,7 @@ internal sealed class LoadAsyncTests
     }
 
     [Test]
-    public void The_vectors_of_a_list_are_a_list_of_rows()
+    public void Embed_of_a_list_returns_one_row_per_text()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
         string[] texts = ["bread", "a text of far more than eight tokens about bread and rivers and other things", "river"];
