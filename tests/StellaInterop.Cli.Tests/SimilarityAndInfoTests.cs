@@ -53,7 +53,7 @@ internal sealed class SimilarityAndInfoTests
     public void A_default_prompt_stands_before_the_query_and_not_before_the_texts([Values] bool hasDocumentPrompt)
     {
         using var folder = new TemporaryFolder();
-        folder.Take(FormGolden.Read("default-prompt").Folder);
+        folder.CopyFrom(FormGolden.Read("default-prompt").Folder);
         if (!hasDocumentPrompt)
         {
             folder.Edit("config_sentence_transformers.json", "\"document\":", "\"other\":");

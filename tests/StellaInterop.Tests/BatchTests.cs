@@ -58,7 +58,7 @@ internal sealed class BatchTests
     /// <summary>Repeats the texts of a golden file, so that long and short texts share a batch.</summary>
     private static string[] Texts(string name, int count)
     {
-        // The longest texts only take time: the lengths differ enough without them.
+        // Leaves out the longest texts, which only take time.
         string[] golden = [.. Golden.Read(name).Cases.Where(c => c.TotalTokens < 80).Select(c => c.Text)];
         return [.. Enumerable.Range(0, count).Select(i => $"{golden[i * 31 % golden.Length]} {i % 17}")];
     }

@@ -33,7 +33,7 @@ internal sealed class FingerprintTests
     public void One_changed_byte_in_any_file_that_a_load_reads_changes_the_fingerprint(string name)
     {
         using TemporaryFolder folder = Tree.Copy(name);
-        File.WriteAllText(folder.File("README.md"), "no part of a model");
+        File.WriteAllText(folder.File("README.md"), "not a file of the model");
         string[] before = Fingerprints(folder.Path);
         var unchanged = new List<string>();
         foreach (string file in Files(folder.Path))
@@ -58,7 +58,7 @@ internal sealed class FingerprintTests
     {
         using TemporaryFolder folder = Tree.Copy(name);
         string expected = Fingerprint(Tree.Model(name));
-        Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "another folder");
+        Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "in another folder");
         StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "with a manifest");
         if (!OperatingSystem.IsWindows())

@@ -47,7 +47,7 @@ internal sealed class HandleTests
         ModelHandle handle = Open();
         var session = new SessionHandle(handle, default(NativeSessionOptions) with { size = 12, threads = 1 });
         handle.Dispose();
-        Assert.That(Live()[0], Is.EqualTo(before[0] + 1), "the model lives as long as its session");
+        Assert.That(Live()[0], Is.EqualTo(before[0] + 1), "a session keeps its model alive");
         session.Dispose();
         Assert.That(Live()[0], Is.EqualTo(before[0]));
     }

@@ -141,7 +141,7 @@ internal sealed class ManifestTests
         File.WriteAllBytes(folder.File("model.safetensors"), weights);
         Directory.CreateDirectory(folder.File("2_Dense_512"));
         File.WriteAllText(folder.File("2_Dense_512/config.json"), "{}");
-        File.WriteAllText(folder.File("README.md"), "no part of a model");
+        File.WriteAllText(folder.File("README.md"), "not a file of the model");
 
         StellaVerification found = manifest.Verify(folder.Path);
         Dictionary<string, StellaFileState> bad = found.Files

@@ -3,7 +3,7 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A long text is encoded only as far as the tokenizer reads it, with the same tokens as the whole text.</summary>
+/// <summary>A long text is encoded to UTF-8 only as far as the tokenizer reads it, and has the tokens of the whole text.</summary>
 internal sealed class PackedTextsTests
 {
     /// <summary>The longest character in UTF-8 bytes. It may begin before the limit and end after it.</summary>
@@ -98,7 +98,7 @@ internal sealed class PackedTextsTests
     [Test]
     public void The_first_text_that_is_too_long_is_reported()
     {
-        // Native code finds that the first text has too many tokens. Managed code finds that the second has too many bytes. The first is reported.
+        // The first text has too many tokens, which native code finds. The second has too many bytes, which managed code finds.
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
         string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), string.Concat(Enumerable.Repeat("a ", 1500))];
         var pack = new PackedTexts();

@@ -10,13 +10,13 @@ internal sealed class PrefixTruncationTests
     public void A_truncated_vector_keeps_its_direction_and_has_length_one() =>
         Gen.Select(Gen.Float[-9, 9].Array[1, 200], Gen.Int[1, 200], Gen.OneOf(Gen.Const(1e-30f), Gen.Const(1f), Gen.Const(1e30f)))
             .Where(set => set.Item1.Take(set.Item2).Any(x => MathF.Abs(x) > 1e-3f))
-            .Sample((numbers, wanted, size) =>
+            .Sample((numbers, length, size) =>
             {
                 float[] vector = [.. numbers.Select(x => x * size)];
-                float[] shorter = new float[Math.Min(wanted, vector.Length)];
+                float[] shorter = new float[Math.Min(length, vector.Length)];
                 PrefixTruncation.TruncateAndRenormalize(vector, shorter);
-                double length = Math.Sqrt(vector.Take(shorter.Length).Sum(x => (double)x * x));
-                Assert.That(shorter, Is.EqualTo(vector.Take(shorter.Length).Select(x => (float)(x / length))).Within(1e-6f));
+                double norm = Math.Sqrt(vector.Take(shorter.Length).Sum(x => (double)x * x));
+                Assert.That(shorter, Is.EqualTo(vector.Take(shorter.Length).Select(x => (float)(x / norm))).Within(1e-6f));
             });
 
     [Test]

@@ -38,8 +38,8 @@ internal sealed class ThreadLimitTests
         int limit = Threads + (isRoot ? 0 : PresentThreads());
         string[] command = ["prlimit", $"--nproc={limit}", dotnet, "exec", program, ThreadLimitProgram.Command, model];
         string id = UnusedUserId.ToString(CultureInfo.InvariantCulture);
-        string[] whole = isRoot ? ["setpriv", "--reuid", id, "--regid", id, "--clear-groups", .. command] : command;
-        var start = new ProcessStartInfo(whole[0], whole[1..]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        string[] arguments = isRoot ? ["setpriv", "--reuid", id, "--regid", id, "--clear-groups", .. command] : command;
+        var start = new ProcessStartInfo(arguments[0], arguments[1..]) { RedirectStandardOutput = true, RedirectStandardError = true };
         // Turns off optional threads of the runtime, and diagnostics files that the user may not write.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
         start.Environment["DOTNET_gcServer"] = "0";

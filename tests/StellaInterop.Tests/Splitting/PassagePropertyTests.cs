@@ -78,12 +78,12 @@ internal sealed class PassagePropertyTests(string name)
                     string character = text[begins[~at - 1]..(~at < begins.Length ? begins[~at] : text.Length)];
                     Assert.That(
                         character.Any(char.IsWhiteSpace) || model.Tokenize(character).TokenCount.Total > overhead + room,
-                        $"'{character}' is cut at {cut}");
+                        $"'{character}' is split at {cut}");
                 }
             }
         }, iter: 100);
 
-    /// <summary>Passages of a text without spaces end inside words, where a passage has other tokens than the whole text.</summary>
+    /// <summary>A text without spaces is split inside words. A passage then has other tokens than its characters have in the whole text.</summary>
     [Test]
     public void Passages_that_end_inside_words_fit_the_limit() =>
         Gen.Select(Among("river", "bank", "stone", "the", "ran").Select(Among("", "", "\u0301", "\u0323\u0301"), (word, mark) => word + mark).Array[200], Gen.Int[16, 24]).Sample(

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StellaInterop.Tests.Splitting;
 
-/// <summary>The boundaries of passages, refused arguments, and the bounded reading of a long text.</summary>
+/// <summary>The boundaries of passages, refused arguments, and how far a long text is read ahead.</summary>
 internal sealed class TextSplitterTests
 {
     private static readonly string Prose = string.Join(' ', Enumerable.Range(1, 60).Select(i => $"The river {i} ran by the bank."));
@@ -247,7 +247,7 @@ internal sealed class TextSplitterTests
     private StellaPassage[] Split(string text, int maxTokens, int overlap = 0) =>
         [.. new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = maxTokens, OverlapTokens = overlap }).Split(text)];
 
-    /// <summary>A reader that repeats words in one paragraph without an end.</summary>
+    /// <summary>A reader that repeats the same words forever, in one paragraph.</summary>
     private sealed class EndlessReader : TextReader
     {
         private const string Words = "the river ran by the stone bank and on ";
