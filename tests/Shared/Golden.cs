@@ -33,7 +33,7 @@ internal sealed class Golden
 
     public static Golden Read(string name)
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Tree.Root, "tests/fixtures/golden", $"{name}.json")));
+        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(SourceTree.Root, "tests/fixtures/golden", $"{name}.json")));
         return new Golden(document.RootElement.Clone());
     }
 

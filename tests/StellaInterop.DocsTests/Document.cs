@@ -25,14 +25,14 @@ internal static partial class Document
     /// <summary>The paths of all documents for readers, relative to the repository root.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        .. Directory.EnumerateFiles(Tree.Root, "*.md").Append(Path.Combine(Tree.Root, "src/README.md"))
-            .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "*.md", SearchOption.AllDirectories)))
-            .Select(file => Path.GetRelativePath(Tree.Root, file).Replace('\\', '/'))
+        .. Directory.EnumerateFiles(SourceTree.Root, "*.md").Append(Path.Combine(SourceTree.Root, "src/README.md"))
+            .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(SourceTree.Root, folder), "*.md", SearchOption.AllDirectories)))
+            .Select(file => Path.GetRelativePath(SourceTree.Root, file).Replace('\\', '/'))
             .Where(file => !file.Contains("/bin/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal))
             .Order(StringComparer.Ordinal),
     ];
 
-    public static string Read(string document) => File.ReadAllText(Path.Combine(Tree.Root, document));
+    public static string Read(string document) => File.ReadAllText(Path.Combine(SourceTree.Root, document));
 
     public static IEnumerable<CodeBlock> Blocks(string language)
     {

@@ -30,7 +30,7 @@ internal sealed partial class GeneratedDocumentTests
     [Test]
     public void The_ABI_reference_has_every_export_and_every_type()
     {
-        string bindings = File.ReadAllText(Path.Combine(Tree.Root, "src/StellaInterop/Interop/NativeMethods.g.cs"));
+        string bindings = File.ReadAllText(Path.Combine(SourceTree.Root, "src/StellaInterop/Interop/NativeMethods.g.cs"));
         var text = new StringBuilder();
         MatchCollection exports = Export().Matches(bindings);
         foreach (Match export in exports)
@@ -68,7 +68,7 @@ internal sealed partial class GeneratedDocumentTests
     /// <summary>Compares the section between two marks of a document with the generated text, or writes it.</summary>
     private static void CompareOrWrite(string document, string mark, string generated)
     {
-        string path = Path.Combine(Tree.Root, document);
+        string path = Path.Combine(SourceTree.Root, document);
         (string begin, string end) = ($"<!-- {mark}: written by dotnet cake --target=Docs -->\n", $"<!-- end of {mark} -->");
         string[] parts = File.ReadAllText(path).Split([begin, end], StringSplitOptions.None);
         Assert.That(parts, Has.Length.EqualTo(3), document);

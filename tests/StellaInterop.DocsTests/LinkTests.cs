@@ -11,7 +11,7 @@ internal sealed partial class LinkTests
     [TestCaseSource(nameof(Documents))]
     public void Links_lead_to_existing_files_and_headings(string document)
     {
-        string folder = Path.GetDirectoryName(Path.Combine(Tree.Root, document))!;
+        string folder = Path.GetDirectoryName(Path.Combine(SourceTree.Root, document))!;
         string[] broken =
         [
             .. Link().Matches(Document.Read(document)).Select(match => match.Groups[1].Value)
@@ -26,10 +26,10 @@ internal sealed partial class LinkTests
     {
         string[] existing =
         [
-            .. new[] { "tests", "native" }.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "*", SearchOption.AllDirectories))
+            .. new[] { "tests", "native" }.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(SourceTree.Root, folder), "*", SearchOption.AllDirectories))
                 .Where(file => file.Contains("ests", StringComparison.Ordinal)).Select(file => Path.GetFileName(file)),
         ];
-        string build = File.ReadAllText(Path.Combine(Tree.Root, "build.cake"));
+        string build = File.ReadAllText(Path.Combine(SourceTree.Root, "build.cake"));
         string[] named = [.. Proof().Matches(Document.Read("docs/answers.md")).SelectMany(row => Name().Matches(row.Value)).Select(name => name.Groups[1].Value)];
         Assert.That(named, Has.Length.GreaterThan(15));
         Assert.That(
@@ -55,7 +55,7 @@ internal sealed partial class LinkTests
     private static bool Exists(string folder, string document, string link)
     {
         string[] parts = link.Split('#', 2);
-        string file = parts[0].Length == 0 ? Path.Combine(Tree.Root, document) : Path.Combine(folder, parts[0]);
+        string file = parts[0].Length == 0 ? Path.Combine(SourceTree.Root, document) : Path.Combine(folder, parts[0]);
         return (File.Exists(file) || Directory.Exists(file)) && (parts.Length == 1 || Anchors(File.ReadAllText(file)).Contains(parts[1]));
     }
 

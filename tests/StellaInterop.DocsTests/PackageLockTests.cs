@@ -9,12 +9,12 @@ internal sealed partial class PackageLockTests
 {
     private const string FileName = "packages.lock.json";
 
-    private static readonly string Folder = Path.Combine(Tree.Root, ".locks");
+    private static readonly string Folder = Path.Combine(SourceTree.Root, ".locks");
 
     [Test]
     public void Every_project_has_a_package_lock_file()
     {
-        string solution = File.ReadAllText(Path.Combine(Tree.Root, "StellaInterop.sln"));
+        string solution = File.ReadAllText(Path.Combine(SourceTree.Root, "StellaInterop.sln"));
         Assert.That(
             Directory.EnumerateDirectories(Folder).Where(folder => File.Exists(Path.Combine(folder, FileName))).Select(Path.GetFileName),
             Is.EquivalentTo(Project().Matches(solution).Select(project => project.Groups[1].Value)).And.Not.Empty,
@@ -45,7 +45,7 @@ internal sealed partial class PackageLockTests
     [Test]
     public void No_lock_file_is_next_to_its_project() => Assert.That(
         new[] { "src", "tests", "bench", "samples" }.SelectMany(folder =>
-            Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "packages*.lock.json", SearchOption.AllDirectories)),
+            Directory.EnumerateFiles(Path.Combine(SourceTree.Root, folder), "packages*.lock.json", SearchOption.AllDirectories)),
         Is.Empty);
 
     [GeneratedRegex(@"([^\\/""]+)\.csproj""")]

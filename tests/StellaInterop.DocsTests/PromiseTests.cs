@@ -74,15 +74,15 @@ internal sealed partial class PromiseTests
 
     private static IEnumerable<string> RustTests() =>
         from file in Files("native", "*.rs")
-        let path = Path.GetRelativePath(Path.Combine(Tree.Root, "native"), file).Replace('\\', '/')
+        let path = Path.GetRelativePath(Path.Combine(SourceTree.Root, "native"), file).Replace('\\', '/')
         from test in RustTest().Matches(File.ReadAllText(file))
         select $"{path}: {test.Groups["function"].Value}";
 
     private static IEnumerable<string> Files(string folder, string pattern) =>
-        Directory.EnumerateDirectories(Path.Combine(Tree.Root, folder))
+        Directory.EnumerateDirectories(Path.Combine(SourceTree.Root, folder))
             .Where(sub => Path.GetFileName(sub) is not "target")
             .SelectMany(sub => Directory.EnumerateFiles(sub, pattern, SearchOption.AllDirectories))
-            .Where(file => !Path.GetRelativePath(Tree.Root, file).Replace('\\', '/').Split('/').Any(part => part is "bin" or "obj" or "target"));
+            .Where(file => !Path.GetRelativePath(SourceTree.Root, file).Replace('\\', '/').Split('/').Any(part => part is "bin" or "obj" or "target"));
 
     [GeneratedRegex(@"^\| (?<number>[0-9]+) \| (?<promise>[^|]+?) \| (?<kept>[^|]+?) \| (?<tests>[^|]+?) \|$", RegexOptions.Multiline)]
     private static partial Regex Row();

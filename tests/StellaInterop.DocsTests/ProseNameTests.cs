@@ -43,7 +43,7 @@ internal sealed partial class ProseNameTests
     /// <summary>Names of test classes. PromiseTests checks the test methods that a document names with them.</summary>
     private static readonly HashSet<string> TestNames =
     [
-        .. Directory.EnumerateFiles(Path.Combine(Tree.Root, "tests"), "*Tests.cs", SearchOption.AllDirectories)
+        .. Directory.EnumerateFiles(Path.Combine(SourceTree.Root, "tests"), "*Tests.cs", SearchOption.AllDirectories)
             .Select(file => Path.GetFileNameWithoutExtension(file)),
     ];
 

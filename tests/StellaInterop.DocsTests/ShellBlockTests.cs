@@ -12,7 +12,7 @@ internal sealed class ShellBlockTests
     public void A_console_block_prints_the_documented_output(CodeBlock block)
     {
         string folder = Directory.CreateTempSubdirectory("stella-docs").FullName;
-        string cli = Path.Combine(Tree.Root, "src/StellaInterop.Cli/bin", Tree.Configuration, "net10.0/stella.dll");
+        string cli = Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0/stella.dll");
         var printed = new List<string>();
         foreach (string line in block.Code.Split('\n').Where(line => line.StartsWith("$ ", StringComparison.Ordinal)))
         {

@@ -17,14 +17,14 @@ internal sealed class PackageWorkspace : IDisposable
     public PackageWorkspace()
     {
         Feed = Environment.GetEnvironmentVariable("STELLA_PACKAGES") is { Length: > 0 } given
-            ? Path.GetFullPath(given, Tree.Root)
+            ? Path.GetFullPath(given, SourceTree.Root)
             : Pack();
         const string tool = "StellaInterop.Cli.";
         Version = Path.GetFileNameWithoutExtension(Directory.GetFiles(Feed, $"{tool}*.nupkg").Single())[tool.Length..];
         File.WriteAllText(folder.File("nuget.config"), NuGetConfig());
         File.WriteAllText(folder.File("Directory.Packages.props"), PackageVersions());
         Directory.CreateDirectory(folder.File("apps"));
-        string apps = Path.Combine(Tree.Root, "tests/StellaInterop.PackageTests/Apps");
+        string apps = Path.Combine(SourceTree.Root, "tests/StellaInterop.PackageTests/Apps");
         foreach (string file in Directory.EnumerateFiles(apps, "*", SearchOption.AllDirectories))
         {
             string copy = folder.File(Path.Combine("apps", Path.GetRelativePath(apps, file)));
@@ -80,7 +80,7 @@ internal sealed class PackageWorkspace : IDisposable
         {
             // These projects were restored with the package folder of the machine.
             ProgramRun run = ProgramRun.DotNet(
-                Tree.Root, MachinePackages, "pack", $"src/{project}", "--no-build", "-c", Tree.Configuration, "-o", folder.File("feed"));
+                SourceTree.Root, MachinePackages, "pack", $"src/{project}", "--no-build", "-c", SourceTree.Configuration, "-o", folder.File("feed"));
             Assert.That(run.ExitCode, Is.Zero, run.Output);
         }
 
@@ -93,7 +93,7 @@ internal sealed class PackageWorkspace : IDisposable
     private string NuGetConfig()
     {
         // The package folder of the machine is a source too, so that few packages are downloaded.
-        ProgramRun list = ProgramRun.DotNet(Tree.Root, MachinePackages, "nuget", "list", "source", "--format", "short");
+        ProgramRun list = ProgramRun.DotNet(SourceTree.Root, MachinePackages, "nuget", "list", "source", "--format", "short");
         string[] sources = [.. list.Lines.Where(line => line.StartsWith("E ")).Select(line => line[2..]), MachinePackages];
         var machine = sources.Select((source, i) => (Key: $"machine-{i}", Source: source)).ToArray();
         var config = new XElement(
@@ -116,7 +116,7 @@ internal sealed class PackageWorkspace : IDisposable
     /// <summary>Returns the package versions of the source tree and of the tested packages.</summary>
     private string PackageVersions() => $"""
         <Project>
-          <Import Project="{SecurityElement.Escape(Path.Combine(Tree.Root, "Directory.Packages.props"))}" />
+          <Import Project="{SecurityElement.Escape(Path.Combine(SourceTree.Root, "Directory.Packages.props"))}" />
           <ItemGroup>
             <PackageVersion Include="StellaInterop" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Extensions" Version="{Version}" />

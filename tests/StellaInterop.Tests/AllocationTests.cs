@@ -8,7 +8,7 @@ internal sealed class AllocationTests
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();

@@ -9,7 +9,7 @@ internal sealed class BatchTests
     [TestCase("tiny-qwen2")]
     public void A_text_has_the_same_bits_in_a_batch_and_alone(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name));
         string[] texts = Texts(name, 600);
         float[] batch = new float[texts.Length * 256];
         var counts = new StellaTokenCount[texts.Length];
@@ -30,7 +30,7 @@ internal sealed class BatchTests
         string[] texts = Texts("tiny-new", 40);
         float[][] results = [.. new[] { 1, 2, 3 }.Select(threads =>
         {
-            using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = threads });
+            using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = threads });
             float[] vectors = new float[texts.Length * 256];
             model.Embed(texts, vectors, Raw256);
             return vectors;
@@ -42,7 +42,7 @@ internal sealed class BatchTests
     [Test]
     public void Concurrent_callers_get_the_vectors_of_a_single_caller()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-qwen2"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-qwen2"), new StellaModelOptions { Threads = 1 });
         string[] texts = Texts("tiny-qwen2", 24);
         float[][] alone = [.. texts.Select(text => model.Embed(text, Raw256))];
         Parallel.For(0, 8, new ParallelOptions { MaxDegreeOfParallelism = 8 }, worker =>

@@ -20,7 +20,7 @@ internal sealed class ByteExactTests
     [OneTimeSetUp]
     public void Load()
     {
-        folder = Tree.Copy("tiny-qwen2");
+        folder = Fixtures.Copy("tiny-qwen2");
         string file = folder.File("tokenizer.json");
         JsonObject json = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
         json["normalizer"] = null;
@@ -95,7 +95,7 @@ internal sealed class ByteExactTests
             Assert.That((refused!.Code, refused.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 0)));
         }
 
-        using StellaModel words = StellaModel.Load(Tree.Model("tiny-new"));
+        using StellaModel words = StellaModel.Load(Fixtures.Model("tiny-new"));
         float[] rows = new float[3 * 256];
         words.Embed([word, planes, "river"], rows, new StellaEmbedOptions { Dimension = 256 });
         Assert.That(Enumerable.Range(0, 3).Select(i => Vectors.Norm(rows.AsSpan(256 * i, 256))), Has.All.EqualTo(1).Within(1e-5));

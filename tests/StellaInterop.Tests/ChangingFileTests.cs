@@ -18,7 +18,7 @@ internal sealed class ChangingFileTests
     public void A_file_truncated_and_rewritten_during_a_load_causes_an_error_or_the_right_vector()
     {
         Assert.That(new StellaModelOptions().LoadMode, Is.EqualTo(StellaLoadMode.Copied));
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         byte[] content = File.ReadAllBytes(folder.File(Weights));
         int keep = 0;
         LoadWhileChanging(folder, () =>
@@ -38,7 +38,7 @@ internal sealed class ChangingFileTests
     [Test]
     public void A_file_overwritten_or_replaced_during_a_load_causes_an_error_or_the_right_vector()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         byte[] content = File.ReadAllBytes(folder.File(Weights));
         byte[] other = [.. content];

@@ -19,7 +19,7 @@ internal sealed class FingerprintTests
     [TestCaseSource(nameof(Models))]
     public void The_fingerprint_is_the_hash_of_the_sha256sum_lines(string name)
     {
-        string folder = Tree.Model(name);
+        string folder = Fixtures.Model(name);
         using var model = StellaModel.Load(folder);
         string[] files = [.. Files(folder).Where(file => !UnreadFiles.Contains(file) && !IsOfAnotherHead(file, model.Info.DefaultDimension))];
         Assert.That(Fingerprint(folder), Is.EqualTo(Compute(files, file => SHA256.HashData(File.ReadAllBytes(Path.Combine(folder, file))))));
@@ -32,7 +32,7 @@ internal sealed class FingerprintTests
     [TestCaseSource(nameof(Forms))]
     public void One_changed_byte_in_any_file_that_a_load_reads_changes_the_fingerprint(string name)
     {
-        using TemporaryFolder folder = Tree.Copy(name);
+        using TemporaryFolder folder = Fixtures.Copy(name);
         File.WriteAllText(folder.File("README.md"), "not a file of the model");
         string[] before = Fingerprints(folder.Path);
         var unchanged = new List<string>();
@@ -56,15 +56,15 @@ internal sealed class FingerprintTests
     [Test]
     public void The_fingerprint_is_the_same_in_another_folder_with_a_manifest_and_in_a_cache([Values("tiny-new", "tiny-qwen2-sharded")] string name)
     {
-        using TemporaryFolder folder = Tree.Copy(name);
-        string expected = Fingerprint(Tree.Model(name));
+        using TemporaryFolder folder = Fixtures.Copy(name);
+        string expected = Fingerprint(Fixtures.Model(name));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "in another folder");
         StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "with a manifest");
         if (!OperatingSystem.IsWindows())
         {
             using var cache = new TemporaryFolder();
-            Assert.That(Fingerprint(Snapshot(Tree.Model(name), cache, SHA256.HashData)), Is.EqualTo(expected), "in a cache");
+            Assert.That(Fingerprint(Snapshot(Fixtures.Model(name), cache, SHA256.HashData)), Is.EqualTo(expected), "in a cache");
         }
     }
 
@@ -80,7 +80,7 @@ internal sealed class FingerprintTests
         // The blobs are named after the hash of other bytes, which shows that they are not read.
         static byte[] Other(byte[] bytes) => SHA256.HashData([.. bytes, 1]);
         using var cache = new TemporaryFolder();
-        string folder = Tree.Model("tiny-new");
+        string folder = Fixtures.Model("tiny-new");
         string snapshot = Snapshot(folder, cache, Other);
         string expected = Compute(Files(folder).Where(file => !IsOfAnotherHead(file, 1024)), file =>
         {
@@ -93,7 +93,7 @@ internal sealed class FingerprintTests
     [Test]
     public void A_fingerprint_is_computed_on_demand_and_refused_if_a_file_changed_after_the_load()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var model = StellaModel.Load(folder.Path);
         File.AppendAllText(folder.File("2_Dense_1024/config.json"), " ");
         for (int i = 0; i < 2; i++)
@@ -107,11 +107,11 @@ internal sealed class FingerprintTests
     [Test]
     public void A_computed_fingerprint_is_kept_until_the_model_is_disposed()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var model = StellaModel.Load(folder.Path);
         string[] found = new string[8];
         Parallel.For(0, found.Length, i => found[i] = model.GetFingerprint());
-        Assert.That(found, Is.All.EqualTo(Fingerprint(Tree.Model("tiny-new"))));
+        Assert.That(found, Is.All.EqualTo(Fingerprint(Fixtures.Model("tiny-new"))));
         File.Delete(folder.File("config.json"));
         Assert.That(model.GetFingerprint(), Is.EqualTo(found[0]));
         model.Dispose();

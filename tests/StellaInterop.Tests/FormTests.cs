@@ -90,7 +90,7 @@ internal sealed class FormTests
     [Test]
     public async Task A_pool_uses_the_token_limit_of_the_folder()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("sentence_bert_config.json", "512", "4096");
         string text = string.Join(' ', Enumerable.Repeat("river", 3000));
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaModelOptions { Threads = 1 });

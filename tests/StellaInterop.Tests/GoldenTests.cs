@@ -7,7 +7,7 @@ internal sealed class GoldenTests
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Token_ids_and_counts_match_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name));
         Assert.Multiple(() =>
         {
             foreach (GoldenCase golden in Golden.Read(name).Cases)
@@ -30,7 +30,7 @@ internal sealed class GoldenTests
         IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
         foreach ((StellaPrecision precision, double minimum) in new[] { (StellaPrecision.BFloat16, 0.999), (StellaPrecision.Int8, 0.99) })
         {
-            using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = precision });
+            using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = precision });
             Assert.That((model.Info.Precision, model.Info.Encoder), Is.EqualTo((precision, StellaEncoder.Kernels)));
             foreach (GoldenCase golden in cases)
             {
@@ -45,8 +45,8 @@ internal sealed class GoldenTests
     [TestCase("tiny-qwen2")]
     public void Vectors_of_the_candle_encoder_match_those_of_the_kernels(string name)
     {
-        using StellaModel kernels = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
-        using StellaModel candle = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Encoder = StellaEncoder.Candle });
+        using StellaModel kernels = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel candle = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Encoder = StellaEncoder.Candle });
         Assert.That((candle.Info.Encoder, candle.Info.Precision), Is.EqualTo((StellaEncoder.Candle, StellaPrecision.Float32)));
         foreach (GoldenCase golden in Golden.Read(name).Cases)
         {
@@ -58,7 +58,7 @@ internal sealed class GoldenTests
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Vectors_of_every_dimension_match_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
         int compared = 0;
         Assert.Multiple(() =>
         {
@@ -84,7 +84,7 @@ internal sealed class GoldenTests
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
     public void Normalized_vectors_have_length_one_and_the_cosines_of_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
         var (texts, cosine) = Golden.Read(name).Pairs();
         foreach (var (dimension, matrix) in cosine)
         {
@@ -107,7 +107,7 @@ internal sealed class GoldenTests
     public void The_shipped_tokenizer_produces_the_ids_of_bert_base_uncased()
     {
         using StellaModel model = StellaModel.Load(
-            Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
+            Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
         IReadOnlyList<GoldenCase> cases = Golden.Read("tokenizer-bert").Cases;
         StellaTokens[] tokens = model.Tokenize([.. cases.Select(golden => golden.Text)]);
         Assert.Multiple(() =>

@@ -14,7 +14,7 @@ internal sealed class HandleTests
     [SetUp]
     public void CountHandles()
     {
-        StellaModel.Load(Tree.Model("tiny-new")).Dispose();
+        StellaModel.Load(Fixtures.Model("tiny-new")).Dispose();
         before = Live();
     }
 
@@ -28,7 +28,7 @@ internal sealed class HandleTests
     [Test]
     public void Dispose_can_be_called_twice_and_later_calls_throw_ObjectDisposedException()
     {
-        StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         _ = model.Embed(Text);
         model.Dispose();
         model.Dispose();
@@ -69,7 +69,7 @@ internal sealed class HandleTests
         string[] texts = [.. Enumerable.Repeat(string.Join(' ', Enumerable.Repeat(Text, 10)), 16)];
         for (int round = 0; round < 5; round++)
         {
-            StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+            StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
             using var started = new CountdownEvent(4);
             int finished = 0, refused = 0;
             var callers = Enumerable.Range(0, 4).Select(_ => new Thread(() =>
@@ -101,9 +101,9 @@ internal sealed class HandleTests
     [Test]
     public void Hashing_leaves_no_native_handle()
     {
-        _ = StellaManifest.Create(Tree.Model("tiny-new"));
+        _ = StellaManifest.Create(Fixtures.Model("tiny-new"));
         Assert.That(
-            () => StellaManifest.Create(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            () => StellaManifest.Create(Fixtures.Model("tiny-new"), null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
         Assert.That(Live(), Is.EqualTo(before), "handles are freed without a garbage collection");
     }
@@ -111,7 +111,7 @@ internal sealed class HandleTests
     [Test]
     public void A_failed_load_leaves_no_native_handle()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("tokenizer.json"), "{");
         for (int i = 0; i < 5; i++)
         {
@@ -128,11 +128,11 @@ internal sealed class HandleTests
     }
 
     [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
-    private static void Abandon() => _ = StellaModel.Load(Tree.Model("tiny-new")).Embed(Text);
+    private static void Abandon() => _ = StellaModel.Load(Fixtures.Model("tiny-new")).Embed(Text);
 
     private static unsafe ModelHandle Open()
     {
-        byte[] path = System.Text.Encoding.UTF8.GetBytes(Tree.Model("tiny-new"));
+        byte[] path = System.Text.Encoding.UTF8.GetBytes(Fixtures.Model("tiny-new"));
         NativeModel* model;
         fixed (byte* pointer = path)
         {

@@ -76,7 +76,7 @@ internal static class HostResolverProgram
 
     private static string Load()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         return $"{model.Embed("river").Length}";
     }
 }

@@ -137,9 +137,9 @@ internal sealed class HuggingFaceCacheTests
     {
         using var folder = new TemporaryFolder();
         string snapshot = Path.Combine(folder.Path, "models--org--tiny.v1", "snapshots", Commit);
-        foreach (string file in Directory.EnumerateFiles(Tree.Model("tiny-new"), "*", SearchOption.AllDirectories))
+        foreach (string file in Directory.EnumerateFiles(Fixtures.Model("tiny-new"), "*", SearchOption.AllDirectories))
         {
-            string copy = Path.Combine(snapshot, Path.GetRelativePath(Tree.Model("tiny-new"), file));
+            string copy = Path.Combine(snapshot, Path.GetRelativePath(Fixtures.Model("tiny-new"), file));
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(file, copy);
         }
@@ -149,7 +149,7 @@ internal sealed class HuggingFaceCacheTests
         {
             (snapshot, options, "org/tiny.v1"),
             (snapshot + "/", options, "org/tiny.v1"),
-            (Tree.Model("tiny-new"), options, "tiny-new"),
+            (Fixtures.Model("tiny-new"), options, "tiny-new"),
             (snapshot, options with { Name = "mine" }, "mine"),
         })
         {

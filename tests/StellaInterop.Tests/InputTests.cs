@@ -6,7 +6,7 @@ internal sealed class InputTests
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();

@@ -11,10 +11,10 @@ internal sealed class LoadAsyncTests
     public async Task LoadAsync_copies_its_options_and_loads_the_same_model_as_Load()
     {
         var options = new StellaModelOptions { Dimension = 256, Threads = 1 };
-        Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), options);
+        Task<StellaModel> loading = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), options);
         options.Dimension = 768;
         using StellaModel model = await loading;
-        using StellaModel expected = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Dimension = 256, Threads = 1 });
+        using StellaModel expected = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Dimension = 256, Threads = 1 });
         Assert.That(model.Embed("bread"), Is.EqualTo(expected.Embed("bread")));
     }
 
@@ -36,7 +36,7 @@ internal sealed class LoadAsyncTests
         for (int i = 0; i < 20; i++)
         {
             using var cancel = new CancellationTokenSource();
-            Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: cancel.Token);
+            Task<StellaModel> loading = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), cancellationToken: cancel.Token);
             await cancel.CancelAsync();
             try
             {
@@ -47,14 +47,14 @@ internal sealed class LoadAsyncTests
             }
         }
 
-        Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => { _ = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
         await Pooling.Wait.UntilAsync(() => LiveModels == before, "the model of a cancelled load was not freed");
     }
 
     [Test]
     public async Task A_model_whose_load_ends_after_cancellation_is_disposed()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         using var loaded = new ManualResetEventSlim();
         using var cancel = new CancellationTokenSource();
         Task<StellaModel> loading = StellaInterop.Pooling.ModelLoading.RunAsync(
@@ -87,7 +87,7 @@ internal sealed class LoadAsyncTests
     [Test]
     public void Embed_of_a_list_returns_one_row_per_text()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
         string[] texts = ["bread", "a text of far more than eight tokens about bread and rivers and other things", "river"];
         StellaEmbeddings found = model.Embed(texts);
         float[] rows = new float[texts.Length * found.Dimension];

@@ -13,7 +13,7 @@ internal sealed class LoadingTests
     [Test]
     public void Sixty_four_concurrent_loads_of_a_model_read_it_once()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var start = new Barrier(64);
         NativeLibraryLoader.EnsureLoaded();
         ulong before = Loads;
@@ -40,7 +40,7 @@ internal sealed class LoadingTests
     [Test]
     public unsafe void Four_sessions_use_less_than_ten_percent_more_memory_than_one()
     {
-        using var model = StellaModel.Load(Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = 64 });
+        using var model = StellaModel.Load(Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = 64 });
         ulong unused = Live();
         var sessions = new List<SessionHandle>();
         ulong one = StartAndUse();
@@ -76,8 +76,8 @@ internal sealed class LoadingTests
     [TestCase("tiny-qwen2-sharded")]
     public void Both_load_modes_produce_the_same_bits(string name)
     {
-        using var copied = StellaModel.Load(Tree.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Copied });
-        using var mapped = StellaModel.Load(Tree.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
+        using var copied = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Copied });
+        using var mapped = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
         Assert.That(mapped.Embed("river"), Is.EqualTo(copied.Embed("river")));
     }
 
@@ -87,19 +87,19 @@ internal sealed class LoadingTests
         NativeLibraryLoader.EnsureLoaded();
         ulong before = Loads;
         var options = new StellaModelOptions { MaxTokens = 128, Dimension = 256 };
-        StellaMemoryEstimate estimate = StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options);
+        StellaMemoryEstimate estimate = StellaModel.EstimateMemory(Fixtures.Model("tiny-qwen2"), options);
         Assert.That(Loads, Is.EqualTo(before));
-        using var model = StellaModel.Load(Tree.Model("tiny-qwen2"), options);
+        using var model = StellaModel.Load(Fixtures.Model("tiny-qwen2"), options);
         Assert.That(estimate.TotalBytes, Is.EqualTo(model.Info.MemoryEstimateBytes).And.GreaterThan(estimate.WeightsBytes));
         Assert.That(
-            () => StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options with { Dimension = 7 }),
+            () => StellaModel.EstimateMemory(Fixtures.Model("tiny-qwen2"), options with { Dimension = 7 }),
             Throws.TypeOf<StellaOptionException>());
     }
 
     [Test]
     public void The_memory_estimate_grows_with_the_workload()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         StellaMemoryEstimate one = StellaModel.EstimateMemory(path);
         StellaMemoryEstimate eight = StellaModel.EstimateMemory(path, null, new StellaWorkload { Sessions = 8 });
         StellaMemoryEstimate small = StellaModel.EstimateMemory(path, null, new StellaWorkload { Threads = 1, MaxBatchTokens = 1 });
@@ -119,7 +119,7 @@ internal sealed class LoadingTests
     [Test]
     public void Weights_that_are_not_finite_are_refused_unless_the_check_is_off()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Poke(folder.File("model.safetensors"), float.NaN);
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Message, Does.Contain("model.safetensors").And.Contain("NaN").And.Contain("finite"));
@@ -131,7 +131,7 @@ internal sealed class LoadingTests
     [Test]
     public void A_head_of_zeros_causes_an_error_instead_of_a_zero_vector()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string file = folder.File("2_Dense_256/model.safetensors");
         byte[] bytes = File.ReadAllBytes(file);
         bytes.AsSpan(8 + (int)BitConverter.ToUInt64(bytes)).Clear();
@@ -146,7 +146,7 @@ internal sealed class LoadingTests
     [Test]
     public void Files_are_verified_against_a_manifest_in_the_folder_or_in_the_options()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string elsewhere = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
         WriteManifest(folder.Path, elsewhere);
         StellaModel.Load(folder.Path, new StellaModelOptions { ManifestPath = elsewhere }).Dispose();

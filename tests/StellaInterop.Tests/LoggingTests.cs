@@ -29,7 +29,7 @@ internal sealed class LoggingTests
     [Test]
     public void An_unknown_setting_is_logged_as_a_warning()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("config.json", "\"hidden_size\"", "\"colour\": \"red\", \"hidden_size\"");
         using var recorder = new Recorder { Minimum = LogLevel.Warning };
         using StellaModel model = Load(recorder, folder.Path);
@@ -91,7 +91,7 @@ internal sealed class LoggingTests
     }
 
     private static StellaModel Load(ILoggerFactory loggers, string? path = null) =>
-        StellaModel.Load(path ?? Tree.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
+        StellaModel.Load(path ?? Fixtures.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
 
     private sealed record Record(LogLevel Level, string Target, string Message);
 

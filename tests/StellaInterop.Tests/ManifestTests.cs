@@ -12,7 +12,7 @@ internal sealed class ManifestTests
     [Test]
     public void A_manifest_lists_exactly_the_files_that_a_load_reads()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest manifest = StellaManifest.Create(folder.Path);
         string[] expected =
         [
@@ -31,14 +31,14 @@ internal sealed class ManifestTests
             Is.EqualTo(new StellaManifestFile { Size = weights.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(weights)) }));
         Assert.That(manifest.Files.Values.Select(entry => entry.Blake3).ToHashSet(), Has.Count.EqualTo(expected.Length).And.None.Null);
         Assert.That(
-            StellaManifest.Create(Tree.Model("tiny-qwen2-sharded")).Files.Keys,
+            StellaManifest.Create(Fixtures.Model("tiny-qwen2-sharded")).Files.Keys,
             Is.SupersetOf(new[] { "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" }));
     }
 
     [Test]
     public void A_manifest_lists_renamed_module_folders_and_the_model_loads_with_it()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Directory.Move(folder.File("1_Pooling"), folder.File("pooling"));
         Directory.Move(folder.File("2_Dense_1024"), folder.File("head"));
         string modules = folder.File("modules.json");
@@ -55,7 +55,7 @@ internal sealed class ManifestTests
     [Test]
     public void A_manifest_lists_renamed_shards_and_the_model_loads_with_it()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-qwen2-sharded");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-qwen2-sharded");
         string index = folder.File(StellaModelFiles.ShardIndexFileName);
         foreach (int shard in new[] { 1, 2 })
         {
@@ -80,7 +80,7 @@ internal sealed class ManifestTests
     [TestCase("{\"version\": 1}", "utf-16BE", "UTF-16")]
     public void A_manifest_in_a_wrong_file_format_is_refused_with_the_reason_that_a_model_load_reports(string content, string encoding, string expected)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllBytes(path, System.Text.Encoding.GetEncoding(encoding).GetBytes(content));
         StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(path))!;
@@ -93,7 +93,7 @@ internal sealed class ManifestTests
     [Test]
     public void An_adapter_is_listed_in_a_manifest_and_refused_by_a_load()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("adapter_config.json"), "{}");
         Assert.That(StellaManifest.Create(folder.Path).Files.Keys, Does.Contain("adapter_config.json"));
         StellaModelFolderException error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
@@ -103,7 +103,7 @@ internal sealed class ManifestTests
     [Test]
     public void A_saved_manifest_has_the_specified_JSON_and_loads_again()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllText(path, "an older manifest");
         StellaManifest plain = StellaManifest.Create(folder.Path);
@@ -130,7 +130,7 @@ internal sealed class ManifestTests
     [Test]
     public void Verify_distinguishes_valid_missing_resized_changed_and_unlisted_files()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest manifest = StellaManifest.Create(folder.Path);
         Assert.That(manifest.Verify(folder.Path).IsValid, Is.True);
 
@@ -175,7 +175,7 @@ internal sealed class ManifestTests
     [Test]
     public void A_manifest_without_BLAKE3_has_version_1_and_is_accepted()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         new StellaManifest(StellaManifest.Create(folder.Path).Files
             .Select(file => KeyValuePair.Create(file.Key, file.Value with { Blake3 = null }))).Save(path);
@@ -187,7 +187,7 @@ internal sealed class ManifestTests
     [Test]
     public void Verify_reports_which_hash_differs_and_a_load_compares_BLAKE3_if_present()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         Dictionary<string, StellaManifestFile> files = StellaManifest.Create(folder.Path).Files.ToDictionary();
         StellaManifestFile right = files["model.safetensors"];
@@ -213,13 +213,13 @@ internal sealed class ManifestTests
     public void Progress_ends_at_the_total_and_cancellation_stops_Verify()
     {
         var seen = new List<StellaHashProgress>();
-        StellaManifest manifest = StellaManifest.Create(Tree.Model("tiny-new"), new ProgressCollector(seen));
+        StellaManifest manifest = StellaManifest.Create(Fixtures.Model("tiny-new"), new ProgressCollector(seen));
         long total = manifest.Files.Values.Sum(file => file.Size);
         Assert.That(seen, Has.All.Matches<StellaHashProgress>(step => step.TotalBytes == total));
         Assert.That(seen.Select(step => step.HashedBytes), Is.Ordered.Ascending);
         Assert.That(seen[^1].HashedBytes, Is.EqualTo(total));
         Assert.That(
-            () => manifest.Verify(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            () => manifest.Verify(Fixtures.Model("tiny-new"), null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
     }
 

@@ -29,7 +29,7 @@ internal sealed class ModelFolderTests
     [TestCase("2_Dense_1024/model.safetensors")]
     public void A_missing_file_is_named_in_the_error(string file)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.Delete(folder.File(file));
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileMissing));
@@ -39,7 +39,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void The_inner_exception_holds_the_cause_of_invalid_JSON()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("config.json"), "{ \"architectures\": [");
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
@@ -51,7 +51,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void An_invalid_tokenizer_file_throws_a_tokenizer_exception()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string text = File.ReadAllText(folder.File("tokenizer.json"));
         File.WriteAllText(folder.File("tokenizer.json"), text[..(text.Length / 2)]);
         var error = Assert.Throws<StellaTokenizerException>(() => StellaModel.Load(folder.Path));
@@ -63,7 +63,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void Weights_that_are_truncated_or_have_a_wrong_shape_are_refused()
     {
-        using (TemporaryFolder folder = Tree.Copy("tiny-new"))
+        using (TemporaryFolder folder = Fixtures.Copy("tiny-new"))
         {
             using (var file = File.OpenWrite(folder.File("model.safetensors")))
             {
@@ -75,7 +75,7 @@ internal sealed class ModelFolderTests
             Assert.That(cut.Message, Does.Contain("model.safetensors"));
         }
 
-        using (TemporaryFolder folder = Tree.Copy("tiny-new"))
+        using (TemporaryFolder folder = Fixtures.Copy("tiny-new"))
         {
             folder.Edit("config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 96");
             var other = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
@@ -87,7 +87,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void An_unsupported_architecture_is_refused_with_the_supported_ones()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("config.json", "\"NewModel\"", "\"BertModel\"");
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelUnsupported));
@@ -97,7 +97,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void An_unknown_dimension_is_refused_with_the_available_ones()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         var load = Assert.Throws<StellaOptionException>(() => StellaModel.Load(path, new StellaModelOptions { Dimension = 512 }));
         using StellaModel model = StellaModel.Load(path);
         var call = Assert.Throws<StellaOptionException>(() => model.Embed("x", new StellaEmbedOptions { Dimension = 512 }));
@@ -118,7 +118,7 @@ internal sealed class ModelFolderTests
     public void A_precision_that_the_candle_encoder_does_not_support_is_refused(StellaPrecision precision, string name)
     {
         var options = new StellaModelOptions { Precision = precision, Encoder = StellaEncoder.Candle };
-        var error = Assert.Throws<StellaOptionException>(() => StellaModel.Load(Tree.Model("tiny-new"), options));
+        var error = Assert.Throws<StellaOptionException>(() => StellaModel.Load(Fixtures.Model("tiny-new"), options));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.PrecisionUnavailable));
         Assert.That(error.Message, Does.Contain(name).And.Contain("f32"));
     }
@@ -126,7 +126,7 @@ internal sealed class ModelFolderTests
     [Test]
     public void Options_outside_their_limits_are_refused()
     {
-        static StellaModel Load(StellaModelOptions options) => StellaModel.Load(Tree.Model("tiny-new"), options);
+        static StellaModel Load(StellaModelOptions options) => StellaModel.Load(Fixtures.Model("tiny-new"), options);
         Assert.Multiple(() =>
         {
             Assert.That(() => Load(new() { MaxTokens = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
@@ -147,11 +147,11 @@ internal sealed class ModelFolderTests
     [TestCase("tiny-qwen2", StellaArchitecture.Qwen2, 96, 6, 816)]
     public void Info_describes_the_model_in_the_folder(string name, StellaArchitecture architecture, int hidden, int heads, int vocabulary)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Dimension = 256 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Dimension = 256 });
         StellaModelInfo info = model.Info;
         Assert.Multiple(() =>
         {
-            Assert.That(info.Path, Is.EqualTo(Tree.Model(name)));
+            Assert.That(info.Path, Is.EqualTo(Fixtures.Model(name)));
             Assert.That(info.Architecture, Is.EqualTo(architecture));
             Assert.That(info.Dimensions, Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(info.DefaultDimension, Is.EqualTo(256));
@@ -170,7 +170,7 @@ internal sealed class ModelFolderTests
     /// <summary>Counts the parameters of the encoder and the head of dimension 256 from the lengths of their data, which is all F32.</summary>
     private static long ParameterCount(string name) => new[] { "model.safetensors", "2_Dense_256/model.safetensors" }.Sum(file =>
     {
-        using FileStream stream = File.OpenRead(Path.Combine(Tree.Model(name), file));
+        using FileStream stream = File.OpenRead(Path.Combine(Fixtures.Model(name), file));
         using var reader = new BinaryReader(stream);
         return (stream.Length - 8 - reader.ReadInt64()) / 4;
     });

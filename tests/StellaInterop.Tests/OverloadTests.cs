@@ -12,7 +12,7 @@ internal sealed class OverloadTests
     [Test]
     public void Model_overloads_accept_arrays_lists_and_collection_expressions()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new() { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new() { Threads = 1 });
         float[] rows = new float[2 * 256];
         var counts = new StellaTokenCount[2];
         foreach (StellaEmbeddings found in (StellaEmbeddings[])
@@ -37,7 +37,7 @@ internal sealed class OverloadTests
     [Test]
     public async Task Pool_overloads_accept_arrays_lists_and_collection_expressions()
     {
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), new() { MaxWorkers = 1 });
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), new() { MaxWorkers = 1 });
         float[] rows = new float[2 * 256];
         foreach (Task<StellaEmbeddings> call in (Task<StellaEmbeddings>[])
         [

@@ -99,7 +99,7 @@ internal sealed class PackedTextsTests
     public void The_first_text_that_is_too_long_is_reported()
     {
         // The first text has too many tokens, which native code finds. The second has too many bytes, which managed code finds.
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
         string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), string.Concat(Enumerable.Repeat("a ", 1500))];
         var pack = new PackedTexts();
         var tokens = new TokenizedPack();
@@ -121,7 +121,7 @@ internal sealed class PackedTextsTests
     public void Tokens_of_a_condensed_text_equal_those_of_the_whole_text(
         [Prompts] StellaPrompt prompt, [Values("tiny-new", "tiny-qwen2")] string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         var options = new StellaEmbedOptions { Prompt = prompt };
         foreach (string part in (string[])["river ", "漢", "😀", "\n", "\u3000 ", "\u200b", "ka", "ก\u0e31"])
         {
@@ -147,7 +147,7 @@ internal sealed class PackedTextsTests
     public void Long_gaps_and_unknown_words_do_not_hide_the_tokens_that_follow(
         [Values(" ", "\n\t", "\u3000", "\u200b ", "\0", "\u0301\u200b", "😀")] string gap, [Values] bool hasLoneSurrogate)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         bool isWord = gap == "😀";
         string filler = isWord ? $" {new string('x', 20_000)} " : string.Concat(Enumerable.Repeat(gap, 20_000)) + " ";
         string lone = hasLoneSurrogate ? "\udc00" : "";
@@ -173,7 +173,7 @@ internal sealed class PackedTextsTests
     [Test]
     public void Tokenizing_a_hundred_million_blanks_allocates_less_than_a_megabyte()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         string text = new string(' ', 100_000_000) + "river";
         _ = model.Tokenize("river");
         long before = GC.GetAllocatedBytesForCurrentThread();

@@ -47,7 +47,7 @@ internal sealed class PrintableTests
     [Platform("Linux,MacOsX")]
     public async Task Log_messages_contain_the_escaped_folder_name()
     {
-        using TemporaryFolder copy = Tree.Copy("tiny-new");
+        using TemporaryFolder copy = Fixtures.Copy("tiny-new");
         string path = Path.Combine(copy.Path, "a\u001b\nb");
         Directory.CreateDirectory(path);
         foreach (string entry in Directory.GetFileSystemEntries(copy.Path).Where(entry => entry != path))

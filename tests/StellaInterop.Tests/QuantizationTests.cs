@@ -138,7 +138,7 @@ internal sealed class QuantizationTests
     [Test]
     public void Quantized_vectors_approximate_the_scores_of_a_real_model()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("stella-mini"));
         string[] texts =
         [
             "How do I reset my password?", "Steps to recover access to your account", "Banana bread with walnuts",

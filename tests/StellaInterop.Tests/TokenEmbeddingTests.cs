@@ -11,7 +11,7 @@ internal sealed class TokenEmbeddingTests
     public void A_part_that_is_the_whole_text_has_the_mean_of_its_token_vectors(string name, string promptName)
     {
         StellaPrompt prompt = StellaPrompt.FromName(promptName);
-        using var model = StellaModel.Load(Tree.Model(name));
+        using var model = StellaModel.Load(Fixtures.Model(name));
         var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);
         Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize(Text, options).Ids.ToArray()));
@@ -39,7 +39,7 @@ internal sealed class TokenEmbeddingTests
     [TestCase("tiny-qwen2")]
     public void Token_offsets_cover_every_character_of_the_text(string name)
     {
-        using var model = StellaModel.Load(Tree.Model(name));
+        using var model = StellaModel.Load(Fixtures.Model(name));
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         bool[] covered = new bool[Text.Length];
         foreach (StellaTokenOffset offset in tokens.Offsets.Span)
@@ -56,7 +56,7 @@ internal sealed class TokenEmbeddingTests
     [Test]
     public void The_vector_of_a_part_depends_on_the_rest_of_the_text()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"));
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
         string[] texts = ["bank of the river", "bank of the stone"];
         float[][] bank = [new float[256], new float[256], new float[256]];
         var options = new StellaEmbedOptions { Dimension = 256 };
@@ -72,7 +72,7 @@ internal sealed class TokenEmbeddingTests
     [Test]
     public void A_part_without_tokens_is_refused_with_its_index()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 6 });
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 6 });
         float[] rows = new float[3 * 1024];
         var blank = Assert.Throws<StellaInputException>(() => model.EmbedParts("a   b", [0..1, 2..3], rows));
         Assert.That((blank!.TextIndex, blank.Code), Is.EqualTo((1, StellaErrorCode.InvalidArgument)));
@@ -93,7 +93,7 @@ internal sealed class TokenEmbeddingTests
     [Test]
     public void EmbedTokens_observes_cancellation_and_disposal()
     {
-        var model = StellaModel.Load(Tree.Model("tiny-new"));
+        var model = StellaModel.Load(Fixtures.Model("tiny-new"));
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.That(() => model.EmbedTokens("a", null, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());

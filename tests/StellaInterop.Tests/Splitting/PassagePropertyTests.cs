@@ -22,7 +22,7 @@ internal sealed class PassagePropertyTests(string name)
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model(name));
+    public void Load() => model = StellaModel.Load(Fixtures.Model(name));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();

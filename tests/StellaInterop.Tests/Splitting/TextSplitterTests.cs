@@ -10,7 +10,7 @@ internal sealed class TextSplitterTests
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();
@@ -96,7 +96,7 @@ internal sealed class TextSplitterTests
     [Test]
     public void A_word_is_split_only_if_it_exceeds_the_limit()
     {
-        using StellaModel bytes = StellaModel.Load(Tree.Model("tiny-qwen2"));
+        using StellaModel bytes = StellaModel.Load(Fixtures.Model("tiny-qwen2"));
         string text = $"The river {new string('x', 3000)} ran by the bank";
         StellaPassage[] passages = [.. new StellaTextSplitter(bytes, new StellaTextSplitterOptions { MaxTokens = 64 }).Split(text)];
         Assert.That(passages, Has.Length.GreaterThan(5));
@@ -220,7 +220,7 @@ internal sealed class TextSplitterTests
     [Test]
     public void Cancellation_and_disposal_end_the_enumeration()
     {
-        StellaModel own = StellaModel.Load(Tree.Model("tiny-new"));
+        StellaModel own = StellaModel.Load(Fixtures.Model("tiny-new"));
         var splitter = new StellaTextSplitter(own, new StellaTextSplitterOptions { MaxTokens = 60 });
         using var cancel = new CancellationTokenSource();
         using IEnumerator<StellaPassage> cancelled = splitter.Split(Prose, cancel.Token).GetEnumerator();

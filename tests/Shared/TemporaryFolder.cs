@@ -1,31 +1,4 @@
-using System.Reflection;
-
 namespace StellaInterop.Tests;
-
-/// <summary>Paths in the source tree that the tests were built from.</summary>
-internal static class Tree
-{
-    public static string Root { get; } = Metadata("RepositoryRoot");
-
-    public static string Configuration { get; } = Metadata("Configuration");
-
-    /// <summary>Returns the folder of a model among the fixtures, or of the shipped model.</summary>
-    public static string Model(string name) => name == "stella-mini"
-        ? Path.Combine(Root, "src/StellaInterop.Models.Mini/model")
-        : Path.Combine(Root, "tests/fixtures/models", name);
-
-    /// <summary>Copies a model to a temporary folder, where a test may change it.</summary>
-    public static TemporaryFolder Copy(string name)
-    {
-        var copy = new TemporaryFolder();
-        copy.CopyFrom(Model(name));
-        return copy;
-    }
-
-    private static string Metadata(string key) => typeof(Tree).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>()
-        .Single(attribute => attribute.Key == key).Value!;
-}
 
 /// <summary>A temporary folder that is deleted on disposal.</summary>
 internal sealed class TemporaryFolder : IDisposable
