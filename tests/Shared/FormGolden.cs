@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>One text of a form's golden file.</summary>
+/// <summary>A test case of a folder form: one text with its expected token ids and vectors.</summary>
 internal sealed record FormCase(
     string Name,
     string Text,
@@ -15,10 +15,10 @@ internal sealed record FormCase(
     public StellaPrompt Prompt => PromptName is null ? StellaPrompt.Default : StellaPrompt.FromName(PromptName);
 }
 
-/// <summary>The golden file of a folder form. Its <c>format</c> field describes it.</summary>
+/// <summary>The golden file of a folder form. Its <c>format</c> field describes the other fields.</summary>
 internal sealed class FormGolden
 {
-    private static readonly string Root = Path.Combine(Tree.Root, "tests/fixtures/forms");
+    private static readonly string FormsRoot = Path.Combine(SourceTree.Root, "tests/fixtures/forms");
 
     private readonly JsonElement root;
 
@@ -30,7 +30,7 @@ internal sealed class FormGolden
     }
 
     public static string[] Forms =>
-        [.. Directory.EnumerateFiles(Path.Combine(Root, "golden")).Select(path => Path.GetFileNameWithoutExtension(path)!).Order()];
+        [.. Directory.EnumerateFiles(Path.Combine(FormsRoot, "golden")).Select(path => Path.GetFileNameWithoutExtension(path)!).Order()];
 
     public string Folder { get; }
 
@@ -56,8 +56,8 @@ internal sealed class FormGolden
 
     public static FormGolden Read(string name)
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Root, "golden", $"{name}.json")));
-        return new FormGolden(Path.Combine(Root, "models", name), document.RootElement.Clone());
+        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(FormsRoot, "golden", $"{name}.json")));
+        return new FormGolden(Path.Combine(FormsRoot, "models", name), document.RootElement.Clone());
     }
 
     private static FormCase ReadCase(JsonElement row) => new(

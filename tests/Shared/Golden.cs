@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>One text of a golden file, with what a float64 reference makes of it.</summary>
+/// <summary>A test case of a golden file: one text with the token ids and vectors of a float64 reference.</summary>
 internal sealed record GoldenCase(
     string Name,
     string Text,
@@ -15,7 +15,7 @@ internal sealed record GoldenCase(
     public StellaPrompt Prompt => PromptName == "none" ? StellaPrompt.Document : StellaPrompt.FromName(PromptName);
 }
 
-/// <summary>A golden file. Its format is described in its own <c>format</c> field.</summary>
+/// <summary>A golden file. Its <c>format</c> field describes the other fields.</summary>
 internal sealed class Golden
 {
     public static readonly string[] Models =
@@ -33,11 +33,11 @@ internal sealed class Golden
 
     public static Golden Read(string name)
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Tree.Root, "tests/fixtures/golden", $"{name}.json")));
+        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(SourceTree.Root, "tests/fixtures/golden", $"{name}.json")));
         return new Golden(document.RootElement.Clone());
     }
 
-    /// <summary>Six texts and their cosine matrix for each dimension.</summary>
+    /// <summary>Reads six texts and their cosine matrix for each dimension.</summary>
     public (string[] Texts, IReadOnlyDictionary<int, double[][]> Cosine) Pairs()
     {
         JsonElement pairs = root.GetProperty("pairs");
@@ -70,7 +70,7 @@ internal sealed class Golden
     }
 }
 
-/// <summary>How far a vector is from the reference.</summary>
+/// <summary>Measures of the difference between a vector and its reference.</summary>
 internal static class Vectors
 {
     public static double Cosine(ReadOnlySpan<float> a, ReadOnlySpan<float> b)

@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A safetensors file in its parts, to be put together wrongly.</summary>
+/// <summary>The header and the data of a safetensors file, which tests change to build invalid files.</summary>
 internal sealed class SafetensorsFile
 {
     private const string Metadata = "__metadata__";
@@ -13,10 +13,10 @@ internal sealed class SafetensorsFile
 
     private SafetensorsFile(string path, JsonObject header, byte[] data) => (this.path, Header, Data) = (path, header, data);
 
-    /// <summary>The header.</summary>
+    /// <summary>The JSON header.</summary>
     public JsonObject Header { get; }
 
-    /// <summary>What follows the header.</summary>
+    /// <summary>The data after the header.</summary>
     public byte[] Data { get; set; }
 
     public static SafetensorsFile Read(string path)
@@ -26,10 +26,10 @@ internal sealed class SafetensorsFile
         return new(path, JsonNode.Parse(file.AsSpan(8, length))!.AsObject(), file[(8 + length)..]);
     }
 
-    /// <summary>Writes the file over itself, its header as it is now.</summary>
+    /// <summary>Overwrites the file with the current header and data.</summary>
     public void Write() => Write(Encoding.UTF8.GetBytes(Header.ToJsonString()));
 
-    /// <summary>Writes the file over itself with these bytes for its header, and before them another length where one is given.</summary>
+    /// <summary>Overwrites the file with the bytes of a header, and with a header length that may differ from theirs.</summary>
     public void Write(byte[] header, ulong? length = null)
     {
         byte[] front = new byte[8];
@@ -37,7 +37,7 @@ internal sealed class SafetensorsFile
         File.WriteAllBytes(path, [.. front, .. header, .. Data]);
     }
 
-    /// <summary>Changes the text of the header, which must change by it, and writes the file.</summary>
+    /// <summary>Edits the text of the header and writes the file. Fails if the edit changes nothing.</summary>
     public void WriteText(Func<string, string> edit)
     {
         string text = Header.ToJsonString();
@@ -46,7 +46,7 @@ internal sealed class SafetensorsFile
         Write(Encoding.UTF8.GetBytes(edited));
     }
 
-    /// <summary>Adds a tensor. One that lies behind the data is given zeros for its bytes.</summary>
+    /// <summary>Adds a tensor to the header. If it begins at the end of the data, appends zeros for it.</summary>
     public void Add(string name, string type, long[] shape, long begin, long end)
     {
         Header[name] = new JsonObject

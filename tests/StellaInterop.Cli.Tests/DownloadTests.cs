@@ -12,7 +12,7 @@ internal sealed class DownloadTests : IDisposable
 {
     private const string Weights = "model.safetensors";
 
-    private readonly ModelServer server = new(Tree.Model("tiny-new"));
+    private readonly ModelServer server = new(Fixtures.Model("tiny-new"));
     private readonly TemporaryFolder home = new();
 
     private string Repository => home.File("hub/models--test-org--tiny-new");
@@ -45,7 +45,7 @@ internal sealed class DownloadTests : IDisposable
         });
 
         StellaResult byName = Stella("embed", "a text", "--model", ModelServer.Model);
-        StellaResult byFolder = Stella("embed", "a text", "--model", Tree.Model("tiny-new"));
+        StellaResult byFolder = Stella("embed", "a text", "--model", Fixtures.Model("tiny-new"));
         Succeeds(byName);
         Assert.That(byName.Output, Is.EqualTo(byFolder.Output));
         Succeeds(Stella("verify", ModelServer.Model));
@@ -129,7 +129,7 @@ internal sealed class DownloadTests : IDisposable
     public void One_file_of_the_project_opens_connections()
     {
         string[] types = ["HttpClient(", "HttpMessageInvoker(", "WebRequest", "WebClient", "Socket(", "TcpClient", "UdpClient", "ClientWebSocket"];
-        string sources = Path.Combine(Tree.Root, "src");
+        string sources = Path.Combine(SourceTree.Root, "src");
         IEnumerable<string> found = Directory.EnumerateFiles(sources, "*.cs", SearchOption.AllDirectories)
             .Where(file => File.ReadAllText(file) is var text && types.Any(type => text.Contains(type, StringComparison.Ordinal)));
         Assert.That(found.Select(file => Path.GetRelativePath(sources, file)), Is.EqualTo(new[] { "StellaInterop.Cli/Hub/HubClient.cs" }));
@@ -206,7 +206,7 @@ internal sealed class DownloadTests : IDisposable
     [Test]
     public void A_large_file_tells_each_tenth_once()
     {
-        using TemporaryFolder large = Tree.Copy("tiny-new");
+        using TemporaryFolder large = Fixtures.Copy("tiny-new");
         using (FileStream file = File.OpenWrite(large.File(Weights)))
         {
             file.SetLength(65 << 20);
@@ -225,7 +225,7 @@ internal sealed class DownloadTests : IDisposable
     public void A_redirect_from_https_to_http_is_not_followed()
     {
         using X509Certificate2 certificate = Certificate();
-        using var secure = new ModelServer(Tree.Model("tiny-new"), certificate);
+        using var secure = new ModelServer(Fixtures.Model("tiny-new"), certificate);
         string plain = $"{server.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
         secure.Plan(Weights, new Behaviour { Status = 302, Headers = [$"Location: {plain}"] });
         var variables = Variables();
@@ -271,7 +271,7 @@ internal sealed class DownloadTests : IDisposable
     [Test]
     public void The_token_goes_to_the_endpoint_and_not_where_it_redirects_to()
     {
-        using var other = new ModelServer(Tree.Model("tiny-new"));
+        using var other = new ModelServer(Fixtures.Model("tiny-new"));
         string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
         server.Plan(Weights, new Behaviour { Status = 302, Headers = [$"Location: {elsewhere}"] });
         server.Plan("config.json", new Behaviour { Status = 307, Headers = ["Location: /moved/config.json"] });
@@ -384,7 +384,7 @@ internal sealed class DownloadTests : IDisposable
             Assert.That(result.Error, Does.Not.Contain("\nerror: all is well"));
         }
 
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string modules = File.ReadAllText(folder.File("modules.json"));
         File.WriteAllText(folder.File("modules.json"), modules.Replace("\"2_Dense_1024\"", quoted, StringComparison.Ordinal));
         using var other = new ModelServer(folder.Path);
@@ -406,7 +406,7 @@ internal sealed class DownloadTests : IDisposable
     public void More_bytes_than_are_published_are_not_taken()
     {
         using var larger = new TemporaryFolder();
-        larger.Take(Tree.Model("tiny-new"));
+        larger.CopyFrom(Fixtures.Model("tiny-new"));
         using var other = new ModelServer(larger.Path);
         File.AppendAllText(larger.File("config.json"), new string(' ', 10));
         string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/config.json";
@@ -447,7 +447,7 @@ internal sealed class DownloadTests : IDisposable
     [Test]
     public void Shards_are_fetched_by_their_index()
     {
-        using var sharded = new ModelServer(Tree.Model("tiny-qwen2-sharded"));
+        using var sharded = new ModelServer(Fixtures.Model("tiny-qwen2-sharded"));
         Succeeds(Download("--endpoint", sharded.Endpoint));
         Assert.That(sharded.RequestsFor("model-00002-of-00002.safetensors"), Has.Length.EqualTo(1));
         Succeeds(Stella("embed", "x", "--model", ModelServer.Model));
@@ -473,7 +473,7 @@ internal sealed class DownloadTests : IDisposable
 
     private Dictionary<string, string?> Variables() => server.Variables(home.Path);
 
-    private static byte[] Fixture(string file) => File.ReadAllBytes(Path.Combine(Tree.Model("tiny-new"), file));
+    private static byte[] Fixture(string file) => File.ReadAllBytes(Path.Combine(Fixtures.Model("tiny-new"), file));
 
     private static void Flip(string path)
     {

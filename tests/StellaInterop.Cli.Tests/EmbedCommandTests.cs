@@ -17,7 +17,7 @@ internal sealed class EmbedCommandTests
         File.WriteAllLines(folder.File("texts.jsonl"), cases.Select(Line));
         StellaResult result = StellaProcess.Run(
             "embed", "--input", folder.File("texts.jsonl"), "--input-format", "jsonl", "--raw", "--dimension", $"{dimension}",
-            "--model", Tree.Model(name), "--precision", "f32");
+            "--model", Fixtures.Model(name), "--precision", "f32");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         JsonElement[] rows = result.Rows;
         Assert.That(rows, Has.Length.EqualTo(cases.Count));
@@ -63,8 +63,8 @@ internal sealed class EmbedCommandTests
     [Test]
     public void Numbers_read_back_as_the_same_floats()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
-        JsonElement row = StellaProcess.Run("embed", "a text", "--model", Tree.Model("tiny-new")).Rows.Single();
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        JsonElement row = StellaProcess.Run("embed", "a text", "--model", Fixtures.Model("tiny-new")).Rows.Single();
         Assert.That(row.GetProperty("embedding").Deserialize<float[]>(), Is.EqualTo(model.Embed("a text")));
     }
 
@@ -87,8 +87,8 @@ internal sealed class EmbedCommandTests
         // Byte-level tokens show every byte; WordPiece would drop both marks by itself.
         byte[] input = [.. Encoding.UTF8.Preamble, .. "river\r\n\r\nstone"u8];
         StellaResult result = StellaProcess.RunIn(
-            StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Tree.Model("tiny-qwen2"));
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-qwen2"));
+            StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Fixtures.Model("tiny-qwen2"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-qwen2"));
         Assert.That(
             result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
             Is.EqualTo(model.Tokenize(["river", "", "stone"]).Select(tokens => tokens.Ids.ToArray())));
@@ -97,7 +97,7 @@ internal sealed class EmbedCommandTests
     [Test]
     public void Json_is_one_array_and_no_lines_are_an_empty_one()
     {
-        string model = Tree.Model("tiny-new");
+        string model = Fixtures.Model("tiny-new");
         StellaResult two = StellaProcess.Run("embed", "a", "b", "--format", "json", "--model", model);
         StellaResult none = StellaProcess.RunWithInput("", "embed", "--input", "-", "--format", "json", "--model", model);
         StellaResult nothing = StellaProcess.RunWithInput("", "embed", "--input", "-", "--model", model);
@@ -114,8 +114,8 @@ internal sealed class EmbedCommandTests
     {
         string[] texts = [.. Enumerable.Range(0, 700).Select(i => $"text number {i}")];
         StellaResult result = StellaProcess.RunWithInput(
-            string.Join('\n', texts), "tokenize", "--input", "-", "--model", Tree.Model("tiny-new"));
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+            string.Join('\n', texts), "tokenize", "--input", "-", "--model", Fixtures.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         Assert.That(result.Rows.Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(Enumerable.Range(0, 700)));
         Assert.That(
             result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),
@@ -125,7 +125,7 @@ internal sealed class EmbedCommandTests
     [Test]
     public void A_text_may_begin_with_an_at_sign_or_a_dash()
     {
-        StellaResult result = StellaProcess.Run("tokenize", "--model", Tree.Model("tiny-new"), "--", "@river", "-5 degrees", "--raw");
+        StellaResult result = StellaProcess.Run("tokenize", "--model", Fixtures.Model("tiny-new"), "--", "@river", "-5 degrees", "--raw");
         Assert.That((result.ExitCode, result.Rows.Length), Is.EqualTo((0, 3)), result.Error);
     }
 
@@ -135,7 +135,7 @@ internal sealed class EmbedCommandTests
         string input = "{\"text\": \"river\"}\n{\"text\": \"river\", \"prompt\": \"document\"}\n{\"text\": \"river\", \"prompt\": null}";
         StellaResult result = StellaProcess.RunWithInput(
             input, "tokenize", "--input", "-", "--input-format", "jsonl", "--prompt", "s2s", "--verbosity", "debug");
-        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("stella-mini"));
         StellaPrompt[] prompts = [StellaPrompt.SentenceSimilarity, StellaPrompt.Document, StellaPrompt.SentenceSimilarity];
         Assert.That(
             result.Rows.Select(row => row.GetProperty("ids").Deserialize<int[]>()),

@@ -6,7 +6,7 @@ namespace StellaInterop.Tests;
 /// <summary><c>stella embed</c> with --output-type and --truncate-prefix.</summary>
 internal sealed class EmbedFormTests
 {
-    private static readonly string[] Common = ["embed", "a river", "a stone", "--model", Tree.Model("tiny-new")];
+    private static readonly string[] Common = ["embed", "a river", "a stone", "--model", Fixtures.Model("tiny-new")];
 
     [Test]
     public void Every_type_is_the_library_s_form_of_the_same_vector()

@@ -46,7 +46,7 @@ internal sealed class ErrorTests
     public void A_refused_model_folder_is_3_and_its_causes_come_line_by_line()
     {
         Check(StellaProcess.Run("embed", "x", "--model", "/no/such/folder"), 3, "/no/such/folder does not exist");
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("config.json"), "{");
         StellaResult damaged = StellaProcess.Run("info", "--model", folder.Path);
         Check(damaged, 3, "config.json");
@@ -54,7 +54,7 @@ internal sealed class ErrorTests
         Assert.That(lines, Has.Length.EqualTo(2));
         Assert.That(lines[1], Does.StartWith("caused by: ").And.Contain("line 1"));
 
-        File.WriteAllText(folder.File("config.json"), File.ReadAllText(Path.Combine(Tree.Model("tiny-new"), "config.json")));
+        File.WriteAllText(folder.File("config.json"), File.ReadAllText(Path.Combine(Fixtures.Model("tiny-new"), "config.json")));
         File.WriteAllText(folder.File("tokenizer.json"), "{");
         Check(StellaProcess.Run("info", "--model", folder.Path), 3, "tokenizer.json");
 
@@ -69,7 +69,7 @@ internal sealed class ErrorTests
     [TestCase("2_Dense_1024/config.json", "[]")]
     public void Messages_are_the_same_with_and_without_backtraces(string file, string content)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File(file), content);
         foreach (string encoder in (string[])["kernels", "candle"])
         {
@@ -84,7 +84,7 @@ internal sealed class ErrorTests
     [Test]
     public void Bad_input_text_is_4_and_names_the_text()
     {
-        string model = Tree.Model("tiny-new");
+        string model = Fixtures.Model("tiny-new");
         StellaResult Embed(byte[] input, params string[] more) =>
             StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", model, .. more]);
         Check(Embed([.. "good\n"u8, 0xff, (byte)'\n']), 4, "Line 2: text 1 is not valid UTF-8", rows: 1);
@@ -107,7 +107,7 @@ internal sealed class ErrorTests
         [Values("", "{\"text\": \"a\", \"prompt\": \"document\"}", "{\"text\": \"a\", \"prompt\": \"q\"}", "not json")] string input)
     {
         StellaResult result = StellaProcess.RunWithInput(
-            input, command, "--input", "-", "--input-format", "jsonl", "--prompt", "q", "--format", "json", "--model", Tree.Model("tiny-new"));
+            input, command, "--input", "-", "--input-format", "jsonl", "--prompt", "q", "--format", "json", "--model", Fixtures.Model("tiny-new"));
         Check(result, 2, "the model has no prompt \"q\"; its prompts are s2p_query, s2s_query");
         Assert.That(result.Error, Does.Not.Contain("text 0"));
     }
@@ -118,13 +118,13 @@ internal sealed class ErrorTests
         string[] option = withOption ? ["--prompt", "s2p"] : [];
         StellaResult result = StellaProcess.RunWithInput(
             "{\"text\": \"a\"}\n{\"text\": \"b\", \"prompt\": \"q\"}\n{\"text\": \"c\", \"prompt\": \"q\"}",
-            [command, "--input", "-", "--input-format", "jsonl", "--model", Tree.Model("tiny-new"), .. option]);
+            [command, "--input", "-", "--input-format", "jsonl", "--model", Fixtures.Model("tiny-new"), .. option]);
         Check(result, 4, "text 1: the model has no prompt \"q\"; its prompts are s2p_query", rows: 1);
     }
 
     [Test]
     public void An_unknown_prompt_of_similarity_is_2() => Check(
-        StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Tree.Model("tiny-new")), 2, "its prompts are s2p_query");
+        StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Fixtures.Model("tiny-new")), 2, "its prompts are s2p_query");
 
     [Test]
     public void A_missing_or_foreign_native_library_is_told_with_every_path()
@@ -137,7 +137,7 @@ internal sealed class ErrorTests
 
         string library = copy.File("libstella_interop.so");
         File.Delete(library);
-        StellaResult Info() => StellaProcess.RunIn(copy.Path, null, "info", "--model", Tree.Model("tiny-new"));
+        StellaResult Info() => StellaProcess.RunIn(copy.Path, null, "info", "--model", Fixtures.Model("tiny-new"));
         Check(Info(), 1, $"{library}: no such file");
 
         File.WriteAllText(library, "not a library");

@@ -8,7 +8,7 @@ namespace StellaInterop.Tests;
 internal sealed class HostileFolderTests
 {
     private static readonly Dictionary<string, Lazy<StellaResult>> Unchanged = Golden.Models.ToDictionary(
-        model => model, model => new Lazy<StellaResult>(() => Embed(Tree.Model(model))));
+        model => model, model => new Lazy<StellaResult>(() => Embed(Fixtures.Model(model))));
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Headers))]
     public void A_header(HostileFolder folder) => Meets(folder);
@@ -38,7 +38,7 @@ internal sealed class HostileFolderTests
         string repository = cache.File("models--org--name");
         string snapshot = Path.Combine(repository, "snapshots", new string('0', 40));
         Directory.CreateDirectory(Path.Combine(repository, "blobs"));
-        string source = Tree.Model("tiny-new");
+        string source = Fixtures.Model("tiny-new");
         foreach (string file in Directory.EnumerateFiles(source, "*", SearchOption.AllDirectories))
         {
             string name = Path.GetRelativePath(source, file);
@@ -60,7 +60,7 @@ internal sealed class HostileFolderTests
     [Platform("Linux")]
     public void A_model_of_terabytes_is_refused_for_want_of_memory()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         long bytes = HostileFolders.Enlarge(folder);
         Assert.That(bytes, Is.GreaterThan(1L << 40));
         StellaResult result = Embed(folder.Path);
@@ -84,14 +84,14 @@ internal sealed class HostileFolderTests
         }
 
         StellaResult result = StellaProcess.RunLimited(
-            "tokenize", "--input", folder.File("text"), "--model", Tree.Model("tiny-new"));
+            "tokenize", "--input", folder.File("text"), "--model", Fixtures.Model("tiny-new"));
         Assert.That(result.ExitCode, Is.Not.Zero);
         Assert.That(result.Error, Does.Contain("memory").IgnoreCase);
     }
 
     private static void Meets(HostileFolder hostile)
     {
-        using TemporaryFolder folder = Tree.Copy(hostile.Model);
+        using TemporaryFolder folder = Fixtures.Copy(hostile.Model);
         hostile.Change(folder);
         StellaResult result = Embed(folder.Path);
         if (hostile.Fate == Fate.Loaded || (hostile.Fate == Fate.Either && result.ExitCode == 0))

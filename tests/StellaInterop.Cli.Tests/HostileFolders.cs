@@ -320,28 +320,28 @@ internal static class HostileFolders
         new("weights that are the memory of the process", Link(Weights, "/proc/self/mem"), Weights, "leads out"),
         new(
             "weights that lie elsewhere",
-            folder => Link(Weights, Path.Combine(Tree.Model("tiny-new"), Weights))(folder), Weights, "leads out"),
+            folder => Link(Weights, Path.Combine(Fixtures.Model("tiny-new"), Weights))(folder), Weights, "leads out"),
         new(
             "a tokenizer.json that lies elsewhere",
-            folder => Link(Tokenizer, Path.GetRelativePath(folder.Path, Path.Combine(Tree.Model("tiny-new"), Tokenizer)))(folder),
+            folder => Link(Tokenizer, Path.GetRelativePath(folder.Path, Path.Combine(Fixtures.Model("tiny-new"), Tokenizer)))(folder),
             Tokenizer, "leads out"),
         new(
             "a head that lies elsewhere",
             folder =>
             {
                 Directory.Delete(folder.File(Head), recursive: true);
-                Directory.CreateSymbolicLink(folder.File(Head), Path.Combine(Tree.Model("tiny-new"), Head));
+                Directory.CreateSymbolicLink(folder.File(Head), Path.Combine(Fixtures.Model("tiny-new"), Head));
             },
             HeadConfig, "leads out"),
         new(
             "a shard that lies elsewhere",
-            folder => Link(Shard, Path.Combine(Tree.Model("tiny-qwen2-sharded"), Shard))(folder),
+            folder => Link(Shard, Path.Combine(Fixtures.Model("tiny-qwen2-sharded"), Shard))(folder),
             Shard, "leads out") { Model = "tiny-qwen2-sharded" },
         new("a link to itself", Link(Config, Config), Config, "cannot be read"),
         new("a link to nothing", Link(Weights, "nowhere"), Weights, "is missing"),
         new(
             "a manifest that lies elsewhere",
-            folder => Link(Manifest, Path.Combine(Tree.Model("tiny-new"), Config))(folder), Manifest, "leads out"),
+            folder => Link(Manifest, Path.Combine(Fixtures.Model("tiny-new"), Config))(folder), Manifest, "leads out"),
     ];
 
     /// <summary>Folders that are odd and good.</summary>

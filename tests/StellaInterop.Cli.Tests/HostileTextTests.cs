@@ -61,7 +61,7 @@ internal sealed class HostileTextTests
     [TestCaseSource(nameof(Refused))]
     public void Text_of_a_refused_folder_is_escaped(string model, Action<TemporaryFolder> change)
     {
-        using TemporaryFolder folder = Tree.Copy(model);
+        using TemporaryFolder folder = Fixtures.Copy(model);
         change(folder);
         foreach (string[] arguments in new[] { (string[])["embed", "x", "--model", folder.Path], ["verify", folder.Path] })
         {
@@ -78,7 +78,7 @@ internal sealed class HostileTextTests
     [Test]
     public void Escaped_text_says_what_it_was()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(
             folder.File(StellaManifest.FileName),
             new JsonObject { ["version"] = 1, ["files"] = new JsonObject { [Hostile] = new JsonObject { ["size"] = 1, ["sha256"] = "0" } } }.ToJsonString());
@@ -91,7 +91,7 @@ internal sealed class HostileTextTests
     {
         using var parent = new TemporaryFolder();
         string path = parent.File(Hostile);
-        using (TemporaryFolder copy = Tree.Copy("tiny-new"))
+        using (TemporaryFolder copy = Fixtures.Copy("tiny-new"))
         {
             Directory.Move(copy.Path, path);
             Directory.CreateDirectory(copy.Path);
@@ -118,7 +118,7 @@ internal sealed class HostileTextTests
     [Platform("Linux")]
     public void A_bar_is_painted_on_a_terminal_and_not_escaped()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
         string shown = StellaProcess.RunOnTerminal("verify", folder.Path);
         Assert.That(shown, Does.Contain("\u001b[").And.Contain("100%").And.Not.Contain(@"\u{"));
@@ -135,7 +135,7 @@ internal sealed class HostileTextTests
         Check(StellaProcess.Run("embed", "x", $"--{Hostile}"), 2, Escaped);
         Check(StellaProcess.Run(Hostile), 2, Escaped);
         Check(StellaProcess.Run("verify", Hostile), 3, Escaped);
-        Check(StellaProcess.Run("embed", "x", "--model", Tree.Model("tiny-new"), "--manifest", Hostile), 3, Escaped);
+        Check(StellaProcess.Run("embed", "x", "--model", Fixtures.Model("tiny-new"), "--manifest", Hostile), 3, Escaped);
         Check(StellaProcess.Run("download", Hostile), 2, Escaped);
         Check(StellaProcess.Run("download", "org/name", "--revision", Hostile), 2, Escaped);
         Check(StellaProcess.Run("download", "org/name", "--endpoint", Hostile), 2, Escaped);
@@ -144,7 +144,7 @@ internal sealed class HostileTextTests
     [Test]
     public void Texts_and_lines_of_an_input_are_escaped()
     {
-        string model = Tree.Model("tiny-new");
+        string model = Fixtures.Model("tiny-new");
         StellaResult table = StellaProcess.Run("similarity", "query", Hostile, "--model", model);
         Check(table, 0);
         Assert.That(table.Output.TrimEnd(), Does.Contain(Escaped).And.Not.Contain("\n"));

@@ -6,7 +6,7 @@ internal sealed class HubEnvironmentTests : IDisposable
 {
     private const string Repository = "models--test-org--tiny-new";
 
-    private readonly ModelServer server = new(Tree.Model("tiny-new"));
+    private readonly ModelServer server = new(Fixtures.Model("tiny-new"));
     private readonly TemporaryFolder home = new();
 
     public void Dispose()

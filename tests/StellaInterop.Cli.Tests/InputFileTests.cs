@@ -69,7 +69,7 @@ internal sealed class InputFileTests
         string bad = option.Length > 0 ? "too many words here" : "\0";
         string input = string.Concat(Enumerable.Repeat("good\n", 300)) + bad + "\n" + string.Concat(Enumerable.Repeat("good\n", 300));
         StellaResult result = StellaProcess.RunWithInput(
-            input, [command, "--input", "-", "--format", "json", "--model", Tree.Model("tiny-new"), "--max-tokens", "4", .. option.Length > 0 ? new[] { option, "error" } : []]);
+            input, [command, "--input", "-", "--format", "json", "--model", Fixtures.Model("tiny-new"), "--max-tokens", "4", .. option.Length > 0 ? new[] { option, "error" } : []]);
         Fails(result, "Line 301: text 300 ");
         JsonElement rows = StellaResult.Parse(result.Output);
         Assert.That(rows.EnumerateArray().Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(Enumerable.Range(0, 300)));
@@ -92,7 +92,7 @@ internal sealed class InputFileTests
         string good = format == "lines" ? "good" : "{\"text\": \"good\"}";
         StellaResult result = StellaProcess.RunScript(
             "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 400000; "
-            + $"(echo '{good}'; head -c 1G /dev/zero | tr '\\0' a) 2> /dev/null | stella tokenize --input - --input-format {format} --model {Tree.Model("tiny-new")}");
+            + $"(echo '{good}'; head -c 1G /dev/zero | tr '\\0' a) 2> /dev/null | stella tokenize --input - --input-format {format} --model {Fixtures.Model("tiny-new")}");
         Fails(result, "Line 2: it is longer than 67108864 bytes, the limit of a line.");
         Assert.That(result.Rows, Has.Length.EqualTo(1));
     }
@@ -103,7 +103,7 @@ internal sealed class InputFileTests
     {
         StellaResult result = StellaProcess.RunScript(
             "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 300000; "
-            + $"for i in {{1..40}}; do yes 'some words' 2> /dev/null | head -c 4M | tr '\\n' ' '; echo; done | stella tokenize --input - --model {Tree.Model("tiny-new")}");
+            + $"for i in {{1..40}}; do yes 'some words' 2> /dev/null | head -c 4M | tr '\\n' ' '; echo; done | stella tokenize --input - --model {Fixtures.Model("tiny-new")}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         Assert.That(result.Rows.Count(row => row.GetProperty("truncated").GetBoolean()), Is.EqualTo(40));
     }
@@ -124,13 +124,13 @@ internal sealed class InputFileTests
     [Platform("Linux,MacOsX")]
     public void An_argument_that_is_not_utf8_is_refused(string command, string name)
     {
-        StellaResult result = StellaProcess.RunScript($"stella {command} --model {Tree.Model("tiny-new")}");
+        StellaResult result = StellaProcess.RunScript($"stella {command} --model {Fixtures.Model("tiny-new")}");
         Fails(result, $"The argument for {name} has U+FFFD, which stands for bytes that are not UTF-8");
         Assert.That(result.Output, Does.Not.Contain("index"));
     }
 
     private static StellaResult Tokenize(byte[] input, params string[] more) =>
-        StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", Tree.Model("tiny-new"), .. more]);
+        StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", Fixtures.Model("tiny-new"), .. more]);
 
     private static void Fails(StellaResult result, string says)
     {
@@ -147,10 +147,10 @@ internal sealed class InputFileTests
     [Platform("Linux")]
     public void A_file_without_permission_is_named(string command, int exitCode, string says, string closed)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("texts"), "a text");
         File.WriteAllText(folder.File("made"), "");
-        string Here(string text) => text.Replace("MODEL", Tree.Model("tiny-new"), StringComparison.Ordinal).Replace("FOLDER", folder.Path, StringComparison.Ordinal);
+        string Here(string text) => text.Replace("MODEL", Fixtures.Model("tiny-new"), StringComparison.Ordinal).Replace("FOLDER", folder.Path, StringComparison.Ordinal);
         StellaResult result = StellaProcess.RunScript(
             $"chmod 0 {Here(closed)}; if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-dac_override,-dac_read_search'; fi; "
             + $"export -f stella; $drop bash -c 'stella {Here(command)}'");

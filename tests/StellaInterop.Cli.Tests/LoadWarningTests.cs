@@ -52,7 +52,7 @@ internal sealed class LoadWarningTests
     [Test]
     public void Text_of_a_folder_in_a_warning_is_escaped_and_stays_on_one_line()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string config = folder.File("config.json");
         File.WriteAllText(config, """{ "new\u001b[2J\nkey": 1,""" + File.ReadAllText(config).TrimStart()[1..]);
         StellaResult result = StellaProcess.Run("tokenize", "river", "--model", folder.Path);

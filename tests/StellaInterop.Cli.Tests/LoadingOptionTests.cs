@@ -6,7 +6,7 @@ internal sealed class LoadingOptionTests
     [Test]
     public void Weights_that_are_not_finite_are_refused_unless_they_are_not_looked_at()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string file = folder.File("model.safetensors");
         byte[] bytes = File.ReadAllBytes(file);
         BitConverter.TryWriteBytes(bytes.AsSpan(^400), float.PositiveInfinity);
@@ -24,7 +24,7 @@ internal sealed class LoadingOptionTests
     [TestCase("mapped")]
     public void A_manifest_holds_in_both_load_modes(string mode)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
         string[] embed = ["embed", "river", "--model", folder.Path, "--load-mode", mode];
         Assert.That(StellaProcess.Run(embed).ExitCode, Is.Zero);

@@ -8,7 +8,7 @@ internal sealed class ManifestCommandTests
     [Test]
     public void A_manifest_is_made_beside_the_model_and_finds_what_changes_later()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaResult made = StellaProcess.Run("manifest", folder.Path);
         Assert.That((made.ExitCode, made.Output.Trim()), Is.EqualTo((0, folder.File(StellaManifest.FileName))), made.Error);
         StellaResult good = StellaProcess.Run("verify", folder.Path);
@@ -31,13 +31,13 @@ internal sealed class ManifestCommandTests
     {
         using var elsewhere = new TemporaryFolder();
         string manifest = elsewhere.File("mine.json");
-        Assert.That(StellaProcess.Run("manifest", Tree.Model("tiny-new"), "--output", manifest).ExitCode, Is.Zero);
-        Assert.That(StellaProcess.Run("verify", Tree.Model("tiny-new"), "--manifest", manifest).ExitCode, Is.Zero);
-        Assert.That(File.Exists(Path.Combine(Tree.Model("tiny-new"), StellaManifest.FileName)), Is.False);
-        StellaResult other = StellaProcess.Run("verify", Tree.Model("tiny-qwen2"), "--manifest", manifest);
+        Assert.That(StellaProcess.Run("manifest", Fixtures.Model("tiny-new"), "--output", manifest).ExitCode, Is.Zero);
+        Assert.That(StellaProcess.Run("verify", Fixtures.Model("tiny-new"), "--manifest", manifest).ExitCode, Is.Zero);
+        Assert.That(File.Exists(Path.Combine(Fixtures.Model("tiny-new"), StellaManifest.FileName)), Is.False);
+        StellaResult other = StellaProcess.Run("verify", Fixtures.Model("tiny-qwen2"), "--manifest", manifest);
         Assert.That(other.ExitCode, Is.EqualTo(3));
         Assert.That(other.Output, Does.Contain("wrong size    config.json"));
-        StellaResult missing = StellaProcess.Run("verify", Tree.Model("tiny-new"), "--manifest", elsewhere.File("none"));
+        StellaResult missing = StellaProcess.Run("verify", Fixtures.Model("tiny-new"), "--manifest", elsewhere.File("none"));
         Assert.That(missing.ExitCode, Is.EqualTo(3));
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
     }
@@ -54,7 +54,7 @@ internal sealed class ManifestCommandTests
         File.CreateSymbolicLink(none, "/dev/null");
         File.CreateSymbolicLink(full, "/dev/full");
         File.WriteAllText(empty, "");
-        string command = $"stella manifest {Tree.Model("tiny-new")} --output";
+        string command = $"stella manifest {Fixtures.Model("tiny-new")} --output";
         StellaResult result = StellaProcess.RunScript(
             $"exec 2>&1; ({command} {none}; {command} {empty}) > /dev/null; cat {pipe} & {command} {pipe} > /dev/null; wait; {command} {full}");
         Assert.That(result.ExitCode, Is.Not.Zero);
@@ -71,7 +71,7 @@ internal sealed class ManifestCommandTests
     [Platform("Linux,MacOsX")]
     public void A_pipe_or_a_device_in_the_folder_is_named_and_not_waited_for()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
         File.Delete(folder.File("config.json"));
         Unix.MakeFifo(folder.File("config.json"));
@@ -98,8 +98,8 @@ internal sealed class ManifestCommandTests
     [Test]
     public void Without_a_manifest_the_hashes_are_written()
     {
-        StellaResult result = StellaProcess.Run("verify", Tree.Model("tiny-new"));
-        string hash = StellaManifest.Create(Tree.Model("tiny-new")).Files["2_Dense_256/model.safetensors"].Sha256;
+        StellaResult result = StellaProcess.Run("verify", Fixtures.Model("tiny-new"));
+        string hash = StellaManifest.Create(Fixtures.Model("tiny-new")).Files["2_Dense_256/model.safetensors"].Sha256;
         Assert.That(result.ExitCode, Is.Zero);
         Assert.That(result.Output, Does.Contain($"{hash}  2_Dense_256/model.safetensors\n"));
         Assert.That(result.Error, Does.StartWith("note: there is no manifest"));

@@ -74,8 +74,8 @@ internal sealed class RevisionTests : IDisposable
     [Test]
     public void A_revision_of_a_folder_or_of_the_shipped_model_is_wrong_usage()
     {
-        Fails(Stella("embed", "x", "--model", Tree.Model("tiny-new"), "--revision", "main"), "is a folder");
-        Fails(Stella("verify", Tree.Model("tiny-new"), "--revision", "main"), "is a folder");
+        Fails(Stella("embed", "x", "--model", Fixtures.Model("tiny-new"), "--revision", "main"), "is a folder");
+        Fails(Stella("verify", Fixtures.Model("tiny-new"), "--revision", "main"), "is a folder");
         Fails(Stella("manifest", "/no/such/folder", "--revision", "main"), "is not a name as ORG/NAME");
         Fails(Stella("info", "--revision", "main"), "--model ORG/NAME");
         Fails(Stella("info", "--model", Model, "--revision", "../../x"), "'../../x' is not the name of a branch");
@@ -91,9 +91,9 @@ internal sealed class RevisionTests : IDisposable
 
     private void Take(string commit, string model)
     {
-        foreach (string file in Directory.EnumerateFiles(Tree.Model(model), "*", SearchOption.AllDirectories))
+        foreach (string file in Directory.EnumerateFiles(Fixtures.Model(model), "*", SearchOption.AllDirectories))
         {
-            string copy = Path.Combine(Snapshot(commit), Path.GetRelativePath(Tree.Model(model), file));
+            string copy = Path.Combine(Snapshot(commit), Path.GetRelativePath(Fixtures.Model(model), file));
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(file, copy);
         }

@@ -33,7 +33,7 @@ internal sealed class SimilarityAndInfoTests
     {
         StellaResult jsonl = StellaProcess.Run([.. Readme, "--format", "jsonl", "--prompt", "s2p"]);
         StellaResult json = StellaProcess.Run([.. Readme, "--format", "json", "--prompt", "s2p"]);
-        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("stella-mini"));
         float[] query = model.Embed(Readme[1], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         Assert.That(StellaResult.Parse(json.Output).GetArrayLength(), Is.EqualTo(3));
         Assert.Multiple(() =>
@@ -53,7 +53,7 @@ internal sealed class SimilarityAndInfoTests
     public void A_default_prompt_stands_before_the_query_and_not_before_the_texts([Values] bool hasDocumentPrompt)
     {
         using var folder = new TemporaryFolder();
-        folder.Take(FormGolden.Read("default-prompt").Folder);
+        folder.CopyFrom(FormGolden.Read("default-prompt").Folder);
         if (!hasDocumentPrompt)
         {
             folder.Edit("config_sentence_transformers.json", "\"document\":", "\"other\":");
@@ -90,8 +90,8 @@ internal sealed class SimilarityAndInfoTests
     [Test]
     public void Info_tells_the_same_for_people_and_for_programs()
     {
-        StellaResult text = StellaProcess.Run("info", "--model", Tree.Model("tiny-qwen2"), "--precision", "int8");
-        JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Tree.Model("tiny-qwen2"), "--precision", "int8").Rows.Single();
+        StellaResult text = StellaProcess.Run("info", "--model", Fixtures.Model("tiny-qwen2"), "--precision", "int8");
+        JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Fixtures.Model("tiny-qwen2"), "--precision", "int8").Rows.Single();
         Assert.Multiple(() =>
         {
             Assert.That(text.Output, Does.Contain("Qwen2").And.Contain("256, 768, 1024").And.Contain("int8").And.Contain("kernels"));
@@ -101,7 +101,7 @@ internal sealed class SimilarityAndInfoTests
             Assert.That(json.GetProperty("precision").GetString(), Is.EqualTo("int8"));
             Assert.That(json.GetProperty("encoder").GetString(), Is.EqualTo("kernels"));
             Assert.That(json.GetProperty("memory_estimate_bytes").GetInt64(), Is.GreaterThan(0));
-            using var model = StellaModel.Load(Tree.Model("tiny-qwen2"));
+            using var model = StellaModel.Load(Fixtures.Model("tiny-qwen2"));
             Assert.That(json.GetProperty("fingerprint").GetString(), Is.EqualTo(model.GetFingerprint()));
             Assert.That(text.Output, Does.Contain($"fingerprint      {model.GetFingerprint()}"));
         });

@@ -11,7 +11,7 @@ internal sealed class StandardStreamTests
         "embed text|tokenize text|tokenize text --format json|similarity query text|similarity query text --format jsonl|info|info --format json"
         + "|verify MODEL|manifest MODEL --output FILE|download org/name --offline --dir MODEL|--help|embed --help|--version";
 
-    private static readonly string Model = Tree.Model("tiny-new");
+    private static readonly string Model = Fixtures.Model("tiny-new");
 
     private TemporaryFolder folder = null!;
 

@@ -24,7 +24,7 @@ internal static class StellaProcess
     private const int LimitKilobytes = 200_000;
 
     /// <summary>The folder that the command line was built into.</summary>
-    public static string Folder { get; } = Path.Combine(Tree.Root, "src/StellaInterop.Cli/bin", Tree.Configuration, "net10.0");
+    public static string Folder { get; } = Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0");
 
     public static StellaResult Run(params string[] arguments) => RunIn(Folder, null, arguments);
 

@@ -5,7 +5,7 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace StellaInterop.DocsTests;
 
-/// <summary>Every C# block of the documents is a whole program that compiles. Where what it prints is shown, it is run.</summary>
+/// <summary>Every C# block of the documents is a complete program that compiles. A block with a documented output also runs.</summary>
 internal sealed class CSharpBlockTests
 {
     private static readonly MetadataReference[] References =
@@ -13,11 +13,11 @@ internal sealed class CSharpBlockTests
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(file => MetadataReference.CreateFromFile(file)),
     ];
 
-    /// <summary>The namespaces that a new console project uses.</summary>
+    /// <summary>The implicit usings of a console project.</summary>
     private static readonly string[] ConsoleUsings =
         ["System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Net.Http", "System.Threading", "System.Threading.Tasks"];
 
-    /// <summary>The namespaces that a new web project uses besides.</summary>
+    /// <summary>The additional implicit usings of a web project.</summary>
     private static readonly string[] WebUsings =
     [
         "System.Net.Http.Json", "Microsoft.AspNetCore.Builder", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Http",
@@ -28,7 +28,7 @@ internal sealed class CSharpBlockTests
     public static IEnumerable<CodeBlock> Blocks() => Document.Blocks("csharp");
 
     [TestCaseSource(nameof(Blocks))]
-    public async Task It_compiles_and_prints_what_is_shown(CodeBlock block)
+    public async Task A_CSharp_block_compiles_and_prints_the_documented_output(CodeBlock block)
     {
         CSharpCompilation compilation = CSharpCompilation.Create(
             $"block{Guid.NewGuid():N}",
@@ -43,19 +43,19 @@ internal sealed class CSharpBlockTests
         ];
         Assert.That(problems, Is.Empty);
         program.Position = 0;
-        if (block.Output is { } said)
+        if (block.Output is { } output)
         {
-            Printed.IsAsSaid(await RunAsync(program), said, block.ToString());
+            DocumentedOutput.AssertMatches(await RunAsync(program), output, block.ToString());
         }
 
         if (block.Requests is { } requests)
         {
-            Printed.IsAsSaid(await WebProgram.AnswerAsync(program, block.Settings, requests), requests, block.ToString());
+            DocumentedOutput.AssertMatches(await WebProgram.AnswerAsync(program, block.Settings, requests), requests, block.ToString());
         }
     }
 
     [Test]
-    public void There_are_blocks_that_are_run() =>
+    public void Blocks_with_output_and_web_requests_are_found() =>
         Assert.Multiple(() =>
         {
             Assert.That(Blocks().Where(block => block.Output is not null), Has.Exactly(2).Matches<CodeBlock>(block => block.Document == "README.md"));

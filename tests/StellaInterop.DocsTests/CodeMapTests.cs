@@ -18,9 +18,9 @@ internal sealed partial class CodeMapTests
     /// <summary>All files of the tree but those that a build makes, from the root of the tree on.</summary>
     private static readonly Lazy<string[]> Files = new(() =>
     [
-        .. Directory.EnumerateFileSystemEntries(Tree.Root).Where(entry => Path.GetFileName(entry) is not (".git" or "artifacts"))
+        .. Directory.EnumerateFileSystemEntries(SourceTree.Root).Where(entry => Path.GetFileName(entry) is not (".git" or "artifacts"))
             .SelectMany(entry => Directory.Exists(entry) ? Directory.EnumerateFiles(entry, "*", SearchOption.AllDirectories) : [entry])
-            .Select(file => Path.GetRelativePath(Tree.Root, file).Replace('\\', '/'))
+            .Select(file => Path.GetRelativePath(SourceTree.Root, file).Replace('\\', '/'))
             .Where(file => !Output().IsMatch(file)),
     ]);
 
@@ -32,7 +32,7 @@ internal sealed partial class CodeMapTests
         .. Files.Value.Where(file => !file.StartsWith("tests/StellaInterop.DocsTests/", StringComparison.Ordinal))
             .Where(file => file == "build.cake" || SourceFolders.Any(folder => file.StartsWith(folder + '/', StringComparison.Ordinal)))
             .Where(file => Extensions.Contains(Path.GetExtension(file)) || !Path.GetFileName(file).Contains('.', StringComparison.Ordinal))
-            .SelectMany(file => Word().Matches(File.ReadAllText(Path.Combine(Tree.Root, file))))
+            .SelectMany(file => Word().Matches(File.ReadAllText(Path.Combine(SourceTree.Root, file))))
             .Select(word => word.Value),
     ]);
 
@@ -111,7 +111,7 @@ internal sealed partial class CodeMapTests
 
     private static bool IsPath(string span) => PathLike().IsMatch(span);
 
-    private static bool Exists(string path) => Path.Exists(Path.Combine(Tree.Root, path)) || Output().IsMatch(path);
+    private static bool Exists(string path) => Path.Exists(Path.Combine(SourceTree.Root, path)) || Output().IsMatch(path);
 
     [GeneratedRegex("`([^`\n]+)`")]
     private static partial Regex Span();

@@ -4,35 +4,35 @@ using StellaInterop.Tests;
 namespace StellaInterop.DocsTests;
 
 /// <summary>A block of code in a document.</summary>
-/// <param name="Document">The document, from the root of the tree on.</param>
-/// <param name="Line">The line that its code begins in, from 1.</param>
-/// <param name="Language">What stands after the fence.</param>
+/// <param name="Document">The path of the document, relative to the repository root.</param>
+/// <param name="Line">The first line of the code, counted from 1.</param>
+/// <param name="Language">The language after the fence.</param>
 /// <param name="Code">The code.</param>
-/// <param name="Output">The block of plain text that follows at once, if one does: the output of the program.</param>
-/// <param name="Requests">The block of requests and answers that follows at once, if one does: the program is a web service.</param>
-/// <param name="Settings">The block of JSON that stands at once before, if one does: the settings of a web service.</param>
+/// <param name="Output">The output of the program: the plain text block directly after the code, or null.</param>
+/// <param name="Requests">The requests to a web service and its answers: the http block directly after the code, or null.</param>
+/// <param name="Settings">The settings of a web service: the JSON block directly before the code, or null.</param>
 internal sealed record CodeBlock(string Document, int Line, string Language, string Code, string? Output, string? Requests, string? Settings)
 {
     /// <inheritdoc/>
     public override string ToString() => $"{Document}:{Line}";
 }
 
-/// <summary>The documents of the project.</summary>
+/// <summary>The Markdown documents of the project and their code blocks.</summary>
 internal static partial class Document
 {
     private static readonly string[] Folders = ["docs", "bench", "samples", "src/StellaInterop.Models.Mini"];
 
-    /// <summary>Every document that people read, from the root of the tree on.</summary>
+    /// <summary>The paths of all documents for readers, relative to the repository root.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        .. Directory.EnumerateFiles(Tree.Root, "*.md").Append(Path.Combine(Tree.Root, "src/README.md"))
-            .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Tree.Root, folder), "*.md", SearchOption.AllDirectories)))
-            .Select(file => Path.GetRelativePath(Tree.Root, file).Replace('\\', '/'))
+        .. Directory.EnumerateFiles(SourceTree.Root, "*.md").Append(Path.Combine(SourceTree.Root, "src/README.md"))
+            .Concat(Folders.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(SourceTree.Root, folder), "*.md", SearchOption.AllDirectories)))
+            .Select(file => Path.GetRelativePath(SourceTree.Root, file).Replace('\\', '/'))
             .Where(file => !file.Contains("/bin/", StringComparison.Ordinal) && !file.Contains("/obj/", StringComparison.Ordinal))
             .Order(StringComparer.Ordinal),
     ];
 
-    public static string Read(string document) => File.ReadAllText(Path.Combine(Tree.Root, document));
+    public static string Read(string document) => File.ReadAllText(Path.Combine(SourceTree.Root, document));
 
     public static IEnumerable<CodeBlock> Blocks(string language)
     {
@@ -45,21 +45,21 @@ internal static partial class Document
                 Match fence = fences[i];
                 if (fence.Groups["language"].Value == language)
                 {
-                    // The code of a neighbour in a language, if nothing stands between the two.
-                    string? Beside(int first, int second, int neighbour, string wanted) =>
+                    // Returns the code of an adjacent block of the expected language, or null if there is text between the two blocks.
+                    string? Adjacent(int first, int second, int neighbor, string expected) =>
                         first >= 0 && second < fences.Length
-                        && fences[neighbour].Groups["language"].Value == wanted
+                        && fences[neighbor].Groups["language"].Value == expected
                         && string.IsNullOrWhiteSpace(text[(fences[first].Index + fences[first].Length)..fences[second].Index])
-                            ? fences[neighbour].Groups["code"].Value
+                            ? fences[neighbor].Groups["code"].Value
                             : null;
                     yield return new CodeBlock(
                         document,
                         text[..fence.Groups["code"].Index].Count(c => c == '\n') + 1,
                         language,
                         fence.Groups["code"].Value,
-                        Beside(i, i + 1, i + 1, "text"),
-                        Beside(i, i + 1, i + 1, "http"),
-                        Beside(i - 1, i, i - 1, "json"));
+                        Adjacent(i, i + 1, i + 1, "text"),
+                        Adjacent(i, i + 1, i + 1, "http"),
+                        Adjacent(i - 1, i, i - 1, "json"));
                 }
             }
         }

@@ -6,8 +6,8 @@ using StellaInterop.Tests;
 namespace StellaInterop.DocsTests;
 
 /// <summary>
-/// Documents that are made from the code say what the code says. <c>dotnet cake --target=Docs</c> writes them: with
-/// STELLA_WRITE_DOCS set, these tests write what they otherwise compare with.
+/// Sections of documents that are generated from the code are up to date. <c>dotnet cake --target=Docs</c> sets STELLA_WRITE_DOCS, and
+/// then these tests write the sections instead of comparing them.
 /// </summary>
 internal sealed partial class GeneratedDocumentTests
 {
@@ -24,13 +24,13 @@ internal sealed partial class GeneratedDocumentTests
             text.Append($"### {(int)code} {code}\n\n{Plain(member.Element("summary"))}\n\n{Plain(member.Element("remarks"))}\n\n");
         }
 
-        Compare("docs/troubleshooting.md", "codes", text.ToString());
+        CompareOrWrite("docs/troubleshooting.md", "codes", text.ToString());
     }
 
     [Test]
     public void The_ABI_reference_has_every_export_and_every_type()
     {
-        string bindings = File.ReadAllText(Path.Combine(Tree.Root, "src/StellaInterop/Interop/Abi/NativeMethods.g.cs"));
+        string bindings = File.ReadAllText(Path.Combine(SourceTree.Root, "src/StellaInterop/Interop/Abi/NativeMethods.g.cs"));
         var text = new StringBuilder();
         MatchCollection exports = Export().Matches(bindings);
         foreach (Match export in exports)
@@ -39,7 +39,7 @@ internal sealed partial class GeneratedDocumentTests
         }
 
         Assert.That(exports, Has.Count.EqualTo(Regex.Count(bindings, @"\[DllImport\(")).And.Count.GreaterThan(20));
-        Compare("docs/abi.md", "exports", text.ToString());
+        CompareOrWrite("docs/abi.md", "exports", text.ToString());
 
         text.Clear();
         MatchCollection types = NativeType().Matches(bindings);
@@ -55,51 +55,51 @@ internal sealed partial class GeneratedDocumentTests
         }
 
         Assert.That(types, Has.Count.EqualTo(Regex.Count(bindings, "internal (unsafe partial struct|enum)")).And.Count.GreaterThan(15));
-        Compare("docs/abi.md", "types", text.ToString());
+        CompareOrWrite("docs/abi.md", "types", text.ToString());
     }
 
-    /// <summary>What the comment before a declaration says, in Markdown.</summary>
+    /// <summary>Returns the documentation comment of a declaration as Markdown.</summary>
     private static string Documentation(Match declaration)
     {
         IEnumerable<string> lines = DocLine().Matches(declaration.Groups["doc"].Value).Select(line => line.Groups[1].Value.TrimEnd());
         return string.Join('\n', lines).Replace("# Safety\n", "**Safety:** ", StringComparison.Ordinal).Trim();
     }
 
-    /// <summary>Compares what stands between two marks of a document, or writes it.</summary>
-    private static void Compare(string document, string mark, string made)
+    /// <summary>Compares the section between two marks of a document with the generated text, or writes it.</summary>
+    private static void CompareOrWrite(string document, string mark, string generated)
     {
-        string path = Path.Combine(Tree.Root, document);
+        string path = Path.Combine(SourceTree.Root, document);
         (string begin, string end) = ($"<!-- {mark}: written by dotnet cake --target=Docs -->\n", $"<!-- end of {mark} -->");
         string[] parts = File.ReadAllText(path).Split([begin, end], StringSplitOptions.None);
         Assert.That(parts, Has.Length.EqualTo(3), document);
-        string expected = $"\n{made.TrimEnd()}\n\n";
+        string expected = $"\n{generated.TrimEnd()}\n\n";
         if (Writes)
         {
             File.WriteAllText(path, $"{parts[0]}{begin}{expected}{end}{parts[2]}");
         }
         else
         {
-            Assert.That(parts[1], Is.EqualTo(expected), $"{document} is not what the code says. Run: dotnet cake --target=Docs");
+            Assert.That(parts[1], Is.EqualTo(expected), $"{document} is out of date. Run: dotnet cake --target=Docs");
         }
     }
 
     private static XElement Members(string assembly) =>
         XDocument.Load(Path.Combine(TestContext.CurrentContext.TestDirectory, $"{assembly}.xml")).Root!.Element("members")!;
 
-    /// <summary>The text of documentation, with code as Markdown has it.</summary>
+    /// <summary>Returns the text of an XML documentation element, with code in Markdown.</summary>
     private static string Plain(XElement? element)
     {
-        Assert.That(element, Is.Not.Null, "every code says what it means in its summary, and what to do in its remarks");
+        Assert.That(element, Is.Not.Null, "every error code needs a summary with its meaning and remarks with the remedy");
         string text = string.Concat(element!.Nodes().Select(node => node switch
         {
             XElement { Name.LocalName: "c" } code => $"`{code.Value}`",
-            XElement { Name.LocalName: "see" } see => $"`{Shown(see)}`",
+            XElement { Name.LocalName: "see" } see => $"`{ReferenceName(see)}`",
             _ => node.ToString(),
         }));
         return Spaces().Replace(text, " ").Trim();
     }
 
-    private static string Shown(XElement see) =>
+    private static string ReferenceName(XElement see) =>
         (string?)see.Attribute("langword") ?? string.Join('.', ((string)see.Attribute("cref")!)[2..].Split('(')[0].Split('.')[^(((string)see.Attribute("cref")!)[0] == 'T' ? 1 : 2)..]);
 
     [GeneratedRegex(@"(?<doc>(?:^ +///.*\n)+) +\[DllImport\([^\n]*EntryPoint = ""(?<name>\w+)""[^\n]*\n(?: +\[[^\n]*\n)* +internal static extern (?<signature>[^\n]*;)", RegexOptions.Multiline)]

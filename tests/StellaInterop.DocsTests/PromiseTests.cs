@@ -4,7 +4,7 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.DocsTests;
 
-/// <summary>Every promise of docs/promises.md names tests, and every test that it names exists.</summary>
+/// <summary>Every promise in docs/promises.md names tests, and every named test exists.</summary>
 internal sealed partial class PromiseTests
 {
     private const int Promises = 26;
@@ -37,7 +37,7 @@ internal sealed partial class PromiseTests
     [Test]
     public void Every_named_test_exists()
     {
-        Assert.That((CSharp.Value.Count, Rust.Value.Count), Is.GreaterThan((200, 50)), "tests that were found in the sources");
+        Assert.That((CSharp.Value.Count, Rust.Value.Count), Is.GreaterThan((200, 50)), "number of C# and Rust tests found in the sources");
         string[] missing = [.. Rows.SelectMany(row => row.Tests
             .Where(test => !CSharp.Value.Contains(test) && !Rust.Value.Contains(test))
             .Select(test => $"{row.Number}: {test}"))];
@@ -52,7 +52,7 @@ internal sealed partial class PromiseTests
         Assert.That(Rust.Value, Has.No.Member("stella-core/tests/load.rs: copy"), "a function that is not a test");
     }
 
-    /// <summary>Test methods by the nearest class above them in the file.</summary>
+    /// <summary>Finds the test methods in the sources, each with the last class declared before it in the file.</summary>
     private static IEnumerable<string> CSharpTests()
     {
         foreach (string file in Files("tests", "*.cs"))
@@ -74,15 +74,15 @@ internal sealed partial class PromiseTests
 
     private static IEnumerable<string> RustTests() =>
         from file in Files("native", "*.rs")
-        let path = Path.GetRelativePath(Path.Combine(Tree.Root, "native"), file).Replace('\\', '/')
+        let path = Path.GetRelativePath(Path.Combine(SourceTree.Root, "native"), file).Replace('\\', '/')
         from test in RustTest().Matches(File.ReadAllText(file))
         select $"{path}: {test.Groups["function"].Value}";
 
     private static IEnumerable<string> Files(string folder, string pattern) =>
-        Directory.EnumerateDirectories(Path.Combine(Tree.Root, folder))
+        Directory.EnumerateDirectories(Path.Combine(SourceTree.Root, folder))
             .Where(sub => Path.GetFileName(sub) is not "target")
             .SelectMany(sub => Directory.EnumerateFiles(sub, pattern, SearchOption.AllDirectories))
-            .Where(file => !Path.GetRelativePath(Tree.Root, file).Replace('\\', '/').Split('/').Any(part => part is "bin" or "obj" or "target"));
+            .Where(file => !Path.GetRelativePath(SourceTree.Root, file).Replace('\\', '/').Split('/').Any(part => part is "bin" or "obj" or "target"));
 
     [GeneratedRegex(@"^\| (?<number>[0-9]+) \| (?<promise>[^|]+?) \| (?<kept>[^|]+?) \| (?<tests>[^|]+?) \|$", RegexOptions.Multiline)]
     private static partial Regex Row();
@@ -90,7 +90,7 @@ internal sealed partial class PromiseTests
     [GeneratedRegex("`([^`]+)`")]
     private static partial Regex Name();
 
-    /// <summary>A class, or attributes with a test among them, perhaps of several lines, and the method that they belong to.</summary>
+    /// <summary>Matches a class, or a method whose attributes include a test attribute. The attributes may span several lines.</summary>
     [GeneratedRegex(
         """
         ^\s*(?:(?:public|internal|private|sealed|static|abstract|partial)\s+)*class\s+(?<class>\w+)

@@ -8,20 +8,20 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.DocsTests;
 
-/// <summary>A name of code in the text of a document exists: types, members and enum values do not survive their renaming in prose.</summary>
+/// <summary>Names of types, members and enum values in the prose of the documents exist in the code, so a renamed one is found.</summary>
 internal sealed partial class ProseNameTests
 {
-    /// <summary>Names of other worlds that look like names of .NET, with the world that they are of.</summary>
+    /// <summary>Names in the documents that look like .NET names but come from elsewhere, grouped by their origin.</summary>
     private static readonly FrozenSet<string> Foreign = FrozenSet.Create(
         StringComparer.Ordinal,
-        // The command line and the folders of models.
+        // Placeholders of the command line and names in model folders.
         "DIR", "MODEL", "TEXT", "QUERY", "FILE", "NAME", "ORG", "REV", "KEY", "PATH", "FOLDER", "RID", "ID", "N", "COMMAND", "ON", "YES",
         // Architectures, modules, tokenizers and settings as Python names them.
         "GteModel", "Qwen2Model", "Qwen2ForCausalLM", "BertTokenizer", "Qwen2Tokenizer", "AutoModel", "AutoTokenizer", "Dense", "Transformer",
         "Tanh", "WordPiece", "Unigram", "WordLevel", "SentenceTransformer", "Qwen2",
-        // Other libraries, at the place where they are left behind.
+        // Other libraries, in the pages about migrating from them.
         "PoolingType", "NativeLogConfig", "SessionOptions", "IntraOpNumThreads", "Embeddings", "AddStackExchangeRedisCache", "AddPrometheusExporter",
-        // The tasks of Cake.
+        // Cake tasks.
         "Soak",
         // HTTP, systems and formats.
         "Retry", "After", "UTF", "JSON", "BOM", "NUL", "SIGBUS", "LF", "CR", "CRLF", "BLAKE3", "SHA", "U", "FFFD", "RssAnon", "MemAvailable");
@@ -40,10 +40,10 @@ internal sealed partial class ProseNameTests
         "Extensions", "Models", "Mini", "Cli",
     ];
 
-    /// <summary>Classes of tests and the members that a document names beside them; PromiseTests looks these up.</summary>
+    /// <summary>Names of test classes. PromiseTests checks the test methods that a document names with them.</summary>
     private static readonly HashSet<string> TestNames =
     [
-        .. Directory.EnumerateFiles(Path.Combine(Tree.Root, "tests"), "*Tests.cs", SearchOption.AllDirectories)
+        .. Directory.EnumerateFiles(Path.Combine(SourceTree.Root, "tests"), "*Tests.cs", SearchOption.AllDirectories)
             .Select(file => Path.GetFileNameWithoutExtension(file)),
     ];
 
@@ -60,9 +60,9 @@ internal sealed partial class ProseNameTests
             && !document.StartsWith("docs/decisions/", StringComparison.Ordinal)));
 
     [TestCaseSource(nameof(Documents))]
-    public void Names_of_code_in_prose_exist(string document)
+    public void Code_names_in_prose_exist(string document)
     {
-        // The blocks are compiled or run by other tests.
+        // Other tests compile or run the code blocks.
         string prose = Block().Replace(Document.Read(document), match => new string('\n', match.Value.Count(c => c == '\n')));
         var unknown = new List<string>();
         foreach (Match span in Span().Matches(prose))
@@ -82,10 +82,10 @@ internal sealed partial class ProseNameTests
             }
         }
 
-        Assert.That(unknown, Is.Empty, "names that are in no assembly");
+        Assert.That(unknown, Is.Empty, "names that exist in no assembly");
     }
 
-    /// <summary>The right column of the table of renamed members.</summary>
+    /// <summary>Checks the column of new names in the table of renamed members.</summary>
     [Test]
     public void New_names_of_the_API_decisions_exist()
     {
@@ -109,7 +109,7 @@ internal sealed partial class ProseNameTests
     [TestCase("StellaLongText", false)]
     [TestCase("ThreadPool.SetMinThreads", true)]
     [TestCase("Pool.MaxWorkers", true)]
-    public void A_name_that_is_in_no_assembly_is_found(string name, bool exists) => Assert.That(Exists(name), Is.EqualTo(exists));
+    public void Names_that_are_in_no_assembly_are_rejected(string name, bool exists) => Assert.That(Exists(name), Is.EqualTo(exists));
 
     private static bool Exists(string name)
     {
@@ -169,7 +169,7 @@ internal sealed partial class ProseNameTests
     [GeneratedRegex("`([^`\n]+)`")]
     private static partial Regex Span();
 
-    /// <summary>A name in Pascal case, or in capitals, that is no part of another word, with its members.</summary>
+    /// <summary>Matches a whole word in Pascal case or in capitals, with its members.</summary>
     [GeneratedRegex(@"(?<![\w.""$-])[A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*(?![\w""-])")]
     private static partial Regex Name();
 

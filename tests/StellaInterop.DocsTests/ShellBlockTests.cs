@@ -3,20 +3,20 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.DocsTests;
 
-/// <summary>Every <c>console</c> block of the documents, commands after <c>$</c> with what they print, is run.</summary>
+/// <summary>Runs every <c>console</c> block of the documents: commands after <c>$</c>, each followed by its output.</summary>
 internal sealed class ShellBlockTests
 {
     public static IEnumerable<CodeBlock> Blocks() => Document.Blocks("console");
 
     [TestCaseSource(nameof(Blocks))]
-    public void It_prints_what_is_shown(CodeBlock block)
+    public void A_console_block_prints_the_documented_output(CodeBlock block)
     {
         string folder = Directory.CreateTempSubdirectory("stella-docs").FullName;
-        string cli = Path.Combine(Tree.Root, "src/StellaInterop.Cli/bin", Tree.Configuration, "net10.0/stella.dll");
+        string cli = Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0/stella.dll");
         var printed = new List<string>();
         foreach (string line in block.Code.Split('\n').Where(line => line.StartsWith("$ ", StringComparison.Ordinal)))
         {
-            // What a person types, in a shell that knows `stella`.
+            // Runs the documented command line in a shell that defines `stella`.
             string script = $"exec 2>&1\nstella() {{ dotnet '{cli}' \"$@\"; }}\n{line[2..]}";
             var start = new ProcessStartInfo("bash", ["-c", script])
             {
@@ -29,9 +29,9 @@ internal sealed class ShellBlockTests
         }
 
         Directory.Delete(folder, recursive: true);
-        Printed.IsAsSaid(string.Join('\n', printed), block.Code, block.ToString());
+        DocumentedOutput.AssertMatches(string.Join('\n', printed), block.Code, block.ToString());
     }
 
     [Test]
-    public void There_are_blocks() => Assert.That(Blocks(), Is.Not.Empty);
+    public void Console_blocks_are_found() => Assert.That(Blocks(), Is.Not.Empty);
 }

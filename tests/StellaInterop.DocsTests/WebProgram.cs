@@ -2,17 +2,17 @@ using System.Diagnostics;
 
 namespace StellaInterop.DocsTests;
 
-/// <summary>Runs a web service of a document as a process of its own, and asks it.</summary>
+/// <summary>Runs a web service from a document in its own process and sends it requests.</summary>
 internal static class WebProgram
 {
     private const string Listening = "Now listening on: ";
 
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
 
-    /// <summary>Returns each line that is a request, followed by the answer.</summary>
+    /// <summary>Sends each GET request and returns the request lines, each followed by its answer.</summary>
     public static async Task<string> AnswerAsync(Stream program, string? settings, string requests)
     {
-        // Beside the assemblies that the program uses; its settings are in a folder of its own.
+        // The program is next to the assemblies that it uses. Its settings are in a separate folder.
         string bin = TestContext.CurrentContext.TestDirectory;
         string name = $"web{Guid.NewGuid():N}";
         string assembly = Path.Combine(bin, $"{name}.dll");
@@ -61,16 +61,16 @@ internal static class WebProgram
 
     private static async Task<Uri> AddressAsync(Process process, CancellationToken cancellationToken)
     {
-        var said = new List<string>();
+        var output = new List<string>();
         while (await process.StandardOutput.ReadLineAsync(cancellationToken) is { } line)
         {
-            said.Add(line);
+            output.Add(line);
             if (line.IndexOf(Listening, StringComparison.Ordinal) is var at and >= 0)
             {
                 return new Uri(line[(at + Listening.Length)..].Trim());
             }
         }
 
-        throw new InvalidOperationException($"The service ended before it listened:\n{string.Join('\n', said)}");
+        throw new InvalidOperationException($"The service ended before it listened:\n{string.Join('\n', output)}");
     }
 }

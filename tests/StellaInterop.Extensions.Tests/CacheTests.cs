@@ -43,7 +43,7 @@ internal sealed class CacheTests
         var random = new Random(seed);
         using var folders = new OtherModel();
         var pools = new Dictionary<PoolKey, StellaEmbeddingPool>();
-        var call = new Call(new PoolKey(Tree.Model("tiny-new"), StellaPrecision.Float32, 16), new StellaEmbedOptions(), 0, Texts[0]);
+        var call = new Call(new PoolKey(Fixtures.Model("tiny-new"), StellaPrecision.Float32, 16), new StellaEmbedOptions(), 0, Texts[0]);
         int answered = 0, refused = 0;
         for (int step = 0; step < 200; step++)
         {
@@ -78,12 +78,12 @@ internal sealed class CacheTests
     {
         await using ServiceProvider provider = Services(services =>
         {
-            services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new")).UseDistributedCache();
+            services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new")).UseDistributedCache();
             services.AddStellaQueryEmbeddings().UseDistributedCache();
         });
         float[] document = await VectorAsync(provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>());
         float[] query = await VectorAsync(provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.Query));
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         Assert.That(document, Is.EqualTo(model.Embed("river")));
         Assert.That(query, Is.EqualTo(model.Embed("river", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery })));
     }
@@ -95,7 +95,7 @@ internal sealed class CacheTests
         for (int i = 0; i < 2; i++)
         {
             await using ServiceProvider provider = Services(services => services
-                .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+                .AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
                 .UseDistributedCache()
                 .Use((values, options, inner, token) =>
                 {
@@ -113,8 +113,8 @@ internal sealed class CacheTests
     {
         await using ServiceProvider provider = Services(services =>
         {
-            services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new")).UseDistributedCache();
-            services.AddKeyedStellaEmbeddings("small", options => options.ModelPath = Tree.Model("tiny-new"))
+            services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new")).UseDistributedCache();
+            services.AddKeyedStellaEmbeddings("small", options => options.ModelPath = Fixtures.Model("tiny-new"))
                 .ConfigureOptions(options => options.Dimensions = 256)
                 .UseDistributedCache();
         });
@@ -129,7 +129,7 @@ internal sealed class CacheTests
     public async Task Options_that_middleware_sets_after_the_cache_are_refused()
     {
         await using ServiceProvider provider = Services(services => services
-            .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+            .AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
             .UseDistributedCache()
             .ConfigureOptions(options => options.Dimensions = 256));
         Assert.That(
@@ -141,7 +141,7 @@ internal sealed class CacheTests
     public async Task Middleware_that_takes_the_key_away_below_a_cache_is_refused([Values] bool raw)
     {
         await using ServiceProvider provider = Services(services => services
-            .AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+            .AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
             .UseDistributedCache()
             .Use((values, options, inner, token) =>
             {
@@ -185,7 +185,7 @@ internal sealed class CacheTests
     public async Task A_cache_that_cannot_know_the_model_is_refused(
         Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>> wrap)
     {
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         using var generator = new StellaEmbeddingGenerator(pool);
         using IEmbeddingGenerator<string, Embedding<float>> cached = wrap(generator, cache);
         Assert.That(
@@ -198,7 +198,7 @@ internal sealed class CacheTests
     public async Task An_embedding_can_be_stored_as_JSON_and_read_again([Values] bool cached, [Values] bool reflection)
     {
         JsonSerializerOptions json = reflection ? AIJsonUtilities.DefaultOptions : WithoutReflection;
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace });
         using IEmbeddingGenerator<string, Embedding<float>> source = cached ? generator.AsBuilder().UseDistributedCache(cache).Build() : generator;
         Embedding<float> made = (await source.GenerateAsync(["half \ud800"]))[0];
@@ -214,7 +214,7 @@ internal sealed class CacheTests
     [Test]
     public async Task A_model_that_changes_under_its_pool_changes_the_key()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
         using var generator = new StellaEmbeddingGenerator(pool);
         using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder().UseDistributedCache(cache).Build();
@@ -228,7 +228,7 @@ internal sealed class CacheTests
     [Test]
     public async Task A_model_that_changes_between_the_key_and_the_answer_gets_the_right_key()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
         using var generator = new StellaEmbeddingGenerator(pool);
         int calls = 0;
@@ -255,7 +255,7 @@ internal sealed class CacheTests
     [Test]
     public async Task Texts_that_the_caller_changes_during_the_call_stay_out_of_the_cache()
     {
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         using var generator = new StellaEmbeddingGenerator(pool);
         string[] mine = ["river"];
         using IEmbeddingGenerator<string, Embedding<float>> cached = generator.AsBuilder()
@@ -398,7 +398,7 @@ internal sealed class CacheTests
         /// <summary>Changes one setting, so that the last call has entries of the same texts.</summary>
         public Call WithOneChange(Random random, OtherModel folders) => random.Next(10) switch
         {
-            0 => this with { Pool = Pool with { Path = Pick(random, Tree.Model("tiny-new"), folders.Other, Tree.Model("tiny-qwen2")) } },
+            0 => this with { Pool = Pool with { Path = Pick(random, Fixtures.Model("tiny-new"), folders.Other, Fixtures.Model("tiny-qwen2")) } },
             1 => this with { Pool = Pool with { Precision = Pick(random, StellaPrecision.Float32, StellaPrecision.BFloat16, StellaPrecision.Int8) } },
             2 => this with { Pool = Pool with { MaxTokens = Pick(random, 16, 32) } },
             3 => this with { Options = Options with { Prompt = Pick(random, StellaPrompt.Default, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity) } },
@@ -414,7 +414,7 @@ internal sealed class CacheTests
     /// <summary>A copy of a model that differs from it in one number of one head.</summary>
     private sealed class OtherModel : IDisposable
     {
-        private readonly TemporaryFolder other = Tree.Copy("tiny-new");
+        private readonly TemporaryFolder other = Fixtures.Copy("tiny-new");
 
         public OtherModel() => ChangeHead(other, 256);
 

@@ -18,8 +18,8 @@ internal sealed class GeneratorTests
     [OneTimeSetUp]
     public void Load()
     {
-        model = StellaModel.Load(Tree.Model("tiny-new"));
-        pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         documents = new StellaEmbeddingGenerator(pool);
     }
 
@@ -197,7 +197,7 @@ internal sealed class GeneratorTests
         var borrowed = new StellaEmbeddingGenerator(pool);
         borrowed.Dispose();
         Assert.That(await borrowed.GenerateAsync(["bread"]), Has.Count.EqualTo(1));
-        await using var ownPool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        await using var ownPool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         var own = new StellaEmbeddingGenerator(ownPool, ownsPool: true);
         _ = await own.GenerateAsync(["bread"]);
         own.Dispose();

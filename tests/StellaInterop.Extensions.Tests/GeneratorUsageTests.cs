@@ -22,7 +22,7 @@ internal sealed class GeneratorUsageTests
     {
         var services = new ServiceCollection();
         services.AddDistributedMemoryCache();
-        services.AddStellaEmbeddings(given => given.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaEmbeddings(given => given.ModelPath = Fixtures.Model("tiny-new"));
         services.AddStellaQueryEmbeddings().UseDistributedCache();
         await using ServiceProvider provider = services.BuildServiceProvider();
         var plain = provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();

@@ -20,7 +20,7 @@ internal sealed class MiddlewareTests
         services.AddSingleton<IDistributedCache>(
             new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions())));
         var asked = new List<string>();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
             .UseDistributedCache()
             .Use((values, options, inner, token) =>
             {
@@ -47,7 +47,7 @@ internal sealed class MiddlewareTests
         };
         ActivitySource.AddActivityListener(listener);
         var services = new ServiceCollection();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
             .UseOpenTelemetry(sourceName: "test.embeddings");
         await using ServiceProvider provider = services.BuildServiceProvider();
         await provider.GetRequiredService<StellaEmbeddingPool>().WarmUpAsync();
@@ -67,7 +67,7 @@ internal sealed class MiddlewareTests
         var services = new ServiceCollection();
         services.AddFakeLogging(options => options.FilteredLevels.Add(LogLevel.Debug));
         services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Debug));
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new")).UseLogging();
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new")).UseLogging();
         await using ServiceProvider provider = services.BuildServiceProvider();
         _ = await provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>().GenerateAsync(["river"]);
         Assert.That(
@@ -79,7 +79,7 @@ internal sealed class MiddlewareTests
     public async Task Options_can_be_set_for_all_calls()
     {
         var services = new ServiceCollection();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"))
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
             .ConfigureOptions(options => options.Dimensions = 256);
         await using ServiceProvider provider = services.BuildServiceProvider();
         var generator = provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();

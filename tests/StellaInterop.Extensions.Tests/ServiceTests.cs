@@ -18,7 +18,7 @@ internal sealed class ServiceTests
     public async Task Documents_and_queries_have_generators_of_their_own_over_one_pool()
     {
         var services = new ServiceCollection();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"));
         services.AddStellaQueryEmbeddings();
         await using ServiceProvider provider = services.BuildServiceProvider();
         var documents = provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
@@ -37,8 +37,8 @@ internal sealed class ServiceTests
     public async Task Named_models_stand_side_by_side()
     {
         var services = new ServiceCollection();
-        services.AddKeyedStellaEmbeddings("new", options => options.ModelPath = Tree.Model("tiny-new"));
-        services.AddKeyedStellaEmbeddings("qwen", options => options.ModelPath = Tree.Model("tiny-qwen2"));
+        services.AddKeyedStellaEmbeddings("new", options => options.ModelPath = Fixtures.Model("tiny-new"));
+        services.AddKeyedStellaEmbeddings("qwen", options => options.ModelPath = Fixtures.Model("tiny-qwen2"));
         services.AddKeyedStellaQueryEmbeddings("qwen");
         await using ServiceProvider provider = services.BuildServiceProvider();
         foreach ((string key, string model) in new[] { ("new", "tiny-new"), ("qwen", "tiny-qwen2"), (StellaServiceKeys.GetQueryKey("qwen"), "tiny-qwen2") })
@@ -55,11 +55,11 @@ internal sealed class ServiceTests
     public async Task Each_key_has_the_generator_of_its_own_model()
     {
         var services = new ServiceCollection();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"));
         services.AddStellaQueryEmbeddings();
         foreach (string name in Names)
         {
-            services.AddKeyedStellaEmbeddings(name, options => options.ModelPath = Tree.Model("tiny-qwen2"));
+            services.AddKeyedStellaEmbeddings(name, options => options.ModelPath = Fixtures.Model("tiny-qwen2"));
             services.AddKeyedStellaQueryEmbeddings(name);
         }
 
@@ -138,7 +138,7 @@ internal sealed class ServiceTests
     public async Task Settings_come_from_a_section()
     {
         HostApplicationBuilder builder = Builder(
-            ("Search:ModelPath", Tree.Model("tiny-new")),
+            ("Search:ModelPath", Fixtures.Model("tiny-new")),
             ("Search:Model:Dimension", "256"),
             ("Search:Model:Precision", "Float32"),
             ("Search:Pool:DefaultTimeout", "00:00:30"),
@@ -157,7 +157,7 @@ internal sealed class ServiceTests
     public async Task Settings_come_from_the_default_section_of_the_container()
     {
         HostApplicationBuilder builder = Builder(
-            ("StellaEmbeddings:ModelPath", Tree.Model("tiny-new")), ("StellaEmbeddings:Model:Dimension", "256"));
+            ("StellaEmbeddings:ModelPath", Fixtures.Model("tiny-new")), ("StellaEmbeddings:Model:Dimension", "256"));
         builder.Services.AddStellaEmbeddings();
         using IHost host = builder.Build();
         var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
@@ -203,7 +203,7 @@ internal sealed class ServiceTests
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(options =>
         {
-            options.ModelPath = Tree.Model("tiny-new");
+            options.ModelPath = Fixtures.Model("tiny-new");
             options.Model = name == "Model" ? null! : options.Model;
             options.Pool.CircuitBreaker = name == "CircuitBreaker" ? null! : options.Pool.CircuitBreaker;
             options.Pool.TimeProvider = name == "TimeProvider" ? null! : options.Pool.TimeProvider;
@@ -225,8 +225,8 @@ internal sealed class ServiceTests
     public async Task A_model_may_have_an_enum_or_another_value_as_its_key()
     {
         var services = new ServiceCollection();
-        services.AddKeyedStellaEmbeddings(Language.English, options => options.ModelPath = Tree.Model("tiny-new"));
-        services.AddKeyedStellaEmbeddings(Language.German, options => options.ModelPath = Tree.Model("tiny-qwen2"));
+        services.AddKeyedStellaEmbeddings(Language.English, options => options.ModelPath = Fixtures.Model("tiny-new"));
+        services.AddKeyedStellaEmbeddings(Language.German, options => options.ModelPath = Fixtures.Model("tiny-qwen2"));
         services.AddKeyedStellaQueryEmbeddings(Language.German);
         services.Configure<StellaEmbeddingServiceOptions>("German", options => options.Model.Dimension = 256);
         services.AddHealthChecks().AddKeyedStellaHealthChecks(Language.German, tags: ["models"], failureStatus: HealthStatus.Degraded);
@@ -255,7 +255,7 @@ internal sealed class ServiceTests
     public void A_null_key_is_the_model_without_a_key()
     {
         var services = new ServiceCollection();
-        services.AddKeyedStellaEmbeddings(null, options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddKeyedStellaEmbeddings(null, options => options.ModelPath = Fixtures.Model("tiny-new"));
         services.AddKeyedStellaQueryEmbeddings(null);
         using ServiceProvider provider = services.BuildServiceProvider();
         Assert.That(provider.GetService<IEmbeddingGenerator<string, Embedding<float>>>(), Is.Not.Null);
@@ -266,7 +266,7 @@ internal sealed class ServiceTests
     [Test]
     public async Task Without_warm_up_nothing_is_loaded_at_start()
     {
-        HostApplicationBuilder builder = Builder(("Search:ModelPath", Tree.Model("tiny-new")));
+        HostApplicationBuilder builder = Builder(("Search:ModelPath", Fixtures.Model("tiny-new")));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
         using IHost host = builder.Build();
         await host.StartAsync();
@@ -302,7 +302,7 @@ internal sealed class ServiceTests
 
         if (key != "ModelPath" && key != "ModelName")
         {
-            settings.Add(("Search:ModelPath", Tree.Model("tiny-new")));
+            settings.Add(("Search:ModelPath", Fixtures.Model("tiny-new")));
         }
 
         settings.Add(($"Search:{key}", value));
@@ -329,9 +329,9 @@ internal sealed class ServiceTests
             foreach ((string name, char digit, string model) in new[] { ("main", 'a', "tiny-new"), ("v1", 'b', "tiny-qwen2") })
             {
                 string commit = new(digit, 40);
-                foreach (string file in Directory.EnumerateFiles(Tree.Model(model), "*", SearchOption.AllDirectories))
+                foreach (string file in Directory.EnumerateFiles(Fixtures.Model(model), "*", SearchOption.AllDirectories))
                 {
-                    string copy = Path.Combine(repository, "snapshots", commit, Path.GetRelativePath(Tree.Model(model), file));
+                    string copy = Path.Combine(repository, "snapshots", commit, Path.GetRelativePath(Fixtures.Model(model), file));
                     Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
                     File.Copy(file, copy);
                 }
@@ -406,7 +406,7 @@ internal sealed class ServiceTests
     public async Task The_container_disposes_the_pool_either_way([Values] bool asynchronously)
     {
         var services = new ServiceCollection();
-        services.AddStellaEmbeddings(options => options.ModelPath = Tree.Model("tiny-new"));
+        services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"));
         ServiceProvider provider = services.BuildServiceProvider();
         var pool = provider.GetRequiredService<StellaEmbeddingPool>();
         _ = await pool.EmbedAsync("bread");
@@ -432,7 +432,7 @@ internal sealed class ServiceTests
         using MeterProvider meters = Sdk.CreateMeterProviderBuilder().AddMeter(StellaTelemetry.MeterName).AddInMemoryExporter(metrics).Build();
         using TracerProvider tracers =
             Sdk.CreateTracerProviderBuilder().AddSource(StellaTelemetry.ActivitySourceName).AddInMemoryExporter(activities).Build();
-        await using (var pool = new StellaEmbeddingPool(Tree.Model("tiny-new")))
+        await using (var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new")))
         {
             _ = await pool.EmbedAsync(["bread", "river"]);
             meters.ForceFlush();

@@ -120,7 +120,7 @@ internal sealed class StoredOptionsTests
     public void A_bare_number_is_no_duration_for_a_service(string name, string number)
     {
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(
-            new Dictionary<string, string?> { ["Embeddings:ModelPath"] = Tree.Model("tiny-new"), [$"Embeddings:{name}"] = number }).Build();
+            new Dictionary<string, string?> { ["Embeddings:ModelPath"] = Fixtures.Model("tiny-new"), [$"Embeddings:{name}"] = number }).Build();
         var bySection = new ServiceCollection();
         bySection.AddStellaEmbeddings(configuration.GetSection("Embeddings"));
         var byCode = new ServiceCollection();
@@ -139,14 +139,14 @@ internal sealed class StoredOptionsTests
     {
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [name] = "5" }).Build();
         Assert.That(
-            () => new StellaEmbeddingPool(Tree.Model("tiny-new"), Bound<StellaPoolOptions>(configuration)),
+            () => new StellaEmbeddingPool(Fixtures.Model("tiny-new"), Bound<StellaPoolOptions>(configuration)),
             Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains(name.Replace(':', '.')).And.Message.Contains("00:00:05 for 5 seconds"));
     }
 
     [Test]
     public async Task A_bare_number_is_no_duration_for_a_call()
     {
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["Timeout"] = "5" }).Build();
         Assert.That(
             async () => await pool.EmbedAsync("river", callOptions: Bound<StellaCallOptions>(configuration)),

@@ -3,20 +3,20 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.PackageTests;
 
-/// <summary>What a program wrote, and how it ended.</summary>
+/// <summary>The exit code and the output of a program.</summary>
 internal sealed record ProgramRun(int ExitCode, string Output, string Errors)
 {
-    /// <summary>Where .NET is installed, which a program that needs it is told.</summary>
+    /// <summary>The folder of the .NET installation, which is passed to framework-dependent programs.</summary>
     private static string DotNetRoot { get; } =
         Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "../../.."));
 
     public string[] Lines => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     /// <summary>
-    /// Starts a program that was made from the packages: with no search path, nor any other setting that could lead it to
+    /// Starts a program that was built from the packages with an empty environment: no search path or other setting can lead it to
     /// a library elsewhere.
     /// </summary>
-    public static Process StartAlone(string path, params string[] arguments)
+    public static Process StartIsolated(string path, params string[] arguments)
     {
         var start = Redirected(path, Path.GetTempPath(), arguments);
         start.RedirectStandardInput = true;
@@ -32,13 +32,14 @@ internal sealed record ProgramRun(int ExitCode, string Output, string Errors)
         return Process.Start(start)!;
     }
 
-    public static ProgramRun Alone(string path, params string[] arguments) => Ended(StartAlone(path, arguments));
+    /// <summary>Runs a program to its end, with an empty environment.</summary>
+    public static ProgramRun RunIsolated(string path, params string[] arguments) => WaitFor(StartIsolated(path, arguments));
 
-    /// <summary>Runs the SDK in a folder, with a package folder of its own, and without what the test runner has set.</summary>
+    /// <summary>Runs the .NET SDK in a folder, with its own package folder and without the environment variables of the test runner.</summary>
     public static ProgramRun DotNet(string folder, string packages, params string[] arguments)
     {
         var start = Redirected(Path.Combine(DotNetRoot, OperatingSystem.IsWindows() ? "dotnet.exe" : "dotnet"), folder, arguments);
-        foreach (string name in start.Environment.Keys.Where(IsOfTheRunner).ToArray())
+        foreach (string name in start.Environment.Keys.Where(IsTestRunnerVariable).ToArray())
         {
             start.Environment.Remove(name);
         }
@@ -46,11 +47,11 @@ internal sealed record ProgramRun(int ExitCode, string Output, string Errors)
         start.Environment["NUGET_PACKAGES"] = packages;
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
         start.Environment["DOTNET_NOLOGO"] = "1";
-        return Ended(Process.Start(start)!);
+        return WaitFor(Process.Start(start)!);
     }
 
-    /// <summary>Waits for a program's end.</summary>
-    public static ProgramRun Ended(Process process)
+    /// <summary>Waits for a program to end and returns its result.</summary>
+    public static ProgramRun WaitFor(Process process)
     {
         using (process)
         {
@@ -61,7 +62,7 @@ internal sealed record ProgramRun(int ExitCode, string Output, string Errors)
         }
     }
 
-    private static bool IsOfTheRunner(string name) =>
+    private static bool IsTestRunnerVariable(string name) =>
         name.StartsWith("MSBUILD", StringComparison.OrdinalIgnoreCase)
         || name.StartsWith("VSTEST", StringComparison.OrdinalIgnoreCase)
         || name.StartsWith("TESTINGPLATFORM", StringComparison.OrdinalIgnoreCase);

@@ -3,25 +3,25 @@ using System.Text.RegularExpressions;
 
 namespace StellaInterop.PackageTests;
 
-/// <summary>Programs that take the packages embed with the model that comes in one, with nothing else on the path.</summary>
+/// <summary>Programs that reference the packages embed texts with the packaged model, in an otherwise empty environment.</summary>
 internal sealed class ProgramTests
 {
-    private static Workshop Workshop => Programs.Workshop;
+    private static PackageWorkspace PackageWorkspace => Programs.PackageWorkspace;
 
     [TestCase("Cached")]
     [TestCase("Console")]
     [TestCase("Inside")]
     [TestCase("Worker")]
     public void A_program_that_references_the_packages_ranks_texts(string name) =>
-        Ranking.AssertWrittenBy(ProgramRun.Alone(Workshop.Program(Programs.Output(name), name)));
+        Ranking.AssertWrittenBy(ProgramRun.RunIsolated(PackageWorkspace.Program(Programs.Output(name), name)));
 
     [Test]
-    public async Task A_web_service_ranks_texts_for_its_clients()
+    public async Task A_web_service_ranks_texts_and_reports_its_health()
     {
-        using Process service = ProgramRun.StartAlone(Workshop.Program(Programs.Output("Web"), "Web"), "--urls", "http://127.0.0.1:0");
+        using Process service = ProgramRun.StartIsolated(PackageWorkspace.Program(Programs.Output("Web"), "Web"), "--urls", "http://127.0.0.1:0");
         try
         {
-            var address = new Uri(await Listening(service));
+            var address = new Uri(await ListeningAddress(service));
             using var client = new HttpClient { BaseAddress = address };
             string[] answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => client.GetStringAsync(new Uri(address, "ranking"))));
             Assert.Multiple(() => Array.ForEach(answers, answer => Ranking.AssertIs(answer.Split('\n'))));
@@ -37,32 +37,32 @@ internal sealed class ProgramTests
     }
 
     [Test]
-    public void A_test_host_finds_library_and_model()
+    public void A_test_host_finds_the_library_and_the_model()
     {
-        string ranking = Workshop.At("ranking.txt");
-        Workshop.DotNet(
+        string ranking = PackageWorkspace.At("ranking.txt");
+        PackageWorkspace.DotNet(
             "test", "apps/HostedTests", "-c", "Release", "--no-build", "--", $"TestRunParameters.Parameter(name=\"ranking\", value=\"{ranking}\")");
         Ranking.AssertIs(File.ReadAllLines(ranking));
     }
 
     [Test]
-    public void A_plugin_finds_library_and_model_beside_itself()
+    public void A_plugin_finds_the_library_and_the_model_next_to_itself()
     {
-        string plugin = Workshop.At(Path.Combine(Programs.Output("Plugin"), "Plugin.dll"));
-        Ranking.AssertWrittenBy(ProgramRun.Alone(Workshop.Program(Programs.Output("PluginHost"), "PluginHost"), plugin));
+        string plugin = PackageWorkspace.At(Path.Combine(Programs.Output("Plugin"), "Plugin.dll"));
+        Ranking.AssertWrittenBy(ProgramRun.RunIsolated(PackageWorkspace.Program(Programs.Output("PluginHost"), "PluginHost"), plugin));
     }
 
     [Test]
-    public void The_tool_is_installed_from_its_package_and_ranks_texts()
+    public void The_installed_tool_ranks_texts()
     {
-        Workshop.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--version", Workshop.Version);
-        ProgramRun run = ProgramRun.Alone(
-            Workshop.Program("tool", "stella"), "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access");
+        PackageWorkspace.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--version", PackageWorkspace.Version);
+        ProgramRun run = ProgramRun.RunIsolated(
+            PackageWorkspace.Program("tool", "stella"), "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access");
         Assert.That(run.ExitCode, Is.Zero, run.Errors);
         Assert.That(run.Lines[0], Does.EndWith("Steps to recover access"));
     }
 
-    private static async Task<string> Listening(Process service)
+    private static async Task<string> ListeningAddress(Process service)
     {
         while (await service.StandardOutput.ReadLineAsync() is { } line)
         {

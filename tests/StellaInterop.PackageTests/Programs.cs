@@ -1,23 +1,23 @@
 namespace StellaInterop.PackageTests;
 
-/// <summary>The programs of <c>Apps</c>, built once from the packages for all tests.</summary>
+/// <summary>Builds the programs in <c>Apps</c> from the packages, once for all tests.</summary>
 [SetUpFixture]
 internal sealed class Programs
 {
-    private static Workshop? workshop;
+    private static PackageWorkspace? workspace;
 
-    public static Workshop Workshop => workshop!;
+    public static PackageWorkspace PackageWorkspace => workspace!;
 
-    /// <summary>The output of a program's build.</summary>
+    /// <summary>Returns the build output folder of a program, relative to the workspace.</summary>
     public static string Output(string name) => $"apps/{name}/bin/Release/net10.0";
 
     [OneTimeSetUp]
     public void Build()
     {
-        workshop = new Workshop();
-        workshop.DotNet("build", "apps/Apps.slnx", "-c", "Release");
+        workspace = new PackageWorkspace();
+        workspace.DotNet("build", "apps/Apps.slnx", "-c", "Release");
     }
 
     [OneTimeTearDown]
-    public void Remove() => workshop?.Dispose();
+    public void Remove() => workspace?.Dispose();
 }

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace StellaInterop.PackageTests;
 
-/// <summary>What the programs write: the length of the question's vector, then three texts with their similarity to it.</summary>
+/// <summary>The output of the programs: the length of the question's vector, then three texts with their similarity to the question.</summary>
 internal static class Ranking
 {
     private static readonly (string Text, double Score)[] Expected =
@@ -12,7 +12,7 @@ internal static class Ranking
         ("Banana bread with walnuts", 0.03),
     ];
 
-    /// <summary>Asserts that a program ended well and embedded with the shipped model.</summary>
+    /// <summary>Asserts that a program exited with code 0 and printed the ranking of the shipped model.</summary>
     public static void AssertWrittenBy(ProgramRun run)
     {
         Assert.That(run.ExitCode, Is.Zero, $"{run.Output}{run.Errors}");
@@ -28,7 +28,7 @@ internal static class Ranking
         {
             string[] parts = lines[i + 1].Split(' ', 2);
             Assert.That(parts[1], Is.EqualTo(Expected[i].Text));
-            // Wide enough for every precision that Auto may choose.
+            // The tolerance allows for every precision that Auto may choose.
             Assert.That(double.Parse(parts[0], CultureInfo.InvariantCulture), Is.EqualTo(Expected[i].Score).Within(0.02));
         }
     }

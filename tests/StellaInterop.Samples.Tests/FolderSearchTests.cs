@@ -15,7 +15,7 @@ internal sealed class FolderSearchTests
         string store = Path.Combine(Directory.CreateTempSubdirectory("stella-search").FullName, "docs.db");
         (int code, _, string error) = Run("search", "anything", "--store", store);
         Assert.That((code, error), Is.EqualTo((1, "folder-search: There is no index yet. Make one: folder-search index FOLDER.\n")));
-        (code, string output, error) = Run("index", Path.Combine(Tree.Root, "docs"), "--store", store);
+        (code, string output, error) = Run("index", Path.Combine(SourceTree.Root, "docs"), "--store", store);
         Assert.That((code, error), Is.EqualTo((0, string.Empty)));
         Assert.That(output, Does.Match(@"^\d+ files, \d+ new or changed, 0 gone, 0 skipped; \d+ passages written\n$"));
         (code, output, error) = Run("search", "What is the memory limit of a container?", "--top", "2", "--store", store);

@@ -115,7 +115,7 @@ internal sealed class SampleProcess : IDisposable
 
     private static ProcessStartInfo StartInfo(string sample, string program, string[] arguments)
     {
-        string folder = Path.Combine(Tree.Root, "samples", sample, "bin", Tree.Configuration, "net10.0");
+        string folder = Path.Combine(SourceTree.Root, "samples", sample, "bin", SourceTree.Configuration, "net10.0");
         var start = new ProcessStartInfo("dotnet", [Path.Combine(folder, $"{program}.dll"), .. arguments])
         {
             WorkingDirectory = folder,

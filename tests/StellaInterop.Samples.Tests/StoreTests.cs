@@ -196,7 +196,7 @@ internal sealed class StoreTests(string kind)
     public async Task A_store_is_bound_to_the_contents_of_the_model_and_not_to_its_name()
     {
         using var copy = new TemporaryFolder();
-        copy.Take(StellaMiniModel.Path);
+        copy.CopyFrom(StellaMiniModel.Path);
         using (StellaEmbeddingGenerator same = await GeneratorAsync(copy.Path, "another name"))
         using (PassageCollection again = await OpenAsync(same))
         {

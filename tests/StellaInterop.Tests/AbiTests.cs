@@ -7,14 +7,14 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Both sides of the boundary name the same things.</summary>
+/// <summary>The managed bindings and the native library agree on exports, error codes and enum values.</summary>
 internal sealed class AbiTests
 {
     [OneTimeSetUp]
     public void Load() => NativeLibraryLoader.EnsureLoaded();
 
     [Test]
-    public void Every_import_has_its_export()
+    public void Every_imported_function_is_exported_by_the_native_library()
     {
         string library = Path.Combine(AppContext.BaseDirectory, "libstella_interop.so");
         nint handle = NativeLibrary.Load(File.Exists(library) ? library : "stella_interop");
@@ -27,49 +27,49 @@ internal sealed class AbiTests
         NativeLibrary.Free(handle);
     }
 
-    /// <summary>What a library does not refer to it does not call.</summary>
+    /// <summary>An assembly cannot open a connection without a reference to a networking assembly.</summary>
     [Test]
-    public void The_library_refers_to_nothing_that_opens_a_connection()
+    public void The_library_references_no_networking_assembly()
     {
         IEnumerable<string?> references = typeof(StellaModel).Assembly.GetReferencedAssemblies().Select(name => name.Name);
         Assert.That(references, Has.None.StartsWith("System.Net").And.Not.Empty);
     }
 
     [Test]
-    public void The_library_speaks_this_version()
+    public void The_native_library_has_the_ABI_version_of_the_bindings()
     {
         Assert.That(NativeMethods.stella_abi_version(), Is.EqualTo(NativeMethods.STELLA_ABI_VERSION));
         Assert.That((int)NativeMethods.stella_abi_struct_size((uint)NativeStruct.ModelInfo), Is.EqualTo(104));
     }
 
     [Test]
-    public void Error_codes_are_those_of_the_native_library()
+    public void Public_error_codes_equal_the_native_error_codes()
     {
-        // From 900 on they arise before or beside the library.
+        // Codes from 900 on come from managed code.
         Assert.That(
             Enum.GetValues<StellaErrorCode>().Where(code => (int)code is > 0 and < 900).Select(code => (code.ToString(), (int)code)),
             Is.EquivalentTo(Enum.GetValues<NativeErrorCode>().Select(code => (code.ToString(), (int)code))));
     }
 
     [Test]
-    public void Public_enums_are_numbered_as_the_native_ones()
+    public void Public_enums_have_the_values_of_the_native_enums()
     {
         Assert.Multiple(() =>
         {
-            Same<StellaPrecision, NativePrecision>(("Float32", "F32"), ("BFloat16", "BF16"));
-            Same<StellaEncoder, NativeEncoder>();
-            Same<StellaCpuLevel, NativeCpuLevel>();
-            Same<StellaLoadMode, NativeLoadMode>();
-            Same<StellaPoolingMode, NativePooling>();
-            Same<StellaDevice, NativeDevice>();
-            // Named for people on one side, for what the code does on the other.
-            Same<StellaLongTextBehavior, NativeLongText>(("Error", "Refuse"));
-            Same<StellaArchitecture, NativeArchitecture>(("NewModel", "New"));
+            AssertSameMembers<StellaPrecision, NativePrecision>(("Float32", "F32"), ("BFloat16", "BF16"));
+            AssertSameMembers<StellaEncoder, NativeEncoder>();
+            AssertSameMembers<StellaCpuLevel, NativeCpuLevel>();
+            AssertSameMembers<StellaLoadMode, NativeLoadMode>();
+            AssertSameMembers<StellaPoolingMode, NativePooling>();
+            AssertSameMembers<StellaDevice, NativeDevice>();
+            // The public names are for users, the native names describe the implementation.
+            AssertSameMembers<StellaLongTextBehavior, NativeLongText>(("Error", "Refuse"));
+            AssertSameMembers<StellaArchitecture, NativeArchitecture>(("NewModel", "New"));
         });
     }
 
-    /// <summary>Compares the names of members, case aside, and their numbers. Some have another name in native code on purpose.</summary>
-    private static void Same<TPublic, TNative>(params (string Public, string Native)[] names)
+    /// <summary>Asserts that two enums have the same members, ignoring case, except for the given pairs of names.</summary>
+    private static void AssertSameMembers<TPublic, TNative>(params (string Public, string Native)[] names)
         where TPublic : struct, Enum
         where TNative : struct, Enum =>
         Assert.That(

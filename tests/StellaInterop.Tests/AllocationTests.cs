@@ -1,6 +1,6 @@
 namespace StellaInterop.Tests;
 
-/// <summary>Embedding into the caller's memory takes nothing from the collector once a call of its size has been made.</summary>
+/// <summary>Embedding into the caller's memory allocates no managed memory after a first call of the same size.</summary>
 internal sealed class AllocationTests
 {
     private const int Dimension = 256;
@@ -8,42 +8,42 @@ internal sealed class AllocationTests
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();
 
     [Test]
-    public void A_short_text_takes_nothing([Prompts] StellaPrompt prompt, [Values] bool cancellable) =>
-        Assert.That(BytesOf(["the river runs under the old stone bridge"], calls: 100, prompt, cancellable), Is.Zero);
+    public void Embedding_a_short_text_allocates_nothing([Prompts] StellaPrompt prompt, [Values] bool cancellable) =>
+        Assert.That(AllocatedBytes(["the river runs under the old stone bridge"], calls: 100, prompt, cancellable), Is.Zero);
 
     [Test]
-    public void Texts_of_several_packs_and_batches_take_nothing([Prompts] StellaPrompt prompt)
+    public void Embedding_several_packs_and_batches_allocates_nothing([Prompts] StellaPrompt prompt)
     {
-        // More texts than a pack holds, more tokens than a native call takes, and not all of one length.
+        // More texts than a pack holds, more tokens than a native call takes, and different lengths.
         string[] texts = [.. Enumerable.Range(0, 260).Select(i => string.Join(' ', Enumerable.Repeat("river", 40 + (i % 60))))];
         Assert.That(model.Tokenize(texts).Take(256).Sum(tokens => tokens.TokenCount.Kept), Is.GreaterThan(StellaModel.BatchTokens));
-        Assert.That(BytesOf(texts, calls: 3, prompt, cancellable: true), Is.Zero);
+        Assert.That(AllocatedBytes(texts, calls: 3, prompt, cancellable: true), Is.Zero);
     }
 
     [Test]
-    public void A_thread_that_never_called_takes_nothing()
+    public void The_first_call_of_a_thread_allocates_nothing()
     {
-        _ = BytesOf(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false);
+        _ = AllocatedBytes(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false);
         long bytes = -1;
-        var thread = new Thread(() => bytes = BytesOf(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false, warmUp: 0));
+        var thread = new Thread(() => bytes = AllocatedBytes(["river", "stone"], calls: 1, StellaPrompt.SearchQuery, cancellable: false, warmUp: 0));
         thread.Start();
         thread.Join();
         Assert.That(bytes, Is.Zero);
     }
 
     [Test]
-    public void A_text_of_a_million_characters_takes_nothing([Values("a", "a ", " ")] string part) => Assert.That(
-        BytesOf([string.Concat(Enumerable.Repeat(part, 1_000_000 / part.Length))], calls: 1, StellaPrompt.Document, cancellable: false),
+    public void Embedding_a_text_of_a_million_characters_allocates_nothing([Values("a", "a ", " ")] string part) => Assert.That(
+        AllocatedBytes([string.Concat(Enumerable.Repeat(part, 1_000_000 / part.Length))], calls: 1, StellaPrompt.Document, cancellable: false),
         Is.Zero);
 
-    /// <summary>What the calls took on this thread, after as many as <paramref name="warmUp"/> others.</summary>
-    private long BytesOf(string[] texts, int calls, StellaPrompt prompt, bool cancellable, int warmUp = 1)
+    /// <summary>Returns the bytes that the calls allocate on this thread, after <paramref name="warmUp"/> other calls.</summary>
+    private long AllocatedBytes(string[] texts, int calls, StellaPrompt prompt, bool cancellable, int warmUp = 1)
     {
         using var source = new CancellationTokenSource();
         CancellationToken token = cancellable ? source.Token : CancellationToken.None;
@@ -51,7 +51,7 @@ internal sealed class AllocationTests
         float[] vectors = new float[texts.Length * Dimension];
         var counts = new StellaTokenCount[texts.Length];
         Embed(warmUp);
-        // What the collector may empty, such as caches of the runtime, no call may need.
+        // A collection may empty caches of the runtime. A call must not depend on them.
         GC.Collect();
         long before = GC.GetAllocatedBytesForCurrentThread();
         Embed(calls);

@@ -2,16 +2,16 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A text's vector depends on the text alone.</summary>
+/// <summary>The vector of a text does not depend on the batch, the number of threads or other callers.</summary>
 internal sealed class BatchTests
 {
     private static readonly StellaEmbedOptions Raw256 = new() { Dimension = 256, Normalize = false };
 
     [TestCase("tiny-new")]
     [TestCase("tiny-qwen2")]
-    public void A_batch_gives_the_bits_of_its_texts_alone(string name)
+    public void A_text_has_the_same_bits_in_a_batch_and_alone(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name));
         string[] texts = Texts(name, 600);
         float[] batch = new float[texts.Length * 256];
         var counts = new StellaTokenCount[texts.Length];
@@ -27,12 +27,12 @@ internal sealed class BatchTests
     }
 
     [Test]
-    public void The_number_of_threads_does_not_change_a_bit()
+    public void The_number_of_threads_does_not_change_the_vectors()
     {
         string[] texts = Texts("tiny-new", 40);
         float[][] results = [.. new[] { 1, 2, 3 }.Select(threads =>
         {
-            using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = threads });
+            using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = threads });
             float[] vectors = new float[texts.Length * 256];
             model.Embed(texts, vectors, Raw256);
             return vectors;
@@ -42,9 +42,9 @@ internal sealed class BatchTests
     }
 
     [Test]
-    public void Many_threads_on_one_model_get_what_one_thread_gets()
+    public void Concurrent_callers_get_the_vectors_of_a_single_caller()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-qwen2"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-qwen2"), new StellaModelOptions { Threads = 1 });
         string[] texts = Texts("tiny-qwen2", 24);
         float[][] alone = [.. texts.Select(text => model.Embed(text, Raw256))];
         Parallel.For(0, 8, new ParallelOptions { MaxDegreeOfParallelism = 8 }, worker =>
@@ -57,10 +57,10 @@ internal sealed class BatchTests
         });
     }
 
-    /// <summary>Texts of the golden file over and over, long and short beside each other.</summary>
+    /// <summary>Repeats the texts of a golden file, so that long and short texts share a batch.</summary>
     private static string[] Texts(string name, int count)
     {
-        // The longest would only take time: length is mixed enough without them.
+        // Leaves out the longest texts, which only take time.
         string[] golden = [.. Golden.Read(name).Cases.Where(c => c.TotalTokens < 80).Select(c => c.Text)];
         return [.. Enumerable.Range(0, count).Select(i => $"{golden[i * 31 % golden.Length]} {i % 17}")];
     }

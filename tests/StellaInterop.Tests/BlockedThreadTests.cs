@@ -3,13 +3,13 @@ using System.Globalization;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Callers may wait for a pool by blocking a thread, also where they block all threads of the thread pool.</summary>
+/// <summary>Callers may block on the results of a pool, even if they block every thread of the thread pool.</summary>
 internal sealed class BlockedThreadTests
 {
     [Test]
     public void Callers_that_block_the_whole_thread_pool_are_all_answered()
     {
-        using Process process = ChildProgram.Start(BlockedThreads.Command, Tree.Model("tiny-new"));
+        using Process process = ChildProgram.Start(BlockedThreadProgram.Command, Fixtures.Model("tiny-new"));
         Assert.That(int.Parse(ChildProgram.OutputOf(process), CultureInfo.InvariantCulture), Is.GreaterThanOrEqualTo(2 * 8));
     }
 }

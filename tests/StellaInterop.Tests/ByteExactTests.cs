@@ -6,8 +6,8 @@ using StellaInterop.Tests.Serving;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// A text reaches the tokenizer byte for byte. Shown with a byte-level vocabulary: its ids are bytes, so that what came out
-/// can be compared with what went in.
+/// A text reaches the tokenizer byte for byte. The tests use a byte-level vocabulary: its token ids decode to bytes that can be
+/// compared with the text.
 /// </summary>
 internal sealed class ByteExactTests
 {
@@ -17,11 +17,11 @@ internal sealed class ByteExactTests
     private StellaModel model = null!;
     private Dictionary<int, byte[]> bytesOfToken = null!;
 
-    /// <summary>The fixture without its normalisation (NFC), which is there to change texts; with it only some could be compared.</summary>
+    /// <summary>Loads the fixture without its NFC normalizer, which would change some of the texts.</summary>
     [OneTimeSetUp]
     public void Load()
     {
-        folder = Tree.Copy("tiny-qwen2");
+        folder = Fixtures.Copy("tiny-qwen2");
         string file = folder.File("tokenizer.json");
         JsonObject json = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
         json["normalizer"] = null;
@@ -40,18 +40,18 @@ internal sealed class ByteExactTests
     }
 
     [Test]
-    public void Scalars_of_every_plane_arrive_byte_for_byte()
+    public void Unicode_scalars_of_every_plane_reach_the_tokenizer_byte_for_byte()
     {
-        // Every scalar of the first plane and every eleventh of the others: a step that meets every place in a byte.
-        static bool IsTaken(int n) => (n < 0x10000 || n % 11 == 0 || (n & 0xfffe) == 0xfffe) && Rune.IsValid(n);
-        Rune[] scalars = [.. Enumerable.Range(0, 0x110000).Where(IsTaken).Select(n => new Rune(n))];
+        // Every scalar of the first plane and every eleventh of the others. A step of eleven reaches every value of the last byte.
+        static bool IsUsed(int n) => (n < 0x10000 || n % 11 == 0 || (n & 0xfffe) == 0xfffe) && Rune.IsValid(n);
+        Rune[] scalars = [.. Enumerable.Range(0, 0x110000).Where(IsUsed).Select(n => new Rune(n))];
         Assert.That(scalars.Select(scalar => scalar.Plane).Distinct().Count(), Is.EqualTo(17));
         string[] texts = [.. scalars.Chunk(2000).Select(chunk => string.Concat(chunk))];
-        Assert.That(ArriveExactly(texts), Is.EqualTo(scalars.Sum(scalar => scalar.Utf8SequenceLength)));
+        Assert.That(AssertExactBytes(texts), Is.EqualTo(scalars.Sum(scalar => scalar.Utf8SequenceLength)));
     }
 
     [Test]
-    public void Texts_that_other_code_stumbles_over_arrive_byte_for_byte()
+    public void Unusual_texts_reach_the_tokenizer_byte_for_byte()
     {
         string[] texts =
         [
@@ -63,11 +63,11 @@ internal sealed class ByteExactTests
             "\ud83d\ude00 at the border of a pair", new string('a', 8000), new string('\n', 8000), "   spaces   ", "\t\t\t",
             "%s %n {0} \\u0000 &#0; <b>", "\u007f\u0080\u009f\u00a0\u00ad", "\U0010FFFF",
         ];
-        Assert.That(ArriveExactly(texts), Is.EqualTo(texts.Sum(Encoding.UTF8.GetByteCount)));
+        Assert.That(AssertExactBytes(texts), Is.EqualTo(texts.Sum(Encoding.UTF8.GetByteCount)));
     }
 
     [Test]
-    public void What_is_left_of_a_text_that_is_cut_is_its_beginning()
+    public void A_truncated_text_keeps_its_beginning()
     {
         string text = string.Concat(Enumerable.Range(0, 20_000).Select(i => char.ConvertFromUtf32(0x10000 + (i * 7))));
         StellaTokens tokens = model.Tokenize(text);
@@ -78,10 +78,10 @@ internal sealed class ByteExactTests
     }
 
     [Test]
-    public void Ten_megabytes_in_one_word_and_of_every_plane_are_cut_or_refused()
+    public void Texts_of_ten_megabytes_are_truncated_or_refused()
     {
         string word = new('w', 10_000_000);
-        // A factor that has no divisor in common with the number of scalars meets every plane at once.
+        // The factor has no common divisor with the number of scalars, so consecutive characters come from different planes.
         string planes = string.Concat(
             Enumerable.Range(0, 2_700_000).Select(i => char.ConvertFromUtf32(0x10000 + (int)(i * 104_729L % 0x100000))));
         Assert.That(Encoding.UTF8.GetByteCount(planes), Is.GreaterThan(10_000_000));
@@ -96,16 +96,16 @@ internal sealed class ByteExactTests
             Assert.That((refused!.Code, refused.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 0)));
         }
 
-        using StellaModel words = StellaModel.Load(Tree.Model("tiny-new"));
+        using StellaModel words = StellaModel.Load(Fixtures.Model("tiny-new"));
         float[] rows = new float[3 * 256];
         words.Embed([word, planes, "river"], rows, new StellaEmbedOptions { Dimension = 256 });
         Assert.That(Enumerable.Range(0, 3).Select(i => Vectors.Norm(rows.AsSpan(256 * i, 256))), Has.All.EqualTo(1).Within(1e-5));
     }
 
     [Test]
-    public void Half_of_a_pair_is_refused_wherever_it_stands_and_replaced_where_that_is_asked_for()
+    public void A_lone_surrogate_at_any_index_is_refused_or_replaced()
     {
-        // At and around the places at which an encoder that works in blocks could look at one half alone.
+        // Indices at and around the block borders of a vectorized encoder, where it could see one half of a pair alone.
         foreach (int at in new[] { 0, 1, 31, 32, 63, 64, 127, 128, 1023, 1024, 4095 })
         {
             foreach (char half in new[] { (char)0xd800, (char)0xdbff, (char)0xdc00, (char)0xdfff })
@@ -121,8 +121,8 @@ internal sealed class ByteExactTests
         }
     }
 
-    /// <summary>Tokenizes all texts in one call and compares the bytes of each. Gives how many there were.</summary>
-    private int ArriveExactly(string[] texts)
+    /// <summary>Tokenizes all texts in one call and compares the bytes of each text. Returns the total number of bytes.</summary>
+    private int AssertExactBytes(string[] texts)
     {
         StellaTokens[] tokens = model.Tokenize(texts);
         int bytes = 0;
@@ -138,11 +138,12 @@ internal sealed class ByteExactTests
         return bytes;
     }
 
-    /// <summary>The bytes of the tokens, but for the special one at the end.</summary>
+    /// <summary>Decodes the tokens to bytes, without the special token at the end.</summary>
     private byte[] Decode(StellaTokens tokens) => [.. tokens.Ids.ToArray()[..^1].SelectMany(id => bytesOfToken[id])];
 
     /// <summary>
-    /// How byte-level vocabularies write bytes: those that print in Latin-1 as themselves, the others from U+0100 on, in order.
+    /// Returns the characters for bytes in a byte-level vocabulary: printable Latin-1 bytes stand for themselves, the others map to
+    /// U+0100 and up, in order.
     /// </summary>
     private static Dictionary<char, byte> Alphabet()
     {

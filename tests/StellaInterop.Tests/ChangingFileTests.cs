@@ -5,48 +5,48 @@ using StellaInterop.Tests.Serving;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// Weights that another process writes while they are loaded. The loads run in a child, because what they must not do is
-/// end their process.
+/// Another process writes the weights while they are loaded. The loads run in a child process, because a failure could end
+/// the process.
 /// </summary>
 internal sealed class ChangingFileTests
 {
     private const string Weights = StellaModelFiles.WeightsFileName;
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(2);
 
-    /// <summary>A map would be SIGBUS here: that the mode which is the default copies is what this shows.</summary>
+    /// <summary>Shows that the default load mode copies the file: reading a mapped file would end the process with SIGBUS.</summary>
     [Test]
-    public void A_file_that_is_cut_and_written_again_gives_an_error_or_the_right_vector()
+    public void A_file_truncated_and_rewritten_during_a_load_causes_an_error_or_the_right_vector()
     {
         Assert.That(new StellaModelOptions().LoadMode, Is.EqualTo(StellaLoadMode.Copied));
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         byte[] content = File.ReadAllBytes(folder.File(Weights));
         int keep = 0;
-        Loads(folder, () =>
+        LoadWhileChanging(folder, () =>
         {
             using FileStream file = new(folder.File(Weights), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
-            // A step that has no divisor in common with the length comes everywhere.
+            // The step has no common divisor with the length, so the cuts reach every part of the file.
             keep = (keep + 700_001) % content.Length;
             file.SetLength(keep);
             file.Position = keep;
             file.Write(content.AsSpan(keep));
-            // So that a whole load falls between two changes now and then.
+            // Leaves time for a whole load between two changes now and then.
             Thread.Sleep(3);
         });
     }
 
-    /// <summary>The manifest is what makes it certain: times of files are too coarse to tell every change.</summary>
+    /// <summary>Uses a manifest, because the times of a file are too coarse to reveal every change.</summary>
     [Test]
-    public void A_file_that_is_overwritten_or_replaced_gives_an_error_or_the_right_vector()
+    public void A_file_overwritten_or_replaced_during_a_load_causes_an_error_or_the_right_vector()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         byte[] content = File.ReadAllBytes(folder.File(Weights));
         byte[] other = [.. content];
-        // Sound numbers, and others: without a second look nothing would tell.
+        // Valid weights with other values: only the hash reveals the change.
         other.AsSpan(content.Length - 100_000, 50_000).CopyTo(other.AsSpan(content.Length - 50_000));
         bool replace = false;
-        Loads(folder, () =>
+        LoadWhileChanging(folder, () =>
         {
             replace = !replace;
             foreach (byte[] bytes in new[] { other, content })
@@ -67,26 +67,26 @@ internal sealed class ChangingFileTests
         });
     }
 
-    private static void Loads(TemporaryFolder folder, Action change)
+    private static void LoadWhileChanging(TemporaryFolder folder, Action change)
     {
-        using Process child = ChildProgram.Start(ChildProgram.LoadAgain, folder.Path, nameof(StellaLoadMode.Copied), "200");
+        using Process child = ChildProgram.Start(ChildProgram.RepeatLoads, folder.Path, nameof(StellaLoadMode.Copied), "200");
         Task<string> output = child.StandardOutput.ReadToEndAsync();
         Task<string> error = child.StandardError.ReadToEndAsync();
         long start = Stopwatch.GetTimestamp();
         while (!child.HasExited)
         {
             change();
-            if (Stopwatch.GetElapsedTime(start) > Patience)
+            if (Stopwatch.GetElapsedTime(start) > Timeout)
             {
                 child.Kill();
-                Assert.Fail("the child hangs");
+                Assert.Fail("the child process did not end in time");
             }
         }
 
         child.WaitForExit();
         Assert.That(child.ExitCode, Is.Zero, error.Result);
-        int[] met = [.. output.Result.Split(' ').Select(int.Parse)];
-        TestContext.Out.WriteLine($"{met[0]} good, {met[1]} refused, {met[2]} of them while they were loaded");
-        Assert.That(met, Has.All.GreaterThan(0), "good ones, refused ones, and some that changed between the header and the end");
+        int[] counts = [.. output.Result.Split(' ').Select(int.Parse)];
+        TestContext.Out.WriteLine($"{counts[0]} loads succeeded, {counts[1]} were refused, {counts[2]} of them because the file changed during the load");
+        Assert.That(counts, Has.All.GreaterThan(0), "loads that succeeded, loads that were refused, and files that changed during the load");
     }
 }

@@ -3,27 +3,27 @@ using System.Globalization;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What the test assembly does as a program: work that could end a process, for a test to start beside itself.</summary>
+/// <summary>The entry point of the test assembly. Tests start it as a child process for work that could end the process.</summary>
 internal static class ChildProgram
 {
-    /// <summary>Loads over and over. Arguments: the folder, the load mode, and how often at least.</summary>
-    public const string LoadAgain = "load-again";
+    /// <summary>The command that loads a model repeatedly. Arguments: the folder, the load mode and the minimum number of loads.</summary>
+    public const string RepeatLoads = "repeat-loads";
 
-    /// <summary>A vector was not the right one.</summary>
+    /// <summary>The exit code for a wrong vector.</summary>
     public const int WrongVector = 10;
 
-    /// <summary>Far more than are needed: only a run in which nothing happens at all gets there.</summary>
-    private const int MostLoads = 50_000;
+    /// <summary>Ends a run in which the file never changes during a load. Other runs need far fewer loads.</summary>
+    private const int MaxLoads = 50_000;
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(4);
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(4);
 
     public static int Main(string[] args) => args switch
     {
-        [LoadAgain, var folder, var mode, var least] =>
-            Repeat(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(least, CultureInfo.InvariantCulture)),
-        [FewThreads.Command, var folder] => FewThreads.Run(folder),
-        [BlockedThreads.Command, var folder] => BlockedThreads.Run(folder),
-        [HostResolver.Command, var kind, var library] => HostResolver.Run(Enum.Parse<HostResolver.Kind>(kind), library),
+        [RepeatLoads, var folder, var mode, var minimum] =>
+            LoadRepeatedly(folder, Enum.Parse<StellaLoadMode>(mode), int.Parse(minimum, CultureInfo.InvariantCulture)),
+        [ThreadLimitProgram.Command, var folder] => ThreadLimitProgram.Run(folder),
+        [BlockedThreadProgram.Command, var folder] => BlockedThreadProgram.Run(folder),
+        [HostResolverProgram.Command, var kind, var library] => HostResolverProgram.Run(Enum.Parse<HostResolverProgram.Kind>(kind), library),
         _ => 2,
     };
 
@@ -39,15 +39,15 @@ internal static class ChildProgram
             RedirectStandardError = true,
         })!;
 
-    /// <summary>Waits for a child to end well, and returns its output. Kills one that does not end.</summary>
+    /// <summary>Waits for a child process to exit with code 0 and returns its output. Kills a child that exceeds the timeout.</summary>
     public static string OutputOf(Process child)
     {
         Task<string> output = child.StandardOutput.ReadToEndAsync();
         Task<string> errors = child.StandardError.ReadToEndAsync();
-        if (!child.WaitForExit(Patience))
+        if (!child.WaitForExit(Timeout))
         {
             child.Kill();
-            Assert.Fail($"the program does not end: {output.Result}{errors.Result}");
+            Assert.Fail($"the program did not end in time: {output.Result}{errors.Result}");
         }
 
         Assert.That(child.ExitCode, Is.Zero, $"{output.Result}{errors.Result}");
@@ -55,14 +55,14 @@ internal static class ChildProgram
     }
 
     /// <summary>
-    /// Loads until it has done so often enough and has met both a good file and one that changed under its hands. Writes
-    /// how often each was met.
+    /// Loads the model at least <paramref name="minimum"/> times, until one load succeeded and one failed because the file changed
+    /// during the load. Prints the numbers of successful loads, refused loads and files that changed during a load.
     /// </summary>
-    private static int Repeat(string folder, StellaLoadMode mode, int least)
+    private static int LoadRepeatedly(string folder, StellaLoadMode mode, int minimum)
     {
-        int good = 0, refused = 0, meanwhile = 0;
+        int good = 0, refused = 0, changed = 0;
         float[]? expected = null;
-        for (int loads = 0; loads < MostLoads && (loads < least || good == 0 || meanwhile == 0); loads++)
+        for (int loads = 0; loads < MaxLoads && (loads < minimum || good == 0 || changed == 0); loads++)
         {
             try
             {
@@ -79,11 +79,11 @@ internal static class ChildProgram
             catch (StellaModelFolderException e)
             {
                 refused++;
-                meanwhile += e.Message.Contains("while it was being loaded", StringComparison.Ordinal) ? 1 : 0;
+                changed += e.Message.Contains("while it was being loaded", StringComparison.Ordinal) ? 1 : 0;
             }
         }
 
-        Console.WriteLine($"{good} {refused} {meanwhile}");
+        Console.WriteLine($"{good} {refused} {changed}");
         return 0;
     }
 }

@@ -4,11 +4,11 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary>The fingerprint of a model through the public surface.</summary>
+/// <summary>The fingerprint of a model, tested through the public API.</summary>
 internal sealed class FingerprintTests
 {
-    /// <summary>Files that no load reads. <c>vocab.txt</c>, <c>vocab.json</c> and <c>merges.txt</c> repeat <c>tokenizer.json</c>.</summary>
-    private static readonly string[] NotRead =
+    /// <summary>Files that a load does not read. <c>vocab.txt</c>, <c>vocab.json</c> and <c>merges.txt</c> repeat <c>tokenizer.json</c>.</summary>
+    private static readonly string[] UnreadFiles =
         ["vocab.txt", "vocab.json", "merges.txt", "README.md", "LICENSE", StellaManifest.FileName];
 
     private static IEnumerable<string> Forms() =>
@@ -17,23 +17,23 @@ internal sealed class FingerprintTests
     private static IEnumerable<string> Models() => [.. Forms(), "stella-mini"];
 
     [TestCaseSource(nameof(Models))]
-    public void The_fingerprint_is_the_hash_of_the_lines_of_sha256sum(string name)
+    public void The_fingerprint_is_the_hash_of_the_sha256sum_lines(string name)
     {
-        string folder = Tree.Model(name);
+        string folder = Fixtures.Model(name);
         using var model = StellaModel.Load(folder);
-        string[] files = [.. Files(folder).Where(file => !NotRead.Contains(file) && !IsOfAnotherHead(file, model.Info.DefaultDimension))];
+        string[] files = [.. Files(folder).Where(file => !UnreadFiles.Contains(file) && !IsOfAnotherHead(file, model.Info.DefaultDimension))];
         Assert.That(Fingerprint(folder), Is.EqualTo(Compute(files, file => SHA256.HashData(File.ReadAllBytes(Path.Combine(folder, file))))));
     }
 
-    /// <summary>Whether a file belongs to another head than that of a dimension.</summary>
+    /// <summary>Returns whether a file belongs to the head of another dimension.</summary>
     private static bool IsOfAnotherHead(string file, int dimension) =>
         file.StartsWith("2_Dense_", StringComparison.Ordinal) && file.Split('/')[0] != $"2_Dense_{dimension}";
 
     [TestCaseSource(nameof(Forms))]
-    public void One_changed_byte_in_a_file_that_a_load_reads_changes_the_fingerprint(string name)
+    public void One_changed_byte_in_any_file_that_a_load_reads_changes_the_fingerprint(string name)
     {
-        using TemporaryFolder folder = Tree.Copy(name);
-        File.WriteAllText(folder.File("README.md"), "no part of a model");
+        using TemporaryFolder folder = Fixtures.Copy(name);
+        File.WriteAllText(folder.File("README.md"), "not a file of the model");
         string[] before = Fingerprints(folder.Path);
         var unchanged = new List<string>();
         foreach (string file in Files(folder.Path))
@@ -49,38 +49,38 @@ internal sealed class FingerprintTests
             File.WriteAllBytes(path, bytes);
         }
 
-        Assert.That(unchanged, Is.SubsetOf(NotRead));
-        Assert.That(Fingerprints(folder.Path), Is.EqualTo(before), "the same bytes, at another time");
+        Assert.That(unchanged, Is.SubsetOf(UnreadFiles));
+        Assert.That(Fingerprints(folder.Path), Is.EqualTo(before), "the same bytes with a new write time");
     }
 
     [Test]
-    public void A_folder_a_manifest_and_a_cache_give_the_same_fingerprint([Values("tiny-new", "tiny-qwen2-sharded")] string name)
+    public void The_fingerprint_is_the_same_in_another_folder_with_a_manifest_and_in_a_cache([Values("tiny-new", "tiny-qwen2-sharded")] string name)
     {
-        using TemporaryFolder folder = Tree.Copy(name);
-        string expected = Fingerprint(Tree.Model(name));
-        Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "another folder");
+        using TemporaryFolder folder = Fixtures.Copy(name);
+        string expected = Fingerprint(Fixtures.Model(name));
+        Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "in another folder");
         StellaManifest.Create(folder.Path).Save(folder.File(StellaManifest.FileName));
         Assert.That(Fingerprint(folder.Path), Is.EqualTo(expected), "with a manifest");
         if (!OperatingSystem.IsWindows())
         {
             using var cache = new TemporaryFolder();
-            Assert.That(Fingerprint(Snapshot(Tree.Model(name), cache, SHA256.HashData)), Is.EqualTo(expected), "in a cache");
+            Assert.That(Fingerprint(Snapshot(Fixtures.Model(name), cache, SHA256.HashData)), Is.EqualTo(expected), "in a cache");
         }
     }
 
     [Test]
-    public void The_names_of_blobs_are_taken_instead_of_reading_them()
+    public void The_fingerprint_uses_the_names_of_cache_blobs_instead_of_reading_them()
     {
         if (OperatingSystem.IsWindows())
         {
-            // A cache there holds files in place of links.
+            // On Windows a cache holds copies instead of links.
             return;
         }
 
-        // The hash of other bytes shows that no blob was read.
+        // The blobs are named after the hash of other bytes, which shows that they are not read.
         static byte[] Other(byte[] bytes) => SHA256.HashData([.. bytes, 1]);
         using var cache = new TemporaryFolder();
-        string folder = Tree.Model("tiny-new");
+        string folder = Fixtures.Model("tiny-new");
         string snapshot = Snapshot(folder, cache, Other);
         string expected = Compute(Files(folder).Where(file => !IsOfAnotherHead(file, 1024)), file =>
         {
@@ -91,27 +91,27 @@ internal sealed class FingerprintTests
     }
 
     [Test]
-    public void A_load_computes_no_fingerprint_and_a_file_that_changed_since_is_an_error()
+    public void A_fingerprint_is_computed_on_demand_and_refused_if_a_file_changed_after_the_load()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var model = StellaModel.Load(folder.Path);
         File.AppendAllText(folder.File("2_Dense_1024/config.json"), " ");
         for (int i = 0; i < 2; i++)
         {
-            // One that the load had computed would be returned here.
+            // A fingerprint that the load had computed would be returned here.
             var error = Assert.Throws<StellaModelFolderException>(() => model.GetFingerprint());
             Assert.That(error!.Message, Does.Contain("2_Dense_1024").And.Contain("Load the model anew."));
         }
     }
 
     [Test]
-    public void A_fingerprint_is_kept_for_the_life_of_the_model()
+    public void A_computed_fingerprint_is_kept_until_the_model_is_disposed()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var model = StellaModel.Load(folder.Path);
         string[] found = new string[8];
         Parallel.For(0, found.Length, i => found[i] = model.GetFingerprint());
-        Assert.That(found, Is.All.EqualTo(Fingerprint(Tree.Model("tiny-new"))));
+        Assert.That(found, Is.All.EqualTo(Fingerprint(Fixtures.Model("tiny-new"))));
         File.Delete(folder.File("config.json"));
         Assert.That(model.GetFingerprint(), Is.EqualTo(found[0]));
         model.Dispose();
@@ -124,14 +124,14 @@ internal sealed class FingerprintTests
         return model.GetFingerprint();
     }
 
-    /// <summary>The fingerprints of all dimensions.</summary>
+    /// <summary>Returns the fingerprints of all dimensions.</summary>
     private static string[] Fingerprints(string folder)
     {
         using var model = StellaModel.Load(folder);
         return [.. model.Info.Dimensions.Select(dimension => model.GetFingerprint(dimension))];
     }
 
-    /// <summary>The files of a folder in the order of the bytes of their paths.</summary>
+    /// <summary>Returns the relative paths of the files in a folder, in ordinal order.</summary>
     private static string[] Files(string folder) =>
     [
         .. Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
@@ -145,7 +145,7 @@ internal sealed class FingerprintTests
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(lines)));
     }
 
-    /// <summary>Changes one byte so that the model still loads: a space behind JSON, the last bit of the first number of weights.</summary>
+    /// <summary>Changes one byte so that the model still loads: appends a space to JSON, or flips the lowest bit of the first weight.</summary>
     private static byte[] Changed(string file, byte[] bytes)
     {
         if (!file.EndsWith(".safetensors", StringComparison.Ordinal))
@@ -160,7 +160,10 @@ internal sealed class FingerprintTests
 
     private static bool IsLarge(string file) => file.EndsWith(".safetensors", StringComparison.Ordinal) || file == "tokenizer.json";
 
-    /// <summary>Makes a snapshot of a Hugging Face cache: large files are links to blobs that are named after their SHA-256, others after a hash of 40 digits.</summary>
+    /// <summary>
+    /// Creates a snapshot of a Hugging Face cache, whose files are links to blobs. The blob of a large file is named after its SHA-256, the
+    /// blob of another file after a hash of 40 digits.
+    /// </summary>
     private static string Snapshot(string folder, TemporaryFolder cache, Func<byte[], byte[]> hash)
     {
         string repository = cache.File("models--org--name");

@@ -2,12 +2,12 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Folders in every form that the Python libraries write: what they say of themselves, ids, and vectors of the reference.</summary>
+/// <summary>Model info, token ids and vectors of folders in every form that the Python libraries write, compared with the reference.</summary>
 [Parallelizable(ParallelScope.All)]
 internal sealed class FormTests
 {
     [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
-    public void A_form_is_what_its_golden_says(string name)
+    public void Model_info_matches_the_golden_file(string name)
     {
         FormGolden golden = FormGolden.Read(name);
         using StellaModel model = StellaModel.Load(golden.Folder);
@@ -26,7 +26,7 @@ internal sealed class FormTests
     }
 
     [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
-    public void Ids_and_vectors_are_those_of_the_reference(string name)
+    public void Token_ids_and_vectors_match_the_reference(string name)
     {
         FormGolden golden = FormGolden.Read(name);
         var options = new StellaModelOptions { Precision = StellaPrecision.Float32 };
@@ -47,9 +47,9 @@ internal sealed class FormTests
         }
     }
 
-    /// <summary>Texts of all prompts share batches there, so each takes along what its prompt leaves out.</summary>
+    /// <summary>Texts with different prompts share batches, so each text must carry the number of prompt tokens to leave out.</summary>
     [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
-    public async Task A_pool_gives_the_vectors_of_the_reference(string name)
+    public async Task Vectors_of_a_pool_match_the_reference(string name)
     {
         FormGolden golden = FormGolden.Read(name);
         await using var pool = new StellaEmbeddingPool(
@@ -65,7 +65,7 @@ internal sealed class FormTests
 
     [TestCase("gte-base", "first token")]
     [TestCase("gte-qwen2-template", "last token")]
-    public void A_part_of_a_text_has_a_vector_where_vectors_are_means_alone(string name, string pooling)
+    public void Vectors_of_parts_are_refused_unless_the_model_uses_mean_pooling(string name, string pooling)
     {
         using StellaModel model = StellaModel.Load(FormGolden.Read(name).Folder);
         Assert.That(model.EmbedTokens("a river").HiddenStates.Length, Is.Positive, pooling);
@@ -76,7 +76,7 @@ internal sealed class FormTests
     }
 
     [Test]
-    public async Task A_text_without_a_token_is_refused_by_its_index_where_the_tokenizer_adds_none()
+    public async Task A_text_without_tokens_is_refused_with_its_index()
     {
         string folder = FormGolden.Read("kalm").Folder;
         using StellaModel model = StellaModel.Load(folder);
@@ -90,9 +90,9 @@ internal sealed class FormTests
     }
 
     [Test]
-    public async Task A_pool_follows_the_length_that_the_folder_names()
+    public async Task A_pool_uses_the_token_limit_of_the_folder()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("sentence_bert_config.json", "512", "4096");
         string text = string.Join(' ', Enumerable.Repeat("river", 3000));
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaModelOptions { Threads = 1 });

@@ -1,13 +1,13 @@
 namespace StellaInterop.Tests;
 
-/// <summary>Token ids and vectors against a float64 reference, for every model and stored type.</summary>
+/// <summary>Token ids and vectors compared with a float64 reference, for every model and stored data type.</summary>
 [Parallelizable(ParallelScope.All)]
 internal sealed class GoldenTests
 {
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
-    public void Token_ids_and_counts_are_those_of_the_reference(string name)
+    public void Token_ids_and_counts_match_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name));
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name));
         Assert.Multiple(() =>
         {
             foreach (GoldenCase golden in Golden.Read(name).Cases)
@@ -25,28 +25,28 @@ internal sealed class GoldenTests
     }
 
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
-    public void Vectors_in_less_than_32_bits_are_near_those_of_the_reference(string name)
+    public void BFloat16_and_int8_vectors_are_close_to_the_reference(string name)
     {
         IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
-        foreach ((StellaPrecision precision, double least) in new[] { (StellaPrecision.BFloat16, 0.999), (StellaPrecision.Int8, 0.99) })
+        foreach ((StellaPrecision precision, double minimum) in new[] { (StellaPrecision.BFloat16, 0.999), (StellaPrecision.Int8, 0.99) })
         {
-            using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = precision });
+            using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = precision });
             Assert.That((model.Info.Precision, model.Info.Encoder), Is.EqualTo((precision, StellaEncoder.Kernels)));
             foreach (GoldenCase golden in cases)
             {
                 float[] reference = golden.Vectors[256];
                 float[] vector = model.Embed(golden.Text, new StellaEmbedOptions { Prompt = golden.Prompt, Dimension = 256 });
-                Assert.That(Vectors.Cosine(vector, reference), Is.GreaterThan(least), $"{precision} {golden.Name}");
+                Assert.That(Vectors.Cosine(vector, reference), Is.GreaterThan(minimum), $"{precision} {golden.Name}");
             }
         }
     }
 
     [TestCase("tiny-new")]
     [TestCase("tiny-qwen2")]
-    public void The_reference_encoder_gives_what_the_kernels_give(string name)
+    public void Vectors_of_the_candle_encoder_match_those_of_the_kernels(string name)
     {
-        using StellaModel kernels = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
-        using StellaModel candle = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Encoder = StellaEncoder.Candle });
+        using StellaModel kernels = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel candle = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Encoder = StellaEncoder.Candle });
         Assert.That((candle.Info.Encoder, candle.Info.Precision), Is.EqualTo((StellaEncoder.Candle, StellaPrecision.Float32)));
         foreach (GoldenCase golden in Golden.Read(name).Cases)
         {
@@ -56,9 +56,9 @@ internal sealed class GoldenTests
     }
 
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
-    public void Vectors_of_every_dimension_are_those_of_the_reference(string name)
+    public void Vectors_of_every_dimension_match_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
         int compared = 0;
         Assert.Multiple(() =>
         {
@@ -82,9 +82,9 @@ internal sealed class GoldenTests
     }
 
     [TestCaseSource(typeof(Golden), nameof(Golden.Models))]
-    public void Normalised_vectors_have_length_one_and_the_references_cosines(string name)
+    public void Normalized_vectors_have_length_one_and_the_cosines_of_the_reference(string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Precision = StellaPrecision.Float32 });
         var (texts, cosine) = Golden.Read(name).Pairs();
         foreach (var (dimension, matrix) in cosine)
         {
@@ -104,10 +104,10 @@ internal sealed class GoldenTests
     }
 
     [Test]
-    public void The_shipped_tokenizer_gives_the_ids_of_bert_base_uncased()
+    public void The_shipped_tokenizer_produces_the_ids_of_bert_base_uncased()
     {
         using StellaModel model = StellaModel.Load(
-            Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
+            Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
         IReadOnlyList<GoldenCase> cases = Golden.Read("tokenizer-bert").Cases;
         StellaTokens[] tokens = model.Tokenize([.. cases.Select(golden => golden.Text)]);
         Assert.Multiple(() =>

@@ -5,7 +5,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Lifetimes: whatever the order, nothing crashes and nothing stays behind.</summary>
+/// <summary>Models and sessions can be disposed in any order without a crash or a leaked native handle.</summary>
 [NonParallelizable]
 internal sealed class HandleTests
 {
@@ -14,23 +14,23 @@ internal sealed class HandleTests
     private int[] before = [];
 
     [SetUp]
-    public void Count()
+    public void CountHandles()
     {
-        StellaModel.Load(Tree.Model("tiny-new")).Dispose();
+        StellaModel.Load(Fixtures.Model("tiny-new")).Dispose();
         before = Live();
     }
 
     [TearDown]
-    public void Nothing_stays_behind()
+    public void AssertNoHandleIsLeft()
     {
         WaitForBaseline();
-        Assert.That(Live(), Is.EqualTo(before), "models, sessions, log sinks, errors, hashes");
+        Assert.That(Live(), Is.EqualTo(before), "live models, sessions, log sinks, errors and hashes");
     }
 
     [Test]
-    public void Dispose_may_be_called_twice_and_use_after_it_is_told()
+    public void Dispose_can_be_called_twice_and_later_calls_throw_ObjectDisposedException()
     {
-        StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         _ = model.Embed(Text);
         model.Dispose();
         model.Dispose();
@@ -44,18 +44,18 @@ internal sealed class HandleTests
     }
 
     [Test]
-    public void A_session_outlives_the_handle_of_its_model()
+    public void A_session_keeps_its_model_alive_after_the_model_handle_is_disposed()
     {
         ModelHandle handle = Open();
         var session = new SessionHandle(handle, default(NativeSessionOptions) with { size = 12, threads = 1 });
         handle.Dispose();
-        Assert.That(Live()[0], Is.EqualTo(before[0] + 1), "the model lives as long as its session");
+        Assert.That(Live()[0], Is.EqualTo(before[0] + 1), "a session keeps its model alive");
         session.Dispose();
         Assert.That(Live()[0], Is.EqualTo(before[0]));
     }
 
     [Test]
-    public void A_session_that_cannot_start_gives_its_model_back()
+    public void A_session_that_fails_to_start_releases_its_model()
     {
         ModelHandle handle = Open();
         Assert.That(
@@ -66,12 +66,12 @@ internal sealed class HandleTests
     }
 
     [Test]
-    public void Dispose_while_calls_run_lets_them_finish()
+    public void Dispose_lets_running_calls_finish()
     {
         string[] texts = [.. Enumerable.Repeat(string.Join(' ', Enumerable.Repeat(Text, 10)), 16)];
         for (int round = 0; round < 5; round++)
         {
-            StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+            StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
             using var started = new CountdownEvent(4);
             int finished = 0, refused = 0;
             var callers = Enumerable.Range(0, 4).Select(_ => new Thread(() =>
@@ -101,19 +101,19 @@ internal sealed class HandleTests
     }
 
     [Test]
-    public void Hashing_leaves_nothing()
+    public void Hashing_leaves_no_native_handle()
     {
-        _ = StellaManifest.Create(Tree.Model("tiny-new"));
+        _ = StellaManifest.Create(Fixtures.Model("tiny-new"));
         Assert.That(
-            () => StellaManifest.Create(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            () => StellaManifest.Create(Fixtures.Model("tiny-new"), null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(Live(), Is.EqualTo(before), "nothing waits for the collector");
+        Assert.That(Live(), Is.EqualTo(before), "handles are freed without a garbage collection");
     }
 
     [Test]
-    public void A_load_that_fails_leaves_nothing()
+    public void A_failed_load_leaves_no_native_handle()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("tokenizer.json"), "{");
         for (int i = 0; i < 5; i++)
         {
@@ -122,7 +122,7 @@ internal sealed class HandleTests
     }
 
     [Test]
-    public void A_model_that_nobody_disposes_is_freed_by_the_collector()
+    public void A_model_that_is_never_disposed_is_freed_by_its_finalizer()
     {
         Abandon();
         WaitForBaseline();
@@ -130,11 +130,11 @@ internal sealed class HandleTests
     }
 
     [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
-    private static void Abandon() => _ = StellaModel.Load(Tree.Model("tiny-new")).Embed(Text);
+    private static void Abandon() => _ = StellaModel.Load(Fixtures.Model("tiny-new")).Embed(Text);
 
     private static unsafe ModelHandle Open()
     {
-        byte[] path = System.Text.Encoding.UTF8.GetBytes(Tree.Model("tiny-new"));
+        byte[] path = System.Text.Encoding.UTF8.GetBytes(Fixtures.Model("tiny-new"));
         NativeModel* model;
         fixed (byte* pointer = path)
         {
@@ -146,7 +146,7 @@ internal sealed class HandleTests
 
     private void WaitForBaseline()
     {
-        // Finalizers run when they run, and the threads of a session end on their own.
+        // Finalizers and the threads of a session take some time to end.
         for (int i = 0; i < 200 && !Live().SequenceEqual(before); i++)
         {
             GC.Collect();

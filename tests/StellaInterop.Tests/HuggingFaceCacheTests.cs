@@ -3,14 +3,14 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Where a model is looked for by its name.</summary>
+/// <summary>Finding a model by name in a Hugging Face cache.</summary>
 internal sealed class HuggingFaceCacheTests
 {
     private const string Model = "NovaSearch/stella_en_400M_v5";
     private const string Commit = "ffeb2b7ee715c226d4ffe5e4619f7dbb48624c20";
 
     [Test]
-    public void A_branch_a_tag_with_a_slash_and_a_commit_lead_to_the_snapshot()
+    public void Branches_tags_and_commits_resolve_to_their_snapshot()
     {
         using var folder = new TemporaryFolder();
         string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
@@ -38,7 +38,7 @@ internal sealed class HuggingFaceCacheTests
     }
 
     [Test]
-    public void A_model_that_is_not_there_is_told_with_the_place_and_the_command_that_gets_it()
+    public void A_missing_model_is_reported_with_its_path_and_the_download_command()
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
@@ -54,7 +54,7 @@ internal sealed class HuggingFaceCacheTests
     }
 
     [Test]
-    public void A_message_lists_twenty_revisions_of_a_cache_and_counts_the_others()
+    public void The_error_for_a_missing_revision_lists_twenty_revisions_and_counts_the_others()
     {
         using var folder = new TemporaryFolder();
         string repository = folder.File("models--NovaSearch--stella_en_400M_v5");
@@ -79,7 +79,7 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("org/na\\me")]
     [TestCase(".org/name")]
     [TestCase("org/name\n")]
-    public void A_name_that_is_none_never_becomes_a_path(string name)
+    public void An_invalid_model_name_is_refused(string name)
     {
         Assert.That(HuggingFaceCache.IsModelName(name), Is.False);
         Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(name), Throws.ArgumentException.With.Message.Contains("org/name"));
@@ -92,7 +92,7 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("größe", "--revision 'größe'")]
     [TestCase("a$(b)'c", """--revision 'a$(b)'\''c'""")]
     [TestCase("refs/pr/7", "--revision refs/pr/7")]
-    public void Any_name_that_git_allows_is_found_and_named_again(string revision, string option)
+    public void A_revision_name_that_git_allows_is_found_and_quoted_in_the_error(string revision, string option)
     {
         using var folder = new TemporaryFolder();
         var cache = new HuggingFaceCache(folder.Path);
@@ -130,17 +130,17 @@ internal sealed class HuggingFaceCacheTests
     [TestCase("a.lock/b")]
     [TestCase("a.")]
     [TestCase("a/")]
-    public void A_revision_that_is_none_never_becomes_a_path(string revision) =>
+    public void An_invalid_revision_is_refused(string revision) =>
         Assert.That(() => new HuggingFaceCache("/cache").GetModelFolder(Model, revision), Throws.ArgumentException);
 
     [Test]
-    public async Task A_model_has_the_name_of_its_repository_or_its_folder_unless_it_is_given_one()
+    public async Task The_model_name_defaults_to_the_repository_or_the_folder()
     {
         using var folder = new TemporaryFolder();
         string snapshot = Path.Combine(folder.Path, "models--org--tiny.v1", "snapshots", Commit);
-        foreach (string file in Directory.EnumerateFiles(Tree.Model("tiny-new"), "*", SearchOption.AllDirectories))
+        foreach (string file in Directory.EnumerateFiles(Fixtures.Model("tiny-new"), "*", SearchOption.AllDirectories))
         {
-            string copy = Path.Combine(snapshot, Path.GetRelativePath(Tree.Model("tiny-new"), file));
+            string copy = Path.Combine(snapshot, Path.GetRelativePath(Fixtures.Model("tiny-new"), file));
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(file, copy);
         }
@@ -150,7 +150,7 @@ internal sealed class HuggingFaceCacheTests
         {
             (snapshot, options, "org/tiny.v1"),
             (snapshot + "/", options, "org/tiny.v1"),
-            (Tree.Model("tiny-new"), options, "tiny-new"),
+            (Fixtures.Model("tiny-new"), options, "tiny-new"),
             (snapshot, options with { Name = "mine" }, "mine"),
         })
         {

@@ -2,19 +2,19 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Texts as they come: each has a defined result or a typed error with its index.</summary>
+/// <summary>Every text, valid or not, has a defined result or causes a typed error with its index.</summary>
 internal sealed class InputTests
 {
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();
 
     [Test]
-    public void No_texts_give_nothing()
+    public void An_empty_list_of_texts_has_no_results()
     {
         float[] untouched = [7];
         model.Embed([], untouched);
@@ -23,7 +23,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_null_is_named_by_its_index()
+    public void A_null_text_is_refused_with_its_index()
     {
         Assert.Multiple(() =>
         {
@@ -39,17 +39,17 @@ internal sealed class InputTests
     [TestCase("")]
     [TestCase("   ")]
     [TestCase("\n\t")]
-    public void A_blank_text_embeds_as_its_special_tokens(string text)
+    public void A_blank_text_is_embedded_as_its_special_tokens(string text)
     {
         Assert.That(model.Tokenize(text).Ids.ToArray(), Has.Length.EqualTo(2));
         Assert.That(Vectors.Norm(model.Embed(text)), Is.EqualTo(1).Within(1e-6));
     }
 
-    // Put together here, because a string in an attribute is stored as UTF-8, which has no half pairs.
+    // The test builds the text, because a string in an attribute is stored as UTF-8, which cannot hold a lone surrogate.
     [TestCase("a", 0xd800, "b")]
     [TestCase("", 0xdc00, "")]
     [TestCase("ok ", 0xd83d, "")]
-    public void A_lone_surrogate_is_refused_with_its_place(string before, int surrogate, string after)
+    public void A_lone_surrogate_is_refused_with_its_index(string before, int surrogate, string after)
     {
         string text = $"{before}{(char)surrogate}{after}";
         int at = before.Length;
@@ -62,7 +62,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_lone_surrogate_is_replaced_and_counted_where_that_is_asked_for()
+    public void A_lone_surrogate_is_replaced_and_counted_on_request()
     {
         string text = $"river{(char)0xdc00} \U0001F30A {(char)0xd83d}{(char)0xd83d}";
         var options = new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace };
@@ -75,20 +75,20 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_zero_character_inside_a_text_does_not_end_it()
+    public void A_NUL_character_does_not_end_a_text()
     {
-        // The tokenizer drops the character; what stands after it must still be there.
+        // The tokenizer drops the character. The text after it must still be tokenized.
         Assert.That(model.Tokenize("river\0 stone").Ids.ToArray(), Is.EqualTo(model.Tokenize("river stone").Ids.ToArray()));
     }
 
     [Test]
-    public void A_text_of_a_million_characters_is_cut_and_says_so()
+    public void A_text_of_a_million_characters_is_reported_as_truncated()
     {
         string text = string.Concat(Enumerable.Repeat("word ", 200_000));
         var counts = new StellaTokenCount[1];
         model.Embed([text], new float[1024], counts);
         Assert.That(counts[0].Kept, Is.EqualTo(512));
-        Assert.That(counts[0].Truncation, Is.EqualTo(StellaTruncation.Bytes), "no more than 512 * 256 bytes of a text are looked at");
+        Assert.That(counts[0].Truncation, Is.EqualTo(StellaTruncation.Bytes), "at most 512 * 256 bytes of a text are tokenized");
         Assert.That(counts[0].Total, Is.InRange(512 * 256 / 5, 200_002));
         Assert.That(counts[0].IsTruncated, Is.True);
     }
@@ -96,7 +96,7 @@ internal sealed class InputTests
     [TestCase(509, 511, StellaTruncation.None)]
     [TestCase(510, 512, StellaTruncation.None)]
     [TestCase(511, 512, StellaTruncation.Tokens)]
-    public void A_text_is_cut_from_the_first_token_beyond_the_limit_on(int words, int kept, StellaTruncation cut)
+    public void Truncation_begins_at_the_first_token_beyond_the_limit(int words, int kept, StellaTruncation cut)
     {
         string text = string.Join(' ', Enumerable.Repeat("long", words));
         var counts = new StellaTokenCount[2];
@@ -108,7 +108,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_long_text_is_an_error_where_that_is_asked_for()
+    public void A_text_beyond_the_token_limit_is_refused_on_request()
     {
         string text = string.Concat(Enumerable.Repeat("word ", 600));
         string[] texts = [.. Enumerable.Repeat("good", 270), text];
@@ -125,7 +125,7 @@ internal sealed class InputTests
 
     [TestCase(-1)]
     [TestCase(int.MaxValue)]
-    public void A_first_index_that_no_error_could_name_is_refused(int first)
+    public void A_FirstTextIndex_out_of_range_is_refused(int first)
     {
         var options = new StellaEmbedOptions { FirstTextIndex = first };
         Assert.Multiple(() =>
@@ -148,7 +148,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_larger_buffer_is_written_at_its_front_only()
+    public void A_buffer_is_not_written_beyond_its_vectors()
     {
         float[] vectors = new float[1024 + 3];
         vectors.AsSpan().Fill(float.NaN);
@@ -158,7 +158,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void Prompts_are_parsed_strictly_and_change_the_ids()
+    public void Prompt_names_are_parsed_strictly_and_prompts_change_the_ids()
     {
         Assert.Multiple(() =>
         {
@@ -184,7 +184,7 @@ internal sealed class InputTests
     }
 
     [Test]
-    public void A_cancelled_token_stops_a_call_before_and_while_it_runs()
+    public void Cancellation_stops_a_call_before_it_starts_and_while_it_runs()
     {
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
@@ -192,7 +192,7 @@ internal sealed class InputTests
             () => model.Embed(["a"], new float[1024], cancellationToken: cancelled.Token));
         Assert.That(before!.CancellationToken, Is.EqualTo(cancelled.Token));
 
-        // Far more work than can be done before the token is cancelled.
+        // The timer cancels long before this work is done.
         string[] texts = [.. Enumerable.Repeat(string.Concat(Enumerable.Repeat("word ", 500)), 20_000)];
         float[] vectors = new float[texts.Length * 256];
         using var running = new CancellationTokenSource();
@@ -201,10 +201,10 @@ internal sealed class InputTests
             () => model.Embed(texts, vectors, new StellaEmbedOptions { Dimension = 256 }, running.Token));
         Assert.That(during!.CancellationToken, Is.EqualTo(running.Token));
 
-        // The next call has the same session, and nothing is left of the cancellation.
+        // The next call uses the same session, and the earlier cancellation must not affect it.
         using var later = new CancellationTokenSource();
         Assert.That(model.Embed("a", null, later.Token), Is.EqualTo(model.Embed("a")));
-        Assert.That(vectors[^256..], Has.All.EqualTo(0f), "the last text was reached");
-        Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "the model goes on");
+        Assert.That(vectors[^256..], Has.All.EqualTo(0f), "the last text must not be computed");
+        Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "the model works after a cancellation");
     }
 }

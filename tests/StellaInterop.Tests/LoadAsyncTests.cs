@@ -3,23 +3,24 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
+/// <summary>Loading a model asynchronously, and embedding a list.</summary>
 internal sealed class LoadAsyncTests
 {
     private static nuint LiveModels => NativeMethods.stella_live_handles((uint)NativeHandleKind.Model);
 
     [Test]
-    public async Task A_model_that_is_loaded_in_the_background_is_the_same()
+    public async Task LoadAsync_copies_its_options_and_loads_the_same_model_as_Load()
     {
         var options = new StellaModelOptions { Dimension = 256, Threads = 1 };
-        Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), options);
+        Task<StellaModel> loading = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), options);
         options.Dimension = 768;
         using StellaModel model = await loading;
-        using StellaModel expected = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Dimension = 256, Threads = 1 });
+        using StellaModel expected = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Dimension = 256, Threads = 1 });
         Assert.That(model.Embed("bread"), Is.EqualTo(expected.Embed("bread")));
     }
 
     [Test]
-    public void A_wrong_argument_throws_at_once_and_a_wrong_folder_in_the_task()
+    public void LoadAsync_throws_argument_errors_at_once_and_folder_errors_from_the_task()
     {
         Assert.That(() => { _ = StellaModel.LoadAsync(""); }, Throws.ArgumentException);
         Assert.That(
@@ -30,13 +31,13 @@ internal sealed class LoadAsyncTests
 
     [Test]
     [NonParallelizable]
-    public async Task A_load_that_is_given_up_ends_at_once_and_frees_its_model()
+    public async Task A_cancelled_load_ends_and_frees_its_model()
     {
         nuint before = LiveModels;
         for (int i = 0; i < 20; i++)
         {
             using var cancel = new CancellationTokenSource();
-            Task<StellaModel> loading = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: cancel.Token);
+            Task<StellaModel> loading = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), cancellationToken: cancel.Token);
             await cancel.CancelAsync();
             try
             {
@@ -47,14 +48,14 @@ internal sealed class LoadAsyncTests
             }
         }
 
-        Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
-        await Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
+        Assert.That(() => { _ = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
+        await Wait.UntilAsync(() => LiveModels == before, "the model of a cancelled load was not freed");
     }
 
     [Test]
-    public async Task A_model_whose_caller_has_given_up_is_disposed_when_its_load_ends()
+    public async Task A_model_whose_load_ends_after_cancellation_is_disposed()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         using var loaded = new ManualResetEventSlim();
         using var cancel = new CancellationTokenSource();
         Task<StellaModel> loading = ModelLoading.RunAsync(
@@ -85,9 +86,9 @@ internal sealed class LoadAsyncTests
     }
 
     [Test]
-    public void The_vectors_of_a_list_are_a_list_of_rows()
+    public void Embed_of_a_list_returns_one_row_per_text()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1, MaxTokens = 8 });
         string[] texts = ["bread", "a text of far more than eight tokens about bread and rivers and other things", "river"];
         StellaEmbeddings found = model.Embed(texts);
         float[] rows = new float[texts.Length * found.Dimension];

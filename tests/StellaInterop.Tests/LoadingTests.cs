@@ -5,16 +5,16 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What loading shares, what it costs beforehand, and against what it holds the files.</summary>
+/// <summary>Loading: shared weights, memory estimates, and the checks of weights and manifest.</summary>
 [NonParallelizable]
 internal sealed class LoadingTests
 {
     private static ulong Loads => NativeMethods.stella_counter((uint)NativeCounter.Loads);
 
     [Test]
-    public void Sixty_four_threads_that_load_the_same_model_load_it_once()
+    public void Sixty_four_concurrent_loads_of_a_model_read_it_once()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using var start = new Barrier(64);
         NativeLibraryLoader.EnsureLoaded();
         ulong before = Loads;
@@ -28,7 +28,7 @@ internal sealed class LoadingTests
         Array.ForEach(threads, thread => thread.Join());
         Assert.That(Loads - before, Is.EqualTo(1));
 
-        // A model that is disposed takes nothing from those who share its weights.
+        // Disposing a model does not affect the models that share its weights.
         float[] expected = models[0].Embed("river");
         Array.ForEach(models[..63], model => model.Dispose());
         Assert.That(models[63].Embed("river"), Is.EqualTo(expected));
@@ -37,11 +37,11 @@ internal sealed class LoadingTests
         Assert.That(Loads - before, Is.EqualTo(2));
     }
 
-    /// <summary>Bytes that native code holds, which no other process and no garbage moves.</summary>
+    /// <summary>Counts live native bytes, which do not depend on other processes or on garbage.</summary>
     [Test]
-    public unsafe void Four_sessions_take_less_than_a_tenth_more_memory_than_one()
+    public unsafe void Four_sessions_use_less_than_ten_percent_more_memory_than_one()
     {
-        using var model = StellaModel.Load(Tree.Model("stella-mini"), new StellaModelOptions { MaxTokens = 64 });
+        using var model = StellaModel.Load(Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = 64 });
         ulong unused = Live();
         var sessions = new List<SessionHandle>();
         ulong one = StartAndUse();
@@ -52,7 +52,7 @@ internal sealed class LoadingTests
 
         ulong four = Live();
         sessions.ForEach(session => session.Dispose());
-        Assert.That(one, Is.GreaterThan(unused), "a session has memory of its own");
+        Assert.That(one, Is.GreaterThan(unused), "a session uses memory");
         Assert.That(four, Is.GreaterThan(one).And.LessThan(1.1 * one));
 
         ulong StartAndUse()
@@ -75,32 +75,32 @@ internal sealed class LoadingTests
 
     [TestCase("tiny-new")]
     [TestCase("tiny-qwen2-sharded")]
-    public void Both_load_modes_give_the_same_bits(string name)
+    public void Both_load_modes_produce_the_same_bits(string name)
     {
-        using var copied = StellaModel.Load(Tree.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Copied });
-        using var mapped = StellaModel.Load(Tree.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
+        using var copied = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Copied });
+        using var mapped = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { LoadMode = StellaLoadMode.Mapped });
         Assert.That(mapped.Embed("river"), Is.EqualTo(copied.Embed("river")));
     }
 
     [Test]
-    public void The_estimate_is_that_of_the_loaded_model_and_loads_nothing()
+    public void EstimateMemory_returns_the_estimate_of_the_loaded_model_without_a_load()
     {
         NativeLibraryLoader.EnsureLoaded();
         ulong before = Loads;
         var options = new StellaModelOptions { MaxTokens = 128, Dimension = 256 };
-        StellaMemoryEstimate estimate = StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options);
+        StellaMemoryEstimate estimate = StellaModel.EstimateMemory(Fixtures.Model("tiny-qwen2"), options);
         Assert.That(Loads, Is.EqualTo(before));
-        using var model = StellaModel.Load(Tree.Model("tiny-qwen2"), options);
+        using var model = StellaModel.Load(Fixtures.Model("tiny-qwen2"), options);
         Assert.That(estimate.TotalBytes, Is.EqualTo(model.Info.MemoryEstimateBytes).And.GreaterThan(estimate.WeightsBytes));
         Assert.That(
-            () => StellaModel.EstimateMemory(Tree.Model("tiny-qwen2"), options with { Dimension = 7 }),
+            () => StellaModel.EstimateMemory(Fixtures.Model("tiny-qwen2"), options with { Dimension = 7 }),
             Throws.TypeOf<StellaOptionException>());
     }
 
     [Test]
-    public void An_estimate_grows_with_what_the_model_is_to_do()
+    public void The_memory_estimate_grows_with_the_workload()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         StellaMemoryEstimate one = StellaModel.EstimateMemory(path);
         StellaMemoryEstimate eight = StellaModel.EstimateMemory(path, null, new StellaWorkload { Sessions = 8 });
         StellaMemoryEstimate small = StellaModel.EstimateMemory(path, null, new StellaWorkload { Threads = 1, MaxBatchTokens = 1 });
@@ -118,9 +118,9 @@ internal sealed class LoadingTests
     }
 
     [Test]
-    public void Weights_that_are_not_finite_are_refused_unless_they_are_not_looked_at()
+    public void Weights_that_are_not_finite_are_refused_unless_the_check_is_off()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Poke(folder.File("model.safetensors"), float.NaN);
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Message, Does.Contain("model.safetensors").And.Contain("NaN").And.Contain("finite"));
@@ -130,9 +130,9 @@ internal sealed class LoadingTests
     }
 
     [Test]
-    public void A_head_of_zeros_gives_an_error_and_no_vector()
+    public void A_head_of_zeros_causes_an_error_instead_of_a_zero_vector()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string file = folder.File("2_Dense_256/model.safetensors");
         byte[] bytes = File.ReadAllBytes(file);
         bytes.AsSpan(8 + (int)BitConverter.ToUInt64(bytes)).Clear();
@@ -141,13 +141,13 @@ internal sealed class LoadingTests
         var error = Assert.Throws<StellaInputException>(
             () => model.Embed(["a", "b"], new float[512], new StellaEmbedOptions { Dimension = 256, Normalize = false }));
         Assert.That((error!.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.ResultZero, 0)));
-        Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "other heads go on");
+        Assert.That(Vectors.Norm(model.Embed("a")), Is.EqualTo(1).Within(1e-6), "other heads still work");
     }
 
     [Test]
-    public void Files_are_held_against_a_manifest_in_the_folder_or_in_the_options()
+    public void Files_are_verified_against_a_manifest_in_the_folder_or_in_the_options()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string elsewhere = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
         WriteManifest(folder.Path, elsewhere);
         StellaModel.Load(folder.Path, new StellaModelOptions { ManifestPath = elsewhere }).Dispose();

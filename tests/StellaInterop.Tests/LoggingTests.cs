@@ -4,11 +4,11 @@ using Microsoft.Extensions.Logging;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Native log records on their way to an <see cref="ILogger"/>.</summary>
+/// <summary>Forwarding of native log records to an <see cref="ILogger"/>.</summary>
 internal sealed class LoggingTests
 {
     [Test]
-    public void Native_records_arrive_with_category_level_and_target()
+    public void Native_log_records_have_a_category_a_level_and_a_target()
     {
         using var recorder = new Recorder();
         using (StellaModel model = Load(recorder))
@@ -27,9 +27,9 @@ internal sealed class LoggingTests
     }
 
     [Test]
-    public void A_setting_that_nobody_knows_is_named_in_a_warning()
+    public void An_unknown_setting_is_logged_as_a_warning()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("config.json", "\"hidden_size\"", "\"colour\": \"red\", \"hidden_size\"");
         using var recorder = new Recorder { Minimum = LogLevel.Warning };
         using StellaModel model = Load(recorder, folder.Path);
@@ -39,19 +39,19 @@ internal sealed class LoggingTests
     }
 
     [Test]
-    public void Two_models_log_to_two_loggers()
+    public void Each_model_logs_to_its_own_logger()
     {
         using var first = new Recorder();
         using var second = new Recorder();
         using StellaModel a = Load(first);
         int before = first.Records.Count;
         using StellaModel b = Load(second);
-        Assert.That(first.Records, Has.Count.EqualTo(before), "the second model's records went to the first");
+        Assert.That(first.Records, Has.Count.EqualTo(before), "a record of the second model went to the first logger");
         Assert.That(second.Records, Is.Not.Empty);
     }
 
     [Test]
-    public void A_level_that_is_off_is_not_written()
+    public void Records_below_the_enabled_level_are_not_logged()
     {
         using var recorder = new Recorder { Minimum = LogLevel.Warning };
         using StellaModel model = Load(recorder);
@@ -59,7 +59,7 @@ internal sealed class LoggingTests
     }
 
     [Test]
-    public void A_logger_that_throws_does_no_harm()
+    public void A_logger_that_throws_does_not_fail_calls()
     {
         using var recorder = new Recorder { Throws = true };
         using StellaModel model = Load(recorder);
@@ -68,7 +68,7 @@ internal sealed class LoggingTests
     }
 
     [Test]
-    public void The_logger_is_let_go_after_the_model_is_disposed()
+    public void A_disposed_model_releases_its_logger()
     {
         WeakReference logger = LoadAndDispose();
         for (int i = 0; i < 200 && logger.IsAlive; i++)
@@ -91,7 +91,7 @@ internal sealed class LoggingTests
     }
 
     private static StellaModel Load(ILoggerFactory loggers, string? path = null) =>
-        StellaModel.Load(path ?? Tree.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
+        StellaModel.Load(path ?? Fixtures.Model("tiny-new"), new StellaModelOptions { LoggerFactory = loggers });
 
     private sealed record Record(LogLevel Level, string Target, string Message);
 

@@ -5,15 +5,15 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What a manifest holds, what it finds, and which files it refuses to be.</summary>
+/// <summary>Creating, saving, loading and verifying a manifest, and refusing an invalid one.</summary>
 internal sealed class ManifestTests
 {
     private static readonly string Digits = new('a', 64);
 
     [Test]
-    public void A_manifest_lists_what_a_loader_reads_and_nothing_else()
+    public void A_manifest_lists_exactly_the_files_that_a_load_reads()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest manifest = StellaManifest.Create(folder.Path);
         string[] expected =
         [
@@ -30,16 +30,16 @@ internal sealed class ManifestTests
         Assert.That(
             file with { Blake3 = null },
             Is.EqualTo(new StellaManifestFile { Size = weights.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(weights)) }));
-        Assert.That(manifest.Files.Values.Select(one => one.Blake3).ToHashSet(), Has.Count.EqualTo(expected.Length).And.None.Null);
+        Assert.That(manifest.Files.Values.Select(entry => entry.Blake3).ToHashSet(), Has.Count.EqualTo(expected.Length).And.None.Null);
         Assert.That(
-            StellaManifest.Create(Tree.Model("tiny-qwen2-sharded")).Files.Keys,
+            StellaManifest.Create(Fixtures.Model("tiny-qwen2-sharded")).Files.Keys,
             Is.SupersetOf(new[] { "model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" }));
     }
 
     [Test]
-    public void A_manifest_lists_the_folders_of_modules_whatever_they_are_called_and_the_model_loads_with_it()
+    public void A_manifest_lists_renamed_module_folders_and_the_model_loads_with_it()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Directory.Move(folder.File("1_Pooling"), folder.File("pooling"));
         Directory.Move(folder.File("2_Dense_1024"), folder.File("head"));
         string modules = folder.File("modules.json");
@@ -54,9 +54,9 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void A_manifest_lists_the_shards_of_the_index_whatever_they_are_called_and_the_model_loads_with_it()
+    public void A_manifest_lists_renamed_shards_and_the_model_loads_with_it()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-qwen2-sharded");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-qwen2-sharded");
         string index = folder.File(StellaModelFiles.ShardIndexFileName);
         foreach (int shard in new[] { 1, 2 })
         {
@@ -79,22 +79,22 @@ internal sealed class ManifestTests
     [TestCase("\uFEFF{\"version\": 1}", "utf-16", "UTF-16")]
     [TestCase("{\"größe\": 1}", "utf-16", "UTF-16")]
     [TestCase("{\"version\": 1}", "utf-16BE", "UTF-16")]
-    public void A_wrong_file_is_recognised_in_the_words_of_a_load(string content, string encoding, string says)
+    public void A_manifest_in_a_wrong_file_format_is_refused_with_the_reason_that_a_model_load_reports(string content, string encoding, string expected)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllBytes(path, System.Text.Encoding.GetEncoding(encoding).GetBytes(content));
         StellaModelFolderException read = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(path))!;
         StellaModelFolderException load = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
         string reason = read.Message[read.Message.IndexOf(path, StringComparison.Ordinal)..][path.Length..].Trim(' ', ':', '.');
-        Assert.That(reason, Does.Contain(says));
+        Assert.That(reason, Does.Contain(expected));
         Assert.That(load.Message, Does.Contain(reason));
     }
 
     [Test]
-    public void An_adapter_is_listed_so_that_a_load_refuses_it()
+    public void An_adapter_is_listed_in_a_manifest_and_refused_by_a_load()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("adapter_config.json"), "{}");
         Assert.That(StellaManifest.Create(folder.Path).Files.Keys, Does.Contain("adapter_config.json"));
         StellaModelFolderException error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path))!;
@@ -102,11 +102,11 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void The_file_has_the_agreed_form_and_reads_back()
+    public void A_saved_manifest_has_the_specified_JSON_and_loads_again()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
-        File.WriteAllText(path, "an older one is replaced");
+        File.WriteAllText(path, "an older manifest");
         StellaManifest plain = StellaManifest.Create(folder.Path);
         new StellaManifest(plain.Files) { Repository = "org/name", Revision = "abc" }.Save(path);
         JsonElement json = JsonElement.Parse(File.ReadAllText(path));
@@ -129,9 +129,9 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void Verify_tells_the_five_states_apart()
+    public void Verify_distinguishes_valid_missing_resized_changed_and_unlisted_files()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaManifest manifest = StellaManifest.Create(folder.Path);
         Assert.That(manifest.Verify(folder.Path).IsValid, Is.True);
 
@@ -142,7 +142,7 @@ internal sealed class ManifestTests
         File.WriteAllBytes(folder.File("model.safetensors"), weights);
         Directory.CreateDirectory(folder.File("2_Dense_512"));
         File.WriteAllText(folder.File("2_Dense_512/config.json"), "{}");
-        File.WriteAllText(folder.File("README.md"), "no part of a model");
+        File.WriteAllText(folder.File("README.md"), "not a file of the model");
 
         StellaVerification found = manifest.Verify(folder.Path);
         Dictionary<string, StellaFileState> bad = found.Files
@@ -158,9 +158,9 @@ internal sealed class ManifestTests
         }));
     }
 
-    /// <summary>The published result for "abc" (FIPS 180-4, test vectors of BLAKE3), by both functions in one pass.</summary>
+    /// <summary>Computes both hashes of "abc" in one pass. FIPS 180-4 and the BLAKE3 test vectors publish the results.</summary>
     [Test]
-    public void Both_hashes_are_those_that_are_published()
+    public void SHA256_and_BLAKE3_match_their_published_test_vectors()
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("abc"), "abc");
@@ -174,9 +174,9 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void A_manifest_without_blake3_is_of_version_1_and_good_all_the_same()
+    public void A_manifest_without_BLAKE3_has_version_1_and_is_accepted()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         new StellaManifest(StellaManifest.Create(folder.Path).Files
             .Select(file => KeyValuePair.Create(file.Key, file.Value with { Blake3 = null }))).Save(path);
@@ -186,15 +186,15 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void Verify_says_which_hash_differs_and_a_load_compares_the_faster_one()
+    public void Verify_reports_which_hash_differs_and_a_load_compares_BLAKE3_if_present()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string path = folder.File(StellaManifest.FileName);
         Dictionary<string, StellaManifestFile> files = StellaManifest.Create(folder.Path).Files.ToDictionary();
         StellaManifestFile right = files["model.safetensors"];
-        StellaVerifiedFile Verified(StellaManifestFile said)
+        StellaVerifiedFile Verified(StellaManifestFile listed)
         {
-            files["model.safetensors"] = said;
+            files["model.safetensors"] = listed;
             new StellaManifest(files).Save(path);
             return StellaManifest.Load(path).Verify(folder.Path).Files.Single(file => file.Path == "model.safetensors");
         }
@@ -211,16 +211,16 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void Progress_ends_at_the_total_and_cancellation_stops()
+    public void Progress_ends_at_the_total_and_cancellation_stops_Verify()
     {
         var seen = new List<StellaHashProgress>();
-        StellaManifest manifest = StellaManifest.Create(Tree.Model("tiny-new"), new Collect(seen));
+        StellaManifest manifest = StellaManifest.Create(Fixtures.Model("tiny-new"), new ProgressCollector(seen));
         long total = manifest.Files.Values.Sum(file => file.Size);
         Assert.That(seen, Has.All.Matches<StellaHashProgress>(step => step.TotalBytes == total));
         Assert.That(seen.Select(step => step.HashedBytes), Is.Ordered.Ascending);
         Assert.That(seen[^1].HashedBytes, Is.EqualTo(total));
         Assert.That(
-            () => manifest.Verify(Tree.Model("tiny-new"), null, new CancellationToken(canceled: true)),
+            () => manifest.Verify(Fixtures.Model("tiny-new"), null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
     }
 
@@ -231,12 +231,12 @@ internal sealed class ManifestTests
     [TestCase("a\\b")]
     [TestCase("C:/x")]
     [TestCase("")]
-    public void A_path_that_leads_out_is_refused(string path)
+    public void A_path_that_may_leave_the_folder_is_refused(string path)
     {
         Assert.That(StellaModelFiles.IsPlainPath(path), Is.False);
         Assert.That(() => new StellaManifest([new(path, new StellaManifestFile { Size = 1, Sha256 = Digits })]), Throws.ArgumentException);
         var files = new Dictionary<string, object> { [path] = new { size = 1, sha256 = Digits } };
-        RefusesFile(JsonSerializer.Serialize(new { version = 1, files }), "plain path");
+        AssertRefused(JsonSerializer.Serialize(new { version = 1, files }), "plain path");
     }
 
     [TestCase("""{"version":3,"files":{"a":{"sha512":"#"}}}""", "has version 3")]
@@ -258,16 +258,16 @@ internal sealed class ManifestTests
     [TestCase("null", "null")]
     [TestCase("", "empty")]
     [TestCase("{", "not the JSON")]
-    public void A_file_that_is_no_manifest_is_refused(string json, string says) =>
-        RefusesFile(json.Replace("#", Digits, StringComparison.Ordinal), says);
+    public void An_invalid_manifest_is_refused(string json, string reason) =>
+        AssertRefused(json.Replace("#", Digits, StringComparison.Ordinal), reason);
 
     [TestCase("[", "]")]
     [TestCase("{\"files\":", "}")]
-    public void A_manifest_nested_100000_deep_is_refused(string open, string close) => RefusesFile(
+    public void A_manifest_nested_100000_levels_deep_is_refused(string open, string close) => AssertRefused(
         string.Concat(Enumerable.Repeat(open, 100_000)) + string.Concat(Enumerable.Repeat(close, 100_000)), "not the JSON");
 
     [Test]
-    public void A_folder_without_a_model_and_a_manifest_that_is_not_there_are_typed_errors_with_the_path()
+    public void A_missing_model_or_manifest_is_a_typed_error_with_its_path()
     {
         using var folder = new TemporaryFolder();
         var none = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Create(folder.Path));
@@ -285,7 +285,7 @@ internal sealed class ManifestTests
     }
 
     [Test]
-    public void A_published_file_is_recognised_by_its_hash()
+    public void A_published_file_is_found_by_its_hash()
     {
         const string Weights = "17e549d16172a548a3115739b55575968eb6523653daad76c46b0758e9425032";
         StellaPublishedFile? file = StellaPublishedFiles.Find(Weights);
@@ -297,7 +297,7 @@ internal sealed class ManifestTests
 
     [TestCase("NovaSearch/stella_en_400M_v5")]
     [TestCase("NovaSearch/stella_en_1.5B_v5")]
-    public void Weights_and_every_head_of_a_published_model_are_known(string repository)
+    public void The_published_files_include_the_weights_and_every_head_of_a_model(string repository)
     {
         int[] dimensions = [256, 768, 1024, 2048, 4096, 6144, 8192];
         Assert.That(
@@ -305,18 +305,18 @@ internal sealed class ManifestTests
             Is.EquivalentTo(dimensions.Select(dimension => $"2_Dense_{dimension}/model.safetensors").Append("model.safetensors")));
     }
 
-    private static void RefusesFile(string json, string says)
+    private static void AssertRefused(string json, string reason)
     {
         using var folder = new TemporaryFolder();
         string path = folder.File(StellaManifest.FileName);
         File.WriteAllText(path, json);
         var error = Assert.Throws<StellaModelFolderException>(() => StellaManifest.Load(path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
-        Assert.That(error.Message, Does.StartWith(path).And.Contain(says));
+        Assert.That(error.Message, Does.StartWith(path).And.Contain(reason));
     }
 
-    /// <summary>At once and on the same thread, unlike <see cref="Progress{T}"/>.</summary>
-    private sealed class Collect(List<StellaHashProgress> into) : IProgress<StellaHashProgress>
+    /// <summary>Collects progress reports on the reporting thread, unlike <see cref="Progress{T}"/>.</summary>
+    private sealed class ProgressCollector(List<StellaHashProgress> into) : IProgress<StellaHashProgress>
     {
         public void Report(StellaHashProgress value) => into.Add(value);
     }

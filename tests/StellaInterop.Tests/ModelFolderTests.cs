@@ -2,11 +2,11 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Folders and options that are refused, each with the file and the reason.</summary>
+/// <summary>Invalid folders and options are refused with an error that names the file and the reason.</summary>
 internal sealed class ModelFolderTests
 {
     [Test]
-    public void A_folder_that_is_not_there_and_a_file_in_its_place_are_told_apart()
+    public void A_missing_folder_and_a_file_in_its_place_have_different_errors()
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("file"), "x");
@@ -29,9 +29,9 @@ internal sealed class ModelFolderTests
     [TestCase("1_Pooling/config.json")]
     [TestCase("2_Dense_1024/config.json")]
     [TestCase("2_Dense_1024/model.safetensors")]
-    public void A_missing_file_is_named(string file)
+    public void A_missing_file_is_named_in_the_error(string file)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.Delete(folder.File(file));
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileMissing));
@@ -39,9 +39,9 @@ internal sealed class ModelFolderTests
     }
 
     [Test]
-    public void The_cause_of_damaged_json_is_in_the_inner_exception()
+    public void The_inner_exception_holds_the_cause_of_invalid_JSON()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(folder.File("config.json"), "{ \"architectures\": [");
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
@@ -51,9 +51,9 @@ internal sealed class ModelFolderTests
     }
 
     [Test]
-    public void A_damaged_tokenizer_has_its_own_type()
+    public void An_invalid_tokenizer_file_throws_a_tokenizer_exception()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string text = File.ReadAllText(folder.File("tokenizer.json"));
         File.WriteAllText(folder.File("tokenizer.json"), text[..(text.Length / 2)]);
         var error = Assert.Throws<StellaTokenizerException>(() => StellaModel.Load(folder.Path));
@@ -63,9 +63,9 @@ internal sealed class ModelFolderTests
     }
 
     [Test]
-    public void Weights_that_are_cut_or_do_not_fit_are_refused()
+    public void Weights_that_are_truncated_or_have_a_wrong_shape_are_refused()
     {
-        using (TemporaryFolder folder = Tree.Copy("tiny-new"))
+        using (TemporaryFolder folder = Fixtures.Copy("tiny-new"))
         {
             using (var file = File.OpenWrite(folder.File("model.safetensors")))
             {
@@ -77,7 +77,7 @@ internal sealed class ModelFolderTests
             Assert.That(cut.Message, Does.Contain("model.safetensors"));
         }
 
-        using (TemporaryFolder folder = Tree.Copy("tiny-new"))
+        using (TemporaryFolder folder = Fixtures.Copy("tiny-new"))
         {
             folder.Edit("config.json", "\"intermediate_size\": 128", "\"intermediate_size\": 96");
             var other = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
@@ -87,9 +87,9 @@ internal sealed class ModelFolderTests
     }
 
     [Test]
-    public void A_model_of_another_kind_is_refused_with_what_is_supported()
+    public void An_unsupported_architecture_is_refused_with_the_supported_ones()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         folder.Edit("config.json", "\"NewModel\"", "\"BertModel\"");
         var error = Assert.Throws<StellaModelFolderException>(() => StellaModel.Load(folder.Path));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.ModelUnsupported));
@@ -97,9 +97,9 @@ internal sealed class ModelFolderTests
     }
 
     [Test]
-    public void A_dimension_that_is_not_there_is_refused_with_those_that_are()
+    public void An_unknown_dimension_is_refused_with_the_available_ones()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         var load = Assert.Throws<StellaOptionException>(() => StellaModel.Load(path, new StellaModelOptions { Dimension = 512 }));
         using StellaModel model = StellaModel.Load(path);
         var call = Assert.Throws<StellaOptionException>(() => model.Embed("x", new StellaEmbedOptions { Dimension = 512 }));
@@ -117,18 +117,18 @@ internal sealed class ModelFolderTests
 
     [TestCase(StellaPrecision.BFloat16, "bf16")]
     [TestCase(StellaPrecision.Int8, "int8")]
-    public void A_precision_that_the_reference_encoder_does_not_have_is_refused(StellaPrecision precision, string name)
+    public void A_precision_that_the_candle_encoder_does_not_support_is_refused(StellaPrecision precision, string name)
     {
         var options = new StellaModelOptions { Precision = precision, Encoder = StellaEncoder.Candle };
-        var error = Assert.Throws<StellaOptionException>(() => StellaModel.Load(Tree.Model("tiny-new"), options));
+        var error = Assert.Throws<StellaOptionException>(() => StellaModel.Load(Fixtures.Model("tiny-new"), options));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.PrecisionUnavailable));
         Assert.That(error.Message, Does.Contain(name).And.Contain("f32"));
     }
 
     [Test]
-    public void Limits_are_checked()
+    public void Options_outside_their_limits_are_refused()
     {
-        static StellaModel Load(StellaModelOptions options) => StellaModel.Load(Tree.Model("tiny-new"), options);
+        static StellaModel Load(StellaModelOptions options) => StellaModel.Load(Fixtures.Model("tiny-new"), options);
         Assert.Multiple(() =>
         {
             Assert.That(() => Load(new() { MaxTokens = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());
@@ -147,13 +147,13 @@ internal sealed class ModelFolderTests
 
     [TestCase("tiny-new", StellaArchitecture.NewModel, 64, 4, 1216)]
     [TestCase("tiny-qwen2", StellaArchitecture.Qwen2, 96, 6, 816)]
-    public void Info_tells_what_the_folder_says(string name, StellaArchitecture architecture, int hidden, int heads, int vocabulary)
+    public void Info_describes_the_model_in_the_folder(string name, StellaArchitecture architecture, int hidden, int heads, int vocabulary)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { Dimension = 256 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { Dimension = 256 });
         StellaModelInfo info = model.Info;
         Assert.Multiple(() =>
         {
-            Assert.That(info.Path, Is.EqualTo(Tree.Model(name)));
+            Assert.That(info.Path, Is.EqualTo(Fixtures.Model(name)));
             Assert.That(info.Architecture, Is.EqualTo(architecture));
             Assert.That(info.Dimensions, Is.EqualTo(new[] { 256, 768, 1024 }));
             Assert.That(info.DefaultDimension, Is.EqualTo(256));
@@ -162,17 +162,17 @@ internal sealed class ModelFolderTests
             Assert.That((info.Precision, info.Encoder), Is.EqualTo((expected, StellaEncoder.Kernels)));
             Assert.That(info.Device, Is.EqualTo(StellaDevice.Cpu));
             Assert.That(info.MaxTokens, Is.EqualTo(512));
-            Assert.That(info.ParameterCount, Is.EqualTo(Parameters(name)));
+            Assert.That(info.ParameterCount, Is.EqualTo(ParameterCount(name)));
             Assert.That(info.MemoryEstimateBytes, Is.GreaterThan(4 * info.ParameterCount));
             Assert.That(model.Embed("x"), Has.Length.EqualTo(256));
             Assert.That(model.Embed("x", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768));
         });
     }
 
-    /// <summary>All elements of the encoder's file and of the head for 256, from the lengths of their data: F32 throughout.</summary>
-    private static long Parameters(string name) => new[] { "model.safetensors", "2_Dense_256/model.safetensors" }.Sum(file =>
+    /// <summary>Counts the parameters of the encoder and the head of dimension 256 from the lengths of their data, which is all F32.</summary>
+    private static long ParameterCount(string name) => new[] { "model.safetensors", "2_Dense_256/model.safetensors" }.Sum(file =>
     {
-        using FileStream stream = File.OpenRead(Path.Combine(Tree.Model(name), file));
+        using FileStream stream = File.OpenRead(Path.Combine(Fixtures.Model(name), file));
         using var reader = new BinaryReader(stream);
         return (stream.Length - 8 - reader.ReadInt64()) / 4;
     });

@@ -3,10 +3,10 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Each native error code has one exception type, chosen by the code and not by its neighbours.</summary>
+/// <summary>Each native error code has its own exception type, regardless of the codes with nearby numbers.</summary>
 internal sealed class NativeErrorTests
 {
-    /// <summary>From 900 on, codes arise in C#.</summary>
+    /// <summary>The codes below 900. Codes from 900 on come from managed code.</summary>
     private static IEnumerable<StellaErrorCode> NativeCodes =>
         Enum.GetValues<StellaErrorCode>().Where(code => (int)code is > 0 and < 900);
 
@@ -39,11 +39,11 @@ internal sealed class NativeErrorTests
     [TestCase(StellaErrorCode.TokenizerInvalid, typeof(StellaTokenizerException))]
     [TestCase(StellaErrorCode.Cancelled, typeof(OperationCanceledException))]
     [TestCase((StellaErrorCode)177, typeof(StellaException))]
-    public void Only_errors_of_options_are_option_errors(StellaErrorCode code, Type type) =>
+    public void A_native_code_is_mapped_to_its_own_exception_type(StellaErrorCode code, Type type) =>
         Assert.That(NativeErrors.Create(code, "message", null, null), Is.TypeOf(type));
 
     [Test]
-    public void Refused_memory_has_no_figures_of_a_budget()
+    public void A_native_out_of_memory_error_has_no_budget_figures()
     {
         var error = (StellaMemoryException)NativeErrors.Create(StellaErrorCode.OutOfMemory, "message", null, null);
         Assert.Multiple(() =>

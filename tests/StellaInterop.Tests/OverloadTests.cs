@@ -3,8 +3,8 @@ using StellaInterop.Tests.Serving;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// Calls as people write them compile and reach the overload that they mean, whatever holds the texts and however the options are
-/// written. An array is also a span and memory, and <c>new() { … }</c> fits any type.
+/// Common ways to write a call compile without ambiguity and reach the intended overload. An array also converts to a span and to
+/// memory, and <c>new() { … }</c> fits any options type.
 /// </summary>
 internal sealed class OverloadTests
 {
@@ -12,9 +12,9 @@ internal sealed class OverloadTests
     private static readonly List<string> List = [.. Array];
 
     [Test]
-    public void A_model_takes_arrays_lists_and_expressions_with_any_form_of_options()
+    public void Model_overloads_accept_arrays_lists_and_collection_expressions()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new() { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new() { Threads = 1 });
         float[] rows = new float[2 * 256];
         var counts = new StellaTokenCount[2];
         foreach (StellaEmbeddings found in (StellaEmbeddings[])
@@ -37,9 +37,9 @@ internal sealed class OverloadTests
     }
 
     [Test]
-    public async Task A_pool_takes_arrays_lists_and_expressions_with_any_form_of_options()
+    public async Task Pool_overloads_accept_arrays_lists_and_collection_expressions()
     {
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), new() { MaxWorkers = 1 });
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), new() { MaxWorkers = 1 });
         float[] rows = new float[2 * 256];
         foreach (Task<StellaEmbeddings> call in (Task<StellaEmbeddings>[])
         [

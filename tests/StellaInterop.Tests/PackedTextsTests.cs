@@ -4,19 +4,19 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A long text is encoded as far as it is looked at, and means the same as if it were encoded whole.</summary>
+/// <summary>A long text is encoded to UTF-8 only as far as the tokenizer reads it, and has the tokens of the whole text.</summary>
 internal sealed class PackedTextsTests
 {
-    /// <summary>The longest character, which may lie across the limit.</summary>
-    private const int Beyond = 4;
+    /// <summary>The longest character in UTF-8 bytes. It may begin before the limit and end after it.</summary>
+    private const int MaxCharacterBytes = 4;
 
     private static readonly string[] Parts = ["a", "é", "漢", "😀", "\ud800", "\udc00", "\0", "\uffff"];
 
     private static readonly Encoding Replacing = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
 
-    /// <summary>Every text of up to four characters of each length, lone surrogates among them, against every limit.</summary>
+    /// <summary>Tests every limit on every text of up to four parts, which include characters of each UTF-8 length and lone surrogates.</summary>
     [Test]
-    public void Packed_bytes_are_the_beginning_and_exceed_the_limit([Values] StellaInvalidTextBehavior onInvalidText)
+    public void Packed_bytes_are_the_whole_text_or_a_prefix_that_just_exceeds_the_limit([Values] StellaInvalidTextBehavior onInvalidText)
     {
         var pack = new PackedTexts();
         int cut = 0, whole = 0, refused = 0;
@@ -28,18 +28,18 @@ internal sealed class PackedTextsTests
             {
                 if (lone > 0 && onInvalidText == StellaInvalidTextBehavior.Error)
                 {
-                    var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, new Prefix(limit)))!;
+                    var error = Assert.Throws<StellaInputException>(() => pack.Fill([text], 7, onInvalidText, new PrefixCondenser(limit)))!;
                     Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 7)));
                     Assert.That(error.Message, Does.Contain($"at index {LoneSurrogates(text)[0]} has no partner"));
                     refused++;
                     continue;
                 }
 
-                pack.Fill([text], 7, onInvalidText, new Prefix(limit));
+                pack.Fill([text], 7, onInvalidText, new PrefixCondenser(limit));
                 ReadOnlySpan<byte> packed = pack.Utf8;
-                Assert.That(expected.AsSpan().StartsWith(packed), "the packed bytes are the beginning of the text");
-                Assert.That(packed.Length, Is.EqualTo(expected.Length).Or.InRange(limit + 1, limit + Beyond));
-                Assert.That(packed.Length == expected.Length || (expected[packed.Length] & 0xC0) != 0x80, "no character is cut");
+                Assert.That(expected.AsSpan().StartsWith(packed), "the packed bytes must be a prefix of the text");
+                Assert.That(packed.Length, Is.EqualTo(expected.Length).Or.InRange(limit + 1, limit + MaxCharacterBytes));
+                Assert.That(packed.Length == expected.Length || (expected[packed.Length] & 0xC0) != 0x80, "no character may be split");
                 Assert.That(pack.Replaced[0], Is.EqualTo(lone));
                 bool isCut = expected.Length > limit;
                 string? message = pack.TooLongError(7)?.Message;
@@ -52,38 +52,38 @@ internal sealed class PackedTextsTests
         Assert.That((cut, whole), Is.Not.EqualTo((0, 0)));
     }
 
-    /// <summary>Places at which code that works in blocks could see half of a pair.</summary>
+    /// <summary>Uses indices at which vectorized code could see half of a surrogate pair.</summary>
     [Test]
-    public void A_lone_surrogate_far_behind_the_limit_is_found([Values(0, 1, 15, 16, 31, 32, 63, 64, 1000)] int behind)
+    public void A_lone_surrogate_far_beyond_the_limit_is_found([Values(0, 1, 15, 16, 31, 32, 63, 64, 1000)] int distance)
     {
         var pack = new PackedTexts();
         string pairs = string.Concat(Enumerable.Repeat("😀", 300));
         foreach (char half in "\ud800\udbff\udc00\udfff")
         {
-            string text = $"{pairs}{new string('a', behind)}{half}{pairs}";
-            int at = pairs.Length + behind;
-            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidTextBehavior.Error, new Prefix(100)))!;
+            string text = $"{pairs}{new string('a', distance)}{half}{pairs}";
+            int at = pairs.Length + distance;
+            var error = Assert.Throws<StellaInputException>(() => pack.Fill(["good", text], 0, StellaInvalidTextBehavior.Error, new PrefixCondenser(100)))!;
             Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotUnicode, 1)));
             Assert.That(error.Message, Does.Contain($"U+{(int)half:X4} at index {at} has no partner"));
-            pack.Fill(["good", text + half], 0, StellaInvalidTextBehavior.Replace, new Prefix(100));
+            pack.Fill(["good", text + half], 0, StellaInvalidTextBehavior.Replace, new PrefixCondenser(100));
             Assert.That(pack.Replaced.ToArray(), Is.EqualTo(new[] { 0, 2 }));
         }
     }
 
     [Test]
-    public void A_text_of_a_hundred_million_characters_takes_little_memory([Values('a', '漢')] char character)
+    public void Packing_a_hundred_million_characters_allocates_less_than_a_megabyte([Values('a', '漢')] char character)
     {
         string text = new(character, 100_000_000);
         var pack = new PackedTexts();
         long before = GC.GetAllocatedBytesForCurrentThread();
-        pack.Fill([text], 0, StellaInvalidTextBehavior.Error, new Prefix(512 * 256));
+        pack.Fill([text], 0, StellaInvalidTextBehavior.Error, new PrefixCondenser(512 * 256));
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1 << 20));
-        Assert.That(pack.Length, Is.InRange((512 * 256) + 1, (512 * 256) + Beyond));
+        Assert.That(pack.Length, Is.InRange((512 * 256) + 1, (512 * 256) + MaxCharacterBytes));
         Assert.That(pack.TooLongError(0)!.Message, Does.Contain($"{100_000_000L * Encoding.UTF8.GetByteCount([character])} bytes"));
     }
 
     [Test]
-    public void Memory_for_one_huge_text_does_not_stay()
+    public void Trim_frees_the_memory_of_a_huge_text()
     {
         var pack = new PackedTexts();
         string[] texts = [new string('a', 4_000_000)];
@@ -92,37 +92,37 @@ internal sealed class PackedTextsTests
             long before = GC.GetAllocatedBytesForCurrentThread();
             pack.Fill(texts, 0, StellaInvalidTextBehavior.Error);
             pack.Trim();
-            Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.GreaterThan(3 * 4_000_000), "the memory is new each time");
+            Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.GreaterThan(3 * 4_000_000), "the memory must be allocated again each time");
         }
     }
 
     [Test]
-    public void Errors_come_in_the_order_of_the_texts()
+    public void The_first_text_that_is_too_long_is_reported()
     {
-        // The first is too long in tokens, which native code finds; the second in bytes. The first is named.
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
+        // The first text has too many tokens, which native code finds. The second has too many bytes, which managed code finds.
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 8, Threads = 1 });
         string[] texts = ["river " + string.Concat(Enumerable.Repeat("river ", 20)), string.Concat(Enumerable.Repeat("a ", 1500))];
         var pack = new PackedTexts();
         var tokens = new TokenizedPack();
         var refuse = new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error };
         pack.Fill(texts, 5, StellaInvalidTextBehavior.Error, model.Condenser);
-        Assert.That(TextOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
+        Assert.That(ErrorOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
         pack.Fill(["river", texts[1]], 5, StellaInvalidTextBehavior.Error, model.Condenser);
         StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, model.Info))!;
         Assert.That(error.TextIndex, Is.EqualTo(6));
         Assert.That(error.Message, Does.Contain("3000 bytes").And.Contain("2048").And.Not.Contain("205"));
 
-        // The same with places.
+        // The same with token offsets.
         error = Assert.Throws<StellaInputException>(() => PlacedTokens.Of(model.Handle, model.Condenser, texts[1], refuse with { FirstTextIndex = 9 }))!;
         Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 9)));
         Assert.That(error.Message, Does.Contain("3000 bytes"));
     }
 
     [Test]
-    public void Tokens_of_a_cut_text_are_those_of_the_whole(
+    public void Tokens_of_a_condensed_text_equal_those_of_the_whole_text(
         [Prompts] StellaPrompt prompt, [Values("tiny-new", "tiny-qwen2")] string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         var options = new StellaEmbedOptions { Prompt = prompt };
         foreach (string part in (string[])["river ", "漢", "😀", "\n", "\u3000 ", "\u200b", "ka", "ก\u0e31"])
         {
@@ -143,12 +143,12 @@ internal sealed class PackedTextsTests
         }
     }
 
-    /// <summary>Behind blanks, dropped characters and long words of any length, tokens are found in their places.</summary>
+    /// <summary>Tokens after long runs of blanks and dropped characters, and after long words, keep their ids and offsets.</summary>
     [Test]
-    public void What_leaves_no_token_does_not_hide_what_follows(
+    public void Long_gaps_and_unknown_words_do_not_hide_the_tokens_that_follow(
         [Values(" ", "\n\t", "\u3000", "\u200b ", "\0", "\u0301\u200b", "😀")] string gap, [Values] bool hasLoneSurrogate)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 16, Threads = 1 });
         bool isWord = gap == "😀";
         string filler = isWord ? $" {new string('x', 20_000)} " : string.Concat(Enumerable.Repeat(gap, 20_000)) + " ";
         string lone = hasLoneSurrogate ? "\udc00" : "";
@@ -165,16 +165,16 @@ internal sealed class PackedTextsTests
         StellaTokenEmbeddings embedded = model.EmbedTokens(text, options);
         StellaTokenEmbeddings alone = model.EmbedTokens(plain, options);
         Assert.That(embedded.HiddenStates.ToArray(), Is.EqualTo(alone.HiddenStates.ToArray()));
-        string[] Words(StellaTokenEmbeddings of, string from) => [.. of.Offsets.ToArray().Where(place => !place.IsEmpty).Select(place =>
-            from[place.Start..place.End].TrimEnd('x', '\u200b', '\0', '\u0301'))];
+        string[] Words(StellaTokenEmbeddings of, string from) => [.. of.Offsets.ToArray().Where(offset => !offset.IsEmpty).Select(offset =>
+            from[offset.Start..offset.End].TrimEnd('x', '\u200b', '\0', '\u0301'))];
         Assert.That(Words(embedded, text), Is.EqualTo(Words(alone, plain)));
         Assert.That(() => model.Embed([text], new float[1024], options with { LongTextBehavior = StellaLongTextBehavior.Error }), Throws.Nothing);
     }
 
     [Test]
-    public void A_hundred_million_blanks_take_little_memory()
+    public void Tokenizing_a_hundred_million_blanks_allocates_less_than_a_megabyte()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         string text = new string(' ', 100_000_000) + "river";
         _ = model.Tokenize("river");
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -183,8 +183,8 @@ internal sealed class PackedTextsTests
         Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize("river").Ids.ToArray()));
     }
 
-    /// <summary>A tokenizer that looks at every character.</summary>
-    private sealed class Prefix(int limit) : ITextCondenser
+    /// <summary>A condenser that drops no character and is done beyond a limit of bytes.</summary>
+    private sealed class PrefixCondenser(int limit) : ITextCondenser
     {
         public long MaxBytes => limit;
 
@@ -201,7 +201,7 @@ internal sealed class PackedTextsTests
         }
     }
 
-    private static (StellaErrorCode Code, int Text) TextOf(Action action)
+    private static (StellaErrorCode Code, int Text) ErrorOf(Action action)
     {
         StellaInputException error = Assert.Throws<StellaInputException>(action)!;
         return (error.Code, error.TextIndex);
@@ -216,7 +216,7 @@ internal sealed class PackedTextsTests
 
     private static int[] LoneSurrogates(string text)
     {
-        var places = new List<int>();
+        var indices = new List<int>();
         for (int i = 0; i < text.Length; i++)
         {
             if (i + 1 < text.Length && char.IsSurrogatePair(text[i], text[i + 1]))
@@ -225,10 +225,10 @@ internal sealed class PackedTextsTests
             }
             else if (char.IsSurrogate(text[i]))
             {
-                places.Add(i);
+                indices.Add(i);
             }
         }
 
-        return [.. places];
+        return [.. indices];
     }
 }

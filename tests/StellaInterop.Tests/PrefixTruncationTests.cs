@@ -3,24 +3,24 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
-/// <summary>The beginning of a vector as a vector of its own.</summary>
+/// <summary>Truncating a vector to a prefix and normalizing it.</summary>
 internal sealed class PrefixTruncationTests
 {
     [Test]
-    public void The_prefix_keeps_its_direction_and_has_length_one() =>
+    public void A_truncated_vector_keeps_its_direction_and_has_length_one() =>
         Gen.Select(Gen.Float[-9, 9].Array[1, 200], Gen.Int[1, 200], Gen.OneOf(Gen.Const(1e-30f), Gen.Const(1f), Gen.Const(1e30f)))
             .Where(set => set.Item1.Take(set.Item2).Any(x => MathF.Abs(x) > 1e-3f))
-            .Sample((numbers, wanted, size) =>
+            .Sample((numbers, length, size) =>
             {
                 float[] vector = [.. numbers.Select(x => x * size)];
-                float[] shorter = new float[Math.Min(wanted, vector.Length)];
+                float[] shorter = new float[Math.Min(length, vector.Length)];
                 PrefixTruncation.TruncateAndRenormalize(vector, shorter);
-                double length = Math.Sqrt(vector.Take(shorter.Length).Sum(x => (double)x * x));
-                Assert.That(shorter, Is.EqualTo(vector.Take(shorter.Length).Select(x => (float)(x / length))).Within(1e-6f));
+                double norm = Math.Sqrt(vector.Take(shorter.Length).Sum(x => (double)x * x));
+                Assert.That(shorter, Is.EqualTo(vector.Take(shorter.Length).Select(x => (float)(x / norm))).Within(1e-6f));
             });
 
     [Test]
-    public void It_may_be_written_where_the_vector_stands()
+    public void Destination_may_alias_the_source()
     {
         float[] vector = [3, 4, 5];
         PrefixTruncation.TruncateAndRenormalize(vector, vector.AsSpan(0, 2));
@@ -28,7 +28,7 @@ internal sealed class PrefixTruncationTests
     }
 
     [Test]
-    public void What_has_no_direction_and_what_is_no_prefix_is_refused()
+    public void Zero_and_nonfinite_vectors_and_invalid_lengths_are_refused()
     {
         Assert.Multiple(() =>
         {

@@ -5,7 +5,7 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Foreign text is escaped before it is part of a message, a log record or a name.</summary>
+/// <summary>Text from outside is escaped before it becomes part of a message, a log record or a name.</summary>
 internal sealed class PrintableTests
 {
     [TestCase("plain text, ünïcödé, 漢字 and 😀", "plain text, ünïcödé, 漢字 and 😀")]
@@ -16,7 +16,7 @@ internal sealed class PrintableTests
     [TestCase("\0\u007f\u0085\u009f", @"\u{0}\u{7f}\u{85}\u{9f}")]
     [TestCase("\u200e\u200f\u202a\u202e\u2066\u2069\u061c", @"\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{61c}")]
     [TestCase("\u2028\u2029", @"\u{2028}\u{2029}")]
-    public void A_line_has_no_character_that_a_terminal_obeys(string text, string expected)
+    public void Line_escapes_control_and_bidirectional_characters(string text, string expected)
     {
         Assert.That(Printable.Line(text), Is.EqualTo(expected));
         Assert.That(Printable.Line(expected), Is.SameAs(expected), "escaping twice changes nothing");
@@ -24,11 +24,11 @@ internal sealed class PrintableTests
     }
 
     [Test]
-    public void Lines_keep_line_breaks_and_tabs_alone() => Assert.That(
+    public void Lines_escapes_control_characters_except_line_breaks_and_tabs() => Assert.That(
         Printable.Lines("one\n\ttwo\r\nthree\rfour\u001b"), Is.EqualTo("one\n\ttwo\r\nthree\\rfour\\u{1b}"));
 
     [Test]
-    public void Every_control_character_is_escaped()
+    public void IsSafe_rejects_exactly_the_control_and_bidirectional_characters()
     {
         for (int code = 0; code <= char.MaxValue; code++)
         {
@@ -41,14 +41,14 @@ internal sealed class PrintableTests
     }
 
     [Test]
-    public void The_message_of_an_exception_is_one_line() =>
+    public void An_exception_message_is_one_line() =>
         Assert.That(new StellaException(StellaErrorCode.Internal, "a\nb\u001b").Message, Is.EqualTo(@"a\nb\u{1b}"));
 
     [Test]
     [Platform("Linux,MacOsX")]
-    public async Task A_folder_stands_in_logs_by_an_escaped_name()
+    public async Task Log_messages_contain_the_escaped_folder_name()
     {
-        using TemporaryFolder copy = Tree.Copy("tiny-new");
+        using TemporaryFolder copy = Fixtures.Copy("tiny-new");
         string path = Path.Combine(copy.Path, "a\u001b\nb");
         Directory.CreateDirectory(path);
         foreach (string entry in Directory.GetFileSystemEntries(copy.Path).Where(entry => entry != path))

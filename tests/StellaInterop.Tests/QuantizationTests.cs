@@ -5,13 +5,13 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Smaller forms of a vector: their layout, what they lose, and what they refuse.</summary>
+/// <summary>Quantizing vectors to Half, int8 and bits: layout, precision and invalid arguments.</summary>
 internal sealed class QuantizationTests
 {
     private static readonly Gen<float[]> Rows = Gen.Float[-60_000, 60_000].Array[0, 300];
 
     [Test]
-    public void Halves_are_the_nearest_and_come_back_as_they_were_rounded() => Rows.Sample(row =>
+    public void ToHalf_rounds_to_nearest_and_FromHalf_widens_exactly() => Rows.Sample(row =>
     {
         var halves = new Half[row.Length];
         float[] back = new float[row.Length];
@@ -22,7 +22,7 @@ internal sealed class QuantizationTests
     });
 
     [Test]
-    public void What_would_be_an_infinite_half_is_refused()
+    public void A_number_beyond_the_range_of_Half_is_refused()
     {
         var halves = new Half[2];
         Quantization.ToHalf([65519.996f, -65519.996f], halves);
@@ -33,7 +33,7 @@ internal sealed class QuantizationTests
     }
 
     [Test]
-    public void Integers_are_within_half_a_scale_and_the_largest_is_127() => Rows.Where(row => row.Any(x => MathF.Abs(x) > 2e-36f)).Sample(row =>
+    public void Int8_error_is_at_most_half_the_scale_and_the_largest_magnitude_is_127() => Rows.Where(row => row.Any(x => MathF.Abs(x) > 2e-36f)).Sample(row =>
     {
         var integers = new sbyte[row.Length];
         float[] back = new float[row.Length];
@@ -48,7 +48,7 @@ internal sealed class QuantizationTests
     });
 
     [Test]
-    public void Integers_between_two_go_to_the_even_one()
+    public void ToInt8_rounds_ties_to_even()
     {
         var integers = new sbyte[5];
         Assert.That(Quantization.ToInt8([127, 0.5f, 1.5f, -2.5f, -126.6f], integers), Is.EqualTo(1));
@@ -59,7 +59,7 @@ internal sealed class QuantizationTests
     [TestCase(-0f)]
     [TestCase(float.Epsilon)]
     [TestCase(-1.4e-36f)]
-    public void A_row_without_a_scale_is_zero(float largest)
+    public void A_row_too_small_for_a_scale_is_quantized_to_zero(float largest)
     {
         sbyte[] integers = [1, 1];
         float[] back = [1, 1];
@@ -70,7 +70,7 @@ internal sealed class QuantizationTests
 
     [TestCase(1.5e-36f)]
     [TestCase(float.MaxValue)]
-    public void The_ends_of_the_range_have_a_scale(float largest)
+    public void Rows_at_both_ends_of_the_range_have_a_scale(float largest)
     {
         var integers = new sbyte[2];
         float[] back = new float[2];
@@ -81,7 +81,7 @@ internal sealed class QuantizationTests
 
     /// <summary>numpy.packbits([1, 0, 0, 1, 0, 1, 1, 1, 1]) is [151, 128].</summary>
     [Test]
-    public void Bits_lie_as_numpy_packs_them()
+    public void ToBinary_packs_bits_in_the_order_of_numpy_packbits()
     {
         float[] row = [0.1f, -0.1f, 0, 1, -0f, 3, float.Epsilon, 1, 2];
         byte[] bits = [0xFF, 0xFF];
@@ -93,7 +93,7 @@ internal sealed class QuantizationTests
     }
 
     [Test]
-    public void Bits_come_back_as_the_same_bits() => Gen.Float[-1, 1].Array[0, 300].Sample(row =>
+    public void Binary_vectors_survive_a_round_trip() => Gen.Float[-1, 1].Array[0, 300].Sample(row =>
     {
         byte[] bits = new byte[(row.Length + 7) / 8];
         byte[] again = new byte[bits.Length];
@@ -108,21 +108,21 @@ internal sealed class QuantizationTests
     [TestCase(float.NaN)]
     [TestCase(float.PositiveInfinity)]
     [TestCase(float.NegativeInfinity)]
-    public void Numbers_that_are_not_finite_are_refused_by_index(float number)
+    public void Numbers_that_are_not_finite_are_refused_with_their_index(float number)
     {
         float[] row = [1, 2, number, 3];
-        string says = FormattableString.Invariant($"Number 2 of source is {number}");
+        string message = FormattableString.Invariant($"Number 2 of source is {number}");
         Assert.Multiple(() =>
         {
-            Assert.That(() => Quantization.ToHalf(row, new Half[4]), Throws.ArgumentException.With.Message.Contains(says));
-            Assert.That(() => Quantization.ToInt8(row, new sbyte[4]), Throws.ArgumentException.With.Message.Contains(says));
-            Assert.That(() => Quantization.ToBinary(row, new byte[1]), Throws.ArgumentException.With.Message.Contains(says));
+            Assert.That(() => Quantization.ToHalf(row, new Half[4]), Throws.ArgumentException.With.Message.Contains(message));
+            Assert.That(() => Quantization.ToInt8(row, new sbyte[4]), Throws.ArgumentException.With.Message.Contains(message));
+            Assert.That(() => Quantization.ToBinary(row, new byte[1]), Throws.ArgumentException.With.Message.Contains(message));
             Assert.That(() => Quantization.FromInt8(new sbyte[1], number, new float[1]), Throws.TypeOf<ArgumentOutOfRangeException>());
         });
     }
 
     [Test]
-    public void Lengths_that_do_not_fit_are_refused()
+    public void Buffers_of_the_wrong_length_are_refused()
     {
         Assert.Multiple(() =>
         {
@@ -138,9 +138,9 @@ internal sealed class QuantizationTests
     }
 
     [Test]
-    public void Every_form_keeps_the_ranking_of_a_real_model()
+    public void Quantized_vectors_approximate_the_scores_of_a_real_model()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("stella-mini"));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("stella-mini"));
         string[] texts =
         [
             "How do I reset my password?", "Steps to recover access to your account", "Banana bread with walnuts",
@@ -170,7 +170,7 @@ internal sealed class QuantizationTests
                 Assert.That(
                     Similarity.Dot(integers[0].Integers, integers[0].Scale, integers[i].Integers, integers[i].Scale),
                     Is.EqualTo(exact[i - 1]).Within(0.01));
-                // Signs alone estimate the angle.
+                // The share of different signs estimates the angle.
                 double angle = Math.PI * Similarity.HammingDistance(bits[0], bits[i]) / dimension;
                 Assert.That(Math.Cos(angle), Is.EqualTo(exact[i - 1]).Within(0.2));
             }

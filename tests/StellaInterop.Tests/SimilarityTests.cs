@@ -4,7 +4,7 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Similarities against 64-bit sums, at the ends of their ranges, and the selection of the best.</summary>
+/// <summary>Similarities compared with 64-bit arithmetic, their behavior at extreme values, and the selection of the best scores.</summary>
 internal sealed class SimilarityTests
 {
     private static readonly Gen<(float[] A, float[] B)> Pairs =
@@ -13,11 +13,11 @@ internal sealed class SimilarityTests
             .Select(pair => (pair.Item1, pair.Item2));
 
     [Test]
-    public void Results_are_close_to_the_64_bit_ones() => Pairs.Sample(pair =>
+    public void Results_are_close_to_64_bit_arithmetic() => Pairs.Sample(pair =>
     {
         (float[] a, float[] b) = pair;
         double lengths = Length(a) * Length(b);
-        // A product of two tiny numbers may be less than what 32 bits can tell from zero.
+        // The product of two tiny numbers may round to zero in 32 bits.
         Assert.That(Similarity.Dot(a, b), Is.EqualTo(Dot(a, b)).Within((1e-6 * lengths) + float.Epsilon));
         Assert.That(Similarity.Cosine(a, b), Is.EqualTo(Dot(a, b) / lengths).Within(1e-6));
         Assert.That(Similarity.EuclideanDistance(a, b), Is.EqualTo(Distance(a, b)).Within(1e-4).Percent);
@@ -27,11 +27,11 @@ internal sealed class SimilarityTests
     [TestCase(1e18f)]
     [TestCase(1e-18f)]
     [TestCase(1e-42f)]
-    public void Large_and_small_numbers_do_not_overflow_or_vanish_on_the_way(float size)
+    public void Intermediate_results_neither_overflow_nor_underflow(float size)
     {
         float[] a = [3 * size, 4 * size, 0];
         float[] b = [4 * size, 3 * size, 0];
-        // Numbers below the smallest normal one have fewer digits.
+        // Subnormal numbers have fewer digits.
         double tolerance = size < 1e-38 ? 1e-2 : 1e-6;
         Assert.Multiple(() =>
         {
@@ -42,7 +42,7 @@ internal sealed class SimilarityTests
     }
 
     [Test]
-    public void Sums_that_cancel_on_the_way_are_right()
+    public void Large_terms_that_cancel_are_exact_and_a_result_beyond_the_range_throws()
     {
         Assert.That(Similarity.Dot([1e38f, 1e38f, 2], [1e38f, -1e38f, 3]), Is.EqualTo(6));
         Assert.That(() => Similarity.Dot([1e38f], [1e38f]), Throws.TypeOf<OverflowException>());
@@ -52,7 +52,7 @@ internal sealed class SimilarityTests
     }
 
     [Test]
-    public void A_query_against_rows_gives_what_each_row_gives() =>
+    public void Row_methods_return_the_result_of_each_pair() =>
         Gen.Select(Gen.Int[1, 40], Gen.Int[0, 9])
             .SelectMany(size => Gen.Select(Gen.Float[1, 9].Array[size.Item1], Gen.Float[1, 9].Array[size.Item1 * size.Item2]))
             .Sample((query, rows) =>
@@ -74,7 +74,7 @@ internal sealed class SimilarityTests
             });
 
     [Test]
-    public void Integers_are_summed_exactly() => Gen.SByte.Array[1, 700].Select(Gen.SByte.Array[700]).Sample((a, whole) =>
+    public void Int8_dot_products_are_exact() => Gen.SByte.Array[1, 700].Select(Gen.SByte.Array[700]).Sample((a, whole) =>
     {
         sbyte[] b = whole[..a.Length];
         long sum = a.Zip(b, (x, y) => (long)x * y).Sum();
@@ -83,9 +83,9 @@ internal sealed class SimilarityTests
 
     [TestCase((sbyte)127)]
     [TestCase((sbyte)-128)]
-    public void A_long_row_of_the_largest_integers_does_not_overflow(sbyte largest)
+    public void A_dot_product_of_millions_of_extreme_integers_does_not_overflow(sbyte largest)
     {
-        // Twice as long as 32-bit lanes can add, whatever their number.
+        // Twice as long as a sum in 32-bit lanes could hold, for any number of lanes.
         sbyte[] row = new sbyte[5_000_003];
         Array.Fill(row, largest);
         Assert.That(Similarity.Dot(row, 1, row, 1), Is.EqualTo((float)((double)largest * largest * row.Length)));
@@ -93,14 +93,14 @@ internal sealed class SimilarityTests
     }
 
     [Test]
-    public void Bits_that_differ_are_counted()
+    public void HammingDistance_counts_the_bits_that_differ()
     {
         Assert.That(Similarity.HammingDistance([0b1010_0000, 0xFF], [0b0110_0000, 0xFE]), Is.EqualTo(3));
         Assert.That(Similarity.HammingDistance([], []), Is.Zero);
     }
 
     [Test]
-    public void The_cosine_of_nothing_is_refused()
+    public void The_cosine_of_a_zero_or_empty_vector_is_refused()
     {
         Assert.Multiple(() =>
         {
@@ -130,7 +130,7 @@ internal sealed class SimilarityTests
     }
 
     [Test]
-    public void Lengths_that_do_not_fit_are_refused()
+    public void Vectors_of_different_lengths_are_refused()
     {
         Assert.Multiple(() =>
         {
@@ -144,9 +144,9 @@ internal sealed class SimilarityTests
         });
     }
 
-    /// <summary>Few different scores, so that many are equal.</summary>
+    /// <summary>Uses few different scores, so that many are equal.</summary>
     [Test]
-    public void The_best_are_those_of_a_stable_sort() =>
+    public void TopK_and_BottomK_match_a_stable_sort() =>
         Gen.Select(Gen.Int[-9, 9].Array[0, 200], Gen.Int[0, 220]).Sample((scores, k) =>
         {
             int[] indices = new int[k];
@@ -158,14 +158,14 @@ internal sealed class SimilarityTests
         });
 
     [Test]
-    public void A_score_that_is_NaN_is_refused()
+    public void A_NaN_score_is_refused()
     {
         Assert.That(() => Similarity.TopK<float>([1, 2, float.NaN], new int[1]), Refusal("scores", "score 2"));
         Assert.That(() => Similarity.BottomK<float>([float.NaN], new int[1]), Refusal("scores", "score 0"));
     }
 
-    private static NUnit.Framework.Constraints.EqualStringConstraint Refusal(string argument, string says) =>
-        Throws.ArgumentException.With.Message.Contains(says).And.Property("ParamName").EqualTo(argument);
+    private static NUnit.Framework.Constraints.EqualStringConstraint Refusal(string argument, string message) =>
+        Throws.ArgumentException.With.Message.Contains(message).And.Property("ParamName").EqualTo(argument);
 
     private static double Dot(float[] a, float[] b) => a.Zip(b, (x, y) => (double)x * y).Sum();
 

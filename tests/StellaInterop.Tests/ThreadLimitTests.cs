@@ -5,52 +5,52 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A process at the limit of its user on threads, as in a container: set by the system, and nothing is pretended.</summary>
+/// <summary>A process at its user's limit on threads, as in a container. The operating system enforces the limit: nothing is mocked.</summary>
 [Platform("Linux")]
 [SupportedOSPlatform("linux")]
 internal sealed class ThreadLimitTests
 {
-    /// <summary>Threads for the runtime, and some more for the program to take and give back.</summary>
+    /// <summary>Enough threads for the runtime, and some more for the program to take and release.</summary>
     private const int Threads = 60;
 
-    /// <summary>A user id that nobody has: its threads are those of this program alone.</summary>
-    private const int Nobody = 61_234;
+    /// <summary>An unused user id, so that only the threads of this program count.</summary>
+    private const int UnusedUserId = 61_234;
 
     [Test]
-    public void A_process_without_threads_answers_every_call_by_type_and_frees_everything()
+    public void A_process_at_its_thread_limit_answers_or_refuses_every_call_and_frees_everything()
     {
         using var folder = new TemporaryFolder();
-        folder.Take(Path.GetDirectoryName(typeof(ChildProgram).Assembly.Location)!);
+        folder.CopyFrom(Path.GetDirectoryName(typeof(ChildProgram).Assembly.Location)!);
         MakeReadable(folder.Path);
 
-        // The shipped model lies beside the program.
+        // The shipped model is next to the program.
         using Process process = Process.Start(Limited(folder.File("StellaInterop.Tests.dll"), folder.File("stella-mini")))!;
         string output = ChildProgram.OutputOf(process);
         int[] counts = [.. output.Split(' ').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
         TestContext.Out.WriteLine($"answered, refused, panicked: {output}");
-        Assert.That(counts, Has.Length.EqualTo(3).And.All.Positive, "calls that were answered, refused, and lost to a panic");
+        Assert.That(counts, Has.Length.EqualTo(3).And.All.Positive, "calls that were answered, refused, and failed by a panic");
     }
 
-    /// <summary>The program under its limit. The limit binds root not at all, so root becomes somebody else first.</summary>
+    /// <summary>Returns the command that runs the program under its limit. Root is exempt from the limit, so root changes its user first.</summary>
     private static ProcessStartInfo Limited(string program, string model)
     {
         string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
         bool isRoot = Environment.IsPrivilegedProcess;
         int limit = Threads + (isRoot ? 0 : PresentThreads());
-        string[] command = ["prlimit", $"--nproc={limit}", dotnet, "exec", program, FewThreads.Command, model];
-        string id = Nobody.ToString(CultureInfo.InvariantCulture);
-        string[] whole = isRoot ? ["setpriv", "--reuid", id, "--regid", id, "--clear-groups", .. command] : command;
-        var start = new ProcessStartInfo(whole[0], whole[1..]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Threads of the runtime that it could do without, and a place to write that it may not have.
+        string[] command = ["prlimit", $"--nproc={limit}", dotnet, "exec", program, ThreadLimitProgram.Command, model];
+        string id = UnusedUserId.ToString(CultureInfo.InvariantCulture);
+        string[] arguments = isRoot ? ["setpriv", "--reuid", id, "--regid", id, "--clear-groups", .. command] : command;
+        var start = new ProcessStartInfo(arguments[0], arguments[1..]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        // Turns off optional threads of the runtime, and diagnostics files that the user may not write.
         start.Environment["DOTNET_EnableDiagnostics"] = "0";
         start.Environment["DOTNET_gcServer"] = "0";
         start.Environment["DOTNET_gcConcurrent"] = "0";
-        // Idle threads of its pool stay: it cannot have them again.
+        // Keeps idle threads of the .NET thread pool, because it could not start them again.
         start.Environment["DOTNET_ThreadPool_ThreadsToKeepAlive"] = "9";
         return start;
     }
 
-    /// <summary>Threads of the user that runs the tests.</summary>
+    /// <summary>Returns the number of threads of the user that runs the tests.</summary>
     private static int PresentThreads()
     {
         string user = Field(File.ReadAllLines("/proc/self/status"), "Uid").Split('\t')[0];

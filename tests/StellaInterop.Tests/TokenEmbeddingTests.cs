@@ -2,7 +2,7 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Hidden states of tokens, their places in the text, and parts embedded in the light of the whole.</summary>
+/// <summary>Hidden states and offsets of tokens, and vectors of parts of a text (late chunking).</summary>
 internal sealed class TokenEmbeddingTests
 {
     private const string Text = "The river 🌊 runs. Ärger at the bank of the stone bridge.";
@@ -10,10 +10,10 @@ internal sealed class TokenEmbeddingTests
     [TestCase("tiny-new", "document")]
     [TestCase("tiny-new", "s2p")]
     [TestCase("tiny-qwen2", "s2s")]
-    public void The_whole_text_as_a_part_is_the_mean_of_its_tokens_through_the_head(string name, string promptName)
+    public void A_part_that_is_the_whole_text_has_the_mean_of_its_token_vectors(string name, string promptName)
     {
         StellaPrompt prompt = StellaPrompt.FromName(promptName);
-        using var model = StellaModel.Load(Tree.Model(name));
+        using var model = StellaModel.Load(Fixtures.Model(name));
         var options = new StellaEmbedOptions { Prompt = prompt, Dimension = 256, Normalize = false };
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, options);
         Assert.That(tokens.Ids.ToArray(), Is.EqualTo(model.Tokenize(Text, options).Ids.ToArray()));
@@ -21,12 +21,12 @@ internal sealed class TokenEmbeddingTests
         Assert.That(tokens.GetHiddenState(1).ToArray(), Is.EqualTo(tokens.HiddenStates.Slice(tokens.HiddenSize, tokens.HiddenSize).ToArray()));
         Assert.That(() => tokens.GetHiddenState(tokens.Ids.Length).Length, Throws.TypeOf<ArgumentOutOfRangeException>());
 
-        // The head is linear: the mean of the vectors of single tokens is the vector of their mean.
-        StellaTokenOffset[] places = [.. tokens.Offsets.ToArray().Where(place => !place.IsEmpty)];
+        // The head is linear, so the vector of the mean equals the mean of the vectors of single tokens.
+        StellaTokenOffset[] offsets = [.. tokens.Offsets.ToArray().Where(offset => !offset.IsEmpty)];
         float[] all = new float[256];
         model.EmbedParts(Text, [Range.All], all, options);
         Assert.That(all, Is.Not.EqualTo(model.Embed(Text, options)), "special tokens and prompt belong to no part");
-        Range[] each = [.. places.Select(place => place.Start..place.End)];
+        Range[] each = [.. offsets.Select(offset => offset.Start..offset.End)];
         float[] rows = new float[each.Length * 256];
         StellaTokenCount count = model.EmbedParts(Text, each, rows, options);
         Assert.That(count.Kept, Is.EqualTo(tokens.Ids.Length));
@@ -39,26 +39,26 @@ internal sealed class TokenEmbeddingTests
 
     [TestCase("tiny-new")]
     [TestCase("tiny-qwen2")]
-    public void Places_lead_back_to_the_characters(string name)
+    public void Token_offsets_cover_every_character_of_the_text(string name)
     {
-        using var model = StellaModel.Load(Tree.Model(name));
+        using var model = StellaModel.Load(Fixtures.Model(name));
         StellaTokenEmbeddings tokens = model.EmbedTokens(Text, new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery });
         bool[] covered = new bool[Text.Length];
-        foreach (StellaTokenOffset place in tokens.Offsets.Span)
+        foreach (StellaTokenOffset offset in tokens.Offsets.Span)
         {
-            covered.AsSpan(place.Start..place.End).Fill(true);
+            covered.AsSpan(offset.Start..offset.End).Fill(true);
         }
 
         string missed = string.Concat(Text.Where((c, i) => !covered[i]));
-        Assert.That(missed.Trim(), Is.Empty, "every character but spaces belongs to a token, both halves of the wave too");
-        StellaTokenOffset river = tokens.Offsets.ToArray().First(place => place.Start <= 4 && place.End > 4);
+        Assert.That(missed.Trim(), Is.Empty, "every character except spaces belongs to a token, and so do both surrogates of the wave");
+        StellaTokenOffset river = tokens.Offsets.ToArray().First(offset => offset.Start <= 4 && offset.End > 4);
         Assert.That(Text[river.Start..river.End].Trim(), Does.StartWith("r"));
     }
 
     [Test]
-    public void A_part_sees_the_rest_of_the_text()
+    public void The_vector_of_a_part_depends_on_the_rest_of_the_text()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"));
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
         string[] texts = ["bank of the river", "bank of the stone"];
         float[][] bank = [new float[256], new float[256], new float[256]];
         var options = new StellaEmbedOptions { Dimension = 256 };
@@ -72,9 +72,9 @@ internal sealed class TokenEmbeddingTests
     }
 
     [Test]
-    public void A_part_without_a_token_is_named()
+    public void A_part_without_tokens_is_refused_with_its_index()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { MaxTokens = 6 });
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { MaxTokens = 6 });
         float[] rows = new float[3 * 1024];
         var blank = Assert.Throws<StellaInputException>(() => model.EmbedParts("a   b", [0..1, 2..3], rows));
         Assert.That((blank!.TextIndex, blank.Code), Is.EqualTo((1, StellaErrorCode.InvalidArgument)));
@@ -93,9 +93,9 @@ internal sealed class TokenEmbeddingTests
     }
 
     [Test]
-    public void Cancelling_and_disposing_hold_here_too()
+    public void EmbedTokens_observes_cancellation_and_disposal()
     {
-        var model = StellaModel.Load(Tree.Model("tiny-new"));
+        var model = StellaModel.Load(Fixtures.Model("tiny-new"));
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.That(() => model.EmbedTokens("a", null, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
-using StellaInterop.Memory;
 using StellaInterop.Serving;
 using StellaInterop.Threading;
 

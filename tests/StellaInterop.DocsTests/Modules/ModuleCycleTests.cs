@@ -8,19 +8,19 @@ internal sealed class ModuleCycleTests
     private static readonly string[] Crates = ["stella-kernels", "stella-core", "stella-ffi"];
 
     private static IEnumerable<string> Projects() =>
-        Directory.EnumerateFiles(Tree.Root, "*.csproj", SearchOption.AllDirectories)
-            .Select(file => Path.GetRelativePath(Tree.Root, Path.GetDirectoryName(file)!).Replace('\\', '/'))
+        Directory.EnumerateFiles(SourceTree.Root, "*.csproj", SearchOption.AllDirectories)
+            .Select(file => Path.GetRelativePath(SourceTree.Root, Path.GetDirectoryName(file)!).Replace('\\', '/'))
             .Where(folder => folder.Split('/') is [("src" or "bench" or "samples"), _])
             .Order(StringComparer.Ordinal);
 
     [TestCaseSource(nameof(Crates))]
-    public void Files_of_a_crate_have_no_cycle(string crate) => HasNoCycle(RustModules.OfCrate(Path.Combine(Tree.Root, "native", crate)));
+    public void Files_of_a_crate_have_no_cycle(string crate) => HasNoCycle(RustModules.OfCrate(Path.Combine(SourceTree.Root, "native", crate)));
 
     [TestCaseSource(nameof(Crates))]
-    public void Folders_of_a_crate_have_no_cycle(string crate) => HasNoCycle(RustModules.FoldersOfCrate(Path.Combine(Tree.Root, "native", crate)));
+    public void Folders_of_a_crate_have_no_cycle(string crate) => HasNoCycle(RustModules.FoldersOfCrate(Path.Combine(SourceTree.Root, "native", crate)));
 
     [TestCaseSource(nameof(Projects))]
-    public void Folders_of_a_project_have_no_cycle(string project) => HasNoCycle(CSharpFolders.OfProject(Path.Combine(Tree.Root, project)));
+    public void Folders_of_a_project_have_no_cycle(string project) => HasNoCycle(CSharpFolders.OfProject(Path.Combine(SourceTree.Root, project)));
 
     /// <summary>The library and the crates are known to have many uses between their modules: a graph without them was not read.</summary>
     [Test]
@@ -29,8 +29,8 @@ internal sealed class ModuleCycleTests
         Assert.Multiple(() =>
         {
             Assert.That(Projects().Count(), Is.GreaterThan(6));
-            Assert.That(CSharpFolders.OfProject(Path.Combine(Tree.Root, "src/StellaInterop")).Count, Is.GreaterThan(8));
-            Assert.That(RustModules.OfCrate(Path.Combine(Tree.Root, "native/stella-core")).Count, Is.GreaterThan(60));
+            Assert.That(CSharpFolders.OfProject(Path.Combine(SourceTree.Root, "src/StellaInterop")).Count, Is.GreaterThan(8));
+            Assert.That(RustModules.OfCrate(Path.Combine(SourceTree.Root, "native/stella-core")).Count, Is.GreaterThan(60));
         });
     }
 

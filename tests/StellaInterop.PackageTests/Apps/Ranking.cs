@@ -1,10 +1,10 @@
 using System.Globalization;
 using StellaInterop;
 
-/// <summary>Three texts by their similarity to a question, best first.</summary>
+/// <summary>Ranks three texts by their similarity to a question, best first.</summary>
 public static class Ranking
 {
-    /// <summary>The question, and the texts.</summary>
+    /// <summary>Gets the question, followed by the texts.</summary>
     public static string[] All { get; } =
     [
         "How do I reset my password?",
@@ -13,10 +13,10 @@ public static class Ranking
         "Steps to recover access to your account",
     ];
 
-    /// <summary>How all are embedded.</summary>
+    /// <summary>Gets the options for the question and the texts.</summary>
     public static StellaEmbedOptions Options { get; } = new() { Prompt = StellaPrompt.SentenceSimilarity };
 
-    /// <summary>The length of the question's vector, then a line for each text.</summary>
+    /// <summary>Returns the length of the question's vector, then one line for each text.</summary>
     public static string[] Of(StellaModel model)
     {
         float[] rows = new float[All.Length * model.Info.DefaultDimension];
@@ -24,7 +24,7 @@ public static class Ranking
         return Of(rows);
     }
 
-    /// <summary>The same of vectors that are there: of the question, then of the texts.</summary>
+    /// <summary>Returns the same lines for given vectors: the vector of the question, then the vectors of the texts.</summary>
     public static string[] Of(float[] rows)
     {
         int dimension = rows.Length / All.Length;

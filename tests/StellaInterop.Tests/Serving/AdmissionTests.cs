@@ -18,7 +18,7 @@ internal sealed class AdmissionTests
         Assert.That(await pool.EmbedAsync("river").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("river")));
         await PoolOf.AllIsBackAsync(pool, model);
 
-        using StellaModel real = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel real = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         Assert.That(() => real.Embed("river", new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
     }
 

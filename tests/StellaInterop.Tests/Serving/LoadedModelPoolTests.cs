@@ -14,7 +14,7 @@ internal sealed class LoadedModelPoolTests
     [Test]
     public async Task A_pool_over_a_loaded_model_loads_nothing_and_gives_its_vectors()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, Name = "mine" });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1, Name = "mine" });
         await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { MaxWorkers = 2 });
         ulong loads = Loads;
         Assert.That(pool.Info, Is.SameAs(model.Info), "before the first call");
@@ -31,7 +31,7 @@ internal sealed class LoadedModelPoolTests
     [Test]
     public async Task The_model_stays_when_its_pool_is_idle_or_disposed()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         float[] expected = model.Embed("bread");
         var clock = new Microsoft.Extensions.Time.Testing.FakeTimeProvider();
         var pool = new StellaEmbeddingPool(
@@ -53,7 +53,7 @@ internal sealed class LoadedModelPoolTests
     [Test]
     public async Task A_disposed_model_is_told_to_the_callers_of_its_pool()
     {
-        StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         await using var pool = new StellaEmbeddingPool(model);
         model.Dispose();
         for (int call = 0; call < 10; call++)
@@ -68,11 +68,11 @@ internal sealed class LoadedModelPoolTests
     [Test]
     public async Task The_budget_counts_the_workers_and_not_the_model()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         var governor = new StellaMemoryGovernor();
         await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { Governor = governor, MaxWorkers = 1 });
         _ = await pool.WarmUpAsync();
-        long worker = StellaEmbeddingPool.EstimateMemory(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 }).SessionBytes;
+        long worker = StellaEmbeddingPool.EstimateMemory(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 }).SessionBytes;
         Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(worker));
     }
 
@@ -81,9 +81,9 @@ internal sealed class LoadedModelPoolTests
     {
         using var folder = new TemporaryFolder();
         string copy = folder.File("model");
-        foreach (string file in Directory.EnumerateFiles(Tree.Model("tiny-new"), "*", SearchOption.AllDirectories))
+        foreach (string file in Directory.EnumerateFiles(Fixtures.Model("tiny-new"), "*", SearchOption.AllDirectories))
         {
-            string path = Path.Combine(copy, Path.GetRelativePath(Tree.Model("tiny-new"), file));
+            string path = Path.Combine(copy, Path.GetRelativePath(Fixtures.Model("tiny-new"), file));
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             File.Copy(file, path);
         }
@@ -101,7 +101,7 @@ internal sealed class LoadedModelPoolTests
     [Test]
     public void The_estimate_of_a_pool_grows_with_its_workers()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         var one = new StellaModelOptions { Threads = 1 };
         StellaMemoryEstimate small = StellaEmbeddingPool.EstimateMemory(path, one, new StellaPoolOptions { MaxWorkers = 1 });
         StellaMemoryEstimate large = StellaEmbeddingPool.EstimateMemory(path, one, new StellaPoolOptions { MaxWorkers = 64 });
@@ -120,7 +120,7 @@ internal sealed class LoadedModelPoolTests
     {
         var modelOptions = new StellaModelOptions { Threads = 1, MaxTokens = 8 };
         var options = new StellaPoolOptions { MaxQueuedCalls = 3 };
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), modelOptions, options);
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), modelOptions, options);
         (modelOptions.MaxTokens, options.MaxQueuedCalls, options.CircuitBreaker.MaxProbes, options.MinWorkers) = (64, -1, -1, -1);
         Assert.That((await pool.WarmUpAsync()).MaxTokens, Is.EqualTo(8));
     }

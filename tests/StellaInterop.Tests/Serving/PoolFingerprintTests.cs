@@ -9,8 +9,8 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_pool_returns_the_fingerprint_of_its_model_and_loads_it_for_that()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"));
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), PoolOf.Options);
         Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo(model.GetFingerprint()));
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
     }
@@ -18,8 +18,8 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task Each_dimension_has_a_fingerprint_and_an_unknown_one_harms_no_other_caller()
     {
-        using var model = StellaModel.Load(Tree.Model("tiny-new"));
-        await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
+        using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), PoolOf.Options);
         Task<string>[] asked = [.. new int?[] { null, 256, 512, 768, 1024 }.Select(dimension => pool.GetFingerprintAsync(dimension))];
         Assert.That(async () => await asked[2].WaitAsync(Wait.Limit), Throws.TypeOf<StellaOptionException>());
         string[] found = await Task.WhenAll(asked[0], asked[1], asked[3], asked[4]).WaitAsync(Wait.Limit);

@@ -210,12 +210,12 @@ internal sealed class PoolTests
         string[] texts = [.. Enumerable.Range(0, 100).Select(i => string.Join(' ', Enumerable.Repeat($"river {i}", 1 + (i % 40))))];
         ulong loads = Loads;
         await using var pool = new StellaEmbeddingPool(
-            Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 }, new StellaPoolOptions { MaxWorkers = 4, MaxBatchTokens = 512 });
+            Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 }, new StellaPoolOptions { MaxWorkers = 4, MaxBatchTokens = 512 });
         var results = new float[texts.Length][];
         await Parallel.ForEachAsync(Enumerable.Range(0, texts.Length), new ParallelOptions { MaxDegreeOfParallelism = 64 }, async (i, token) =>
             results[i] = await pool.EmbedAsync(texts[i], cancellationToken: token));
         Assert.That(Loads, Is.EqualTo(loads + 1UL));
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         for (int i = 0; i < texts.Length; i++)
         {
             Assert.That(results[i], Is.EqualTo(model.Embed(texts[i])), $"text {i}");

@@ -15,7 +15,7 @@ internal sealed class RealModelTests
     [Test]
     public async Task A_folder_with_a_long_prompt_serves_any_number_of_texts([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
     {
-        using TemporaryFolder folder = Tree.Copy(name);
+        using TemporaryFolder folder = Fixtures.Copy(name);
         SetPrompt(folder, string.Join(' ', Enumerable.Repeat("river", words)) + ": ");
         string[] texts = [.. Enumerable.Range(0, 24).Select(i => $"the bridge number {i}")];
         var options = new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
@@ -35,7 +35,7 @@ internal sealed class RealModelTests
     [Test]
     public void The_lengths_that_a_model_tells_are_those_of_its_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
     {
-        using StellaModel model = StellaModel.Load(Tree.Model(name), OneThread);
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name), OneThread);
         int frame = model.Tokenize("").TokenCount.Total;
         Assert.That(model.Info.FrameTokens, Is.EqualTo(frame));
         Assert.That(model.Info.TokensBesideText(StellaPrompt.Document), Is.EqualTo(frame));
@@ -59,7 +59,7 @@ internal sealed class RealModelTests
     [Test]
     public async Task A_head_whose_file_is_gone_is_refused_alone_with_the_breaker_as_it_is()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         float[] before = await pool.EmbedAsync("river");
         File.Delete(folder.File("2_Dense_256/model.safetensors"));
@@ -80,7 +80,7 @@ internal sealed class RealModelTests
     public void A_head_that_was_replaced_after_the_model_was_opened_is_an_error_that_names_its_file(
         [Values] StellaLoadMode mode)
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         using StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { Threads = 1, LoadMode = mode });
         float[] before = model.Embed("river");
         Perturb(folder, "2_Dense_256/model.safetensors");
@@ -94,7 +94,7 @@ internal sealed class RealModelTests
     [Test]
     public async Task A_pool_never_gives_vectors_of_files_that_were_replaced_before_its_model_was_loaded_again()
     {
-        using TemporaryFolder folder = Tree.Copy("tiny-new");
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         var clock = new FakeTimeProvider();
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options with
         {
@@ -116,7 +116,7 @@ internal sealed class RealModelTests
     [Test]
     public async Task A_drain_with_a_time_that_no_timer_takes_leaves_a_pool_that_can_be_disposed()
     {
-        var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), OneThread, Options);
+        var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), OneThread, Options);
         _ = await pool.EmbedAsync("river");
         Assert.That(() => pool.DrainAsync(TimeSpan.MaxValue), Throws.TypeOf<ArgumentOutOfRangeException>());
         await pool.DisposeAsync();

@@ -117,7 +117,7 @@ internal sealed class TelemetryTests
         listener.Start();
         var model = new FakeModel();
         await PoolOf.AllIsBackAsync(PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory }), model);
-        string[] rows = File.ReadAllLines(Path.Combine(Tree.Root, "docs/service.md"));
+        string[] rows = File.ReadAllLines(Path.Combine(SourceTree.Root, "docs/service.md"));
         Assert.That(instruments, Has.Count.GreaterThan(15));
         foreach (Instrument instrument in instruments)
         {

@@ -58,7 +58,7 @@ internal sealed class UsageErrorTests
     [Test]
     public void A_constructor_throws_for_a_wrong_option_of_the_model_or_of_the_pool()
     {
-        string path = Tree.Model("tiny-new");
+        string path = Fixtures.Model("tiny-new");
         Assert.Multiple(() =>
         {
             Assert.That(() => new StellaEmbeddingPool(path, new StellaModelOptions { Threads = 0 }), Throws.TypeOf<ArgumentOutOfRangeException>());

@@ -23,21 +23,21 @@ internal sealed class PassagePropertyTests(string name)
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model(name));
+    public void Load() => model = StellaModel.Load(Fixtures.Model(name));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();
 
     [Test]
-    public void Passages_fit_cover_the_text_in_order_and_overlap_as_asked() => Gen.Select(
+    public void Passages_fit_the_limit_cover_the_text_in_order_and_respect_the_overlap() => Gen.Select(
         AnyText, Gen.Int[24, 120], Gen.Int[0, 100], Among(StellaPrompt.Document, StellaPrompt.SearchQuery)).Sample(
         (text, room, overlap, prompt) =>
         {
             var embed = new StellaEmbedOptions { Prompt = prompt };
-            int beside = model.Tokenize("", embed).TokenCount.Total;
+            int overhead = model.Tokenize("", embed).TokenCount.Total;
             overlap = Math.Min(overlap, room - 1);
             var splitter = new StellaTextSplitter(
-                model, new StellaTextSplitterOptions { MaxTokens = beside + room, OverlapTokens = overlap, Prompt = prompt });
+                model, new StellaTextSplitterOptions { MaxTokens = overhead + room, OverlapTokens = overlap, Prompt = prompt });
             StellaPassage[] passages = [.. splitter.Split(text)];
             bool[] covered = new bool[text.Length];
             (long start, long end) before = (-1, -1);
@@ -47,13 +47,13 @@ internal sealed class PassagePropertyTests(string name)
                 Assert.That(passage.Text.Trim(), Is.EqualTo(passage.Text).And.Not.Empty);
                 StellaTokenCount count = model.Tokenize(passage.Text, embed).TokenCount;
                 Assert.That((count.Total, count.IsTruncated), Is.EqualTo((passage.TokenCount, false)));
-                Assert.That(passage.TokenCount, Is.LessThanOrEqualTo(beside + room));
+                Assert.That(passage.TokenCount, Is.LessThanOrEqualTo(overhead + room));
                 Assert.That((passage.Start, passage.End), Is.GreaterThan((before.start, before.end)).Using<(long, long)>(
                     (a, b) => a.Item1 > b.Item1 && a.Item2 > b.Item2 ? 1 : -1));
                 if (passage.Start < before.end)
                 {
                     string shared = text[(int)passage.Start..(int)before.end];
-                    Assert.That(model.Tokenize(shared, embed).TokenCount.Total - beside, Is.LessThanOrEqualTo(overlap));
+                    Assert.That(model.Tokenize(shared, embed).TokenCount.Total - overhead, Is.LessThanOrEqualTo(overlap));
                 }
 
                 covered.AsSpan((int)passage.Start..(int)passage.End).Fill(true);
@@ -64,29 +64,29 @@ internal sealed class PassagePropertyTests(string name)
         }, iter: 100);
 
     [Test]
-    public void A_character_is_cut_only_if_it_does_not_fit_by_itself() => Gen.Select(AnyText, Gen.Int[16, 60], Gen.Int[0, 15]).Sample(
+    public void A_character_is_split_only_if_it_exceeds_the_limit_by_itself() => Gen.Select(AnyText, Gen.Int[16, 60], Gen.Int[0, 15]).Sample(
         (text, room, overlap) =>
         {
-            int beside = model.Tokenize("").TokenCount.Total;
-            var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = beside + room, OverlapTokens = overlap });
+            int overhead = model.Tokenize("").TokenCount.Total;
+            var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = overhead + room, OverlapTokens = overlap });
             int[] begins = StringInfo.ParseCombiningCharacters(text);
             foreach (long cut in splitter.Split(text).SelectMany(passage => new[] { passage.Start, passage.End }))
             {
                 int at = Array.BinarySearch(begins, (int)cut);
                 if (at < 0 && cut < text.Length)
                 {
-                    // CR and LF are one character of Unicode, and white space here.
+                    // CR LF is one grapheme cluster in Unicode. Here it is white space, which may be split.
                     string character = text[begins[~at - 1]..(~at < begins.Length ? begins[~at] : text.Length)];
                     Assert.That(
-                        character.Any(char.IsWhiteSpace) || model.Tokenize(character).TokenCount.Total > beside + room,
-                        $"'{character}' is cut at {cut}");
+                        character.Any(char.IsWhiteSpace) || model.Tokenize(character).TokenCount.Total > overhead + room,
+                        $"'{character}' is split at {cut}");
                 }
             }
         }, iter: 100);
 
-    /// <summary>Such texts are cut where a passage is full, and there the tokens of a passage are others than those of the whole.</summary>
+    /// <summary>A text without spaces is split inside words. A passage then has other tokens than its characters have in the whole text.</summary>
     [Test]
-    public void Passages_fit_that_are_cut_inside_of_words() =>
+    public void Passages_that_end_inside_words_fit_the_limit() =>
         Gen.Select(Among("river", "bank", "stone", "the", "ran").Select(Among("", "", "\u0301", "\u0323\u0301"), (word, mark) => word + mark).Array[200], Gen.Int[16, 24]).Sample(
             (words, room) =>
             {
@@ -98,7 +98,7 @@ internal sealed class PassagePropertyTests(string name)
             }, iter: 100);
 
     [Test]
-    public void A_reader_gives_the_passages_of_the_string_however_it_is_read() => Gen.Select(AnyText, Gen.Int[1, 700], Gen.Int[0, 10]).Sample(
+    public void A_reader_and_a_string_are_split_into_the_same_passages() => Gen.Select(AnyText, Gen.Int[1, 700], Gen.Int[0, 10]).Sample(
         (text, block, overlap) =>
         {
             var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 30, OverlapTokens = overlap });
@@ -108,7 +108,7 @@ internal sealed class PassagePropertyTests(string name)
 
     private static Gen<T> Among<T>(params T[] values) => Gen.Int[0, values.Length - 1].Select(i => values[i]);
 
-    /// <summary>Returns at most a number of characters a read.</summary>
+    /// <summary>A reader that returns at most <paramref name="block"/> characters per read.</summary>
     private sealed class SlowReader(string text, int block) : TextReader
     {
         private int read;

@@ -3,7 +3,7 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Splitting;
 
-/// <summary>Where texts are cut, what is refused, and how much of a long text is held.</summary>
+/// <summary>The boundaries of passages, refused arguments, and how far a long text is read ahead.</summary>
 internal sealed class TextSplitterTests
 {
     private static readonly string Prose = string.Join(' ', Enumerable.Range(1, 60).Select(i => $"The river {i} ran by the bank."));
@@ -11,7 +11,7 @@ internal sealed class TextSplitterTests
     private StellaModel model = null!;
 
     [OneTimeSetUp]
-    public void Load() => model = StellaModel.Load(Tree.Model("tiny-new"));
+    public void Load() => model = StellaModel.Load(Fixtures.Model("tiny-new"));
 
     [OneTimeTearDown]
     public void Free() => model.Dispose();
@@ -29,7 +29,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void Without_options_a_passage_has_the_tokens_that_the_model_takes()
+    public void The_default_limit_of_a_passage_is_the_token_limit_of_the_model()
     {
         var splitter = new StellaTextSplitter(model);
         Assert.That(splitter.MaxTokens, Is.EqualTo(model.Info.MaxTokens));
@@ -37,7 +37,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void A_prompt_takes_its_tokens()
+    public void The_tokens_of_the_prompt_count_towards_the_limit()
     {
         var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 150, Prompt = StellaPrompt.SearchQuery });
         StellaPassage passage = splitter.Split(Prose).First();
@@ -47,7 +47,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void Sentences_stay_whole() =>
+    public void Sentences_are_not_split() =>
         Assert.That(Split(Prose, 60).Select(passage => passage.Text), Has.All.StartsWith("The river").And.All.EndWith("bank.").And.Some.Contains(". The"));
 
     [TestCase("「川が流れる。」")]
@@ -55,30 +55,30 @@ internal sealed class TextSplitterTests
     [TestCase("नदी बहती है। ")]
     [TestCase("(The river ran.) ")]
     [TestCase("\"Did the river run?\" ")]
-    public void Sentences_of_other_scripts_and_in_brackets_stay_whole(string sentence)
+    public void Sentences_in_other_scripts_brackets_and_quotes_are_not_split(string sentence)
     {
         IEnumerable<StellaPassage> passages = Enumerable.Range(40, 20).SelectMany(limit => Split(string.Concat(Enumerable.Repeat(sentence, 30)), limit));
         Assert.That(passages.Select(passage => passage.Text), Has.All.StartsWith(sentence.Trim()).And.All.EndsWith(sentence.Trim()));
     }
 
     [Test]
-    public void A_full_stop_before_a_small_letter_ends_no_sentence() => Assert.That(
+    public void A_full_stop_before_a_lowercase_letter_does_not_end_a_sentence() => Assert.That(
         Enumerable.Range(30, 30).SelectMany(limit => Split(string.Join(' ', Enumerable.Repeat("River e.g. the bank ran.", 20)), limit)).Select(passage => passage.Text),
         Has.All.StartsWith("River").And.All.EndWith("ran."));
 
     [Test]
-    public void A_paragraph_end_is_taken_before_a_later_sentence_end_if_the_passage_is_half_full()
+    public void A_half_full_passage_ends_at_a_paragraph_instead_of_a_later_sentence()
     {
         string paragraph = string.Join(' ', Enumerable.Repeat("The river ran.", 8));
         int tokens = model.Tokenize(paragraph).TokenCount.Total;
         Assert.That(Split($"{paragraph}\n\n{paragraph}", tokens * 3 / 2).Select(passage => passage.Text), Is.EqualTo(new[] { paragraph, paragraph }));
         StellaPassage first = Split($"The bank.\n \nX{paragraph}{paragraph}", tokens * 3 / 2)[0];
-        Assert.That(first.Text, Does.StartWith("The bank.\n \nX").And.EndWith("ran."), "a paragraph is cut rather than a passage left short");
+        Assert.That(first.Text, Does.StartWith("The bank.\n \nX").And.EndWith("ran."), "a passage that is less than half full continues into the next paragraph");
     }
 
     [TestCase("\n")]
     [TestCase("\r\n")]
-    public void Lines_without_sentences_stay_whole(string ending)
+    public void Lines_without_sentences_are_not_split(string ending)
     {
         StellaPassage[] passages = Split(string.Join(ending, Enumerable.Range(0, 100).Select(i => $"{i} river bank stone")), 60);
         Assert.That(passages, Has.Length.GreaterThan(5));
@@ -95,18 +95,18 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void A_long_word_is_cut_between_characters_and_a_short_one_is_not()
+    public void A_word_is_split_only_if_it_exceeds_the_limit()
     {
-        using StellaModel bytes = StellaModel.Load(Tree.Model("tiny-qwen2"));
+        using StellaModel bytes = StellaModel.Load(Fixtures.Model("tiny-qwen2"));
         string text = $"The river {new string('x', 3000)} ran by the bank";
         StellaPassage[] passages = [.. new StellaTextSplitter(bytes, new StellaTextSplitterOptions { MaxTokens = 64 }).Split(text)];
         Assert.That(passages, Has.Length.GreaterThan(5));
         Assert.That(passages.Select(passage => passage.Text), Has.All.Match("^(The river |x)").And.All.Match("(x|bank)$"));
     }
 
-    /// <summary>A word of more than a hundred letters is one unknown token, and a part of it has a token for each letter.</summary>
+    /// <summary>A word of more than a hundred letters is one unknown token. A part of it has one token for each letter.</summary>
     [Test]
-    public void A_passage_is_shortened_if_the_cut_gives_it_more_tokens_than_it_had_in_the_text()
+    public void A_passage_with_more_tokens_alone_than_within_the_text_is_shortened()
     {
         string word = string.Join('\u200b', Enumerable.Repeat("xqzjvxqzjvxqzjv", 7));
         StellaPassage[] passages = Split(string.Concat(Enumerable.Repeat($"the bank {word}{new string('(', 30)} ", 20)), 24);
@@ -115,9 +115,9 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void A_text_with_few_tokens_is_bounded_too()
+    public void The_number_of_characters_of_a_passage_is_bounded()
     {
-        // A word of more than a hundred letters is one unknown token, and blanks are none.
+        // A word of more than a hundred letters is one unknown token, and blanks produce no tokens.
         string text = $"river{new string(' ', 100_000)}{new string('x', 100_000)}{new string('\u0001', 100_000)}bank";
         StellaPassage[] passages = Split(text, 40);
         Assert.That(passages.Select(passage => passage.Text.Length), Has.All.LessThanOrEqualTo(40 * 64 + 256));
@@ -125,7 +125,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void An_overlap_begins_at_a_sentence_else_at_a_word_else_at_a_character()
+    public void An_overlap_begins_at_a_sentence_or_else_a_word_or_else_a_character()
     {
         StellaPassage[] passages = Split(Prose, 60, overlap: 20);
         Assert.That(passages.Zip(passages.Skip(1), (a, b) => a.End - b.Start), Has.All.GreaterThan(20));
@@ -139,7 +139,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void An_overlap_never_is_all_of_a_passage()
+    public void An_overlap_never_covers_a_whole_passage()
     {
         // The first paragraph is shorter than the overlap.
         string text = $"The bank. {new string('世', 300)}";
@@ -149,7 +149,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void A_range_serves_late_chunking()
+    public void Passage_ranges_can_be_embedded_as_parts()
     {
         StellaPassage[] passages = Split(Prose[..1200], 60);
         float[] rows = new float[passages.Length * model.Info.DefaultDimension];
@@ -161,7 +161,7 @@ internal sealed class TextSplitterTests
     [TestCase(17, 0, "Set MaxTokens to at least 18.")]
     [TestCase(513, 0, "whose limit is 512")]
     [TestCase(40, 38, "Set OverlapTokens below 38.")]
-    public void A_limit_that_does_not_work_is_refused(int maxTokens, int overlap, string advice)
+    public void A_limit_out_of_range_is_refused_with_advice(int maxTokens, int overlap, string advice)
     {
         var error = Assert.Throws<StellaOptionException>(() => Split("", maxTokens, overlap))!;
         Assert.That((error.Code, error.Message), Is.EqualTo((StellaErrorCode.InvalidArgument, error.Message)));
@@ -169,7 +169,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void A_prompt_that_leaves_no_room_is_refused_and_so_is_one_that_is_unknown()
+    public void A_prompt_that_is_too_long_or_unknown_is_refused()
     {
         int prompt = model.Tokenize("", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).TokenCount.Total;
         Assert.That(
@@ -181,7 +181,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void Arguments_outside_of_their_range_are_refused() => Assert.Multiple(() =>
+    public void Null_and_out_of_range_arguments_are_refused() => Assert.Multiple(() =>
     {
         Assert.That(() => new StellaTextSplitter(null!), Throws.ArgumentNullException);
         Assert.That(() => Split("", 0), Throws.TypeOf<ArgumentOutOfRangeException>());
@@ -191,7 +191,7 @@ internal sealed class TextSplitterTests
     });
 
     [Test]
-    public void A_surrogate_without_a_partner_is_refused_with_its_place_or_kept()
+    public void A_lone_surrogate_is_refused_with_its_index_or_kept()
     {
         string text = $"{Prose}🌊 \ud83d {Prose}\udf0a";
         var error = Assert.Throws<StellaInputException>(() => Split(text, 60))!;
@@ -204,7 +204,7 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void An_endless_text_is_read_as_passages_are_asked_for()
+    public void An_endless_reader_is_read_only_as_far_as_passages_are_requested()
     {
         using var reader = new EndlessReader();
         var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 40, OverlapTokens = 10 });
@@ -219,23 +219,23 @@ internal sealed class TextSplitterTests
     }
 
     [Test]
-    public void Cancelling_and_disposing_end_the_passages()
+    public void Cancellation_and_disposal_end_the_enumeration()
     {
-        StellaModel mine = StellaModel.Load(Tree.Model("tiny-new"));
-        var splitter = new StellaTextSplitter(mine, new StellaTextSplitterOptions { MaxTokens = 60 });
+        StellaModel own = StellaModel.Load(Fixtures.Model("tiny-new"));
+        var splitter = new StellaTextSplitter(own, new StellaTextSplitterOptions { MaxTokens = 60 });
         using var cancel = new CancellationTokenSource();
         using IEnumerator<StellaPassage> cancelled = splitter.Split(Prose, cancel.Token).GetEnumerator();
         using IEnumerator<StellaPassage> disposed = splitter.Split(Prose).GetEnumerator();
         Assert.That((cancelled.MoveNext(), disposed.MoveNext()), Is.EqualTo((true, true)));
         cancel.Cancel();
-        mine.Dispose();
+        own.Dispose();
         Assert.That(() => cancelled.MoveNext(), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => disposed.MoveNext(), Throws.TypeOf<ObjectDisposedException>());
-        Assert.That(() => new StellaTextSplitter(mine), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(() => new StellaTextSplitter(own), Throws.TypeOf<ObjectDisposedException>());
     }
 
     [Test]
-    public void Threads_share_a_splitter_and_a_result_can_be_enumerated_again()
+    public void Threads_can_share_a_splitter_and_a_result_can_be_enumerated_again()
     {
         var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = 60, OverlapTokens = 10 });
         IEnumerable<StellaPassage> passages = splitter.Split(Prose);
@@ -248,7 +248,7 @@ internal sealed class TextSplitterTests
     private StellaPassage[] Split(string text, int maxTokens, int overlap = 0) =>
         [.. new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = maxTokens, OverlapTokens = overlap }).Split(text)];
 
-    /// <summary>Words without an end in one paragraph.</summary>
+    /// <summary>A reader that repeats the same words forever, in one paragraph.</summary>
     private sealed class EndlessReader : TextReader
     {
         private const string Words = "the river ran by the stone bank and on ";

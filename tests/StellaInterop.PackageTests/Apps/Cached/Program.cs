@@ -6,7 +6,7 @@ using Microsoft.Extensions.DependencyInjection;
 using StellaInterop;
 using StellaInterop.Models.Mini;
 
-// Documents and sentences over one cache, which a second service finds again. Writes the ranking of the sentences.
+// Two generators share one cache, and a second service provider reads its entries. Prints the ranking of the sentences.
 var cache = new DictionaryCache();
 string[] first = await RunAsync();
 int writes = cache.Writes;
@@ -32,12 +32,12 @@ async Task<string[]> RunAsync()
     _ = await documents.GenerateAsync(Ranking.All);
     GeneratedEmbeddings<Embedding<float>> found = await sentences.GenerateAsync(Ranking.All);
     await ExpectRefusalAsync(documents);
-    string said = $"{found.Usage!.InputTokenCount} {string.Join(' ', found.Select(embedding => embedding.GetTokenCount()))}"
+    string metadata = $"{found.Usage!.InputTokenCount} {string.Join(' ', found.Select(embedding => embedding.GetTokenCount()))}"
         + JsonSerializer.Serialize(found[0].AdditionalProperties, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(AdditionalPropertiesDictionary)));
-    return [said, .. Ranking.Of([.. found.SelectMany(embedding => embedding.Vector.ToArray())])];
+    return [metadata, .. Ranking.Of([.. found.SelectMany(embedding => embedding.Vector.ToArray())])];
 }
 
-// A cache that cannot know the prompt.
+// A plain caching generator is refused, because its keys would not include the prompt.
 async Task ExpectRefusalAsync(IEmbeddingGenerator<string, Embedding<float>> generator)
 {
     var around = new DistributedCachingEmbeddingGenerator<string, Embedding<float>>(generator, new DictionaryCache());

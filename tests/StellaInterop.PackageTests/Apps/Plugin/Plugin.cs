@@ -1,10 +1,10 @@
 using StellaInterop;
 using StellaInterop.Models.Mini;
 
-/// <summary>What the host calls by name.</summary>
+/// <summary>A plugin that the host calls by reflection.</summary>
 public static class Plugin
 {
-    /// <summary>Ranks with the model that lies beside the plugin.</summary>
+    /// <summary>Ranks the texts with the model next to the plugin.</summary>
     public static string[] Run()
     {
         using var model = StellaModel.Load(StellaMiniModel.Path);

@@ -17,7 +17,7 @@ app.MapGet("/ranking", async (IEmbeddingGenerator<string, Embedding<float>> gene
 });
 app.MapHealthChecks("/health");
 
-// Stops when who started it closes its input.
+// Stops when the parent process closes the standard input.
 _ = Task.Run(async () =>
 {
     await Console.In.ReadToEndAsync();

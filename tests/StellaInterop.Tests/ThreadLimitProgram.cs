@@ -6,35 +6,35 @@ using StellaInterop.Tests.Serving;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// A program at the system's limit on threads: it takes all threads that there are, gives back a few at a time, and calls a pool
-/// over the real library meanwhile. Every call has to be answered or refused by type, and nothing may stay at the end.
+/// A program at the system's limit on threads. It takes all available threads, releases a few at a time, and meanwhile calls a pool
+/// with the real library. Every call must be answered or fail with a typed error, and no native handle may be left at the end.
 /// </summary>
-internal static class FewThreads
+internal static class ThreadLimitProgram
 {
-    /// <summary>Runs this. Argument: the folder of a model.</summary>
-    public const string Command = "few-threads";
+    /// <summary>The command that runs this program. Its argument is the folder of a model.</summary>
+    public const string Command = "thread-limit";
 
-    /// <summary>A call ended in a way that is not documented.</summary>
+    /// <summary>The exit code for a call that failed with an undocumented error.</summary>
     public const int Untyped = 11;
 
-    /// <summary>A call, a load or a dispose did not end.</summary>
+    /// <summary>The exit code for a call, a load or a disposal that did not end.</summary>
     public const int Hung = 12;
 
-    /// <summary>Something native was left.</summary>
-    public const int Left = 13;
+    /// <summary>The exit code for native handles that are left at the end.</summary>
+    public const int HandlesLeft = 13;
 
-    /// <summary>The pool did not serve although there were threads.</summary>
+    /// <summary>The exit code for a pool that answered no call although threads were available.</summary>
     public const int NotServed = 14;
 
-    /// <summary>Threads of the runtime's own pool.</summary>
+    /// <summary>The size of the .NET thread pool.</summary>
     private const int RuntimeThreads = 6;
 
-    /// <summary>One forward in so many panics.</summary>
-    private const int OneInPanics = 4;
+    /// <summary>Every this many forward passes, one panics.</summary>
+    private const int PanicInterval = 4;
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(60);
 
-    /// <summary>Writes how many calls were answered, how many were refused for want of a thread, and how many failed by a panic.</summary>
+    /// <summary>Runs the program and prints the numbers of calls that were answered, refused for lack of a thread, and failed by a panic.</summary>
     public static int Run(string folder)
     {
         TakeRuntimeThreads();
@@ -43,11 +43,11 @@ internal static class FewThreads
         }
 
         var counts = new Counts();
-        var hogs = new Hogs();
+        var consumer = new ThreadConsumer();
         int exit = 0;
         foreach (bool panics in new[] { false, true })
         {
-            var source = new PanickingSource(new StellaModelSource(folder, new StellaModelOptions { Threads = 2 }), panics ? OneInPanics : 0);
+            var source = new PanickingSource(new StellaModelSource(folder, new StellaModelOptions { Threads = 2 }), panics ? PanicInterval : 0);
             var pool = new StellaEmbeddingPool(source, new StellaPoolOptions
             {
                 Model = new StellaModelOptions { Threads = 2 },
@@ -55,52 +55,52 @@ internal static class FewThreads
                 MaxWorkers = 3,
                 CircuitBreaker = new() { FailureThreshold = int.MaxValue, ReplacementThreshold = int.MaxValue },
             });
-            hogs.TakeAll();
+            consumer.TakeAll();
             for (int free = 0; free <= 10 && exit == 0; free++)
             {
                 exit = Call(pool, counts, calls: 6);
-                hogs.GiveBack(1);
+                consumer.Release(1);
             }
 
-            // Threads go while the pool works, so that successors of broken workers are refused, and come back.
+            // Takes the threads while the pool works, so that replacements of broken workers are refused, and then releases them.
             for (int round = 0; round < 3 && exit == 0; round++)
             {
-                hogs.TakeAll();
+                consumer.TakeAll();
                 exit = Call(pool, counts, calls: 20);
-                hogs.GiveBack(int.MaxValue);
+                consumer.Release(int.MaxValue);
                 exit = exit == 0 ? Call(pool, counts, calls: 20) : exit;
             }
 
-            // One after the other, so that a forward that panics has one text and costs its call.
-            for (int call = 0; call < 2 * OneInPanics && exit == 0; call++)
+            // One call at a time: a forward pass that panics then has one text and fails its call.
+            for (int call = 0; call < 2 * PanicInterval && exit == 0; call++)
             {
                 exit = Call(pool, counts, calls: 1);
             }
 
-            exit = exit == 0 ? Serve(pool, counts) : exit;
-            hogs.TakeAll();
-            if (exit == 0 && !Task.Run(pool.Dispose).Wait(Patience))
+            exit = exit == 0 ? CallUntilAnswered(pool, counts) : exit;
+            consumer.TakeAll();
+            if (exit == 0 && !Task.Run(pool.Dispose).Wait(Timeout))
             {
                 return Hung;
             }
 
-            hogs.GiveBack(int.MaxValue);
+            consumer.Release(int.MaxValue);
         }
 
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{counts.Answered} {counts.Refused} {counts.Panicked}"));
         int left = Enum.GetValues<NativeHandleKind>().Sum(kind => (int)NativeMethods.stella_live_handles((uint)kind));
-        return exit != 0 ? exit : left == 0 ? 0 : Left;
+        return exit != 0 ? exit : left == 0 ? 0 : HandlesLeft;
     }
 
     /// <summary>
-    /// The runtime takes its own threads now and no more later: it ends the process when it is refused a thread for its pool or
-    /// for its timers.
+    /// Makes the runtime start all its threads now. It would end the process if the system refused it a thread for its pool or
+    /// its timers later.
     /// </summary>
     private static void TakeRuntimeThreads()
     {
         if (!ThreadPool.SetMinThreads(RuntimeThreads, RuntimeThreads) || !ThreadPool.SetMaxThreads(RuntimeThreads, RuntimeThreads))
         {
-            throw new InvalidOperationException("the runtime's pool keeps its size");
+            throw new InvalidOperationException("could not set the size of the thread pool");
         }
 
         using var all = new Barrier(RuntimeThreads);
@@ -115,7 +115,7 @@ internal static class FewThreads
         {
             try
             {
-                _ = call.WaitAsync(Patience).GetAwaiter().GetResult();
+                _ = call.WaitAsync(Timeout).GetAwaiter().GetResult();
                 counts.Answered++;
             }
             catch (StellaException e) when (e.Code == StellaErrorCode.ThreadRefused)
@@ -130,7 +130,7 @@ internal static class FewThreads
             {
                 return Hung;
             }
-#pragma warning disable CA1031 // Whatever it is, the exit code tells of it.
+#pragma warning disable CA1031 // The exit code reports any other error.
             catch (Exception e)
 #pragma warning restore CA1031
             {
@@ -142,8 +142,8 @@ internal static class FewThreads
         return 0;
     }
 
-    /// <summary>With all threads back, a call is answered within the time in which the pool tries again.</summary>
-    private static int Serve(StellaEmbeddingPool pool, Counts counts)
+    /// <summary>Repeats a call, with all threads available, until the pool has started its threads again and answers.</summary>
+    private static int CallUntilAnswered(StellaEmbeddingPool pool, Counts counts)
     {
         int before = counts.Answered;
         for (int i = 0; i < 60 && counts.Answered == before; i++)
@@ -166,8 +166,8 @@ internal static class FewThreads
         public int Panicked { get; set; }
     }
 
-    /// <summary>Threads that do nothing, as many as the system gives.</summary>
-    private sealed class Hogs
+    /// <summary>Holds idle threads, up to as many as the system allows.</summary>
+    private sealed class ThreadConsumer
     {
         private readonly Stack<(Thread Thread, ManualResetEventSlim End)> threads = [];
 
@@ -190,19 +190,19 @@ internal static class FewThreads
             }
         }
 
-        public void GiveBack(int count)
+        public void Release(int count)
         {
-            for (; count > 0 && threads.TryPop(out var hog); count--)
+            for (; count > 0 && threads.TryPop(out var taken); count--)
             {
-                hog.End.Set();
-                hog.Thread.Join();
-                hog.End.Dispose();
+                taken.End.Set();
+                taken.Thread.Join();
+                taken.End.Dispose();
             }
         }
     }
 
-    /// <summary>The real model, of which one forward in so many loses its session.</summary>
-    private sealed class PanickingSource(IPoolModelSource inner, int oneIn) : IPoolModelSource
+    /// <summary>Wraps the real model so that one in <paramref name="interval"/> forward passes panics.</summary>
+    private sealed class PanickingSource(IPoolModelSource inner, int interval) : IPoolModelSource
     {
         private int forwards;
 
@@ -212,9 +212,9 @@ internal static class FewThreads
 
         public IPoolModel Load() => new Model(this, inner.Load());
 
-        private void ThrowNowAndThen()
+        private void PanicAtInterval()
         {
-            if (oneIn > 0 && Interlocked.Increment(ref forwards) % oneIn == 0)
+            if (interval > 0 && Interlocked.Increment(ref forwards) % interval == 0)
             {
                 throw new StellaException(StellaErrorCode.Panic, "made by a test");
             }
@@ -238,7 +238,7 @@ internal static class FewThreads
         {
             public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows)
             {
-                owner.ThrowNowAndThen();
+                owner.PanicAtInterval();
                 session.Embed(batch, kind, cancelFlag, rows);
             }
 

@@ -7,24 +7,24 @@ using StellaInterop.Tests;
 namespace StellaInterop.PackageTests;
 
 /// <summary>
-/// A folder outside of the tree in which programs are made from the packages: these from a feed of their own and from
-/// nowhere else, into an empty package folder. What they depend on comes from where this machine gets it.
+/// A folder outside the source tree in which programs are built from the packages. The tested packages come only from their own feed
+/// and are restored into an empty package folder. Their dependencies come from the package sources of the machine.
 /// </summary>
-internal sealed class Workshop : IDisposable
+internal sealed class PackageWorkspace : IDisposable
 {
     private readonly TemporaryFolder folder = new();
 
-    public Workshop()
+    public PackageWorkspace()
     {
         Feed = Environment.GetEnvironmentVariable("STELLA_PACKAGES") is { Length: > 0 } given
-            ? Path.GetFullPath(given, Tree.Root)
+            ? Path.GetFullPath(given, SourceTree.Root)
             : Pack();
         const string tool = "StellaInterop.Cli.";
         Version = Path.GetFileNameWithoutExtension(Directory.GetFiles(Feed, $"{tool}*.nupkg").Single())[tool.Length..];
         File.WriteAllText(folder.File("nuget.config"), NuGetConfig());
         File.WriteAllText(folder.File("Directory.Packages.props"), PackageVersions());
         Directory.CreateDirectory(folder.File("apps"));
-        string apps = Path.Combine(Tree.Root, "tests/StellaInterop.PackageTests/Apps");
+        string apps = Path.Combine(SourceTree.Root, "tests/StellaInterop.PackageTests/Apps");
         foreach (string file in Directory.EnumerateFiles(apps, "*", SearchOption.AllDirectories))
         {
             string copy = folder.File(Path.Combine("apps", Path.GetRelativePath(apps, file)));
@@ -33,19 +33,19 @@ internal sealed class Workshop : IDisposable
         }
     }
 
-    /// <summary>The portable identifier of this machine, by which the package names its folders.</summary>
+    /// <summary>The portable runtime identifier of this machine, which names a folder in the package.</summary>
     public static string Rid { get; } = $"{SystemName}-{RuntimeInformation.OSArchitecture.ToString().ToLowerInvariant()}";
 
-    /// <summary>The name of the native library here.</summary>
+    /// <summary>The file name of the native library on this system.</summary>
     public static string LibraryFile { get; } =
         OperatingSystem.IsWindows() ? "stella_interop.dll"
         : OperatingSystem.IsMacOS() ? "libstella_interop.dylib"
         : "libstella_interop.so";
 
-    /// <summary>The folder of the packages that are tested.</summary>
+    /// <summary>The folder of the tested packages.</summary>
     public string Feed { get; }
 
-    /// <summary>Their version.</summary>
+    /// <summary>The version of the tested packages.</summary>
     public string Version { get; }
 
     private static string SystemName =>
@@ -54,17 +54,17 @@ internal sealed class Workshop : IDisposable
         : Regex.IsMatch(RuntimeInformation.RuntimeIdentifier, "musl|^alpine") ? "linux-musl"
         : "linux";
 
-    /// <summary>A path in the folder.</summary>
+    /// <summary>Returns the full path of a file in the workspace.</summary>
     public string At(string name) => Path.GetFullPath(folder.File(name));
 
-    /// <summary>The path of a program in a folder.</summary>
+    /// <summary>Returns the full path of a program in a directory of the workspace.</summary>
     public string Program(string directory, string name) => At(Path.Combine(directory, OperatingSystem.IsWindows() ? $"{name}.exe" : name));
 
-    /// <summary>Publishes one of the programs into a folder.</summary>
+    /// <summary>Publishes one of the programs to a directory of the workspace.</summary>
     public ProgramRun Publish(string name, string output, params string[] arguments) =>
         DotNet(["publish", $"apps/{name}", "-c", "Release", "-o", output, .. arguments]);
 
-    /// <summary>Runs the SDK on something in the folder, and expects no error.</summary>
+    /// <summary>Runs a command of the .NET SDK in the workspace and asserts that it succeeds.</summary>
     public ProgramRun DotNet(params string[] arguments)
     {
         ProgramRun run = ProgramRun.DotNet(folder.Path, folder.File("packages"), arguments);
@@ -78,9 +78,9 @@ internal sealed class Workshop : IDisposable
     {
         foreach (string project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
         {
-            // The packages of the machine: these projects were restored with them.
+            // These projects were restored with the package folder of the machine.
             ProgramRun run = ProgramRun.DotNet(
-                Tree.Root, MachinePackages, "pack", $"src/{project}", "--no-build", "-c", Tree.Configuration, "-o", folder.File("feed"));
+                SourceTree.Root, MachinePackages, "pack", $"src/{project}", "--no-build", "-c", SourceTree.Configuration, "-o", folder.File("feed"));
             Assert.That(run.ExitCode, Is.Zero, run.Output);
         }
 
@@ -92,8 +92,8 @@ internal sealed class Workshop : IDisposable
 
     private string NuGetConfig()
     {
-        // What the machine has already is a source, too, so that little is fetched.
-        ProgramRun list = ProgramRun.DotNet(Tree.Root, MachinePackages, "nuget", "list", "source", "--format", "short");
+        // The package folder of the machine is a source too, so that few packages are downloaded.
+        ProgramRun list = ProgramRun.DotNet(SourceTree.Root, MachinePackages, "nuget", "list", "source", "--format", "short");
         string[] sources = [.. list.Lines.Where(line => line.StartsWith("E ")).Select(line => line[2..]), MachinePackages];
         var machine = sources.Select((source, i) => (Key: $"machine-{i}", Source: source)).ToArray();
         var config = new XElement(
@@ -113,10 +113,10 @@ internal sealed class Workshop : IDisposable
         static XElement Package(string pattern) => new("package", new XAttribute("pattern", pattern));
     }
 
-    /// <summary>The versions of this tree, for what the programs need beside the packages.</summary>
+    /// <summary>Returns the package versions of the source tree and of the tested packages.</summary>
     private string PackageVersions() => $"""
         <Project>
-          <Import Project="{SecurityElement.Escape(Path.Combine(Tree.Root, "Directory.Packages.props"))}" />
+          <Import Project="{SecurityElement.Escape(Path.Combine(SourceTree.Root, "Directory.Packages.props"))}" />
           <ItemGroup>
             <PackageVersion Include="StellaInterop" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Extensions" Version="{Version}" />

@@ -3,8 +3,8 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests;
 
-/// <summary>A host with a DllImport resolver of its own for StellaInterop. Runs in a process of its own: an assembly has one resolver for good.</summary>
-internal static class HostResolver
+/// <summary>A host that sets its own DllImport resolver for StellaInterop. It needs its own process: an assembly's resolver cannot be replaced.</summary>
+internal static class HostResolverProgram
 {
     public const string Command = "host-resolver";
 
@@ -15,12 +15,12 @@ internal static class HostResolver
         ReturnsAnotherLibrary,
         Throws,
         ThrowsTheFirstTime,
-        CallsBack,
-        CallsBackAndGoesOn,
+        UsesTheLibrary,
+        UsesTheLibraryAndCatches,
         LoadsOnAnotherThread,
     }
 
-    /// <summary>Loads a model three times and writes a line for each: the dimension of a vector, or the error's type and message.</summary>
+    /// <summary>Loads a model three times and prints one line for each: the dimension of a vector, or the type and message of the error.</summary>
     public static int Run(Kind kind, string path)
     {
         int calls = 0;
@@ -39,14 +39,14 @@ internal static class HostResolver
                 case Kind.Throws:
                 case Kind.ThrowsTheFirstTime when calls == 1:
                     throw new InvalidTimeZoneException("The resolver is broken.");
-                case Kind.CallsBack:
+                case Kind.UsesTheLibrary:
                     Load();
                     return library;
-                case Kind.CallsBackAndGoesOn when calls == 1:
+                case Kind.UsesTheLibraryAndCatches when calls == 1:
                     Console.WriteLine(Attempt());
                     return library;
                 case Kind.LoadsOnAnotherThread when calls == 1:
-                    // The other thread asks this resolver too, and must not wait for the first.
+                    // The other thread calls this resolver too, and must not wait for the first call.
                     var other = new Thread(() => Console.WriteLine(Attempt()));
                     other.Start();
                     other.Join();
@@ -77,7 +77,7 @@ internal static class HostResolver
 
     private static string Load()
     {
-        using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         return $"{model.Embed("river").Length}";
     }
 }

@@ -3,13 +3,13 @@ using NUnit.Framework.Internal;
 
 namespace StellaInterop.Tests;
 
-/// <summary>No test of an assembly has parameters without values: NUnit would run it with none, and say nothing.</summary>
-internal sealed class EmptyTestTests
+/// <summary>Every parameter of a test has values. NUnit silently runs no test case for a parameter without values.</summary>
+internal sealed class TestParameterTests
 {
-    private static readonly Assembly Assembly = typeof(EmptyTestTests).Assembly;
+    private static readonly Assembly Assembly = typeof(TestParameterTests).Assembly;
 
     [Test]
-    public void Every_parameter_has_values()
+    public void Every_Values_attribute_has_values()
     {
         IEnumerable<string> empty =
             from type in Assembly.GetTypes()

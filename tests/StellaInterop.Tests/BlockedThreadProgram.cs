@@ -3,21 +3,21 @@ using StellaInterop.Tests.Serving;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// A program with the smallest thread pool. Its callers block every thread while they wait for vectors, a load, a fingerprint, a stream,
-/// and the end of a pool.
+/// A program with the smallest possible thread pool. Its callers block every thread while they wait for vectors, a load, a fingerprint,
+/// a stream and the disposal of a pool.
 /// </summary>
-internal static class BlockedThreads
+internal static class BlockedThreadProgram
 {
-    /// <summary>Runs this. Argument: the folder of a model.</summary>
+    /// <summary>The command that runs this program. Its argument is the folder of a model.</summary>
     public const string Command = "blocked-threads";
 
-    /// <summary>A vector was not the right one.</summary>
+    /// <summary>The exit code for a wrong vector.</summary>
     public const int Wrong = 11;
 
-    /// <summary>Callers for each thread of the thread pool.</summary>
+    /// <summary>The number of callers for each thread of the thread pool.</summary>
     private const int CallersPerThread = 8;
 
-    /// <summary>Writes how many callers were answered.</summary>
+    /// <summary>Runs the callers and prints the number of answered ones.</summary>
     public static int Run(string folder)
     {
         int threads = Environment.ProcessorCount;
@@ -35,7 +35,7 @@ internal static class BlockedThreads
         int answered = 0;
         foreach (bool idle in new[] { true, false })
         {
-            // The first callers wait for the load too.
+            // With no worker at the start, the first callers also wait for the load.
             var pool = new StellaEmbeddingPool(folder, new StellaPoolOptions { MinWorkers = idle ? 0 : 1 });
             Task<bool>[] callers =
             [
@@ -48,7 +48,7 @@ internal static class BlockedThreads
             }
 
             answered += callers.Length;
-            Task[] ends = [.. Enumerable.Range(0, threads).Select(i => Task.Run(() => End(pool, i)))];
+            Task[] ends = [.. Enumerable.Range(0, threads).Select(i => Task.Run(() => Dispose(pool, i)))];
             Task.WaitAll(ends);
         }
 
@@ -56,20 +56,20 @@ internal static class BlockedThreads
         return 0;
     }
 
-#pragma warning disable CA2012 // To wait like this is what the program is for.
+#pragma warning disable CA2012 // This program tests blocking on the results.
     private static bool Ask(StellaEmbeddingPool pool, int caller, float[] expected)
     {
         float[] vector = (caller % 4) switch
         {
             0 => pool.EmbedAsync("river").GetAwaiter().GetResult(),
             1 => pool.EmbedAsync(Enumerable.Repeat("stone", 100).Prepend("river").ToArray()).Result[0].ToArray(),
-            2 => First(pool),
+            2 => FirstOfStream(pool),
             _ => pool.GetFingerprintAsync().GetAwaiter().GetResult().Length == 64 ? expected : [],
         };
         return vector.AsSpan().SequenceEqual(expected);
     }
 
-    private static float[] First(StellaEmbeddingPool pool)
+    private static float[] FirstOfStream(StellaEmbeddingPool pool)
     {
         IAsyncEnumerator<StellaTextEmbedding> stream = pool.EmbedStreamAsync(AsyncEnumerable.ToAsyncEnumerable(["river", "stone"])).GetAsyncEnumerator();
         _ = stream.MoveNextAsync().AsTask().GetAwaiter().GetResult();
@@ -78,7 +78,7 @@ internal static class BlockedThreads
         return vector;
     }
 
-    private static void End(StellaEmbeddingPool pool, int caller)
+    private static void Dispose(StellaEmbeddingPool pool, int caller)
     {
         if (caller == 0)
         {

@@ -1,0 +1,18 @@
+namespace StellaInterop.Tests;
+
+/// <summary>The model folders that the tests load.</summary>
+internal static class Fixtures
+{
+    /// <summary>Returns the folder of a model among the fixtures, or of the shipped model.</summary>
+    public static string Model(string name) => name == "stella-mini"
+        ? Path.Combine(SourceTree.Root, "src/StellaInterop.Models.Mini/model")
+        : Path.Combine(SourceTree.Root, "tests/fixtures/models", name);
+
+    /// <summary>Copies a model to a temporary folder, where a test may change it.</summary>
+    public static TemporaryFolder Copy(string name)
+    {
+        var copy = new TemporaryFolder();
+        copy.CopyFrom(Model(name));
+        return copy;
+    }
+}

@@ -1,0 +1,15 @@
+using System.Reflection;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Paths in the source tree that the tests were built from.</summary>
+internal static class SourceTree
+{
+    public static string Root { get; } = Metadata("RepositoryRoot");
+
+    public static string Configuration { get; } = Metadata("Configuration");
+
+    private static string Metadata(string key) => typeof(SourceTree).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(attribute => attribute.Key == key).Value!;
+}
