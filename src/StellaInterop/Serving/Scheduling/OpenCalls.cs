@@ -48,7 +48,7 @@ internal sealed class OpenCalls(string modelName)
             if (closed)
             {
                 throw disposed
-                    ? new ObjectDisposedException(nameof(StellaEmbeddingPool))
+                    ? new ObjectDisposedException("StellaEmbeddingPool")
                     : new StellaPoolClosedException($"The pool of {modelName} is draining and takes no more calls.");
             }
 
