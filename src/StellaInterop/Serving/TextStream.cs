@@ -7,21 +7,21 @@ namespace StellaInterop.Serving;
 /// <summary>Embeds a stream of texts part by part, a few parts ahead, and returns the vectors in order.</summary>
 internal static class TextStream
 {
-    /// <summary>Parts that are on their way beside the one that is given out: enough to keep workers busy meanwhile.</summary>
+    /// <summary>The number of parts that are computed ahead of the part that is being returned: enough to keep the workers busy.</summary>
     private const int PartsAhead = 4;
 
-    /// <summary>Texts of a part at most.</summary>
+    /// <summary>The largest number of texts of a part.</summary>
     private const int PartTexts = 64;
 
-    /// <summary>Embeds one part, whose first text has a place in the stream.</summary>
+    /// <summary>Embeds one part, given the index of its first text in the stream.</summary>
     public delegate Task<StellaEmbeddings> EmbedPart(string[] texts, long first, CancellationToken cancellationToken);
 
     private readonly record struct Part(long First, Task<StellaEmbeddings> Embeddings);
 
     /// <summary>Embeds the texts of a source.</summary>
     /// <remarks>
-    /// Leaving the stream early waits for the parts that were started and not for the source: a source may ignore its token,
-    /// or block. Such a source is abandoned and is disposed when its pending call returns.
+    /// A reader that leaves the stream early waits for the started parts and not for the source, because a source may ignore its token or
+    /// block. Such a source is abandoned, and is disposed when its pending call returns.
     /// </remarks>
     public static async IAsyncEnumerable<StellaTextEmbedding> EmbedAsync(
         IAsyncEnumerable<string> texts,
@@ -66,15 +66,15 @@ internal static class TextStream
         private readonly Handover<Part> parts = new(PartsAhead);
 
         /// <summary>
-        /// Cancels the source. Its callbacks are the source's code, so nothing here waits for them. An abandoned source may
-        /// still use the token, so it is not disposed; without a timer there is nothing to free.
+        /// Cancels the source. Its callbacks are the source's code, so the stream does not wait for them. It is not disposed, because an
+        /// abandoned source may still use the token; without a timer it holds nothing to free.
         /// </summary>
 #pragma warning disable CA2213
         private readonly CancellationTokenSource stopSource = new();
 #pragma warning restore CA2213
         private readonly CancellationTokenRegistration stopsSource;
 
-        /// <summary>Cancels the parts. Separate, so that a callback of the source cannot delay it.</summary>
+        /// <summary>Cancels the parts. It is a source of its own, so that a callback of the texts' source cannot delay it.</summary>
         private readonly CancellationTokenSource stopParts;
         private readonly CancellationToken partsToken;
 
@@ -94,18 +94,18 @@ internal static class TextStream
             partsToken = stopParts.Token;
         }
 
-        /// <summary>The parts in order. An error of the source ends them.</summary>
+        /// <summary>Returns the parts in order. An error of the source ends them.</summary>
         public IAsyncEnumerable<Part> ReadPartsAsync(CancellationToken cancellationToken) => parts.ReadAllAsync(cancellationToken);
 
-        /// <summary>Starts to read, on the thread pool: a source that blocks must not hold the thread that reads the vectors.</summary>
+        /// <summary>Starts to read on the thread pool: a source that blocks must not hold the thread that reads the vectors.</summary>
         public void Start() => _ = ReadAsync();
 
-        /// <summary>Ends the reading and waits for the parts on their way, which are not wanted any more.</summary>
+        /// <summary>Ends the reading, cancels the started parts and waits for them.</summary>
         public async ValueTask DisposeAsync()
         {
             // Dispose would wait for callbacks of the source.
             _ = stopsSource.Unregister();
-            // Here and now, since no code of the source hangs on it, and a thread might be refused.
+            // On this thread: no code of the source runs here, and a new thread might be refused.
             Guard.Run(stopParts.Cancel);
             lock (gate)
             {
@@ -179,8 +179,8 @@ internal static class TextStream
                     await SendAsync().ConfigureAwait(false);
                 }
 
-                // Texts that were read do not wait for a slow source: they are sent as soon as no other part is being computed and the reader
-                // has taken all. Until then they are collected, so that many short waits do not make many small parts.
+                // Texts that were read do not wait for a slow source: they become a part as soon as no other part is computed and the reader
+                // has taken all vectors. Until then they are collected, so that many short waits do not make many small parts.
                 async Task<bool> MoveNextAsync()
                 {
                     ValueTask<bool> next = source.MoveNextAsync();
@@ -208,13 +208,13 @@ internal static class TextStream
                     return isThere;
                 }
 
-                // Whether the source has its next text before something else happens.
+                // Waits for the next text or another task, and returns whether the text came first.
                 async Task<bool> IsThereBeforeAsync(Task other) =>
                     await Task.WhenAny(pending!, other).ConfigureAwait(false) == pending;
 
                 async Task SendAsync()
                 {
-                    // Room first: a part that is started has a reader that waits for it.
+                    // Waits for room first, so that a started part never waits outside the order of results.
                     partsToken.ThrowIfCancellationRequested();
                     await parts.WaitForRoomAsync(partsToken).ConfigureAwait(false);
                     Task<StellaEmbeddings> embeddings = embed([.. part], first, partsToken);
@@ -257,7 +257,7 @@ internal static class TextStream
             quiet.Set();
         }
 
-        /// <summary>Says that code of the source runs from here on. Leaving does not wait for it.</summary>
+        /// <summary>Records that code of the source runs from here on. A reader that leaves does not wait for it.</summary>
         private void EnterSource()
         {
             lock (gate)

@@ -3,7 +3,7 @@ using StellaInterop.Memory;
 
 namespace StellaInterop.Serving;
 
-/// <summary>Memory that a caller passed for results, so that threads of the pool can write without running the caller's code.</summary>
+/// <summary>Memory of a caller for results, which threads of the pool write to without running the caller's code.</summary>
 /// <remarks>
 /// An array is written to directly. Memory of any other kind belongs to a <see cref="System.Buffers.MemoryManager{T}"/>, which
 /// may throw, block or be gone. It is filled by <see cref="CopyOut"/> alone, on the caller's own path.
@@ -14,7 +14,7 @@ internal readonly struct CallerMemory<T>
     private readonly ArraySegment<T> array;
     private readonly bool isCopy;
 
-    /// <param name="memory">The caller's memory, or nothing.</param>
+    /// <param name="memory">The caller's memory; empty if the caller wants no results of this kind.</param>
     public CallerMemory(Memory<T> memory)
     {
         this.memory = memory;
@@ -25,13 +25,13 @@ internal readonly struct CallerMemory<T>
         }
     }
 
-    /// <summary>Whether the caller wants no results here.</summary>
+    /// <summary>Gets whether the caller wants no results of this kind.</summary>
     public bool IsEmpty => array.Count == 0;
 
     /// <summary>Gets the array that the pool writes to.</summary>
     public Span<T> Span => array;
 
-    /// <summary>Puts the results into memory that is not an array. May run the caller's code.</summary>
+    /// <summary>Copies the results into memory that is not an array. May run the caller's code.</summary>
     public void CopyOut()
     {
         if (isCopy)

@@ -14,11 +14,11 @@ internal enum CallOutcome
 }
 
 /// <summary>
-/// One call on a pool, from its arrival to its one answer. Whatever the call holds of the pool (its place among the open calls, probes of the
-/// breaker, reserved tokens, the model, its texts in the queue) is a lease, and the leases are disposed before the answer is given.
+/// One call on a pool, from its arrival to its one answer. A call holds leases of the pool: its place among the open calls, probes of the
+/// breaker, reserved tokens, the model, its workers, the queue. All of them are disposed before the answer is given.
 /// </summary>
 /// <remarks>
-/// Results are written under the call's lock and only until it is answered: a deadline may answer the call in the middle of a forward pass,
+/// Results are written under the call's lock, and only until the call is answered. A deadline may answer it in the middle of a forward pass,
 /// and from then on the memory is the caller's again.
 /// </remarks>
 /// <param name="texts">The texts: an array that the caller cannot change.</param>

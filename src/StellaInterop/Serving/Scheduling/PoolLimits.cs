@@ -1,22 +1,22 @@
 namespace StellaInterop.Serving;
 
 /// <summary>
-/// How many tokens a batch and the queue hold. They follow the loaded model, since a batch holds at least one text as long as it may
-/// be, and the folder says how long that is. Thread-safe.
+/// The limits of a batch and of the queue in tokens. They follow the loaded model: a batch has room for at least one text of the largest
+/// length, which the folder sets. Thread-safe.
 /// </summary>
 internal sealed class PoolLimits(StellaPoolOptions options)
 {
     private int batchTokens = options.EffectiveBatchTokens;
 
-    /// <summary>Tokens of a batch, a text as long as it may be included.</summary>
+    /// <summary>Gets the largest number of tokens of a batch, at least that of the longest text.</summary>
     public int BatchTokens => Volatile.Read(ref batchTokens);
 
-    /// <summary>Tokens that may wait.</summary>
+    /// <summary>Gets the largest number of queued tokens.</summary>
     public long QueuedTokens => Math.Max(options.MaxQueuedTokens ?? (64L * BatchTokens), 2L * BatchTokens);
 
-    /// <summary>Tokens of bulk calls that may wait. A share below one batch would let nothing through.</summary>
+    /// <summary>Gets the largest number of queued tokens of bulk calls: at least a batch, because a smaller share would let no text through.</summary>
     public long BulkTokens => Math.Max(BatchTokens, (long)(options.BulkShare * QueuedTokens));
 
-    /// <summary>Fits the limits to a model that was loaded and that nobody uses yet.</summary>
+    /// <summary>Sets the limits for a model that was just loaded, before a call uses it.</summary>
     public void Follow(StellaModelInfo info) => Volatile.Write(ref batchTokens, Math.Max(options.MaxBatchTokens, info.MaxTokens));
 }

@@ -2,16 +2,17 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace StellaInterop.Serving;
 
-/// <summary>Vectors of texts that were embedded, the least recently used of which go when there are too many bytes. Thread-safe.</summary>
+/// <summary>Keeps the vectors of texts in bounded memory, and drops the least recently used ones. Thread-safe.</summary>
+/// <param name="capacity">The largest size in bytes.</param>
 internal sealed class ResultCache(long capacity)
 {
-    /// <summary>About what an entry takes beside its text and vector: a node, a dictionary's slot, three object headers.</summary>
+    /// <summary>The estimated bytes of an entry besides its text and vector: a list node, a dictionary slot, three object headers.</summary>
     private const int EntryOverhead = 160;
 
     private readonly Lock gate = new();
     private readonly Dictionary<TextKey, LinkedListNode<Entry>> entries = [];
 
-    /// <summary>The most recently used first.</summary>
+    /// <summary>The entries, the most recently used first.</summary>
     private readonly LinkedList<Entry> order = [];
 
     private long bytes;
@@ -45,7 +46,7 @@ internal sealed class ResultCache(long capacity)
         }
     }
 
-    /// <summary>Keeps a copy of a vector.</summary>
+    /// <summary>Stores a copy of a vector.</summary>
     public void Add(TextKey key, ReadOnlySpan<float> vector, StellaTokenCount count)
     {
         long size = SizeOf(key, vector.Length);

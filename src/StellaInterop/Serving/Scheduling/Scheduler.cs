@@ -5,7 +5,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>A worker, as the scheduler sees it: it takes batches, and sleeps while there are none.</summary>
+/// <summary>A worker, as the scheduler sees it: it takes batches, and sleeps if the queue is empty.</summary>
 internal interface IBatchTaker
 {
     /// <summary>Ends the sleep that began when <see cref="Scheduler.TryTake"/> returned no batch.</summary>
@@ -132,7 +132,7 @@ internal sealed class Scheduler
     }
 
     /// <summary>
-    /// Returns the next batch, or <see langword="null"/> if there is none: the taker then counts as idle until it is woken.
+    /// Returns the next batch, or <see langword="null"/> if no text waits: the taker then counts as idle until it is woken.
     /// </summary>
     public Batch? TryTake(IBatchTaker taker)
     {

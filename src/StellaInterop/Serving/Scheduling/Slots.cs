@@ -2,15 +2,15 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>Lets a number of callers in at once, the others in the order in which they came. Thread-safe.</summary>
-/// <remarks>A semaphore of the runtime wakes those who wait on the thread pool alone, where callers may block every thread.</remarks>
+/// <summary>Limits the callers that run at once; the others wait in the order of arrival. Thread-safe.</summary>
+/// <remarks>A semaphore of the runtime wakes waiting code on the thread pool, where callers may block every thread.</remarks>
 internal sealed class Slots(int count)
 {
     private readonly Lock gate = new();
     private readonly Queue<Signal> waiting = new();
     private int free = count;
 
-    /// <summary>Ends when there is a free slot, which is the caller's then.</summary>
+    /// <summary>Waits for a free slot and takes it.</summary>
     public Task EnterAsync()
     {
         lock (gate)
@@ -27,7 +27,7 @@ internal sealed class Slots(int count)
         }
     }
 
-    /// <summary>Gives a slot back. Never throws.</summary>
+    /// <summary>Frees a slot. Never throws.</summary>
     public void Leave()
     {
         Signal? next;

@@ -6,10 +6,10 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>What a pool tells the world while it works: metrics, traces and log records, all in one place.</summary>
+/// <summary>Emits the metrics, traces and log records of a pool.</summary>
 /// <remarks>
 /// Names follow OpenTelemetry: dotted, units in UCUM. Every instrument has the tag <c>stella.model</c>. Traces come from the
-/// source <c>StellaInterop</c>: an activity a call, with one for its time in the queue and one for its forwards inside.
+/// source <c>StellaInterop</c>: one activity per call, with inner activities for its time in the queue and for its forward passes.
 /// </remarks>
 internal sealed class PoolTelemetry : IDisposable
 {
@@ -36,7 +36,7 @@ internal sealed class PoolTelemetry : IDisposable
     private readonly Histogram<long> batchTexts;
     private readonly Histogram<long> batchTokens;
 
-    /// <summary>One for the pool and one for each call whose end is not reported yet. The last one disposes the meter.</summary>
+    /// <summary>The number of users of the meter: the pool, and each call whose end is not reported yet. The last user disposes the meter.</summary>
     private int users = 1;
     private int isDisposed;
     private IDisposable? gauges;
@@ -54,9 +54,9 @@ internal sealed class PoolTelemetry : IDisposable
         calls = meter.CreateCounter<long>("stella.calls", "{request}", "Calls by outcome.");
         texts = meter.CreateCounter<long>("stella.texts", "{text}", "Texts of calls that were answered with vectors.");
         tokens = meter.CreateCounter<long>("stella.tokens", "{token}", "Tokens of calls that were answered with vectors.");
-        truncated = meter.CreateCounter<long>("stella.texts.truncated", "{text}", "Texts that were cut to the model's limit.");
-        cached = meter.CreateCounter<long>("stella.cache.hits", "{text}", "Texts whose vector was kept.");
-        replaced = meter.CreateCounter<long>("stella.workers.replaced", "{worker}", "Workers that broke.");
+        truncated = meter.CreateCounter<long>("stella.texts.truncated", "{text}", "Texts that were truncated to the model's limit.");
+        cached = meter.CreateCounter<long>("stella.cache.hits", "{text}", "Texts whose vector was in the cache.");
+        replaced = meter.CreateCounter<long>("stella.workers.replaced", "{worker}", "Workers that broke and were replaced.");
         callTime = Seconds("stella.call.duration", "Time from a call to its answer, by outcome.");
         queueTime = Seconds("stella.queue.duration", "Time from a call to the first of its texts being computed.");
         tokenizeTime = Seconds("stella.tokenize.duration", "Time to tokenize some texts of a call.");
@@ -71,7 +71,7 @@ internal sealed class PoolTelemetry : IDisposable
 
     public string ModelName { get; }
 
-    /// <summary>Starts the activity of a call, if somebody listens. A call of <see cref="Ended"/> must follow.</summary>
+    /// <summary>Starts the activity of a call, if a listener wants it. A call of <see cref="Ended"/> must follow.</summary>
     public Activity? Begin(int textCount, StellaCallOptions options)
     {
         Interlocked.Increment(ref users);
@@ -84,12 +84,12 @@ internal sealed class PoolTelemetry : IDisposable
     }
 
     /// <summary>Reports the end of a call on the caller's own path, where a slow listener delays no other call.</summary>
-    /// <param name="activity">What <see cref="Begin"/> returned.</param>
+    /// <param name="activity">The activity that <see cref="Begin"/> returned.</param>
     /// <param name="call">The call.</param>
-    /// <param name="outcome">How it ended.</param>
-    /// <param name="queued">Time until the first of its texts was started, if one was.</param>
+    /// <param name="outcome">The outcome of the call.</param>
+    /// <param name="queued">The time until the first of its texts was started, if one was.</param>
     /// <param name="summary">Its summary; <see langword="null"/> without vectors.</param>
-    /// <param name="error">Why it has no vectors.</param>
+    /// <param name="error">The error of a call without vectors.</param>
     public void Ended(
         Activity? activity, PoolCall call, CallOutcome outcome, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
     {
@@ -104,7 +104,7 @@ internal sealed class PoolTelemetry : IDisposable
         {
             if (error is StellaInputException)
             {
-                // The caller has the error, and can send any number of bad texts, so each costs one short line.
+                // The caller has the error. A caller can send any number of bad texts, so each gets one short line.
                 PoolLog.TextFailed(logger, call.Texts.Length, ModelName, error.Message);
             }
             else
@@ -187,14 +187,14 @@ internal sealed class PoolTelemetry : IDisposable
 
     public void StepFailed(Exception error) => PoolLog.StepFailed(logger, ModelName, error);
 
-    /// <summary>Runs work of the pool on a thread that may not be its own. An error of it is logged and ends there.</summary>
+    /// <summary>Runs work of the pool, also on threads of the caller. An error is logged and goes no further.</summary>
     public void Guarded(Action work)
     {
         try
         {
             work();
         }
-#pragma warning disable CA1031 // The outermost catch: beyond it is the host, or the end of the process.
+#pragma warning disable CA1031 // The outermost catch: an error beyond it reaches the caller, or ends the process.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -217,7 +217,7 @@ internal sealed class PoolTelemetry : IDisposable
 
     private void Release()
     {
-        // A factory's meters are the factory's.
+        // A meter of a factory belongs to the factory.
         if (Interlocked.Decrement(ref users) == 0 && ownsMeter)
         {
             Guard.Run(meter.Dispose);
@@ -278,7 +278,7 @@ internal sealed class PoolTelemetry : IDisposable
         _ => "rejected",
     };
 
-    /// <summary>A logger whose failures are nobody's.</summary>
+    /// <summary>A logger of the caller whose failures are swallowed.</summary>
     private sealed class SafeLogger(ILogger inner) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
