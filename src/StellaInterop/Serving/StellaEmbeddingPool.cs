@@ -443,7 +443,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             (_, not StellaPoolModelState.Loaded) when model.LastFailure is { } error =>
                 (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
-                (StellaPoolStatus.Degraded, $"calls are let through to see whether the model works again: {circuits.Reason}"),
+                (StellaPoolStatus.Degraded, $"a few calls are let through as probes: {circuits.Reason}"),
             (_, StellaPoolModelState.Loading) when model.LoadingFor > parts.Options.SlowLoadThreshold =>
                 (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
             _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),

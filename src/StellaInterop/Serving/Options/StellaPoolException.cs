@@ -64,7 +64,7 @@ public sealed class StellaTimeoutException : StellaPoolException
     internal StellaTimeoutException(TimeSpan timeout, int done, int texts)
         : base(
             StellaErrorCode.TimedOut,
-            $"the call was not answered within {Seconds(timeout)}; {done} of its {texts} texts were done",
+            $"The call was not answered within {Seconds(timeout)}: {done} of its {texts} texts were done. Allow more time or send fewer texts.",
             retryAfter: TimeSpan.Zero) => Timeout = timeout;
 
     /// <summary>Gets the timeout of the call.</summary>
@@ -80,7 +80,7 @@ public sealed class StellaCircuitOpenException : StellaPoolException
     internal StellaCircuitOpenException(string reason, TimeSpan retryAfter, Exception? lastFailure)
         : base(
             StellaErrorCode.CircuitOpen,
-            $"calls are refused for {Seconds(retryAfter)}: {reason}",
+            $"Calls are refused for {Seconds(retryAfter)}, because {reason}",
             retryAfter,
             lastFailure)
     {

@@ -201,7 +201,7 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
         circuit.LastFailure = error;
         return StateOf(circuit, now) switch
         {
-            BreakerState.HalfOpen => circuit.Open(now, $"a call that was let through to see failed: {error.Message}"),
+            BreakerState.HalfOpen => circuit.Open(now, $"a probe failed: {error.Message}"),
             BreakerState.Closed when circuit.Failures >= options.FailureThreshold =>
                 circuit.Open(now, $"the last {circuit.Failures} {circuit.What} failed: {error.Message}"),
             _ => null,
