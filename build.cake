@@ -298,6 +298,11 @@ Task("Test")
         Loggers = { "trx" },
     }));
 
+Task("LockOrder")
+    .Description("Runs the tests of the pool in a debug build, which asserts the order in which threads take locks.")
+    .IsDependentOn("Restore")
+    .Does(() => Run("dotnet", "test tests/StellaInterop.Tests -c Debug --no-restore --filter FullyQualifiedName~Tests.Serving|FullyQualifiedName~Tests.Threading"));
+
 Task("Bench")
     .Description("Runs the BenchmarkDotNet benchmarks, or those that match --filter=NAME. bench/README.md has the commands of the others.")
     .IsDependentOn("Restore")
@@ -414,6 +419,7 @@ Task("CI")
     .IsDependentOn("ShippedTest")
     .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
+    .IsDependentOn("LockOrder")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
     .IsDependentOn("Sbom")
