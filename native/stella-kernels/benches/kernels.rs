@@ -9,12 +9,13 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic};
+use stella_kernels::activations::Activations;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::{self, Attention};
-use stella_kernels::linear::{self, Gate, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::linear::{self, Epilogue, Gate, Linear};
+use stella_kernels::norm::{Norm, Residual};
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
-use stella_kernels::rows::Norm;
 use stella_kernels::team::Team;
 
 /// Width and inner width of the 400M model.
@@ -41,7 +42,7 @@ fn activations(kernels: Kernels, arithmetic: Arithmetic, rows: usize, width: usi
     let mut x = kernels.activations(arithmetic, rows, width).expect("memory");
     // So that gates get numbers like a model's: beyond 13 the tail of GELU is subnormal, which is slow.
     let small: Vec<f32> = noise(rows * width).iter().map(|x| 0.1 * x).collect();
-    kernels.take(&mut team(0), &small, None, &mut x);
+    kernels.convert_rows(&mut team(0), &small, None, &mut x);
     x
 }
 
@@ -59,15 +60,15 @@ fn products(c: &mut Criterion) {
             let mut y = vec![0.0; rows * HIDDEN];
             group.throughput(Throughput::Elements(2 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("add", rows), |b| {
-                b.iter(|| down.multiply(kernels, &mut team, &x, 0..rows, Then::Add(&mut y)));
+                b.iter(|| down.multiply(kernels, &mut team, &x, 0..rows, Epilogue::Add(&mut y)));
             });
             let x = activations(kernels, arithmetic, rows, HIDDEN);
             let mut y = kernels.activations(arithmetic, rows, INNER).expect("memory");
-            let mut room = vec![0.0; kernels.gate_room(arithmetic, rows, INNER)];
+            let mut unquantized = vec![0.0; kernels.gate_buffer_len(arithmetic, rows, INNER)];
             group.throughput(Throughput::Elements(4 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("gate", rows), |b| {
                 b.iter(|| {
-                    let then = Then::Gate(Gate::Gelu, &mut y, &mut room);
+                    let then = Epilogue::Gate(Gate::Gelu, &mut y, &mut unquantized);
                     up_gate.multiply(kernels, &mut team, &x, 0..rows, then);
                 });
             });
@@ -105,14 +106,14 @@ fn rows(c: &mut Criterion) {
     let mut group = c.benchmark_group("rows");
     group.throughput(Throughput::Elements((count * HIDDEN) as u64));
     for (name, arithmetic) in ARITHMETICS {
-        let norm = Norm { weight: &weight, bias: Some(&bias), epsilon: 1e-12, factors: None };
+        let norm = Norm { weight: &weight, bias: Some(&bias), epsilon: 1e-12, channel_scales: None };
         let mut x = noise(count * HIDDEN);
         let mut out = kernels.activations(arithmetic, count, HIDDEN).expect("memory");
         group.bench_function(BenchmarkId::new("norm", name), |b| {
-            b.iter(|| kernels.normalize(&mut team, norm, &mut x, true, Some(&mut out)));
+            b.iter(|| kernels.norm_rows(&mut team, norm, &mut x, Residual::Normalized, Some(&mut out)));
         });
         group.bench_function(BenchmarkId::new("take", name), |b| {
-            b.iter(|| kernels.take(&mut team, &x, None, &mut out));
+            b.iter(|| kernels.convert_rows(&mut team, &x, None, &mut out));
         });
     }
     group.finish();

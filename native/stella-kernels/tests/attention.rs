@@ -6,10 +6,10 @@ mod common;
 use common::{Noise, kernels, team};
 use proptest::prelude::*;
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::Attention;
-use stella_kernels::linear::{Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::linear::{Epilogue, Linear};
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::team::Team;
 
@@ -77,7 +77,7 @@ fn attend(
     let identity: Vec<f32> = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
     same.pack(kernels, team, 0, Rows::F32(&identity));
     let mut y = vec![f32::NAN; tokens * width];
-    same.multiply(kernels, team, &out, 0..tokens, Then::Store(&mut y));
+    same.multiply(kernels, team, &out, 0..tokens, Epilogue::Store(&mut y));
     y
 }
 

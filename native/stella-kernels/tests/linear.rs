@@ -7,16 +7,17 @@ use common::{Noise, cosine, kernels, team};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
-use stella_kernels::linear::{Gate, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::activations::{Activations, ROW_GRANULE};
+use stella_kernels::arithmetic::Arithmetic;
+use stella_kernels::linear::{Epilogue, Gate, Linear};
+use stella_kernels::numbers::Rows;
 
 const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::F32, Arithmetic::Bf16, Arithmetic::Int8];
 
 /// Rows as activations.
 fn activations(kernels: Kernels, arithmetic: Arithmetic, x: &[f32], width: usize) -> Activations {
     let mut out = kernels.activations(arithmetic, x.len() / width, width).expect("memory");
-    kernels.take(&mut team(1), x, None, &mut out);
+    kernels.convert_rows(&mut team(1), x, None, &mut out);
     out
 }
 
@@ -71,13 +72,13 @@ proptest! {
                 layer.set_bias(0, &bias);
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut y = vec![f32::NAN; count * outputs];
-                layer.multiply(kernels, &mut team, &x, 0..count, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team, &x, 0..count, Epilogue::Store(&mut y));
                 let worst = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).abs()).fold(0.0, f64::max);
                 let limit = tolerance(arithmetic, inputs);
                 prop_assert!(worst <= limit, "{} {arithmetic:?}: {worst} > {limit}", kernels.level());
 
                 let mut sum = vec![2.0; count * outputs];
-                layer.multiply(kernels, &mut team, &x, 0..count, Then::Add(&mut sum));
+                layer.multiply(kernels, &mut team, &x, 0..count, Epilogue::Add(&mut sum));
                 for (sum, y) in sum.iter().zip(&y) {
                     prop_assert_eq!(*sum, 2.0 + y);
                 }
@@ -100,7 +101,7 @@ proptest! {
                     let count = x.len() / inputs;
                     let x = activations(kernels, arithmetic, x, inputs);
                     let mut y = vec![f32::NAN; count * outputs];
-                    layer.multiply(kernels, &mut team(threads), &x, 0..count, Then::Store(&mut y));
+                    layer.multiply(kernels, &mut team(threads), &x, 0..count, Epilogue::Store(&mut y));
                     y
                 };
                 let all = product(&x, threads);
@@ -114,7 +115,7 @@ proptest! {
                 let first = (seed as usize % count) / ROW_GRANULE * ROW_GRANULE;
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut y = vec![f32::NAN; (count - first) * outputs];
-                layer.multiply(kernels, &mut team(threads), &x, first..count, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team(threads), &x, first..count, Epilogue::Store(&mut y));
                 prop_assert_eq!(&y, &all[first * outputs..], "{} {:?}", kernels.level(), arithmetic);
             }
         }
@@ -151,11 +152,11 @@ proptest! {
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut between = kernels.activations(arithmetic, count, inner).expect("memory");
                 let function = if silu { Gate::Silu } else { Gate::Gelu };
-                let mut room = vec![f32::NAN; kernels.gate_room(arithmetic, count, inner)];
-                let then = Then::Gate(function, &mut between, &mut room);
+                let mut unquantized = vec![f32::NAN; kernels.gate_buffer_len(arithmetic, count, inner)];
+                let then = Epilogue::Gate(function, &mut between, &mut unquantized);
                 first.multiply(kernels, &mut team, &x, 0..count, then);
                 let mut y = vec![f32::NAN; count * 8];
-                second.multiply(kernels, &mut team, &between, 0..count, Then::Store(&mut y));
+                second.multiply(kernels, &mut team, &between, 0..count, Epilogue::Store(&mut y));
                 let size = (want.iter().map(|y| y * y).sum::<f64>() / want.len() as f64).sqrt();
                 let error = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).powi(2)).sum::<f64>();
                 let error = (error / want.len() as f64).sqrt() / size.max(1e-3);
@@ -180,7 +181,7 @@ fn bfloat16_weights_are_rounded_to_nearest() {
         layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
         let x = activations(kernels, Arithmetic::Bf16, &[1.0], 1);
         let mut y = vec![0.0; w.len()];
-        layer.multiply(kernels, &mut team(1), &x, 0..1, Then::Store(&mut y));
+        layer.multiply(kernels, &mut team(1), &x, 0..1, Epilogue::Store(&mut y));
         assert_eq!(y, want, "{}", kernels.level());
     }
 }
@@ -202,7 +203,7 @@ fn weights_of_16_bits_are_packed_as_what_they_stand_for() {
                     let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
                     layer.pack(kernels, &mut team(1), 0, rows);
                     let mut y = vec![0.0; outputs];
-                    layer.multiply(kernels, &mut team(1), &x(arithmetic), 0..1, Then::Store(&mut y));
+                    layer.multiply(kernels, &mut team(1), &x(arithmetic), 0..1, Epilogue::Store(&mut y));
                     y
                 });
                 assert_eq!(got, want, "{} {arithmetic:?}", kernels.level());
@@ -222,7 +223,7 @@ fn levels_agree_on_whole_numbers() {
             layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let x = activations(kernels, Arithmetic::Int8, &x, inputs);
             let mut y = vec![0.0; count * outputs];
-            layer.multiply(kernels, &mut team(2), &x, 0..count, Then::Store(&mut y));
+            layer.multiply(kernels, &mut team(2), &x, 0..count, Epilogue::Store(&mut y));
             y
         })
         .collect();
@@ -245,12 +246,12 @@ fn a_channel_that_is_large_is_balanced() {
     for kernels in kernels() {
         let product = |factors: Option<&[f32]>| {
             let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
-            factors.into_iter().for_each(|factors| layer.balance(factors.to_vec()));
+            factors.into_iter().for_each(|factors| layer.set_smoothing_scales(factors.to_vec()));
             layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let mut rows = kernels.activations(Arithmetic::Int8, count, inputs).expect("memory");
-            kernels.take(&mut team(1), &x, layer.input_factors(), &mut rows);
+            kernels.convert_rows(&mut team(1), &x, layer.activation_channel_scales(), &mut rows);
             let mut y = vec![0.0; count * outputs];
-            layer.multiply(kernels, &mut team(1), &rows, 0..count, Then::Store(&mut y));
+            layer.multiply(kernels, &mut team(1), &rows, 0..count, Epilogue::Store(&mut y));
             cosine(&y, &want)
         };
         let (plain, balanced) = (product(None), product(Some(&factors)));
@@ -269,7 +270,7 @@ fn what_is_not_finite_does_not_vanish() {
                 x[27] = bad;
                 let x = activations(kernels, arithmetic, &x, 20);
                 let mut y = [0.0; 2];
-                layer.multiply(kernels, &mut team(1), &x, 0..2, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team(1), &x, 0..2, Epilogue::Store(&mut y));
                 assert!(
                     y[0].is_finite() && !y[1].is_finite(),
                     "{} {arithmetic:?} {bad}: {y:?}",

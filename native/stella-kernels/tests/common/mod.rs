@@ -8,7 +8,7 @@ use stella_kernels::team::Team;
 
 /// The kernels of every level that this machine has.
 pub fn kernels() -> impl Iterator<Item = Kernels> {
-    CpuLevel::available().iter().filter_map(|&level| Kernels::of(level))
+    CpuLevel::available().iter().filter_map(|&level| Kernels::for_level(level))
 }
 
 /// A team with scratch memory for anything that a test does.

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Noise, kernels, team};
 use proptest::prelude::*;
-use stella_kernels::rows::Norm;
+use stella_kernels::norm::{Norm, Residual};
 
 proptest! {
     #[test]
@@ -29,18 +29,18 @@ proptest! {
                 .collect::<Vec<_>>()
         }).collect();
         for kernels in kernels() {
-            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon, factors: None };
+            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon, channel_scales: None };
             let mut y = x.clone();
-            kernels.normalize(&mut team(threads), norm, &mut y, true, None);
+            kernels.norm_rows(&mut team(threads), norm, &mut y, Residual::Normalized, None);
             for (y, w) in y.iter().zip(&want) {
                 prop_assert!((f64::from(*y) - w).abs() < 3e-5, "{}: {y} for {w}", kernels.level());
             }
             let mut same = x.clone();
-            kernels.normalize(&mut team(threads), norm, &mut same, false, None);
+            kernels.norm_rows(&mut team(threads), norm, &mut same, Residual::Unchanged, None);
             prop_assert_eq!(&same, &x);
             // A row by itself.
             let mut alone = x[..width].to_vec();
-            kernels.normalize(&mut team(1), norm, &mut alone, true, None);
+            kernels.norm_rows(&mut team(1), norm, &mut alone, Residual::Normalized, None);
             prop_assert_eq!(&alone, &y[..width]);
         }
     }
