@@ -1,8 +1,8 @@
 //! Detects the instruction sets of the processor (AVX2, AVX-512, AMX) and chooses the preferred instruction set.
 //!
-//! `table.rs` has the kernels of each instruction set. No Neon kernels exist yet: Arm processors run the portable
-//! kernels, plain Rust on arrays of four `f32`, which the compiler translates to the vector instructions that every
-//! processor of the target has (Neon on AArch64). bfloat16 weights are widened to `f32` there.
+//! `table.rs` has the kernels of each instruction set. No Neon kernels exist yet, so Arm processors run the portable
+//! kernels: plain Rust on arrays of four `f32`. The compiler translates them to instructions that every processor of the
+//! target has, which on AArch64 include Neon. bfloat16 weights are widened to `f32` there.
 //!
 //! A new instruction set, for example Neon, needs:
 //!

@@ -45,7 +45,8 @@ pub mod team;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod amx_tests;
 mod kernel;
 mod math;

@@ -87,7 +87,7 @@ pub enum Epilogue<'a> {
     Gate(Gate, &'a mut Activations, &'a mut [f32]),
 }
 
-/// Where an epilogue writes.
+/// Output memory of an epilogue.
 struct Target {
     out: *mut u8,
     /// Bytes from row to row.

@@ -12,7 +12,7 @@ use crate::simd::Simd;
 /// Vectors of partial sums. Independent sums do not wait for each other's additions.
 const PARTIAL_SUMS: usize = 4;
 
-/// What a norm leaves in its input rows, the residual stream of the layers.
+/// The values that a norm leaves in its input rows, the residual stream of the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Residual {
     /// The normalized values: a post-norm model (Stella 400M) continues with them.
