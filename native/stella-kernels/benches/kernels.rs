@@ -112,7 +112,7 @@ fn rows(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("norm", name), |b| {
             b.iter(|| kernels.norm_rows(&mut team, norm, &mut x, Residual::Normalized, Some(&mut out)));
         });
-        group.bench_function(BenchmarkId::new("take", name), |b| {
+        group.bench_function(BenchmarkId::new("convert", name), |b| {
             b.iter(|| kernels.convert_rows(&mut team, &x, None, &mut out));
         });
     }

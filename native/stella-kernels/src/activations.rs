@@ -108,12 +108,12 @@ impl Kernels {
         rows: usize,
         width: usize,
     ) -> Result<Activations, OutOfMemory> {
-        Activations::new(arithmetic, self.format(arithmetic), rows, width)
+        Activations::new(arithmetic, self.activation_format(arithmetic), rows, width)
     }
 
     /// Returns the memory that an activation buffer occupies once `rows` rows of `width` numbers are written, in bytes.
     pub fn activation_bytes(self, arithmetic: Arithmetic, rows: usize, width: usize) -> u64 {
-        let format = self.format(arithmetic);
+        let format = self.activation_format(arithmetic);
         let scale = if format == ActivationFormat::QuantizedU8 { 4 } else { 0 };
         (rows * (Activations::stride_for(arithmetic, format, width) + scale)) as u64
     }

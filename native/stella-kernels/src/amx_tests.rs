@@ -12,7 +12,7 @@ use crate::numbers::Rows;
 use crate::rotary::Rotary;
 use crate::table::{KernelTable, Kernels};
 use crate::team::Team;
-use crate::tile::{PANEL, nothing};
+use crate::tile::{PANEL, no_op};
 
 type Register = [[u8; 64]; SIDE];
 
@@ -100,8 +100,8 @@ impl<P: TileProduct> TileInstructions for Model<P> {
 }
 
 static TABLE: KernelTable = KernelTable::with_tiles(
-    kernel(&[tile::<Model<Bf16Product>>], nothing, nothing),
-    kernel(&[tile::<Model<Int8Product>>], nothing, nothing),
+    kernel(&[tile::<Model<Bf16Product>>], no_op, no_op),
+    kernel(&[tile::<Model<Int8Product>>], no_op, no_op),
 );
 
 fn kernels() -> Kernels {

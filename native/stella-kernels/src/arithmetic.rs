@@ -36,7 +36,7 @@ impl Arithmetic {
 pub(crate) enum ActivationFormat {
     F32,
     Bf16,
-    /// Quantized number `q` represents `(q - ZERO_POINT) * scale`, where `scale` is the per-row scale.
+    /// int8 stored as unsigned bytes. A byte `q` represents `(q - ZERO_POINT) * scale`, with the per-row scale.
     QuantizedU8,
 }
 

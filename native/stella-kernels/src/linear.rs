@@ -27,7 +27,7 @@ pub const SCRATCH: usize = BLOCK_ROWS * PANEL * BLOCK_PANELS;
 
 /// Weights `[outputs, inputs]` and a bias.
 ///
-/// The columns of a panel of [`PANEL`] columns are outputs, stored step by step. In a gated layer, an up-projection and a
+/// The columns of a panel of `PANEL` columns are outputs, stored step by step. In a gated layer, an up-projection and a
 /// gate of `outputs` outputs each are interleaved: each has half of every panel, so that the epilogue has both at hand.
 #[derive(Debug)]
 pub struct Linear {
@@ -100,7 +100,8 @@ impl Epilogue<'_> {
         match self {
             Self::Store(_) => Operation::Store,
             Self::Add(_) => Operation::Add,
-            Self::Gate(function, ..) => Operation::Gate(*function),
+            Self::Gate(Gate::Gelu, ..) => Operation::GateGelu,
+            Self::Gate(Gate::Silu, ..) => Operation::GateSilu,
         }
     }
 
@@ -132,10 +133,10 @@ impl Epilogue<'_> {
 }
 
 impl Kernels {
-    /// Returns the length of the buffer that [`Epilogue::Gate`] needs for unquantized rows, beside activations of `rows` rows
-    /// of `width` numbers.
+    /// Returns the length of the buffer that [`Epilogue::Gate`] needs for `rows` unquantized rows of `width` numbers. The
+    /// length is 0 unless the output is quantized.
     pub fn gate_buffer_len(self, arithmetic: Arithmetic, rows: usize, width: usize) -> usize {
-        match self.format(arithmetic) {
+        match self.activation_format(arithmetic) {
             ActivationFormat::QuantizedU8 => rows * unquantized_stride(width),
             _ => 0,
         }
@@ -269,7 +270,7 @@ impl Linear {
             column_scales: self.column_scales.as_mut_ptr(),
             column_offsets: self.column_offsets.as_mut_ptr(),
         };
-        // SAFETY: the instruction set of `kernels` is available. Each task has a panel of its own.
+        // SAFETY: the instruction set of `kernels` is available. No two tasks pack the same panel.
         team.run(self.panels, &|panel, _| unsafe { (kernels.table().pack_panel)(&job, panel) });
     }
 
@@ -341,7 +342,7 @@ impl Linear {
         assert_eq!(x.width, self.inputs, "The activations have another width.");
         assert_eq!(
             x.format,
-            kernels.format(self.arithmetic),
+            kernels.activation_format(self.arithmetic),
             "The activations are for another instruction set."
         );
         assert!(rows.start <= rows.end && rows.end <= x.rows, "{rows:?} are not rows of {}.", x.rows);
@@ -364,7 +365,7 @@ struct ProductJob<'a> {
     epilogue: EpilogueJob,
 }
 
-// SAFETY: nobody writes the operands that tasks read, and each task writes rows and columns of its own.
+// SAFETY: tasks only read the operands, and no two tasks write the same rows and columns of the output.
 unsafe impl Sync for ProductJob<'_> {}
 
 impl ProductJob<'_> {

@@ -1,11 +1,12 @@
 //! Elementwise functions on vectors: `exp` (for the softmax), and the activation functions GELU and SiLU of the feed-forward
-//! gate. All are polynomial approximations without tables or branches. `tanh` is not needed: GELU is the exact form by erf.
+//! gate. All use polynomials, without tables or branches. `tanh` is not needed: GELU is the exact form by erf.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use crate::simd::Simd;
 
-/// Near `ln` of the smallest normal `f32`. `exp` clamps its argument to this range.
+/// Smallest argument of `exp`, near the logarithm of the smallest normal `f32`. Smaller arguments are clamped.
 const EXP_LOWEST: f32 = -87.3;
+/// Largest argument of `exp`, near the logarithm of the largest power of two in `f32`. Larger arguments are clamped.
 const EXP_HIGHEST: f32 = 88.3;
 
 /// `c[0] + c[1] x + ... + c[6] x^6`, by halves (Estrin's scheme): the chain of dependent steps is three long, not six.

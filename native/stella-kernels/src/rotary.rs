@@ -1,4 +1,7 @@
 //! Rotary position embeddings (RoPE): tables of cosines and sines, and their application to queries and keys.
+//!
+//! `rope.rs` of stella-core computes the inverse frequencies from the configuration of a model. `kernel/attention.rs` applies
+//! the embedding while it packs queries and keys.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use crate::buffer::{Buffer, OutOfMemory};

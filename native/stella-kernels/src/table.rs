@@ -14,7 +14,7 @@ use crate::kernel::norm::{NormJob, norm_rows};
 use crate::kernel::pack::{PackJob, pack_panel};
 use crate::kernel::row_sink::{ConvertJob, convert_rows};
 use crate::simd::{Dot, portable};
-use crate::tile::{Tile, TileKernel, compute, nothing};
+use crate::tile::{Tile, TileKernel, compute, no_op};
 
 /// The kernels of one instruction set that this process can use.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Kernels {
     }
 
     /// Returns the number format of activations for products in `arithmetic`.
-    pub(crate) fn format(self, arithmetic: Arithmetic) -> ActivationFormat {
+    pub(crate) fn activation_format(self, arithmetic: Arithmetic) -> ActivationFormat {
         match arithmetic {
             Arithmetic::F32 => ActivationFormat::F32,
             Arithmetic::Bf16 => self.0.bf16_format,
@@ -125,8 +125,8 @@ macro_rules! tiles {
             by_rows: &[$($compute::<$dot, $rows>),+],
             max_rows: [$($rows),+].len(),
             row_granule: 1,
-            begin: nothing,
-            end: nothing,
+            begin: no_op,
+            end: no_op,
         }
     };
 }

@@ -52,7 +52,7 @@ type Task<'a> = &'a (dyn Fn(usize, &mut [u32]) + Sync);
 #[derive(Debug)]
 pub struct Team {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    handles: Vec<JoinHandle<()>>,
     scratch: Buffer<u32>,
 }
 
@@ -102,7 +102,7 @@ impl Team {
     /// `on_start` runs on each started thread. If it panics, the panic is logged and the thread keeps running.
     ///
     /// # Errors
-    /// [`TeamError`] when the system refuses a thread or memory. All threads started before have then ended.
+    /// [`TeamError`] when the system refuses a thread or memory. Threads that were already started have ended by then.
     pub fn new(threads: usize, scratch: usize, on_start: Option<ThreadStart>) -> Result<Self, TeamError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
@@ -117,21 +117,21 @@ impl Team {
             spin: if threads > processors { Duration::ZERO } else { SPIN },
             panic: Mutex::new(None),
         });
-        let mut team = Self { shared, workers: Vec::new(), scratch: Buffer::zeroed(scratch)? };
+        let mut team = Self { shared, handles: Vec::new(), scratch: Buffer::zeroed(scratch)? };
         for index in 1..threads {
             let shared = Arc::clone(&team.shared);
             let memory = Buffer::zeroed(scratch)?;
             let on_start = on_start.clone();
-            let worker = spawn(format!("stella-{index}"), move || work(&shared, memory, on_start))
+            let handle = spawn(format!("stella-{index}"), move || work(&shared, memory, on_start))
                 .map_err(|source| TeamError::Thread { index, threads, source })?;
-            team.workers.push(worker);
+            team.handles.push(handle);
         }
         Ok(team)
     }
 
     /// Returns the number of threads, including the calling thread.
     pub fn threads(&self) -> usize {
-        self.workers.len() + 1
+        self.handles.len() + 1
     }
 
     /// Runs a region: calls `task` with each number below `tasks`, on any thread and in any order. Returns when all tasks
@@ -141,7 +141,7 @@ impl Team {
     /// When a task panics, with the payload of the task. Tasks that no thread has begun by then are skipped.
     pub fn run(&mut self, tasks: usize, task: Task<'_>) {
         let shared = &*self.shared;
-        if self.workers.is_empty() || tasks < 2 {
+        if self.handles.is_empty() || tasks < 2 {
             return (0..tasks).for_each(|i| task(i, &mut self.scratch));
         }
         let run: *const (dyn Fn(usize, &mut [u32]) + Sync + '_) = task;
@@ -176,9 +176,9 @@ impl Drop for Team {
         self.shared.stop.store(true, Release);
         self.shared.round.fetch_add(1, SeqCst);
         atomic_wait::wake_all(&self.shared.round);
-        for worker in self.workers.drain(..) {
-            // A worker thread never panics: it catches the panics of tasks.
-            let _ = worker.join();
+        for handle in self.handles.drain(..) {
+            // A started thread never panics: it catches the panics of tasks.
+            let _ = handle.join();
         }
     }
 }

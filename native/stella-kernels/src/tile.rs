@@ -132,4 +132,4 @@ pub(crate) unsafe fn compute<D: Dot, const R: usize, const V: usize>(tile: &Tile
 ///
 /// # Safety
 /// No condition.
-pub(crate) unsafe fn nothing() {}
+pub(crate) unsafe fn no_op() {}

@@ -38,8 +38,8 @@ pub(crate) struct AttentionJob<'a> {
     pub(crate) out_format: ActivationFormat,
 }
 
-// SAFETY: each task writes the output of its own head and text. If the output replaces queries, these are the task's own
-// queries, which it has packed before. Nobody writes keys and values.
+// SAFETY: no two tasks have the same head and text, and a task writes only the output of its head and text. If the output
+// replaces queries, they are the queries of this task, which it has packed before. No task writes keys or values.
 unsafe impl Sync for AttentionJob<'_> {}
 
 /// Layout of the scratch memory of a task. Strides and offsets (`_at`) are in words; a step is a word.

@@ -1,8 +1,8 @@
 //! The epilogue of a matrix product: turns finished sums of a panel into output while they are in the cache.
 //!
-//! It dequantizes the sums of an int8 product, adds the bias, and then stores the result, adds it to the output (residual
-//! connection), or multiplies the two halves of a gated layer: `up * GELU(gate)` in Stella 400M, and `up * SiLU(gate)`,
-//! which is SwiGLU, in Stella 1.5B. `math.rs` has the activation functions.
+//! It dequantizes the sums of an int8 product and adds the bias. Then it stores the result, adds it to the output (residual
+//! connection), or multiplies the two halves of the gated feed-forward layer: `up * GELU(gate)` in Stella 400M, and
+//! `up * SiLU(gate)`, which is SwiGLU, in Stella 1.5B. `math.rs` has the activation functions.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use std::ops::Range;
@@ -28,8 +28,10 @@ pub(crate) enum Operation {
     Store,
     /// Adds to the output.
     Add,
-    /// Multiplies the first half of a panel by the function of its second half.
-    Gate(Gate),
+    /// Multiplies the first half of a panel by GELU of its second half.
+    GateGelu,
+    /// Multiplies the first half of a panel by SiLU of its second half.
+    GateSilu,
 }
 
 /// Type of the sums of a product.
@@ -69,16 +71,16 @@ pub(crate) unsafe fn apply_epilogue<S: Simd>(
     rows: Range<usize>,
     panel: usize,
 ) {
-    use Operation::{Add, Gate as Gated, Store};
+    use Operation::{Add, GateGelu, GateSilu, Store};
     match (job.operation, job.sum_type) {
         (Store, SumType::F32) => write_rows::<S, FloatSums, Overwrite>(job, sums, rows, panel),
         (Store, SumType::I32) => write_rows::<S, IntegerSums, Overwrite>(job, sums, rows, panel),
         (Add, SumType::F32) => write_rows::<S, FloatSums, AddToOutput>(job, sums, rows, panel),
         (Add, SumType::I32) => write_rows::<S, IntegerSums, AddToOutput>(job, sums, rows, panel),
-        (Gated(Gate::Gelu), SumType::F32) => write_gated_rows::<S, FloatSums, Gelu>(job, sums, rows, panel),
-        (Gated(Gate::Gelu), SumType::I32) => write_gated_rows::<S, IntegerSums, Gelu>(job, sums, rows, panel),
-        (Gated(Gate::Silu), SumType::F32) => write_gated_rows::<S, FloatSums, Silu>(job, sums, rows, panel),
-        (Gated(Gate::Silu), SumType::I32) => write_gated_rows::<S, IntegerSums, Silu>(job, sums, rows, panel),
+        (GateGelu, SumType::F32) => write_gated_rows::<S, FloatSums, Gelu>(job, sums, rows, panel),
+        (GateGelu, SumType::I32) => write_gated_rows::<S, IntegerSums, Gelu>(job, sums, rows, panel),
+        (GateSilu, SumType::F32) => write_gated_rows::<S, FloatSums, Silu>(job, sums, rows, panel),
+        (GateSilu, SumType::I32) => write_gated_rows::<S, IntegerSums, Silu>(job, sums, rows, panel),
     }
 }
 

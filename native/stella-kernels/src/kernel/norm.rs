@@ -33,7 +33,7 @@ pub(crate) struct NormJob {
     pub(crate) out: Option<RowSink>,
 }
 
-// SAFETY: each task reads and writes rows of its own.
+// SAFETY: no two tasks access the same rows.
 unsafe impl Sync for NormJob {}
 
 /// Normalizes rows.

@@ -37,7 +37,7 @@ pub(crate) struct PackJob<'a> {
     pub(crate) column_offsets: *mut i32,
 }
 
-// SAFETY: each task writes a panel of its own, and nobody writes the operands that tasks read.
+// SAFETY: tasks only read the operands, and no two tasks write the same panel.
 unsafe impl Sync for PackJob<'_> {}
 
 /// Pointers to the first of the columns to write.

@@ -29,7 +29,7 @@ pub(crate) struct ConvertJob {
     pub(crate) to: RowSink,
 }
 
-// SAFETY: each task reads and writes rows of its own.
+// SAFETY: no two tasks access the same rows.
 unsafe impl Sync for ConvertJob {}
 
 /// Converts rows to activations.
