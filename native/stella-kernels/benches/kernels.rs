@@ -77,7 +77,7 @@ fn products(c: &mut Criterion) {
     }
 }
 
-/// Measures the attention of one text, in operations of its two products.
+/// Measures the attention of one text. Its operations are those of its two products.
 fn texts(c: &mut Criterion) {
     const HEADS: usize = 16;
     const HEAD_DIM: usize = HIDDEN / HEADS;
@@ -99,7 +99,7 @@ fn texts(c: &mut Criterion) {
     }
 }
 
-/// Measures layer norm, and the conversion of rows to activations, in numbers.
+/// Measures layer norm, and the conversion of rows to activations. The unit is numbers per second.
 fn rows(c: &mut Criterion) {
     let (kernels, mut team, count) = (Kernels::preferred(), team(HIDDEN), 128);
     let (weight, bias) = (vec![1.0; HIDDEN], vec![0.0; HIDDEN]);
@@ -119,7 +119,7 @@ fn rows(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures the packing of weights into panels, in numbers.
+/// Measures the packing of weights into panels. The unit is numbers per second.
 fn packing(c: &mut Criterion) {
     let (kernels, mut team) = (Kernels::preferred(), team(0));
     let weights = noise(256 * HIDDEN);
@@ -132,7 +132,7 @@ fn packing(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures independent multiplications: the limit of the processor.
+/// Measures independent multiplications, the limit of the processor.
 fn limits(c: &mut Criterion) {
     let mut group = c.benchmark_group("limit");
     for limit in limit::for_level(Kernels::preferred().level()) {

@@ -13,11 +13,11 @@ pub(crate) const SIDE: usize = 16;
 const ROWS: usize = 2 * SIDE;
 
 /// bfloat16 products.
-pub(crate) const BF16: TileKernel = kernel(&[tile::<Bf16>], configure, release);
+pub(crate) const BF16: TileKernel = tile_kernel(&[compute_tile::<Bf16>], configure, release);
 /// Products of u8 activations and int8 weights.
-pub(crate) const INT8: TileKernel = kernel(&[tile::<Int8>], configure, release);
+pub(crate) const INT8: TileKernel = tile_kernel(&[compute_tile::<Int8>], configure, release);
 
-pub(crate) const fn kernel(
+pub(crate) const fn tile_kernel(
     by_rows: &'static [unsafe fn(&Tile)],
     begin: unsafe fn(),
     end: unsafe fn(),
@@ -69,7 +69,7 @@ pub(crate) enum Halves {
     Both,
 }
 
-/// The tile instructions of one number format. [`tile`] is the same for all formats, and tests run it on a model of the
+/// The tile instructions of one number format. [`compute_tile`] is the same for all formats, and tests run it on a model of the
 /// registers.
 ///
 /// Registers 0 to 3 are the accumulators: 0 and 1 of the upper rows, left and right, 2 and 3 of the lower rows.
@@ -88,7 +88,7 @@ pub(crate) trait TileInstructions {
 ///
 /// # Safety
 /// As for [`TileKernel::run`].
-pub(crate) unsafe fn tile<T: TileInstructions>(tile: &Tile) {
+pub(crate) unsafe fn compute_tile<T: TileInstructions>(tile: &Tile) {
     let halves = if tile.rows > SIDE { Halves::Both } else { Halves::Upper };
     let stride = tile.sums_stride * 4;
     match tile.accumulate {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::amx::{Halves, SIDE, TileInstructions, kernel, tile};
+use crate::amx::{Halves, SIDE, TileInstructions, compute_tile, tile_kernel};
 use crate::arithmetic::Arithmetic;
 use crate::attention::Attention;
 use crate::linear::{Epilogue, Gate, Linear};
@@ -100,8 +100,8 @@ impl<P: TileProduct> TileInstructions for Model<P> {
 }
 
 static TABLE: KernelTable = KernelTable::with_tiles(
-    kernel(&[tile::<Model<Bf16Product>>], no_op, no_op),
-    kernel(&[tile::<Model<Int8Product>>], no_op, no_op),
+    tile_kernel(&[compute_tile::<Model<Bf16Product>>], no_op, no_op),
+    tile_kernel(&[compute_tile::<Model<Int8Product>>], no_op, no_op),
 );
 
 fn kernels() -> Kernels {

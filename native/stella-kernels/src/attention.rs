@@ -73,7 +73,7 @@ impl Attention<'_> {
             cu_seqlens,
             qkv: from,
             qkv_stride: inputs,
-            kernel: kernels.table().tile(arithmetic),
+            kernel: kernels.table().tile_kernel(arithmetic),
             arithmetic,
             out: to,
             out_stride,

@@ -13,7 +13,7 @@
 //! 3. `table.rs`: a module that compiles the kernels with its target features, its `KernelTable`, and its arm in
 //!    `KernelTable::of`.
 //! 4. `stella-ffi/src/model.rs` and `src/StellaInterop/StellaModelOptions.cs`: a value of `StellaCpuLevel`. Its number is
-//!    the position of the variant, so an existing number must not change.
+//!    the position of the variant. Existing numbers must not change.
 //! 5. Tests: the vectors in the tests of `math.rs`. The other tests run every available instruction set by themselves.
 //!    For benchmarks, the limits in `benches/kernels.rs`.
 
@@ -26,7 +26,7 @@ pub const LEVEL_VARIABLE: &str = "STELLA_CPU_LEVEL";
 /// Instruction sets. Each x86-64 instruction set includes the instruction sets before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CpuLevel {
-    /// The instructions that every processor of the target architecture has. On Arm, no other instruction set is supported.
+    /// The instructions that every processor of the target architecture has. Arm has no kernels beyond these.
     Portable,
     /// AVX2 and FMA.
     Avx2,
@@ -96,7 +96,7 @@ struct Detected {
 enum AmxState {
     /// The processor has no AMX.
     Absent,
-    /// The processor has AMX without AVX-512 BF16, which the kernels use with it.
+    /// The processor has AMX but no AVX-512 BF16, which the AMX kernel table also uses.
     WithoutAvx512Bf16,
     /// The system refused the register state for tiles, with this error.
     Refused(String),
@@ -188,8 +188,7 @@ fn detect() -> (Vec<CpuLevel>, AmxState) {
     (available, amx)
 }
 
-/// Detects no instruction set beyond the portable one: other architectures, Arm with Neon among them, have no kernels of
-/// their own.
+/// Returns only the portable instruction set: there are no kernels for other architectures, such as Arm with Neon.
 #[cfg(not(target_arch = "x86_64"))]
 fn detect() -> (Vec<CpuLevel>, AmxState) {
     (vec![CpuLevel::Portable], AmxState::Absent)
@@ -220,7 +219,7 @@ fn request_amx() -> std::io::Result<()> {
     {
         const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_ulong = 18;
-        // SAFETY: this call takes numbers and touches no memory.
+        // SAFETY: the arguments of this call are numbers, and it accesses no memory.
         let refused =
             unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0 };
         if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }

@@ -309,7 +309,7 @@ impl Linear {
         }
         let target = epilogue.target(rows, self.outputs);
         let product = ProductJob {
-            kernel: kernels.table().tile(self.arithmetic),
+            kernel: kernels.table().tile_kernel(self.arithmetic),
             apply_epilogue: kernels.table().epilogue,
             x: x.data.as_ptr().wrapping_add(first * x.stride),
             x_stride: x.stride,

@@ -109,7 +109,7 @@ impl KernelTable {
     }
 
     /// Returns the tile kernel for `arithmetic`.
-    pub(crate) fn tile(&self, arithmetic: Arithmetic) -> &TileKernel {
+    pub(crate) fn tile_kernel(&self, arithmetic: Arithmetic) -> &TileKernel {
         match arithmetic {
             Arithmetic::F32 => &self.f32,
             Arithmetic::Bf16 => &self.bf16,
@@ -157,23 +157,23 @@ macro_rules! compile_kernels {
         }
         /// Computes a tile, two vectors of columns at a time.
         #[target_feature(enable = $features)]
-        unsafe fn tile<D: Dot, const R: usize>(tile: &Tile) {
+        unsafe fn compute_tile<D: Dot, const R: usize>(tile: &Tile) {
             compute::<D, R, 2>(tile);
         }
     };
 }
 
 /// Computes a tile without target features, two vectors of columns at a time.
-unsafe fn tile<D: Dot, const R: usize>(tile: &Tile) {
+unsafe fn compute_tile<D: Dot, const R: usize>(tile: &Tile) {
     compute::<D, R, 2>(tile);
 }
 
 const PORTABLE_VALUE: KernelTable = KernelTable {
     level: CpuLevel::Portable,
-    f32: tiles!(portable::F32, tile, 1 2 3 4),
-    bf16: tiles!(portable::WidenedBf16, tile, 1 2 3),
+    f32: tiles!(portable::F32, compute_tile, 1 2 3 4),
+    bf16: tiles!(portable::WidenedBf16, compute_tile, 1 2 3),
     bf16_format: ActivationFormat::F32,
-    int8: tiles!(portable::Int8, tile, 1 2),
+    int8: tiles!(portable::Int8, compute_tile, 1 2),
     pack_panel,
     epilogue: apply_epilogue::<portable::Portable>,
     norm_rows: norm_rows::<portable::Portable>,
@@ -191,10 +191,10 @@ mod avx2 {
 
     pub(super) static TABLE: KernelTable = KernelTable {
         level: CpuLevel::Avx2,
-        f32: tiles!(F32, tile, 1 2 3 4 5 6),
-        bf16: tiles!(WidenedBf16, tile, 1 2 3 4),
+        f32: tiles!(F32, compute_tile, 1 2 3 4 5 6),
+        bf16: tiles!(WidenedBf16, compute_tile, 1 2 3 4),
         bf16_format: ActivationFormat::F32,
-        int8: tiles!(Int8, tile, 1 2 3 4),
+        int8: tiles!(Int8, compute_tile, 1 2 3 4),
         pack_panel,
         epilogue,
         norm_rows,
@@ -212,10 +212,10 @@ mod avx512 {
 
     pub(super) const TABLE_VALUE: KernelTable = KernelTable {
         level: CpuLevel::Avx512,
-        f32: tiles!(F32, tile, 1 2 3 4 5 6 7 8 9 10 11 12),
-        bf16: tiles!(WidenedBf16, tile, 1 2 3 4 5 6 7 8 9 10 11 12),
+        f32: tiles!(F32, compute_tile, 1 2 3 4 5 6 7 8 9 10 11 12),
+        bf16: tiles!(WidenedBf16, compute_tile, 1 2 3 4 5 6 7 8 9 10 11 12),
         bf16_format: ActivationFormat::F32,
-        int8: tiles!(Int8, tile, 1 2 3 4 5 6 7 8 9 10),
+        int8: tiles!(Int8, compute_tile, 1 2 3 4 5 6 7 8 9 10),
         pack_panel,
         epilogue,
         norm_rows,
@@ -231,13 +231,13 @@ mod avx512_vnni {
     use crate::simd::avx512::VnniInt8;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-    unsafe fn tile<D: Dot, const R: usize>(tile: &Tile) {
+    unsafe fn compute_tile<D: Dot, const R: usize>(tile: &Tile) {
         compute::<D, R, 2>(tile);
     }
 
     pub(super) const TABLE_VALUE: KernelTable = KernelTable {
         level: CpuLevel::Avx512Vnni,
-        int8: tiles!(VnniInt8, tile, 1 2 3 4 5 6 7 8 9 10 11 12),
+        int8: tiles!(VnniInt8, compute_tile, 1 2 3 4 5 6 7 8 9 10 11 12),
         ..avx512::TABLE_VALUE
     };
     pub(super) static TABLE: KernelTable = TABLE_VALUE;
@@ -249,13 +249,13 @@ mod avx512_bf16 {
     use crate::simd::avx512::Bf16;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma")]
-    unsafe fn tile<D: Dot, const R: usize>(tile: &Tile) {
+    unsafe fn compute_tile<D: Dot, const R: usize>(tile: &Tile) {
         compute::<D, R, 2>(tile);
     }
 
     pub(super) const TABLE_VALUE: KernelTable = KernelTable {
         level: CpuLevel::Avx512Bf16,
-        bf16: tiles!(Bf16, tile, 1 2 3 4 5 6 7 8 9 10 11 12),
+        bf16: tiles!(Bf16, compute_tile, 1 2 3 4 5 6 7 8 9 10 11 12),
         bf16_format: ActivationFormat::Bf16,
         ..avx512_vnni::TABLE_VALUE
     };

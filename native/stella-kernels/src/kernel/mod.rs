@@ -13,3 +13,5 @@ pub(crate) mod norm;
 pub(crate) mod pack;
 // Rows converted to activations: copied, rounded to bfloat16, or quantized to int8.
 pub(crate) mod row_sink;
+// Softmax of attention scores.
+pub(crate) mod softmax;

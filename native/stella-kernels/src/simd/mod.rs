@@ -39,13 +39,13 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn abs(v: Self::V) -> Self::V;
     /// The number with the larger bits. Needs numbers without sign, of which NaN has the largest bits.
     unsafe fn max_bits(a: Self::V, b: Self::V) -> Self::V;
-    /// Selects `a` in lanes in which `v` is negative, and `b` in the others.
+    /// Selects `a` in each lane in which `v` is negative, and `b` elsewhere.
     unsafe fn select_negative(v: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// Rounds to the nearest integer, ties to even.
     unsafe fn round(v: Self::V) -> Self::V;
     /// `2^v` for integers `v` from -126 to 127.
     unsafe fn exp2_integer(v: Self::V) -> Self::V;
-    /// The numbers as an array. Sums and maxima over it have the same order in every instruction set.
+    /// The numbers as an array, over which sums and maxima are computed in a fixed order.
     unsafe fn lanes(v: Self::V) -> [f32; 16];
     /// Stores bfloat16, rounded to nearest, ties to even. NaN stays NaN.
     unsafe fn store_bf16(p: *mut u16, v: Self::V);

@@ -1,5 +1,5 @@
 //! The portable instruction set: arrays of four `f32`, which the compiler can translate to vector instructions of any
-//! processor. It is the only implementation on Arm, where the compiler uses Neon instructions.
+//! processor. It is the only implementation on Arm, where the compiler can use Neon instructions.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use super::{Dot, Simd};
