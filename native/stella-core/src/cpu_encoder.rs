@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
+use stella_kernels::activations::{Activations, ROW_GRANULE};
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
-use stella_kernels::linear::{self, Linear, Then};
+use stella_kernels::linear::{self, Epilogue, Linear};
+use stella_kernels::norm::Residual;
 use stella_kernels::team::Team;
 
 use crate::batch::PackedBatch;
@@ -128,7 +130,7 @@ pub(crate) fn attention(weights: &CpuWeights) -> Attention<'_> {
 fn wide_numbers(config: &ModelConfig, kernels: Kernels, tokens: usize) -> usize {
     let qkv = config.hidden_size + 2 * config.kv_heads * config.head_dim();
     let rows = tokens.min(GATED_ROWS);
-    (tokens * qkv).max(kernels.gate_room(Arithmetic::Int8, rows, config.intermediate_size))
+    (tokens * qkv).max(kernels.gate_buffer_len(Arithmetic::Int8, rows, config.intermediate_size))
 }
 
 /// Memory of its own that a thread needs, in words.
@@ -190,12 +192,13 @@ pub(crate) type Seen<'a> = &'a mut dyn FnMut(usize, Product, &Activations) -> Re
 impl CpuWeights {
     /// Applies a norm to `x`, in place where that is what is gone on with, and makes of it what the product `next` reads.
     fn normalize(&self, team: &mut Team, norm: usize, x: &mut [f32], next: Option<(&Linear, &mut Forms)>) {
-        let keep = self.keeps_norms() || next.is_none();
+        let residual =
+            if self.keeps_norms() || next.is_none() { Residual::Normalized } else { Residual::Unchanged };
         let (factors, out) = match next {
-            Some((product, forms)) => (product.input_factors(), Some(forms.of(product))),
+            Some((product, forms)) => (product.activation_channel_scales(), Some(forms.of(product))),
             None => (None, None),
         };
-        self.kernels.normalize(team, self.norms[norm].norm(factors), x, keep, out);
+        self.kernels.norm_rows(team, self.norms[norm].norm(factors), x, residual, out);
     }
 }
 
@@ -215,11 +218,11 @@ fn attention_half(
 
     let input = normed.of(&layer.qkv);
     seen(number, Product::Qkv, input)?;
-    layer.qkv.multiply(kernels, team, input, 0..rows, Then::Store(qkv));
+    layer.qkv.multiply(kernels, team, input, 0..rows, Epilogue::Store(qkv));
     let attended = normed.of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
     seen(number, Product::AttentionOut, attended)?;
-    layer.attention_out.multiply(kernels, team, attended, 0..rows, Then::Add(x));
+    layer.attention_out.multiply(kernels, team, attended, 0..rows, Epilogue::Add(x));
     weights.normalize(team, 2 * number + 1, x, Some((&layer.up_gate, normed)));
     Ok(())
 }
@@ -244,10 +247,10 @@ fn feed_forward_half(
     for (block, x) in x.chunks_mut(GATED_ROWS * weights.config.hidden_size).enumerate() {
         let first = block * GATED_ROWS;
         let count = GATED_ROWS.min(rows - first);
-        let gate = Then::Gate(weights.gate(), gated, wide);
+        let gate = Epilogue::Gate(weights.gate(), gated, wide);
         layer.up_gate.multiply(kernels, team, input, first..first + count, gate);
         seen(number, Product::Down, gated)?;
-        layer.down.multiply(kernels, team, gated, 0..count, Then::Add(x));
+        layer.down.multiply(kernels, team, gated, 0..count, Epilogue::Add(x));
     }
     weights.normalize(team, 2 * number + 2, x, next.map(|next| (next, normed)));
     Ok(())

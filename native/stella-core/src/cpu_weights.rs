@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::buffer::OutOfMemory;
 use stella_kernels::embedding::Embedding;
 use stella_kernels::linear::{Gate, Linear};
-use stella_kernels::pack::Rows;
+use stella_kernels::norm::Norm;
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
-use stella_kernels::rows::Norm;
 use stella_kernels::team::{Team, TeamError};
 
 use crate::config::{Architecture, ModelConfig};
@@ -64,7 +64,12 @@ pub(crate) struct NormWeights {
 impl NormWeights {
     /// With what activations are multiplied by on their way into bytes.
     pub(crate) fn norm<'a>(&'a self, factors: Option<&'a [f32]>) -> Norm<'a> {
-        Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon, factors }
+        Norm {
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+            epsilon: self.epsilon,
+            channel_scales: factors,
+        }
     }
 }
 
@@ -131,10 +136,10 @@ impl CpuWeights {
         let (hidden, inner, dim) = (config.hidden_size, config.intermediate_size, config.head_dim());
         let kv = config.kv_heads * dim;
         let norms = 4 * 4 * hidden as u64;
-        let layer = Linear::bytes_for(arithmetic, hidden + 2 * kv, hidden, false)
-            + Linear::bytes_for(arithmetic, hidden, hidden, false)
-            + Linear::bytes_for(arithmetic, inner, hidden, true)
-            + Linear::bytes_for(arithmetic, hidden, inner, false)
+        let layer = Linear::bytes_for(arithmetic, hidden + 2 * kv, hidden)
+            + Linear::bytes_for(arithmetic, hidden, hidden)
+            + Linear::gated_bytes_for(arithmetic, inner, hidden)
+            + Linear::bytes_for(arithmetic, hidden, inner)
             + norms;
         let rotary = 4 * (max_tokens * dim) as u64;
         Embedding::bytes_for(arithmetic, config.vocab_size, hidden)
@@ -194,7 +199,7 @@ impl CpuWeights {
             BEHIND_NORMS
                 .iter()
                 .zip(factors)
-                .for_each(|(&which, f)| layer.product_mut(which).balance(f.clone()));
+                .for_each(|(&which, f)| layer.product_mut(which).set_smoothing_scales(f.clone()));
         }
         Ok(Self {
             config: config.clone(),

@@ -1,9 +1,10 @@
 //! Pooled vectors to embeddings: one linear map a dimension, and L2 normalisation.
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic};
-use stella_kernels::linear::{self, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::activations::Activations;
+use stella_kernels::arithmetic::Arithmetic;
+use stella_kernels::linear::{self, Epilogue, Linear};
+use stella_kernels::numbers::Rows;
 use stella_kernels::team::Team;
 
 use crate::cpu_weights::{no_memory, no_team};
@@ -113,8 +114,8 @@ impl Projector {
         let hidden = layer.inputs();
         let blocks = pooled.chunks(ROWS * hidden).zip(out.chunks_mut(ROWS * dimension));
         for (block, (x, y)) in blocks.enumerate() {
-            self.kernels.take(&mut self.team, x, None, &mut self.rows);
-            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Then::Store(y));
+            self.kernels.convert_rows(&mut self.team, x, None, &mut self.rows);
+            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Epilogue::Store(y));
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 finish(block * ROWS + row, normalize, y)?;
             }

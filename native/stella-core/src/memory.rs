@@ -1,6 +1,6 @@
 //! How much memory a model takes, from its configuration and the headers of its files alone.
 
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::linear::Linear;
 
 use crate::calibration;
@@ -111,7 +111,7 @@ impl MemoryEstimate {
             ),
         };
         Self {
-            weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size, false),
+            weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size),
             // Seen for both tokenizers of the family: strings, hash tables and tries take up to eight times
             // the JSON that they were read from.
             tokenizer: 8 * sizes.tokenizer_bytes,

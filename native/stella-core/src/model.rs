@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::candle_encoder::CandleEncoder;
@@ -108,7 +108,7 @@ impl ModelOptions {
 
     fn kernels(&self) -> Result<Kernels> {
         let Some(level) = self.level else { return Ok(Kernels::preferred()) };
-        Kernels::of(level).ok_or_else(|| {
+        Kernels::for_level(level).ok_or_else(|| {
             let available = CpuLevel::available().iter().map(|l| l.name()).collect::<Vec<_>>().join(", ");
             Error::InvalidArgument(format!("this machine does not have {level}; it has {available}"))
         })
@@ -231,7 +231,7 @@ impl Model {
             config,
             layout,
         };
-        if let Some((urgency, reason)) = stella_kernels::cpu::unused_tiles(kernels.level()) {
+        if let Some((urgency, reason)) = stella_kernels::cpu::explain_unused_amx(kernels.level()) {
             log::log!(urgency, "{}: {reason}", path.display());
         }
         log::info!(
