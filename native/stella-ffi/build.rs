@@ -6,7 +6,7 @@ use std::{env, fs};
 
 /// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
 const INPUTS: [&str; 10] = [
-    "../stella-core/src/code.rs",
+    "../stella-core/src/base/error_code.rs",
     "src/abi.rs",
     "src/counters.rs",
     "src/error.rs",

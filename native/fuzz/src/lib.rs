@@ -5,7 +5,7 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-use stella_core::tokenizer::{Cut, TokenCount};
+use stella_core::text::tokenizer::{Cut, TokenCount};
 use stella_core::{Error, ErrorCode};
 
 /// The folder of a fixture's model.
@@ -51,7 +51,7 @@ pub fn check_error(error: &Error) {
     assert!(error.chain().iter().all(|message| !message.is_empty()), "{:?}", error.chain());
 }
 
-/// What holds of every text that was tokenized with [`LongText::Truncate`](stella_core::tokenizer::LongText).
+/// What holds of every text that was tokenized with [`LongText::Truncate`](stella_core::text::tokenizer::LongText).
 pub fn check_count(
     count: TokenCount,
     text: &str,

@@ -9,11 +9,11 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use stella_core::Result;
 use stella_core::encoder::CancelFlag;
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::tokenizer::LongText;
+use stella_core::text::tokenizer::LongText;
 use stella_fuzz::{check_error, copy_of};
 
 /// Folder and file; the first byte of the input, counted from the digit 0 in the corpus, chooses.

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use stella_core::files::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::{LongText, Tokenizer};
+use stella_core::files::file_names::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
+use stella_core::files::folder::ModelFolder;
+use stella_core::output::pooling::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::{LongText, Tokenizer};
 use stella_fuzz::{check_count, check_error, empty_folder, errors_for_panics};
 
 /// Rows of the embedding table.

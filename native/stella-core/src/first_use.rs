@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// A value that is loaded once, by the first caller. Callers that come meanwhile wait and share the outcome; a failed
 /// load is tried again by the next caller. A value that is there is read without a lock.

@@ -8,29 +8,29 @@ use stella_kernels::Kernels;
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
-use crate::candle_encoder::CandleEncoder;
-use crate::condense::Beginning;
-use crate::config::ModelConfig;
-use crate::counters::LOADS;
-use crate::cpu_encoder::CpuEncoder;
-use crate::cpu_weights::Plan;
+use crate::base::counters::LOADS;
+use crate::base::error::{Error, Result};
+use crate::encoder::candle_encoder::CandleEncoder;
+use crate::encoder::cpu_encoder::CpuEncoder;
+use crate::encoder::cpu_weights::Plan;
 use crate::encoder::{Encoder, EncoderKind};
-use crate::error::{Error, Result};
-use crate::files::{CONFIG_FILE, TOKENIZER_FILE};
-use crate::fingerprint::FileHashes;
+use crate::files::config::ModelConfig;
+use crate::files::file_names::{CONFIG_FILE, TOKENIZER_FILE};
+use crate::files::file_stamp::FolderStamps;
+use crate::files::fingerprint::FileHashes;
+use crate::files::folder::ModelFolder;
+use crate::files::layout::{HeadLayout, Layout};
 use crate::first_use::FirstUse;
-use crate::folder::ModelFolder;
-use crate::head::Head;
-use crate::layout::{HeadLayout, Layout};
-use crate::memory::{MemoryEstimate, Sizes, Workload};
-use crate::pooling::{Pooling, PoolingMode};
-use crate::prompt::{Prompt, Prompts};
-use crate::reading::Take;
-use crate::specs::{TensorSpec, encoder_specs, head_specs};
-use crate::stamp::FolderStamps;
-use crate::text_settings::{MAX_MAX_TOKENS, TextSettings, TokenLimit};
-use crate::tokenizer::{LongText, Prompted, TokenCount, Tokenizer};
-use crate::weights::{LoadMode, LoadOptions, WeightSet};
+use crate::memory_estimate::{MemoryEstimate, Sizes, Workload};
+use crate::output::head::Head;
+use crate::output::pooling::{Pooling, PoolingMode};
+use crate::text::condense::Beginning;
+use crate::text::prompt::{Prompt, Prompts};
+use crate::text::text_settings::{MAX_MAX_TOKENS, TextSettings, TokenLimit};
+use crate::text::tokenizer::{LongText, Prompted, TokenCount, Tokenizer};
+use crate::weights::tensor_table::{TensorSpec, encoder_specs, head_specs};
+use crate::weights::weight_reader::Take;
+use crate::weights::weight_set::{LoadMode, LoadOptions, WeightSet};
 
 /// The arithmetic of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ impl Precision {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelOptions {
     /// Tokens that a text may have, 1 to [`MAX_MAX_TOKENS`]; `None` for what the folder says, at most as many as the model
-    /// has positions, or for [`crate::text_settings::DEFAULT_MAX_TOKENS`] if the folder says nothing.
+    /// has positions, or for [`crate::text::text_settings::DEFAULT_MAX_TOKENS`] if the folder says nothing.
     pub max_tokens: Option<usize>,
     /// The head that is used when a call names none; `None` for the one that `modules.json` names.
     pub dimension: Option<usize>,
@@ -157,7 +157,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model in `folder`. [`crate::shared::open`] is how a model is opened that others may have open.
+    /// Loads the model in `folder`. [`crate::model_registry::open`] is how a model is opened that others may have open.
     ///
     /// Every header is checked against the configuration before the first weight is read.
     ///

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::batch::PackedBatch;
+use crate::base::error::{Error, Result};
+use crate::base::fault_injection::{Stage, reach};
 use crate::encoder::{CancelFlag, Worker, WorkerOptions};
-use crate::error::{Error, Result};
-use crate::fault::{Stage, reach};
-use crate::head::Projector;
 use crate::model::Model;
-use crate::pooling::{self, PoolingMode};
+use crate::output::head::Projector;
+use crate::output::pooling::{self, PoolingMode};
+use crate::text::batch::PackedBatch;
 
 /// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
 /// hundred tokens on (see `bench/README.md`), and its memory grows with them.

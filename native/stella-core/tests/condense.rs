@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use common::{TEXT_PARTS, edited_tokenizer, fixture, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::json;
-use stella_core::condense::Beginning;
-use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{Cut, LongText, Prompted, TokenCount, Tokenizer};
+use stella_core::files::folder::ModelFolder;
+use stella_core::text::condense::Beginning;
+use stella_core::text::tokenizer::{Cut, LongText, Prompted, TokenCount, Tokenizer};
 
 /// Letters of a word that is looked up.
 const LONGEST_WORD: usize = 100;

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use stella_core::Result;
-use stella_core::config::ModelConfig;
-use stella_core::folder::ModelFolder;
-use stella_core::layout::Layout;
+use stella_core::files::config::ModelConfig;
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::layout::Layout;
 use stella_core::model::{Model, ModelOptions};
-use stella_core::prompt::Prompts;
-use stella_core::text_settings::TextSettings;
+use stella_core::text::prompt::Prompts;
+use stella_core::text::text_settings::TextSettings;
 
 /// Keys that may have any value, by file. In `modules.json` they are those of its entries.
 const WITHOUT_EFFECT: &[(&str, &[&str])] = &[

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use common::{copy, copy_of, files_of, fixture, sha256, write_manifest};
 use stella_core::model::{Model, ModelOptions};
-use stella_core::{ErrorCode, shared};
+use stella_core::{ErrorCode, model_registry};
 
 /// Names of files that no load opens. `vocab.txt`, `vocab.json` and `merges.txt` repeat `tokenizer.json`.
 const NOT_OPENED: [&str; 3] = ["vocab.txt", "vocab.json", "merges.txt"];
 
 fn open(folder: &Path) -> Arc<Model> {
-    shared::open(folder, &ModelOptions::default()).expect("opens")
+    model_registry::open(folder, &ModelOptions::default()).expect("opens")
 }
 
 fn hex(fingerprint: [u8; 32]) -> String {
@@ -163,7 +163,7 @@ fn a_fingerprint_is_of_one_head_whichever_others_are_there() {
     assert_ne!(default, narrow);
     assert_eq!(of(Some(1024)), default);
     let narrow_by_default = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
-    let model = shared::open(dir.path(), &narrow_by_default).expect("opens");
+    let model = model_registry::open(dir.path(), &narrow_by_default).expect("opens");
     assert_eq!(model.fingerprint(None).expect("a fingerprint"), narrow);
     assert_eq!(model.fingerprint(Some(512)).expect_err("no head").code(), ErrorCode::UnknownDimension);
     drop(model);
@@ -253,7 +253,7 @@ fn the_sha256_of_a_manifest_is_taken_beside_its_blake3() {
     let mut files = serde_json::Map::new();
     for name in files_of(dir.path()) {
         let bytes = fs::read(dir.path().join(&name)).expect("read");
-        let mut hash = stella_core::hash::Hasher::new(stella_core::hash::Algorithm::Blake3);
+        let mut hash = stella_core::files::hash::Hasher::new(stella_core::files::hash::Algorithm::Blake3);
         hash.update(&bytes);
         // The load compares BLAKE3 only. A SHA-256 of other bytes shows that the fingerprint is made of it.
         let other = sha256(&[&bytes, &b"other"[..]].concat());
@@ -289,7 +289,7 @@ fn a_fingerprint_is_kept_and_shared_with_models_of_the_same_files() {
     let dir = copy_of("tiny-new");
     let first = open(dir.path());
     let options = ModelOptions { max_tokens: Some(64), ..ModelOptions::default() };
-    let second = shared::open(dir.path(), &options).expect("opens");
+    let second = model_registry::open(dir.path(), &options).expect("opens");
     let found = first.fingerprint(None).expect("a fingerprint");
     fs::remove_file(dir.path().join("config.json")).expect("removed");
     assert_eq!(first.fingerprint(None).expect("kept"), found);

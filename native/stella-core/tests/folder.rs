@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use common::copy_of;
 use stella_core::ErrorCode;
 use stella_core::model::ModelOptions;
-use stella_core::shared;
+use stella_core::model_registry;
 
 #[track_caller]
 fn refused(folder: &Path, code: ErrorCode, says: &[&str]) {
-    let error = shared::open(folder, &ModelOptions::default()).expect_err("refused");
+    let error = model_registry::open(folder, &ModelOptions::default()).expect_err("refused");
     assert_eq!(error.code(), code, "{error}");
     let chain = error.chain().join(" / ");
     for part in says {
@@ -55,7 +55,7 @@ fn a_file_that_is_optional_may_be_missing() {
         fs::remove_file(dir.path().join(file)).expect("removed");
     }
     fs::remove_dir_all(dir.path().join("2_Dense_256")).expect("removed");
-    let model = shared::open(dir.path(), &ModelOptions::default()).expect("opens");
+    let model = model_registry::open(dir.path(), &ModelOptions::default()).expect("opens");
     assert_eq!(model.dimensions(), [768, 1024]);
 }
 
@@ -128,7 +128,7 @@ fn a_head_that_contradicts_itself_is_refused_whatever_dimension_is_asked_for() {
     let dir = copy_of("tiny-new");
     edit(&dir.path().join("2_Dense_256/config.json"), "\"out_features\": 256", "\"out_features\": 255");
     let options = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
-    let error = shared::open(dir.path(), &options).expect_err("refused");
+    let error = model_registry::open(dir.path(), &options).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::ModelInconsistent, "{error}");
 }
 
@@ -141,7 +141,10 @@ fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_
         "\"max_position_embeddings\": 16",
     );
     let open = |max_tokens| {
-        shared::open(dir.path(), &ModelOptions { max_tokens: Some(max_tokens), ..ModelOptions::default() })
+        model_registry::open(
+            dir.path(),
+            &ModelOptions { max_tokens: Some(max_tokens), ..ModelOptions::default() },
+        )
     };
     let error = open(17).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");

@@ -10,7 +10,8 @@ use oracle::{Verdict, compare, compare_files, file};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use stella_core::header::{Header, LENGTH_BYTES};
+use stella_core::weights::header::Header;
+use stella_core::weights::header_fault::LENGTH_BYTES;
 
 /// Cases of one run; more for as long as asked by hand.
 const CASES_VARIABLE: &str = "STELLA_HEADER_CASES";

@@ -11,13 +11,13 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use common::{copy_of, write_manifest};
-use stella_core::counters::{LOADS, MAPS, TENSORS};
+use stella_core::base::counters::{LOADS, MAPS, TENSORS};
 use stella_core::encoder::CancelFlag;
 use stella_core::model::{Model, ModelOptions};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::tokenizer::LongText;
-use stella_core::weights::LoadMode;
-use stella_core::{ErrorCode, shared};
+use stella_core::text::tokenizer::LongText;
+use stella_core::weights::weight_set::LoadMode;
+use stella_core::{ErrorCode, model_registry};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -46,7 +46,7 @@ fn both_modes_give_the_same_bits_with_and_without_a_manifest() {
     let _turn = turn();
     for name in ["tiny-new", "tiny-new-f16", "tiny-qwen2-bf16", "tiny-qwen2-sharded"] {
         let dir = copy_of(name);
-        let load = |mode| embed(shared::open(dir.path(), &with_mode(mode)).expect("loads"));
+        let load = |mode| embed(model_registry::open(dir.path(), &with_mode(mode)).expect("loads"));
         let copied = load(LoadMode::Copied);
         let maps = MAPS.get();
         assert_eq!(load(LoadMode::Mapped), copied, "{name}");
@@ -73,7 +73,7 @@ fn a_file_that_is_not_as_its_manifest_says_is_refused_in_both_modes() {
         bad[at] ^= 1;
         fs::write(&weights, bad).expect("written");
         let (maps, tensors) = (MAPS.get(), TENSORS.get());
-        let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+        let error = model_registry::open(dir.path(), &with_mode(mode)).expect_err("refused");
         let chain = error.chain().join(" / ");
         assert!(chain.contains("model.safetensors"), "{chain}");
         if mode == LoadMode::Mapped {
@@ -86,13 +86,13 @@ fn a_file_that_is_not_as_its_manifest_says_is_refused_in_both_modes() {
     }
     fs::write(&weights, &good[..good.len() - 4]).expect("written");
     let tensors = TENSORS.get();
-    let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+    let error = model_registry::open(dir.path(), &ModelOptions::default()).expect_err("refused");
     assert_eq!((error.code(), TENSORS.get()), (ErrorCode::ModelInconsistent, tensors), "{error}");
     let tokenizer = dir.path().join("tokenizer.json");
     fs::write(&weights, &good).expect("written");
     let text = fs::read_to_string(&tokenizer).expect("read");
     fs::write(&tokenizer, text.replacen(": ", ":\t", 1)).expect("written");
-    let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+    let error = model_registry::open(dir.path(), &ModelOptions::default()).expect_err("refused");
     assert!(error.to_string().contains("tokenizer.json: has SHA-256"), "{error}");
 }
 
@@ -113,7 +113,7 @@ fn a_folder_that_is_refused_before_its_weights_reads_and_maps_none() {
             assert!(text.contains(from), "{file} does not contain {from}");
             fs::write(dir.path().join(file), text.replacen(from, to, 1)).expect("written");
             let before = (LOADS.get(), MAPS.get(), TENSORS.get());
-            let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+            let error = model_registry::open(dir.path(), &with_mode(mode)).expect_err("refused");
             assert_eq!((LOADS.get(), MAPS.get(), TENSORS.get()), before, "{file}: {error}");
         }
     }
@@ -141,7 +141,7 @@ fn a_header_of_which_one_bit_is_wrong_is_refused_before_a_tensor_has_memory() {
         flip(&file, &mut bytes, at);
         let mode = if at % 2 == 0 { LoadMode::Copied } else { LoadMode::Mapped };
         let before = (LOADS.get(), MAPS.get(), TENSORS.get());
-        match shared::open(dir.path(), &with_mode(mode)) {
+        match model_registry::open(dir.path(), &with_mode(mode)) {
             Err(error) => {
                 let chain = error.chain().join(" / ");
                 assert!(chain.contains("model.safetensors"), "byte {at}: {chain}");
@@ -177,7 +177,7 @@ fn with_a_manifest_any_bit_that_is_wrong_is_found_and_what_is_mapped_was_right()
         let mode = if turn % 2 == 0 { LoadMode::Copied } else { LoadMode::Mapped };
         flip(&file, &mut bytes, at);
         let before = (MAPS.get(), TENSORS.get());
-        let error = shared::open(dir.path(), &with_mode(mode)).expect_err("refused");
+        let error = model_registry::open(dir.path(), &with_mode(mode)).expect_err("refused");
         let chain = error.chain().join(" / ");
         assert!(chain.contains("model.safetensors"), "byte {at}: {chain}");
         if mode == LoadMode::Mapped {
@@ -185,7 +185,7 @@ fn with_a_manifest_any_bit_that_is_wrong_is_found_and_what_is_mapped_was_right()
         }
         flip(&file, &mut bytes, at);
     }
-    shared::open(dir.path(), &ModelOptions::default()).expect("what was turned back is good");
+    model_registry::open(dir.path(), &ModelOptions::default()).expect("what was turned back is good");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_model_that_many_open_at_once_is_loaded_once_and_freed_with_its_last_user() 
     let models: Vec<Arc<Model>> = thread::scope(|scope| {
         let open = || {
             barrier.wait();
-            shared::open(dir.path(), &ModelOptions::default()).expect("loads")
+            model_registry::open(dir.path(), &ModelOptions::default()).expect("loads")
         };
         let threads: Vec<_> = (0..64).map(|_| scope.spawn(open)).collect();
         threads.into_iter().map(|t| t.join().expect("no panic")).collect()
@@ -206,16 +206,17 @@ fn a_model_that_many_open_at_once_is_loaded_once_and_freed_with_its_last_user() 
     assert!(models.iter().all(|m| Arc::ptr_eq(m, &models[0])));
 
     // Another way to write the path is the same folder; other options are another model.
-    let same = shared::open(&dir.path().join("2_Dense_256/.."), &ModelOptions::default()).expect("opens");
+    let same =
+        model_registry::open(&dir.path().join("2_Dense_256/.."), &ModelOptions::default()).expect("opens");
     assert!(Arc::ptr_eq(&same, &models[0]));
     let other = ModelOptions { max_tokens: Some(64), ..ModelOptions::default() };
-    drop(shared::open(dir.path(), &other).expect("loads"));
+    drop(model_registry::open(dir.path(), &other).expect("loads"));
     assert_eq!(LOADS.get(), loads + 2);
 
     let watch = Arc::downgrade(&models[0]);
     drop((models, same));
     assert!(watch.upgrade().is_none(), "the registry keeps nothing alive");
-    drop(shared::open(dir.path(), &ModelOptions::default()).expect("loads again"));
+    drop(model_registry::open(dir.path(), &ModelOptions::default()).expect("loads again"));
     assert_eq!(LOADS.get(), loads + 3);
 }
 
@@ -223,14 +224,14 @@ fn a_model_that_many_open_at_once_is_loaded_once_and_freed_with_its_last_user() 
 fn a_folder_whose_files_were_replaced_is_another_model() {
     let _turn = turn();
     let dir = copy_of("tiny-new");
-    let first = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    let first = model_registry::open(dir.path(), &ModelOptions::default()).expect("loads");
     let weights = dir.path().join("model.safetensors");
     let mut bytes = fs::read(&weights).expect("read");
     let last = bytes.len() - 2;
     bytes[last] ^= 0x40;
     fs::write(dir.path().join("new"), bytes).expect("written");
     fs::rename(dir.path().join("new"), &weights).expect("renamed");
-    let second = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    let second = model_registry::open(dir.path(), &ModelOptions::default()).expect("loads");
     assert!(!Arc::ptr_eq(&first, &second));
     assert_ne!(embed(first), embed(second), "the first keeps the weights that it loaded");
 }
@@ -243,17 +244,17 @@ fn a_manifest_outside_the_folder_that_was_rewritten_is_held_against_the_files_ag
     let manifest = outside.path().join("manifest.json");
     fs::rename(dir.path().join("stella.manifest.json"), &manifest).expect("moved");
     let options = ModelOptions { manifest: Some(manifest.clone()), ..ModelOptions::default() };
-    let first = shared::open(dir.path(), &options).expect("loads");
+    let first = model_registry::open(dir.path(), &options).expect("loads");
     let good = fs::read_to_string(&manifest).expect("read");
     let start = good.rfind("\"sha256\":\"").expect("a hash") + "\"sha256\":\"".len();
     let mut bad = good.clone();
     bad.replace_range(start..start + 64, &"0".repeat(64));
     fs::write(&manifest, bad).expect("written");
-    let error = shared::open(dir.path(), &options).expect_err("refused");
+    let error = model_registry::open(dir.path(), &options).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::ModelInconsistent, "{error}");
     // With the bytes of the first opening it is the same model again, whatever the times of the manifest are.
     fs::write(&manifest, good).expect("written");
-    let again = shared::open(dir.path(), &options).expect("opens");
+    let again = model_registry::open(dir.path(), &options).expect("opens");
     assert!(Arc::ptr_eq(&first, &again));
 }
 
@@ -295,7 +296,7 @@ fn a_head_whose_file_changed_after_the_opening_is_an_error_that_names_it_and_oth
                 if hashed {
                     write_manifest(dir.path());
                 }
-                let model = shared::open(dir.path(), &with_mode(mode)).expect("loads");
+                let model = model_registry::open(dir.path(), &with_mode(mode)).expect("loads");
                 let before = embed(Arc::clone(&model));
                 change(&dir.path().join("2_Dense_256/model.safetensors"));
                 for _ in 0..2 {
@@ -315,7 +316,7 @@ fn a_head_whose_file_changed_after_the_opening_is_an_error_that_names_it_and_oth
 fn a_head_that_was_loaded_before_its_file_changed_is_kept() {
     let _turn = turn();
     let dir = copy_of("tiny-new");
-    let model = shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    let model = model_registry::open(dir.path(), &ModelOptions::default()).expect("loads");
     let first = std::ptr::from_ref(model.head(256).expect("loads"));
     remove(&dir.path().join("2_Dense_256/model.safetensors"));
     assert!(std::ptr::eq(model.head(256).expect("kept"), first));
@@ -325,7 +326,7 @@ fn a_head_that_was_loaded_before_its_file_changed_is_kept() {
 fn a_head_that_is_loaded_after_the_model_is_never_mapped() {
     let _turn = turn();
     let dir = copy_of("tiny-new");
-    let model = shared::open(dir.path(), &with_mode(LoadMode::Mapped)).expect("loads");
+    let model = model_registry::open(dir.path(), &with_mode(LoadMode::Mapped)).expect("loads");
     let maps = MAPS.get();
     model.head(256).expect("loads");
     model.head(768).expect("loads");
@@ -342,13 +343,13 @@ fn a_load_that_fails_tells_each_of_many_callers_why_and_the_next_one_tries_again
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                let error = shared::open(dir.path(), &ModelOptions::default()).expect_err("refused");
+                let error = model_registry::open(dir.path(), &ModelOptions::default()).expect_err("refused");
                 assert_eq!((error.code(), error.chain().len()), (ErrorCode::ModelFileInvalid, 2), "{error}");
             });
         }
     });
     fs::write(&config, good).expect("written");
-    shared::open(dir.path(), &ModelOptions::default()).expect("loads");
+    model_registry::open(dir.path(), &ModelOptions::default()).expect("loads");
 }
 
 #[test]
@@ -358,7 +359,7 @@ fn a_file_that_is_cut_rewritten_and_replaced_while_it_is_copied_never_gives_a_wr
     write_manifest(dir.path());
     let weights = dir.path().join("model.safetensors");
     let good = fs::read(&weights).expect("read");
-    let right = embed(shared::open(dir.path(), &ModelOptions::default()).expect("loads"));
+    let right = embed(model_registry::open(dir.path(), &ModelOptions::default()).expect("loads"));
     let done = AtomicBool::new(false);
     let (mut loaded, mut refused) = (0, 0);
     thread::scope(|scope| {
@@ -375,7 +376,7 @@ fn a_file_that_is_cut_rewritten_and_replaced_while_it_is_copied_never_gives_a_wr
             }
         });
         for _ in 0..200 {
-            match shared::open(dir.path(), &ModelOptions::default()) {
+            match model_registry::open(dir.path(), &ModelOptions::default()) {
                 Ok(model) => {
                     loaded += 1;
                     assert_eq!(embed(model), right, "what loads is what the manifest says");

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stella_core::ErrorCode;
-use stella_core::folder::ModelFolder;
+use stella_core::files::folder::ModelFolder;
 use stella_core::model::{Model, ModelOptions};
 
 /// Changes the header of a safetensors file, and puts `more` behind its data.

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stella_core::ErrorCode::{self, ModelFileInvalid, ModelInconsistent, ModelUnsupported, TokenizerInvalid};
-use stella_core::folder::ModelFolder;
-use stella_core::hash::{Algorithm, Hasher};
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::hash::{Algorithm, Hasher};
 use stella_core::model::{Model, ModelOptions};
 
 const CONFIG: &str = "tokenizer_config.json";

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stella_core::files::TOKENIZER_FILE;
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::{LongText, Tokenizer};
+use stella_core::files::file_names::TOKENIZER_FILE;
+use stella_core::files::folder::ModelFolder;
+use stella_core::output::pooling::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};
 
 /// The seeds of the fuzz target, small good tokenizers of both kinds among them.

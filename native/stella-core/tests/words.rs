@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use common::{TEXT_PARTS, edited_tokenizer, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{LongText, Tokenizer};
+use stella_core::files::folder::ModelFolder;
+use stella_core::text::tokenizer::{LongText, Tokenizer};
 
 /// As it is; with steps of the normalizer off; with tokens that look at what stands beside them, or in which a text
 /// would be cut.

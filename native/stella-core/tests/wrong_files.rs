@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use stella_core::folder::ModelFolder;
+use stella_core::files::folder::ModelFolder;
 use stella_core::model::{Model, ModelOptions};
 
 const FILES: [&str; 10] = [

@@ -14,10 +14,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use stella_core::folder::ModelFolder;
-use stella_core::hash::{Algorithm, Hasher};
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::hash::{Algorithm, Hasher};
 use stella_core::model::{Model, ModelOptions};
-use stella_core::weights::LoadMode;
+use stella_core::weights::weight_set::LoadMode;
 // Loads allocate as the library does.
 use stella_interop as _;
 

@@ -13,12 +13,12 @@ use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
 use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
-use stella_core::weights::LoadMode;
+use stella_core::weights::weight_set::LoadMode;
 
 /// How often each session embeds its batch.
 const ROUNDS: usize = 3;
@@ -54,7 +54,7 @@ fn main() {
 
     let before = status("VmRSS");
     let begin = Instant::now();
-    let model = shared::open(folder, &options).expect("loads");
+    let model = model_registry::open(folder, &options).expect("loads");
     let seconds = begin.elapsed().as_secs_f64();
     let (loaded, loading_peak) = (status("VmRSS"), status("VmHWM"));
     // The kernel's peak begins again.

@@ -7,8 +7,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 
 use stella_core::Result;
-use stella_core::fault::{Stage, reach};
-use stella_core::inherit::{self, ThreadStart};
+use stella_core::base::fault_injection::{Stage, reach};
+use stella_core::base::thread_context::{self, ThreadStart};
 use stella_kernels::float_state::DefaultFloats;
 use stella_kernels::payload::into_text;
 
@@ -64,7 +64,7 @@ fn install_hook() {
                 before(report);
             }
         }));
-        inherit::by(start_inside);
+        thread_context::by(start_inside);
     });
 }
 

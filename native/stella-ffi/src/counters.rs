@@ -1,7 +1,7 @@
 //! What the library has done and what it holds, in numbers: how a caller sees that nothing is loaded twice and nothing
 //! leaks.
 
-use stella_core::counters::{LOADS, MAPS, TENSORS};
+use stella_core::base::counters::{LOADS, MAPS, TENSORS};
 use stella_kernels::buffer;
 
 use crate::boundary::infallible;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use stella_core::Error;
-use stella_core::hash::{Algorithm, Hasher};
+use stella_core::files::hash::{Algorithm, Hasher};
 
 use crate::args;
 use crate::boundary::{fallible, infallible};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Once};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use stella_core::fault::{Stage, reach};
+use stella_core::base::fault_injection::{Stage, reach};
 use stella_kernels::float_state::DefaultFloats;
 
 use crate::args;

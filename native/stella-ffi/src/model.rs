@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stella_core::config::Architecture;
 use stella_core::encoder::EncoderKind;
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
+use stella_core::files::config::Architecture;
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
 use stella_core::model::{Model, ModelOptions, Precision};
-use stella_core::pooling::PoolingMode;
-use stella_core::shared;
-use stella_core::weights::LoadMode;
+use stella_core::model_registry;
+use stella_core::output::pooling::PoolingMode;
+use stella_core::weights::weight_set::LoadMode;
 
 use crate::args;
 use crate::boundary::{fallible, infallible};
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn stella_model_open(
         let path = args::utf8(path, "path")?;
         // SAFETY: this function's contract.
         let options = unsafe { core_options(&options) }?;
-        let model = shared::open(Path::new(path), &options)?;
+        let model = model_registry::open(Path::new(path), &options)?;
         let handle = StellaModel { model, sink, _counted: Counted::new(StellaHandleKind::Model) };
         *out = Box::into_raw(Box::new(handle));
         Ok(())

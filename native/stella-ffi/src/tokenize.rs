@@ -1,6 +1,6 @@
 //! Packed text to packed token ids.
 
-use stella_core::tokenizer::{Cut, LongText, TokenCount};
+use stella_core::text::tokenizer::{Cut, LongText, TokenCount};
 use stella_core::{Error, Result};
 
 use crate::args;

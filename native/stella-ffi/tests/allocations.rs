@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use stella_core::encoder::CancelFlag;
 use stella_core::model::{ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
 use stella_interop::counters::{StellaCounter, stella_counter};
 
 fn allocations() -> u64 {
@@ -24,7 +24,7 @@ fn a_call_allocates_nothing() {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for threads in [1, 3] {
                 let options = ModelOptions { precision, ..ModelOptions::default() };
-                let model = shared::open(&root.join(folder), &options).expect("opens");
+                let model = model_registry::open(&root.join(folder), &options).expect("opens");
                 let limits = SessionOptions { threads: Some(threads), max_batch_tokens: Some(4096) };
                 let mut session = Session::new(Arc::clone(&model), limits).expect("starts");
                 let ids: Vec<u32> = (0..4096).map(|i| i * 7 % model.config().vocab_size as u32).collect();

@@ -10,7 +10,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stella_core::ErrorCode;
-use stella_core::fault::{Stage, hold};
+use stella_core::base::fault_injection::{Stage, hold};
 use stella_interop::counters::*;
 use stella_interop::log::*;
 use stella_interop::model::*;

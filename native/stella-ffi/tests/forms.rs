@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
 use stella_core::model::{Model, ModelOptions, Precision};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::text_settings::MAX_MAX_TOKENS;
-use stella_core::tokenizer::LongText;
+use stella_core::text::text_settings::MAX_MAX_TOKENS;
+use stella_core::text::tokenizer::LongText;
 
 fn forms() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/forms")

@@ -8,9 +8,9 @@ use std::sync::atomic::AtomicU32;
 use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
-use stella_core::tokenizer::{Cut, LongText};
+use stella_core::text::tokenizer::{Cut, LongText};
 use stella_core::{Error, ErrorCode};
 use stella_kernels::cpu::CpuLevel;
 
@@ -32,7 +32,7 @@ fn open(name: &str) -> Arc<Model> {
 }
 
 fn open_as(name: &str, options: &ModelOptions) -> Arc<Model> {
-    shared::open(&folder(name), options).expect("the fixture opens")
+    model_registry::open(&folder(name), options).expect("the fixture opens")
 }
 
 /// A precision on the project's kernels, with every set of instructions that this machine has.
@@ -233,12 +233,12 @@ fn a_level_that_is_not_there_and_a_precision_that_candle_lacks_are_refused() {
     let missing = CpuLevel::ALL.into_iter().find(|level| !level.is_available());
     if let Some(level) = missing {
         let options = ModelOptions { level: Some(level), ..ModelOptions::default() };
-        let error = shared::open(&folder("tiny-new"), &options).expect_err("refused").to_string();
+        let error = model_registry::open(&folder("tiny-new"), &options).expect_err("refused").to_string();
         assert!(error.contains(level.name()) && error.contains("portable"), "{error}");
     }
     let options =
         ModelOptions { encoder: EncoderKind::Candle, precision: Precision::Int8, ..ModelOptions::default() };
-    let error = shared::open(&folder("tiny-new"), &options).expect_err("refused");
+    let error = model_registry::open(&folder("tiny-new"), &options).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::PrecisionUnavailable, "{error}");
 }
 
@@ -246,7 +246,7 @@ fn a_level_that_is_not_there_and_a_precision_that_candle_lacks_are_refused() {
 fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
     let options = ModelOptions { max_tokens: Some(5), ..Default::default() };
     for name in ["tiny-new", "tiny-qwen2"] {
-        let model = shared::open(&folder(name), &options).expect("opens");
+        let model = model_registry::open(&folder(name), &options).expect("opens");
         let mut ids = Vec::new();
         let text = "the river runs under the old stone bridge";
         let count =
@@ -301,7 +301,7 @@ fn odd_texts_have_defined_results() {
 
 #[test]
 fn limits_and_dimensions_are_checked_with_their_names() {
-    let open_with = |options| shared::open(&folder("tiny-new"), &options).expect_err("refused");
+    let open_with = |options| model_registry::open(&folder("tiny-new"), &options).expect_err("refused");
     for max_tokens in [0, 8193] {
         let error = open_with(ModelOptions { max_tokens: Some(max_tokens), ..Default::default() });
         assert!(error.to_string().contains("1 to 8192"), "{error}");

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use stella_core::model::{Model, ModelOptions};
-use stella_core::shared;
-use stella_core::tokenizer::{Cut, LongText};
+use stella_core::model_registry;
+use stella_core::text::tokenizer::{Cut, LongText};
 
 /// Counts the bytes that are asked for, freed or not.
 struct Asking;
@@ -51,7 +51,7 @@ fn a_text_beyond_the_byte_limit_costs_no_more_memory_than_one_at_the_limit() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models");
     for name in ["tiny-new", "tiny-qwen2"] {
         let options = ModelOptions { max_tokens: Some(16), ..Default::default() };
-        let model = shared::open(&fixtures.join(name), &options).expect("loads");
+        let model = model_registry::open(&fixtures.join(name), &options).expect("loads");
         let long = "rivers and seas ".repeat(4 << 20);
         for (prompt, with_places) in
             [(Some("document"), false), (Some("s2p"), false), (Some("document"), true), (Some("s2p"), true)]

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use stella_core::ErrorCode;
-use stella_core::fault::{Stage, arm, disarm};
+use stella_core::base::fault_injection::{Stage, arm, disarm};
 use stella_interop::abi::*;
 use stella_interop::counters::*;
 use stella_interop::error::*;

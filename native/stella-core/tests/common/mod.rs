@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use stella_core::files::TOKENIZER_FILE;
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::stamp::FolderStamps;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::Tokenizer;
+use stella_core::files::file_names::TOKENIZER_FILE;
+use stella_core::files::file_stamp::FolderStamps;
+use stella_core::files::folder::ModelFolder;
+use stella_core::output::pooling::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::Tokenizer;
 
 /// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
 /// surrounded by blanks, special tokens whole and in part, words that are unknown or too long.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use safetensors::tensor::{Metadata, SafeTensors};
-use stella_core::header::{Header, LENGTH_BYTES, TensorEntry};
+use stella_core::weights::header::{Header, TensorEntry};
+use stella_core::weights::header_fault::LENGTH_BYTES;
 
 /// What both readers are compared by: name to type, shape and range.
 type Tensors = BTreeMap<String, (String, Vec<usize>, (u64, u64))>;

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use stella_core::config::ModelConfig;
-use stella_core::folder::ModelFolder;
-use stella_core::specs::{TensorSpec, encoder_specs};
+use stella_core::files::config::ModelConfig;
+use stella_core::files::folder::ModelFolder;
+use stella_core::weights::tensor_table::{TensorSpec, encoder_specs};
 
 /// What to make.
 #[derive(Debug, Clone, Copy)]
