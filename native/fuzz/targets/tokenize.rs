@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use stella_core::ErrorCode;
 use stella_core::files::folder::ModelFolder;
-use stella_core::output::pooling::PoolingMode;
+use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::{Cut, LongText, Tokenizer};
 use stella_fuzz::{check_count, fixture};

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use stella_core::files::file_names::{TOKENIZER_CONFIG_FILE, TOKENIZER_FILE};
 use stella_core::files::folder::ModelFolder;
-use stella_core::output::pooling::PoolingMode;
+use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::{LongText, Tokenizer};
 use stella_fuzz::{check_count, check_error, empty_folder, errors_for_panics};

@@ -10,7 +10,7 @@
 //! | [`text`] | prompts, the tokenizer, packed batches of token ids |
 //! | [`encoder`] | forward passes: packed token ids to hidden states |
 //! | [`output`] | hidden states to pooled and projected vectors |
-//! | crate root | [`model`], [`model_registry`], [`memory_estimate`], [`session`] |
+//! | crate root | [`model`], [`model_options`], [`model_registry`], [`memory_estimate`], [`session`] |
 //!
 //! A [`model::Model`] is immutable and shared between threads, and no forward pass takes a lock on it. Mutable state
 //! belongs to one [`session::Session`]. There are two exceptions: heads that are loaded at their first use, and the
@@ -21,12 +21,14 @@ pub mod encoder;
 pub mod files;
 pub mod memory_estimate;
 pub mod model;
+pub mod model_options;
 pub mod model_registry;
 pub mod output;
 pub mod session;
 pub mod text;
 pub mod weights;
 
+mod checked_folder;
 mod first_use;
 
 pub use base::error::{Error, Result};

@@ -1,31 +1,31 @@
-//! How much memory a model takes, from its configuration and the headers of its files alone.
+//! The memory estimate of a model, computed from its configuration and the headers of its weights files.
 
 use stella_kernels::activations::Arithmetic;
 use stella_kernels::linear::Linear;
 
 use crate::base::error::{Error, Result};
-use crate::encoder::EncoderKind;
-use crate::encoder::calibration;
+use crate::base::limits::{
+    DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_SESSIONS, MAX_THREADS, THREAD, default_threads,
+};
 use crate::encoder::cpu_encoder::worker_bytes;
 use crate::encoder::cpu_weights::{CpuWeights, Plan};
+use crate::encoder::{EncoderKind, calibration};
 use crate::files::config::{Architecture, ModelConfig};
-use crate::session::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
-use crate::weights::tensor_table::encoder_specs;
+use crate::weights::tensor_table::{LayerProduct, encoder_specs};
 use crate::weights::weight_set::LoadMode;
 
+/// Bytes of a 32-bit float.
 const F32: u64 = 4;
 
-/// The most sessions that are estimated for.
-pub const MAX_SESSIONS: usize = 1 << 16;
-
-/// What a model is to do, as far as memory depends on it.
+/// The part of the use of a model on which its memory depends.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// Sessions that embed at once, 1 to [`MAX_SESSIONS`].
+    /// Sessions that embed at the same time, 1 to [`MAX_SESSIONS`].
     pub sessions: usize,
-    /// Threads of each; `None` for as many as the process may use.
+    /// Threads of each session; `None` for as many as the process may use.
     pub threads: Option<usize>,
-    /// Tokens that one call may carry; `None` for the default of a session. More where a text may be longer.
+    /// Largest number of tokens of one call; `None` for the default of a session. The estimate uses the token limit of a text
+    /// if that is larger.
     pub max_batch_tokens: Option<usize>,
 }
 
@@ -36,55 +36,59 @@ impl Default for Workload {
 }
 
 impl Workload {
+    /// Checks the limits.
+    ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a number that no session could have.
+    /// [`Error::InvalidArgument`].
     pub(crate) fn check(&self) -> Result<()> {
         let ranges = [
             ("sessions", Some(self.sessions), 1, MAX_SESSIONS),
             ("threads", self.threads, 1, MAX_THREADS),
             ("max_batch_tokens", self.max_batch_tokens, 1, MAX_MAX_BATCH_TOKENS),
         ];
-        for (name, number, least, most) in ranges {
-            if let Some(n) = number.filter(|n| !(least..=most).contains(n)) {
-                return Err(Error::InvalidArgument(format!("{name} is {n}; it must be {least} to {most}")));
+        for (name, number, min, max) in ranges {
+            if let Some(n) = number.filter(|n| !(min..=max).contains(n)) {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is {n}. It must be from {min} to {max}."
+                )));
             }
         }
         Ok(())
     }
 }
 
-/// An estimate in bytes, by what the memory is for. It is meant to be safe rather than sharp: above what will be
-/// measured, and below twice that.
+/// A memory estimate in bytes, by purpose. It is safe rather than sharp: above the measured memory, and below twice the
+/// measured memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// Encoder, default head and rotary tables, shared by all sessions.
+    /// Encoder, default head and rotary tables. All sessions share them.
     pub weights: u64,
     /// The tokenizer: vocabulary, merges and their lookup tables.
     pub tokenizer: u64,
-    /// What loading takes beside the weights, and gives back.
+    /// Temporary memory of loading, in addition to the weights.
     pub loading: u64,
-    /// The peak of one session that embeds a batch of texts as long as they may be.
+    /// The peak of one session that embeds a batch of the longest texts.
     pub session: u64,
-    /// Sessions that embed at once.
+    /// Sessions that embed at the same time.
     pub sessions: u64,
 }
 
-/// What an estimate is made from.
+/// The inputs of an estimate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes<'a> {
     pub plan: Plan<'a>,
     pub encoder: EncoderKind,
     pub arithmetic: Arithmetic,
-    /// Length of the vectors of the default head; 0 for one without weights.
+    /// Dimension of the default head; 0 for a head without weights.
     pub dimension: usize,
     /// Size of `tokenizer.json`.
     pub tokenizer_bytes: u64,
-    /// How the bytes of the files come into memory.
+    /// Whether the weights files are read or mapped.
     pub mode: LoadMode,
-    /// Bytes of the files of the encoder.
+    /// Size of the weights files of the encoder.
     pub file_bytes: u64,
-    /// Bytes of pieces of the files that are read and not used yet.
-    pub under_way: u64,
+    /// Bytes of the pieces of weights files that are in memory at the same time.
+    pub piece_bytes: u64,
 }
 
 impl MemoryEstimate {
@@ -97,7 +101,7 @@ impl MemoryEstimate {
                     Arithmetic::Int8 => calibration::memory(plan),
                     other => (CpuWeights::bytes(plan, other), 0),
                 };
-                // What is left of the last large page of each buffer.
+                // Unused rest of the last huge page of each buffer.
                 (
                     weights + weights / 32,
                     sizes.reading() + loading,
@@ -105,15 +109,15 @@ impl MemoryEstimate {
                 )
             }
             EncoderKind::Candle => (
-                candle_weights(config, max_tokens),
+                candle_weights(plan),
                 sizes.reading() + candle_loading(config),
                 candle_session(config, max_tokens as u64, workload),
             ),
         };
         Self {
             weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size, false),
-            // Seen for both tokenizers of the family: strings, hash tables and tries take up to eight times
-            // the JSON that they were read from.
+            // Measured for both tokenizers of the family: strings, hash tables and tries take up to eight times the
+            // size of the JSON file.
             tokenizer: 8 * sizes.tokenizer_bytes,
             loading,
             session,
@@ -121,29 +125,27 @@ impl MemoryEstimate {
         }
     }
 
-    /// All of it, at the worse of its two peaks: the end of loading, and all sessions at work.
+    /// Returns the larger of the two peaks: at the end of loading, and while all sessions embed.
     pub fn total(&self) -> u64 {
         LIBRARY + self.weights + self.tokenizer + self.loading.max(self.sessions.saturating_mul(self.session))
     }
 }
 
 impl Sizes<'_> {
-    /// What reading takes: pieces that are under way, beside the map that they are copied from.
+    /// Returns the temporary memory of reading: the pieces, and the mapping from which they are copied.
     fn reading(&self) -> u64 {
         match self.mode {
-            LoadMode::Copied => self.under_way,
-            LoadMode::Mapped => self.under_way + self.file_bytes,
+            LoadMode::Copied => self.piece_bytes,
+            LoadMode::Mapped => self.piece_bytes + self.file_bytes,
         }
     }
 }
 
-/// Code that is paged in, words that the tokenizer knows, and what the allocator keeps for itself.
+/// Pages of code, the word cache of the tokenizer, and the reserve of the allocator.
 const LIBRARY: u64 = 14 << 20;
-/// What one thread takes: its stack, and what the allocator keeps for it.
-pub(crate) const THREAD: u64 = 2 << 20;
 
-/// One session on the kernels: what lies between the stages of a forward over the largest batch, the means of its texts,
-/// and what each thread works on.
+/// Returns the memory of one session of the CPU encoder: the buffers of a forward pass over the largest batch, the means of
+/// its texts, and the scratch memory of each thread.
 fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) -> u64 {
     let threads = workload.threads.unwrap_or_else(default_threads);
     let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(plan.max_tokens);
@@ -151,29 +153,30 @@ fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) 
     worker_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
 }
 
-/// The most that a forward of candle leaves in the heap; larger blocks are mapped, and given back when they are freed.
+/// Largest memory that a forward pass of candle leaves in the heap. Larger blocks are mapped, and unmapped when freed.
 const HEAP_BLOCKS: u64 = 64 << 20;
 
-/// Candle's weights, and sine and cosine for each position; the NTK factor lengthens its table.
-fn candle_weights(config: &ModelConfig, max_tokens: usize) -> u64 {
-    let elements: u64 = encoder_specs(config).iter().map(|s| s.elements() as u64).sum();
+/// Returns the memory of candle's weights and of its table of sine and cosine. The NTK factor lengthens the table.
+fn candle_weights(plan: Plan<'_>) -> u64 {
+    let Plan { config, naming, max_tokens, .. } = plan;
+    let elements: u64 = encoder_specs(config, naming).iter().map(|s| s.elements() as u64).sum();
     let positions = max_tokens as f64 * config.rope.ntk_factor(config.head_dim());
     F32 * (elements + positions as u64 * config.head_dim() as u64)
 }
 
-/// What candle copies while it is built: in the 1.5B model the weights of query, key and value become one tensor,
-/// layer by layer.
+/// Returns the temporary memory of building candle's model. For Stella 1.5B, candle joins the weights of queries, keys and
+/// values into one tensor, layer by layer.
 fn candle_loading(config: &ModelConfig) -> u64 {
-    let (hidden, kv) = (config.hidden_size as u64, (config.kv_heads * config.head_dim()) as u64);
+    let [rows, columns] = LayerProduct::Qkv.weight_shape(config);
     match config.architecture {
-        Architecture::New => 0,
-        Architecture::Qwen2 => F32 * hidden * (hidden + 2 * kv),
+        Architecture::NewModel => 0,
+        Architecture::Qwen2 => F32 * (rows * columns) as u64,
     }
 }
 
-/// One session on candle: the hidden states of a whole batch and their means, and the peak of a forward over one text.
-/// In attention that is the scores three times (product, masked, softmax) and the mask with what it is made from; in
-/// the feed-forward part the gated product with its halves. The larger of the two, beside the hidden states.
+/// Returns the memory of one session of candle: the hidden states of a batch, their means, and the peak of a forward pass over
+/// one text. Attention holds the scores three times (product, masked, softmax) and the mask with its inputs. The feed-forward
+/// block holds the gated product with its halves. The larger of the two counts, plus the hidden states.
 fn candle_session(config: &ModelConfig, tokens: u64, workload: &Workload) -> u64 {
     let (hidden, inner) = (config.hidden_size as u64, config.intermediate_size as u64);
     let threads = workload.threads.unwrap_or_else(default_threads) as u64;
@@ -181,13 +184,13 @@ fn candle_session(config: &ModelConfig, tokens: u64, workload: &Workload) -> u64
     let mask = 5 * tokens * tokens;
     let attention = 3 * config.heads as u64 * tokens * tokens + 8 * tokens * hidden;
     let inner_copies = match config.architecture {
-        Architecture::New => 5,
+        Architecture::NewModel => 5,
         Architecture::Qwen2 => 4,
     };
     let feed_forward = tokens * (inner_copies * inner + 3 * hidden);
     let forward = F32 * (mask + attention.max(feed_forward) + 3 * tokens * hidden);
-    // Seen with glibc: blocks that it does not map one by one stay in its heap when they are freed, and where several
-    // threads free them, gaps add up to more than the forward itself.
+    // Measured with glibc: freed blocks below its mmap threshold stay in the heap. With several threads, the gaps add up to
+    // more than the forward pass itself.
     let in_heap = forward.min(HEAP_BLOCKS);
     let gaps = if threads > 1 { 2 * in_heap } else { in_heap / 4 };
     THREAD * threads + forward + gaps + F32 * 2 * batch.max(tokens) * hidden

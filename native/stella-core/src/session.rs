@@ -4,24 +4,13 @@ use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::base::fault_injection::{Stage, reach};
+use crate::base::limits::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
 use crate::encoder::{CancelFlag, Worker, WorkerOptions};
+use crate::files::pooling_config::PoolingMode;
 use crate::model::Model;
 use crate::output::head::Projector;
-use crate::output::pooling::{self, PoolingMode};
+use crate::output::pooling;
 use crate::text::batch::PackedBatch;
-
-/// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
-/// hundred tokens on (see `bench/README.md`), and its memory grows with them.
-pub const DEFAULT_MAX_BATCH_TOKENS: usize = 512;
-/// The most tokens that a caller may ask one call to carry.
-pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
-/// The most threads that one session may have.
-pub const MAX_THREADS: usize = 1024;
-
-/// As many threads as the process may use, by the affinity mask and the container's quota.
-pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
-}
 
 /// How to start a session.
 #[derive(Debug, Clone, Default)]

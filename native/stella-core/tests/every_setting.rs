@@ -10,7 +10,8 @@ use stella_core::Result;
 use stella_core::files::config::ModelConfig;
 use stella_core::files::folder::ModelFolder;
 use stella_core::files::layout::Layout;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 use stella_core::text::prompt::Prompts;
 use stella_core::text::text_settings::TextSettings;
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{copy, copy_of, files_of, fixture, sha256, write_manifest};
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 use stella_core::{ErrorCode, model_registry};
 
 /// Names of files that no load opens. `vocab.txt`, `vocab.json` and `merges.txt` repeat `tokenizer.json`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::copy_of;
 use stella_core::ErrorCode;
-use stella_core::model::ModelOptions;
+use stella_core::model_options::ModelOptions;
 use stella_core::model_registry;
 
 #[track_caller]

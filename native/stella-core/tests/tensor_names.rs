@@ -9,7 +9,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use stella_core::ErrorCode;
 use stella_core::files::folder::ModelFolder;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
 /// Changes the header of a safetensors file, and puts `more` behind its data.
 fn rewrite(path: &Path, change: impl Fn(&mut Map<String, Value>, usize), more: &[u8]) {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use stella_core::ErrorCode::{self, ModelFileInvalid, ModelInconsistent, ModelUnsupported, TokenizerInvalid};
 use stella_core::files::folder::ModelFolder;
 use stella_core::files::hash::{Algorithm, Hasher};
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
 const CONFIG: &str = "tokenizer_config.json";
 const TOKENIZER: &str = "tokenizer.json";

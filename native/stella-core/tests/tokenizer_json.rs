@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stella_core::files::file_names::TOKENIZER_FILE;
 use stella_core::files::folder::ModelFolder;
-use stella_core::output::pooling::PoolingMode;
+use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};

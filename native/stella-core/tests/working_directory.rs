@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{copy, fixture};
-use stella_core::model::ModelOptions;
+use stella_core::model_options::ModelOptions;
 use stella_core::model_registry;
 
 #[test]

@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 
 use stella_core::files::folder::ModelFolder;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
 const FILES: [&str; 10] = [
     "config.json",

@@ -16,7 +16,8 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use stella_core::files::folder::ModelFolder;
 use stella_core::files::hash::{Algorithm, Hasher};
-use stella_core::model::{Model, ModelOptions};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 use stella_core::weights::weight_set::LoadMode;
 // Loads allocate as the library does.
 use stella_interop as _;

@@ -64,7 +64,7 @@ fn install_hook() {
                 before(report);
             }
         }));
-        thread_context::by(start_inside);
+        thread_context::register(start_inside);
     });
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use stella_core::encoder::EncoderKind;
 use stella_core::files::config::Architecture;
 use stella_core::files::folder::ModelFolder;
+use stella_core::files::pooling_config::PoolingMode;
 use stella_core::memory_estimate::Workload;
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::model_registry;
-use stella_core::output::pooling::PoolingMode;
 use stella_core::weights::weight_set::LoadMode;
 
 use crate::args;
@@ -371,7 +372,7 @@ pub unsafe extern "C" fn stella_model_info(
         *out = StellaModelInfo {
             size: out.size,
             architecture: match config.architecture {
-                Architecture::New => StellaArchitecture::New,
+                Architecture::NewModel => StellaArchitecture::New,
                 Architecture::Qwen2 => StellaArchitecture::Qwen2,
             } as u32,
             precision: PRECISIONS.iter().position(|&p| p == model.precision()).unwrap_or_default() as u32,

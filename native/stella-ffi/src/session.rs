@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use stella_core::session::{DEFAULT_MAX_BATCH_TOKENS, EmbedOptions, Session, SessionOptions};
+use stella_core::base::limits::DEFAULT_MAX_BATCH_TOKENS;
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
 
 use crate::args;
 use crate::boundary::{fallible, infallible};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stella_core::encoder::CancelFlag;
-use stella_core::model::{ModelOptions, Precision};
+use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_interop::counters::{StellaCounter, stella_counter};

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use stella_core::base::limits::MAX_MAX_TOKENS;
 use stella_core::encoder::{CancelFlag, EncoderKind};
 use stella_core::files::folder::ModelFolder;
 use stella_core::memory_estimate::Workload;
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::text::text_settings::MAX_MAX_TOKENS;
 use stella_core::text::tokenizer::LongText;
 
 fn forms() -> PathBuf {

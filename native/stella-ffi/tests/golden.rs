@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU32;
 
 use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
 use stella_core::text::tokenizer::{Cut, LongText};

@@ -1,9 +1,9 @@
-//! Counts of what loading does, for the whole process: how tests and callers see that a refused folder cost nothing
-//! and that a model that is opened twice is loaded once.
+//! Process-wide counters of loading. Tests and callers read them to see that a refused folder cost nothing, and that a model
+//! that is opened twice is loaded once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something that is counted. Counts only rise.
+/// A count that only rises.
 #[derive(Debug)]
 pub struct Counter(AtomicU64);
 
@@ -11,7 +11,7 @@ pub struct Counter(AtomicU64);
 pub static LOADS: Counter = Counter::new();
 /// Files that were mapped.
 pub static MAPS: Counter = Counter::new();
-/// Tensors that memory was taken for, to be read into it or copied out of a map; whether that went well or not.
+/// Tensors for which a load allocated memory, even if reading or copying the tensor then failed.
 pub static TENSORS: Counter = Counter::new();
 
 impl Counter {
@@ -23,7 +23,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The count so far.
+    /// Gets the count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

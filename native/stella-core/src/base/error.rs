@@ -1,22 +1,25 @@
-//! The one error type of this crate. Every message says what is wrong, where, and what would be right.
+//! The error type of this crate. A message says what happened, with the file, the value and the limit, and then what to do.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::error_code::ErrorCode;
-use crate::files::settings::listed;
+use stella_kernels::buffer::OutOfMemory;
+use stella_kernels::team::TeamError;
 
-/// A cause that came from another library.
+use crate::base::error_code::ErrorCode;
+use crate::base::message::listed;
+
+/// A cause from another library.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// `Result` with this crate's [`Error`].
+/// The result of a function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong between a model folder and a vector.
+/// An error on the way from a model folder to a vector.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A defect in this library.
-    #[error("internal error: {0}")]
+    #[error("Internal error: {0}")]
     Internal(String),
 
     /// An argument is out of range or contradicts another.
@@ -24,57 +27,59 @@ pub enum Error {
     InvalidArgument(String),
 
     /// The caller's buffer is too small.
-    #[error("the buffer for {what} holds {capacity}, {needed} are needed")]
+    #[error("The buffer for {what} holds {capacity} elements, but {needed} are needed.")]
     BufferTooSmall {
-        /// What the buffer is for.
+        /// The contents of the buffer.
         what: &'static str,
         /// Elements that fit.
         capacity: usize,
-        /// Elements that are needed.
+        /// Elements of the result.
         needed: usize,
     },
 
-    /// A session was called while it was running a call.
-    #[error("the session is running a call on another thread; a session takes one call at a time")]
+    /// A session was called while it ran another call.
+    #[error("The session is running a call on another thread. A session takes one call at a time.")]
     SessionBusy,
 
     /// A session was called after a panic in it.
-    #[error("the session panicked in an earlier call; free it and start another")]
+    #[error("The session panicked in an earlier call. Free it and start another one.")]
     SessionPoisoned,
 
     /// The precision is not available.
-    #[error("precision {asked} is not available: {reason}")]
+    #[error("Precision {asked} is not available. {reason}")]
     PrecisionUnavailable {
-        /// The asked precision.
+        /// The requested precision.
         asked: &'static str,
-        /// Why, and what there is instead.
+        /// A sentence that says why, and what to choose instead.
         reason: String,
     },
 
-    /// No head of the asked dimension.
-    #[error("the model has no head of dimension {asked}; its heads have {}", list(.available))]
+    /// The model has no head of the requested dimension.
+    #[error("The model has no head of dimension {asked}. Its heads have {}.", numbers(.available))]
     UnknownDimension {
-        /// The asked dimension.
+        /// The requested dimension.
         asked: usize,
-        /// The dimensions that exist, ascending.
+        /// The dimensions of the heads, ascending.
         available: Vec<usize>,
     },
 
-    /// No prompt of the asked name.
-    #[error("the model has no prompt {asked:?}; {}", prompts(.available))]
+    /// The model has no prompt of the requested name.
+    #[error("The model has no prompt {asked:?}. {}", prompts(.available))]
     UnknownPrompt {
-        /// The asked name.
+        /// The requested name.
         asked: String,
-        /// The names that exist, in order.
+        /// The names of the prompts, in order.
         available: Vec<String>,
     },
 
-    /// The system has not enough memory.
-    #[error("{bytes} bytes for {what} are more than the system gives")]
+    /// There is not enough memory.
+    #[error(
+        "Could not allocate {bytes} bytes for {what}. Free memory, or raise the memory limit of the process."
+    )]
     OutOfMemory {
-        /// What the memory is for.
+        /// The purpose of the memory.
         what: String,
-        /// Bytes that were asked for.
+        /// The size of the allocation.
         bytes: u64,
     },
 
@@ -95,12 +100,12 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The folder is not there.
-    #[error("model folder {} {reason}", .path.display())]
+    /// The model folder does not exist, is not a folder, or cannot be opened.
+    #[error("The model folder {} {reason}.", .path.display())]
     FolderNotFound {
         /// The folder.
         path: PathBuf,
-        /// What was found instead.
+        /// The end of the sentence, such as `does not exist`.
         reason: &'static str,
         /// The system's error, if there was one.
         #[source]
@@ -108,16 +113,16 @@ pub enum Error {
     },
 
     /// A file is not in the folder.
-    #[error("{} is missing: {needed_for}", .path.display())]
+    #[error("{} is missing: {needed_for}.", .path.display())]
     FileMissing {
         /// The file.
         path: PathBuf,
-        /// Why the model needs it.
+        /// The reason why the model needs it, without a full stop.
         needed_for: String,
     },
 
     /// A file cannot be read.
-    #[error("{} cannot be read", .path.display())]
+    #[error("{} cannot be read.", .path.display())]
     FileUnreadable {
         /// The file.
         path: PathBuf,
@@ -126,14 +131,14 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A file is damaged or not what its name says.
+    /// A file is damaged, or its contents do not match its name.
     #[error("{}: {reason}", .path.display())]
     FileInvalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A sentence that says what is wrong with it.
         reason: String,
-        /// The parser's error, if there was one.
+        /// The error of the parser, if there was one.
         #[source]
         source: Option<Cause>,
     },
@@ -141,18 +146,18 @@ pub enum Error {
     /// Two files contradict each other.
     #[error("{}: {reason}", .path.display())]
     Inconsistent {
-        /// The file that was being read.
+        /// The file that was read.
         path: PathBuf,
-        /// What it holds, what it should hold, and which file says so.
+        /// A sentence with the value, the expected value, and the file that demands it.
         reason: String,
     },
 
-    /// A model of a kind that is not computed here.
+    /// The model has a feature that this library does not support.
     #[error("{}: {reason}", .path.display())]
     Unsupported {
-        /// The file that says so.
+        /// The file with the setting.
         path: PathBuf,
-        /// What was found and what is supported.
+        /// A sentence with the value and the supported values.
         reason: String,
     },
 
@@ -161,19 +166,19 @@ pub enum Error {
     TokenizerInvalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A sentence that says what is wrong with it.
         reason: String,
-        /// The tokenizer library's error, if there was one.
+        /// The error of the tokenizer library, if there was one.
         #[source]
         source: Option<Cause>,
     },
 
     /// A text is not UTF-8.
-    #[error("text {index} is not valid UTF-8: byte {at} of {len}")]
+    #[error("Text {index} is not valid UTF-8. The first invalid byte is at offset {at} of {len}.")]
     TextNotUnicode {
         /// Index of the text in the call.
         index: usize,
-        /// Offset of the first wrong byte within the text.
+        /// Offset of the first invalid byte within the text.
         at: usize,
         /// Length of the text in bytes.
         len: usize,
@@ -181,58 +186,61 @@ pub enum Error {
 
     /// A text is longer than allowed.
     #[error(
-        "text {index} has {length} {unit}, the limit is {limit}: shorten it, raise max_tokens, or allow truncation"
+        "Text {index} has {length} {unit}, but the limit is {limit}. Shorten the text, load the model with a higher token \
+         limit, or allow truncation."
     )]
     TextTooLong {
         /// Index of the text in the call.
         index: usize,
-        /// Its length, special tokens and prompt included.
+        /// Its length, including special tokens and the prompt.
         length: usize,
         /// The limit.
         limit: usize,
-        /// What is counted: `tokens`, or `bytes` for a text that is too long to be tokenized at all.
+        /// The unit of `length`: `tokens`, or `bytes` for a text that is too long to be tokenized at all.
         unit: &'static str,
     },
 
     /// The tokenizer failed.
-    #[error("text {index} could not be tokenized")]
+    #[error("Text {index} could not be tokenized.")]
     TextNotTokenized {
         /// Index of the text in the call.
         index: usize,
-        /// The tokenizer library's error.
+        /// The error of the tokenizer library.
         #[source]
         source: Cause,
     },
 
     /// The forward pass failed.
-    #[error("the forward pass failed")]
+    #[error("The forward pass failed.")]
     ForwardFailed(#[source] Cause),
 
-    /// The result is not finite.
-    #[error("the vector of text {index} is not finite: the weights or the arithmetic overflowed")]
+    /// A vector has a value that is NaN or infinite.
+    #[error("The vector of text {index} is not finite, because the weights or the arithmetic overflowed.")]
     ResultNotFinite {
         /// Index of the text in the call.
         index: usize,
     },
 
-    /// The result is zero.
-    #[error("the vector of text {index} is zero: it has no direction, and nothing can be compared with it")]
+    /// A vector is zero.
+    #[error(
+        "The vector of text {index} is zero. It has no direction, so it cannot be compared with other vectors."
+    )]
     ResultZero {
         /// Index of the text in the call.
         index: usize,
     },
 
-    /// The error of another caller that was loading the same model.
+    /// The error of another caller that loaded the same model.
     #[error(transparent)]
     Shared(Arc<Error>),
 
     /// The caller cancelled.
-    #[error("the call was cancelled")]
+    #[error("The call was cancelled.")]
     Cancelled,
 }
 
 impl Error {
-    /// The same, with the folder of the model where memory was short.
+    /// Adds the folder of the model to an [`Error::OutOfMemory`].
     pub(crate) fn for_model(self, folder: &Path) -> Self {
         match self {
             Self::OutOfMemory { what, bytes } => {
@@ -242,7 +250,7 @@ impl Error {
         }
     }
 
-    /// The number of this error.
+    /// Gets the code of this error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Internal(_) => ErrorCode::Internal,
@@ -273,7 +281,7 @@ impl Error {
         }
     }
 
-    /// Index within the call of the text that caused this, if one text did.
+    /// Gets the index within the call of the text that caused this error, if one text did.
     pub fn text_index(&self) -> Option<usize> {
         match self {
             Self::TextNotUnicode { index, .. }
@@ -285,7 +293,7 @@ impl Error {
         }
     }
 
-    /// The same error for a caller in whose list the texts of this call begin at `first`.
+    /// Adds `first` to the index of the text. A caller that splits its list of texts into calls gets the index in its list.
     #[must_use]
     pub fn with_first_text(mut self, first: usize) -> Self {
         if let Self::TextNotUnicode { index, .. }
@@ -299,7 +307,7 @@ impl Error {
         self
     }
 
-    /// This error's message, then those of its causes, outermost first. Never empty.
+    /// Returns the message of this error and those of its causes, outermost first. Never empty.
     pub fn chain(&self) -> Vec<String> {
         let mut messages = vec![self.to_string()];
         let mut next = std::error::Error::source(self);
@@ -311,15 +319,31 @@ impl Error {
     }
 }
 
-/// Numbers as an English list: `256, 768 and 1024`.
-fn prompts(names: &[String]) -> String {
-    match names {
-        [] => "it has no prompts, and \"document\" puts nothing before a text".to_owned(),
-        _ => format!("its prompts are {}, and \"document\" puts nothing before a text", listed(names)),
+/// Converts a failed allocation of the encoder's weights or buffers.
+pub(crate) fn no_memory(error: OutOfMemory) -> Error {
+    Error::OutOfMemory { what: "the encoder".to_owned(), bytes: error.bytes }
+}
+
+/// Converts the error of a team that the system refused. `what` is the purpose of its threads, such as `for a session`.
+pub(crate) fn no_team(error: TeamError, what: &'static str) -> Error {
+    match error {
+        TeamError::Memory(error) => no_memory(error),
+        TeamError::Thread { index, threads, source } => {
+            Error::ThreadRefused { what, index, count: threads - 1, source }
+        }
     }
 }
 
-fn list(numbers: &[usize]) -> String {
+/// Writes the sentence of an [`Error::UnknownPrompt`] that lists the prompts.
+fn prompts(names: &[String]) -> String {
+    match names {
+        [] => "It has no prompts. \"document\" puts nothing before a text.".to_owned(),
+        _ => format!("Its prompts are {}. \"document\" puts nothing before a text.", listed(names)),
+    }
+}
+
+/// Writes numbers as an English list: `256, 768 and 1024`.
+fn numbers(numbers: &[usize]) -> String {
     let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     match words.split_last() {
         None => "none".to_owned(),
@@ -333,28 +357,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_dimension_lists_those_there_are() {
+    fn an_unknown_dimension_is_reported_with_the_dimensions_of_the_heads() {
         let error = Error::UnknownDimension { asked: 512, available: vec![256, 768, 1024] };
         assert_eq!(
             error.to_string(),
-            "the model has no head of dimension 512; its heads have 256, 768 and 1024"
+            "The model has no head of dimension 512. Its heads have 256, 768 and 1024."
         );
         assert_eq!(error.code(), ErrorCode::UnknownDimension);
     }
 
     #[test]
-    fn chain_keeps_every_cause_in_order() {
+    fn the_chain_keeps_every_cause_in_order() {
         let io = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "no entry");
         let error = Error::FileUnreadable { path: PathBuf::from("m/config.json"), source: io };
-        assert_eq!(error.chain(), ["m/config.json cannot be read", "no entry"]);
+        assert_eq!(error.chain(), ["m/config.json cannot be read.", "no entry"]);
     }
 
     #[test]
-    fn text_errors_name_their_text() {
+    fn errors_of_a_text_name_its_index() {
         let error = Error::TextTooLong { index: 7, length: 900, limit: 512, unit: "tokens" };
         assert_eq!(error.text_index(), Some(7));
         let error = error.with_first_text(100);
         assert_eq!(error.text_index(), Some(107));
-        assert!(error.to_string().contains("text 107") && error.to_string().contains("900"));
+        assert!(error.to_string().contains("Text 107") && error.to_string().contains("900"));
     }
 }

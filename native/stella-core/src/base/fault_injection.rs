@@ -1,24 +1,24 @@
-//! Panics and delays on demand. Tests check with them that a panic leaves nothing behind and that a slow stage holds up
-//! nobody else. Without the feature `fault-injection`, which no shipped library has, [`reach`] is empty.
+//! Fault injection: tests make a stage panic or wait. They check that a panic leaks nothing, and that a slow stage delays no
+//! other caller. [`reach`] is empty without the feature `fault-injection`, which no shipped library has.
 
-/// Where a panic can be asked for, in the order in which a text meets them.
+/// A stage that a test can make panic or wait. The stages are in the order in which a load and a call reach them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Behind the line that no panic crosses, before an export does anything.
+    /// An export begins, inside the boundary that catches panics.
     Boundary,
-    /// A record on its way to the caller's log.
+    /// A record is sent to the log of the caller.
     Log,
     /// The folder is resolved.
     Folder,
     /// `config.json` is read.
     Config,
-    /// The header of a file of weights is read.
+    /// The header of a weights file is read.
     Header,
     /// `tokenizer.json` is read.
     Tokenizer,
     /// Weights are read.
     Read,
-    /// What was read is hashed and collected, on a thread of its own.
+    /// The bytes of a weights file are hashed, on a separate thread.
     Hash,
     /// A file is hashed for the fingerprint.
     Fingerprint,
@@ -28,22 +28,22 @@ pub enum Stage {
     Encoder,
     /// A head is loaded.
     Head,
-    /// A session is made.
+    /// A session is started.
     Session,
     /// A thread of a session begins.
     Thread,
-    /// A text becomes tokens.
+    /// A text is tokenized.
     Tokenize,
-    /// A text is run, on a thread of the session.
+    /// The forward pass begins.
     Forward,
-    /// Hidden states are averaged.
+    /// Hidden states are pooled.
     Pooling,
-    /// Means become vectors.
+    /// Pooled states are projected by a head.
     Projection,
 }
 
 impl Stage {
-    /// All of them.
+    /// All stages, in their order.
     pub const ALL: [Self; 18] = [
         Self::Boundary,
         Self::Log,
@@ -67,7 +67,7 @@ impl Stage {
 }
 
 #[cfg(not(feature = "fault-injection"))]
-/// Called where a stage begins.
+/// Marks the beginning of a stage. Panics or waits if a test asked for it.
 #[inline(always)]
 pub fn reach(_: Stage) {}
 
@@ -84,23 +84,23 @@ mod injected {
     const NONE: usize = usize::MAX;
     static ARMED: AtomicUsize = AtomicUsize::new(NONE);
 
-    /// The next call to reach this stage, on any thread, panics. Later ones do not.
+    /// Makes the next call that reaches this stage panic, on any thread. Later calls do not panic.
     pub fn arm(stage: Stage) {
         ARMED.store(stage as usize, Ordering::SeqCst);
     }
 
-    /// Takes the panic back that was asked for. Says whether it was still to come.
+    /// Cancels the panic that [`arm`] asked for. Returns whether it had not happened yet.
     pub fn disarm() -> bool {
         ARMED.swap(NONE, Ordering::SeqCst) != NONE
     }
 
-    /// A stage that is held up.
+    /// The state of the one stage that can be held.
     #[derive(Clone, Copy, PartialEq)]
     enum Held {
         Nothing,
-        /// Nobody has reached it yet.
+        /// No thread has reached it yet.
         Awaited(Stage),
-        /// A thread has reached it and waits.
+        /// A thread has reached it and waits there.
         Met,
     }
 
@@ -115,11 +115,11 @@ mod injected {
         drop(CHANGED.wait_while(held(), |now| condition(*now)).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Holds up one thread at a stage until it is dropped.
+    /// Holds one thread at a stage until this guard is dropped.
     #[derive(Debug)]
     pub struct Hold(());
 
-    /// The next call to reach this stage, on any thread, waits until the result is dropped. Later ones do not.
+    /// Makes the next call that reaches this stage wait, on any thread, until the guard is dropped. Later calls do not wait.
     pub fn hold(stage: Stage) -> Hold {
         *held() = Held::Awaited(stage);
         Hold(())
@@ -139,7 +139,7 @@ mod injected {
         }
     }
 
-    /// Called where a stage begins.
+    /// Marks the beginning of a stage. Panics or waits if a test asked for it.
     #[allow(clippy::panic)]
     pub fn reach(stage: Stage) {
         let mut now = held();

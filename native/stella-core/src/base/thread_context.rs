@@ -1,5 +1,6 @@
-//! What a thread that this crate starts takes over from the thread that starts it: where its log goes, who hears of its
-//! panics. The crate does not know what that is; who uses it does.
+//! The context that a thread of this crate inherits from the thread that starts it: the log sink, and the receiver of reports
+//! about panics. The crate does not know this context. The user of the crate, such as `stella-ffi`, registers how to carry
+//! it over.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,13 +8,13 @@ pub use stella_kernels::team::ThreadStart;
 
 static CAPTURE: OnceLock<fn() -> ThreadStart> = OnceLock::new();
 
-/// Says how to take along what belongs to a thread: `capture` is called on the thread that starts others, and what it
-/// gives on each of those. The first to say so is heard, for the whole process.
-pub fn by(capture: fn() -> ThreadStart) {
+/// Registers how to carry the context of a thread over to the threads that it starts. `capture` runs on the starting thread;
+/// the function that it returns runs first on each new thread. Only the first registration in the process counts.
+pub fn register(capture: fn() -> ThreadStart) {
     CAPTURE.get_or_init(|| capture);
 }
 
-/// What threads that are started from here are to do first.
+/// Captures the context of the calling thread. The result must run first on each thread that the caller starts.
 pub(crate) fn capture() -> ThreadStart {
     CAPTURE.get().map_or_else(|| Arc::new(|| ()) as ThreadStart, |capture| capture())
 }

@@ -14,16 +14,15 @@ use stella_kernels::linear::Then;
 use stella_kernels::pack::Rows;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Error, Result};
-use crate::encoder::cpu_encoder::{CpuWorker, attention, scratch_words, worker_bytes};
-use crate::encoder::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan, no_memory, no_team};
+use crate::base::error::{Error, Result, no_memory, no_team};
+use crate::base::limits::{THREAD, default_threads};
+use crate::encoder::cpu_encoder::{CpuWorker, GATED_ROWS, attention, scratch_words, worker_bytes};
+use crate::encoder::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan};
 use crate::encoder::{CancelFlag, WorkerOptions};
-use crate::memory_estimate::THREAD;
-use crate::session::default_threads;
 use crate::text::batch::PackedBatch;
 use crate::text::tokenizer::{LongText, Tokenizer};
-use crate::weights::tensor_table::Product;
-use crate::weights::weight_reader::{LOADING, Take};
+use crate::weights::tensor_table::LayerProduct;
+use crate::weights::weight_reader::{LOADING, TensorSink};
 
 /// Texts that the model is looked at with: prose, questions, code, numbers, several scripts. What they say is of no
 /// importance; channels that are large are so for any text.
@@ -40,14 +39,16 @@ const TEXTS: [&str; 6] = [
 /// Tokens of each text that are looked at, at most.
 const TOKENS: usize = 32;
 /// Tokens of all of them, at most.
-pub(crate) const ALL_TOKENS: usize = TOKENS * TEXTS.len();
+const ALL_TOKENS: usize = TOKENS * TEXTS.len();
+// The calibration must see all its rows in a single row block.
+const _: () = assert!(ALL_TOKENS <= GATED_ROWS);
 
 /// Loads weights in bytes. `read` is called twice: weights that are balanced are packed out of the file again, so that
 /// they are rounded once.
 pub(crate) fn load(
     plan: Plan<'_>,
     tokenizer: &Tokenizer,
-    read: &dyn Fn(Take<'_>) -> Result<()>,
+    read: &dyn Fn(TensorSink<'_>) -> Result<()>,
 ) -> Result<CpuWeights> {
     let (ids, ends) = batch(tokenizer);
     let batch = PackedBatch::new(&ids, &ends, plan.max_tokens, plan.config.vocab_size)?;
@@ -100,7 +101,7 @@ pub(crate) fn load(
 fn keep_rounded(
     bytes: &mut CpuWeights,
     mut rounded: CpuWeights,
-    mut far: Vec<(f64, usize, Product)>,
+    mut far: Vec<(f64, usize, LayerProduct)>,
     mut spare: u64,
 ) {
     far.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -152,20 +153,20 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// What becomes of a product of `x` up to where the next one begins.
-    fn output(&mut self, layer: &Layer, which: Product, x: &[f32]) -> Result<Vec<f32>> {
+    fn output(&mut self, layer: &Layer, which: LayerProduct, x: &[f32]) -> Result<Vec<f32>> {
         let (weights, product) = (self.weights, layer.product(which));
         let (kernels, team, rows) = (weights.kernels, &mut self.team, self.batch.tokens());
         let room = |arithmetic, width| kernels.activations(arithmetic, rows, width).map_err(no_memory);
         let mut input = room(product.arithmetic(), product.inputs())?;
         kernels.take(team, x, product.input_factors(), &mut input);
-        if which == Product::UpGate {
+        if which == LayerProduct::UpGate {
             let mut gated = room(Arithmetic::F32, product.outputs())?;
             product.multiply(kernels, team, &input, 0..rows, Then::Gate(weights.gate(), &mut gated, &mut []));
             return Ok(gated.widen(rows));
         }
         let mut out = vec![0.0; rows * product.outputs()];
         product.multiply(kernels, team, &input, 0..rows, Then::Store(&mut out));
-        if which == Product::Qkv {
+        if which == LayerProduct::Qkv {
             let mut attended = room(Arithmetic::F32, weights.config.hidden_size)?;
             attention(weights).attend(kernels, team, &mut out, self.batch.cu_seqlens(), &mut attended);
             return Ok(attended.widen(rows));

@@ -15,7 +15,7 @@ use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::files::config::{Architecture, ModelConfig};
 use crate::text::batch::PackedBatch;
 use crate::weights::tensor::Tensors;
-use crate::weights::tensor_table::{Naming, Place, TensorSpec, encoder_tensors};
+use crate::weights::tensor_table::{Naming, TensorSlot, TensorSpec, encoder_tensors};
 
 /// The largest factor of a static NTK scaling.
 const MAX_NTK_FACTOR: f64 = 64.5;
@@ -57,11 +57,15 @@ impl CandleEncoder {
     ///
     /// # Errors
     /// [`Error::Internal`] for anything that the checks before should have caught.
-    pub fn new(config: &ModelConfig, max_tokens: usize, weights: Tensors) -> Result<Self> {
+    pub fn new(config: &ModelConfig, naming: Naming, max_tokens: usize, weights: Tensors) -> Result<Self> {
         reach(Stage::Encoder);
         let failed = Failed::default();
-        let backend =
-            Backend { weights: Mutex::new(weights), stored: stored_names(config), config, failed: &failed };
+        let backend = Backend {
+            weights: Mutex::new(weights),
+            stored: stored_names(config, naming),
+            config,
+            failed: &failed,
+        };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
         let model = stella::Model::new(&candle_config(config, max_tokens), builder);
         // Candle would flatten our error to text; the first one is kept beside it.
@@ -142,7 +146,7 @@ fn forward_text(model: &mut stella::Model, ids: &[u32]) -> candle_core::Result<V
 /// positions that the 1.5B model could take.
 fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
     let (variant, activation_fn) = match config.architecture {
-        Architecture::New => (stella::ModelVariant::Small, Activation::Gelu),
+        Architecture::NewModel => (stella::ModelVariant::Small, Activation::Gelu),
         Architecture::Qwen2 => (stella::ModelVariant::Large, Activation::Silu),
     };
     let ntk_factor = config.rope.ntk_factor(config.head_dim());
@@ -231,14 +235,13 @@ impl Backend<'_> {
 }
 
 /// The tensors of the checkpoint that make each of those that candle asks for. It calls them as the published models do.
-fn stored_names(config: &ModelConfig) -> HashMap<String, Vec<String>> {
-    let published = ModelConfig { naming: Naming::all(config.architecture)[0], ..config.clone() };
-    let stored = encoder_tensors(config);
-    let parts = |(spec, place): (TensorSpec, Place)| {
-        let parts = stored.iter().filter(|(_, part)| part.is_in(place, spec.shape[0]));
+fn stored_names(config: &ModelConfig, naming: Naming) -> HashMap<String, Vec<String>> {
+    let stored = encoder_tensors(config, naming);
+    let parts = |(spec, slot): (TensorSpec, TensorSlot)| {
+        let parts = stored.iter().filter(|(_, part)| part.is_within(slot, spec.shape[0]));
         (spec.name, parts.map(|(part, _)| part.name.clone()).collect())
     };
-    encoder_tensors(&published).into_iter().map(parts).collect()
+    encoder_tensors(config, Naming::published(config.architecture)).into_iter().map(parts).collect()
 }
 
 /// Candle's message without the backtrace that it appends when `RUST_BACKTRACE` is set.

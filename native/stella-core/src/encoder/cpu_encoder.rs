@@ -9,38 +9,22 @@ use stella_kernels::buffer::Buffer;
 use stella_kernels::linear::{self, Linear, Then};
 use stella_kernels::team::Team;
 
-use crate::base::error::Result;
+use crate::base::error::{Result, no_memory, no_team};
 use crate::base::fault_injection::{Stage, reach};
-use crate::encoder::calibration::{self, ALL_TOKENS};
-use crate::encoder::cpu_weights::{CpuWeights, Plan, no_memory, no_team};
+use crate::encoder::cpu_weights::{CpuWeights, Plan};
 use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
 use crate::files::config::ModelConfig;
 use crate::text::batch::PackedBatch;
-use crate::text::tokenizer::Tokenizer;
-use crate::weights::tensor_table::Product;
-use crate::weights::weight_reader::Take;
+use crate::weights::tensor_table::LayerProduct;
 
 /// Packed weights.
 #[derive(Debug)]
 pub struct CpuEncoder(Arc<CpuWeights>);
 
 impl CpuEncoder {
-    /// Takes the weights that `read` gives, which may be called twice.
-    ///
-    /// # Errors
-    /// Those of `read`; [`Error::OutOfMemory`].
-    pub(crate) fn load(
-        plan: Plan<'_>,
-        arithmetic: Arithmetic,
-        tokenizer: &Tokenizer,
-        read: &dyn Fn(Take<'_>) -> Result<()>,
-    ) -> Result<Self> {
-        reach(Stage::Encoder);
-        let weights = match arithmetic {
-            Arithmetic::Int8 => calibration::load(plan, tokenizer, read)?,
-            _ => CpuWeights::load(plan, arithmetic, &[], read, &mut |_, _, _| ())?,
-        };
-        Ok(Self(Arc::new(weights)))
+    /// Creates an encoder from packed weights.
+    pub(crate) fn new(weights: CpuWeights) -> Self {
+        Self(Arc::new(weights))
     }
 }
 
@@ -74,9 +58,8 @@ struct Buffers {
 
 /// Rows that go through the feed-forward part together. It is the widest, and its rows have nothing to do with each other:
 /// so its memory does not grow with the batch. A multiple of what a product works on at a time.
-const GATED_ROWS: usize = 384;
-// Who looks at what a product multiplies sees all rows at once.
-const _: () = assert!(ALL_TOKENS <= GATED_ROWS && GATED_ROWS.is_multiple_of(ROW_GRANULE));
+pub(crate) const GATED_ROWS: usize = 384;
+const _: () = assert!(GATED_ROWS.is_multiple_of(ROW_GRANULE));
 
 /// Room for rows in each form that a product of the encoder reads. What no product reads is never touched, and costs
 /// nothing.
@@ -86,7 +69,7 @@ struct Forms(Vec<Activations>);
 impl Forms {
     fn new(weights: &CpuWeights, rows: usize, width: usize) -> Result<Self> {
         let form = |&arithmetic| weights.kernels.activations(arithmetic, rows, width).map_err(no_memory);
-        weights.forms().iter().map(form).collect::<Result<_>>().map(Self)
+        weights.input_arithmetics().iter().map(form).collect::<Result<_>>().map(Self)
     }
 
     /// As the product `next` reads it.
@@ -126,7 +109,7 @@ pub(crate) fn attention(weights: &CpuWeights) -> Attention<'_> {
 
 /// Numbers that [`Buffers::wide`] holds.
 fn wide_numbers(config: &ModelConfig, kernels: Kernels, tokens: usize) -> usize {
-    let qkv = config.hidden_size + 2 * config.kv_heads * config.head_dim();
+    let [qkv, _] = LayerProduct::Qkv.weight_shape(config);
     let rows = tokens.min(GATED_ROWS);
     (tokens * qkv).max(kernels.gate_room(Arithmetic::Int8, rows, config.intermediate_size))
 }
@@ -139,7 +122,7 @@ pub(crate) fn scratch_words(config: &ModelConfig, max_tokens: usize) -> usize {
 
 /// Bytes of memory that a worker takes once it has run a batch of `tokens` tokens.
 pub(crate) fn worker_bytes(plan: Plan<'_>, arithmetic: Arithmetic, tokens: usize, threads: usize) -> u64 {
-    let Plan { config, kernels, max_tokens } = plan;
+    let Plan { config, kernels, max_tokens, .. } = plan;
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let rows = |arithmetic| {
         kernels.activation_bytes(arithmetic, tokens, hidden)
@@ -185,12 +168,12 @@ impl CpuWorker {
 }
 
 /// Sees what a product of a layer multiplies.
-pub(crate) type Seen<'a> = &'a mut dyn FnMut(usize, Product, &Activations) -> Result<()>;
+pub(crate) type Seen<'a> = &'a mut dyn FnMut(usize, LayerProduct, &Activations) -> Result<()>;
 
 impl CpuWeights {
     /// Applies a norm to `x`, in place where that is what is gone on with, and makes of it what the product `next` reads.
     fn normalize(&self, team: &mut Team, norm: usize, x: &mut [f32], next: Option<(&Linear, &mut Forms)>) {
-        let keep = self.keeps_norms() || next.is_none();
+        let keep = self.is_post_norm() || next.is_none();
         let (factors, out) = match next {
             Some((product, forms)) => (product.input_factors(), Some(forms.of(product))),
             None => (None, None),
@@ -214,11 +197,11 @@ fn attention_half(
     let qkv = &mut wide[..rows * layer.qkv.outputs()];
 
     let input = normed.of(&layer.qkv);
-    seen(number, Product::Qkv, input)?;
+    seen(number, LayerProduct::Qkv, input)?;
     layer.qkv.multiply(kernels, team, input, 0..rows, Then::Store(qkv));
     let attended = normed.of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
-    seen(number, Product::AttentionOut, attended)?;
+    seen(number, LayerProduct::AttentionOut, attended)?;
     layer.attention_out.multiply(kernels, team, attended, 0..rows, Then::Add(x));
     weights.normalize(team, 2 * number + 1, x, Some((&layer.up_gate, normed)));
     Ok(())
@@ -240,13 +223,13 @@ fn feed_forward_half(
     let x = &mut x[..rows * weights.config.hidden_size];
 
     let (input, gated) = (normed.of(&layer.up_gate), gated.of(&layer.down));
-    seen(number, Product::UpGate, input)?;
+    seen(number, LayerProduct::UpGate, input)?;
     for (block, x) in x.chunks_mut(GATED_ROWS * weights.config.hidden_size).enumerate() {
         let first = block * GATED_ROWS;
         let count = GATED_ROWS.min(rows - first);
         let gate = Then::Gate(weights.gate(), gated, wide);
         layer.up_gate.multiply(kernels, team, input, first..first + count, gate);
-        seen(number, Product::Down, gated)?;
+        seen(number, LayerProduct::Down, gated)?;
         layer.down.multiply(kernels, team, gated, 0..count, Then::Add(x));
     }
     weights.normalize(team, 2 * number + 2, x, next.map(|next| (next, normed)));

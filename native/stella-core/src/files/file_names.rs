@@ -1,28 +1,28 @@
-//! Names of the files in a model folder.
+//! Names of the files of a model folder.
 
-/// Name of the file that describes the encoder.
+/// The file with the architecture and the sizes of the encoder.
 pub const CONFIG_FILE: &str = "config.json";
 
-/// Name of the file that lists the modules.
+/// The file of sentence-transformers that lists the modules.
 pub const MODULES_FILE: &str = "modules.json";
 
-/// Name of the file in which sentence-transformers keeps prompts.
+/// The file of sentence-transformers with the prompts.
 pub const PROMPTS_FILE: &str = "config_sentence_transformers.json";
 
-/// Name of the tokenizer's file.
+/// The file with the vocabulary and the steps of the tokenizer.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
-/// Name of the file in which transformers keeps the settings of a tokenizer.
+/// The file of transformers with the settings of the tokenizer.
 pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 
-/// Name of the file in which transformers 4 keeps the names of special tokens.
+/// The file of transformers 4 with the special tokens.
 pub const SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
 
-/// Name of the file in which transformers 4 keeps tokens beside the vocabulary.
+/// The file of transformers 4 with the tokens that were added to the vocabulary.
 pub const ADDED_TOKENS_FILE: &str = "added_tokens.json";
 
-/// Names of the file in which sentence-transformers keeps the settings of the Transformer module, in the order in which
-/// it looks for them.
+/// The possible names of the file of sentence-transformers with the settings of the Transformer module, in the order in
+/// which that library looks for them.
 pub const SENTENCE_FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -33,14 +33,14 @@ pub const SENTENCE_FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// Name of a weights file.
+/// A weights file: of the encoder in the model folder, of a head in its subfolder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Name of the file that lists the shards of a model whose weights are in several files.
+/// The index of an encoder whose weights are split into several files, the shards.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// Name of the manifest inside a model folder.
+/// The manifest of a model folder.
 pub const MANIFEST_FILE: &str = "stella.manifest.json";
 
-/// Name of the file whose presence makes transformers add an adapter to the weights.
+/// The file that makes transformers add an adapter (PEFT, LoRA) to the weights.
 pub const ADAPTER_FILE: &str = "adapter_config.json";

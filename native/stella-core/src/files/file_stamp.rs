@@ -1,23 +1,18 @@
-//! File stamps: tell whether a file is still the file that was checked.
+//! File stamps: device, inode, length and times of a file. They tell whether a file changed under us. To tell two models
+//! apart, see [`fingerprint`](crate::files::fingerprint).
 
-use std::fs::{self, Metadata};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs::Metadata;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::files::file_names::{CONFIG_FILE, WEIGHTS_FILE};
-use crate::files::hash::{Algorithm, Hasher};
+use crate::files::hash::Hasher;
 
-/// Files of a head or of the pooling. They are looked up by name in a folder that cannot be listed.
-const KNOWN_FILES: [&str; 2] = [CONFIG_FILE, WEIGHTS_FILE];
-
-/// A file's identity, length and times. It notices accidents, not forgers: who owns a file can set its times.
+/// The identity, length and times of a file. A stamp detects accidental changes. It is no protection against an attacker,
+/// because the owner of a file can set its times.
 ///
-/// The times are as fine as the clock of the file system, often a few milliseconds. A file that is rewritten in place with
-/// the same length within the clock tick of its last change keeps its stamp.
+/// The resolution of the times is that of the file system, often a few milliseconds. A file keeps its stamp if it is
+/// rewritten in place with the same length within the same clock tick.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Stamp {
+pub struct FileStamp {
     kind: Kind,
     len: u64,
     modified: Option<SystemTime>,
@@ -32,8 +27,8 @@ enum Kind {
     Other,
 }
 
-impl Stamp {
-    /// The stamp of a file of which this is the metadata.
+impl FileStamp {
+    /// Creates the stamp of a file from its metadata.
     pub fn of(found: &Metadata) -> Self {
         let kind = match found.file_type() {
             kind if kind.is_file() => Kind::File,
@@ -43,13 +38,18 @@ impl Stamp {
         Self { kind, len: found.len(), modified: found.modified().ok(), identity: identity(found) }
     }
 
-    /// Whether this is the stamp of a regular file.
+    /// Returns whether this is the stamp of a regular file.
     pub fn is_file(&self) -> bool {
         self.kind == Kind::File
     }
 
-    /// Feeds every field to a hash, each with a fixed length.
-    fn feed(&self, hash: &mut Hasher) {
+    /// Returns whether this is the stamp of a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.kind == Kind::Folder
+    }
+
+    /// Adds every field to a hash, each with a fixed length.
+    pub(crate) fn add_to(&self, hash: &mut Hasher) {
         hash.update(&[self.kind as u8]);
         hash.update(&self.len.to_le_bytes());
         let (before, since_epoch) = match self.modified.map(|time| time.duration_since(UNIX_EPOCH)) {
@@ -74,7 +74,7 @@ fn identity(found: &Metadata) -> Option<(u64, u64, i64, i64)> {
     Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
-/// Windows keeps the creation time of a file that is rewritten. A file of another origin mostly has another one.
+/// On Windows a rewritten file keeps its creation time. A replaced file usually has another one.
 #[cfg(windows)]
 fn identity(found: &Metadata) -> Option<(u64, u64, i64, i64)> {
     use std::os::windows::fs::MetadataExt;
@@ -84,268 +84,4 @@ fn identity(found: &Metadata) -> Option<(u64, u64, i64, i64)> {
 #[cfg(not(any(unix, windows)))]
 fn identity(_: &Metadata) -> Option<(u64, u64, i64, i64)> {
     None
-}
-
-/// The stamps of everything in a folder and its subfolders, by path relative to the folder. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FolderStamps {
-    /// Sorted by path. `None` marks a name without metadata: a dangling link, or a known file that is not in a folder
-    /// that cannot be listed.
-    entries: Arc<[(PathBuf, Option<Stamp>)]>,
-    unlisted: Arc<[Unlisted]>,
-}
-
-/// A folder that could not be listed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Unlisted {
-    folder: PathBuf,
-    kind: io::ErrorKind,
-    /// The system's code of the error, if it came from the system.
-    code: Option<i32>,
-}
-
-impl Unlisted {
-    /// The path of the folder, relative to the folder whose stamps were taken.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The error of the listing.
-    pub fn error(&self) -> io::Error {
-        self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
-    }
-}
-
-/// The state of a path when the stamps were taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lookup<'a> {
-    /// The path had this stamp.
-    Found(&'a Stamp),
-    /// The path had no metadata, such as a dangling link.
-    NoMetadata,
-    /// Nothing was there.
-    Absent,
-    /// The folder of the path could not be listed, and the name is not one that is looked up without a list.
-    Unknown(&'a Unlisted),
-}
-
-/// The paths in a folder, and the error that ended the listing early.
-pub(crate) type Listing = (Vec<PathBuf>, Option<io::Error>);
-
-/// Lists a folder. The paths before an error are kept.
-pub(crate) fn list(folder: &Path) -> Listing {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => return (Vec::new(), Some(error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        match entry {
-            Ok(entry) => paths.push(entry.path()),
-            Err(error) => return (paths, Some(error)),
-        }
-    }
-    (paths, None)
-}
-
-impl FolderStamps {
-    /// Takes the stamps of the folder `root`.
-    pub fn take(root: &Path) -> Self {
-        Self::take_with(root, list)
-    }
-
-    /// Takes the stamps of the folder `root`, with `list` as the listing of a folder.
-    pub(crate) fn take_with(root: &Path, list: impl Fn(&Path) -> Listing) -> Self {
-        let (mut entries, mut unlisted) = (Vec::new(), Vec::new());
-        let mut add = |folder: &Path| -> Vec<PathBuf> {
-            let Ok(relative) = folder.strip_prefix(root) else { return Vec::new() };
-            let (paths, failure) = list(folder);
-            for path in &paths {
-                if let Some(name) = path.file_name() {
-                    entries.push((relative.join(name), fs::metadata(path).ok().as_ref().map(Stamp::of)));
-                }
-            }
-            if let Some(error) = failure {
-                // Only files that a model may need are looked for. A folder such as lost+found disturbs nobody.
-                for name in KNOWN_FILES {
-                    match fs::metadata(folder.join(name)) {
-                        Ok(found) => entries.push((relative.join(name), Some(Stamp::of(&found)))),
-                        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                            entries.push((relative.join(name), None));
-                        }
-                        Err(_) => {}
-                    }
-                }
-                let (kind, code) = (error.kind(), error.raw_os_error());
-                unlisted.push(Unlisted { folder: relative.to_owned(), kind, code });
-            }
-            paths
-        };
-        for path in add(root) {
-            if path.is_dir() {
-                add(&path);
-            }
-        }
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        // A list that ended early may hold known files.
-        entries.dedup_by(|a, b| a.0 == b.0);
-        unlisted.sort_by(|a, b| a.folder.cmp(&b.folder));
-        Self { entries: entries.into(), unlisted: unlisted.into() }
-    }
-
-    /// Looks up the path `name`, relative to the folder.
-    pub fn find(&self, name: &str) -> Lookup<'_> {
-        let name = Path::new(name);
-        match self.entries.binary_search_by(|(path, _)| path.as_path().cmp(name)) {
-            Ok(at) => self.entries[at].1.as_ref().map_or(Lookup::NoMetadata, Lookup::Found),
-            Err(_) => name
-                .ancestors()
-                .skip(1)
-                .find_map(|folder| self.unlisted(folder))
-                .map_or(Lookup::Absent, Lookup::Unknown),
-        }
-    }
-
-    /// The names of the folders directly inside, sorted, without names that are not Unicode.
-    ///
-    /// # Errors
-    /// The folder itself, if it could not be listed.
-    pub fn subfolders(&self) -> Result<Vec<String>, &Unlisted> {
-        if let Some(unlisted) = self.unlisted(Path::new("")) {
-            return Err(unlisted);
-        }
-        let is_folder = |stamp: &Option<Stamp>| stamp.as_ref().is_some_and(|s| s.kind == Kind::Folder);
-        Ok(self
-            .entries
-            .iter()
-            .filter(|(path, stamp)| path.components().count() == 1 && is_folder(stamp))
-            .filter_map(|(path, _)| path.to_str().map(str::to_owned))
-            .collect())
-    }
-
-    fn unlisted(&self, folder: &Path) -> Option<&Unlisted> {
-        self.unlisted.iter().find(|unlisted| unlisted.folder == folder)
-    }
-
-    /// The relative paths that have a stamp, sorted.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.entries.iter().filter(|(_, stamp)| stamp.is_some()).map(|(path, _)| path.as_path())
-    }
-
-    /// One number for all stamps, the same in every process on this machine.
-    pub fn digest(&self) -> u64 {
-        let mut hash = Hasher::new(Algorithm::Blake3);
-        for (path, stamp) in self.entries.iter() {
-            let name = path.as_os_str().as_encoded_bytes();
-            hash.update(&(name.len() as u64).to_le_bytes());
-            hash.update(name);
-            hash.update(&[u8::from(stamp.is_some())]);
-            if let Some(stamp) = stamp {
-                stamp.feed(&mut hash);
-            }
-        }
-        let [a, b, c, d, e, f, g, h, ..] = hash.finish();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder() -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("head")).unwrap();
-        fs::write(dir.path().join("a"), "1").unwrap();
-        fs::write(dir.path().join("head/b"), "2").unwrap();
-        dir
-    }
-
-    #[test]
-    fn stamps_of_an_untouched_folder_are_equal() {
-        let dir = folder();
-        let (first, second) = (FolderStamps::take(dir.path()), FolderStamps::take(dir.path()));
-        assert_eq!((first.digest(), &first), (second.digest(), &second));
-        assert!(matches!(first.find("head/b"), Lookup::Found(stamp) if stamp.is_file()));
-        assert_eq!(first.find("head/c"), Lookup::Absent);
-        assert_eq!(first.subfolders().unwrap(), ["head"]);
-    }
-
-    #[test]
-    fn a_file_that_is_touched_replaced_added_or_removed_changes_the_digest() {
-        let touch = |path: PathBuf| {
-            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-            file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
-        };
-        type Change<'a> = &'a dyn Fn(&Path);
-        let changes: [(&str, Change<'_>); 5] = [
-            ("touched", &|dir| touch(dir.join("a"))),
-            ("touched in a subfolder", &|dir| touch(dir.join("head/b"))),
-            ("replaced", &|dir| {
-                fs::write(dir.join("new"), "2").unwrap();
-                fs::rename(dir.join("new"), dir.join("head/b")).unwrap();
-            }),
-            ("added", &|dir| fs::write(dir.join("c"), "").unwrap()),
-            ("removed", &|dir| fs::remove_file(dir.join("head/b")).unwrap()),
-        ];
-        for (what, change) in changes {
-            let dir = folder();
-            let before = FolderStamps::take(dir.path());
-            change(dir.path());
-            let after = FolderStamps::take(dir.path());
-            assert!(before.digest() != after.digest() && before != after, "{what}");
-        }
-    }
-
-    #[test]
-    fn the_digest_depends_on_names_and_not_on_where_the_folder_is() {
-        let dir = folder();
-        let before = FolderStamps::take(&dir.path().join("head"));
-        fs::rename(dir.path().join("head"), dir.path().join("tail")).unwrap();
-        assert_eq!(FolderStamps::take(&dir.path().join("tail")).digest(), before.digest());
-        let entry = ("other".into(), before.entries[0].1.clone());
-        let renamed = FolderStamps { entries: Arc::new([entry]), unlisted: Arc::new([]) };
-        assert_ne!(renamed.digest(), before.digest());
-    }
-
-    #[test]
-    fn known_files_of_a_folder_that_cannot_be_listed_have_stamps_and_others_are_unknown() {
-        let dir = folder();
-        fs::write(dir.path().join("head").join(CONFIG_FILE), "{}").unwrap();
-        let refuse = |name: &'static str| {
-            let root = dir.path();
-            FolderStamps::take_with(root, move |folder| {
-                if folder == root.join(name) {
-                    return (Vec::new(), Some(io::Error::from_raw_os_error(13)));
-                }
-                list(folder)
-            })
-        };
-        let stamps = refuse("head");
-        assert!(matches!(stamps.find("a"), Lookup::Found(_)) && stamps.find("c") == Lookup::Absent);
-        assert!(matches!(stamps.find("head/config.json"), Lookup::Found(_)));
-        assert_eq!(stamps.find("head/model.safetensors"), Lookup::NoMetadata);
-        let Lookup::Unknown(unlisted) = stamps.find("head/b") else { panic!("{stamps:?}") };
-        assert_eq!((unlisted.folder(), unlisted.error().raw_os_error()), (Path::new("head"), Some(13)));
-        assert_eq!(stamps.subfolders().unwrap(), ["head"]);
-
-        let stamps = refuse("");
-        assert!(
-            matches!(stamps.find("head/b"), Lookup::Unknown(unlisted) if unlisted.folder() == Path::new(""))
-        );
-        assert!(stamps.subfolders().is_err());
-    }
-
-    #[test]
-    fn a_list_that_ends_early_keeps_its_beginning() {
-        let dir = folder();
-        fs::write(dir.path().join(CONFIG_FILE), "{}").unwrap();
-        let stamps = FolderStamps::take_with(dir.path(), |folder| {
-            (list(folder).0, Some(io::Error::from(io::ErrorKind::Other)))
-        });
-        assert!(matches!(stamps.find("a"), Lookup::Found(_)));
-        assert!(matches!(stamps.find("head/b"), Lookup::Found(_)));
-        assert!(matches!(stamps.find("c"), Lookup::Unknown(_)));
-        assert_eq!(stamps.paths().filter(|path| *path == Path::new(CONFIG_FILE)).count(), 1);
-    }
 }

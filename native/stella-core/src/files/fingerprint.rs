@@ -1,9 +1,9 @@
-//! The fingerprint of a model: one hash of its weights and settings that is the same on every machine.
+//! The fingerprint of a model: a hash of its weights and settings that tells two models apart, the same on every machine.
 //!
-//! It is the SHA-256 of the lines that `sha256sum` prints for the files that a load opens, in the order of the bytes of
-//! their paths, which are relative to the model folder and have forward slashes. So `LC_ALL=C sha256sum FILES | sha256sum`
-//! computes it too. The files are those that [`ModelFolder`] opened, so no list of names can miss one. Of several heads the
-//! files of one count: a folder with more heads gives the same vectors.
+//! The fingerprint is the SHA-256 of the lines that `sha256sum` prints for the files of the model, sorted by the bytes of
+//! their paths. Paths are relative to the model folder and have forward slashes. So `LC_ALL=C sha256sum FILES | sha256sum`
+//! computes it too. The files are those that [`ModelFolder`] opened during the load, so the list is complete by
+//! construction. Of several heads, only the files of one head count: further heads in the folder do not change its vectors.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -12,29 +12,31 @@ use std::time::Instant;
 
 use crate::base::error::Result;
 use crate::base::fault_injection::{Stage, reach};
-use crate::files::folder::{ModelFolder, OpenFile};
+use crate::files::folder::ModelFolder;
 use crate::files::hash::{Algorithm, Hasher, to_hex};
+use crate::files::open_file::OpenFile;
 
-/// Bytes that are hashed at once. They fit into the second cache.
+/// Bytes of a piece that is hashed. It fits into the L2 cache.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The hashes of a model's files, each computed once.
+/// The hashes of the files of a model. Each is computed once.
 #[derive(Debug, Default)]
 pub(crate) struct FileHashes(Mutex<BTreeMap<String, [u8; 32]>>);
 
 impl FileHashes {
-    /// Returns the fingerprint of the `files` of a folder, which are sorted. A SHA-256 that the manifest or the name of a
-    /// blob says is taken; other files are read whole. Callers take turns, so that each file is read once.
+    /// Returns the fingerprint of the sorted `files` of a folder. Uses the SHA-256 of the manifest or of the name of a blob, and
+    /// reads the other files. Callers take turns, so that each file is read once.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::open_file`], and [`crate::Error::FileInvalid`] for a file that changes while it is read.
+    /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`](crate::base::error::Error::FileInvalid) for a file that
+    /// changes while it is read.
     pub(crate) fn fingerprint<'f>(
         &self,
         folder: &ModelFolder,
         files: impl Iterator<Item = &'f String>,
     ) -> Result<[u8; 32]> {
         let started = Instant::now();
-        // An insertion is whole or was not made, so a poisoned lock guards hashes that are right.
+        // An insertion either happened or did not, so the hashes are valid even if the lock is poisoned.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fingerprint = Hasher::new(Algorithm::Sha256);
         let (mut count, mut added, mut bytes_read) = (0, 0, 0);
@@ -44,7 +46,7 @@ impl FileHashes {
                 None => {
                     let opened = folder.open_file(name, "it is part of the model's fingerprint")?;
                     let sha256 = match opened.known_sha256() {
-                        Some(said) => said,
+                        Some(known) => known,
                         None => {
                             bytes_read += opened.len;
                             hash(&opened)?
@@ -61,7 +63,7 @@ impl FileHashes {
         let found = fingerprint.finish();
         if added > 0 {
             log::debug!(
-                "{}: fingerprint {}, of {count} files; {bytes_read} bytes hashed in {:.0} ms",
+                "{}: The fingerprint of {count} files is {}. Hashed {bytes_read} bytes in {:.0} ms.",
                 folder.path("").display(),
                 to_hex(&found),
                 started.elapsed().as_secs_f64() * 1e3,
@@ -76,7 +78,7 @@ fn hash(opened: &OpenFile) -> Result<[u8; 32]> {
     reach(Stage::Fingerprint);
     let mut hash = Hasher::new(Algorithm::Sha256);
     let mut piece = vec![0; PIECE_BYTES];
-    // A file that grows is not read forever.
+    // Limit the length, so that a growing file is not read forever.
     let mut file = (&opened.file).take(opened.len);
     let read = loop {
         match file.read(&mut piece) {
@@ -90,8 +92,8 @@ fn hash(opened: &OpenFile) -> Result<[u8; 32]> {
     Ok(hash.finish())
 }
 
-/// Returns the line of a file as `sha256sum` prints it. Names with a backslash or a line break are escaped, so that no
-/// name can look like a line of its own.
+/// Returns the line of a file as `sha256sum` prints it. A backslash or a line break in the name is escaped, so that a name
+/// cannot look like another line.
 fn line(sha256: &[u8; 32], name: &str) -> String {
     let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
     let mark = if escaped == name { "" } else { "\\" };

@@ -1,8 +1,8 @@
-//! A model folder: the only place from which this crate opens files.
+//! A model folder: the only way for this crate to open files. It refuses links that lead out of the folder, files that changed
+//! since the folder was pinned, and files that differ from the manifest.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,42 +12,43 @@ use crate::base::error::{Error, Result};
 use crate::base::fault_injection::{Stage, reach};
 use crate::files::contents::{BEGINNING, recognize};
 use crate::files::file_names::MANIFEST_FILE;
-use crate::files::file_stamp::{FolderStamps, Lookup, Stamp, Unlisted};
+use crate::files::folder_stamps::{FolderStamps, Lookup, Unlisted};
 use crate::files::hash::from_hex;
-use crate::files::manifest::{Expected, Manifest};
+use crate::files::manifest::Manifest;
+use crate::files::open_file::{OpenFile, changed, open_regular, read_whole, resolve};
 
-/// Largest JSON file that is read whole. `tokenizer.json` of the 1.5B model has 7 MB.
+/// Size limit of a JSON file. `tokenizer.json` of Stella 1.5B has 7 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
-/// Settings are smaller: an index of ten thousand tensors, the longest of them, has a megabyte.
+/// Size limit of a settings file. The largest one, an index of ten thousand tensors, has one megabyte.
 const MAX_SETTINGS_BYTES: u64 = 4 << 20;
 
-/// A folder that exists, with the manifest of its files if there is one.
+/// An existing folder, with the manifest of its files if there is one.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
-    /// As the caller wrote it: what messages show.
+    /// The path that the caller passed. Messages show it.
     root: PathBuf,
-    /// With every link resolved.
+    /// The path with all links resolved.
     real: PathBuf,
-    /// Where links in the folder may lead: the blobs of the Hugging Face cache that it is a snapshot of.
+    /// The blobs of the Hugging Face cache, if the folder is a snapshot in one. Links may lead there.
     blobs: Option<PathBuf>,
     manifest: Option<Manifest>,
-    /// The files as they were when the folder was pinned.
+    /// The stamps of the files when the folder was pinned.
     pins: Option<FolderStamps>,
-    /// The names of the model's files that were opened. The manifest is not one of them.
+    /// The names of the files that were opened, without the manifest.
     opened: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl ModelFolder {
-    /// The folder at `root`. Its files are held against `manifest`, or against the manifest that lies in it.
+    /// Opens the folder `root`. Its files are compared with `manifest`, or with the manifest in the folder.
     ///
     /// # Errors
-    /// [`Error::FolderNotFound`] when nothing is there, or something that is not a folder; the errors of
-    /// [`Self::read`] for the manifest.
+    /// [`Error::FolderNotFound`] if the folder does not exist or is not a folder; the errors of [`Self::read`] for the
+    /// manifest.
     pub fn open(root: &Path, manifest: Option<&Path>) -> Result<Self> {
         Self::at(root)?.with_manifest(manifest)
     }
 
-    /// The same, pinned before the manifest is read.
+    /// Opens the folder `root` like [`Self::open`], and pins it before it reads the manifest.
     ///
     /// # Errors
     /// Those of [`Self::open`].
@@ -55,14 +56,15 @@ impl ModelFolder {
         Self::at(root)?.pinned().with_manifest(manifest)
     }
 
-    /// Pins the folder to its files as they are now: [`Self::open_file`] then refuses a file that has changed since, and
-    /// [`Self::has`] and [`Self::subfolders`] answer from the pins. A folder that is pinned stays as it is.
+    /// Pins the folder: takes the stamps of its files. From then on, [`Self::open_file`] refuses files that changed, and
+    /// [`Self::has`] and [`Self::subfolders`] use the stamps. Pinning a folder again has no effect.
     #[must_use]
     pub fn pinned(mut self) -> Self {
         self.pins.get_or_insert_with(|| FolderStamps::take(&self.real));
         self
     }
 
+    /// Opens the folder without a manifest.
     fn at(root: &Path) -> Result<Self> {
         reach(Stage::Folder);
         let not_found = |reason, source| Error::FolderNotFound { path: root.to_owned(), reason, source };
@@ -78,6 +80,7 @@ impl ModelFolder {
         Ok(Self { root: root.to_owned(), real, blobs, manifest: None, pins: None, opened: Arc::default() })
     }
 
+    /// Reads the manifest.
     fn with_manifest(mut self, manifest: Option<&Path>) -> Result<Self> {
         self.manifest = match manifest {
             Some(path) => {
@@ -85,9 +88,9 @@ impl ModelFolder {
                 let real = resolve(path, path, needed_for)?;
                 Some((path.to_owned(), read_whole(open_regular(&real, path, needed_for)?, MAX_JSON_BYTES)?))
             }
-            // A manifest that cannot be read is an error, and not a folder without one.
+            // A manifest that cannot be read is an error. It must not count as a folder without manifest.
             None if self.lists(MANIFEST_FILE)? => {
-                let opened = self.open_pinned_file(MANIFEST_FILE, "it lists the model's files")?;
+                let opened = self.open_pinned_file(MANIFEST_FILE, "it lists the files of the model")?;
                 Some((self.path(MANIFEST_FILE), read_whole(opened, MAX_JSON_BYTES)?))
             }
             None => None,
@@ -97,20 +100,20 @@ impl ModelFolder {
         Ok(self)
     }
 
-    /// The folder with every link resolved: the same for all ways to write its path.
+    /// Gets the path of the folder with all links resolved. All spellings of a path have the same resolved path.
     pub fn real(&self) -> &Path {
         &self.real
     }
 
-    /// The path of `name` inside the folder.
+    /// Returns the path of `name` inside the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Whether a regular file `name` is there, or was there when the folder was pinned.
+    /// Returns whether the folder has a regular file `name`, or had it when the folder was pinned.
     ///
     /// # Errors
-    /// [`Error::FileUnreadable`] when the pins do not know, because a folder could not be listed.
+    /// [`Error::FileUnreadable`] if that is unknown, because a folder could not be listed when it was pinned.
     pub fn has(&self, name: &str) -> Result<bool> {
         match self.pins.as_ref().map(|pins| pins.find(name)) {
             None => Ok(self.real.join(name).is_file()),
@@ -120,12 +123,12 @@ impl ModelFolder {
         }
     }
 
-    /// Whether the manifest lists a file. Without a manifest every file is as good as listed.
+    /// Returns whether the manifest lists a file. Without a manifest, returns true.
     pub fn is_listed(&self, name: &str) -> bool {
         self.manifest.as_ref().is_none_or(|manifest| manifest.lists(name))
     }
 
-    /// Whether the folder lists `name`, dangling links included, or listed it when it was pinned.
+    /// Returns whether the folder has an entry `name`, including dangling links, or had it when the folder was pinned.
     pub(crate) fn lists(&self, name: &str) -> Result<bool> {
         match self.pins.as_ref().map(|pins| pins.find(name)) {
             None => Ok(fs::symlink_metadata(self.real.join(name)).is_ok()),
@@ -135,7 +138,7 @@ impl ModelFolder {
         }
     }
 
-    /// The error for a folder that could not be listed when the model folder was pinned.
+    /// Returns the error for a folder that could not be listed when the model folder was pinned.
     fn unreadable(&self, unlisted: &Unlisted) -> Error {
         // Joining the empty path of the model folder itself would add a separator.
         let path = match unlisted.folder() {
@@ -145,11 +148,11 @@ impl ModelFolder {
         Error::FileUnreadable { path, source: unlisted.error() }
     }
 
-    /// Names of the folders directly inside, now or when the folder was pinned. They are sorted, those that are not
-    /// Unicode left out.
+    /// Returns the names of the direct subfolders, now or when the folder was pinned. They are sorted. Names that are not
+    /// Unicode are skipped.
     ///
     /// # Errors
-    /// [`Error::FileUnreadable`] when the folder cannot be listed.
+    /// [`Error::FileUnreadable`] if the folder cannot be listed.
     pub fn subfolders(&self) -> Result<Vec<String>> {
         if let Some(pins) = &self.pins {
             return pins.subfolders().map_err(|unlisted| self.unreadable(unlisted));
@@ -168,13 +171,13 @@ impl ModelFolder {
         Ok(names)
     }
 
-    /// Opens a regular file for reading, without waiting for anything: a FIFO or a device is refused. A link may
-    /// lead to a place inside the folder or, in a snapshot of a Hugging Face cache, to one of the cache's blobs.
+    /// Opens a regular file for reading. Never blocks: a FIFO or a device is refused. A link may lead to a file inside the
+    /// folder or, in a snapshot of a Hugging Face cache, to a blob of the cache.
     ///
     /// # Errors
     /// - [`Error::FileMissing`], with `needed_for` as the reason.
-    /// - [`Error::FileUnreadable`], also when the folder was pinned and the file's folder could not be listed.
-    /// - [`Error::FileInvalid`] for anything but a regular file and for a link that leads elsewhere.
+    /// - [`Error::FileUnreadable`], also if the folder of the file could not be listed when the model folder was pinned.
+    /// - [`Error::FileInvalid`] for an entry that is not a regular file, and for a link that leads elsewhere.
     /// - [`Error::FileInvalid`] for a file that changed since the folder was pinned.
     /// - [`Error::Inconsistent`] for a file that differs from the manifest.
     pub fn open_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
@@ -182,18 +185,18 @@ impl ModelFolder {
         if let Some(manifest) = &self.manifest {
             opened.expected = Some(manifest.expect(name, &opened.path, opened.len)?.clone());
         }
-        // An insertion is whole or was not made, so a poisoned lock guards a set that is right.
+        // An insertion either happened or did not, so the set is valid even if the lock is poisoned.
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         Ok(opened)
     }
 
-    /// Returns the names of the files that were opened, sorted by their bytes: the files that a model depends on. The
-    /// manifest is left out.
+    /// Returns the names of the files that were opened, sorted by their bytes, without the manifest. The model depends on these
+    /// files.
     pub fn opened_files(&self) -> BTreeSet<String> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens a file and compares it with the pins, not with the manifest.
+    /// Opens a file and compares it with its stamp, but not with the manifest.
     fn open_pinned_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let found = self.find_file(name, needed_for);
         let Some(pins) = &self.pins else { return found };
@@ -206,18 +209,18 @@ impl ModelFolder {
         }
     }
 
-    /// Opens a file without comparing it with pins and manifest.
+    /// Opens a file without comparing it with its stamp or the manifest.
     fn find_file(&self, name: &str, needed_for: &str) -> Result<OpenFile> {
         let path = self.path(name);
-        // Not by the caller's path: the working directory may have changed, or a link to the folder been switched.
+        // Use the resolved path, because the working directory or a link to the folder may have changed.
         let real = resolve(&self.real.join(name), &path, needed_for)?;
         let allowed =
             real.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
         if !allowed {
             let reason = format!(
-                "leads out of the model folder, to {}; its files must lie in it, or in the blobs of the Hugging Face \
-                 cache that it is a snapshot of. Copy the folder with `cp -RL`, which puts files in the place of links, and \
-                 use the copy",
+                "The link leads out of the model folder, to {}. Links must lead to a file in the folder, or to a blob of the \
+                 Hugging Face cache that contains the folder. Copy the folder with `cp -RL`, which replaces links by files, \
+                 and use the copy.",
                 real.display()
             );
             return Err(Error::FileInvalid { path, reason, source: None });
@@ -227,48 +230,42 @@ impl ModelFolder {
         Ok(opened)
     }
 
-    /// Reads a JSON file whole, as bytes, and compares them with the manifest.
+    /// Reads a JSON file as bytes, and compares it with the manifest.
     ///
     /// # Errors
-    /// Those of [`Self::open_file`], [`Error::FileInvalid`] for a file over the size limit and
-    /// [`Error::Inconsistent`] for bytes of another hash.
+    /// Those of [`Self::open_file`]; [`Error::FileInvalid`] for a file over the size limit; [`Error::Inconsistent`] for a
+    /// wrong hash.
     pub fn read(&self, name: &str, needed_for: &str) -> Result<Vec<u8>> {
         read_whole(self.open_file(name, needed_for)?, MAX_JSON_BYTES)
     }
 
-    /// The hash of the manifest that the files are held against, if there is one.
+    /// Returns the hash of the manifest, if there is one.
     pub fn manifest_hash(&self) -> Option<[u8; 32]> {
         self.manifest.as_ref().map(Manifest::hash)
     }
 
-    /// The stamps that the folder is pinned to.
+    /// Gets the stamps of the files when the folder was pinned.
     pub fn pins(&self) -> Option<&FolderStamps> {
         self.pins.as_ref()
     }
 
-    /// Reads a JSON file into `T`.
+    /// Reads a JSON settings file into `T`.
     ///
     /// # Errors
-    /// Those of [`Self::read`], and [`Error::FileInvalid`] when it is not the JSON that `T` wants.
+    /// Those of [`Self::read`]; [`Error::FileInvalid`] if the JSON does not have the structure of `T`.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str, needed_for: &str) -> Result<T> {
         let bytes = read_whole(self.open_file(name, needed_for)?, MAX_SETTINGS_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|e| Error::FileInvalid {
             path: self.path(name),
             reason: recognize(&bytes[..bytes.len().min(BEGINNING)])
-                .unwrap_or("is not the JSON that is expected here")
+                .unwrap_or("The file does not have the expected JSON structure.")
                 .to_owned(),
             source: Some(Box::new(e)),
         })
     }
 }
 
-/// The error for a file that is not as it was when the folder was pinned.
-fn changed(path: PathBuf, how: &str) -> Error {
-    let reason = format!("{how} since the model was opened. Load the model anew.");
-    Error::FileInvalid { path, reason, source: None }
-}
-
-/// The blobs folder of a Hugging Face cache, for a folder `models--…/snapshots/REVISION` in it.
+/// Returns the blobs folder of the Hugging Face cache, if `real` is a folder `models--…/snapshots/REVISION` in a cache.
 fn blobs_of_snapshot(real: &Path) -> Option<PathBuf> {
     let snapshots = real.parent()?;
     let repository = snapshots.parent()?;
@@ -278,129 +275,25 @@ fn blobs_of_snapshot(real: &Path) -> Option<PathBuf> {
     (is_cache && blobs.is_dir()).then_some(blobs)
 }
 
-/// Returns the SHA-256 of a blob of a Hugging Face cache, if the blob is named after it. The blobs of small files are
-/// named after another hash, of 40 digits.
+/// Returns the SHA-256 in the name of a blob of a Hugging Face cache. Blobs of small files have another hash as name, of 40
+/// digits, so the result is `None`.
 fn blob_hash(blobs: &Path, real: &Path) -> Option<[u8; 32]> {
     from_hex(real.strip_prefix(blobs).ok()?.to_str()?)
 }
 
-/// The path `at`, which messages call `path`, with every link resolved.
-fn resolve(at: &Path, path: &Path, needed_for: &str) -> Result<PathBuf> {
-    fs::canonicalize(at).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() }
-        }
-        _ => Error::FileUnreadable { path: path.to_owned(), source: e },
-    })
-}
-
-/// Opens the regular file `real`, which messages call `path`.
-fn open_regular(real: &Path, path: &Path, needed_for: &str) -> Result<OpenFile> {
-    let path = path.to_owned();
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // Opening a FIFO would wait for a writer; for a regular file the flag means nothing. Links were resolved
-        // before, so one that is met now was put there meanwhile.
-        options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY);
-    }
-    // A folder cannot be opened everywhere; asked first, it gets the same message everywhere.
-    let opened_is_folder = fs::metadata(real).is_ok_and(|found| found.is_dir());
-    let opened = match opened_is_folder {
-        true => None,
-        false => Some(options.open(real).and_then(|file| Ok((file.metadata()?, file)))),
-    };
-    match opened {
-        Some(Ok((found, file))) if found.is_file() => Ok(OpenFile {
-            path,
-            file,
-            len: found.len(),
-            stamp: Stamp::of(&found),
-            expected: None,
-            blob: None,
-        }),
-        Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::FileMissing { path, needed_for: needed_for.to_owned() })
-        }
-        Some(Err(source)) => Err(Error::FileUnreadable { path, source }),
-        None | Some(Ok(_)) => {
-            let reason =
-                if opened_is_folder { "is a folder, and not a file" } else { "is not a regular file" };
-            Err(Error::FileInvalid { path, reason: reason.to_owned(), source: None })
-        }
-    }
-}
-
-/// Reads an open file of bounded size.
-fn read_whole(opened: OpenFile, limit: u64) -> Result<Vec<u8>> {
-    if opened.len > limit {
-        let reason = format!("has {} bytes; at most {limit} are read", opened.len);
-        return Err(Error::FileInvalid { path: opened.path, reason, source: None });
-    }
-    let mut bytes = Vec::new();
-    // The limit also holds for a file that grows while it is read.
-    let read = (&opened.file).take(limit).read_to_end(&mut bytes);
-    opened.check_unchanged(read.map(drop))?;
-    if let Some(expected) = opened.expected {
-        let mut hash = expected.hasher();
-        hash.update(&bytes);
-        expected.check(&opened.path, hash)?;
-    }
-    Ok(bytes)
-}
-
-/// Whether `name`, which came from a file, is one plain component: such a name cannot lead out of the folder.
+/// Returns whether `name`, which came from a file, is a single plain path component, so that it cannot lead out of the folder.
 pub fn is_plain_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only == name)
 }
 
-/// A regular file, open for reading.
-#[derive(Debug)]
-pub struct OpenFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// The open file.
-    pub file: File,
-    /// Its length in bytes when it was opened.
-    pub len: u64,
-    /// What it was when it was opened.
-    pub stamp: Stamp,
-    /// What the manifest says that it is, its size compared already.
-    pub expected: Option<Expected>,
-    /// The SHA-256 after which the blob is named that a link in a snapshot leads to.
-    blob: Option<[u8; 32]>,
-}
-
-impl OpenFile {
-    /// Returns the SHA-256 of the file, if the manifest or the name of a blob says it. The manifest comes first. The bytes
-    /// are not compared with it here.
-    pub(crate) fn known_sha256(&self) -> Option<[u8; 32]> {
-        self.expected.as_ref().map(|expected| expected.sha256).or(self.blob)
-    }
-
-    /// Checks that the file did not change since it was opened. `read` is the outcome of reading it.
-    ///
-    /// # Errors
-    /// [`Error::FileUnreadable`] if it could not be read, and [`Error::FileInvalid`] if it changed.
-    pub(crate) fn check_unchanged(&self, read: std::io::Result<()>) -> Result<()> {
-        match read.and_then(|()| self.file.metadata()) {
-            Ok(found) if Stamp::of(&found) == self.stamp => Ok(()),
-            Ok(_) => Err(changed(self.path.clone(), "has changed")),
-            Err(source) => Err(Error::FileUnreadable { path: self.path.clone(), source }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorCode;
+    use crate::base::error_code::ErrorCode;
 
     #[test]
-    fn a_missing_folder_and_a_file_in_its_place_are_told_apart() {
+    fn a_missing_folder_and_a_file_instead_of_a_folder_have_different_errors() {
         let dir = tempfile::tempdir().unwrap();
         let missing = ModelFolder::open(&dir.path().join("none"), None).unwrap_err();
         assert_eq!(missing.code(), ErrorCode::ModelFolderNotFound);
@@ -411,16 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_says_what_it_is_for() {
+    fn the_error_for_a_missing_file_says_why_it_is_needed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = ModelFolder::open(dir.path(), None).unwrap();
         let error = folder.read("config.json", "it describes the model").unwrap_err();
         assert_eq!(error.code(), ErrorCode::ModelFileMissing);
-        assert!(error.to_string().ends_with("config.json is missing: it describes the model"));
+        assert!(error.to_string().ends_with("config.json is missing: it describes the model."));
     }
 
     #[test]
-    fn only_one_plain_component_is_a_plain_name() {
+    fn a_plain_name_has_a_single_component() {
         assert!(is_plain_name("2_Dense_1024") && is_plain_name("model-00001-of-00002.safetensors"));
         for name in ["", ".", "..", "a/b", "a/", "/a", "../a"] {
             assert!(!is_plain_name(name), "{name}");
@@ -428,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_not_read_as_a_file() {
+    fn a_folder_with_the_name_of_a_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("config.json")).unwrap();
         let error = ModelFolder::open(dir.path(), None).unwrap().read("config.json", "-").unwrap_err();
@@ -436,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn json_errors_keep_the_parsers_words() {
+    fn json_errors_keep_the_message_of_the_parser() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("config.json"), "{\"a\": }").unwrap();
         let folder = ModelFolder::open(dir.path(), None).unwrap();
@@ -451,7 +344,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_may_lead_into_the_folder_and_nowhere_else() {
+    fn links_out_of_the_folder_are_refused() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("model");
@@ -478,7 +371,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_snapshot_of_a_hugging_face_cache_may_lead_into_its_blobs() {
+    fn links_in_a_hugging_face_snapshot_may_lead_to_its_blobs() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let snapshot = dir.path().join("models--org--name/snapshots/abc");
@@ -496,7 +389,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_fifo_and_a_device_are_refused_without_waiting() {
+    fn a_fifo_and_a_device_are_refused_without_blocking() {
         let dir = tempfile::tempdir().unwrap();
         let made = std::process::Command::new("mkfifo").arg(dir.path().join("fifo")).status().unwrap();
         assert!(made.success());
@@ -507,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pinned_folder_refuses_files_that_changed_or_appeared_and_reads_the_others() {
+    fn a_pinned_folder_refuses_changed_and_new_files_and_reads_the_others() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["same", "cut", "replaced", "removed"] {
             fs::write(dir.path().join(name), "{}").unwrap();
@@ -523,15 +416,15 @@ mod tests {
             let error = folder.read(name, "-").unwrap_err();
             assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{error}");
             let text = error.to_string();
-            assert!(text.contains(name) && text.ends_with("Load the model anew."), "{text}");
+            assert!(text.contains(name) && text.ends_with("Load the model again."), "{text}");
         }
         assert_eq!(folder.read("never", "-").unwrap_err().code(), ErrorCode::ModelFileMissing);
         let again = folder.pinned().read("cut", "-");
-        assert_eq!(again.unwrap_err().code(), ErrorCode::ModelFileInvalid, "the first pins stay");
+        assert_eq!(again.unwrap_err().code(), ErrorCode::ModelFileInvalid, "pinning again has no effect");
     }
 
     #[test]
-    fn a_manifest_that_is_removed_after_the_pin_is_not_taken_for_a_folder_without_one() {
+    fn a_manifest_that_is_removed_after_the_folder_was_pinned_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(MANIFEST_FILE), "{}").unwrap();
         let pinned = ModelFolder::at(dir.path()).unwrap().pinned();
@@ -552,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn presence_and_subfolders_are_those_of_the_pins() {
+    fn a_pinned_folder_answers_from_its_stamps() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["b", "a", "file.json"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -575,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_listed_is_named_and_its_known_files_and_other_folders_are_read() {
+    fn a_folder_that_cannot_be_listed_is_named_in_errors_and_its_known_files_are_read() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["head", "pooling"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -590,7 +483,7 @@ mod tests {
                 if folder == unlisted {
                     return (Vec::new(), Some(std::io::ErrorKind::PermissionDenied.into()));
                 }
-                crate::files::file_stamp::list(folder)
+                crate::files::folder_stamps::list(folder)
             }));
             folder
         };
@@ -602,7 +495,7 @@ mod tests {
         assert_eq!(folder.subfolders().unwrap(), ["head", "pooling"]);
         let names = |error: Error, path: &Path| {
             assert_eq!(error.code(), ErrorCode::ModelFileUnreadable, "{error}");
-            assert_eq!(error.to_string(), format!("{} cannot be read", path.display()));
+            assert_eq!(error.to_string(), format!("{} cannot be read.", path.display()));
             assert!(error.chain()[1].contains("permission denied"), "{:?}", error.chain());
         };
         names(folder.read("head/other.json", "-").unwrap_err(), &dir.path().join("head"));
@@ -617,7 +510,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_opened_through_a_link_stays_the_folder_to_which_the_link_led() {
+    fn a_folder_opened_through_a_link_does_not_follow_a_change_of_the_link() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         for version in ["v1", "v2"] {
@@ -636,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_held_against_the_manifest() {
+    fn files_are_compared_with_the_manifest() {
         let dir = tempfile::tempdir().unwrap();
         // SHA-256 of "abc".
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -648,10 +541,10 @@ mod tests {
         assert_eq!(read("xyz", None).unwrap(), b"xyz");
         let elsewhere = dir.path().join("elsewhere.json");
         fs::write(&elsewhere, &manifest).unwrap();
-        assert!(read("xyz", Some(&elsewhere)).unwrap_err().to_string().contains("has SHA-256"));
+        assert!(read("xyz", Some(&elsewhere)).unwrap_err().to_string().contains("has the SHA-256"));
         fs::write(dir.path().join(MANIFEST_FILE), &manifest).unwrap();
         assert_eq!(read("abc", None).unwrap(), b"abc");
-        assert!(read("abd", None).unwrap_err().to_string().contains("has SHA-256"));
+        assert!(read("abd", None).unwrap_err().to_string().contains("has the SHA-256"));
         assert!(read("ab", None).unwrap_err().to_string().contains("has 2 bytes"));
         let missing = read("abc", Some(&dir.path().join("none"))).unwrap_err();
         assert_eq!(missing.code(), ErrorCode::ModelFileMissing);

@@ -1,18 +1,18 @@
-//! Hashes of files, piece by piece.
+//! Incremental hashes of files: SHA-256 and BLAKE3.
 
 use sha2::{Digest, Sha256};
 
-/// A hash function with results of 32 bytes.
+/// A hash function with a result of 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// What repositories publish.
+    /// The hash that model repositories publish.
     Sha256,
-    /// What a load can afford: several times as fast.
+    /// Several times as fast as SHA-256, so that a load can check it.
     Blake3,
 }
 
 impl Algorithm {
-    /// Its name, for messages.
+    /// Gets the name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "SHA-256",
@@ -21,19 +21,19 @@ impl Algorithm {
     }
 }
 
-/// A hash on its way.
+/// The state of an incremental hash.
 #[derive(Debug, Clone)]
 pub struct Hasher(State);
 
 #[derive(Debug, Clone)]
 enum State {
     Sha256(Sha256),
-    // Two kilobytes, against a hundred bytes of the other.
+    // Boxed, because it has two kilobytes and the other variant has about a hundred bytes.
     Blake3(Box<blake3::Hasher>),
 }
 
 impl Hasher {
-    /// The hash of nothing yet.
+    /// Starts a hash.
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
@@ -41,7 +41,7 @@ impl Hasher {
         })
     }
 
-    /// Takes the bytes that come next.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(hash) => hash.update(bytes),
@@ -51,7 +51,7 @@ impl Hasher {
         }
     }
 
-    /// The hash of all that was taken.
+    /// Returns the hash of all bytes.
     pub fn finish(self) -> [u8; 32] {
         match self.0 {
             State::Sha256(hash) => hash.finalize().into(),
@@ -83,10 +83,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The published results for no bytes and for "abc" (FIPS 180-4; the paper and test vectors of BLAKE3).
+    /// Source: FIPS 180-4, and the paper and test vectors of BLAKE3.
     #[test]
-    fn the_published_results_are_met() {
-        let of = |algorithm, bytes: &str| {
+    fn hashes_of_the_empty_input_and_of_abc_are_the_published_ones() {
+        let hash_of = |algorithm, bytes: &str| {
             let mut hash = Hasher::new(algorithm);
             hash.update(bytes.as_bytes());
             to_hex(&hash.finish())
@@ -98,7 +98,7 @@ mod tests {
             (Algorithm::Blake3, "abc", "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
         ];
         for (algorithm, bytes, expected) in cases {
-            assert_eq!(of(algorithm, bytes), expected, "{algorithm:?} of {bytes:?}");
+            assert_eq!(hash_of(algorithm, bytes), expected, "{algorithm:?} of {bytes:?}");
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn pieces_do_not_matter(length in 0usize..100_000, cuts in proptest::collection::vec(0usize..100_000, 0..4)) {
+        fn the_hash_does_not_depend_on_the_split_of_the_input(length in 0usize..100_000, cuts in proptest::collection::vec(0usize..100_000, 0..4)) {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(length)).chain([0, length]).collect();
             cuts.sort_unstable();

@@ -1,4 +1,4 @@
-//! JSON of which there is one reading.
+//! JSON with a single interpretation: duplicate keys are refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// A map whose keys stand once: of two entries for one name, one reader takes the first and another the last.
-pub(crate) fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+/// Deserializes an object and refuses duplicate keys. JSON readers differ in which of two entries with one key counts.
+pub(crate) fn unique_keys<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
     source: D,
 ) -> Result<BTreeMap<String, V>, D::Error> {
     struct Entries<V>(PhantomData<V>);
@@ -23,7 +23,7 @@ pub(crate) fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
             let mut entries = BTreeMap::new();
             while let Some((name, value)) = map.next_entry::<String, V>()? {
                 if entries.contains_key(&name) {
-                    return Err(A::Error::custom(format_args!("{name:?} is listed twice")));
+                    return Err(A::Error::custom(format_args!("{name:?} is a duplicate key")));
                 }
                 entries.insert(name, value);
             }
@@ -33,10 +33,10 @@ pub(crate) fn once_each<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
     source.deserialize_map(Entries(PhantomData))
 }
 
-/// A value in which the keys of every object stand once, also of objects inside it.
-pub(crate) struct OneReading(pub(crate) Value);
+/// A JSON value without duplicate keys in any of its objects.
+pub(crate) struct UniqueKeys(pub(crate) Value);
 
-impl<'de> Deserialize<'de> for OneReading {
+impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         struct AnyValue;
         impl<'de> Visitor<'de> for AnyValue {
@@ -72,18 +72,18 @@ impl<'de> Deserialize<'de> for OneReading {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
                 let mut values = Vec::new();
-                while let Some(OneReading(value)) = items.next_element()? {
+                while let Some(UniqueKeys(value)) = items.next_element()? {
                     values.push(value);
                 }
                 Ok(values.into())
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-                let members: BTreeMap<String, OneReading> =
-                    once_each(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(Value::Object(members.into_iter().map(|(key, OneReading(value))| (key, value)).collect()))
+                let members: BTreeMap<String, UniqueKeys> =
+                    unique_keys(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Value::Object(members.into_iter().map(|(key, UniqueKeys(value))| (key, value)).collect()))
             }
         }
-        source.deserialize_any(AnyValue).map(OneReading)
+        source.deserialize_any(AnyValue).map(UniqueKeys)
     }
 }

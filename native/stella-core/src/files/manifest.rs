@@ -1,4 +1,4 @@
-//! A manifest: size and hashes of every file of a model, made by somebody who had the right ones.
+//! The manifest of a model: the expected size and hashes of its files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{Error, Result};
 use crate::files::contents::{BEGINNING, recognize};
 use crate::files::hash::{Algorithm, Hasher, from_hex, to_hex};
-use crate::files::json::once_each;
+use crate::files::json::unique_keys;
 use serde::Deserialize;
 
-/// The versions of the format that are read. Version 1 knows SHA-256; version 2 also BLAKE3, for any of its files.
+/// The supported versions of the format. Version 1 has SHA-256. Version 2 may also have BLAKE3 for any file.
 const VERSIONS: [u64; 2] = [1, 2];
 
-/// What each file of a folder must be.
+/// The expected files of a folder.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     path: PathBuf,
@@ -21,22 +21,22 @@ pub struct Manifest {
     hash: [u8; 32],
 }
 
-/// What one file must be.
+/// The expected size and hashes of a file.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// Its length in bytes.
     pub size: u64,
-    /// The hash that it is held against: the fastest that the manifest has.
+    /// The hash function that is checked: the fastest one in the manifest.
     pub algorithm: Algorithm,
-    /// That hash of its bytes.
+    /// The hash of its bytes.
     pub hash: [u8; 32],
-    /// SHA-256 of its bytes, which every manifest has.
+    /// The SHA-256 of its bytes, which every manifest contains.
     pub sha256: [u8; 32],
-    /// The manifest that says so.
+    /// The path of the manifest, for messages.
     pub manifest: PathBuf,
 }
 
-/// Read first, so that a newer format is refused by its number, whatever else it holds.
+/// The version of the format. It is parsed first, so that a newer version is refused by its number, regardless of the rest.
 #[derive(Deserialize)]
 struct Version {
     version: u64,
@@ -44,7 +44,7 @@ struct Version {
 
 #[derive(Deserialize)]
 struct Raw {
-    #[serde(deserialize_with = "once_each")]
+    #[serde(deserialize_with = "unique_keys")]
     files: BTreeMap<String, RawFile>,
 }
 
@@ -57,34 +57,40 @@ struct RawFile {
 }
 
 impl Manifest {
-    /// Reads the manifest `bytes` that were found at `path`.
+    /// Parses a manifest. `path` names it in errors.
     ///
     /// # Errors
-    /// [`Error::FileInvalid`] for another format or another version of it.
+    /// [`Error::FileInvalid`] for another format or an unsupported version.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let invalid = |reason: String, source| Error::FileInvalid { path: path.to_owned(), reason, source };
         let no_manifest = |e: serde_json::Error| {
-            let what =
-                recognize(&bytes[..bytes.len().min(BEGINNING)]).unwrap_or("is not a manifest of a model");
-            invalid(what.to_owned(), Some(Box::new(e)))
+            let reason = recognize(&bytes[..bytes.len().min(BEGINNING)])
+                .unwrap_or("The file is not the manifest of a model.");
+            invalid(reason.to_owned(), Some(Box::new(e)))
         };
         let Version { version } = serde_json::from_slice(bytes).map_err(no_manifest)?;
         if !VERSIONS.contains(&version) {
-            return Err(invalid(format!("has version {version}; versions 1 and 2 are read here"), None));
+            return Err(invalid(
+                format!("The manifest has version {version}. Supported: versions 1 and 2."),
+                None,
+            ));
         }
         let raw: Raw = serde_json::from_slice(bytes).map_err(no_manifest)?;
         let mut files = BTreeMap::new();
         for (name, file) in raw.files {
             let digits = |key: &str, digits: &str| {
                 from_hex(digits).ok_or_else(|| {
-                    let reason = format!("{key} of {name:?} is {digits:?}; it must be 64 hexadecimal digits");
+                    let reason =
+                        format!("The {key} of {name:?} is {digits:?}. It must be 64 hexadecimal digits.");
                     invalid(reason, None)
                 })
             };
             let sha256 = digits("sha256", &file.sha256)?;
             let (algorithm, hash) = match &file.blake3 {
                 Some(_) if version == 1 => {
-                    let reason = format!("gives a blake3 of {name:?}, which version 1 does not know");
+                    let reason = format!(
+                        "The file {name:?} has a blake3, which version 1 does not support. Write version 2."
+                    );
                     return Err(invalid(reason, None));
                 }
                 Some(blake3) => (Algorithm::Blake3, digits("blake3", blake3)?),
@@ -98,48 +104,52 @@ impl Manifest {
         Ok(Self { path: path.to_owned(), files, hash: hash.finish() })
     }
 
-    /// The hash of the manifest's bytes. It tells two manifests apart.
+    /// Gets the hash of the bytes of the manifest. It tells two manifests apart.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
-    /// Whether a file is listed.
+    /// Returns whether the manifest lists a file.
     pub fn lists(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
 
-    /// What the file `name` must be, after its size `len` has been compared. `path` names it in errors.
+    /// Returns the entry of the file `name`, and compares its size with `len`. `path` names the file in errors.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for a file that is not listed or that has another size.
+    /// [`Error::Inconsistent`] for a file that is not listed or has another size.
     pub fn expect(&self, name: &str, path: &Path, len: u64) -> Result<&Expected> {
         let differs = |reason: String| Error::Inconsistent { path: path.to_owned(), reason };
         let manifest = self.path.display();
-        let expected = self.files.get(name).ok_or_else(|| differs(format!("is not listed in {manifest}")))?;
+        let expected =
+            self.files.get(name).ok_or_else(|| differs(format!("The file is not listed in {manifest}.")))?;
         if expected.size != len {
-            return Err(differs(format!("has {len} bytes, but {manifest} says {}", expected.size)));
+            return Err(differs(format!(
+                "The file has {len} bytes, but {manifest} lists it with {}.",
+                expected.size
+            )));
         }
         Ok(expected)
     }
 }
 
 impl Expected {
-    /// A hash to which the file's bytes are to be given.
+    /// Starts the hash that [`Self::check`] compares.
     pub fn hasher(&self) -> Hasher {
         Hasher::new(self.algorithm)
     }
 
-    /// Compares the hash of a file's bytes. `path` names the file in the error.
+    /// Compares the hash of the bytes of a file. `path` names the file in the error.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] when it is another.
+    /// [`Error::Inconsistent`] if the hashes differ.
     pub fn check(&self, path: &Path, hash: Hasher) -> Result<()> {
         let found = hash.finish();
         if found == self.hash {
             return Ok(());
         }
         let reason = format!(
-            "has {} {}, but {} says {}",
+            "The file has the {} {}, but {} lists it with {}.",
             self.algorithm.name(),
             to_hex(&found),
             self.manifest.display(),
@@ -167,7 +177,10 @@ mod tests {
         let expected = manifest.expect("a", path, 3).unwrap();
         assert!(expected.check(path, hash_of(expected, "abc")).is_ok());
         let wrong = expected.check(path, hash_of(expected, "abd")).unwrap_err().to_string();
-        assert!(wrong.starts_with("m/a: has SHA-256 a52d159f") && wrong.contains(ABC), "{wrong}");
+        assert!(
+            wrong.starts_with("m/a: The file has the SHA-256 a52d159f") && wrong.contains(ABC),
+            "{wrong}"
+        );
         assert!(manifest.expect("a", path, 4).unwrap_err().to_string().contains("has 4 bytes"));
         assert!(manifest.expect("b", path, 3).unwrap_err().to_string().contains("not listed"));
     }
@@ -179,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn blake3_is_compared_where_it_is_given() {
+    fn blake3_is_compared_if_the_manifest_contains_it() {
         const BLAKE3: &str = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
-        // The other hash is wrong and not looked at.
+        // The SHA-256 is wrong, but not compared.
         let wrong = "0".repeat(64);
         let json = format!(
             r#"{{"version":2,"files":{{"a":{{"size":3,"sha256":"{wrong}","blake3":"{BLAKE3}"}},
@@ -195,18 +208,18 @@ mod tests {
         }
         let expected = manifest.expect("a", Path::new("m"), 3).unwrap();
         let error = expected.check(Path::new("m"), hash_of(expected, "abd")).unwrap_err().to_string();
-        assert!(error.starts_with("m: has BLAKE3 ") && error.contains(BLAKE3), "{error}");
+        assert!(error.starts_with("m: The file has the BLAKE3 ") && error.contains(BLAKE3), "{error}");
     }
 
     #[test]
-    fn a_file_that_is_listed_twice_is_refused() {
+    fn a_duplicate_file_is_refused() {
         let entry = format!(r#""a":{{"size":3,"sha256":"{ABC}"}}"#);
         let error = parse(&format!(r#"{{"version":1,"files":{{{entry},{entry}}}}}"#)).unwrap_err();
-        assert!(error.chain().concat().contains("\"a\" is listed twice"), "{:?}", error.chain());
+        assert!(error.chain().concat().contains("\"a\" is a duplicate key"), "{:?}", error.chain());
     }
 
     #[test]
-    fn other_formats_are_refused() {
+    fn unsupported_formats_are_refused() {
         let both = |version, blake3: &str| {
             format!(
                 r#"{{"version":{version},"files":{{"a":{{"size":3,"sha256":"{ABC}","blake3":"{blake3}"}}}}}}"#
@@ -214,16 +227,19 @@ mod tests {
         };
         let (early, short) = (both(1, ABC), both(2, "ab"));
         for (json, says) in [
-            (early.as_str(), "which version 1 does not know"),
-            (short.as_str(), "blake3 of \"a\" is \"ab\"; it must be 64"),
-            ("[]", "is not a manifest"),
+            (early.as_str(), "which version 1 does not support"),
+            (short.as_str(), "blake3 of \"a\" is \"ab\". It must be 64"),
+            ("[]", "is not the manifest of a model"),
             (r#"{"version":3,"files":{"a":{"sha512":""}}}"#, "has version 3"),
-            (r#"{"version":"1","files":{}}"#, "is not a manifest"),
-            (r#"{"version":1,"version":1,"files":{}}"#, "is not a manifest"),
-            (r#"{"version":2,"files":{"a":{"size":3,"blake3":""}}}"#, "is not a manifest"),
-            (r#"{"version":2,"files":{"a":{"size":3,"sha256":"","md5":""}}}"#, "is not a manifest"),
+            (r#"{"version":"1","files":{}}"#, "is not the manifest of a model"),
+            (r#"{"version":1,"version":1,"files":{}}"#, "is not the manifest of a model"),
+            (r#"{"version":2,"files":{"a":{"size":3,"blake3":""}}}"#, "is not the manifest of a model"),
+            (
+                r#"{"version":2,"files":{"a":{"size":3,"sha256":"","md5":""}}}"#,
+                "is not the manifest of a model",
+            ),
             (r#"{"version":1,"files":{"a":{"size":3,"sha256":"ab"}}}"#, "64 hexadecimal digits"),
-            (r#"{"version":1,"files":{"a":{"size":-3,"sha256":""}}}"#, "is not a manifest"),
+            (r#"{"version":1,"files":{"a":{"size":-3,"sha256":""}}}"#, "is not the manifest of a model"),
         ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -1,4 +1,4 @@
-//! The settings of one JSON file. Each of them is taken, refused, or known to have no effect.
+//! The settings of one JSON file. A reader takes each setting that it knows, and refuses or ignores the rest by rules.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,36 +7,32 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::error::{Error, Result};
+use crate::base::message::{listed, shortened, shown};
 use crate::files::folder::ModelFolder;
-use crate::files::json::{OneReading, once_each};
+use crate::files::json::{UniqueKeys, unique_keys};
 
-/// Characters of a value, and of a key, that messages show.
-const SHOWN: usize = 100;
-/// Names that a message shows.
-const SHOWN_KEYS: usize = 20;
-
-/// What becomes of a setting that nothing takes.
+/// The rule for a setting that the reader does not take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
-    /// It may have any value: nothing of what is computed here depends on it.
+    /// Any value is accepted, because no result of this library depends on it.
     NoEffect,
-    /// It must have one of these values, written as JSON; `null` always serves.
+    /// Only these values are accepted, written as JSON; `null` is accepted too.
     Only(&'static [&'static str]),
 }
 
-/// An object in a file.
+/// A JSON object of a file.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Raw(#[serde(deserialize_with = "once_each")] BTreeMap<String, OneReading>);
+struct Raw(#[serde(deserialize_with = "unique_keys")] BTreeMap<String, UniqueKeys>);
 
-/// The settings of a file, or of an object in it, that were not taken yet. `null` is as good as no setting.
+/// The settings of a file, or of an object in it, that were not taken yet. A setting of `null` counts as missing.
 #[derive(Debug)]
 pub(crate) struct Settings {
     path: PathBuf,
-    /// The names of the objects around the keys, which messages put before them.
+    /// The path of the object inside the file. Messages put it before a key.
     inside: String,
     values: BTreeMap<String, Value>,
-    /// Whether there were no keys at all.
+    /// Whether the object had no keys, not even one with `null`.
     is_blank: bool,
 }
 
@@ -44,39 +40,39 @@ impl Settings {
     /// Reads the settings of a file.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`], also for a key that stands twice.
+    /// Those of [`ModelFolder::read_json`], also for a duplicate key.
     pub(crate) fn read(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Self> {
         let Raw(values) = folder.read_json(file, needed_for)?;
-        let values = values.into_iter().map(|(key, OneReading(value))| (key, value)).collect();
-        Ok(Self::of(folder.path(file), String::new(), values))
+        let values = values.into_iter().map(|(key, UniqueKeys(value))| (key, value)).collect();
+        Ok(Self::new(folder.path(file), String::new(), values))
     }
 
-    /// Reads the settings of a file that need not be there.
+    /// Reads the settings of an optional file. A missing file has no settings.
     ///
     /// # Errors
-    /// Those of [`Self::read`], but for a file that is missing.
+    /// Those of [`Self::read`], except for a missing file.
     pub(crate) fn read_if_there(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Self> {
-        // Whatever lies there is opened: a folder of this name is no reason to go on without the file.
+        // Anything with this name is opened, so that a folder with the name of the file is an error.
         if folder.lists(file)? {
             return Self::read(folder, file, needed_for);
         }
-        Ok(Self::of(folder.path(file), String::new(), BTreeMap::new()))
+        Ok(Self::new(folder.path(file), String::new(), BTreeMap::new()))
     }
 
-    /// Reads a list of objects of settings. Messages count them from 0.
+    /// Reads a list of settings objects. Messages count them from 0.
     ///
     /// # Errors
     /// Those of [`Self::read`].
     pub(crate) fn read_list(folder: &ModelFolder, file: &str, needed_for: &str) -> Result<Vec<Self>> {
         let list: Vec<Raw> = folder.read_json(file, needed_for)?;
-        let of = |(at, Raw(values)): (usize, Raw)| {
-            let values = values.into_iter().map(|(key, OneReading(value))| (key, value)).collect();
-            Self::of(folder.path(file), format!("[{at}]."), values)
+        let settings = |(at, Raw(values)): (usize, Raw)| {
+            let values = values.into_iter().map(|(key, UniqueKeys(value))| (key, value)).collect();
+            Self::new(folder.path(file), format!("[{at}]."), values)
         };
-        Ok(list.into_iter().enumerate().map(of).collect())
+        Ok(list.into_iter().enumerate().map(settings).collect())
     }
 
-    fn of(path: PathBuf, inside: String, mut values: BTreeMap<String, Value>) -> Self {
+    fn new(path: PathBuf, inside: String, mut values: BTreeMap<String, Value>) -> Self {
         let is_blank = values.is_empty();
         values.retain(|_, value| !value.is_null());
         Self { path, inside, values, is_blank }
@@ -90,10 +86,10 @@ impl Settings {
             Value::Object(members) => Some(members.into_iter().collect()),
             _ => None,
         })?;
-        Ok(values.map(|values| Self::of(path, inside, values)))
+        Ok(values.map(|values| Self::new(path, inside, values)))
     }
 
-    /// Takes an object whose keys are names that somebody chose.
+    /// Takes an object whose keys are free names, such as the names of prompts.
     pub(crate) fn entries(&mut self, key: &str) -> Result<Option<BTreeMap<String, Value>>> {
         self.take(key, "an object", |value| match value {
             Value::Object(members) => Some(members.into_iter().collect()),
@@ -101,7 +97,7 @@ impl Settings {
         })
     }
 
-    /// Takes a text.
+    /// Takes a string.
     pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>> {
         self.take(key, "a string", |value| match value {
             Value::String(text) => Some(text),
@@ -109,7 +105,7 @@ impl Settings {
         })
     }
 
-    /// Takes a text, or several in a list.
+    /// Takes a string or a list of strings.
     pub(crate) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>> {
         self.take(key, "a string or a list of strings", |value| match value {
             Value::String(text) => Some(vec![text]),
@@ -118,7 +114,7 @@ impl Settings {
         })
     }
 
-    /// Takes a flag.
+    /// Takes a Boolean.
     pub(crate) fn flag(&mut self, key: &str) -> Result<Option<bool>> {
         self.take(key, "true or false", |value| value.as_bool())
     }
@@ -130,22 +126,22 @@ impl Settings {
 
     /// Takes a whole number of at least `least` and below `end`.
     pub(crate) fn count(&mut self, key: &str, least: usize, end: usize) -> Result<Option<usize>> {
-        let wanted = format!("a whole number of {least} to {}", end - 1);
-        // Python writes some whole numbers with a fraction of zero.
+        let expected = format!("a whole number from {least} to {}", end - 1);
+        // Python writes some whole numbers with a fraction, such as 16.0.
         let whole = |x: f64| (x.fract() == 0.0 && x >= 0.0 && x < end as f64).then_some(x as usize);
-        self.take(key, &wanted, |value| {
+        self.take(key, &expected, |value| {
             let number =
                 value.as_u64().and_then(|n| usize::try_from(n).ok()).or(value.as_f64().and_then(whole));
             number.filter(|n| (least..end).contains(n))
         })
     }
 
-    /// Takes a token, which is a text or an object that holds it.
+    /// Takes a token: a string, or an object with the string as `content`.
     pub(crate) fn token(&mut self, key: &str) -> Result<Option<String>> {
         self.take(key, "a token", |value| content(&value))
     }
 
-    /// Takes several tokens, in a list or under names.
+    /// Takes a list of tokens, or an object whose values are tokens.
     pub(crate) fn tokens(&mut self, key: &str) -> Result<Option<Vec<String>>> {
         self.take(key, "a list of tokens", |value| match value {
             Value::Array(tokens) => tokens.iter().map(content).collect(),
@@ -154,52 +150,52 @@ impl Settings {
         })
     }
 
-    /// Takes all settings.
+    /// Takes all remaining settings.
     pub(crate) fn take_all(&mut self) -> BTreeMap<String, Value> {
         std::mem::take(&mut self.values)
     }
 
-    /// Takes `auto_map`, and tells whether it names Python code of the folder's own for a class of transformers.
+    /// Takes `auto_map`, and returns whether it names Python code in the folder for a class of transformers.
     pub(crate) fn names_code(&mut self, class: &str) -> bool {
         let is_name = |value: &Value| value.as_str().is_some_and(|name| !name.is_empty());
         self.any("auto_map").and_then(|map| map.get(class).cloned()).is_some_and(|code| match code {
-            // The classes of the slow and the fast tokenizer.
+            // A pair: the classes of the slow and the fast tokenizer.
             Value::Array(classes) => classes.iter().any(is_name),
             code => is_name(&code),
         })
     }
 
-    /// Whether there are no settings, or none that were not taken yet.
+    /// Returns whether no settings remain.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Whether there were no keys at all, not even one with `null`.
+    /// Returns whether the object had no keys, not even one with `null`.
     pub(crate) fn is_blank(&self) -> bool {
         self.is_blank
     }
 
-    /// Whether a setting is there.
+    /// Returns whether a setting is present and not taken yet.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 
-    /// The file.
+    /// Gets the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes any value.
+    /// Takes a value of any type.
     pub(crate) fn any(&mut self, key: &str) -> Option<Value> {
         self.values.remove(key)
     }
 
-    /// Takes a setting that must be there.
+    /// Returns the value of a required setting.
     pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
-        value.ok_or_else(|| self.invalid(format!("{}{key} is missing", self.inside)))
+        value.ok_or_else(|| self.invalid(format!("{}{key} is missing.", self.inside)))
     }
 
-    /// Refuses a setting unless it has one of the values, written as JSON.
+    /// Takes a setting, and refuses a value other than these, written as JSON.
     pub(crate) fn only(&mut self, key: &str, supported: &[&str]) -> Result<()> {
         match self.values.remove(key) {
             Some(value) if !supported.contains(&value.to_string().as_str()) => {
@@ -210,7 +206,7 @@ impl Settings {
         }
     }
 
-    /// The one value of a setting that is written under several names: all that are there must agree.
+    /// Takes a setting that has several names. The values of all names in the file must agree.
     pub(crate) fn agreed<T: PartialEq>(
         &mut self,
         keys: &[&str],
@@ -224,8 +220,8 @@ impl Settings {
                 Some((other, other_written, agreed)) if *agreed != value => {
                     let inside = &self.inside;
                     return Err(self.inconsistent(format!(
-                        "{inside}{other} is {other_written}, but {inside}{key} is {written}; they say the same thing and \
-                         must agree"
+                        "{inside}{other} is {other_written}, but {inside}{key} is {written}. Both are names of the same \
+                         setting, so they must agree."
                     )));
                 }
                 Some(_) => {}
@@ -235,36 +231,37 @@ impl Settings {
         Ok(first.map(|(_, _, value)| value))
     }
 
-    /// Applies the rules to what was not taken, and returns the keys for which there is no rule.
-    fn rest(&mut self, rules: &[(&str, Rule)]) -> Result<Vec<String>> {
+    /// Applies the rules to the remaining settings, and returns the keys that have no rule.
+    fn apply_rules(&mut self, rules: &[(&str, Rule)]) -> Result<Vec<String>> {
         for &(key, rule) in rules {
             match rule {
                 Rule::NoEffect => drop(self.values.remove(key)),
                 Rule::Only(values) => self.only(key, values)?,
             }
         }
-        Ok(self.take_all().into_keys().map(|key| format!("{}{}", self.inside, cut(&key))).collect())
+        Ok(self.take_all().into_keys().map(|key| format!("{}{}", self.inside, shortened(&key))).collect())
     }
 
-    /// Applies the rules to what was not taken, and refuses a key for which there is none.
-    pub(crate) fn nothing_else(&mut self, rules: &[(&str, Rule)]) -> Result<()> {
-        let unknown = self.rest(rules)?;
+    /// Applies the rules to the remaining settings, and refuses keys that have no rule.
+    pub(crate) fn refuse_others(&mut self, rules: &[(&str, Rule)]) -> Result<()> {
+        let unknown = self.apply_rules(rules)?;
         if unknown.is_empty() {
             return Ok(());
         }
-        let reason = format!("{} is not known here, and may change the vectors", listed(&unknown));
+        let names = listed(&unknown);
+        let reason = format!(
+            "Unknown settings, which may change the vectors: {names}. Remove them if they have no effect."
+        );
         Err(Error::Unsupported { path: self.path.clone(), reason })
     }
 
-    /// Applies the rules to the rest, and warns of keys without a rule. The Python libraries do not look at those either.
+    /// Applies the rules to the remaining settings, and logs a warning about keys that have no rule. The Python libraries
+    /// ignore these keys too.
     pub(crate) fn warn_of_others(&mut self, rules: &[(&str, Rule)]) -> Result<()> {
-        let unknown = self.rest(rules)?;
+        let unknown = self.apply_rules(rules)?;
         if !unknown.is_empty() {
             let names = listed(&unknown);
-            log::warn!(
-                "{}: settings that are not known here and have no effect: {names}",
-                self.path.display()
-            );
+            log::warn!("{}: Unknown settings are ignored: {names}.", self.path.display());
         }
         Ok(())
     }
@@ -272,54 +269,35 @@ impl Settings {
     fn take<T>(
         &mut self,
         key: &str,
-        wanted: &str,
+        expected: &str,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(value) = self.values.remove(key) else { return Ok(None) };
         let written = shown(&value);
         match read(value) {
             Some(value) => Ok(Some(value)),
-            None => Err(self.invalid(format!("{}{key} is {written}; it must be {wanted}", self.inside))),
+            None => Err(self.invalid(format!("{}{key} is {written}. It must be {expected}.", self.inside))),
         }
     }
 
-    /// Refuses a value that no model can have.
+    /// Returns the error for an invalid value. `reason` is a sentence.
     pub(crate) fn invalid(&self, reason: String) -> Error {
         Error::FileInvalid { path: self.path.clone(), reason, source: None }
     }
 
-    /// Refuses a value that is not computed here.
+    /// Returns the error for a value that this library does not support. `supported` lists the supported values.
     pub(crate) fn unsupported(&self, key: &str, value: &str, supported: &str) -> Error {
-        let reason = format!("{}{key} is {value}; supported is {supported}", self.inside);
+        let reason = format!("{}{key} is {value}. Supported: {supported}.", self.inside);
         Error::Unsupported { path: self.path.clone(), reason }
     }
 
-    /// Refuses a value that another one contradicts.
+    /// Returns the error for a value that contradicts another one. `reason` is a sentence.
     pub(crate) fn inconsistent(&self, reason: String) -> Error {
         Error::Inconsistent { path: self.path.clone(), reason }
     }
 }
 
-/// The text of a token.
+/// Returns the string of a token.
 fn content(token: &Value) -> Option<String> {
     token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
-}
-
-/// A value as messages show it.
-pub(crate) fn shown(value: &Value) -> String {
-    cut(&value.to_string())
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The first of several names, as messages show them, and how many more there are.
-pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
-    let more = names.len().saturating_sub(SHOWN_KEYS);
-    let shown = names.iter().take(SHOWN_KEYS).map(|name| cut(name.as_ref())).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }

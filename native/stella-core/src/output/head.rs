@@ -6,9 +6,8 @@ use stella_kernels::linear::{self, Linear, Then};
 use stella_kernels::pack::Rows;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, no_memory, no_team};
 use crate::base::fault_injection::{Stage, reach};
-use crate::encoder::cpu_weights::{no_memory, no_team};
 use crate::files::folder::ModelFolder;
 use crate::files::layout::HeadLayout;
 use crate::weights::tensor_table::{HEAD_BIAS, HEAD_WEIGHT, head_specs};

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::base::error::{Error, Result};
+use crate::base::message::{listed, shown};
 use crate::files::file_names::PROMPTS_FILE;
 use crate::files::folder::ModelFolder;
-use crate::files::settings::{Rule, Settings, listed, shown};
+use crate::files::settings::{Rule, Settings};
 
 /// A prompt of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]

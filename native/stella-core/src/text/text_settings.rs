@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
+use crate::base::limits::{DEFAULT_MAX_TOKENS, MAX_MAX_TOKENS};
 use crate::files::file_names::{CONFIG_FILE, SENTENCE_FILES, TOKENIZER_CONFIG_FILE};
 use crate::files::folder::ModelFolder;
 use crate::files::settings::{Rule, Settings};
 use crate::text::tokenizer_claims::Claims;
 
-/// Tokens that a text may have unless the caller or the folder says otherwise: the length that Stella was trained with.
-pub const DEFAULT_MAX_TOKENS: usize = 512;
-/// The most tokens that a caller may ask for.
-pub const MAX_MAX_TOKENS: usize = 8192;
 /// transformers writes a number far above this for a tokenizer without a limit.
 const END_OF_LENGTHS: f64 = (1u64 << 31) as f64;
 
@@ -183,12 +180,12 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
             let mut text = modalities.required("text", text)?;
             text.only("method", &["\"forward\""])?;
             text.only("method_output_name", &["\"last_hidden_state\""])?;
-            text.nothing_else(&[])?;
+            text.refuse_others(&[])?;
             // With messages, sentence-transformers puts every text into the chat template.
             modalities.only("message", &[])?;
-            modalities.nothing_else(&[])?;
+            modalities.refuse_others(&[])?;
         }
-        settings.nothing_else(&[
+        settings.refuse_others(&[
             ("backend", Rule::NoEffect),
             ("cache_dir", Rule::NoEffect),
             ("unpad_inputs", Rule::NoEffect),

@@ -10,7 +10,7 @@ use crate::base::fault_injection::{Stage, reach};
 use crate::files::contents::{BEGINNING, recognize};
 use crate::files::file_names::TOKENIZER_FILE;
 use crate::files::folder::ModelFolder;
-use crate::output::pooling::PoolingMode;
+use crate::files::pooling_config::PoolingMode;
 use crate::text::condense::{Beginning, Condenser};
 use crate::text::text_settings::{TextSettings, TokenLimit};
 use crate::text::tokenizer_file;

@@ -9,9 +9,10 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::base::error::{Error, Result};
+use crate::base::message::shown;
 use crate::files::file_names::{ADDED_TOKENS_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE};
 use crate::files::folder::ModelFolder;
-use crate::files::settings::{Settings, shown};
+use crate::files::settings::Settings;
 
 /// Keys that name one special token each.
 const TOKEN_KEYS: [&str; 7] =

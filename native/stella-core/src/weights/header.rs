@@ -1,9 +1,9 @@
-//! The header of a safetensors file, read strictly.
+//! The header of a safetensors file: a strict parser.
 //!
-//! The format leaves room that readers fill differently: which of two equal names counts, what an unknown field
-//! means, whether data may lie anywhere. A file that uses that room can show one model to the tool that checked
-//! it and another to the one that runs it, so it is refused here. [`HeaderFault::is_stricter`] says which refusals go
-//! beyond the `safetensors` crate; for all others, and for everything that is accepted, the two agree.
+//! The format is ambiguous, and readers differ: which of two equal names counts, what an unknown field means, whether data
+//! may have gaps. A file could use this to show one model to a checking tool and another one to this library. So the parser
+//! refuses ambiguous files. [`HeaderFault::is_stricter`] tells which faults the `safetensors` crate accepts. For all other
+//! faults, and for every accepted header, this parser and the crate agree.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,12 +18,12 @@ use crate::weights::header_fault::{
     HeaderFault, LENGTH_BYTES, MAX_DIMENSION, MAX_HEADER_BYTES, MAX_METADATA, MAX_RANK, MAX_TENSORS,
 };
 
-/// Key of the free texts that a header may carry.
+/// Key of the metadata: free texts.
 const METADATA: &str = "__metadata__";
 /// Characters of a name that a message shows.
-const SHOWN_NAME: usize = 200;
+const MAX_NAME_CHARS: usize = 200;
 
-/// A checked header: its tensors tile the data that follows it, in order.
+/// A checked header. Its tensors cover the data of the file without gap or overlap.
 #[derive(Debug)]
 pub struct Header {
     tensors: Vec<TensorEntry>,
@@ -36,17 +36,16 @@ pub struct Header {
 pub struct TensorEntry {
     /// Its name.
     pub name: String,
-    /// The type of its elements.
+    /// Its element type.
     pub dtype: Dtype,
-    /// Its shape; empty for a single number.
+    /// Its shape; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Where its bytes are, counted from the end of the header.
+    /// The range of its bytes, counted from the end of the header.
     pub range: Range<u64>,
 }
 
 impl TensorEntry {
-    /// Elements of a row, of which the tensor holds one after the other: its last dimension, or all of a vector. At
-    /// least 1.
+    /// Returns the number of elements of a row: the last dimension, so a vector is one row. At least 1.
     pub(crate) fn row_len(&self) -> usize {
         match self.shape[..] {
             [] => 1,
@@ -56,7 +55,7 @@ impl TensorEntry {
 }
 
 impl Header {
-    /// Checks the length that a file of `file_len` bytes begins with.
+    /// Checks the header length at the beginning of a file of `file_len` bytes.
     ///
     /// # Errors
     /// [`HeaderFault::HeaderLength`].
@@ -68,15 +67,15 @@ impl Header {
         Ok(claimed)
     }
 
-    /// Reads the JSON of a header that `data_len` bytes follow.
+    /// Parses the JSON of a header. `data_len` is the number of bytes after the header.
     ///
     /// # Errors
-    /// The first fault that is found.
+    /// The first fault.
     pub fn parse(json: &[u8], data_len: u64) -> Result<Self, HeaderFault> {
         if let Some(&first) = json.first()
             && first != b'{'
         {
-            // What is no JSON at all should be called that, whatever it begins with.
+            // Invalid JSON is reported as such, regardless of its first byte.
             serde_json::from_slice::<serde::de::IgnoredAny>(json).map_err(HeaderFault::Json)?;
             return Err(HeaderFault::FirstByte(first));
         }
@@ -103,22 +102,23 @@ impl Header {
         Ok(Self { tensors, by_name, data_len })
     }
 
-    /// The tensors in the order of their bytes.
+    /// Gets the tensors in the order of their bytes.
     pub fn tensors(&self) -> &[TensorEntry] {
         &self.tensors
     }
 
-    /// The tensor of a name.
+    /// Finds a tensor by name.
     pub fn get(&self, name: &str) -> Option<&TensorEntry> {
         self.by_name.get(name).map(|&at| &self.tensors[at])
     }
 
-    /// Bytes of all tensors.
+    /// Gets the number of bytes of all tensors.
     pub fn data_len(&self) -> u64 {
         self.data_len
     }
 }
 
+/// Checks a tensor whose bytes must begin at `expected`.
 fn check_tensor(tensor: &TensorEntry, expected: u64) -> Result<(), HeaderFault> {
     let name = || shown(&tensor.name);
     let Range { start: begin, end } = tensor.range;
@@ -155,22 +155,22 @@ fn check_tensor(tensor: &TensorEntry, expected: u64) -> Result<(), HeaderFault> 
     Ok(())
 }
 
-/// A name as a message may show it: a hostile one can have megabytes.
+/// Shortens a name for a message. A name in a hostile file can have megabytes.
 fn shown(name: &str) -> String {
-    match name.char_indices().nth(SHOWN_NAME) {
+    match name.char_indices().nth(MAX_NAME_CHARS) {
         Some((cut, _)) => format!("{}…", &name[..cut]),
         None => name.to_owned(),
     }
 }
 
-/// Notes a fault of ours beside serde's error, which can only carry text.
+/// Stores a typed fault, because the error of serde can only carry text.
 fn note<E: serde::de::Error>(slot: &mut Option<HeaderFault>, fault: HeaderFault) -> E {
     let error = E::custom(&fault);
     slot.get_or_insert(fault);
     error
 }
 
-/// The whole header.
+/// Parses the whole header.
 struct HeaderSeed<'a> {
     fault: &'a mut Option<HeaderFault>,
 }
@@ -209,13 +209,13 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
     }
 }
 
-/// `__metadata__`: an object of texts. Checked and thrown away.
+/// Parses `__metadata__`, an object of strings. Checks it and drops it.
 struct MetadataSeed<'a> {
     fault: &'a mut Option<HeaderFault>,
 }
 
 impl MetadataSeed<'_> {
-    const FORM: &'static str = "an object of texts";
+    const FORM: &'static str = "an object of strings";
 }
 
 impl<'de> DeserializeSeed<'de> for MetadataSeed<'_> {
@@ -251,7 +251,7 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
     }
 }
 
-/// One tensor: an object of exactly three fields.
+/// Parses a tensor: an object with exactly three fields.
 struct TensorSeed<'a> {
     name: String,
     fault: &'a mut Option<HeaderFault>,
@@ -305,7 +305,7 @@ impl<'de> Visitor<'de> for TensorSeed<'_> {
     }
 }
 
-/// The type of a tensor's elements: a text.
+/// Parses the element type of a tensor: a string.
 struct DtypeSeed<'a> {
     name: &'a str,
     fault: &'a mut Option<HeaderFault>,
@@ -333,7 +333,7 @@ impl<'de> Visitor<'de> for DtypeSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Dtype, A::Error> {
         Err(note(
             self.fault,
-            HeaderFault::Form { name: shown(self.name), expected: "a tensor whose dtype is a text" },
+            HeaderFault::Form { name: shown(self.name), expected: "a tensor whose dtype is a string" },
         ))
     }
 }
@@ -346,14 +346,14 @@ mod tests {
         format!(r#"{{"{name}":{{{fields}}}}}"#)
     }
 
-    /// A fault, and whether it goes beyond the crate.
+    /// Parses a header with a fault. Returns the message, and whether the crate accepts the header.
     fn fault(json: &str, data_len: u64) -> (String, bool) {
         let fault = Header::parse(json.as_bytes(), data_len).unwrap_err();
         (fault.to_string(), fault.is_stricter())
     }
 
     #[test]
-    fn tensors_come_in_the_order_of_their_bytes() {
+    fn tensors_are_sorted_by_their_offsets() {
         let json = r#"{"__metadata__":{"format":"pt"},
             "b":{"dtype":"F16","shape":[1,2],"data_offsets":[4,8]},
             "a":{"shape":[],"data_offsets":[0,4],"dtype":"F32"}}   "#;
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_readers_read_differently_is_refused_beyond_the_crate() {
+    fn ambiguous_headers_are_refused_although_the_crate_accepts_them() {
         let good = r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#;
         let twice = |other: &str| {
             format!(r#"{{"w":{{{good}}},"{other}":{{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}}}"#)
@@ -376,14 +376,17 @@ mod tests {
             .join(",");
         let texts = (0..=MAX_METADATA).map(|i| format!(r#""{i}":"""#)).collect::<Vec<_>>().join(",");
         let cases = [
-            (twice("w"), "duplicate name \"w\""),
-            (twice("\\u0077"), "duplicate name \"w\""),
-            (format!(" {}", tensor("w", good)), "begins with byte 0x20"),
-            (r#"{"__metadata__":{"a":"1","a":"2"}}"#.to_owned(), "duplicate key \"a\""),
-            (r#"{"__metadata__":null}"#.to_owned(), "not written as an object of texts"),
+            (twice("w"), "tensor name \"w\" is a duplicate"),
+            (twice("\\u0077"), "tensor name \"w\" is a duplicate"),
+            (format!(" {}", tensor("w", good)), "starts with byte 0x20"),
+            (r#"{"__metadata__":{"a":"1","a":"2"}}"#.to_owned(), "key \"a\" is a duplicate"),
+            (r#"{"__metadata__":null}"#.to_owned(), "must be an object of strings"),
             (tensor("w", &format!(r#"{good},"note":1"#)), "unknown field \"note\""),
-            (r#"{"w":["F32",[1],[0,4]]}"#.to_owned(), "not written as an object"),
-            (tensor("w", r#""dtype":{"F32":null},"shape":[1],"data_offsets":[0,4]"#), "dtype is a text"),
+            (r#"{"w":["F32",[1],[0,4]]}"#.to_owned(), "must be an object"),
+            (
+                tensor("w", r#""dtype":{"F32":null},"shape":[1],"data_offsets":[0,4]"#),
+                "whose dtype is a string",
+            ),
             (
                 tensor("w", r#""dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]"#),
                 "9 dimensions",
@@ -400,10 +403,10 @@ mod tests {
                 r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
                     "w":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}"#
                     .to_owned(),
-                "no multiple of its element's 4 bytes",
+                "not a multiple of the element size, 4 bytes",
             ),
             (format!("{{{many}}}"), "more than 10000 tensors"),
-            (format!(r#"{{"__metadata__":{{{texts}}}}}"#), "more than 1000 free texts"),
+            (format!(r#"{{"__metadata__":{{{texts}}}}}"#), "more than 1000 entries"),
         ];
         for (json, says) in cases {
             let data_len = if json.contains("[1,5]") { 5 } else { 4 };
@@ -413,23 +416,23 @@ mod tests {
     }
 
     #[test]
-    fn what_the_format_forbids_is_refused_as_such() {
+    fn invalid_headers_are_refused_with_the_reason() {
         let cases = [
             ("", "not a valid safetensors header"),
-            ("[]", "begins with byte 0x5b"),
+            ("[]", "starts with byte 0x5b"),
             ("plain text", "not a valid safetensors header"),
             ("{} {}", "not a valid safetensors header"),
             (r#"{"w":{"dtype":"F32","shape":[1]}}"#, "not a valid safetensors header"),
             (r#"{"w":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}}"#, "not a valid safetensors header"),
             (
                 r#"{"w":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
-                "duplicate field dtype",
+                "field dtype of tensor \"w\" is a duplicate",
             ),
             (r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, "data_offsets 4 to 0"),
             (r#"{"w":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}"#, "ends at 0"),
             (
                 r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#,
-                "4 bytes by its data_offsets and 8",
+                "4 bytes in its data_offsets, but 8",
             ),
             (r#"{"w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}"#, "fit 64 bits"),
             (r#"{"w":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#, "end at byte 3 of the data"),

@@ -1,153 +1,157 @@
-//! What can be wrong with a header.
+//! The faults of a safetensors header, and its limits.
 
-/// The largest header that is read. The 400M model has one of 31 KB.
+/// The largest supported header in bytes. That of Stella 400M has 31 KB.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Tensors that one file may have. The 1.5B model has 338.
+/// The largest number of tensors of a file. Stella 1.5B has 338.
 pub const MAX_TENSORS: usize = 10_000;
-/// Free texts that a header may carry. Real files have one or two.
+/// The largest number of entries of `__metadata__`. Published files have one or two.
 pub const MAX_METADATA: usize = 1_000;
-/// Dimensions that one tensor may have.
+/// The largest number of dimensions of a tensor.
 pub const MAX_RANK: usize = 8;
-/// No dimension of a tensor may reach this.
+/// Exclusive upper limit of a dimension.
 pub const MAX_DIMENSION: u64 = 1 << 48;
-/// Bytes of a file before its header: the header's length as a little-endian number.
+/// Bytes before the header: its length as a little-endian number.
 pub const LENGTH_BYTES: u64 = 8;
 
-/// Why a header is refused.
+/// The reason why a header is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderFault {
-    /// The file is shorter than the length that it begins with.
-    #[error("has {0} bytes; a safetensors file begins with 8 bytes that give the length of its header")]
+    /// The file is too short for the length of a header.
+    #[error("The file has {0} bytes. A safetensors file begins with the length of its header in 8 bytes.")]
     NoLength(u64),
-    /// The header is longer than the file or than the cap.
+    /// The header is longer than the file or the limit.
     #[error(
-        "claims a header of {claimed} bytes; the file has {file} and a header at most {MAX_HEADER_BYTES}"
+        "The file claims a header of {claimed} bytes, but has {file} bytes. A header may have at most {MAX_HEADER_BYTES} bytes."
     )]
     HeaderLength {
-        /// The length that the file begins with.
+        /// The length at the beginning of the file.
         claimed: u64,
-        /// Bytes of the file.
+        /// The size of the file.
         file: u64,
     },
-    /// The header is not the JSON of a safetensors header.
-    #[error("the header is not a valid safetensors header")]
+    /// The header is not valid JSON, or not that of a safetensors header.
+    #[error("The file has no valid safetensors header.")]
     Json(#[source] serde_json::Error),
-    /// The header begins with something else than `{`.
-    #[error("the header begins with byte {0:#04x}; a safetensors header begins with '{{'")]
+    /// The header does not start with `{`.
+    #[error("The header starts with byte {0:#04x}. It must start with '{{'.")]
     FirstByte(u8),
-    /// A name stands twice.
-    #[error("the header has the duplicate name {0:?}")]
+    /// Two tensors have the same name.
+    #[error("The tensor name {0:?} is a duplicate.")]
     DuplicateName(String),
-    /// A key stands twice in the free texts.
-    #[error("__metadata__ has the duplicate key {0:?}")]
+    /// Two entries of the metadata have the same key.
+    #[error("The __metadata__ key {0:?} is a duplicate.")]
     DuplicateMetadata(String),
-    /// A field stands twice in one tensor.
-    #[error("tensor {name:?} has the duplicate field {field}")]
+    /// A tensor has a field twice.
+    #[error("The field {field} of tensor {name:?} is a duplicate.")]
     DuplicateField {
         /// The tensor.
         name: String,
         /// The field.
         field: &'static str,
     },
-    /// A tensor has a field that the format does not know.
-    #[error("tensor {name:?} has the unknown field {field:?}; known are dtype, shape and data_offsets")]
+    /// A tensor has a field that is not part of the format.
+    #[error(
+        "The tensor {name:?} has the unknown field {field:?}. Known fields are dtype, shape and data_offsets."
+    )]
     UnknownField {
         /// The tensor.
         name: String,
         /// The field.
         field: String,
     },
-    /// A value is written in a form that only some readers take.
-    #[error("{name:?} is not written as {expected}")]
+    /// A value has a JSON type that only some readers accept.
+    #[error("{name:?} must be {expected}.")]
     Form {
         /// The tensor, or `__metadata__`.
         name: String,
-        /// The form that the format asks for.
+        /// The JSON type that the format demands.
         expected: &'static str,
     },
-    /// More tensors than the cap.
-    #[error("the header has more than {MAX_TENSORS} tensors")]
+    /// The number of tensors exceeds the limit.
+    #[error("The header has more than {MAX_TENSORS} tensors.")]
     TooManyTensors,
-    /// More free texts than the cap.
-    #[error("__metadata__ has more than {MAX_METADATA} free texts")]
+    /// The number of metadata entries exceeds the limit.
+    #[error("The __metadata__ has more than {MAX_METADATA} entries.")]
     TooMuchMetadata,
-    /// More dimensions than the cap.
-    #[error("tensor {name:?} has {rank} dimensions; at most {MAX_RANK} are read")]
+    /// The number of dimensions exceeds the limit.
+    #[error("The tensor {name:?} has {rank} dimensions. At most {MAX_RANK} are supported.")]
     Rank {
         /// The tensor.
         name: String,
-        /// Its dimensions.
+        /// Its number of dimensions.
         rank: usize,
     },
-    /// A dimension over the cap.
-    #[error("tensor {name:?} has a dimension of {dimension}; it must be below 2^48")]
+    /// A dimension exceeds the limit.
+    #[error("The tensor {name:?} has a dimension of {dimension}. It must be below 2^48.")]
     Dimension {
         /// The tensor.
         name: String,
         /// The dimension.
         dimension: u64,
     },
-    /// The size of a tensor does not fit 64 bits, or would not but for a dimension of zero.
-    #[error("tensor {name:?} has shape {shape:?}, whose size does not fit 64 bits")]
+    /// The size of a tensor does not fit 64 bits, or only because one dimension is zero.
+    #[error("The tensor {name:?} has the shape {shape:?}, whose size does not fit 64 bits.")]
     Overflow {
         /// The tensor.
         name: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// Whether only a zero in the shape makes it fit.
+        /// Whether the size fits only because of a zero in the shape.
         hidden_by_zero: bool,
     },
-    /// Offsets that leave a hole, overlap or run backwards.
+    /// The offsets leave a gap, overlap or decrease.
     #[error(
-        "tensor {name:?} has data_offsets {begin} to {end}, but the tensor before it ends at {expected}: tensors must \
-         follow one another without hole or overlap"
+        "The tensor {name:?} has data_offsets {begin} to {end}, but the tensor before it ends at {expected}. Tensors must \
+         follow one another without gap or overlap."
     )]
     Offsets {
         /// The tensor.
         name: String,
-        /// Where it begins.
+        /// Its first offset.
         begin: u64,
-        /// Where it ends.
+        /// Its second offset.
         end: u64,
-        /// Where it should begin.
+        /// The end of the tensor before it.
         expected: u64,
     },
-    /// Offsets that hold another number of bytes than the shape has.
-    #[error("tensor {name:?} has {found} bytes by its data_offsets and {needed} by its shape and dtype")]
+    /// The offsets contradict the shape and the element type.
+    #[error(
+        "The tensor {name:?} has {found} bytes in its data_offsets, but {needed} by its shape and dtype."
+    )]
     Size {
         /// The tensor.
         name: String,
         /// Bytes between the offsets.
         found: u64,
-        /// Bytes by shape and type.
+        /// Bytes by the shape and the element type.
         needed: u64,
     },
-    /// Elements that do not fill whole bytes.
-    #[error("tensor {name:?} has {bits} bits, which are no whole bytes")]
+    /// The elements do not fill whole bytes.
+    #[error("The tensor {name:?} has {bits} bits, which is not a multiple of 8.")]
     Bits {
         /// The tensor.
         name: String,
-        /// Its bits.
+        /// Its size in bits.
         bits: u64,
     },
-    /// Elements that begin at an odd place.
+    /// The tensor is not aligned to its elements.
     #[error(
-        "tensor {name:?} begins at byte {begin} of the data, which is no multiple of its element's {bytes} bytes"
+        "The tensor {name:?} begins at byte {begin} of the data, which is not a multiple of the element size, {bytes} bytes."
     )]
     Misaligned {
         /// The tensor.
         name: String,
-        /// Where it begins.
+        /// Its first offset.
         begin: u64,
-        /// Bytes of an element.
+        /// The element size in bytes.
         bytes: u64,
     },
-    /// The file holds more or fewer bytes than the tensors.
+    /// The file has more or fewer bytes than its tensors.
     #[error(
-        "offsets in the header end at byte {claimed} of the data, but the file holds {found} bytes of data"
+        "The offsets in the header end at byte {claimed} of the data, but the file has {found} bytes of data."
     )]
     DataLength {
-        /// Where the last tensor ends.
+        /// The end of the last tensor.
         claimed: u64,
         /// Bytes after the header.
         found: u64,
@@ -155,7 +159,7 @@ pub enum HeaderFault {
 }
 
 impl HeaderFault {
-    /// Whether the `safetensors` crate would accept a file with this fault alone.
+    /// Returns whether the `safetensors` crate accepts a file that has this fault alone.
     pub fn is_stricter(&self) -> bool {
         match self {
             Self::FirstByte(_)

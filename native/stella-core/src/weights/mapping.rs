@@ -1,4 +1,4 @@
-//! Files as memory. The one module of this crate with `unsafe`.
+//! Memory-mapped files. The only module of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -14,15 +14,14 @@ impl Mapping {
     /// Maps all of `file`.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub fn of(file: &File) -> std::io::Result<Self> {
-        // SAFETY: the bytes of a mapping may change, or vanish with SIGBUS, when somebody writes to or cuts
-        // the file. Both are outside what Rust can promise, so the time in which it can happen is kept short
-        // and what is read is not trusted: a mapping lives only inside `weights::WeightSet::load`, whose
-        // caller copies every tensor out before it is dropped; the bytes are only ever read as plain
-        // numbers, for which every bit pattern is valid; no length or offset is ever taken from them (the
-        // header came through ordinary reads and was checked against the file's size); and the file's
-        // identity, size and time are compared again after the copy.
+        // SAFETY: the bytes of a mapping may change, or vanish with SIGBUS, when another process writes to or cuts the
+        // file. Rust cannot rule out either, so the exposure is kept short and the bytes are not trusted. A mapping
+        // lives only inside `WeightSet::load`, which copies every tensor before it drops the mapping. The bytes are only
+        // read as numbers, for which every bit pattern is valid. No length or offset comes from the mapping: the header
+        // came through ordinary reads and was checked against the size of the file. The file's identity, size and times
+        // are compared again after the copy.
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self { map })
     }

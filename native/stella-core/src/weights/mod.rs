@@ -5,5 +5,6 @@ pub mod header_fault;
 pub mod mapping;
 pub mod tensor;
 pub mod tensor_table;
+pub(crate) mod weight_file;
 pub(crate) mod weight_reader;
 pub mod weight_set;

@@ -1,4 +1,4 @@
-//! The numbers of tensors out of a file, a piece at a time, each looked at while it is in the cache.
+//! The elements of tensors: reads them from a file in chunks, and checks each chunk while it is in the cache.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
@@ -14,15 +14,15 @@ use crate::base::error::{Error, Result};
 use crate::weights::header::TensorEntry;
 
 #[cfg(target_endian = "big")]
-compile_error!("safetensors files are little-endian, and so must be the machine that reads them by copying");
+compile_error!("safetensors files are little-endian, so the target must be little-endian too");
 
-/// Bytes that are read at once: few enough to stay in the first caches until they have been looked at.
+/// Bytes of a chunk. Small enough to stay in the first cache levels until it has been checked.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Why a tensor could not be read.
+/// An error of reading a tensor.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The file ended before the tensor.
+    /// The file ended inside the tensor.
     Ended,
     Io(std::io::Error),
     OutOfMemory(u64),
@@ -32,18 +32,18 @@ pub(crate) enum ReadError {
         at: usize,
         value: f32,
     },
-    /// A type that should have been refused before.
+    /// The element type is not supported, which the check of the header should have refused.
     Dtype(Dtype),
 }
 
 impl ReadError {
-    /// As an error of the file `path`.
+    /// Converts to an error of the file `path`.
     pub(crate) fn of_file(self, path: &Path) -> Error {
         let path = path.to_owned();
         let invalid = |path, reason| Error::FileInvalid { path, reason, source: None };
         match self {
             Self::Ended => {
-                invalid(path, "was cut while it was being loaded. Load the model anew.".to_owned())
+                invalid(path, "The file was cut while it was loaded. Load the model again.".to_owned())
             }
             Self::Io(source) => Error::FileUnreadable { path, source },
             Self::OutOfMemory(bytes) => {
@@ -51,9 +51,9 @@ impl ReadError {
             }
             Self::NotFinite { tensor, at, value } => invalid(
                 path,
-                format!("tensor {tensor} holds {value} at element {at}; weights must be finite"),
+                format!("The tensor {tensor} has the value {value} at element {at}. Weights must be finite."),
             ),
-            Self::Dtype(dtype) => Error::Internal(format!("dtype {dtype:?} was never checked")),
+            Self::Dtype(dtype) => Error::Internal(format!("The dtype {dtype:?} was not checked.")),
         }
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn read_exact(source: &mut dyn Read, bytes: &mut [u8]) -> std::result
     })
 }
 
-/// Fills `bytes` with the next elements of the tensor `entry`, of which the first is its element `begin`. With
+/// Reads the next elements of the tensor `entry` into `bytes`. The first of them is its element `begin`. With
 /// `check_finite`, an element that is NaN or infinite is an error.
 pub(crate) fn read_elements(
     source: &mut dyn Read,
@@ -92,7 +92,7 @@ pub(crate) fn read_elements(
     Ok(())
 }
 
-/// Bytes as the elements that they are. They begin where any element may.
+/// Views bytes as rows of elements. The bytes must be aligned for the element type.
 pub(crate) fn rows_of(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Rows<'_>, ReadError> {
     match dtype {
         Dtype::F32 => Ok(Rows::F32(bytemuck::cast_slice(bytes))),
@@ -102,7 +102,7 @@ pub(crate) fn rows_of(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Rows<'_
     }
 }
 
-/// Whether none of the numbers is NaN or infinite.
+/// Returns whether no number is NaN or infinite.
 #[inline(always)]
 fn all_finite(rows: Rows<'_>) -> bool {
     match rows {
@@ -112,7 +112,7 @@ fn all_finite(rows: Rows<'_>) -> bool {
     }
 }
 
-/// A type that weights come in.
+/// An element type of weights.
 trait Element: Pod {
     fn all_finite(numbers: &[Self]) -> bool;
 }
@@ -122,9 +122,8 @@ macro_rules! element {
         impl Element for $type {
             #[inline(always)]
             fn all_finite(numbers: &[Self]) -> bool {
-                // A number is not finite when its exponent is all ones, and then adding one to the exponent carries
-                // into the highest bit. No branch and no comparison: every vector unit can do this at the speed
-                // of the cache.
+                // The exponent of NaN and infinity is all ones, so that adding one to it carries into the highest bit. The
+                // loop has no branches, so that it vectorizes on every instruction set and runs at the speed of the cache.
                 const LOWEST: $bits = $exponent & <$bits>::wrapping_neg($exponent);
                 let carried = numbers.iter().fold(0, |any, x| any | ((x.to_bits() & $exponent) + LOWEST));
                 carried >> (<$bits>::BITS - 1) == 0
@@ -137,13 +136,13 @@ element!(f32, u32, 0x7f80_0000);
 element!(f16, u16, 0x7c00);
 element!(bf16, u16, 0x7f80);
 
-/// Whole tensors in 32 bits, by name: row-major, with their shapes.
+/// Whole tensors in f32 by name: their shapes, and their elements in row-major order.
 #[derive(Debug, Default)]
 pub struct Tensors(HashMap<String, (Vec<usize>, Vec<f32>)>);
 
 impl Tensors {
-    /// Takes rows of a tensor, those from `first` on.
-    pub(crate) fn put(&mut self, entry: &TensorEntry, first: usize, rows: Rows<'_>) -> Result<()> {
+    /// Widens rows of a tensor to f32 and stores them, beginning at row `first`.
+    pub(crate) fn write_rows(&mut self, entry: &TensorEntry, first: usize, rows: Rows<'_>) -> Result<()> {
         if !self.0.contains_key(&entry.name) {
             let count = entry.shape.iter().product();
             let mut numbers: Vec<f32> = try_zeroed_vec(count).map_err(|()| Error::OutOfMemory {
@@ -158,22 +157,24 @@ impl Tensors {
             .get_mut(&entry.name)
             .and_then(|(_, numbers)| numbers.get_mut(begin..begin + rows.len()))
             .map(|to| rows.widen(to))
-            .ok_or_else(|| Error::Internal(format!("tensor {} has rows beyond its shape", entry.name)))
+            .ok_or_else(|| {
+                Error::Internal(format!("The tensor {} has more rows than its shape.", entry.name))
+            })
     }
 
-    /// Whether there is a tensor of this name.
+    /// Returns whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Takes a tensor. Each can be taken once.
+    /// Removes and returns a tensor.
     ///
     /// # Errors
-    /// [`Error::Internal`] for one that was not loaded.
+    /// [`Error::Internal`] for a tensor that was not loaded or was taken before.
     pub fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         self.0
             .remove(name)
-            .ok_or_else(|| Error::Internal(format!("tensor {name} was not loaded, or taken before")))
+            .ok_or_else(|| Error::Internal(format!("The tensor {name} was not loaded, or was taken before.")))
     }
 }
 
@@ -190,11 +191,11 @@ mod tests {
         let mut room = Buffer::<u8>::zeroed(bytes.len()).unwrap();
         read_elements(&mut bytes, &entry, 0, &mut room, true).map_err(|e| e.of_file(Path::new("m")))?;
         let mut tensors = Tensors::default();
-        tensors.put(&entry, 0, rows_of(dtype, &room).map_err(|e| e.of_file(Path::new("m")))?)?;
+        tensors.write_rows(&entry, 0, rows_of(dtype, &room).map_err(|e| e.of_file(Path::new("m")))?)?;
         tensors.take("w").map(|(_, numbers)| numbers)
     }
 
-    /// The bytes of `numbers` in a type, and what they are in it.
+    /// Encodes numbers in a type. Returns the bytes, and the numbers after rounding to the type.
     fn encode(numbers: &[f32], dtype: Dtype) -> (Vec<u8>, Vec<f32>) {
         let each = numbers.iter().map(|&x| match dtype {
             Dtype::F16 => (f16::from_f32(x).to_le_bytes().to_vec(), f16::from_f32(x).to_f32()),
@@ -211,7 +212,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn finite_numbers_arrive_as_they_are(numbers in proptest::collection::vec(-60000f32..60000.0, 0..99)) {
+        fn finite_numbers_are_read_without_a_change(numbers in proptest::collection::vec(-60000f32..60000.0, 0..99)) {
             for dtype in TYPES {
                 let (bytes, values) = encode(&numbers, dtype);
                 prop_assert_eq!(read(dtype, &bytes).unwrap(), values);
@@ -229,7 +230,7 @@ mod tests {
             let bad = if at == 149_999 { f32::NAN } else { bad };
             for dtype in TYPES {
                 let error = read(dtype, &encode(&numbers, dtype).0).unwrap_err().to_string();
-                let says = format!("tensor w holds {bad} at element {at};");
+                let says = format!("tensor w has the value {bad} at element {at}.");
                 prop_assert!(error.contains(&says), "{}", error);
             }
         }
@@ -244,10 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_is_memory_is_an_error() {
+    fn a_tensor_larger_than_the_memory_is_an_error() {
         let entry =
             TensorEntry { name: "w".to_owned(), dtype: Dtype::F32, shape: vec![1 << 60], range: 0..1 << 62 };
-        let error = Tensors::default().put(&entry, 0, Rows::F32(&[])).unwrap_err();
+        let error = Tensors::default().write_rows(&entry, 0, Rows::F32(&[])).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { bytes, .. } if bytes == 1 << 62), "{error}");
     }
 }

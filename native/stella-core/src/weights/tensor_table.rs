@@ -1,4 +1,32 @@
-//! Which tensors a model must have: their names, their shapes, and what each is for.
+//! The table of tensor names and shapes of Stella 400M and Stella 1.5B, and of the heads.
+//!
+//! Loading, checking and the memory estimate read this table. Stella 400M (`NewModel`, 24 layers) has these tensors; `H` is
+//! the hidden size, `I` the intermediate size, `V` the vocabulary, `T` the number of token types. Every name begins with
+//! `new.`:
+//!
+//! | tensor | shape |
+//! | --- | --- |
+//! | `embeddings.word_embeddings.weight` | `[V, H]` |
+//! | `embeddings.token_type_embeddings.weight` | `[T, H]` |
+//! | `embeddings.LayerNorm.weight`, `.bias` | `[H]` |
+//! | `encoder.layer.L.attention.qkv_proj.weight`, `.bias` | `[3H, H]`, `[3H]` |
+//! | `encoder.layer.L.attention.o_proj.weight`, `.bias` | `[H, H]`, `[H]` |
+//! | `encoder.layer.L.mlp.up_gate_proj.weight` | `[2I, H]` |
+//! | `encoder.layer.L.mlp.down_proj.weight`, `.bias` | `[H, I]`, `[H]` |
+//! | `encoder.layer.L.attn_ln.weight`, `.bias`, `encoder.layer.L.mlp_ln.weight`, `.bias` | `[H]` |
+//!
+//! Stella 1.5B (Qwen2) stores queries, keys, values, up and gate as separate tensors, see [`NamingScheme::Qwen2Model`].
+//!
+//! # Adding an architecture
+//!
+//! 1. `files/config.rs`: a variant of [`Architecture`], its Python class in `CLASSES`, and its settings in `read`.
+//! 2. This file: a [`NamingScheme`] with its tensor names, its prefixes in [`Naming::all`], the biases of its norms in
+//!    [`Architecture::norms_have_bias`], and a [`LayerProduct`] if it has products that the others do not have.
+//! 3. `encoder/cpu_weights.rs`: the gate of its feed-forward block in `gate`, and the order of its norms in `is_post_norm`.
+//! 4. `encoder/cpu_encoder.rs`: the forward pass, if it differs beyond the gate and the order of the norms.
+//! 5. `encoder/candle_encoder.rs`: the model of candle in `candle_config`.
+//! 6. `memory_estimate.rs`: the temporary memory of candle. The memory of the CPU encoder follows from this table.
+//! 7. `stella-ffi/src/model.rs`: a value of `StellaArchitecture`.
 
 use crate::files::config::{Architecture, ModelConfig};
 use crate::files::layout::HeadLayout;
@@ -13,69 +41,83 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// A specification.
+    /// Creates a specification.
     pub fn new(name: impl Into<String>, shape: &[usize]) -> Self {
         Self { name: name.into(), shape: shape.to_vec() }
     }
 
-    /// Number of elements. Cannot overflow for shapes that come from a checked configuration.
+    /// Returns the number of elements. It cannot overflow for shapes that come from a checked configuration.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// How a checkpoint names its tensors.
+/// A matrix product of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Of `NewModel`: queries, keys and values are one tensor, and so are the two halves of the gated product.
-    New,
-    /// Of the same encoder in transformers itself, `GteModel`: each of them is a tensor.
-    Gte,
-    /// Of `Qwen2Model`: each of them is a tensor.
-    Qwen2,
-}
-
-/// Which product of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Product {
-    /// Queries, keys and values.
+pub(crate) enum LayerProduct {
+    /// Hidden states to queries, keys and values.
     Qkv,
-    /// From the result of attention to hidden states.
+    /// The output of attention to hidden states.
     AttentionOut,
-    /// The two halves of the gated product.
+    /// Hidden states to the up projection and the gate of the feed-forward block.
     UpGate,
-    /// The gated product becomes hidden states.
+    /// The gated values to hidden states.
     Down,
 }
 
-/// The place of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Embedding,
-    TokenType,
-    NormWeight(usize),
-    NormBias(usize),
-    /// Rows of a layer's product, from this output on.
-    Rows(usize, Product, usize),
-    Bias(usize, Product, usize),
+impl LayerProduct {
+    /// All products, in the order of a forward pass.
+    pub(crate) const ALL: [Self; 4] = [Self::Qkv, Self::AttentionOut, Self::UpGate, Self::Down];
+
+    /// Returns the number of rows and columns of the weights: `[outputs, inputs]`. The rows of a gated product are those of
+    /// the up projection, then as many of the gate.
+    pub(crate) fn weight_shape(self, config: &ModelConfig) -> [usize; 2] {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        match self {
+            Self::Qkv => [hidden + 2 * config.kv_width(), hidden],
+            Self::AttentionOut => [hidden, hidden],
+            Self::UpGate => [2 * inner, hidden],
+            Self::Down => [hidden, inner],
+        }
+    }
+
+    /// Returns whether a gate halves the outputs of the product.
+    pub(crate) fn is_gated(self) -> bool {
+        self == Self::UpGate
+    }
 }
 
-impl Place {
-    /// Whether a tensor of this place is one of those that together fill `rows` rows from another place on.
-    pub(crate) fn is_in(self, other: Self, rows: usize) -> bool {
-        match (self, other) {
-            (Self::Rows(layer, product, first), Self::Rows(other_layer, other_product, begin))
-            | (Self::Bias(layer, product, first), Self::Bias(other_layer, other_product, begin)) => {
-                (layer, product) == (other_layer, other_product) && (begin..begin + rows).contains(&first)
+/// The place of a tensor in the packed weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TensorSlot {
+    Embedding,
+    TokenType,
+    /// The weight of a norm. The norms are numbered as in `CpuWeights::norms`.
+    NormWeight(usize),
+    /// The bias of a norm.
+    NormBias(usize),
+    /// Rows of the weights of a layer's product: layer, product, first row.
+    Weight(usize, LayerProduct, usize),
+    /// A part of the bias of a layer's product: layer, product, first output.
+    Bias(usize, LayerProduct, usize),
+}
+
+impl TensorSlot {
+    /// Returns whether this slot is inside the `rows` rows that begin at the slot `whole`.
+    pub(crate) fn is_within(self, whole: Self, rows: usize) -> bool {
+        match (self, whole) {
+            (Self::Weight(layer, product, first), Self::Weight(whole_layer, whole_product, begin))
+            | (Self::Bias(layer, product, first), Self::Bias(whole_layer, whole_product, begin)) => {
+                (layer, product) == (whole_layer, whole_product) && (begin..begin + rows).contains(&first)
             }
-            _ => self == other,
+            _ => self == whole,
         }
     }
 }
 
-/// Which outputs of a product a tensor holds.
+/// The outputs of a product that one tensor stores.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum ProductPart {
     All,
     Queries,
     Keys,
@@ -84,40 +126,75 @@ enum Part {
     Gate,
 }
 
-/// The names of one dialect, without what they begin with.
-struct Names {
-    embedding: &'static str,
-    token_type: Option<&'static str>,
-    /// The norm of what the embedding gives.
-    first_norm: Option<&'static str>,
-    /// The norm of the result.
-    last_norm: Option<&'static str>,
-    layer: &'static str,
-    /// The norms of a layer, and which they are, counted from twice its number.
-    norms: [(&'static str, usize); 2],
-    /// The tensors of a layer's products, and whether each has a bias.
-    products: &'static [(&'static str, Product, Part, bool)],
+impl ProductPart {
+    /// Returns the first row of the product's weights, and the number of rows.
+    fn rows(self, product: LayerProduct, config: &ModelConfig) -> (usize, usize) {
+        let (hidden, inner, kv) = (config.hidden_size, config.intermediate_size, config.kv_width());
+        match self {
+            Self::All => (0, product.weight_shape(config)[0]),
+            Self::Queries => (0, hidden),
+            Self::Keys => (hidden, kv),
+            Self::Values => (hidden + kv, kv),
+            Self::Up => (0, inner),
+            Self::Gate => (inner, inner),
+        }
+    }
 }
 
-impl Dialect {
-    fn names(self) -> &'static Names {
+/// The way in which a Python class names the tensors of its checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamingScheme {
+    /// The class `NewModel`, as published for Stella 400M. Queries, keys and values are one tensor, up and gate another.
+    NewModel,
+    /// The class `GteModel`, the same architecture in transformers itself. All of them are separate tensors.
+    GteModel,
+    /// The class `Qwen2Model`, as published for Stella 1.5B. All of them are separate tensors.
+    Qwen2Model,
+}
+
+/// Whether a product has a bias.
+#[derive(Clone, Copy, PartialEq)]
+enum Bias {
+    Yes,
+    No,
+}
+
+/// The names of the tensors of a scheme, without the prefix.
+struct TensorNames {
+    embedding: &'static str,
+    token_type: Option<&'static str>,
+    /// The norm after the embedding.
+    first_norm: Option<&'static str>,
+    /// The norm after the last layer.
+    last_norm: Option<&'static str>,
+    layer: &'static str,
+    /// The norms of layer `l`, and their offset from norm `2 * l` in `CpuWeights::norms`.
+    norms: [(&'static str, usize); 2],
+    /// The tensors of the products of a layer.
+    products: &'static [(&'static str, LayerProduct, ProductPart, Bias)],
+}
+
+impl NamingScheme {
+    fn names(self) -> &'static TensorNames {
+        use LayerProduct::{AttentionOut, Down, Qkv, UpGate};
+        use ProductPart::{All, Gate, Keys, Queries, Up, Values};
         match self {
-            Self::New => &Names {
+            Self::NewModel => &TensorNames {
                 embedding: "embeddings.word_embeddings.weight",
                 token_type: Some("embeddings.token_type_embeddings.weight"),
                 first_norm: Some("embeddings.LayerNorm"),
                 last_norm: None,
                 layer: "encoder.layer",
-                // Norms follow what they are named after.
+                // Post-norm: a norm runs after the block in its name.
                 norms: [("attn_ln", 1), ("mlp_ln", 2)],
                 products: &[
-                    ("attention.qkv_proj", Product::Qkv, Part::All, true),
-                    ("attention.o_proj", Product::AttentionOut, Part::All, true),
-                    ("mlp.up_gate_proj", Product::UpGate, Part::All, false),
-                    ("mlp.down_proj", Product::Down, Part::All, true),
+                    ("attention.qkv_proj", Qkv, All, Bias::Yes),
+                    ("attention.o_proj", AttentionOut, All, Bias::Yes),
+                    ("mlp.up_gate_proj", UpGate, All, Bias::No),
+                    ("mlp.down_proj", Down, All, Bias::Yes),
                 ],
             },
-            Self::Gte => &Names {
+            Self::GteModel => &TensorNames {
                 embedding: "embeddings.word_embeddings.weight",
                 token_type: Some("embeddings.token_type_embeddings.weight"),
                 first_norm: Some("embeddings.LayerNorm"),
@@ -125,76 +202,77 @@ impl Dialect {
                 layer: "layers",
                 norms: [("post_attention_layernorm", 1), ("post_mlp_layernorm", 2)],
                 products: &[
-                    ("self_attn.q_proj", Product::Qkv, Part::Queries, true),
-                    ("self_attn.k_proj", Product::Qkv, Part::Keys, true),
-                    ("self_attn.v_proj", Product::Qkv, Part::Values, true),
-                    ("self_attn.o_proj", Product::AttentionOut, Part::All, true),
-                    ("mlp.up_proj", Product::UpGate, Part::Up, false),
-                    ("mlp.gate_proj", Product::UpGate, Part::Gate, false),
-                    ("mlp.down_proj", Product::Down, Part::All, true),
+                    ("self_attn.q_proj", Qkv, Queries, Bias::Yes),
+                    ("self_attn.k_proj", Qkv, Keys, Bias::Yes),
+                    ("self_attn.v_proj", Qkv, Values, Bias::Yes),
+                    ("self_attn.o_proj", AttentionOut, All, Bias::Yes),
+                    ("mlp.up_proj", UpGate, Up, Bias::No),
+                    ("mlp.gate_proj", UpGate, Gate, Bias::No),
+                    ("mlp.down_proj", Down, All, Bias::Yes),
                 ],
             },
-            Self::Qwen2 => &Names {
+            Self::Qwen2Model => &TensorNames {
                 embedding: "embed_tokens.weight",
                 token_type: None,
                 first_norm: None,
                 last_norm: Some("norm"),
                 layer: "layers",
-                // Norms precede what they are named after.
+                // Pre-norm: a norm runs before the block in its name, `post_attention_layernorm` before the feed-forward block.
                 norms: [("input_layernorm", 0), ("post_attention_layernorm", 1)],
                 products: &[
-                    ("self_attn.q_proj", Product::Qkv, Part::Queries, true),
-                    ("self_attn.k_proj", Product::Qkv, Part::Keys, true),
-                    ("self_attn.v_proj", Product::Qkv, Part::Values, true),
-                    ("self_attn.o_proj", Product::AttentionOut, Part::All, false),
-                    ("mlp.up_proj", Product::UpGate, Part::Up, false),
-                    ("mlp.gate_proj", Product::UpGate, Part::Gate, false),
-                    ("mlp.down_proj", Product::Down, Part::All, false),
+                    ("self_attn.q_proj", Qkv, Queries, Bias::Yes),
+                    ("self_attn.k_proj", Qkv, Keys, Bias::Yes),
+                    ("self_attn.v_proj", Qkv, Values, Bias::Yes),
+                    ("self_attn.o_proj", AttentionOut, All, Bias::No),
+                    ("mlp.up_proj", UpGate, Up, Bias::No),
+                    ("mlp.gate_proj", UpGate, Gate, Bias::No),
+                    ("mlp.down_proj", Down, All, Bias::No),
                 ],
             },
         }
     }
-
-    /// A tensor of every model of this dialect and of no other one, without what its name begins with.
-    fn mark(self) -> String {
-        let names = self.names();
-        format!("{}.0.{}.weight", names.layer, names.products[0].0)
-    }
 }
 
-/// A dialect, and what the names of all tensors begin with: nothing where the encoder was saved without the model around it.
+/// The names of the tensors of a checkpoint: the scheme, and the prefix of all names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Naming {
-    /// The dialect.
-    pub dialect: Dialect,
-    /// The beginning of each name.
+    /// The scheme.
+    pub scheme: NamingScheme,
+    /// The prefix of every name. Empty if the encoder was saved without the model around it.
     pub prefix: &'static str,
 }
 
 impl Naming {
-    /// Every naming of an architecture, the published models' first.
+    /// Returns every naming of an architecture, beginning with that of the published model.
     pub(crate) fn all(architecture: Architecture) -> &'static [Self] {
-        const fn naming(dialect: Dialect, prefix: &'static str) -> Naming {
-            Naming { dialect, prefix }
+        const fn naming(scheme: NamingScheme, prefix: &'static str) -> Naming {
+            Naming { scheme, prefix }
         }
         match architecture {
-            Architecture::New => {
+            Architecture::NewModel => {
                 &const {
                     [
-                        naming(Dialect::New, "new."),
-                        naming(Dialect::New, ""),
-                        naming(Dialect::Gte, ""),
-                        naming(Dialect::Gte, "gte."),
+                        naming(NamingScheme::NewModel, "new."),
+                        naming(NamingScheme::NewModel, ""),
+                        naming(NamingScheme::GteModel, ""),
+                        naming(NamingScheme::GteModel, "gte."),
                     ]
                 }
             }
-            Architecture::Qwen2 => &const { [naming(Dialect::Qwen2, "model."), naming(Dialect::Qwen2, "")] },
+            Architecture::Qwen2 => {
+                &const { [naming(NamingScheme::Qwen2Model, "model."), naming(NamingScheme::Qwen2Model, "")] }
+            }
         }
     }
 
-    /// Whether a tensor belongs to a layer of a model that is named so.
-    pub(crate) fn owns(self, name: &str) -> bool {
-        let names = self.dialect.names();
+    /// Returns the naming of the published model.
+    pub fn published(architecture: Architecture) -> Self {
+        Self::all(architecture)[0]
+    }
+
+    /// Returns whether `name` is a tensor of a layer's product under this naming.
+    pub(crate) fn names_product(self, name: &str) -> bool {
+        let names = self.scheme.names();
         let layer = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix(names.layer));
         layer.and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split_once('.')).is_some_and(
             |(_, rest)| {
@@ -206,76 +284,66 @@ impl Naming {
         )
     }
 
-    /// The name of a tensor that is there in every model that is named so, and in no other one.
-    pub(crate) fn mark(self) -> String {
-        format!("{}{}", self.prefix, self.dialect.mark())
+    /// Returns the name of a tensor that every model under this naming has, and no model under another one.
+    pub(crate) fn marker_tensor(self) -> String {
+        let names = self.scheme.names();
+        format!("{}{}.0.{}.weight", self.prefix, names.layer, names.products[0].0)
     }
 }
 
-/// Inputs of a product, and the outputs that a tensor holds: the first of them and how many.
-fn extent(config: &ModelConfig, product: Product, part: Part) -> (usize, usize, usize) {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let kv = config.kv_heads * config.head_dim();
-    let (inputs, outputs) = match product {
-        Product::Qkv => (hidden, hidden + 2 * kv),
-        Product::AttentionOut => (hidden, hidden),
-        Product::UpGate => (hidden, 2 * inner),
-        Product::Down => (inner, hidden),
-    };
-    let (first, count) = match part {
-        Part::All => (0, outputs),
-        Part::Queries => (0, hidden),
-        Part::Keys => (hidden, kv),
-        Part::Values => (hidden + kv, kv),
-        Part::Up => (0, inner),
-        Part::Gate => (inner, inner),
-    };
-    (inputs, first, count)
+impl Architecture {
+    /// Returns whether the norms have a bias: layer norms have one, RMS norms do not.
+    pub(crate) fn norms_have_bias(self) -> bool {
+        match self {
+            Self::NewModel => true,
+            Self::Qwen2 => false,
+        }
+    }
 }
 
-/// Every tensor that the encoder of `config` reads, and where each belongs.
-pub(crate) fn encoder_tensors(config: &ModelConfig) -> Vec<(TensorSpec, Place)> {
+/// Returns every tensor of the encoder with its slot in the packed weights.
+pub(crate) fn encoder_tensors(config: &ModelConfig, naming: Naming) -> Vec<(TensorSpec, TensorSlot)> {
     let hidden = config.hidden_size;
-    let (names, prefix) = (config.naming.dialect.names(), config.naming.prefix);
-    let has_norm_bias = config.architecture == Architecture::New;
+    let (names, prefix) = (naming.scheme.names(), naming.prefix);
     let mut tensors = Vec::new();
-    let mut add = |name: String, shape: &[usize], place| {
-        tensors.push((TensorSpec::new(format!("{prefix}{name}"), shape), place));
+    let mut add = |name: String, shape: &[usize], slot| {
+        tensors.push((TensorSpec::new(format!("{prefix}{name}"), shape), slot));
     };
-    add(names.embedding.to_owned(), &[config.vocab_size, hidden], Place::Embedding);
+    add(names.embedding.to_owned(), &[config.vocab_size, hidden], TensorSlot::Embedding);
     if let Some(name) = names.token_type.filter(|_| config.type_vocab_size > 0) {
-        add(name.to_owned(), &[config.type_vocab_size, hidden], Place::TokenType);
+        add(name.to_owned(), &[config.type_vocab_size, hidden], TensorSlot::TokenType);
     }
     let mut norms = Vec::new();
     norms.extend(names.first_norm.map(|name| (name.to_owned(), 0)));
     for layer in 0..config.layers {
         let layer_name = format!("{}.{layer}", names.layer);
-        for &(name, product, part, has_bias) in names.products {
-            let (inputs, first, count) = extent(config, product, part);
-            let rows = Place::Rows(layer, product, first);
-            add(format!("{layer_name}.{name}.weight"), &[count, inputs], rows);
-            if has_bias {
-                add(format!("{layer_name}.{name}.bias"), &[count], Place::Bias(layer, product, first));
+        for &(name, product, part, bias) in names.products {
+            let [_, inputs] = product.weight_shape(config);
+            let (first, rows) = part.rows(product, config);
+            let slot = TensorSlot::Weight(layer, product, first);
+            add(format!("{layer_name}.{name}.weight"), &[rows, inputs], slot);
+            if bias == Bias::Yes {
+                add(format!("{layer_name}.{name}.bias"), &[rows], TensorSlot::Bias(layer, product, first));
             }
         }
         norms.extend(names.norms.map(|(name, offset)| (format!("{layer_name}.{name}"), 2 * layer + offset)));
     }
     norms.extend(names.last_norm.map(|name| (name.to_owned(), 2 * config.layers)));
-    for (name, at) in norms {
-        add(format!("{name}.weight"), &[hidden], Place::NormWeight(at));
-        if has_norm_bias {
-            add(format!("{name}.bias"), &[hidden], Place::NormBias(at));
+    for (name, norm) in norms {
+        add(format!("{name}.weight"), &[hidden], TensorSlot::NormWeight(norm));
+        if config.architecture.norms_have_bias() {
+            add(format!("{name}.bias"), &[hidden], TensorSlot::NormBias(norm));
         }
     }
     tensors
 }
 
-/// Every tensor that the encoder of `config` reads.
-pub fn encoder_specs(config: &ModelConfig) -> Vec<TensorSpec> {
-    encoder_tensors(config).into_iter().map(|(spec, _)| spec).collect()
+/// Returns every tensor of the encoder.
+pub fn encoder_specs(config: &ModelConfig, naming: Naming) -> Vec<TensorSpec> {
+    encoder_tensors(config, naming).into_iter().map(|(spec, _)| spec).collect()
 }
 
-/// Every tensor that a head reads.
+/// Returns every tensor of a head.
 pub fn head_specs(head: &HeadLayout, hidden_size: usize) -> Vec<TensorSpec> {
     let Some(dense) = &head.dense else { return Vec::new() };
     let mut specs = vec![TensorSpec::new(HEAD_WEIGHT, &[head.dimension, hidden_size])];
@@ -285,7 +353,7 @@ pub fn head_specs(head: &HeadLayout, hidden_size: usize) -> Vec<TensorSpec> {
     specs
 }
 
-/// Name of a head's matrix, `[dimension, hidden_size]`.
+/// Name of the weights of a head, `[dimension, hidden_size]`.
 pub const HEAD_WEIGHT: &str = "linear.weight";
-/// Name of a head's bias, `[dimension]`.
+/// Name of the bias of a head, `[dimension]`.
 pub const HEAD_BIAS: &str = "linear.bias";

@@ -1,6 +1,8 @@
-//! Tensors out of a file, in pieces of whole rows that go from hand to hand: one thread reads, the caller takes what is
-//! wanted, and with a manifest a third one hashes, all while the piece is in a cache that they share. Nothing is kept of
-//! a file but the pieces that are under way, so a load takes no more memory than what it makes.
+//! Reads the tensors of a weights file in pieces of whole rows.
+//!
+//! One thread reads, the caller consumes the pieces, and with a manifest a third thread hashes them. All of them work on a
+//! piece while it is in a cache that the threads share. Only a few pieces are in memory at the same time, so a load takes
+//! no more memory than its result.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -20,59 +22,60 @@ use crate::files::hash::Hasher;
 use crate::files::manifest::Expected;
 use crate::weights::header::TensorEntry;
 use crate::weights::tensor::{ReadError, read_elements, read_exact, rows_of};
-use crate::weights::weight_set::WeightFile;
+use crate::weights::weight_file::WeightFile;
 
-/// The purpose of threads that load weights, for errors.
+/// The purpose of the threads that load weights, for error messages.
 pub(crate) const LOADING: &str = "for loading a model";
-/// Bytes of a piece, unless it takes more to hold [`ROWS`].
+/// Target size of a piece in bytes. A piece is larger if [`MIN_ROWS`] rows are.
 const PIECE_BYTES: usize = 1 << 20;
-/// Rows of a piece at least: as many as are packed together.
-const ROWS: usize = 32;
-/// Pieces that are under way at once.
+/// Smallest number of rows of a piece: the rows that are packed into one panel.
+const MIN_ROWS: usize = 32;
+/// Pieces that are in memory at the same time.
 const PIECES: usize = 4;
 
-/// Where the bytes of a file come from.
+/// A source of the bytes of a file.
 pub(crate) trait Source: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Source for T {}
 
-/// Takes rows of a tensor, those from a number on.
-pub(crate) type Take<'a> = &'a mut dyn FnMut(&TensorEntry, usize, Rows<'_>) -> Result<()>;
+/// Consumes rows of a tensor. The number is that of the first row.
+pub(crate) type TensorSink<'a> = &'a mut dyn FnMut(&TensorEntry, usize, Rows<'_>) -> Result<()>;
 
-/// Memory that is under way while `tensors` are read.
-pub(crate) fn bytes_under_way<'a>(tensors: impl Iterator<Item = &'a TensorEntry>) -> u64 {
+/// Returns the memory that all pieces take while `tensors` are read.
+pub(crate) fn memory_of_pieces<'a>(tensors: impl Iterator<Item = &'a TensorEntry>) -> u64 {
     (PIECES * tensors.map(piece_bytes).max().unwrap_or(0)) as u64
 }
 
-/// Bytes of a row of a tensor of a type that weights come in.
+/// Returns the bytes of a row of a tensor with a supported element type.
 fn row_bytes(entry: &TensorEntry) -> usize {
     entry.row_len().saturating_mul(entry.dtype.bitsize() / 8)
 }
 
-/// Bytes of the largest piece of such a tensor.
+/// Returns the bytes of the largest piece of such a tensor.
 fn piece_bytes(entry: &TensorEntry) -> usize {
     let row = row_bytes(entry);
-    let rows = (PIECE_BYTES / row / ROWS * ROWS).max(ROWS);
+    let rows = (PIECE_BYTES / row / MIN_ROWS * MIN_ROWS).max(MIN_ROWS);
     let all = usize::try_from(entry.range.end - entry.range.start).unwrap_or(usize::MAX);
     row.saturating_mul(rows).min(all)
 }
 
-/// Reads `source`, the bytes of `file`, and gives `take` the rows of the tensors for which `wanted` holds, in the order
-/// in which they are stored. With a hash that is expected, the whole file is read, and the bytes that are given are those
-/// that are hashed; whether the hash is right is known at the end. A thread that the system refuses is an error, and the
-/// other thread has ended when it is returned.
+/// Reads `source`, the bytes of `file`, and passes the rows of the tensors for which `wanted` returns true to `sink`, in the
+/// order of the file.
+///
+/// With an expected hash, the whole file is read, and `sink` gets the same bytes as the hash. The hash is compared at the
+/// end. If the system refuses a thread, the other thread has ended when the error is returned.
 pub(crate) fn read(
     file: &WeightFile,
     source: &mut dyn Source,
     check_finite: bool,
     expected: Option<&(Expected, Hasher)>,
     wanted: &(dyn Fn(&TensorEntry) -> bool + Sync),
-    take: Take<'_>,
+    sink: TensorSink<'_>,
 ) -> Result<()> {
     reach(Stage::Read);
     let (back, free) = channel();
     for _ in 0..PIECES {
-        // Nobody has dropped the other end.
+        // The receiver exists, so sending cannot fail.
         let empty = Buffer::zeroed(0).map_err(|e| ReadError::OutOfMemory(e.bytes).of_file(&file.path))?;
         let _ = back.send(empty);
     }
@@ -93,8 +96,8 @@ pub(crate) fn read(
                 (Some(to_hash), Some((expected, thread)))
             }
         };
-        let (to_take, taken) = sync_channel(PIECES);
-        let reader = Reader { source, check_finite, free, back, to_take, to_hash };
+        let (to_sink, pieces) = sync_channel(PIECES);
+        let reader = Reader { source, check_finite, free, back, to_sink, to_hash };
         let reader = spawn_scoped(scope, "stella-read".to_owned(), move || {
             start();
             reader.run(file, wanted)
@@ -102,7 +105,7 @@ pub(crate) fn read(
         let reader = match reader {
             Ok(reader) => reader,
             Err(source) => {
-                // The sender went with the reader, so the thread that hashes ends too.
+                // The sender was dropped with the reader, so the hashing thread ends too.
                 if let Some((_, thread)) = hashing
                     && let Err(payload) = thread.join()
                 {
@@ -111,41 +114,41 @@ pub(crate) fn read(
                 return Err(refused(count, source));
             }
         };
-        let took = take_all(file, taken, take);
+        let consumed = consume(file, pieces, sink);
         let read = join(reader);
         let hash = hashing.map(|(expected, thread)| (expected, join(thread)));
         read.map_err(|e| e.of_file(&file.path))?;
-        took?;
+        consumed?;
         hash.map_or(Ok(()), |(expected, hash)| expected.check(&file.path, hash))
     })
 }
 
-/// Takes pieces until there are no more, or until one is refused.
-fn take_all(file: &WeightFile, pieces: Receiver<Arc<Piece<'_>>>, take: Take<'_>) -> Result<()> {
+/// Passes pieces to `sink` until the reader ends or `sink` fails.
+fn consume(file: &WeightFile, pieces: Receiver<Arc<Piece<'_>>>, sink: TensorSink<'_>) -> Result<()> {
     pieces.iter().try_for_each(|piece| {
         let rows = rows_of(piece.entry.dtype, piece.bytes()).map_err(|e| e.of_file(&file.path))?;
-        take(piece.entry, piece.first, rows)
+        sink(piece.entry, piece.first, rows)
     })
 }
 
-/// The result of a thread. A panic there goes on here.
+/// Returns the result of a thread. A panic of the thread continues in the caller.
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
 }
 
-/// Goes on with a hash, over pieces as they come.
+/// Adds all pieces to a hash.
 fn hash(mut hash: Hasher, pieces: Receiver<Arc<Piece<'_>>>) -> Hasher {
     reach(Stage::Hash);
     pieces.iter().for_each(|piece| hash.update(piece.bytes()));
     hash
 }
 
-/// Rows of a tensor, on their way. Its memory goes back to the reader when the last who has it lets it go.
+/// Rows of a tensor. The memory returns to the reader when the last owner drops the piece.
 struct Piece<'a> {
     entry: &'a TensorEntry,
     first: usize,
     len: usize,
-    /// Always there until the end.
+    /// `None` only while the piece is dropped.
     memory: Option<Buffer<u8>>,
     back: Sender<Buffer<u8>>,
 }
@@ -158,23 +161,23 @@ impl Piece<'_> {
 
 impl Drop for Piece<'_> {
     fn drop(&mut self) {
-        // When the reader has ended, nobody needs it any more.
+        // Sending fails if the reader has ended, and then the memory is freed.
         let _ = self.memory.take().map(|memory| self.back.send(memory));
     }
 }
 
-/// The thread that reads.
+/// The reading thread.
 struct Reader<'s, 'a> {
     source: &'s mut dyn Source,
     check_finite: bool,
     free: Receiver<Buffer<u8>>,
     back: Sender<Buffer<u8>>,
-    to_take: SyncSender<Arc<Piece<'a>>>,
+    to_sink: SyncSender<Arc<Piece<'a>>>,
     to_hash: Option<SyncSender<Arc<Piece<'a>>>>,
 }
 
 impl<'a> Reader<'_, 'a> {
-    /// Reads the file from its first tensor on, or until nobody takes what is read.
+    /// Reads the tensors of the file, until the end or until the consumer stops.
     fn run(
         mut self,
         file: &'a WeightFile,
@@ -197,18 +200,19 @@ impl<'a> Reader<'_, 'a> {
         Ok(())
     }
 
-    /// Reads a tensor. Types that are not wanted may be any, of less than a byte too. Says whether anybody takes it.
+    /// Reads a tensor. Returns false if the consumer has stopped. A tensor that is only hashed may have any element type, also
+    /// one of less than a byte.
     fn read_tensor(
         &mut self,
         entry: &'a TensorEntry,
         bytes: u64,
         wanted: bool,
     ) -> std::result::Result<bool, ReadError> {
-        let most = if wanted { piece_bytes(entry) } else { PIECE_BYTES };
+        let max_len = if wanted { piece_bytes(entry) } else { PIECE_BYTES };
         let mut begin = 0;
         while begin < bytes {
             let Ok(mut memory) = self.free.recv() else { return Ok(false) };
-            let len = usize::try_from(bytes - begin).map_or(most, |left| left.min(most));
+            let len = usize::try_from(bytes - begin).map_or(max_len, |left| left.min(max_len));
             if memory.len() < len {
                 memory = Buffer::zeroed(len).map_err(|e| ReadError::OutOfMemory(e.bytes))?;
             }
@@ -224,10 +228,10 @@ impl<'a> Reader<'_, 'a> {
             let back = self.back.clone();
             let piece = Arc::new(Piece { entry, first, len, memory: Some(memory), back });
             if let Some(to_hash) = &self.to_hash {
-                // Who hashes takes every piece unless it panicked, and then nothing of this is used.
+                // Sending fails only if the hashing thread panicked. Then the load fails too.
                 let _ = to_hash.send(Arc::clone(&piece));
             }
-            if wanted && self.to_take.send(piece).is_err() {
+            if wanted && self.to_sink.send(piece).is_err() {
                 return Ok(false);
             }
             begin += len as u64;

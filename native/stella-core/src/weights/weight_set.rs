@@ -1,9 +1,8 @@
-//! The weights of a model: headers checked against the configuration, then the bytes, read or mapped.
+//! The weights of an encoder or a head: one or more safetensors files whose headers are checked against the table of tensor
+//! names and shapes before any tensor is read or mapped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
-use std::io::{Cursor, Read, Seek};
-use std::path::PathBuf;
+use std::io::Cursor;
 
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -12,49 +11,45 @@ use crate::base::counters::MAPS;
 use crate::base::error::{Error, Result};
 use crate::base::fault_injection::{Stage, reach};
 use crate::files::config::Architecture;
-use crate::files::contents::{BEGINNING, recognize};
 use crate::files::file_names::{INDEX_FILE, WEIGHTS_FILE};
-use crate::files::file_stamp::Stamp;
-use crate::files::folder::{ModelFolder, OpenFile, is_plain_name};
-use crate::files::hash::Hasher;
-use crate::files::json::once_each;
-use crate::files::manifest::Expected;
-use crate::weights::header::{Header, TensorEntry};
-use crate::weights::header_fault::{HeaderFault, LENGTH_BYTES};
+use crate::files::folder::{ModelFolder, is_plain_name};
+use crate::files::json::unique_keys;
+use crate::weights::header::TensorEntry;
 use crate::weights::mapping::Mapping;
 use crate::weights::tensor::Tensors;
 use crate::weights::tensor_table::{Naming, TensorSpec};
-use crate::weights::weight_reader::{self, Source, Take};
+use crate::weights::weight_file::WeightFile;
+use crate::weights::weight_reader::{self, Source, TensorSink};
 
-/// How the bytes of weights come into memory.
+/// The way in which the bytes of weights get into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LoadMode {
-    /// Ordinary reads. A file that is cut or overwritten meanwhile gives an error and nothing else, and what is
-    /// hashed is what is used.
+    /// Ordinary reads. If the file is cut or overwritten during the load, the load fails with an error. The hashed bytes are
+    /// the bytes that are used.
     Copied,
-    /// A map, from which tensors are copied. A file that is cut meanwhile kills the process (SIGBUS).
+    /// Tensors are copied from a memory-mapped file. If the file is cut during the load, the process dies (SIGBUS).
     Mapped,
 }
 
-/// How weights are loaded.
+/// Options of loading weights.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
-    /// How the bytes come into memory.
+    /// The way in which the bytes get into memory.
     pub mode: LoadMode,
-    /// Whether weights that are NaN or infinite are looked for and refused.
+    /// Whether weights that are NaN or infinite are refused.
     pub check_finite: bool,
 }
 
-/// Checked headers of one or more files that together hold a model's tensors. Nothing is mapped or read yet.
+/// One or more weights files with checked headers, which together contain the tensors of an encoder or a head.
 #[derive(Debug)]
 pub struct WeightSet {
     files: Vec<WeightFile>,
-    /// Which of `files` holds a tensor.
+    /// The index in `files` of the file that contains a tensor, by tensor name.
     owner: HashMap<String, usize>,
 }
 
 impl WeightSet {
-    /// The encoder's weights: `model.safetensors`, or the shards that the index names.
+    /// Opens the weights of the encoder: `model.safetensors`, or the shards that the index names.
     ///
     /// # Errors
     /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`] for a damaged file or index;
@@ -64,7 +59,7 @@ impl WeightSet {
         if sharded { Self::open_shards(folder) } else { Self::open_file(folder, WEIGHTS_FILE) }
     }
 
-    /// The weights in the one file `name`.
+    /// Opens the weights in the single file `name`.
     ///
     /// # Errors
     /// Those of [`ModelFolder::open_file`]; [`Error::FileInvalid`] for a damaged file.
@@ -74,18 +69,19 @@ impl WeightSet {
         Ok(Self { files: vec![file], owner })
     }
 
+    /// Opens the shards that the index names.
     fn open_shards(folder: &ModelFolder) -> Result<Self> {
         #[derive(Deserialize)]
         struct Index {
-            #[serde(deserialize_with = "once_each")]
+            #[serde(deserialize_with = "unique_keys")]
             weight_map: BTreeMap<String, String>,
         }
-        let index: Index = folder.read_json(INDEX_FILE, "it lists the shards")?;
+        let index: Index = folder.read_json(INDEX_FILE, "it lists the shards of the weights")?;
         let index_path = folder.path(INDEX_FILE);
         if index.weight_map.is_empty() {
             return Err(Error::FileInvalid {
                 path: index_path,
-                reason: "lists no tensor".to_owned(),
+                reason: "The file lists no tensors.".to_owned(),
                 source: None,
             });
         }
@@ -96,13 +92,16 @@ impl WeightSet {
         let (mut files, mut owner) = (Vec::new(), HashMap::new());
         for (shard, tensors) in by_shard {
             if !is_plain_name(shard) {
-                let reason = format!("shard {shard:?} is not the name of a file inside the model folder");
+                let reason =
+                    format!("The shard {shard:?} is not the name of a file inside the model folder.");
                 return Err(Error::FileInvalid { path: index_path, reason, source: None });
             }
             let file = WeightFile::open(folder, shard)?;
             for tensor in tensors {
                 if file.header.get(tensor).is_none() {
-                    let reason = format!("places {tensor} in {shard}, which does not hold it");
+                    let reason = format!(
+                        "The file assigns the tensor {tensor} to {shard}, which does not contain it."
+                    );
                     return Err(Error::Inconsistent { path: index_path, reason });
                 }
                 owner.insert(tensor.to_owned(), files.len());
@@ -112,39 +111,41 @@ impl WeightSet {
         Ok(Self { files, owner })
     }
 
-    /// How the encoder's tensors are named.
+    /// Determines the naming of the tensors of the encoder.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for files with the tensors of more than one encoder; [`Error::Unsupported`] for names that begin
-    /// with something else.
+    /// [`Error::Inconsistent`] if the files contain more than one encoder; [`Error::Unsupported`] for an unknown prefix of the
+    /// names.
     pub(crate) fn naming(&self, architecture: Architecture) -> Result<Naming> {
         let all = Naming::all(architecture);
-        let mut found = all.iter().filter_map(|naming| Some((naming, *self.owner.get(&naming.mark())?)));
+        let mut found =
+            all.iter().filter_map(|naming| Some((naming, *self.owner.get(&naming.marker_tensor())?)));
         match (found.next(), found.next()) {
             (Some((first, _)), Some((second, at))) => Err(Error::Inconsistent {
                 path: self.files[at].path.clone(),
                 reason: format!(
-                    "holds both {} and {}, so that nobody can tell which encoder is meant",
-                    first.mark(),
-                    second.mark()
+                    "The weights contain both {} and {}, so it is unclear which encoder to load. Keep the tensors of one \
+                     encoder.",
+                    first.marker_tensor(),
+                    second.marker_tensor()
                 ),
             }),
             (Some((naming, _)), None) => Ok(*naming),
             (None, _) => {
-                let is_named = |naming: &&Naming| self.owner.keys().any(|name| naming.owns(name));
-                match (self.wrapped(all), all.iter().find(is_named)) {
+                let has_tensors = |naming: &&Naming| self.owner.keys().any(|name| naming.names_product(name));
+                match (self.wrapper_error(all), all.iter().find(has_tensors)) {
                     (Some(error), _) => Err(error),
-                    // The check names the missing tensors.
+                    // The check of the tensors then reports the missing ones.
                     (None, found) => Ok(*found.unwrap_or(&all[0])),
                 }
             }
         }
     }
 
-    /// The error for tensors whose names have a wrapper of the model before them.
-    fn wrapped(&self, namings: &[Naming]) -> Option<Error> {
+    /// Returns the error for tensor names with the prefix of a wrapper around the model, if there are any.
+    fn wrapper_error(&self, namings: &[Naming]) -> Option<Error> {
         let (prefix, at) = self.owner.iter().find_map(|(name, &at)| {
-            let prefix = namings.iter().find_map(|naming| name.strip_suffix(&naming.mark()))?;
+            let prefix = namings.iter().find_map(|naming| name.strip_suffix(&naming.marker_tensor()))?;
             prefix.ends_with('.').then_some((prefix, at))
         })?;
         let supported: BTreeSet<String> =
@@ -153,13 +154,13 @@ impl WeightSet {
         Some(Error::Unsupported {
             path: self.files[at].path.clone(),
             reason: format!(
-                "names of tensors begin with {prefix:?}; supported are {supported}. Save the model without the wrapper around \
-                 it, such as that of torch.compile, DataParallel or PEFT"
+                "The names of tensors begin with {prefix:?}. Supported: {supported}. Save the model without the wrapper around \
+                 it, such as that of torch.compile, DataParallel or PEFT."
             ),
         })
     }
 
-    /// Refuses tensors beyond those of `specs`.
+    /// Refuses tensors that are not in `specs`.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] that names the first one.
@@ -168,17 +169,19 @@ impl WeightSet {
         match other {
             Some((name, &at)) => Err(Error::Inconsistent {
                 path: self.files[at].path.clone(),
-                reason: format!("holds tensor {name:?}, which config.json beside it does not ask for"),
+                reason: format!(
+                    "The file contains the tensor {name:?}, which the config.json next to it does not include."
+                ),
             }),
             None => Ok(()),
         }
     }
 
-    /// Compares the headers with what the configuration asks for. Tensors beyond that are allowed.
+    /// Checks that the files contain the tensors of `specs` with their shapes. Other tensors are allowed.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] that names every missing tensor up to five, or the first of a wrong shape
-    /// or type.
+    /// [`Error::Inconsistent`] that names the first five missing tensors, or the first tensor with a wrong shape or element
+    /// type.
     pub fn check(&self, specs: &[TensorSpec]) -> Result<()> {
         let missing: Vec<&str> =
             specs.iter().map(|s| s.name.as_str()).filter(|name| !self.owner.contains_key(*name)).collect();
@@ -187,9 +190,9 @@ impl WeightSet {
             let shown = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             let more = missing.len().saturating_sub(5);
             let reason = match (missing.len(), more) {
-                (1, _) => format!("tensor {first} is missing"),
-                (n, 0) => format!("{n} tensors are missing: {shown}"),
-                (n, _) => format!("{n} tensors are missing: {shown} and {more} more"),
+                (1, _) => format!("The tensor {first} is missing."),
+                (n, 0) => format!("{n} tensors are missing: {shown}."),
+                (n, _) => format!("{n} tensors are missing: {shown} and {more} more."),
             };
             return Err(Error::Inconsistent { path, reason });
         }
@@ -197,14 +200,14 @@ impl WeightSet {
             let (_, file, info) = self.find(&spec.name)?;
             if info.shape != spec.shape {
                 let reason = format!(
-                    "tensor {} has shape {:?}, the configuration asks for shape {:?}",
+                    "The tensor {} has the shape {:?}, but the configuration demands {:?}.",
                     spec.name, info.shape, spec.shape
                 );
                 return Err(Error::Inconsistent { path: file.path.clone(), reason });
             }
             if !matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
                 let reason = format!(
-                    "tensor {} has dtype {:?}; supported are F32, F16 and BF16",
+                    "The tensor {} has the dtype {:?}. Supported: F32, F16 and BF16.",
                     spec.name, info.dtype
                 );
                 return Err(Error::Inconsistent { path: file.path.clone(), reason });
@@ -213,30 +216,30 @@ impl WeightSet {
         Ok(())
     }
 
-    /// Bytes of all files.
+    /// Returns the size of all files.
     pub fn file_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.data_start + file.header.data_len()).sum()
     }
 
-    /// Bytes of memory that is under way while the tensors of `wanted` are read, which [`Self::check`] has passed.
-    pub(crate) fn bytes_under_way(&self, wanted: &[TensorSpec]) -> u64 {
+    /// Returns the memory that pieces take while the tensors of `wanted` are read. [`Self::check`] must have accepted them.
+    pub(crate) fn memory_of_pieces(&self, wanted: &[TensorSpec]) -> u64 {
         let tensors = wanted.iter().filter_map(|spec| self.find(&spec.name).ok());
-        weight_reader::bytes_under_way(tensors.map(|(_, _, entry)| entry))
+        weight_reader::memory_of_pieces(tensors.map(|(_, _, entry)| entry))
     }
 
-    /// Reads the tensors of `wanted`, which [`Self::check`] has passed, and gives `take` their rows in the order in which
-    /// the files have them: those of `entry` from the row `first` on. Every row is given once.
+    /// Reads the tensors of `wanted` and passes each of their rows to `sink` once, in the order of the files. [`Self::check`]
+    /// must have accepted them.
     ///
     /// # Errors
-    /// [`Error::FileUnreadable`], [`Error::Inconsistent`] for a file of another hash than the manifest says,
-    /// [`Error::FileInvalid`] for one that changed since its header was read or that holds a weight that is not
-    /// finite, [`Error::OutOfMemory`], and whatever `take` gives. What was taken before the error is not to be used.
-    pub fn load(&self, options: LoadOptions, wanted: &[TensorSpec], take: Take<'_>) -> Result<()> {
+    /// [`Error::FileUnreadable`]; [`Error::Inconsistent`] for a file whose hash differs from the manifest;
+    /// [`Error::FileInvalid`] for a file that changed since its header was read, or that contains a weight that is not
+    /// finite; [`Error::OutOfMemory`]; the errors of `sink`. After an error, the rows that `sink` got must not be used.
+    pub fn load(&self, options: LoadOptions, wanted: &[TensorSpec], sink: TensorSink<'_>) -> Result<()> {
         let wanted: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
-        // All are proven before the first tensor is taken.
+        // All files are checked and mapped before the first tensor is read.
         let maps = match options.mode {
             LoadMode::Copied => Vec::new(),
-            LoadMode::Mapped => self.files.iter().map(WeightFile::map).collect::<Result<_>>()?,
+            LoadMode::Mapped => self.files.iter().map(map).collect::<Result<_>>()?,
         };
         for (at, file) in self.files.iter().enumerate() {
             let wanted = |entry: &TensorEntry| {
@@ -253,19 +256,19 @@ impl WeightSet {
                     (&mut map, None)
                 }
             };
-            weight_reader::read(file, source, options.check_finite, expected, &wanted, take)?;
+            weight_reader::read(file, source, options.check_finite, expected, &wanted, sink)?;
         }
-        // Only now, so that none of them changed while any of them was read.
-        self.files.iter().try_for_each(WeightFile::still_the_same)
+        // Checked at the end, so that no file changed while another one was read.
+        self.files.iter().try_for_each(WeightFile::check_unchanged)
     }
 
-    /// Reads the tensors of `wanted` whole, widened to 32 bits.
+    /// Reads the tensors of `wanted` whole, widened to f32.
     ///
     /// # Errors
     /// Those of [`Self::load`].
     pub fn load_whole(&self, options: LoadOptions, wanted: &[TensorSpec]) -> Result<Tensors> {
         let mut tensors = Tensors::default();
-        self.load(options, wanted, &mut |entry, first, rows| tensors.put(entry, first, rows))?;
+        self.load(options, wanted, &mut |entry, first, rows| tensors.write_rows(entry, first, rows))?;
         Ok(tensors)
     }
 
@@ -273,125 +276,39 @@ impl WeightSet {
         self.owner
             .get(name)
             .and_then(|&at| Some((at, &self.files[at], self.files[at].header.get(name)?)))
-            .ok_or_else(|| Error::Internal(format!("tensor {name} was never checked")))
+            .ok_or_else(|| Error::Internal(format!("The tensor {name} was not checked.")))
     }
 }
 
-/// One safetensors file whose header has been checked.
-#[derive(Debug)]
-pub(crate) struct WeightFile {
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
-    pub(crate) header: Header,
-    /// Where the data begins; offsets in the header count from here.
-    pub(crate) data_start: u64,
-    /// What the manifest says, and the hash of the bytes before the data.
-    pub(crate) expected: Option<(Expected, Hasher)>,
-    stamp: Stamp,
-}
-
-impl WeightFile {
-    fn open(folder: &ModelFolder, name: &str) -> Result<Self> {
-        let OpenFile { path, mut file, len, stamp, expected, .. } =
-            folder.open_file(name, "it holds weights of the model")?;
-        match read_header(&mut file, len) {
-            Ok((header, bytes)) => Ok(Self {
-                header,
-                data_start: bytes.len() as u64,
-                expected: expected.map(|expected| {
-                    let mut hash = expected.hasher();
-                    hash.update(&bytes);
-                    (expected, hash)
-                }),
-                path,
-                file,
-                stamp,
-            }),
-            Err(HeaderError::Io(source)) => Err(Error::FileUnreadable { path, source }),
-            Err(HeaderError::Fault(fault)) => {
-                let mut beginning = Vec::new();
-                let read =
-                    file.rewind().and_then(|()| file.take(BEGINNING as u64).read_to_end(&mut beginning));
-                let reason = match read.ok().and_then(|_| recognize(&beginning)) {
-                    Some(what) => what.to_owned(),
-                    None => fault.to_string(),
-                };
-                let source = match fault {
-                    HeaderFault::Json(e) => Some(Box::new(e).into()),
-                    _ => None,
-                };
-                Err(Error::FileInvalid { path, reason, source })
-            }
-        }
+/// Maps a file. Before that, reads it once to compare its hash with the manifest.
+fn map(file: &WeightFile) -> Result<Mapping> {
+    reach(Stage::Map);
+    if file.expected.is_some() {
+        let expected = file.expected.as_ref();
+        weight_reader::read(file, &mut &file.file, false, expected, &|_| false, &mut |_, _, _| Ok(()))?;
     }
-
-    /// Maps the file, after its hash has been compared by ordinary reads.
-    fn map(&self) -> Result<Mapping> {
-        reach(Stage::Map);
-        if self.expected.is_some() {
-            let expected = self.expected.as_ref();
-            weight_reader::read(self, &mut &self.file, false, expected, &|_| false, &mut |_, _, _| Ok(()))?;
-        }
-        let map = Mapping::of(&self.file)
-            .map_err(|source| Error::FileUnreadable { path: self.path.clone(), source })?;
-        MAPS.add_one();
-        self.still_the_same()?;
-        Ok(map)
-    }
-
-    fn still_the_same(&self) -> Result<()> {
-        match self.file.metadata() {
-            Ok(found) if Stamp::of(&found) == self.stamp => Ok(()),
-            Ok(_) => Err(self.changed()),
-            Err(source) => Err(Error::FileUnreadable { path: self.path.clone(), source }),
-        }
-    }
-
-    /// The error for a file that changed under us.
-    pub(crate) fn changed(&self) -> Error {
-        let reason = "was changed while it was being loaded. Load the model anew.".to_owned();
-        Error::FileInvalid { path: self.path.clone(), reason, source: None }
-    }
-}
-
-enum HeaderError {
-    Io(std::io::Error),
-    Fault(HeaderFault),
-}
-
-/// Reads the header of a safetensors file of `len` bytes by ordinary reads. Gives also the bytes of the file up to
-/// its data.
-fn read_header(file: &mut File, len: u64) -> std::result::Result<(Header, Vec<u8>), HeaderError> {
-    reach(Stage::Header);
-    if len < LENGTH_BYTES {
-        return Err(HeaderError::Fault(HeaderFault::NoLength(len)));
-    }
-    let mut length = [0; LENGTH_BYTES as usize];
-    file.read_exact(&mut length).map_err(HeaderError::Io)?;
-    let header_len = Header::check_length(length, len).map_err(HeaderError::Fault)?;
-    let mut bytes = length.to_vec();
-    bytes.resize(length.len() + header_len as usize, 0);
-    file.read_exact(&mut bytes[length.len()..]).map_err(HeaderError::Io)?;
-    let header =
-        Header::parse(&bytes[length.len()..], len - bytes.len() as u64).map_err(HeaderError::Fault)?;
-    Ok((header, bytes))
+    let map = Mapping::of(&file.file)
+        .map_err(|source| Error::FileUnreadable { path: file.path.clone(), source })?;
+    MAPS.add_one();
+    file.check_unchanged()?;
+    Ok(map)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorCode;
+    use crate::base::error_code::ErrorCode;
     use proptest::prelude::*;
 
     const COPIED: LoadOptions = LoadOptions { mode: LoadMode::Copied, check_finite: true };
 
-    /// The bytes of a safetensors file.
+    /// Builds the bytes of a safetensors file.
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
     }
 
     #[test]
-    fn weights_that_are_removed_after_the_pin_are_not_looked_for_in_shards() {
+    fn weights_that_are_removed_after_the_folder_was_pinned_are_an_error_although_an_index_exists() {
         let dir = tempfile::tempdir().unwrap();
         let index = r#"{"weight_map": {"a": "shard.safetensors"}}"#;
         for (name, text) in [(WEIGHTS_FILE, ""), (INDEX_FILE, index)] {
@@ -416,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn all_three_types_widen_exactly() {
+    fn all_element_types_are_widened_exactly() {
         let f16 = half::f16::from_f32(-1.5).to_le_bytes();
         let bf16 = half::bf16::from_f32(3.0e38).to_le_bytes();
         let data = [&1.25f32.to_le_bytes()[..], &f16, &bf16].concat();
@@ -432,17 +349,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_that_is_not_wanted_may_be_of_less_than_a_byte() {
+    fn an_unused_tensor_may_have_elements_of_less_than_a_byte() {
         let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
                          "odd":{"dtype":"F4","shape":[2],"data_offsets":[4,5]}}"#;
         let bytes = file(header, &[0, 0, 128, 63, 9]);
         assert_eq!(read(&bytes, "a").unwrap(), (vec![1], vec![1.0]));
         let (_dir, set) = open(&bytes);
-        assert_eq!(set.unwrap().bytes_under_way(&[TensorSpec::new("a", &[1])]), 16);
+        assert_eq!(set.unwrap().memory_of_pieces(&[TensorSpec::new("a", &[1])]), 16);
     }
 
     #[test]
-    fn damaged_headers_are_refused_before_anything_is_mapped() {
+    fn damaged_headers_are_refused() {
         let good = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let mut cut = file(good, &[0; 8]);
         cut.pop();
@@ -452,11 +369,11 @@ mod tests {
             (vec![], "0 bytes"),
             (vec![1, 0, 0], "3 bytes"),
             (cut, "offsets in the header end at byte 8"),
-            (file(good, &[0; 9]), "holds 9 bytes"),
+            (file(good, &[0; 9]), "has 9 bytes"),
             (u64::MAX.to_le_bytes().to_vec(), "header of 18446744073709551615"),
-            (file("", &[]), "not a valid safetensors header"),
-            (file("[]", &[]), "begins with byte"),
-            (file(overlap, &[0; 6]), "without hole or overlap"),
+            (file("", &[]), "no valid safetensors header"),
+            (file("[]", &[]), "starts with byte"),
+            (file(overlap, &[0; 6]), "without gap or overlap"),
         ];
         for (bytes, says) in cases {
             let error = open(&bytes).1.unwrap_err();
@@ -466,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_asks_for_is_compared_by_name_shape_and_type() {
+    fn tensors_are_checked_by_name_shape_and_element_type() {
         let header = r#"{"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},
                          "b":{"dtype":"I64","shape":[1],"data_offsets":[8,16]}}"#;
         let (_dir, set) = open(&file(header, &[0; 16]));
@@ -475,9 +392,9 @@ mod tests {
         let cases = [
             (
                 TensorSpec::new("a", &[2, 1]),
-                "tensor a has shape [1, 2], the configuration asks for shape [2, 1]",
+                "tensor a has the shape [1, 2], but the configuration demands [2, 1]",
             ),
-            (TensorSpec::new("b", &[1]), "tensor b has dtype I64"),
+            (TensorSpec::new("b", &[1]), "tensor b has the dtype I64"),
             (TensorSpec::new("c", &[1]), "tensor c is missing"),
         ];
         for (spec, says) in cases {
@@ -495,7 +412,7 @@ mod tests {
         let header = r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let data = [1.0f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
         let error = read(&file(header, &data), "w").unwrap_err();
-        assert!(error.to_string().contains("tensor w holds NaN at element 1"), "{error}");
+        assert!(error.to_string().contains("tensor w has the value NaN at element 1"), "{error}");
     }
 
     #[test]
@@ -511,11 +428,11 @@ mod tests {
                 Ok(())
             })
             .unwrap_err();
-        assert!(error.to_string().contains("changed while it was being loaded"), "{error}");
+        assert!(error.to_string().contains("changed while it was loaded"), "{error}");
     }
 
     #[test]
-    fn an_index_may_not_lead_out_of_the_folder_or_lie() {
+    fn an_index_that_leads_out_of_the_folder_or_contradicts_a_shard_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let folder = ModelFolder::open(dir.path(), None).unwrap();
         let shard = file(r#"{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#, &[]);
@@ -537,7 +454,7 @@ mod tests {
         }
 
         #[test]
-        fn a_header_of_numbers_never_reads_outside_the_file(
+        fn no_offsets_in_a_header_lead_outside_the_file(
             begin in any::<u64>(), end in any::<u64>(), shape in proptest::collection::vec(any::<u64>(), 0..4)
         ) {
             let header = format!(r#"{{"w":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{begin},{end}]}}}}"#);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stella_core::files::file_names::TOKENIZER_FILE;
-use stella_core::files::file_stamp::FolderStamps;
 use stella_core::files::folder::ModelFolder;
-use stella_core::output::pooling::PoolingMode;
+use stella_core::files::folder_stamps::FolderStamps;
+use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::Tokenizer;
 

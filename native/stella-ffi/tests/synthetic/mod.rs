@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use stella_core::files::config::ModelConfig;
 use stella_core::files::folder::ModelFolder;
-use stella_core::weights::tensor_table::{TensorSpec, encoder_specs};
+use stella_core::weights::tensor_table::{Naming, TensorSpec, encoder_specs};
 
 /// What to make.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,7 @@ impl Shape {
         fs::remove_file(folder.join("model.safetensors")).expect("removed");
         let config =
             ModelConfig::read(&ModelFolder::open(folder, None).expect("opens")).expect("a configuration");
-        let specs = encoder_specs(&config);
+        let specs = encoder_specs(&config, Naming::published(config.architecture));
         if self.shards == 1 {
             return write_weights(&folder.join("model.safetensors"), &specs, self.dtype);
         }
