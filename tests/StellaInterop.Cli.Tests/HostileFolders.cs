@@ -195,7 +195,7 @@ internal static class HostileFolders
         new("a config.json that ends early", folder => Cut(folder, Config, -10), Config, "not the JSON"),
         new("a config.json of 1 TB", folder => Resize(folder, Config, 1L << 40), Config, "1099511627776 bytes"),
         new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "listed twice", "hidden_size"),
-        new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads 5"),
+        new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads, which is 5"),
         new("heads below zero", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
         new("no heads", Set(Config, "num_attention_heads", 0), Config, "num_attention_heads is 0"),
         new("heads of an odd width", Set(Config, "num_attention_heads", 64), Config, "even width"),
@@ -225,7 +225,7 @@ internal static class HostileFolders
         new(
             "pooling of the first token",
             folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "cls and mean"),
-        new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is off"),
+        new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is false"),
         new("a head for another hidden size", Set(HeadConfig, "in_features", 65), HeadConfig, "in_features is 65"),
         new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "out_features is -1"),
         new("a head of nothing", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
@@ -283,7 +283,7 @@ internal static class HostileFolders
         Sharded("a shard in a folder", "2_Dense_256/model.safetensors", "inside the model folder"),
         Sharded("a shard that is the folder", ".", "inside the model folder"),
         Sharded("a shard without a name", "", "inside the model folder"),
-        Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not hold it"),
+        Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not contain it"),
         new(
             "a shard that is not there",
             Remove(Shard),

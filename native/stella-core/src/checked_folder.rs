@@ -46,7 +46,7 @@ impl CheckedFolder {
     pub(crate) fn read(folder: ModelFolder, options: &ModelOptions) -> Result<Self> {
         if let Some(asked) = options.max_tokens.filter(|n| !(1..=MAX_MAX_TOKENS).contains(n)) {
             return Err(Error::InvalidArgument(format!(
-                "max_tokens is {asked}. It must be from 1 to {MAX_MAX_TOKENS}."
+                "max_tokens is {asked}. It must be 1 to {MAX_MAX_TOKENS}."
             )));
         }
         let kernels = options.kernels()?;

@@ -48,9 +48,7 @@ impl Workload {
         ];
         for (name, number, min, max) in ranges {
             if let Some(n) = number.filter(|n| !(min..=max).contains(n)) {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is {n}. It must be from {min} to {max}."
-                )));
+                return Err(Error::InvalidArgument(format!("{name} is {n}. It must be {min} to {max}.")));
             }
         }
         Ok(())

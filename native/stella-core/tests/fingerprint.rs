@@ -279,7 +279,7 @@ fn a_load_computes_no_fingerprint_and_a_file_that_changed_since_is_an_error() {
             let error = model.fingerprint(None).expect_err("refused");
             assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{error}");
             let text = error.to_string();
-            assert!(text.contains(name) && text.ends_with("Load the model anew."), "{text}");
+            assert!(text.contains(name) && text.ends_with("Load the model again."), "{text}");
         }
         assert_ne!(open(dir.path()).fingerprint(None).expect("of the new files"), [0; 32]);
     }

@@ -149,7 +149,7 @@ fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_
     let error = open(17).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
     assert!(
-        error.to_string().contains("16 positions by") && error.to_string().contains("config.json"),
+        error.to_string().contains("16 positions according to") && error.to_string().contains("config.json"),
         "{error}"
     );
     open(16).expect("opens");

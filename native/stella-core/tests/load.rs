@@ -304,7 +304,10 @@ fn a_head_whose_file_changed_after_the_opening_is_an_error_that_names_it_and_oth
                     let error = model.head(256).expect_err("refused");
                     assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{what}: {error}");
                     let text = error.to_string();
-                    assert!(text.contains("2_Dense_256") && text.ends_with("Load the model anew."), "{text}");
+                    assert!(
+                        text.contains("2_Dense_256") && text.ends_with("Load the model again."),
+                        "{text}"
+                    );
                 }
                 model.head(768).expect("another head");
                 assert_eq!(embed(Arc::clone(&model)), before, "{what}");

@@ -201,7 +201,7 @@ fn an_estimate_loads_nothing_and_a_second_opening_shares_the_first() {
         fail(
             stella_model_estimate(path.as_ptr(), path.len(), null(), &workload, &mut four),
             ErrorCode::InvalidArgument,
-            "max_batch_tokens is 4294967295; it must be 1 to",
+            "max_batch_tokens is 4294967295. It must be 1 to",
         );
         assert!(
             one.total > 0 && (count(StellaCounter::Loads), count(StellaCounter::Tensors)) == (loads, tensors)
@@ -575,7 +575,7 @@ fn info_tokenize_and_session_refuse_arguments_that_cannot_be() {
         fail(
             tokenize(&[0, 3], 1, &options, 16),
             ErrorCode::UnknownPrompt,
-            "its prompts are s2p_query, s2s_query",
+            "Its prompts are s2p_query, s2s_query",
         );
         options = StellaTokenizeOptions { prompt: [0xff].as_ptr(), prompt_length: 1, ..Default::default() };
         fail(tokenize(&[0, 3], 1, &options, 16), bad, "options.prompt");

@@ -176,7 +176,7 @@ unsafe extern "C" fn count(
     message_length: usize,
 ) {
     let text = String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(message, message_length) });
-    if text.contains(": fingerprint ") {
+    if text.contains(": The fingerprint ") {
         unsafe { &*seen.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
     }
 }

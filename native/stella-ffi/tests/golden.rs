@@ -288,7 +288,7 @@ fn odd_texts_have_defined_results() {
         assert!(counts[1].total >= 512 * 256 / 5, "{name}: {:?}", counts[1]);
         let refused =
             model.tokenize([&*million], Some("document"), LongText::Refuse, &mut ids).expect_err("refused");
-        assert!(refused.to_string().contains("1000000 bytes, the limit is 131072"), "{refused}");
+        assert!(refused.to_string().contains("1000000 bytes, but the limit is 131072"), "{refused}");
         let cu_seqlens = [0, special as u32, ids.len() as u32];
         let mut out = vec![0.0; 512];
         session(&model, 2)

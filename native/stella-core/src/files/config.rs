@@ -466,7 +466,7 @@ mod tests {
             (with(new_model(), "vocab_size", json!(i64::MAX)), "vocab_size is 9223372036854775807"),
             (with(new_model(), "vocab_size", Value::Null), "vocab_size is missing"),
             (with(new_model(), "rope_theta", json!(-1.0)), "rope_theta is -1"),
-            (with(new_model(), "rope_theta", json!(1e-300)), "must be from 1 to"),
+            (with(new_model(), "rope_theta", json!(1e-300)), "must be 1 to"),
             (with(new_model(), "num_hidden_layers", json!(2_097_151)), "It must be at most 1024"),
             (with(qwen2(), "num_key_value_heads", json!(4)), "num_key_value_heads, which is 4"),
         ];

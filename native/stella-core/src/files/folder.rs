@@ -258,7 +258,7 @@ impl ModelFolder {
         serde_json::from_slice(&bytes).map_err(|e| Error::FileInvalid {
             path: self.path(name),
             reason: recognize(&bytes[..bytes.len().min(BEGINNING)])
-                .unwrap_or("The file does not have the expected JSON structure.")
+                .unwrap_or("The file is not the JSON that this library expects.")
                 .to_owned(),
             source: Some(Box::new(e)),
         })

@@ -23,7 +23,7 @@ pub(crate) fn unique_keys<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
             let mut entries = BTreeMap::new();
             while let Some((name, value)) = map.next_entry::<String, V>()? {
                 if entries.contains_key(&name) {
-                    return Err(A::Error::custom(format_args!("{name:?} is a duplicate key")));
+                    return Err(A::Error::custom(format_args!("{name:?} is listed twice")));
                 }
                 entries.insert(name, value);
             }

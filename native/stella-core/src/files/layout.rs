@@ -420,7 +420,11 @@ mod tests {
                 ErrorCode::ModelUnsupported,
                 "Unknown settings, which may change the vectors: scale",
             ),
-            (format!(r#"{identity}, "in_features": 65"#), ErrorCode::ModelFileInvalid, "expected here"),
+            (
+                format!(r#"{identity}, "in_features": 65"#),
+                ErrorCode::ModelFileInvalid,
+                "is not the JSON that this library expects",
+            ),
         ] {
             let text = format!(r#"{{"in_features": 64, "out_features": 256, {fields}}}"#);
             let error = changed("2_Dense_256/config.json", &text).unwrap_err();

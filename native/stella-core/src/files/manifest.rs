@@ -65,7 +65,7 @@ impl Manifest {
         let invalid = |reason: String, source| Error::FileInvalid { path: path.to_owned(), reason, source };
         let no_manifest = |e: serde_json::Error| {
             let reason = recognize(&bytes[..bytes.len().min(BEGINNING)])
-                .unwrap_or("The file is not the manifest of a model.");
+                .unwrap_or("The file is not a manifest of a model.");
             invalid(reason.to_owned(), Some(Box::new(e)))
         };
         let Version { version } = serde_json::from_slice(bytes).map_err(no_manifest)?;
@@ -215,7 +215,7 @@ mod tests {
     fn a_duplicate_file_is_refused() {
         let entry = format!(r#""a":{{"size":3,"sha256":"{ABC}"}}"#);
         let error = parse(&format!(r#"{{"version":1,"files":{{{entry},{entry}}}}}"#)).unwrap_err();
-        assert!(error.chain().concat().contains("\"a\" is a duplicate key"), "{:?}", error.chain());
+        assert!(error.chain().concat().contains("\"a\" is listed twice"), "{:?}", error.chain());
     }
 
     #[test]
@@ -229,17 +229,17 @@ mod tests {
         for (json, says) in [
             (early.as_str(), "which version 1 does not support"),
             (short.as_str(), "blake3 of \"a\" is \"ab\". It must be 64"),
-            ("[]", "is not the manifest of a model"),
+            ("[]", "is not a manifest of a model"),
             (r#"{"version":3,"files":{"a":{"sha512":""}}}"#, "has version 3"),
-            (r#"{"version":"1","files":{}}"#, "is not the manifest of a model"),
-            (r#"{"version":1,"version":1,"files":{}}"#, "is not the manifest of a model"),
-            (r#"{"version":2,"files":{"a":{"size":3,"blake3":""}}}"#, "is not the manifest of a model"),
+            (r#"{"version":"1","files":{}}"#, "is not a manifest of a model"),
+            (r#"{"version":1,"version":1,"files":{}}"#, "is not a manifest of a model"),
+            (r#"{"version":2,"files":{"a":{"size":3,"blake3":""}}}"#, "is not a manifest of a model"),
             (
                 r#"{"version":2,"files":{"a":{"size":3,"sha256":"","md5":""}}}"#,
-                "is not the manifest of a model",
+                "is not a manifest of a model",
             ),
             (r#"{"version":1,"files":{"a":{"size":3,"sha256":"ab"}}}"#, "64 hexadecimal digits"),
-            (r#"{"version":1,"files":{"a":{"size":-3,"sha256":""}}}"#, "is not the manifest of a model"),
+            (r#"{"version":1,"files":{"a":{"size":-3,"sha256":""}}}"#, "is not a manifest of a model"),
         ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

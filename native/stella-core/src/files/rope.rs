@@ -51,7 +51,7 @@ impl Rope {
         let theta = config.required("rope_theta", theta)?;
         // Below 1, the frequencies would grow from pair to pair without limit.
         if !(1.0..=MAX_BASE).contains(&theta) {
-            return Err(config.invalid(format!("rope_theta is {theta}. It must be from 1 to {MAX_BASE}.")));
+            return Err(config.invalid(format!("rope_theta is {theta}. It must be 1 to {MAX_BASE}.")));
         }
         Ok(match scaling {
             Scaling::None => Self { base: theta, linear_scale: 1.0 },

@@ -186,7 +186,7 @@ mod tests {
             assert!(error.to_string().contains("passage, query"), "{error}");
         }
         let none = read("{}", false).unwrap().find(Some("query")).unwrap_err().to_string();
-        assert!(none.contains("it has no prompts"), "{none}");
+        assert!(none.contains("It has no prompts"), "{none}");
     }
 
     #[test]

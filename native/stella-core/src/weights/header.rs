@@ -1,7 +1,7 @@
 //! The header of a safetensors file: a strict parser.
 //!
 //! The format is ambiguous, and readers differ: which of two equal names counts, what an unknown field means, whether data
-//! may have gaps. A file could use this to show one model to a checking tool and another one to this library. So the parser
+//! may have holes. A file could use this to show one model to a checking tool and another one to this library. So the parser
 //! refuses ambiguous files. [`HeaderFault::is_stricter`] tells which faults the `safetensors` crate accepts. For all other
 //! faults, and for every accepted header, this parser and the crate agree.
 
@@ -23,7 +23,7 @@ const METADATA: &str = "__metadata__";
 /// Characters of a name that a message shows.
 const MAX_NAME_CHARS: usize = 200;
 
-/// A checked header. Its tensors cover the data of the file without gap or overlap.
+/// A checked header. Its tensors cover the data of the file without hole or overlap.
 #[derive(Debug)]
 pub struct Header {
     tensors: Vec<TensorEntry>,
@@ -378,7 +378,7 @@ mod tests {
         let cases = [
             (twice("w"), "tensor name \"w\" is a duplicate"),
             (twice("\\u0077"), "tensor name \"w\" is a duplicate"),
-            (format!(" {}", tensor("w", good)), "starts with byte 0x20"),
+            (format!(" {}", tensor("w", good)), "begins with byte 0x20"),
             (r#"{"__metadata__":{"a":"1","a":"2"}}"#.to_owned(), "key \"a\" is a duplicate"),
             (r#"{"__metadata__":null}"#.to_owned(), "must be an object of strings"),
             (tensor("w", &format!(r#"{good},"note":1"#)), "unknown field \"note\""),
@@ -419,7 +419,7 @@ mod tests {
     fn invalid_headers_are_refused_with_the_reason() {
         let cases = [
             ("", "not a valid safetensors header"),
-            ("[]", "starts with byte 0x5b"),
+            ("[]", "begins with byte 0x5b"),
             ("plain text", "not a valid safetensors header"),
             ("{} {}", "not a valid safetensors header"),
             (r#"{"w":{"dtype":"F32","shape":[1]}}"#, "not a valid safetensors header"),

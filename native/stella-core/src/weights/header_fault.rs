@@ -30,10 +30,10 @@ pub enum HeaderFault {
         file: u64,
     },
     /// The header is not valid JSON, or not that of a safetensors header.
-    #[error("The file has no valid safetensors header.")]
+    #[error("The header is not a valid safetensors header.")]
     Json(#[source] serde_json::Error),
     /// The header does not start with `{`.
-    #[error("The header starts with byte {0:#04x}. It must start with '{{'.")]
+    #[error("The header begins with byte {0:#04x}. It must begin with '{{'.")]
     FirstByte(u8),
     /// Two tensors have the same name.
     #[error("The tensor name {0:?} is a duplicate.")]
@@ -99,10 +99,10 @@ pub enum HeaderFault {
         /// Whether the size fits only because of a zero in the shape.
         hidden_by_zero: bool,
     },
-    /// The offsets leave a gap, overlap or decrease.
+    /// The offsets leave a hole, overlap or decrease.
     #[error(
         "The tensor {name:?} has data_offsets {begin} to {end}, but the tensor before it ends at {expected}. Tensors must \
-         follow one another without gap or overlap."
+         follow one another without hole or overlap."
     )]
     Offsets {
         /// The tensor.

@@ -371,9 +371,9 @@ mod tests {
             (cut, "offsets in the header end at byte 8"),
             (file(good, &[0; 9]), "has 9 bytes"),
             (u64::MAX.to_le_bytes().to_vec(), "header of 18446744073709551615"),
-            (file("", &[]), "no valid safetensors header"),
-            (file("[]", &[]), "starts with byte"),
-            (file(overlap, &[0; 6]), "without gap or overlap"),
+            (file("", &[]), "not a valid safetensors header"),
+            (file("[]", &[]), "begins with byte"),
+            (file(overlap, &[0; 6]), "without hole or overlap"),
         ];
         for (bytes, says) in cases {
             let error = open(&bytes).1.unwrap_err();
