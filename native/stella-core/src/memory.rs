@@ -5,7 +5,7 @@ use stella_kernels::linear::Linear;
 
 use crate::calibration;
 use crate::config::{Architecture, ModelConfig};
-use crate::cpu_encoder::worker_bytes;
+use crate::cpu_encoder::encoder_state_bytes;
 use crate::cpu_weights::{CpuWeights, Plan};
 use crate::encoder::EncoderKind;
 use crate::error::{Error, Result};
@@ -148,7 +148,7 @@ fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) 
     let threads = workload.threads.unwrap_or_else(default_threads);
     let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(plan.max_tokens);
     let means = F32 * (batch.div_ceil(plan.max_tokens) * plan.config.hidden_size) as u64;
-    worker_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
+    encoder_state_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
 }
 
 /// The most that a forward of candle leaves in the heap; larger blocks are mapped, and given back when they are freed.

@@ -9,7 +9,7 @@ use stella_kernels::activations::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::candle_encoder::CandleEncoder;
-use crate::condense::Beginning;
+use crate::condense::CondensedText;
 use crate::config::ModelConfig;
 use crate::counters::LOADS;
 use crate::cpu_encoder::CpuEncoder;
@@ -298,7 +298,7 @@ impl Model {
 
     /// Special tokens that the tokenizer adds to every text.
     pub fn frame_tokens(&self) -> usize {
-        self.tokenizer.frame_tokens()
+        self.tokenizer.special_tokens()
     }
 
     /// How the hidden states of a text become one vector.
@@ -328,7 +328,7 @@ impl Model {
     }
 
     /// Shortens a long text without a change of its tokens: see [`Tokenizer::condense`].
-    pub fn condense(&self, text: &str, with_sources: bool) -> Beginning {
+    pub fn condense(&self, text: &str, with_sources: bool) -> CondensedText {
         self.tokenizer.condense(text, with_sources)
     }
 
@@ -581,8 +581,8 @@ struct PromptLength {
 impl PromptLength {
     fn of(prompt: &Prompt, tokenizer: &Tokenizer) -> Self {
         let counted = tokenizer
-            .tokens_of(&prompt.text)
-            .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_frame(&prompt.text)?)));
+            .count_text_tokens(&prompt.text)
+            .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_special(&prompt.text)?)));
         match counted {
             Ok((tokens, _)) if prompt.text.is_empty() => Self { tokens, with_frame: 0 },
             Ok((tokens, with_frame)) => Self { tokens, with_frame },

@@ -1,24 +1,24 @@
-//! Hidden states to one vector a text.
+//! Pooling: reduces the hidden states of a text to one vector.
 
 use crate::fault::{Stage, reach};
 use std::ops::Range;
 
-/// Which tokens of a text make its vector.
+/// The tokens of a text that its vector is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolingMode {
-    /// All of them: the mean of their hidden states.
+    /// All tokens: the mean of their hidden states.
     Mean,
-    /// The first one, which the tokenizer puts before every text.
+    /// The first token, which the tokenizer adds before every text.
     Cls,
-    /// The last one, which the tokenizer puts after every text.
+    /// The last token, which the tokenizer adds after every text.
     LastToken,
 }
 
 impl PoolingMode {
-    /// All of them.
+    /// All pooling modes.
     pub const ALL: [Self; 3] = [Self::Mean, Self::Cls, Self::LastToken];
 
-    /// The name in `1_Pooling/config.json`.
+    /// Returns the name in `1_Pooling/config.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
@@ -28,17 +28,18 @@ impl PoolingMode {
     }
 }
 
-/// How the hidden states of a text become one vector.
+/// The pooling of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pooling {
-    /// Which tokens count.
+    /// The tokens that count.
     pub mode: PoolingMode,
-    /// Whether those of the prompt, and the special ones before it, count too.
+    /// Whether the tokens of the prompt, and the special tokens before it, count too.
     pub include_prompt: bool,
 }
 
 impl Pooling {
-    /// The tokens whose mean is the vector of a text, of which the first `left_out` belong to a prompt that does not count.
+    /// Returns the tokens whose mean is the vector of a text. `left_out` is the number of tokens at the beginning of the text
+    /// that belong to a prompt which does not count.
     pub(crate) fn of(self, text: Range<usize>, left_out: usize) -> Range<usize> {
         match self.mode {
             PoolingMode::Mean => (text.start + left_out).min(text.end)..text.end,
@@ -48,8 +49,9 @@ impl Pooling {
     }
 }
 
-/// The mean of the hidden states of each range of tokens, row-major `[ranges, hidden_size]`; zeros for an empty range.
-/// Summed token by token in order, so that a range's mean is its own.
+/// Mean pooling: writes the mean of the hidden states of each range of tokens into `pooled`, row-major
+/// `[ranges, hidden_size]`. The mean of an empty range is zero. The sum runs token by token in order, so that the mean of a
+/// range does not depend on the other ranges.
 pub fn mean(
     ranges: impl ExactSizeIterator<Item = Range<usize>>,
     hidden: &[f32],
@@ -77,17 +79,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_text_is_averaged_over_its_own_tokens() {
+    fn the_mean_of_a_text_covers_its_own_tokens_only() {
         let mut pooled = vec![9.0; 1];
         mean([0..1, 1..3, 3..3].into_iter(), &[1.0, 2.0, 3.0, 4.0, 5.0, 8.0], 2, &mut pooled);
         assert_eq!(pooled, [1.0, 2.0, 4.0, 6.0, 0.0, 0.0]);
     }
 
     #[test]
-    fn the_mode_says_which_tokens_count() {
-        let of = |mode, left_out| Pooling { mode, include_prompt: false }.of(3..8, left_out);
-        assert_eq!(PoolingMode::ALL.map(|mode| of(mode, 0)), [3..8, 3..4, 7..8]);
-        assert_eq!(PoolingMode::ALL.map(|mode| of(mode, 2)), [5..8, 3..4, 7..8]);
-        assert_eq!(of(PoolingMode::Mean, 9), 8..8, "a prompt that fills the text");
+    fn the_mode_selects_the_tokens_that_count() {
+        let tokens = |mode, left_out| Pooling { mode, include_prompt: false }.of(3..8, left_out);
+        assert_eq!(PoolingMode::ALL.map(|mode| tokens(mode, 0)), [3..8, 3..4, 7..8]);
+        assert_eq!(PoolingMode::ALL.map(|mode| tokens(mode, 2)), [5..8, 3..4, 7..8]);
+        assert_eq!(tokens(PoolingMode::Mean, 9), 8..8, "a prompt longer than the text");
     }
 }
