@@ -58,6 +58,8 @@ fuzz_target!(|data: &[u8]| {
     let mut refused = Vec::new();
     match tokenizer.encode(0, text, LongText::Error, &mut refused, None) {
         Ok(whole) => assert!(count.truncation == Truncation::None && whole == count && refused == ids),
-        Err(error) => assert!(count.truncation != Truncation::None && error.code() == ErrorCode::TextTooLong, "{error}"),
+        Err(error) => {
+            assert!(count.truncation != Truncation::None && error.code() == ErrorCode::TextTooLong, "{error}")
+        }
     }
 });

@@ -18,7 +18,9 @@ impl<'a> PackedBatch<'a> {
     pub fn new(ids: &'a [u32], cu_seqlens: &'a [u32], max_tokens: usize, vocab_size: usize) -> Result<Self> {
         let invalid = |reason: String| Err(Error::InvalidArgument(reason));
         let Some(&first) = cu_seqlens.first() else {
-            return invalid("cu_seqlens is empty. It must have one number more than there are texts.".to_owned());
+            return invalid(
+                "cu_seqlens is empty. It must have one number more than there are texts.".to_owned(),
+            );
         };
         if first != 0 {
             return invalid(format!("cu_seqlens starts at {first}. It must start at 0."));

@@ -103,8 +103,9 @@ pub(crate) fn load(
         Ok(())
     })?;
     drop(state);
-    let bf16 = Arc::into_inner(bf16)
-        .ok_or_else(|| Error::Internal("The bf16 weights are still in use after the calibration.".to_owned()))?;
+    let bf16 = Arc::into_inner(bf16).ok_or_else(|| {
+        Error::Internal("The bf16 weights are still in use after the calibration.".to_owned())
+    })?;
     keep_bf16(&mut int8, bf16, inaccurate, bf16_budget(plan));
     Ok(int8)
 }

@@ -74,7 +74,9 @@ impl CandleEncoder {
         match (first_error.0.into_inner(), model) {
             (Ok(Some(error)), _) => Err(error),
             (_, Ok(model)) => Ok(Self { model, hidden_size: config.hidden_size }),
-            (_, Err(e)) => Err(Error::Internal(format!("Candle refused checked weights: {}.", without_backtrace(e)))),
+            (_, Err(e)) => {
+                Err(Error::Internal(format!("Candle refused checked weights: {}.", without_backtrace(e))))
+            }
         }
     }
 }
@@ -226,7 +228,8 @@ impl Backend<'_> {
     fn take(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parts = self.stored.get(name).into_iter().flatten().map(|stored| weights.take(stored));
-        let none = || Err(Error::Internal(format!("Candle asks for tensor {name}, which no checkpoint has.")));
+        let none =
+            || Err(Error::Internal(format!("Candle asks for tensor {name}, which no checkpoint has.")));
         let (mut shape, mut values) = parts.next().unwrap_or_else(none)?;
         for part in parts {
             let (more_shape, more) = part?;

@@ -21,7 +21,9 @@ pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
         );
     }
     match beginning {
-        [0xEF, 0xBB, 0xBF, ..] => Some("The file begins with a byte order mark. Save it as UTF-8 without a byte order mark."),
+        [0xEF, 0xBB, 0xBF, ..] => {
+            Some("The file begins with a byte order mark. Save it as UTF-8 without a byte order mark.")
+        }
         _ if is_utf16(beginning) => Some("The file is UTF-16 text. Save it as UTF-8."),
         _ => None,
     }

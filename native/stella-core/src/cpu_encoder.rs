@@ -97,9 +97,8 @@ struct Buffers {
 /// independent of each other. So it runs in row blocks, and its memory does not grow with the batch.
 const FEED_FORWARD_ROWS: usize = 384;
 // The calibration must see all its rows in a single row block.
-const _: () = assert!(
-    MAX_CALIBRATION_TOKENS <= FEED_FORWARD_ROWS && FEED_FORWARD_ROWS.is_multiple_of(ROW_GRANULE)
-);
+const _: () =
+    assert!(MAX_CALIBRATION_TOKENS <= FEED_FORWARD_ROWS && FEED_FORWARD_ROWS.is_multiple_of(ROW_GRANULE));
 
 /// One activation buffer for each arithmetic that the products of the encoder use. A buffer that no product reads is
 /// never touched, so it costs no memory.
@@ -161,7 +160,12 @@ pub(crate) fn scratch_words(config: &ModelConfig, max_tokens: usize) -> usize {
 }
 
 /// Returns the bytes that the state of a session occupies once it has run a batch of `tokens` tokens.
-pub(crate) fn encoder_state_bytes(plan: Plan<'_>, arithmetic: Arithmetic, tokens: usize, threads: usize) -> u64 {
+pub(crate) fn encoder_state_bytes(
+    plan: Plan<'_>,
+    arithmetic: Arithmetic,
+    tokens: usize,
+    threads: usize,
+) -> u64 {
     let Plan { config, kernels, max_tokens } = plan;
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let rows = |arithmetic| {

@@ -103,7 +103,13 @@ impl Projector {
     ///
     /// # Errors
     /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] with the index of the first text with such a vector.
-    pub fn project(&mut self, head: &Head, pooled: &[f32], l2_normalize: bool, out: &mut [f32]) -> Result<()> {
+    pub fn project(
+        &mut self,
+        head: &Head,
+        pooled: &[f32],
+        l2_normalize: bool,
+        out: &mut [f32],
+    ) -> Result<()> {
         reach(Stage::Projection);
         let dimension = head.dimension();
         let Some(layer) = &head.layer else {

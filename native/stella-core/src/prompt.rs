@@ -208,7 +208,12 @@ mod tests {
         assert_eq!(text(&prompts, Some("document")).unwrap(), "");
         let unknown =
             read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "Query"}"#, false).unwrap_err();
-        assert!(unknown.to_string().contains("\"Query\", but the file has no prompt of this name. The prompts are query."), "{unknown}");
+        assert!(
+            unknown
+                .to_string()
+                .contains("\"Query\", but the file has no prompt of this name. The prompts are query."),
+            "{unknown}"
+        );
         let of_the_card = read(r#"{"default_prompt_name": "s2p_query"}"#, true).unwrap_err();
         assert_eq!(of_the_card.code(), ErrorCode::ModelInconsistent);
         assert!(of_the_card.to_string().contains("The file has no prompts."), "{of_the_card}");
@@ -238,6 +243,9 @@ mod tests {
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
         std::fs::write(dir.path().join(PROMPTS_FILE), "not JSON").unwrap();
         let read = Prompts::read(&folder, true).unwrap();
-        assert!(read.all().iter().all(|prompt| prompt.from_card), "a file created after the snapshot is not read");
+        assert!(
+            read.all().iter().all(|prompt| prompt.from_card),
+            "a file created after the snapshot is not read"
+        );
     }
 }

@@ -62,7 +62,9 @@ impl Session {
         reach(Stage::Session);
         let threads = match options.threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
-                return Err(Error::InvalidArgument(format!("threads is {n}. It must be 1 to {MAX_THREADS}.")));
+                return Err(Error::InvalidArgument(format!(
+                    "threads is {n}. It must be 1 to {MAX_THREADS}."
+                )));
             }
             Some(n) => n,
             None => default_threads(),
@@ -78,7 +80,9 @@ impl Session {
         }
         let state = model.encoder().new_state(EncoderStateOptions { threads, max_batch_tokens })?;
         let projector = Projector::new(model.kernels(), model.config().hidden_size)?;
-        log::debug!("Started a session with {threads} threads for batches of at most {max_batch_tokens} tokens.");
+        log::debug!(
+            "Started a session with {threads} threads for batches of at most {max_batch_tokens} tokens."
+        );
         Ok(Self { model, state, threads, projector, pooled: Vec::new(), max_batch_tokens })
     }
 
@@ -141,7 +145,12 @@ impl Session {
         let hidden = self.state.forward(batch, cancel)?;
         let pooling = self.model.pooling();
         let tokens_of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
-        pooling::mean(batch.ranges().enumerate().map(tokens_of), hidden, config.hidden_size, &mut self.pooled);
+        pooling::mean(
+            batch.ranges().enumerate().map(tokens_of),
+            hidden,
+            config.hidden_size,
+            &mut self.pooled,
+        );
         let l2_normalize = options.l2_normalize || self.model.normalizes();
         self.projector.project(head, &self.pooled, l2_normalize, &mut out[..needed])
     }
@@ -171,8 +180,13 @@ impl Session {
         out: &mut [f32],
     ) -> Result<()> {
         let config = self.model.config();
-        let tokens = u32::try_from(ids.len())
-            .map_err(|_| Error::InvalidArgument(format!("The text has {} tokens. It can have at most {}.", ids.len(), u32::MAX)))?;
+        let tokens = u32::try_from(ids.len()).map_err(|_| {
+            Error::InvalidArgument(format!(
+                "The text has {} tokens. It can have at most {}.",
+                ids.len(),
+                u32::MAX
+            ))
+        })?;
         let cu_seqlens = [0, tokens];
         let batch = PackedBatch::new(ids, &cu_seqlens, self.model.max_tokens(), config.vocab_size)?;
         if let Some((at, (begin, end))) = spans.iter().enumerate().find(|(_, (b, e))| b >= e || *e > tokens) {

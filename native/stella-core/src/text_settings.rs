@@ -133,7 +133,9 @@ fn take_length(file: &mut Settings) -> Result<Option<TokenLimit>> {
         Some(length) if length >= 1.0 && length.fract() == 0.0 => {
             Ok(Some(TokenLimit::setting(length as usize, file.path(), KEY)))
         }
-        Some(length) => Err(file.invalid(format!("{KEY} is {length}. It must be a whole number of at least 1."))),
+        Some(length) => {
+            Err(file.invalid(format!("{KEY} is {length}. It must be a whole number of at least 1.")))
+        }
         None => Ok(None),
     }
 }

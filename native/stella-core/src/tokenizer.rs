@@ -319,7 +319,8 @@ impl Tokenizer {
         let total = appended.map_err(|source| Error::TextNotTokenized { index, source })?;
         let kept = ids.len() - begin;
         if kept == 0 {
-            let source = "The text has no token, and the tokenizer of this model adds no special token.".into();
+            let source =
+                "The text has no token, and the tokenizer of this model adds no special token.".into();
             return Err(Error::TextNotTokenized { index, source });
         }
         let truncation = match (has_more, kept < total) {

@@ -194,9 +194,7 @@ impl Claims {
             ));
         }
         match (self.end, &self.end_token) {
-            (Some(true), Some(token)) => {
-                self.missing_end_token(token, tokenizer, after.last().copied())
-            }
+            (Some(true), Some(token)) => self.missing_end_token(token, tokenizer, after.last().copied()),
             // Only tokenizer code of the folder reads this setting.
             (Some(false), _) if self.has_code && !after.is_empty() => {
                 let found =
@@ -209,7 +207,12 @@ impl Claims {
 
     /// Returns the end token that `add_eos_token` requires, unless it is already `last`, the last token that `tokenizer.json`
     /// adds after a text.
-    fn missing_end_token(&self, token: &NamedToken, tokenizer: &Tokenizer, last: Option<u32>) -> Result<Option<u32>> {
+    fn missing_end_token(
+        &self,
+        token: &NamedToken,
+        tokenizer: &Tokenizer,
+        last: Option<u32>,
+    ) -> Result<Option<u32>> {
         let content = quoted(&token.content);
         let inconsistent = |reason| Err(Error::Inconsistent { path: self.path.clone(), reason });
         match (tokenizer.token_to_id(&token.content), last) {
@@ -244,8 +247,9 @@ impl Claims {
                 (_, _, Some(true)) => "strip_accents is true",
                 _ => return Ok(()),
             };
-            let reason =
-                format!("{claim}, but the normalizer in tokenizer.json is not a BertNormalizer. They must agree.");
+            let reason = format!(
+                "{claim}, but the normalizer in tokenizer.json is not a BertNormalizer. They must agree."
+            );
             return Err(Error::Inconsistent { path: self.path.clone(), reason });
         };
         let or_default = |flag: Option<bool>| flag.or(is_bert.then_some(true));
@@ -273,8 +277,7 @@ impl Claims {
             let named = self.special.iter().find(|token| token.key == key);
             named.map_or(default, |token| &token.content).to_owned()
         };
-        let [cls, sep, unk] =
-            [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")]
+        let [cls, sep, unk] = [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")]
             .map(|(key, default)| content(key, default));
         let cleans = tokenizer.get_normalizer().and_then(find_bert).is_some_and(|bert| bert.clean_text);
         let splits = matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));

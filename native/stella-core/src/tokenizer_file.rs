@@ -193,8 +193,7 @@ fn check_normalizer(normalizer: &NormalizerWrapper, count: &mut PartCount) -> Re
 }
 
 fn normalizer_not_supported(name: &str) -> Refusal {
-    let supported =
-        "BertNormalizer, Strip, StripAccents, NFC, NFD, NFKC, NFKD, Lowercase, Nmt and Sequence";
+    let supported = "BertNormalizer, Strip, StripAccents, NFC, NFD, NFKC, NFKD, Lowercase, Nmt and Sequence";
     not_supported("normalizer", name, supported)
 }
 
@@ -239,7 +238,8 @@ fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
     let refused = |name| Err(not_supported("model", name, "WordPiece and BPE"));
     let affix = |field: &str, text: &str| {
         if text.len() > MAX_AFFIX_BYTES {
-            let reason = format!("{field} has {} bytes. At most {MAX_AFFIX_BYTES} are supported.", text.len());
+            let reason =
+                format!("{field} has {} bytes. At most {MAX_AFFIX_BYTES} are supported.", text.len());
             return Err(Refusal::new(reason));
         }
         Ok(())

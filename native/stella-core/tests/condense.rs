@@ -123,7 +123,12 @@ fn characters_without_a_token_do_not_count_towards_the_byte_limit() {
             let text = format!("{filler}{} river", if prompt.is_empty() { " a" } else { "" });
             let text = Prompted { prompt, text: &text };
             let (ids, offsets, count) = tokens(&tokenizer, text);
-            assert_eq!((&ids, count.truncation), (&expected, Truncation::None), "{:?} {prompt:?}", &filler[..4]);
+            assert_eq!(
+                (&ids, count.truncation),
+                (&expected, Truncation::None),
+                "{:?} {prompt:?}",
+                &filler[..4]
+            );
             let whole = format!("{prompt}{}", text.text);
             for (range, &expected) in offsets.into_iter().zip(&expected_offsets) {
                 assert!(whole[range.0..range.1].starts_with(word_at(expected)), "{prompt:?} {range:?}");
@@ -135,7 +140,11 @@ fn characters_without_a_token_do_not_count_towards_the_byte_limit() {
         let word = letter.repeat(tokenizer.max_bytes());
         let text = format!("{word} {word} {word} river");
         let (ids, offsets, count) = tokens(&tokenizer, text.as_str().into());
-        assert_eq!((ids[4..].to_vec(), count.truncation), (expected[2..].to_vec(), Truncation::None), "{letter:?}");
+        assert_eq!(
+            (ids[4..].to_vec(), count.truncation),
+            (expected[2..].to_vec(), Truncation::None),
+            "{letter:?}"
+        );
         assert_eq!(ids[1..4], [ids[1]; 3]);
         assert_eq!(
             offsets[1..5].iter().map(|&(begin, _)| begin).collect::<Vec<_>>(),

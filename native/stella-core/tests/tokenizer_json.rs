@@ -42,7 +42,7 @@ fn sequence(list: &str, part: &Value, times: usize) -> Value {
 #[test]
 fn unsupported_and_hostile_parts_are_refused_by_name() {
     let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
-    // The library falls back to the fields if they do not fit the type.
+    // If the fields do not fit the type, the library guesses another type from the fields.
     let disguised = json!({"type": "BertNormalizer", "pattern": {"String": "a"}, "content": "aa"});
     // Announces a trie of four gigabytes without a byte of content.
     let precompiled = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
@@ -69,14 +69,24 @@ fn unsupported_and_hostile_parts_are_refused_by_name() {
             "more than 8 parts",
         ),
         ("wordpiece", "/normalizer", deep, "more than 8 parts"),
-        ("bpe", "/pre_tokenizer", sequence("pretokenizers", &bytes, 2), "more than one part that lengthens the text, such as ByteLevel"),
+        (
+            "bpe",
+            "/pre_tokenizer",
+            sequence("pretokenizers", &bytes, 2),
+            "more than one part that lengthens the text, such as ByteLevel",
+        ),
         (
             "bpe",
             "/pre_tokenizer",
             json!({"type": "FixedLength", "length": 0}),
             "pre_tokenizer is FixedLength",
         ),
-        ("wordpiece", "/post_processor", sequence("processors", &template, 40), "more than one part that lengthens the text"),
+        (
+            "wordpiece",
+            "/post_processor",
+            sequence("processors", &template, 40),
+            "more than one part that lengthens the text",
+        ),
         ("wordpiece", "/post_processor/single", json!([special("[CLS]"), text, text]), "keep the text, once"),
         ("wordpiece", "/post_processor/single", json!([special("[CLS]")]), "keep the text, once"),
         ("wordpiece", "/post_processor/special_tokens", json!({}), "fails on an empty text"),
@@ -93,7 +103,12 @@ fn unsupported_and_hostile_parts_are_refused_by_name() {
         ("unigram", "/version", json!("1.0"), "is Metaspace"),
         ("unigram", "/pre_tokenizer", Value::Null, "model is Unigram"),
         ("wordpiece", "/version", json!("2.0"), "version \"2.0\""),
-        ("added", "/added_tokens/1/id", json!(9999), "has id 9999, but its position in the file leads to id 10"),
+        (
+            "added",
+            "/added_tokens/1/id",
+            json!(9999),
+            "has id 9999, but its position in the file leads to id 10",
+        ),
         ("added", "/added_tokens/2/id", json!(4), "has id 4, but its position in the file leads to id 5"),
     ];
     for (seed, pointer, value, says) in cases {
@@ -116,6 +131,9 @@ fn valid_wordpiece_and_bpe_tokenizers_are_read() {
         let tokenizer = read(with(seed, &[]).as_bytes()).expect(seed);
         let (mut ids, mut offsets) = (Vec::new(), Vec::new());
         let count = tokenizer.encode(0, "a b", LongText::Truncate, &mut ids, Some(&mut offsets)).expect(seed);
-        assert!(count.kept == ids.len() && ids.len() == offsets.len() && !ids.is_empty(), "{seed}: {count:?}");
+        assert!(
+            count.kept == ids.len() && ids.len() == offsets.len() && !ids.is_empty(),
+            "{seed}: {count:?}"
+        );
     }
 }
