@@ -9,8 +9,9 @@
 //!
 //! The steps of [`load`]:
 //!
-//! 1. Load the weights in bf16, and record the largest weight of each channel behind a norm.
-//! 2. Run a forward pass in bf16, and record the largest activation of each of these channels.
+//! 1. Load the weights in bf16. For each product whose input is the output of a norm, record the largest weight of each
+//!    input channel.
+//! 2. Run a forward pass in bf16. Record the largest activation of the same channels.
 //! 3. Compute the smoothing scales, and load the weights again, in int8.
 //! 4. Run the forward pass in bf16 again. Compare each int8 product with the bf16 product of the same input.
 //! 5. Keep the bf16 weights of each product whose error is too large.

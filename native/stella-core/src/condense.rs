@@ -39,7 +39,7 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Whitespace, Kind::Dropped, Kind::Divider, Kind::Letter, Kind::Other];
 
-/// Shortens texts for one tokenizer.
+/// Condenses texts for one tokenizer.
 #[derive(Debug)]
 pub(crate) struct Condenser {
     /// Maximum number of characters of a word that the tokenizer looks up. A longer word is the unknown token.
@@ -76,8 +76,8 @@ struct State {
 }
 
 impl Condenser {
-    /// Creates a condenser for a BERT tokenizer, which [`WordCache`](crate::words::WordCache) supports too. Returns `None` for a
-    /// tokenizer without characters that are known to be without effect.
+    /// Creates a condenser for a BERT tokenizer that the word cache supports. Returns `None` if its added tokens make it unsafe
+    /// to leave out characters.
     pub(crate) fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return None };
         let max_word_chars = model.max_input_chars_per_word;

@@ -1,7 +1,7 @@
 //! The CPU encoder: the forward pass of Stella 400M and Stella 1.5B on the project's own kernels.
 //!
-//! [`CpuEncoderState::run`] runs a forward pass over a packed batch of `tokens` rows. File names are those of the crate
-//! `stella-kernels`:
+//! `CpuEncoderState::run` runs a forward pass over a packed batch. The files in parentheses are those of the crate
+//! `stella-kernels`, with the kernels of the step:
 //!
 //! 1. Embedding (`embedding.rs`): looks up the row of each token id. Stella 400M adds the row of its token type.
 //! 2. First norm (`norm.rs`): `norms[0]`. It is a layer norm in Stella 400M and an RMS norm in Stella 1.5B. Like every
@@ -13,9 +13,9 @@
 //!       softmax and the weighted sum of the values, for each text on its own.
 //!    4. Attention output (`linear.rs`): multiplies and adds the result to `x`, the residual.
 //!    5. Norm `norms[2 * layer + 1]` (`norm.rs`).
-//!    6. Feed-forward (`linear.rs`, `math.rs`): the up and gate products with their gate, GELU in Stella 400M (GEGLU) and
-//!       SiLU in Stella 1.5B (SwiGLU), then the down product, which is added to `x`.
-//!    7. Norm `norms[2 * layer + 2]` (`norm.rs`). After the last layer its result in `x` are the hidden states.
+//!    6. Feed-forward (`linear.rs`, `math.rs`): one product for up and gate, then the gate, which is GELU in Stella 400M
+//!       (GEGLU) and SiLU in Stella 1.5B (SwiGLU), then the down product, which is added to `x`.
+//!    7. Norm `norms[2 * layer + 2]` (`norm.rs`). After the last layer, `x` holds the hidden states.
 //!
 //! Stella 400M is a post-norm model: `x` continues with the normalized values. Stella 1.5B is a pre-norm model: `x`
 //! continues with the values before the norm. Pooling and the projection by a head follow in `session.rs`.

@@ -1,4 +1,4 @@
-//! Pooling: reduces the hidden states of a text to one vector.
+//! Pooling: reduces the hidden states of a text to one vector (mean, first token or last token).
 
 use crate::fault::{Stage, reach};
 use std::ops::Range;

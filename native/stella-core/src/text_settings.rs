@@ -91,7 +91,8 @@ impl TextSettings {
     /// not supported; [`Error::Inconsistent`].
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let sentence_limit = read_sentence_file(folder)?;
-        let mut file = Settings::read_if_there(folder, TOKENIZER_CONFIG_FILE, "it sets the tokenizer up")?;
+        let mut file =
+            Settings::read_if_there(folder, TOKENIZER_CONFIG_FILE, "it has the settings of the tokenizer")?;
         file.only("truncation_side", &["\"right\""])?;
         file.only("split_special_tokens", &["false"])?;
         let tokenizer_limit = take_length(&mut file)?;
@@ -179,7 +180,7 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
         if !folder.lists(file)? {
             continue;
         }
-        let mut settings = Settings::read(folder, file, "it says how long a text may be")?;
+        let mut settings = Settings::read(folder, file, "it sets the token limit")?;
         // sentence-transformers skips a file whose object is empty, and reads no further file after any other.
         if settings.is_blank() {
             continue;

@@ -6,7 +6,7 @@
 //!   keeps its first tokens and all special tokens. With [`LongText::Error`] it is an [`Error::TextTooLong`], which has the
 //!   length and the limit.
 //! - Only the first [`Tokenizer::max_bytes`] bytes of a text are tokenized, which bounds the time for a huge text. Characters
-//!   that do not change the tokens do not count (see [`condense`](crate::condense)).
+//!   that do not change the tokens do not count (see [`Tokenizer::condense`]).
 //! - [`TokenCount`] reports the tokens that are kept, the tokens of the whole text and the limit that truncated it.
 //!
 //! A caller learns the length of a text before it embeds the text by tokenizing: `Model::tokenize` returns a [`TokenCount`]
@@ -41,7 +41,7 @@ pub enum LongText {
 /// five. Without this limit, a text of many megabytes would be tokenized for seconds and then be truncated to 512 tokens.
 ///
 /// The limit never costs a text a token that the model would see. Characters without a token do not count (see
-/// [`condense`](crate::condense)). For a tokenizer that maps every byte to a token, the limit is higher if the vocabulary has
+/// [`Tokenizer::condense`]). For a tokenizer that maps every byte to a token, the limit is higher if the vocabulary has
 /// a longer token.
 pub const MAX_BYTES_PER_TOKEN: usize = 256;
 /// The highest limit that a vocabulary with long tokens leads to.
@@ -139,8 +139,9 @@ impl Tokenizer {
         if let Some((token, &id)) = vocabulary.iter().max_by_key(|&(_, id)| id)
             && id as usize >= vocab_size
         {
-            let reason =
-                format!("Token {token:?} has id {id}, but vocab_size in config.json is {vocab_size}.");
+            let reason = format!(
+                "Token {token:?} has id {id}, but vocab_size in config.json is {vocab_size}. Ids must be below vocab_size."
+            );
             return Err(invalid(&reason, None));
         }
         let empty = catching_library_panics(|| inner.encode_fast("", true))
@@ -148,7 +149,7 @@ impl Tokenizer {
         let special_count = empty.len();
         if let Some(id) = empty.get_ids().iter().find(|&&id| id as usize >= vocab_size) {
             let reason = format!(
-                "A special token has id {id}, which is not below vocab_size in config.json, which is {vocab_size}."
+                "A special token has id {id}, but vocab_size in config.json is {vocab_size}. Ids must be below vocab_size."
             );
             return Err(invalid(&reason, None));
         }
@@ -198,7 +199,7 @@ impl Tokenizer {
         })
     }
 
-    /// Returns the token limit of a text, special tokens and prompt included.
+    /// Returns the token limit of a text, special tokens and prompt included. Longer texts are truncated.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }

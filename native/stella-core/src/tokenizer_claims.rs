@@ -99,7 +99,7 @@ impl Claims {
         let mut added = take_added(config)?;
         added.extend(read_added(folder)?);
         let mut special = take_special(config)?;
-        let mut map = Settings::read_if_there(folder, SPECIAL_TOKENS_FILE, "it names the special tokens")?;
+        let mut map = Settings::read_if_there(folder, SPECIAL_TOKENS_FILE, "it has the special tokens")?;
         let mapped = take_special(&mut map)?;
         map.warn_of_others(&[])?;
         for token in &mapped {
@@ -367,7 +367,7 @@ fn take_added(config: &mut Settings) -> Result<Vec<AddedClaim>> {
 }
 
 fn read_added(folder: &ModelFolder) -> Result<Vec<AddedClaim>> {
-    let mut file = Settings::read_if_there(folder, ADDED_TOKENS_FILE, "it lists tokens")?;
+    let mut file = Settings::read_if_there(folder, ADDED_TOKENS_FILE, "it has the added tokens")?;
     let mut claims = Vec::new();
     for (content, id) in file.take_all() {
         let Some(number) = id.as_u64().and_then(|id| u32::try_from(id).ok()) else {

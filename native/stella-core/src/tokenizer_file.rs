@@ -42,7 +42,7 @@ impl Refusal {
 }
 
 /// The used parts of the file. Padding is not used, because texts are packed, and the decoder is not used, because nothing is
-/// decoded. Of the truncation settings only the side is checked, because [`crate::tokenizer`] truncates.
+/// decoded. Of the truncation settings only the side is checked, because the tokenizer module truncates.
 #[derive(Deserialize)]
 struct TokenizerFile {
     #[serde(default)]
