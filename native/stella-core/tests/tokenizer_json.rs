@@ -90,9 +90,9 @@ fn unsupported_and_hostile_parts_are_refused_by_name() {
         ("wordpiece", "/post_processor/single", json!([special("[CLS]"), text, text]), "keep the text, once"),
         ("wordpiece", "/post_processor/single", json!([special("[CLS]")]), "keep the text, once"),
         ("wordpiece", "/post_processor/special_tokens", json!({}), "fails on an empty text"),
-        ("wordpiece", "/model/max_input_chars_per_word", json!(1 << 30), "at most 256 is supported"),
-        ("wordpiece", "/model/continuing_subword_prefix", json!("#".repeat(65)), "at most 64 are supported"),
-        ("bpe", "/model/end_of_word_suffix", json!("#".repeat(65)), "at most 64 are supported"),
+        ("wordpiece", "/model/max_input_chars_per_word", json!(1 << 30), "At most 256 is supported"),
+        ("wordpiece", "/model/continuing_subword_prefix", json!("#".repeat(65)), "At most 64 are supported"),
+        ("bpe", "/model/end_of_word_suffix", json!("#".repeat(65)), "At most 64 are supported"),
         ("bpe", "/model/dropout", json!(0.5), "dropout is 0.5"),
         (
             "wordpiece",
