@@ -58,7 +58,7 @@ internal static class HostileFolders
     [
         new(
             "a pointer of Git LFS instead of weights",
-            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "pointer of Git LFS"),
+            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "Git LFS pointer"),
         new("empty weights", Put(Weights, []), Weights, "0 bytes"),
         new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
         new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),

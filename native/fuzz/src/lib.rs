@@ -5,7 +5,7 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-use stella_core::text::tokenizer::{Cut, TokenCount};
+use stella_core::text::tokenizer::{TokenCount, Truncation};
 use stella_core::{Error, ErrorCode};
 
 /// The folder of a fixture's model.
@@ -62,7 +62,11 @@ pub fn check_count(
 ) {
     assert!(count.kept <= max_tokens && count.kept <= count.total, "{count:?}");
     assert_eq!((ids.len(), places.len()), (count.kept, count.kept));
-    assert!(count.cut == Cut::Bytes || (count.cut == Cut::Tokens) == (count.kept < count.total), "{count:?}");
+    assert!(
+        count.truncation == Truncation::Bytes
+            || (count.truncation == Truncation::Tokens) == (count.kept < count.total),
+        "{count:?}"
+    );
     assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "{ids:?}");
     for &(begin, end) in places {
         assert!(begin <= end && text.get(begin..end).is_some(), "{begin}..{end} is no part of {text:?}");

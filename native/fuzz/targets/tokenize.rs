@@ -9,7 +9,7 @@ use stella_core::ErrorCode;
 use stella_core::files::folder::ModelFolder;
 use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
-use stella_core::text::tokenizer::{Cut, LongText, Tokenizer};
+use stella_core::text::tokenizer::{LongText, Tokenizer, Truncation};
 use stella_fuzz::{check_count, fixture};
 
 /// Fixtures with the rows of their embedding tables.
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
         .encode(0, text, LongText::Truncate, &mut ids, Some(&mut places))
         .expect("every text can be cut");
     check_count(count, text, &ids, &places, limit, *vocabulary);
-    assert!(count.cut != Cut::Bytes || text.len() > tokenizer.max_bytes());
+    assert!(count.truncation != Truncation::Bytes || text.len() > tokenizer.max_bytes());
 
     // Asked without places, the tokenizer takes another way to the same ids.
     let mut same = Vec::new();
@@ -56,8 +56,10 @@ fuzz_target!(|data: &[u8]| {
     assert!(more.starts_with(&ids[..count.kept - 1]), "{ids:?} {more:?}");
 
     let mut refused = Vec::new();
-    match tokenizer.encode(0, text, LongText::Refuse, &mut refused, None) {
-        Ok(whole) => assert!(count.cut == Cut::None && whole == count && refused == ids),
-        Err(error) => assert!(count.cut != Cut::None && error.code() == ErrorCode::TextTooLong, "{error}"),
+    match tokenizer.encode(0, text, LongText::Error, &mut refused, None) {
+        Ok(whole) => assert!(count.truncation == Truncation::None && whole == count && refused == ids),
+        Err(error) => {
+            assert!(count.truncation != Truncation::None && error.code() == ErrorCode::TextTooLong, "{error}")
+        }
     }
 });

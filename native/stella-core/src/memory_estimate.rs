@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::base::limits::{
     DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_SESSIONS, MAX_THREADS, THREAD, default_threads,
 };
-use crate::encoder::cpu_encoder::worker_bytes;
+use crate::encoder::cpu_encoder::encoder_state_bytes;
 use crate::encoder::cpu_weights::{CpuWeights, Plan};
 use crate::encoder::{EncoderKind, calibration};
 use crate::files::config::{Architecture, ModelConfig};
@@ -148,7 +148,7 @@ fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) 
     let threads = workload.threads.unwrap_or_else(default_threads);
     let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(plan.max_tokens);
     let means = F32 * (batch.div_ceil(plan.max_tokens) * plan.config.hidden_size) as u64;
-    worker_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
+    encoder_state_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
 }
 
 /// Largest memory that a forward pass of candle leaves in the heap. Larger blocks are mapped, and unmapped when freed.

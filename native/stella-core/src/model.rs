@@ -25,7 +25,7 @@ use crate::first_use::FirstUse;
 use crate::memory_estimate::{MemoryEstimate, Workload};
 use crate::model_options::{ModelOptions, Precision};
 use crate::output::head::Head;
-use crate::text::condense::Beginning;
+use crate::text::condense::CondensedText;
 use crate::text::prompt::{Prompt, Prompts};
 use crate::text::tokenizer::{LongText, Prompted, TokenCount, Tokenizer};
 use crate::weights::weight_reader::TensorSink;
@@ -205,7 +205,7 @@ impl Model {
 
     /// Gets the number of special tokens that the tokenizer adds to every text.
     pub fn frame_tokens(&self) -> usize {
-        self.tokenizer.frame_tokens()
+        self.tokenizer.special_tokens()
     }
 
     /// Gets the pooling.
@@ -235,7 +235,7 @@ impl Model {
     }
 
     /// Shortens a long text without changing its tokens, see [`Tokenizer::condense`].
-    pub fn condense(&self, text: &str, with_sources: bool) -> Beginning {
+    pub fn condense(&self, text: &str, with_sources: bool) -> CondensedText {
         self.tokenizer.condense(text, with_sources)
     }
 
@@ -394,8 +394,8 @@ struct PromptLength {
 impl PromptLength {
     fn of(prompt: &Prompt, tokenizer: &Tokenizer) -> Self {
         let counted = tokenizer
-            .tokens_of(&prompt.text)
-            .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_frame(&prompt.text)?)));
+            .count_text_tokens(&prompt.text)
+            .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_special(&prompt.text)?)));
         match counted {
             Ok((tokens, _)) if prompt.text.is_empty() => Self { tokens, with_frame: 0 },
             Ok((tokens, with_frame)) => Self { tokens, with_frame },

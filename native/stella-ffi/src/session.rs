@@ -210,7 +210,7 @@ impl StellaSession {
 fn core_options(options: StellaEmbedOptions) -> stella_core::Result<EmbedOptions> {
     Ok(EmbedOptions {
         dimension: args::optional(options.dimension),
-        normalize: args::choice(options.raw, &[true, false], "options.raw")?,
+        l2_normalize: args::choice(options.raw, &[true, false], "options.raw")?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Packed text to packed token ids.
 
-use stella_core::text::tokenizer::{Cut, LongText, TokenCount};
+use stella_core::text::tokenizer::{LongText, TokenCount, Truncation};
 use stella_core::{Error, Result};
 
 use crate::args;
@@ -19,7 +19,7 @@ pub enum StellaLongText {
 }
 
 /// The values of [`StellaLongText`] in order.
-const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Refuse];
+const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Error];
 
 /// How to tokenize.
 #[repr(C)]
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn stella_model_condense(
             units[place] = units[source];
         }
         *length = found.text.len();
-        *is_enough = u32::from(found.goes_on);
+        *is_enough = u32::from(found.has_more);
         Ok(())
     })
 }
@@ -272,10 +272,10 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
 
 impl From<TokenCount> for StellaTokenCount {
     fn from(count: TokenCount) -> Self {
-        let cut = match count.cut {
-            Cut::None => StellaCut::None,
-            Cut::Tokens => StellaCut::Tokens,
-            Cut::Bytes => StellaCut::Bytes,
+        let cut = match count.truncation {
+            Truncation::None => StellaCut::None,
+            Truncation::Tokens => StellaCut::Tokens,
+            Truncation::Bytes => StellaCut::Bytes,
         };
         Self {
             kept: saturated(count.kept),

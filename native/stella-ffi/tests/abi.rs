@@ -630,10 +630,14 @@ fn embed_refuses_arguments_that_cannot_be() {
         fail(
             embed(&[2, u32::MAX], &[0, 2], null(), 2048),
             bad,
-            "id 4294967295 at 1 is outside the vocabulary",
+            "Id 4294967295 at index 1 is outside the vocabulary",
         );
-        fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "text 0 has 513 tokens");
-        fail(embed(&[2; 513], &[0, 500, 513], null(), 2048), bad, "513 tokens; the session takes 512");
+        fail(embed(&[2; 513], &[0, 513], null(), 2048), bad, "tokens of text 0 is 513");
+        fail(
+            embed(&[2; 513], &[0, 500, 513], null(), 2048),
+            bad,
+            "513 tokens, but the session takes at most 512",
+        );
         fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024 are needed");
         let mut options = StellaEmbedOptions { dimension: 512, ..Default::default() };
         fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");

@@ -11,7 +11,7 @@ use stella_core::model::Model;
 use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::text::tokenizer::{Cut, LongText};
+use stella_core::text::tokenizer::{LongText, Truncation};
 use stella_core::{Error, ErrorCode};
 use stella_kernels::cpu::CpuLevel;
 
@@ -101,7 +101,7 @@ fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
     (ids, cu_seqlens)
 }
 
-const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), normalize: false };
+const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), l2_normalize: false };
 
 /// The raw vectors of all cases, 256 numbers each.
 fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {
@@ -253,7 +253,7 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
         let count =
             model.tokenize([text], Some("document"), LongText::Truncate, &mut ids).expect("tokens")[0];
         assert!(
-            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.cut == Cut::Tokens,
+            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.truncation == Truncation::Tokens,
             "{name}: {count:?}"
         );
         let whole = open(name);
@@ -263,7 +263,7 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
         assert_eq!(all[..4], ids[..4], "{name}");
         assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token stays");
         let error =
-            model.tokenize(["a", text], Some("document"), LongText::Refuse, &mut ids).expect_err("too long");
+            model.tokenize(["a", text], Some("document"), LongText::Error, &mut ids).expect_err("too long");
         assert!(
             matches!(error, Error::TextTooLong { index: 1, limit: 5, length, .. } if length == count.total)
         );
@@ -284,10 +284,10 @@ fn odd_texts_have_defined_results() {
             "{name}: a blank text is its special tokens"
         );
         // Only the first 512 * 256 bytes of a text are looked at, and the result says so.
-        assert_eq!((counts[1].kept, counts[1].cut), (512, Cut::Bytes), "{name}");
+        assert_eq!((counts[1].kept, counts[1].truncation), (512, Truncation::Bytes), "{name}");
         assert!(counts[1].total >= 512 * 256 / 5, "{name}: {:?}", counts[1]);
         let refused =
-            model.tokenize([&*million], Some("document"), LongText::Refuse, &mut ids).expect_err("refused");
+            model.tokenize([&*million], Some("document"), LongText::Error, &mut ids).expect_err("refused");
         assert!(refused.to_string().contains("1000000 bytes, but the limit is 131072"), "{refused}");
         let cu_seqlens = [0, special as u32, ids.len() as u32];
         let mut out = vec![0.0; 512];

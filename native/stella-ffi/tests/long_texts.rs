@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use stella_core::model::Model;
 use stella_core::model_options::ModelOptions;
 use stella_core::model_registry;
-use stella_core::text::tokenizer::{Cut, LongText};
+use stella_core::text::tokenizer::{LongText, Truncation};
 
 /// Counts the bytes that are asked for, freed or not.
 struct Asking;
@@ -34,7 +34,7 @@ const S2P_BYTES: usize =
     "Instruct: Given a web search query, retrieve relevant passages that answer the query.\nQuery: ".len();
 
 /// Bytes that tokenizing `text` asks for, and what cuts it.
-fn asked(model: &Model, text: &str, prompt: Option<&str>, with_places: bool) -> (usize, Cut) {
+fn asked(model: &Model, text: &str, prompt: Option<&str>, with_places: bool) -> (usize, Truncation) {
     let (mut ids, mut places) = (Vec::new(), Vec::new());
     let before = ASKED.load(Relaxed);
     let count = if with_places {
@@ -44,7 +44,7 @@ fn asked(model: &Model, text: &str, prompt: Option<&str>, with_places: bool) -> 
     } else {
         model.tokenize([text], prompt, LongText::Truncate, &mut ids).expect("tokenizes")[0]
     };
-    (ASKED.load(Relaxed) - before, count.cut)
+    (ASKED.load(Relaxed) - before, count.truncation)
 }
 
 #[test]
@@ -61,15 +61,15 @@ fn a_text_beyond_the_byte_limit_costs_no_more_memory_than_one_at_the_limit() {
             // The first call also pays for the words that the tokenizer learns.
             asked(&model, limit, prompt, with_places);
             let (least, cut) = asked(&model, limit, prompt, with_places);
-            assert_eq!(cut, Cut::Bytes);
+            assert_eq!(cut, Truncation::Bytes);
             let (found, cut) = asked(&model, &long, prompt, with_places);
-            assert_eq!((cut, found), (Cut::Bytes, least), "{name} {prompt:?}, places: {with_places}");
+            assert_eq!((cut, found), (Truncation::Bytes, least), "{name} {prompt:?}, places: {with_places}");
         }
         let blank = format!("{}rivers", " ".repeat(64 << 20));
         let (found, cut) = asked(&model, &blank, None, true);
         assert!(found < 4 << 20, "{name}: {found}");
-        assert_eq!(cut == Cut::None, name == "tiny-new", "blanks are tokens of Qwen2 alone");
-        let refused = model.tokenize([&*long], Some("s2p"), LongText::Refuse, &mut Vec::new());
+        assert_eq!(cut == Truncation::None, name == "tiny-new", "blanks are tokens of Qwen2 alone");
+        let refused = model.tokenize([&*long], Some("s2p"), LongText::Error, &mut Vec::new());
         let error = refused.expect_err("too long").to_string();
         assert!(error.contains(&(long.len() + S2P_BYTES).to_string()), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The reference encoder: `candle-transformers`' own `stella_en_v5`, unchanged.
+//! The reference encoder: the unchanged `stella_en_v5` model of `candle-transformers`, in f32.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,27 +11,27 @@ use stella_kernels::spawn::spawn;
 
 use crate::base::error::{Error, Result};
 use crate::base::fault_injection::{Stage, reach};
-use crate::encoder::{CancelFlag, Encoder, Worker, WorkerOptions, thread_start};
+use crate::encoder::{CancelFlag, Encoder, EncoderState, EncoderStateOptions, thread_start};
 use crate::files::config::{Architecture, ModelConfig};
 use crate::text::batch::PackedBatch;
 use crate::weights::tensor::Tensors;
 use crate::weights::tensor_table::{Naming, TensorSlot, TensorSpec, encoder_tensors};
 
-/// The largest factor of a static NTK scaling.
+/// The largest factor of static NTK rotary scaling that candle computes.
 const MAX_NTK_FACTOR: f64 = 64.5;
 
-/// Candle's model with its weights.
+/// The model of candle with its weights.
 #[derive(Debug)]
 pub struct CandleEncoder {
     model: stella::Model,
     hidden_size: usize,
 }
 
-/// Candle's model with threads and the last result. Texts are run one by one: without padding there is nothing in a
-/// batch that could change a text's result.
+/// The threads and the last hidden states of one session. Texts run one by one: without padding, a text cannot change
+/// the result of another one.
 #[derive(Debug)]
-struct CandleWorker {
-    /// Candle's forward takes `&mut self` though it changes nothing. A clone shares every weight.
+struct CandleEncoderState {
+    /// The forward pass of candle takes `&mut self` although it changes nothing. A clone shares every weight.
     model: stella::Model,
     hidden_size: usize,
     hidden: Vec<f32>,
@@ -39,56 +39,60 @@ struct CandleWorker {
 }
 
 impl CandleEncoder {
-    /// Whether candle computes a model of this shape: of rotary positions it knows static NTK scaling alone, by a factor
-    /// that its table of positions grows with.
+    /// Checks that candle can compute a model of this configuration. The only rotary scaling that it supports is static
+    /// NTK scaling up to a factor, because its table of positions grows with this factor.
     ///
     /// # Errors
-    /// What it does not compute.
+    /// The reason why candle cannot compute it.
     pub(crate) fn check(config: &ModelConfig) -> std::result::Result<(), String> {
         let factor = config.rope.ntk_factor(config.head_dim());
         if factor > MAX_NTK_FACTOR {
-            return Err("the rotary scaling is not computed by the candle encoder; use the kernels encoder"
-                .to_owned());
+            return Err(format!(
+                "The rotary scaling corresponds to static NTK scaling by {factor:?}. The candle encoder computes factors up \
+                 to {MAX_NTK_FACTOR}. Use the kernels encoder."
+            ));
         }
         Ok(())
     }
 
-    /// Takes the weights.
+    /// Builds the model from its weights.
     ///
     /// # Errors
-    /// [`Error::Internal`] for anything that the checks before should have caught.
+    /// [`Error::Internal`] for any fault that an earlier check should have found.
     pub fn new(config: &ModelConfig, naming: Naming, max_tokens: usize, weights: Tensors) -> Result<Self> {
         reach(Stage::Encoder);
-        let failed = Failed::default();
+        let first_error = FirstError::default();
         let backend = Backend {
             weights: Mutex::new(weights),
             stored: stored_names(config, naming),
             config,
-            failed: &failed,
+            first_error: &first_error,
         };
         let builder = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
         let model = stella::Model::new(&candle_config(config, max_tokens), builder);
-        // Candle would flatten our error to text; the first one is kept beside it.
-        match (failed.0.into_inner(), model) {
+        // Candle turns an error of the backend into text, so the backend keeps its first error itself.
+        match (first_error.0.into_inner(), model) {
             (Ok(Some(error)), _) => Err(error),
             (_, Ok(model)) => Ok(Self { model, hidden_size: config.hidden_size }),
-            (_, Err(e)) => Err(Error::Internal(format!("candle refused checked weights: {}", plain(e)))),
+            (_, Err(e)) => {
+                Err(Error::Internal(format!("Candle refused checked weights: {}.", without_backtrace(e))))
+            }
         }
     }
 }
 
 impl Encoder for CandleEncoder {
-    fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>> {
-        let WorkerOptions { threads, .. } = options;
+    fn new_state(&self, options: EncoderStateOptions) -> Result<Box<dyn EncoderState>> {
+        let EncoderStateOptions { threads, .. } = options;
         let start = thread_start();
         let builder = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|n| format!("stella-{n}"))
             .start_handler(move |_| start());
-        // Without a handler rayon ends the process where the start of a thread panics. The thread goes on.
+        // Without this handler, rayon aborts the process if the start handler of a thread panics. With it, the thread runs.
         let builder = builder.panic_handler(|payload| {
             let text = into_text(payload).unwrap_or_default();
-            log::error!("a thread of a session panicked at its start: {text}");
+            log::error!("A thread of a session panicked at its start: {text}.");
         });
         let mut refused = None;
         let builder = builder.spawn_handler(|thread| {
@@ -105,14 +109,14 @@ impl Encoder for CandleEncoder {
             Some((index, source)) => {
                 Error::ThreadRefused { what: "for a session", index, count: threads, source }
             }
-            None => Error::Internal(format!("{threads} threads could not be started: {e}")),
+            None => Error::Internal(format!("Could not start {threads} threads: {e}.")),
         })?;
         let (model, hidden_size) = (self.model.clone(), self.hidden_size);
-        Ok(Box::new(CandleWorker { model, hidden_size, hidden: Vec::new(), threads }))
+        Ok(Box::new(CandleEncoderState { model, hidden_size, hidden: Vec::new(), threads }))
     }
 }
 
-impl Worker for CandleWorker {
+impl EncoderState for CandleEncoderState {
     fn forward(&mut self, batch: PackedBatch<'_>, cancel: CancelFlag<'_>) -> Result<&[f32]> {
         self.hidden.resize(batch.tokens() * self.hidden_size, 0.0);
         let mut rest = self.hidden.as_mut_slice();
@@ -123,9 +127,9 @@ impl Worker for CandleWorker {
             let states = self
                 .threads
                 .install(|| forward_text(model, ids))
-                .map_err(|e| Error::ForwardFailed(plain(e).into()))?;
+                .map_err(|e| Error::ForwardFailed(without_backtrace(e).into()))?;
             let (rows, after) = rest.split_at_mut_checked(states.len()).ok_or_else(|| {
-                Error::Internal("candle gave more hidden states than there are tokens".into())
+                Error::Internal("Candle returned more hidden states than the batch has tokens.".into())
             })?;
             rows.copy_from_slice(&states);
             rest = after;
@@ -134,7 +138,7 @@ impl Worker for CandleWorker {
     }
 }
 
-/// Hidden states `[1, tokens, hidden_size]` of one text.
+/// Runs a forward pass over one text. Returns its hidden states, `[1, tokens, hidden_size]`.
 fn forward_text(model: &mut stella::Model, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
     reach(Stage::Forward);
     let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
@@ -142,8 +146,8 @@ fn forward_text(model: &mut stella::Model, ids: &[u32]) -> candle_core::Result<V
     model.forward(&ids, &mask)?.flatten_all()?.to_vec1::<f32>()
 }
 
-/// Candle's configuration. Its tables of rotary positions are made for `max_tokens`, not for the 131,072
-/// positions that the 1.5B model could take.
+/// Returns the configuration of candle's model. Its rotary tables have `max_tokens` positions, not the 131,072 positions
+/// that Stella 1.5B supports.
 fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
     let (variant, activation_fn) = match config.architecture {
         Architecture::NewModel => (stella::ModelVariant::Small, Activation::Gelu),
@@ -163,21 +167,22 @@ fn candle_config(config: &ModelConfig, max_tokens: usize) -> stella::Config {
         norm_eps: config.norm_eps,
         activation_fn,
         num_key_value_heads: config.kv_heads,
-        // Candle adds a row of this table. Without a table, the backend gives it zeros.
+        // Candle always adds a row of this table. For a model without the table, the backend returns zeros.
         type_vocab_size: config.type_vocab_size.max(1),
         scaling_factor: if ntk_factor == 1.0 { 0.0 } else { ntk_factor },
     }
 }
 
+/// The first error of a [`Backend`].
 #[derive(Default)]
-struct Failed(Mutex<Option<Error>>);
+struct FirstError(Mutex<Option<Error>>);
 
-/// Gives candle the tensors that it asks for, each taken when it is asked for.
+/// Hands tensors over to candle when it asks for them. Each tensor leaves `weights`, so that no copy stays.
 struct Backend<'a> {
     weights: Mutex<Tensors>,
     stored: HashMap<String, Vec<String>>,
     config: &'a ModelConfig,
-    failed: &'a Failed,
+    first_error: &'a FirstError,
 }
 
 impl SimpleBackend for Backend<'_> {
@@ -195,7 +200,7 @@ impl SimpleBackend for Backend<'_> {
         }
         let tensor = self.get_unchecked(name, dtype, device)?;
         if tensor.shape() != &shape {
-            candle_core::bail!("tensor {name} has shape {:?}, candle wants {shape:?}", tensor.shape());
+            candle_core::bail!("Tensor {name} has shape {:?}, but candle needs {shape:?}.", tensor.shape());
         }
         Ok(tensor)
     }
@@ -205,7 +210,7 @@ impl SimpleBackend for Backend<'_> {
             Ok((shape, values)) => Tensor::from_vec(values, shape, device)?.to_dtype(dtype),
             Err(error) => {
                 let text = error.to_string();
-                if let Ok(mut first) = self.failed.0.lock() {
+                if let Ok(mut first) = self.first_error.0.lock() {
                     first.get_or_insert(error);
                 }
                 candle_core::bail!("{text}")
@@ -219,11 +224,12 @@ impl SimpleBackend for Backend<'_> {
 }
 
 impl Backend<'_> {
-    /// Takes what candle calls `name`: all tensors of the checkpoint that it is made of, one under the other.
+    /// Takes the tensor that candle calls `name`: the rows of all stored tensors that it consists of, in order.
     fn take(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parts = self.stored.get(name).into_iter().flatten().map(|stored| weights.take(stored));
-        let none = || Err(Error::Internal(format!("candle asks for {name}, which no checkpoint has")));
+        let none =
+            || Err(Error::Internal(format!("Candle asks for tensor {name}, which no checkpoint has.")));
         let (mut shape, mut values) = parts.next().unwrap_or_else(none)?;
         for part in parts {
             let (more_shape, more) = part?;
@@ -234,7 +240,8 @@ impl Backend<'_> {
     }
 }
 
-/// The tensors of the checkpoint that make each of those that candle asks for. It calls them as the published models do.
+/// Maps each tensor name that candle asks for to the stored tensors that it consists of. Candle uses the tensor names of
+/// the published models.
 fn stored_names(config: &ModelConfig, naming: Naming) -> HashMap<String, Vec<String>> {
     let stored = encoder_tensors(config, naming);
     let parts = |(spec, slot): (TensorSpec, TensorSlot)| {
@@ -244,10 +251,10 @@ fn stored_names(config: &ModelConfig, naming: Naming) -> HashMap<String, Vec<Str
     encoder_tensors(config, Naming::published(config.architecture)).into_iter().map(parts).collect()
 }
 
-/// Candle's message without the backtrace that it appends when `RUST_BACKTRACE` is set.
-fn plain(error: candle_core::Error) -> String {
+/// Returns the message of a candle error without the backtrace that candle appends when `RUST_BACKTRACE` is set.
+fn without_backtrace(error: candle_core::Error) -> String {
     match error {
-        candle_core::Error::WithBacktrace { inner, .. } => plain(*inner),
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(*inner),
         other => other.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What every encoder promises.
+//! The interface of an encoder: a forward pass from packed token ids to hidden states, and the flag for its cancellation.
 
 pub(crate) mod calibration;
 pub mod candle_encoder;
@@ -13,17 +13,17 @@ use crate::base::fault_injection::{Stage, reach};
 use crate::base::thread_context::{self, ThreadStart};
 use crate::text::batch::PackedBatch;
 
-/// Which implementation computes.
+/// An implementation of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EncoderKind {
-    /// The project's own kernels for the processor.
+    /// The project's own CPU kernels.
     Kernels,
-    /// `candle-transformers`' own model: the reference, in 32 bits.
+    /// The unchanged model of `candle-transformers`: the reference, in f32.
     Candle,
 }
 
 impl EncoderKind {
-    /// Its name, for logs and for the model's information.
+    /// Returns the name that logs and the model information show.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kernels => "kernels",
@@ -34,38 +34,39 @@ impl EncoderKind {
 
 /// Turns packed token ids into hidden states.
 ///
-/// An encoder is the loaded weights and nothing else: it is shared by all sessions, and holds no lock during a forward.
-/// What changes during a forward lives in a [`Worker`].
+/// An encoder is immutable: it holds the loaded weights, all sessions share it, and it takes no lock during a forward
+/// pass. Everything that a forward pass changes is in an [`EncoderState`].
 ///
-/// The hidden states of a text may depend on nothing but its ids: not on the other texts of the batch, its
-/// place among them, or the number of threads.
+/// The hidden states of a text depend on its token ids only. The other texts of the batch, the position of the text in
+/// the batch and the number of threads must not change a bit of them.
 pub trait Encoder: Debug + Send + Sync {
-    /// The threads and the memory of one session.
+    /// Creates the threads and the memory of one session.
     ///
     /// # Errors
     /// [`Error::ThreadRefused`], [`Error::OutOfMemory`].
-    fn worker(&self, options: WorkerOptions) -> Result<Box<dyn Worker>>;
+    fn new_state(&self, options: EncoderStateOptions) -> Result<Box<dyn EncoderState>>;
 }
 
-/// What a worker is to be able to do.
+/// The size of an [`EncoderState`].
 #[derive(Debug, Clone, Copy)]
-pub struct WorkerOptions {
-    /// Threads that compute, at least 1.
+pub struct EncoderStateOptions {
+    /// Number of computing threads, at least 1.
     pub threads: usize,
-    /// Tokens of the largest batch.
+    /// Number of tokens of the largest batch.
     pub max_batch_tokens: usize,
 }
 
-/// One session's share of an encoder. One forward at a time.
-pub trait Worker: Debug + Send {
-    /// Computes the hidden states of every token of `batch`, row-major `[batch.tokens(), hidden_size]`.
+/// The threads and buffers with which one session runs an [`Encoder`], one forward pass at a time.
+pub trait EncoderState: Debug + Send {
+    /// Runs a forward pass. Returns the hidden states of every token of `batch`, row-major
+    /// `[batch.tokens(), hidden_size]`.
     ///
     /// # Errors
-    /// [`Error::ForwardFailed`]; [`Error::Cancelled`] soon after `cancel` is set.
+    /// [`Error::ForwardFailed`]; [`Error::Cancelled`] soon after another thread sets `cancel`.
     fn forward(&mut self, batch: PackedBatch<'_>, cancel: CancelFlag<'_>) -> Result<&[f32]>;
 }
 
-/// What a thread of a worker begins with.
+/// Returns the function that a new thread of an encoder state runs first.
 pub(crate) fn thread_start() -> ThreadStart {
     let start = thread_context::capture();
     std::sync::Arc::new(move || {
@@ -74,18 +75,34 @@ pub(crate) fn thread_start() -> ThreadStart {
     })
 }
 
-/// A flag by which another thread stops a forward.
+/// The cancellation of a forward pass: a number that the encoder polls and that another thread sets.
+///
+/// The path of a cancellation from .NET to the middle of a forward pass:
+///
+/// 1. The C# struct of the same name (`Interop/CancelFlag.cs`) owns the registration with a `CancellationToken`. A
+///    callback of the token writes 1 to a pinned `uint`. A pool writes to the flag of a batch when no caller waits for
+///    a text of the batch any more.
+/// 2. C# passes the address of this number to `stella_session_embed` or `stella_session_embed_tokens` as `cancel`. The
+///    FFI crate wraps the address in a `CancelFlag`. A null pointer is a flag that nobody sets.
+/// 3. [`Session::embed`](crate::session::Session::embed) passes the flag to [`EncoderState::forward`], which calls
+///    [`check`](Self::check) before each layer (the CPU encoder) or each text (candle).
+/// 4. A set flag ends the forward pass with [`Error::Cancelled`]. The session can be used for the next call. C# throws
+///    `OperationCanceledException`.
+///
+/// Tokenization and loading do not poll this flag.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CancelFlag<'a>(Option<&'a AtomicU32>);
 
 impl<'a> CancelFlag<'a> {
-    /// A flag that is set when `flag` is not zero. `None` is never set.
+    /// Wraps a number that is 0 until another thread cancels. `None` is a flag that nobody sets.
     pub fn new(flag: Option<&'a AtomicU32>) -> Self {
         Self(flag)
     }
 
+    /// Polls the flag.
+    ///
     /// # Errors
-    /// [`Error::Cancelled`] when the flag is set.
+    /// [`Error::Cancelled`] if the flag is set.
     pub fn check(self) -> Result<()> {
         match self.0 {
             Some(flag) if flag.load(Ordering::Relaxed) != 0 => Err(Error::Cancelled),

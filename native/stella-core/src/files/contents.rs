@@ -1,32 +1,36 @@
-//! Files that are something else than their names say, because a download or an editor went wrong.
+//! Recognizes files with the wrong content, which failed downloads and editors leave behind.
 
-/// Bytes at the beginning of a file that tell what it is.
+/// Number of bytes at the beginning of a file that [`recognize`] needs.
 pub(crate) const BEGINNING: usize = 512;
 
-/// Recognises a wrong file by its beginning, and says what to do about it. `None` for anything else.
+/// Recognizes wrong content by the first bytes of a file. Returns a message that says what to do, or `None` for any other
+/// content.
 pub(crate) fn recognize(beginning: &[u8]) -> Option<&'static str> {
     let text = beginning.trim_ascii_start();
     let starts =
         |tag: &str| text.get(..tag.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(tag.as_bytes()));
     if beginning.starts_with(b"version https://git-lfs.github.com/") {
         return Some(
-            "is a pointer of Git LFS, and not the file that it points to. Get the file with git lfs pull, or download the \
-             model anew",
+            "The file is a Git LFS pointer, not the file that it points to. Get the file with 'git lfs pull', or download \
+             the model again.",
         );
     }
     if ["<!doctype", "<!--", "<html", "<head", "<body", "<title", "<?xml"].iter().any(|tag| starts(tag)) {
         return Some(
-            "is an HTML page, as a server sends it for a page about the file or for an error. Download the file itself",
+            "The file is an HTML page, such as an error page of a server or a page about the file. Download the file itself.",
         );
     }
     match beginning {
-        [0xEF, 0xBB, 0xBF, ..] => Some("begins with a byte order mark. Save it as UTF-8 without one"),
-        _ if is_utf16(beginning) => Some("is text in UTF-16. Save it as UTF-8"),
+        [0xEF, 0xBB, 0xBF, ..] => {
+            Some("The file begins with a byte order mark. Save it as UTF-8 without a byte order mark.")
+        }
+        _ if is_utf16(beginning) => Some("The file is UTF-16 text. Save it as UTF-8."),
         _ => None,
     }
 }
 
-/// Whether bytes look like text in UTF-16: a mark, or a text whose first two characters are ASCII, as in every file of JSON.
+/// Returns whether bytes look like UTF-16 text: a byte order mark, or two ASCII characters, with which every JSON file
+/// begins.
 fn is_utf16(bytes: &[u8]) -> bool {
     let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     match *bytes {
@@ -41,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_told_from_the_others() {
+    fn each_kind_of_wrong_content_is_recognized_and_right_content_is_not() {
         let utf16 =
             |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
         let json = r#"{"hidden_size": 64}"#;

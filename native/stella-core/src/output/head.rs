@@ -1,4 +1,4 @@
-//! Pooled vectors to embeddings: one linear map a dimension, and L2 normalisation.
+//! A head: the linear layer that projects a pooled vector to the dimension of an embedding, and L2 normalization.
 
 use stella_kernels::Kernels;
 use stella_kernels::activations::{Activations, Arithmetic};
@@ -13,22 +13,22 @@ use crate::files::layout::HeadLayout;
 use crate::weights::tensor_table::{HEAD_BIAS, HEAD_WEIGHT, head_specs};
 use crate::weights::weight_set::{LoadOptions, WeightSet};
 
-/// A vector shorter than this has no direction.
+/// The L2 norm below which a vector counts as zero.
 pub const NORM_FLOOR: f32 = 1e-12;
 
-/// A loaded head. Always in 32 bits: it is small, and the last step should cost no accuracy.
+/// A loaded head. Its weights are always f32: a head is small, and the last step should not lose accuracy.
 #[derive(Debug)]
 pub struct Head {
     dimension: usize,
-    /// The map; none where the pooled state itself is the vector.
+    /// The linear layer; `None` if the pooled vector is the embedding.
     layer: Option<Linear>,
 }
 
 impl Head {
-    /// Opens a head's file and checks its header, without reading any weight.
+    /// Opens the file of a head and checks its header without reading a weight.
     ///
     /// # Errors
-    /// Those of [`WeightSet::open_file`] and [`WeightSet::check`]; [`Error::Inconsistent`] for a file with more tensors.
+    /// Those of [`WeightSet::open_file`] and [`WeightSet::check`]; [`Error::Inconsistent`] for a file with additional tensors.
     pub fn check(folder: &ModelFolder, head: &HeadLayout, hidden_size: usize) -> Result<Option<WeightSet>> {
         let Some(dense) = &head.dense else { return Ok(None) };
         let set = WeightSet::open_file(folder, &dense.weights_file())?;
@@ -38,7 +38,7 @@ impl Head {
         Ok(Some(set))
     }
 
-    /// Reads a head.
+    /// Loads a head.
     ///
     /// # Errors
     /// Those of [`Self::check`] and [`WeightSet::load`].
@@ -60,23 +60,23 @@ impl Head {
 
     fn new(dimension: usize, hidden_size: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
         let mut layer = Linear::new(Arithmetic::F32, dimension, hidden_size).map_err(no_memory)?;
-        layer.pack(Kernels::preferred(), &mut alone(0)?, 0, Rows::F32(weight));
+        layer.pack(Kernels::preferred(), &mut single_thread_team(0)?, 0, Rows::F32(weight));
         layer.set_bias(0, bias);
         Ok(Self { dimension, layer: Some(layer) })
     }
 
-    /// Length of the vectors that this head gives.
+    /// Returns the length of the vectors of this head.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 }
 
-/// A team of the calling thread: heads are small.
-fn alone(scratch: usize) -> Result<Team> {
+/// Returns a team of the calling thread only. More threads do not pay off, because heads are small.
+fn single_thread_team(scratch: usize) -> Result<Team> {
     Team::new(1, scratch, None).map_err(|e| no_team(e, "for a head"))
 }
 
-/// What a session projects with.
+/// The buffers with which a session projects pooled vectors by heads.
 #[derive(Debug)]
 pub struct Projector {
     kernels: Kernels,
@@ -84,61 +84,68 @@ pub struct Projector {
     rows: Activations,
 }
 
-/// Rows that are projected at once.
-const ROWS: usize = 64;
+/// Number of pooled vectors that are projected together.
+const ROW_BLOCK: usize = 64;
 
 impl Projector {
-    /// A projector of means `hidden_size` wide.
+    /// Creates a projector of pooled vectors of length `hidden_size`.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]
     pub fn new(kernels: Kernels, hidden_size: usize) -> Result<Self> {
-        let rows = kernels.activations(Arithmetic::F32, ROWS, hidden_size).map_err(no_memory)?;
-        Ok(Self { kernels, team: alone(linear::SCRATCH)?, rows })
+        let rows = kernels.activations(Arithmetic::F32, ROW_BLOCK, hidden_size).map_err(no_memory)?;
+        Ok(Self { kernels, team: single_thread_team(linear::SCRATCH)?, rows })
     }
 
-    /// Projects `pooled` `[texts, hidden_size]` into `out` `[texts, dimension]`.
+    /// Projects `pooled` `[texts, hidden_size]` into `out` `[texts, dimension]`, and scales each vector to an L2 norm of 1 if
+    /// `l2_normalize`.
     ///
     /// # Errors
-    /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] that names the first text with such a vector.
-    pub fn project(&mut self, head: &Head, pooled: &[f32], normalize: bool, out: &mut [f32]) -> Result<()> {
+    /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] with the index of the first text with such a vector.
+    pub fn project(
+        &mut self,
+        head: &Head,
+        pooled: &[f32],
+        l2_normalize: bool,
+        out: &mut [f32],
+    ) -> Result<()> {
         reach(Stage::Projection);
         let dimension = head.dimension();
         let Some(layer) = &head.layer else {
             out.copy_from_slice(pooled);
             let mut rows = out.chunks_exact_mut(dimension).enumerate();
-            return rows.try_for_each(|(index, row)| finish(index, normalize, row));
+            return rows.try_for_each(|(index, row)| check_and_scale(index, l2_normalize, row));
         };
         let hidden = layer.inputs();
-        let blocks = pooled.chunks(ROWS * hidden).zip(out.chunks_mut(ROWS * dimension));
+        let blocks = pooled.chunks(ROW_BLOCK * hidden).zip(out.chunks_mut(ROW_BLOCK * dimension));
         for (block, (x, y)) in blocks.enumerate() {
             self.kernels.take(&mut self.team, x, None, &mut self.rows);
             layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Then::Store(y));
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
-                finish(block * ROWS + row, normalize, y)?;
+                check_and_scale(block * ROW_BLOCK + row, l2_normalize, y)?;
             }
         }
         Ok(())
     }
 }
 
-/// Checks the vector of text `index`, and scales it.
-fn finish(index: usize, normalize: bool, row: &mut [f32]) -> Result<()> {
+/// Checks the vector of text `index`, and scales it to an L2 norm of 1 if `l2_normalize`.
+fn check_and_scale(index: usize, l2_normalize: bool, row: &mut [f32]) -> Result<()> {
     if row.iter().any(|y| !y.is_finite()) {
         return Err(Error::ResultNotFinite { index });
     }
-    let norm = norm_l2(row);
+    let norm = l2_norm(row);
     if norm < f64::from(NORM_FLOOR) {
         return Err(Error::ResultZero { index });
     }
-    if normalize {
+    if l2_normalize {
         row.iter_mut().for_each(|y| *y = (f64::from(*y) / norm) as f32);
     }
     Ok(())
 }
 
-/// Length of a vector. In 64 bits the squares of any two floats can be added without overflow.
-fn norm_l2(row: &[f32]) -> f64 {
+/// Returns the L2 norm of a vector. The sum is an f64, which the squares of f32 values cannot overflow.
+fn l2_norm(row: &[f32]) -> f64 {
     row.iter().map(|&y| f64::from(y) * f64::from(y)).sum::<f64>().sqrt()
 }
 
@@ -147,14 +154,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Projects by a head of two numbers over three.
-    fn project(pooled: &[f32], normalize: bool, out: &mut [f32]) -> Result<()> {
+    /// Projects vectors of length 3 by a head of dimension 2.
+    fn project(pooled: &[f32], l2_normalize: bool, out: &mut [f32]) -> Result<()> {
         let head = Head::new(2, 3, &[1.0, 0.0, 0.0, 0.0, 2.0, 0.0], &[0.0, 0.5]).unwrap();
-        Projector::new(Kernels::preferred(), 3).unwrap().project(&head, pooled, normalize, out)
+        Projector::new(Kernels::preferred(), 3).unwrap().project(&head, pooled, l2_normalize, out)
     }
 
     #[test]
-    fn rows_are_projected_and_scaled() {
+    fn vectors_are_projected_and_scaled_to_length_one_on_request() {
         let mut out = [0.0; 4];
         project(&[3.0, 1.75, 9.0, 0.0, 0.75, 9.0], false, &mut out).unwrap();
         assert_eq!(out, [3.0, 4.0, 0.0, 2.0]);
@@ -163,33 +170,33 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_not_finite_is_an_error_that_names_its_text() {
+    fn a_vector_that_is_not_finite_is_an_error_with_the_index_of_its_text() {
         let mut out = [0.0; 4];
         let error = project(&[0.0, 0.0, 0.0, f32::MAX, f32::MAX, 0.0], true, &mut out).unwrap_err();
         assert_eq!(error.text_index(), Some(1));
     }
 
     #[test]
-    fn a_vector_of_zeros_is_an_error_that_names_its_text() {
-        for normalize in [false, true] {
+    fn a_zero_vector_is_an_error_with_the_index_of_its_text() {
+        for l2_normalize in [false, true] {
             let pooled = [1.0, 1.0, 0.0, 0.0, -0.25, 9.0];
-            let error = project(&pooled, normalize, &mut [0.0; 4]).unwrap_err();
+            let error = project(&pooled, l2_normalize, &mut [0.0; 4]).unwrap_err();
             assert_eq!((error.code(), error.text_index()), (crate::ErrorCode::ResultZero, Some(1)));
         }
     }
 
     proptest! {
         #[test]
-        fn normalised_vectors_have_length_one(pooled in proptest::collection::vec(-1e18f32..1e18, 3)) {
+        fn normalized_vectors_have_length_one(pooled in proptest::collection::vec(-1e18f32..1e18, 3)) {
             prop_assume!(pooled[..2].iter().any(|y| y.abs() > 1e-6));
             let mut row = [0.0; 2];
             project(&pooled, true, &mut row).unwrap();
-            prop_assert!((norm_l2(&row) - 1.0).abs() < 1e-5, "{row:?}");
+            prop_assert!((l2_norm(&row) - 1.0).abs() < 1e-5, "{row:?}");
         }
     }
 
     #[test]
-    fn without_a_map_the_pooled_state_is_the_vector() {
+    fn without_a_linear_layer_the_pooled_vector_is_the_result() {
         let head = Head { dimension: 2, layer: None };
         let mut projector = Projector::new(Kernels::preferred(), 2).unwrap();
         let mut out = [0.0; 4];
@@ -202,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn texts_beyond_the_first_block_are_projected_and_named() {
-        let mut pooled = [3.0, 1.75, 9.0].repeat(ROWS + 2);
-        let mut out = vec![0.0; 2 * (ROWS + 2)];
+    fn vectors_beyond_the_first_row_block_are_projected_and_have_the_right_index_in_errors() {
+        let mut pooled = [3.0, 1.75, 9.0].repeat(ROW_BLOCK + 2);
+        let mut out = vec![0.0; 2 * (ROW_BLOCK + 2)];
         project(&pooled, false, &mut out).unwrap();
-        assert_eq!(out, [3.0, 4.0].repeat(ROWS + 2));
-        pooled[3 * (ROWS + 1)] = f32::NAN;
-        assert_eq!(project(&pooled, false, &mut out).unwrap_err().text_index(), Some(ROWS + 1));
+        assert_eq!(out, [3.0, 4.0].repeat(ROW_BLOCK + 2));
+        pooled[3 * (ROW_BLOCK + 1)] = f32::NAN;
+        assert_eq!(project(&pooled, false, &mut out).unwrap_err().text_index(), Some(ROW_BLOCK + 1));
     }
 }

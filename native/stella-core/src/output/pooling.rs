@@ -1,10 +1,11 @@
-//! Hidden states to one vector a text.
+//! Pooling: reduces the hidden states of a text to one vector (mean, first token or last token).
 
 use crate::base::fault_injection::{Stage, reach};
 use std::ops::Range;
 
-/// The mean of the hidden states of each range of tokens, row-major `[ranges, hidden_size]`; zeros for an empty range.
-/// Summed token by token in order, so that a range's mean is its own.
+/// Mean pooling: writes the mean of the hidden states of each range of tokens into `pooled`, row-major
+/// `[ranges, hidden_size]`. The mean of an empty range is zero. The sum runs token by token in order, so that the mean of a
+/// range does not depend on the other ranges.
 pub fn mean(
     ranges: impl ExactSizeIterator<Item = Range<usize>>,
     hidden: &[f32],
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_text_is_averaged_over_its_own_tokens() {
+    fn the_mean_of_a_text_covers_its_own_tokens_only() {
         let mut pooled = vec![9.0; 1];
         mean([0..1, 1..3, 3..3].into_iter(), &[1.0, 2.0, 3.0, 4.0, 5.0, 8.0], 2, &mut pooled);
         assert_eq!(pooled, [1.0, 2.0, 4.0, 6.0, 0.0, 0.0]);

@@ -1,4 +1,4 @@
-//! The texts that a model was trained to see before a text of some kind, by the names that its folder gives them.
+//! The prompts of a model: named texts that it was trained to see before a query or another kind of text.
 
 use serde_json::Value;
 
@@ -11,15 +11,15 @@ use crate::files::settings::{Rule, Settings};
 /// A prompt of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// The text that is put before a text.
+    /// The text that precedes the text of a call.
     pub text: String,
-    /// Whether the folder lacks it, so that the text is that of Stella's model cards.
+    /// Whether the prompt comes from the Stella v5 model cards, because the folder lacks it.
     pub from_card: bool,
 }
 
-/// A prompt that is known under a name of its own beside the one in the folder.
+/// A prompt of the model cards, with a short alias.
 struct WellKnown {
     alias: &'static str,
     name: &'static str,
@@ -40,10 +40,10 @@ const WELL_KNOWN: [WellKnown; 2] = [
     },
 ];
 
-/// The name for nothing before the text, unless the folder has a prompt of this name.
+/// The name that selects no prompt, unless the folder has a prompt of this name.
 pub const DOCUMENT: &str = "document";
 
-/// The prompts of one model, in the order of their names.
+/// The prompts of one model, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts {
     all: Vec<Prompt>,
@@ -51,11 +51,12 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// The prompts that the folder gives. A folder with Stella's heads gets the prompts that it lacks from the cards.
+    /// Reads the prompts of a folder. If the folder has Stella heads (`has_dense`), prompts that it lacks come from the Stella
+    /// v5 model cards.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`], but a missing file is no error; [`Error::Unsupported`] and
-    /// [`Error::Inconsistent`] for settings that are not computed here or contradict each other.
+    /// Those of [`ModelFolder::read_json`], except that the file may be missing; [`Error::Unsupported`] for settings that
+    /// are not supported; [`Error::Inconsistent`] for settings that contradict each other.
     pub fn read(folder: &ModelFolder, has_dense: bool) -> Result<Self> {
         let mut settings = Settings::read_if_there(folder, PROMPTS_FILE, "it holds the prompts")?;
         let mut all = Vec::new();
@@ -66,7 +67,7 @@ impl Prompts {
                     Value::Null => String::new(),
                     other => {
                         return Err(settings
-                            .invalid(format!("prompts.{name} is {}; it must be a string", shown(&other))));
+                            .invalid(format!("prompts.{name} is {}. It must be a string.", shown(&other))));
                     }
                 };
                 all.push(Prompt { name, text, from_card: false });
@@ -78,7 +79,7 @@ impl Prompts {
             let missing: Vec<_> = WELL_KNOWN.iter().filter(missing).collect();
             for WellKnown { name, text, .. } in missing {
                 log::warn!(
-                    "{} has no prompt {name}; that of the model card of Stella v5 stands in for it",
+                    "{} has no prompt {name}. The prompt of the Stella v5 model card is used instead.",
                     folder.path(PROMPTS_FILE).display()
                 );
                 all.push(Prompt { name: (*name).to_owned(), text: (*text).to_owned(), from_card: true });
@@ -88,24 +89,24 @@ impl Prompts {
         let default = match default {
             None => None,
             Some(name) => {
-                let is_it = |prompt: &Prompt| prompt.name == name && !prompt.from_card;
-                Some(all.iter().position(is_it).ok_or_else(|| {
+                let is_default = |prompt: &Prompt| prompt.name == name && !prompt.from_card;
+                Some(all.iter().position(is_default).ok_or_else(|| {
                     let own = all.iter().filter(|prompt| !prompt.from_card);
                     let names = listed(&own.map(|prompt| &prompt.name).collect::<Vec<_>>());
-                    let has = if names.is_empty() {
-                        "there are none".to_owned()
+                    let available = if names.is_empty() {
+                        "The file has no prompts.".to_owned()
                     } else {
-                        format!("they are {names}")
+                        format!("The prompts are {names}.")
                     };
                     settings.inconsistent(format!(
-                        "default_prompt_name is {}, which is not among the prompts: {has}",
+                        "default_prompt_name is {}, but the file has no prompt of this name. {available}",
                         shown(&Value::from(name.as_str()))
                     ))
                 })?)
             }
         };
         settings.only("model_type", &["\"SentenceTransformer\""])?;
-        // The dimension of a call does the same.
+        // Not supported, because the caller chooses the dimension.
         settings.only("truncate_dim", &[])?;
         settings.warn_of_others(&[
             ("__version__", Rule::NoEffect),
@@ -115,17 +116,17 @@ impl Prompts {
         Ok(Self { all, default })
     }
 
-    /// All of them.
+    /// Returns all prompts.
     pub fn all(&self) -> &[Prompt] {
         &self.all
     }
 
-    /// The number of the default prompt among all prompts, for texts without a named one.
+    /// Returns the index in [`Self::all`] of the default prompt, which applies if a call names no prompt.
     pub fn default(&self) -> Option<usize> {
         self.default
     }
 
-    /// The number among all prompts of the one that a caller means by `name`; `None` for nothing before the text.
+    /// Returns the index in [`Self::all`] of the prompt that a caller calls `name`, or `None` for no prompt.
     ///
     /// # Errors
     /// [`Error::UnknownPrompt`]
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_wins_and_the_card_fills_the_gap_where_there_are_heads() {
+    fn the_model_card_supplies_the_prompts_that_a_folder_with_heads_lacks() {
         let prompts = read(r#"{"prompts": {"s2p_query": "find: "}}"#, true).unwrap();
         for name in ["s2p", "S2P", "s2p_query"] {
             assert_eq!(text(&prompts, Some(name)).unwrap(), "find: ", "{name}");
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_heads_has_its_own_prompts_only() {
+    fn a_folder_without_heads_gets_no_prompts_from_the_model_card() {
         let prompts = read(r#"{"prompts": {"query": "find: ", "passage": null}}"#, false).unwrap();
         assert_eq!(text(&prompts, Some("query")).unwrap(), "find: ");
         assert_eq!(text(&prompts, Some("passage")).unwrap(), "");
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_the_folder_with_a_well_known_name_is_meant_by_it() {
+    fn a_prompt_of_the_folder_precedes_the_alias_of_the_same_name() {
         let json = r#"{"prompts": {"document": "passage: ", "s2p": "mine: ", "s2p_query": "other: "}}"#;
         for has_dense in [false, true] {
             let prompts = read(json, has_dense).unwrap();
@@ -201,21 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_for_those_who_name_none() {
+    fn the_default_prompt_applies_if_no_prompt_is_named() {
         let prompts =
             read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "query"}"#, false).unwrap();
         assert_eq!(text(&prompts, None).unwrap(), "q: ");
         assert_eq!(text(&prompts, Some("document")).unwrap(), "");
         let unknown =
             read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": "Query"}"#, false).unwrap_err();
-        assert!(unknown.to_string().contains("\"Query\", which is not among"), "{unknown}");
+        assert!(
+            unknown
+                .to_string()
+                .contains("\"Query\", but the file has no prompt of this name. The prompts are query."),
+            "{unknown}"
+        );
         let of_the_card = read(r#"{"default_prompt_name": "s2p_query"}"#, true).unwrap_err();
         assert_eq!(of_the_card.code(), ErrorCode::ModelInconsistent);
-        assert!(of_the_card.to_string().contains("there are none"), "{of_the_card}");
+        assert!(of_the_card.to_string().contains("The file has no prompts."), "{of_the_card}");
     }
 
     #[test]
-    fn what_is_not_computed_is_refused() {
+    fn unsupported_prompt_settings_are_refused() {
         for json in [
             r#"{"prompts": {"query": 1}}"#,
             r#"{"prompts": ["query"]}"#,
@@ -227,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompts_file_that_is_removed_after_the_pin_is_not_replaced_by_the_card() {
+    fn the_model_card_does_not_replace_a_prompts_file_that_is_removed_after_the_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(PROMPTS_FILE), "{}").unwrap();
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
@@ -238,6 +244,9 @@ mod tests {
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
         std::fs::write(dir.path().join(PROMPTS_FILE), "not JSON").unwrap();
         let read = Prompts::read(&folder, true).unwrap();
-        assert!(read.all().iter().all(|prompt| prompt.from_card), "a file that came later");
+        assert!(
+            read.all().iter().all(|prompt| prompt.from_card),
+            "a file created after the snapshot is not read"
+        );
     }
 }

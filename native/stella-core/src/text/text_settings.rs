@@ -1,4 +1,5 @@
-//! Settings about texts beside `tokenizer.json`: how long a text may be, and how the tokenizer is set up.
+//! The text settings of a model folder besides `tokenizer.json`: the token limit, at which truncation happens, and the
+//! settings that `tokenizer.json` must agree with.
 
 use std::path::{Path, PathBuf};
 
@@ -9,45 +10,45 @@ use crate::files::folder::ModelFolder;
 use crate::files::settings::{Rule, Settings};
 use crate::text::tokenizer_claims::Claims;
 
-/// transformers writes a number far above this for a tokenizer without a limit.
-const END_OF_LENGTHS: f64 = (1u64 << 31) as f64;
+/// `model_max_length` from which a tokenizer has no limit. transformers writes a far larger number then.
+const UNLIMITED_LENGTH: f64 = (1u64 << 31) as f64;
 
-/// The settings of a folder.
+/// The text settings of a folder.
 #[derive(Debug)]
 pub struct TextSettings {
-    /// The limit that the folder names.
+    /// The token limit that the folder sets.
     limit: Option<TokenLimit>,
     /// Settings that `tokenizer.json` must agree with.
     pub(crate) claims: Claims,
 }
 
-/// The most tokens of a text, special tokens and prompt included.
+/// The maximum number of tokens of a text, special tokens and prompt included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenLimit {
-    /// Number of tokens.
+    /// The number of tokens.
     pub tokens: usize,
-    /// The place that names it.
+    /// The origin of the limit.
     pub source: LimitSource,
 }
 
-/// The origin of a limit.
+/// The origin of a token limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitSource {
-    /// The caller's options.
+    /// The options of the caller.
     Caller,
     /// [`DEFAULT_MAX_TOKENS`].
     Default,
     /// A setting of the folder.
     Setting {
-        /// Its file.
+        /// The file of the setting.
         path: PathBuf,
-        /// Its key.
+        /// The key of the setting.
         key: &'static str,
     },
 }
 
 impl TokenLimit {
-    /// The limit that a caller asks for.
+    /// Creates the limit that a caller sets.
     pub fn asked(tokens: usize) -> Self {
         Self { tokens, source: LimitSource::Caller }
     }
@@ -56,35 +57,39 @@ impl TokenLimit {
         Self { tokens, source: LimitSource::Setting { path: path.to_owned(), key } }
     }
 
-    /// The error for a limit below the `special_tokens` that a tokenizer adds to every text.
+    /// Returns the error for a limit below the number of special tokens that a tokenizer adds to every text.
     pub(crate) fn too_low(&self, special_tokens: usize, tokenizer: PathBuf) -> Error {
         let adds = format!("adds {special_tokens} special tokens to every text");
         let tokens = self.tokens;
         match &self.source {
-            LimitSource::Caller => {
-                Error::InvalidArgument(format!("max_tokens is {tokens}, but this tokenizer {adds}"))
-            }
+            LimitSource::Caller => Error::InvalidArgument(format!(
+                "max_tokens is {tokens}, but the tokenizer {adds}. It must be at least {special_tokens}."
+            )),
             LimitSource::Default => {
-                let reason = format!("{adds}, but a text has at most {tokens} tokens");
+                let reason =
+                    format!("The tokenizer {adds}, but the default limit of a text is {tokens} tokens.");
                 Error::TokenizerInvalid { path: tokenizer, reason, source: None }
             }
             LimitSource::Setting { path, key } => Error::Inconsistent {
                 path: path.clone(),
-                reason: format!("{key} is {tokens}, but tokenizer.json {adds}"),
+                reason: format!(
+                    "{key} is {tokens}, but tokenizer.json {adds}. It must be at least {special_tokens}."
+                ),
             },
         }
     }
 }
 
 impl TextSettings {
-    /// Reads the settings. Each of the files may be missing.
+    /// Reads the settings. Each of their files may be missing.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for a setting that changes the tokens of a text and is not
-    /// computed here; [`Error::Inconsistent`].
+    /// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`] for a setting that would change the tokens of a text and is
+    /// not supported; [`Error::Inconsistent`].
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let sentence_limit = read_sentence_file(folder)?;
-        let mut file = Settings::read_if_there(folder, TOKENIZER_CONFIG_FILE, "it sets the tokenizer up")?;
+        let mut file =
+            Settings::read_if_there(folder, TOKENIZER_CONFIG_FILE, "it has the settings of the tokenizer")?;
         file.only("truncation_side", &["\"right\""])?;
         file.only("split_special_tokens", &["false"])?;
         let tokenizer_limit = take_length(&mut file)?;
@@ -93,7 +98,8 @@ impl TextSettings {
         Ok(Self { limit: sentence_limit.or(tokenizer_limit), claims })
     }
 
-    /// The limit for a model with `positions`: the folder's, or the default if the folder names none.
+    /// Returns the token limit for a model with `positions` positions: the limit of the folder, or else the default. A higher
+    /// limit is reduced to `positions` and to [`MAX_MAX_TOKENS`].
     pub(crate) fn limit(&self, folder: &ModelFolder, positions: usize) -> TokenLimit {
         let default = TokenLimit { tokens: DEFAULT_MAX_TOKENS, source: LimitSource::Default };
         let limit = self.limit.clone().unwrap_or(default);
@@ -102,9 +108,9 @@ impl TextSettings {
             && limit.tokens > MAX_MAX_TOKENS
             && positions > MAX_MAX_TOKENS
         {
-            // No warning: published folders say so, and every cut of a text is reported.
+            // Not a warning: published folders have such a limit, and the token counts report every truncation.
             log::info!(
-                "{}: {key} is {}; at most {MAX_MAX_TOKENS} tokens of a text are computed here",
+                "{}: {key} is {}. The token limit is reduced to {MAX_MAX_TOKENS}, the maximum of this library.",
                 path.display(),
                 limit.tokens
             );
@@ -117,22 +123,24 @@ impl TextSettings {
     }
 }
 
-/// Takes `model_max_length`, which stands for no limit when it is very large.
+/// Takes `model_max_length`. A very large value means no limit.
 fn take_length(file: &mut Settings) -> Result<Option<TokenLimit>> {
     const KEY: &str = "model_max_length";
     match file.number(KEY)? {
-        Some(length) if length >= END_OF_LENGTHS => Ok(None),
+        Some(length) if length >= UNLIMITED_LENGTH => Ok(None),
         Some(length) if length >= 1.0 && length.fract() == 0.0 => {
             Ok(Some(TokenLimit::setting(length as usize, file.path(), KEY)))
         }
-        Some(length) => Err(file.invalid(format!("{KEY} is {length}; it must be a whole number from 1"))),
+        Some(length) => {
+            Err(file.invalid(format!("{KEY} is {length}. It must be a whole number of at least 1.")))
+        }
         None => Ok(None),
     }
 }
 
-/// Settings of `tokenizer_config.json` that change no token of a text.
+/// Settings of `tokenizer_config.json` that do not change the tokens of a text.
 const WITHOUT_EFFECT: &[(&str, Rule)] = &[
-    // Padding, and a cut that is made here.
+    // Padding, which a packed batch does not need, and truncation, which the tokenizer of this crate does itself.
     ("max_length", Rule::NoEffect),
     ("pad_to_multiple_of", Rule::NoEffect),
     ("pad_token_type_id", Rule::NoEffect),
@@ -141,7 +149,7 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("stride", Rule::NoEffect),
     ("truncation", Rule::NoEffect),
     ("truncation_strategy", Rule::NoEffect),
-    // Which Python code reads the file, and what its slow tokenizers look at.
+    // The Python class that reads the file, and settings of slow tokenizers.
     ("backend", Rule::NoEffect),
     ("do_basic_tokenize", Rule::NoEffect),
     ("errors", Rule::NoEffect),
@@ -153,7 +161,7 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("processor_class", Rule::NoEffect),
     ("special_tokens_map_file", Rule::NoEffect),
     ("tokenizer_file", Rule::NoEffect),
-    // Of tokenizers of other kinds, of text that is written, and of chats.
+    // Settings of other kinds of tokenizers, of decoding and of chats.
     ("chat_template", Rule::NoEffect),
     ("clean_up_tokenization_spaces", Rule::NoEffect),
     ("fix_mistral_regex", Rule::NoEffect),
@@ -161,16 +169,16 @@ const WITHOUT_EFFECT: &[(&str, Rule)] = &[
     ("use_default_system_prompt", Rule::NoEffect),
 ];
 
-/// Reads the settings of the Transformer module from the first of the files that is there, and returns the tokens that a text
-/// may have.
+/// Reads the settings of the Transformer module from the first of its files that exists. Returns the token limit that the
+/// file sets.
 fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
     const KEY: &str = "max_seq_length";
     for file in SENTENCE_FILES {
         if !folder.lists(file)? {
             continue;
         }
-        let mut settings = Settings::read(folder, file, "it says how long a text may be")?;
-        // sentence-transformers passes over an object without keys, and asks no other file after one with keys.
+        let mut settings = Settings::read(folder, file, "it sets the token limit")?;
+        // sentence-transformers skips a file whose object is empty, and reads no further file after any other.
         if settings.is_blank() {
             continue;
         }
@@ -181,7 +189,7 @@ fn read_sentence_file(folder: &ModelFolder) -> Result<Option<TokenLimit>> {
             text.only("method", &["\"forward\""])?;
             text.only("method_output_name", &["\"last_hidden_state\""])?;
             text.refuse_others(&[])?;
-            // With messages, sentence-transformers puts every text into the chat template.
+            // With a message modality, sentence-transformers inserts every text into the chat template.
             modalities.only("message", &[])?;
             modalities.refuse_others(&[])?;
         }

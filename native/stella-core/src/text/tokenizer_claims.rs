@@ -1,4 +1,5 @@
-//! Settings of other files that `tokenizer.json` must agree with, because the Python libraries apply them to the tokenizer.
+//! Checks `tokenizer.json` against the settings of other files, because the Python libraries apply these settings to the
+//! tokenizer. A claim is a statement of such a file about the tokenizer.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -14,28 +15,29 @@ use crate::files::file_names::{ADDED_TOKENS_FILE, SPECIAL_TOKENS_FILE, TOKENIZER
 use crate::files::folder::ModelFolder;
 use crate::files::settings::Settings;
 
-/// Keys that name one special token each.
+/// Keys with one special token each.
 const TOKEN_KEYS: [&str; 7] =
     ["bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token"];
-/// Keys that name several.
+/// Keys with several special tokens each.
 const TOKEN_LIST_KEYS: [&str; 3] =
     ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
 
-/// The pattern by which Qwen2's tokenizer splits a text.
+/// The regular expression with which the Qwen2 tokenizer splits a text.
 const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The longest word that BERT's tokenizer looks up, in characters.
+/// Maximum number of characters of a word that the BERT tokenizer looks up.
 const BERT_WORD_CHARS: usize = 100;
 
 /// The class of transformers that runs the tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Its flags have defaults, and replace those of `tokenizer.json`. transformers 5 takes the vocabulary alone.
+    /// The BERT tokenizer. Its flags have defaults and override `tokenizer.json`. transformers 5 reads only the vocabulary of
+    /// `tokenizer.json`.
     Bert,
-    /// transformers 5 takes the vocabulary alone.
+    /// The Qwen2 tokenizer. transformers 5 reads only the vocabulary of `tokenizer.json`.
     Qwen2,
-    /// Runs the parts of `tokenizer.json` as they are.
+    /// A class that runs the parts of `tokenizer.json` unchanged.
     Plain,
-    /// Another one, or none is named.
+    /// Any other class, or no class.
     Other,
 }
 
@@ -50,38 +52,38 @@ impl Class {
     }
 }
 
-/// The claims of one folder.
+/// The claims of one folder about its tokenizer.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    /// `tokenizer_config.json`.
+    /// The path of `tokenizer_config.json`.
     path: PathBuf,
     class: Class,
     adds_prefix_space: bool,
     lowercase: Option<bool>,
     strip_accents: Option<bool>,
     chinese: Option<bool>,
-    /// Tokens with their ids.
+    /// Added tokens with their ids.
     added: Vec<AddedClaim>,
-    /// Tokens that are special.
+    /// Special tokens.
     special: Vec<NamedToken>,
     begin: Option<bool>,
     end: Option<bool>,
     end_token: Option<NamedToken>,
-    /// Whether the folder has tokenizer code of its own.
+    /// Whether the folder has its own tokenizer code in Python.
     has_code: bool,
 }
 
-/// A token beside the vocabulary.
+/// A claim about a token that is added to the vocabulary.
 #[derive(Debug)]
 struct AddedClaim {
     path: PathBuf,
     content: String,
     id: u32,
-    /// How it is found in a text.
+    /// Flags that control how the token is found in a text.
     flags: Vec<(String, bool)>,
 }
 
-/// A special token, named by a key of a file.
+/// A special token in a key of a file.
 #[derive(Debug, Clone)]
 struct NamedToken {
     path: PathBuf,
@@ -93,12 +95,12 @@ impl Claims {
     /// Takes the claims out of `tokenizer_config.json`, and reads the other files.
     ///
     /// # Errors
-    /// Those of [`Settings::read_if_there`]; [`Error::Inconsistent`] for files that name different tokens.
+    /// Those of [`Settings::read_if_there`]; [`Error::Inconsistent`] for files with different tokens in the same key.
     pub(crate) fn take(config: &mut Settings, folder: &ModelFolder) -> Result<Self> {
         let mut added = take_added(config)?;
         added.extend(read_added(folder)?);
         let mut special = take_special(config)?;
-        let mut map = Settings::read_if_there(folder, SPECIAL_TOKENS_FILE, "it names the special tokens")?;
+        let mut map = Settings::read_if_there(folder, SPECIAL_TOKENS_FILE, "it has the special tokens")?;
         let mapped = take_special(&mut map)?;
         map.warn_of_others(&[])?;
         for token in &mapped {
@@ -106,7 +108,7 @@ impl Claims {
                 special.iter().find(|other| TOKEN_KEYS.contains(&&*other.key) && other.key == token.key);
             if let Some(other) = other.filter(|other| other.content != token.content) {
                 return Err(map.inconsistent(format!(
-                    "{} is {}, but {} in {TOKENIZER_CONFIG_FILE}; they say the same thing and must agree",
+                    "{} is {}, but {} in {TOKENIZER_CONFIG_FILE}. Both must have the same value.",
                     token.key,
                     quoted(&token.content),
                     quoted(&other.content)
@@ -123,7 +125,7 @@ impl Claims {
         Ok(Self {
             path: config.path().to_owned(),
             class: Class::of(&class),
-            // Python's default.
+            // The default of the Python libraries.
             adds_prefix_space: config.flag("add_prefix_space")?.unwrap_or(false),
             lowercase: config.flag("do_lower_case")?,
             strip_accents: config.flag("strip_accents")?,
@@ -137,12 +139,12 @@ impl Claims {
         })
     }
 
-    /// Compares the claims with the tokenizer, which puts tokens with the ids `frame` before and after every text. Returns the
-    /// token that is to be put after every text beside them.
+    /// Compares the claims with the tokenizer, which adds the special tokens `before` and `after` to every text. Returns the
+    /// end token to add after `after`, if the claims require one.
     ///
     /// # Errors
-    /// [`Error::Inconsistent`] for a claim that `tokenizer.json` contradicts; [`Error::Unsupported`] for one that releases of
-    /// transformers read differently.
+    /// [`Error::Inconsistent`] for a claim that `tokenizer.json` contradicts; [`Error::Unsupported`] for a claim that releases
+    /// of transformers treat differently.
     pub(crate) fn check(
         &self,
         tokenizer: &Tokenizer,
@@ -189,40 +191,46 @@ impl Claims {
             return Err(self.contradicted(
                 "add_bos_token",
                 true,
-                "tokenizer.json puts no token before a text",
+                "tokenizer.json adds no token before a text",
             ));
         }
         match (self.end, &self.end_token) {
-            (Some(true), Some(token)) => self.end(token, tokenizer, after.last().copied()),
-            // Only code of the folder's own looks at it.
+            (Some(true), Some(token)) => self.missing_end_token(token, tokenizer, after.last().copied()),
+            // Only tokenizer code of the folder reads this setting.
             (Some(false), _) if self.has_code && !after.is_empty() => {
-                let puts =
-                    format!("tokenizer.json puts id {} after a text", after.last().copied().unwrap_or(0));
-                Err(self.contradicted("add_eos_token", false, &puts))
+                let found =
+                    format!("tokenizer.json adds id {} after a text", after.last().copied().unwrap_or(0));
+                Err(self.contradicted("add_eos_token", false, &found))
             }
             _ => Ok(None),
         }
     }
 
-    /// The token that `add_eos_token` asks for, if `tokenizer.json` does not put it after a text, whose last id is `last`.
-    fn end(&self, token: &NamedToken, tokenizer: &Tokenizer, last: Option<u32>) -> Result<Option<u32>> {
+    /// Returns the end token that `add_eos_token` requires, unless it is already `last`, the last token that `tokenizer.json`
+    /// adds after a text.
+    fn missing_end_token(
+        &self,
+        token: &NamedToken,
+        tokenizer: &Tokenizer,
+        last: Option<u32>,
+    ) -> Result<Option<u32>> {
         let content = quoted(&token.content);
         let inconsistent = |reason| Err(Error::Inconsistent { path: self.path.clone(), reason });
         match (tokenizer.token_to_id(&token.content), last) {
             (None, _) => {
-                inconsistent(format!("the end token is {content}, which tokenizer.json does not have"))
+                inconsistent(format!("The end token is {content}, but tokenizer.json has no such token."))
             }
             (Some(id), Some(last)) if id == last => Ok(None),
             (Some(id), Some(last)) => inconsistent(format!(
-                "the end token is {content} with id {id}, but tokenizer.json puts id {last} after a text"
+                "The end token is {content} with id {id}, but tokenizer.json adds id {last} after a text. Both must agree."
             )),
             (Some(id), None) if self.has_code => Ok(Some(id)),
             (Some(_), None) => Err(Error::Unsupported {
                 path: self.path.clone(),
                 reason: format!(
-                    "add_eos_token is true, but tokenizer.json puts no token after a text, and auto_map names no code for \
-                     AutoTokenizer; releases of transformers differ in whether they add {content} then. Supported is a \
-                     post_processor in tokenizer.json that adds it, or add_eos_token without effect: null"
+                    "add_eos_token is true, but tokenizer.json adds no token after a text, and auto_map names no code for \
+                     AutoTokenizer. Only some releases of transformers add {content} then. Add a post_processor to \
+                     tokenizer.json that adds the token, or set add_eos_token to null."
                 ),
             }),
         }
@@ -240,12 +248,14 @@ impl Claims {
                 (_, _, Some(true)) => "strip_accents is true",
                 _ => return Ok(()),
             };
-            let reason = format!("{claim}, but the normalizer in tokenizer.json is no BertNormalizer");
+            let reason = format!(
+                "{claim}, but the normalizer in tokenizer.json is not a BertNormalizer. They must agree."
+            );
             return Err(Error::Inconsistent { path: self.path.clone(), reason });
         };
         let or_default = |flag: Option<bool>| flag.or(is_bert.then_some(true));
         let lowercase = or_default(self.lowercase);
-        // Without a flag of its own, accents go where capitals go.
+        // Without strip_accents, accents are stripped if the text is lowercased.
         let strips = (is_bert || self.strip_accents.is_some())
             .then(|| self.strip_accents.unwrap_or(lowercase.unwrap_or(bert.lowercase)));
         let chinese = or_default(self.chinese);
@@ -261,21 +271,22 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks the parts that transformers 5 builds by itself for this class, and earlier releases take from `tokenizer.json`.
+    /// Checks the parts that transformers 5 builds itself for the BERT class. Earlier releases read them from
+    /// `tokenizer.json`.
     fn check_bert(&self, tokenizer: &Tokenizer, before: &[u32], after: &[u32]) -> Result<()> {
-        let name = |key: &str, default: &'static str| {
+        let content = |key: &str, default: &'static str| {
             let named = self.special.iter().find(|token| token.key == key);
             named.map_or(default, |token| &token.content).to_owned()
         };
-        let [cls, sep, unk] =
-            [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")].map(|(k, d)| name(k, d));
+        let [cls, sep, unk] = [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")]
+            .map(|(key, default)| content(key, default));
         let cleans = tokenizer.get_normalizer().and_then(find_bert).is_some_and(|bert| bert.clean_text);
         let splits = matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
         let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
             return Err(self.other_part("a WordPiece model"));
         };
         let is = |ids: &[u32], token: &str| matches!(ids, [id] if tokenizer.token_to_id(token) == Some(*id));
-        let is_framed = is(before, &cls) && is(after, &sep);
+        let adds_cls_and_sep = is(before, &cls) && is(after, &sep);
         for (holds, part) in [
             (cleans, "a BertNormalizer with clean_text true".to_owned()),
             (splits, "the BertPreTokenizer".to_owned()),
@@ -285,7 +296,7 @@ impl Claims {
             ),
             (model.continuing_subword_prefix == "##", "the continuing_subword_prefix \"##\"".to_owned()),
             (model.unk_token == unk, format!("the unk_token {}", quoted(&unk))),
-            (is_framed, format!("{} before and {} after a text", quoted(&cls), quoted(&sep))),
+            (adds_cls_and_sep, format!("{} before and {} after a text", quoted(&cls), quoted(&sep))),
         ] {
             if !holds {
                 return Err(self.other_part(&part));
@@ -294,7 +305,7 @@ impl Claims {
         Ok(())
     }
 
-    /// The same for Qwen2's class.
+    /// Does the same as [`Self::check_bert`] for the Qwen2 class.
     fn check_qwen2(&self, tokenizer: &Tokenizer) -> Result<()> {
         if !matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::NFC(_))) {
             return Err(self.other_part("the normalizer NFC"));
@@ -319,18 +330,18 @@ impl Claims {
         }
     }
 
-    /// The error for a `tokenizer.json` without a part of the class.
+    /// Returns the error for a `tokenizer.json` that lacks a part of the class.
     fn other_part(&self, part: &str) -> Error {
         let class = if self.class == Class::Bert { "BertTokenizer" } else { "Qwen2Tokenizer" };
         let reason = format!(
-            "tokenizer_class is {class}, which has {part} in transformers 5, but tokenizer.json has another one, which \
-             transformers 4 takes; they must agree"
+            "tokenizer_class is {class}, which has {part} in transformers 5. But tokenizer.json, which transformers 4 reads, \
+             has a different part. Both must agree."
         );
         Error::Inconsistent { path: self.path.clone(), reason }
     }
 
-    fn contradicted(&self, key: &str, value: bool, puts: &str) -> Error {
-        let reason = format!("{key} is {value}, but {puts}; they say the same thing and must agree");
+    fn contradicted(&self, key: &str, value: bool, found: &str) -> Error {
+        let reason = format!("{key} is {value}, but {found}. Both must agree.");
         Error::Inconsistent { path: self.path.clone(), reason }
     }
 }
@@ -340,7 +351,7 @@ fn take_added(config: &mut Settings) -> Result<Vec<AddedClaim>> {
     for (id, token) in config.entries("added_tokens_decoder")?.unwrap_or_default() {
         let (Ok(id), Some(content)) = (id.parse(), token.get("content").and_then(Value::as_str)) else {
             return Err(config.invalid(format!(
-                "added_tokens_decoder.{id} is {}; it must be a token with its content, by its id",
+                "added_tokens_decoder.{id} is {}. The key must be an id, and the value a token with its content.",
                 shown(&token)
             )));
         };
@@ -357,12 +368,12 @@ fn take_added(config: &mut Settings) -> Result<Vec<AddedClaim>> {
 }
 
 fn read_added(folder: &ModelFolder) -> Result<Vec<AddedClaim>> {
-    let mut file = Settings::read_if_there(folder, ADDED_TOKENS_FILE, "it lists tokens")?;
+    let mut file = Settings::read_if_there(folder, ADDED_TOKENS_FILE, "it has the added tokens")?;
     let mut claims = Vec::new();
     for (content, id) in file.take_all() {
         let Some(number) = id.as_u64().and_then(|id| u32::try_from(id).ok()) else {
             return Err(file.invalid(format!(
-                "{} is {}; it must be the id of a token",
+                "{} is {}. It must be the id of a token.",
                 quoted(&content),
                 shown(&id)
             )));
@@ -412,15 +423,15 @@ fn quoted(content: &str) -> String {
 
 fn differs(path: &Path, what: &str, claimed: &str, found: &str) -> Error {
     let reason =
-        format!("{what} is {claimed}, but {found} in tokenizer.json; they say the same thing and must agree");
+        format!("{what} is {claimed}, but {found} in tokenizer.json. Both must have the same value.");
     Error::Inconsistent { path: path.to_owned(), reason }
 }
 
-/// The error for a token that the Python libraries add to the tokenizer.
+/// Returns the error for a token that the Python libraries would add to the tokenizer.
 fn not_added(path: &Path, token: &str) -> Error {
     let reason = format!(
-        "names {token}, which tokenizer.json does not list in added_tokens. Save the tokenizer anew with transformers, \
-         which adds it"
+        "The file has {token}, but added_tokens in tokenizer.json does not. Save the tokenizer again with transformers, \
+         which adds the token."
     );
     Error::Inconsistent { path: path.to_owned(), reason }
 }

@@ -1,9 +1,9 @@
-//! `tokenizer.json` as a tokenizer that stays within bounds, whatever the file says.
+//! Reads `tokenizer.json` into a tokenizer of bounded time and memory, even if the file is hostile.
 //!
-//! The `tokenizers` crate takes a file for good: some of its parts make a text longer with each use, one reserves the
-//! memory that a number in the file asks for, some panic, and added tokens go through them while the file is still
-//! being read. So the parts are read one by one and looked at before they are put together. What is looked at are the
-//! parts that will run and not their JSON, in which the crate sees more than one reading.
+//! The `tokenizers` crate trusts its file. Some parts lengthen a text with each use, one part allocates as much memory as a
+//! number in the file says, and some parts panic. Added tokens run through the parts while the crate still reads the file.
+//! So this module reads the parts one by one and checks each of them before it assembles the tokenizer. It checks the parsed
+//! parts and not their JSON, because the crate accepts several JSON forms of a part.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,14 +13,18 @@ use tokenizers::{
 
 use crate::base::error::Cause;
 
-/// Parts that one step may be made of. Stella's models have at most two.
+/// Maximum number of parts of one step. The Stella models have at most two.
 const MAX_PARTS: usize = 8;
-/// Characters of a word that are looked up in the vocabulary: the time for a word grows with their cube. Stella has 100.
+/// Upper limit of `max_input_chars_per_word`. The time for a word grows with the cube of its length. The Stella models have
+/// 100.
 const MAX_WORD_CHARS: usize = 256;
-/// Bytes of what is put before or after the pieces of a word. Stella's `##` has 2.
+/// Maximum length in bytes of the prefix or suffix of the pieces of a word. The prefix `##` of the Stella models has 2.
 const MAX_AFFIX_BYTES: usize = 64;
 
-/// Why a file is refused.
+/// The message for a file that does not parse.
+pub(crate) const UNREADABLE: &str = "The file is not a valid tokenizer.";
+
+/// The reason why a file is refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) reason: String,
@@ -33,20 +37,20 @@ impl Refusal {
     }
 
     fn unreadable(cause: impl Into<Cause>) -> Self {
-        Self { reason: "is not a tokenizer that can be used".to_owned(), source: Some(cause.into()) }
+        Self { reason: UNREADABLE.to_owned(), source: Some(cause.into()) }
     }
 }
 
-/// What of the file is used. Padding is not, and of truncation only the side is looked at: texts are packed, and the cut is
-/// made by [`crate::text::tokenizer`]. The decoder is not, since nothing is decoded.
+/// The used parts of the file. Padding is not used, because texts are packed, and the decoder is not used, because nothing is
+/// decoded. Of the truncation settings only the side is checked, because the tokenizer module truncates.
 #[derive(Deserialize)]
-struct Parts {
+struct TokenizerFile {
     #[serde(default)]
     version: Option<String>,
     #[serde(default)]
-    truncation: Option<Truncation>,
+    truncation: Option<TruncationSettings>,
     #[serde(default)]
-    added_tokens: Vec<Added>,
+    added_tokens: Vec<AddedTokenEntry>,
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -56,99 +60,105 @@ struct Parts {
     model: ModelWrapper,
 }
 
-/// The side on which Python cuts a text, whatever else it does with the rest of these settings.
+/// The side on which Python truncates a text. This crate has its own limit, so it ignores the other settings.
 #[derive(Deserialize)]
-struct Truncation {
+struct TruncationSettings {
     #[serde(default)]
     direction: Option<String>,
 }
 
-/// A token beside those of the model, with the id that the file gives it.
+/// A token that is added to the vocabulary of the model, with its id in the file.
 #[derive(Deserialize)]
-struct Added {
+struct AddedTokenEntry {
     id: u32,
     #[serde(flatten)]
     token: AddedToken,
 }
 
-/// Reads the file.
+/// Reads and checks the content of `tokenizer.json`.
 pub(crate) fn read(bytes: &[u8]) -> Result<Tokenizer, Refusal> {
-    let parts: Parts = serde_json::from_slice(bytes).map_err(Refusal::unreadable)?;
-    if let Some(version) = parts.version.filter(|v| v != "1.0") {
-        return Err(Refusal::new(format!("has version {version:?}; version \"1.0\" is read here")));
+    let file: TokenizerFile = serde_json::from_slice(bytes).map_err(Refusal::unreadable)?;
+    if let Some(version) = file.version.filter(|v| v != "1.0") {
+        return Err(Refusal::new(format!(
+            "The file has version {version:?}. Only version \"1.0\" is supported."
+        )));
     }
     if let Some(side) =
-        parts.truncation.and_then(|truncation| truncation.direction).filter(|side| side != "Right")
+        file.truncation.and_then(|truncation| truncation.direction).filter(|side| side != "Right")
     {
-        return Err(Refusal::new(format!("truncation.direction is {side:?}; supported is \"Right\"")));
+        return Err(Refusal::new(format!("truncation.direction is {side:?}. Only \"Right\" is supported.")));
     }
-    let normalizer = parts.normalizer.map(read_normalizer).transpose()?;
-    if let Some(pre_tokenizer) = &parts.pre_tokenizer {
-        check_pre_tokenizer(pre_tokenizer, &mut Seen::default())?;
+    let normalizer = file.normalizer.map(read_normalizer).transpose()?;
+    if let Some(pre_tokenizer) = &file.pre_tokenizer {
+        check_pre_tokenizer(pre_tokenizer, &mut PartCount::default())?;
     }
-    if let Some(post_processor) = &parts.post_processor {
-        check_post_processor(post_processor, &mut Seen::default())?;
+    if let Some(post_processor) = &file.post_processor {
+        check_post_processor(post_processor, &mut PartCount::default())?;
     }
-    check_model(&parts.model)?;
-    let mut tokenizer = Tokenizer::new(parts.model);
+    check_model(&file.model)?;
+    let mut tokenizer = Tokenizer::new(file.model);
     tokenizer.with_normalizer(normalizer).map_err(Refusal::unreadable)?;
-    tokenizer.with_pre_tokenizer(parts.pre_tokenizer);
-    tokenizer.with_post_processor(parts.post_processor);
-    tokenizer.add_tokens(parts.added_tokens.iter().map(|a| a.token.clone())).map_err(Refusal::unreadable)?;
-    check_added(&parts.added_tokens, &tokenizer)?;
+    tokenizer.with_pre_tokenizer(file.pre_tokenizer);
+    tokenizer.with_post_processor(file.post_processor);
+    tokenizer.add_tokens(file.added_tokens.iter().map(|a| a.token.clone())).map_err(Refusal::unreadable)?;
+    check_added(&file.added_tokens, &tokenizer)?;
     Ok(tokenizer)
 }
 
-/// The parts of one step that were met.
+/// The number of parts of one step.
 #[derive(Default)]
-struct Seen {
-    parts: usize,
-    /// Those that may be there once, since each makes the text longer.
-    growing: usize,
+struct PartCount {
+    all: usize,
+    /// Number of parts that lengthen the text. A step may have only one of them.
+    lengthening: usize,
 }
 
-impl Seen {
-    fn part(&mut self, step: &str) -> Result<(), Refusal> {
-        self.parts += 1;
-        if self.parts > MAX_PARTS {
-            return Err(Refusal::new(format!("{step} has more than {MAX_PARTS} parts")));
+impl PartCount {
+    fn add(&mut self, step: &str) -> Result<(), Refusal> {
+        self.all += 1;
+        if self.all > MAX_PARTS {
+            return Err(Refusal::new(format!(
+                "{step} has more than {MAX_PARTS} parts. At most {MAX_PARTS} are supported."
+            )));
         }
         Ok(())
     }
 
-    fn growing(&mut self, step: &str, name: &str) -> Result<(), Refusal> {
-        self.growing += 1;
-        if self.growing > 1 {
-            return Err(Refusal::new(format!("{step} has {name} after one of its kind; one is supported")));
+    fn add_lengthening(&mut self, step: &str, name: &str) -> Result<(), Refusal> {
+        self.lengthening += 1;
+        if self.lengthening > 1 {
+            return Err(Refusal::new(format!(
+                "{step} has more than one part that lengthens the text, such as {name}. Only one is supported."
+            )));
         }
         Ok(())
     }
 }
 
-/// The crate numbers added tokens itself and passes over what the file says; other readers go by the file.
-fn check_added(added: &[Added], tokenizer: &Tokenizer) -> Result<(), Refusal> {
-    let other =
+/// Checks the ids of added tokens. The crate assigns these ids itself and ignores the file, but other readers use the file.
+fn check_added(added: &[AddedTokenEntry], tokenizer: &Tokenizer) -> Result<(), Refusal> {
+    let wrong =
         added.iter().map(|a| (a, tokenizer.token_to_id(&a.token.content))).find(|(a, id)| *id != Some(a.id));
-    other.map_or(Ok(()), |(Added { id, token }, counted)| {
-        let counted = counted.map_or("none".to_owned(), |id| id.to_string());
+    wrong.map_or(Ok(()), |(AddedTokenEntry { id, token }, assigned)| {
+        let assigned = assigned.map_or("no id".to_owned(), |id| format!("id {id}"));
         Err(Refusal::new(format!(
-            "the added token {:?} has id {id}, but by its place it has {counted}",
+            "The added token {:?} has id {id}, but its position in the file leads to {assigned}.",
             token.content
         )))
     })
 }
 
 fn not_supported(step: &str, name: &str, supported: &str) -> Refusal {
-    Refusal::new(format!("{step} is {name}; supported are {supported}"))
+    Refusal::new(format!("{step} is {name}. Supported are {supported}."))
 }
 
 fn read_normalizer(value: Value) -> Result<NormalizerWrapper, Refusal> {
-    // Looked for in the JSON: while it is read, it reserves whatever its first four bytes ask for.
+    // Checked in the JSON, because parsing this part allocates as much memory as its first four bytes say.
     if has_key(&value, "precompiled_charsmap") {
         return Err(normalizer_not_supported("Precompiled"));
     }
     let normalizer = NormalizerWrapper::deserialize(value).map_err(Refusal::unreadable)?;
-    check_normalizer(&normalizer, &mut Seen::default())?;
+    check_normalizer(&normalizer, &mut PartCount::default())?;
     Ok(normalizer)
 }
 
@@ -160,11 +170,11 @@ fn has_key(value: &Value, key: &str) -> bool {
     }
 }
 
-fn check_normalizer(normalizer: &NormalizerWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+fn check_normalizer(normalizer: &NormalizerWrapper, count: &mut PartCount) -> Result<(), Refusal> {
     use NormalizerWrapper as N;
-    seen.part("normalizer")?;
+    count.add("normalizer")?;
     match normalizer {
-        N::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_normalizer(part, seen)),
+        N::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_normalizer(part, count)),
         N::BertNormalizer(_)
         | N::StripNormalizer(_)
         | N::StripAccents(_)
@@ -174,7 +184,7 @@ fn check_normalizer(normalizer: &NormalizerWrapper, seen: &mut Seen) -> Result<(
         | N::NFKD(_)
         | N::Lowercase(_)
         | N::Nmt(_) => Ok(()),
-        // Some of these in a row double a text as often as there are of them.
+        // Several of these parts in a row can lengthen a text exponentially.
         N::Precompiled(_) => Err(normalizer_not_supported("Precompiled")),
         N::Replace(_) => Err(normalizer_not_supported("Replace")),
         N::Prepend(_) => Err(normalizer_not_supported("Prepend")),
@@ -183,22 +193,22 @@ fn check_normalizer(normalizer: &NormalizerWrapper, seen: &mut Seen) -> Result<(
 }
 
 fn normalizer_not_supported(name: &str) -> Refusal {
-    let supported = "BertNormalizer, Strip, StripAccents, Unicode forms, Lowercase, Nmt and Sequence";
+    let supported = "BertNormalizer, Strip, StripAccents, NFC, NFD, NFKC, NFKD, Lowercase, Nmt and Sequence";
     not_supported("normalizer", name, supported)
 }
 
-fn check_pre_tokenizer(pre_tokenizer: &PreTokenizerWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+fn check_pre_tokenizer(pre_tokenizer: &PreTokenizerWrapper, count: &mut PartCount) -> Result<(), Refusal> {
     use PreTokenizerWrapper as P;
     let refused = |name| {
         let supported = "BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Punctuation, Digits, Split and \
                          Sequence";
         Err(not_supported("pre_tokenizer", name, supported))
     };
-    seen.part("pre_tokenizer")?;
+    count.add("pre_tokenizer")?;
     match pre_tokenizer {
-        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_pre_tokenizer(part, seen)),
-        // Writes a byte as a character of up to two.
-        P::ByteLevel(_) => seen.growing("pre_tokenizer", "ByteLevel"),
+        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_pre_tokenizer(part, count)),
+        // Writes each byte as a character of up to two bytes.
+        P::ByteLevel(_) => count.add_lengthening("pre_tokenizer", "ByteLevel"),
         P::BertPreTokenizer(_)
         | P::Whitespace(_)
         | P::WhitespaceSplit(_)
@@ -212,15 +222,15 @@ fn check_pre_tokenizer(pre_tokenizer: &PreTokenizerWrapper, seen: &mut Seen) -> 
     }
 }
 
-fn check_post_processor(post_processor: &PostProcessorWrapper, seen: &mut Seen) -> Result<(), Refusal> {
+fn check_post_processor(post_processor: &PostProcessorWrapper, count: &mut PartCount) -> Result<(), Refusal> {
     use PostProcessorWrapper as P;
-    seen.part("post_processor")?;
+    count.add("post_processor")?;
     match post_processor {
-        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_post_processor(part, seen)),
+        P::Sequence(parts) => parts.as_ref().iter().try_for_each(|part| check_post_processor(part, count)),
         P::ByteLevel(_) => Ok(()),
-        P::Roberta(_) => seen.growing("post_processor", "RobertaProcessing"),
-        P::Bert(_) => seen.growing("post_processor", "BertProcessing"),
-        P::Template(_) => seen.growing("post_processor", "TemplateProcessing"),
+        P::Roberta(_) => count.add_lengthening("post_processor", "RobertaProcessing"),
+        P::Bert(_) => count.add_lengthening("post_processor", "BertProcessing"),
+        P::Template(_) => count.add_lengthening("post_processor", "TemplateProcessing"),
     }
 }
 
@@ -228,7 +238,8 @@ fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
     let refused = |name| Err(not_supported("model", name, "WordPiece and BPE"));
     let affix = |field: &str, text: &str| {
         if text.len() > MAX_AFFIX_BYTES {
-            let reason = format!("{field} has {} bytes; at most {MAX_AFFIX_BYTES} are supported", text.len());
+            let reason =
+                format!("{field} has {} bytes. At most {MAX_AFFIX_BYTES} are supported.", text.len());
             return Err(Refusal::new(reason));
         }
         Ok(())
@@ -237,13 +248,13 @@ fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
         ModelWrapper::WordPiece(model) => {
             if model.max_input_chars_per_word > MAX_WORD_CHARS {
                 return Err(Refusal::new(format!(
-                    "max_input_chars_per_word is {}; at most {MAX_WORD_CHARS} is supported",
+                    "max_input_chars_per_word is {}. At most {MAX_WORD_CHARS} is supported.",
                     model.max_input_chars_per_word
                 )));
             }
             if model.token_to_id(&model.unk_token).is_none() {
                 return Err(Refusal::new(format!(
-                    "unk_token is {:?}, which is not in the vocabulary",
+                    "unk_token is {:?}, but the vocabulary has no such token.",
                     model.unk_token
                 )));
             }
@@ -252,7 +263,7 @@ fn check_model(model: &ModelWrapper) -> Result<(), Refusal> {
         ModelWrapper::BPE(model) => {
             if let Some(dropout) = model.dropout.filter(|&share| share != 0.0) {
                 let reason =
-                    format!("dropout is {dropout}; with it a text would not always get the same tokens");
+                    format!("dropout is {dropout}. It must be 0, so that a text always has the same tokens.");
                 return Err(Refusal::new(reason));
             }
             affix(
