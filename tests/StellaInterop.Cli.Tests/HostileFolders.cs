@@ -102,7 +102,7 @@ internal static class HostileFolders
             Header(w => w.Header["__metadata__"] = new JsonObject { ["format"] = 1 }), Weights, "not a valid safetensors header"),
         new(
             "a hundred thousand texts in __metadata__",
-            Header(w => w.Header["__metadata__"] = new JsonObject(Texts(100_000))), Weights, "more than 1000 free texts"),
+            Header(w => w.Header["__metadata__"] = new JsonObject(Texts(100_000))), Weights, "more than 1000 entries"),
         new("an unknown field", Header(w => w.Header[Last]!["crc"] = 1), Weights, "unknown field", "crc"),
         new(
             "a tensor that is an array",
@@ -136,7 +136,7 @@ internal static class HostileFolders
         new(
             "tensors at odd places",
             Header(w => { w.Move(0, 1); w.Data = [0, .. w.Data]; w.Add("first", "U8", [1], 0, 1); }),
-            Weights, "no multiple of its element's 4 bytes"),
+            Weights, "not a multiple of the element size, 4 bytes"),
         new("a header nested 200 deep", Raw(Nested("{\"a\":", "1", "}", 200)), Weights, "unknown field"),
         new("a header nested 100,000 deep", Raw(Nested("{\"a\":", "1", "}", 100_000)), Weights, "unknown field"),
         new("a header of arrays 100,000 deep", Raw(Nested("{\"a\":", Nested("[", "", "]", 100_000), "}", 1)), Weights, "\"a\""),
@@ -213,7 +213,7 @@ internal static class HostileFolders
         new("causal attention", Set(Config, "is_causal", true), Config, "is_causal") { Model = "tiny-qwen2" },
         new(
             "heads that key heads do not divide",
-            Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads 4") { Model = "tiny-qwen2" },
+            Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads, which is 4") { Model = "tiny-qwen2" },
         new("no modules", Put(Modules, "[]"u8), Modules, "no Pooling module"),
         new("modules that are no list", Put(Modules, "{}"u8), Modules, "not the JSON"),
         new(
@@ -301,7 +301,7 @@ internal static class HostileFolders
         new("an index of 100,000 shards", Put(Index, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
         new("a manifest of another version", Put(Manifest, "{\"version\":3,\"files\":{}}"u8), Manifest, "version 3"),
         new("a manifest without the files", Put(Manifest, "{\"version\":1,\"files\":{}}"u8), Config, "not listed"),
-        new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "says 1"),
+        new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "lists 1 bytes"),
         new(
             "a manifest with half a hash",
             Put(Manifest, "{\"version\":1,\"files\":{\"config.json\":{\"size\":1,\"sha256\":\"ab\"}}}"u8), Manifest, "64"),

@@ -67,15 +67,15 @@ fn the_error_for_settings_that_contradict_the_weights_has_the_setting_or_tensor(
             "config.json",
             "\"intermediate_size\": 128",
             "\"intermediate_size\": 64",
-            "up_gate_proj.weight has shape",
+            "up_gate_proj.weight has the shape",
         ),
-        ("config.json", "\"vocab_size\": 1216", "\"vocab_size\": 1200", "word_embeddings.weight has shape"),
+        ("config.json", "\"vocab_size\": 1216", "\"vocab_size\": 1200", "word_embeddings.weight has the shape"),
         ("2_Dense_768/config.json", "\"in_features\": 64", "\"in_features\": 32", "in_features is 32"),
         (
             "2_Dense_768/config.json",
             "\"out_features\": 768",
             "\"out_features\": 769",
-            "linear.weight has shape",
+            "linear.weight has the shape",
         ),
     ];
     for (file, from, to, says) in cases {

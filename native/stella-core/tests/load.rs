@@ -95,7 +95,7 @@ fn a_file_that_contradicts_the_manifest_is_refused_in_both_load_modes() {
     let text = fs::read_to_string(&tokenizer).expect("read");
     fs::write(&tokenizer, text.replacen(": ", ":\t", 1)).expect("written");
     let error = model_registry::open(dir.path(), &ModelOptions::default()).expect_err("refused");
-    assert!(error.to_string().contains("tokenizer.json: has SHA-256"), "{error}");
+    assert!(error.to_string().contains("tokenizer.json: The file has the SHA-256"), "{error}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn an_unknown_prefix_of_all_tensor_names_is_in_the_error() {
             rewrite(&dir.path().join("model.safetensors"), prefixed, &[]);
             let (code, text) = load(dir.path()).expect_err("wrapped");
             assert_eq!(code, ErrorCode::ModelUnsupported, "{text}");
-            assert!(text.contains(wrapper) && text.contains("supported are"), "{text}");
+            assert!(text.contains(wrapper) && text.contains("Supported: "), "{text}");
         }
     }
 }

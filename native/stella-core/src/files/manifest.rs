@@ -125,7 +125,7 @@ impl Manifest {
             self.files.get(name).ok_or_else(|| differs(format!("The file is not listed in {manifest}.")))?;
         if expected.size != len {
             return Err(differs(format!(
-                "The file has {len} bytes, but {manifest} lists it with {}.",
+                "The file has {len} bytes, but {manifest} lists {} bytes.",
                 expected.size
             )));
         }
