@@ -1,6 +1,6 @@
 //! The memory estimate of a model, computed from its configuration and the headers of its weights files.
 
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::linear::Linear;
 
 use crate::base::error::{Error, Result};
@@ -113,7 +113,7 @@ impl MemoryEstimate {
             ),
         };
         Self {
-            weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size, false),
+            weights: weights + Linear::bytes_for(Arithmetic::F32, sizes.dimension, config.hidden_size),
             // Measured for both tokenizers of the family: strings, hash tables and tries take up to eight times the
             // size of the JSON file.
             tokenizer: 8 * sizes.tokenizer_bytes,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 
 use crate::base::counters::LOADS;
 use crate::base::error::{Error, Result};
@@ -138,7 +138,7 @@ impl Model {
             config,
             layout,
         };
-        if let Some((urgency, reason)) = stella_kernels::cpu::unused_tiles(kernels.level()) {
+        if let Some((urgency, reason)) = stella_kernels::cpu::explain_unused_amx(kernels.level()) {
             log::log!(urgency, "{}: {reason}", path.display());
         }
         log::info!(

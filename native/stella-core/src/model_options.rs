@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::cpu::CpuLevel;
 
 use crate::base::error::{Error, Result};
@@ -96,7 +96,7 @@ impl ModelOptions {
     /// [`Error::InvalidArgument`] if the machine does not have it.
     pub(crate) fn kernels(&self) -> Result<Kernels> {
         let Some(level) = self.level else { return Ok(Kernels::preferred()) };
-        Kernels::of(level).ok_or_else(|| {
+        Kernels::for_level(level).ok_or_else(|| {
             let available = CpuLevel::available().iter().map(|l| l.name()).collect::<Vec<_>>().join(", ");
             Error::InvalidArgument(format!(
                 "This machine does not have the instruction set {level}. It has {available}."

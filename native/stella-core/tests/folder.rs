@@ -69,7 +69,12 @@ fn the_error_for_settings_that_contradict_the_weights_has_the_setting_or_tensor(
             "\"intermediate_size\": 64",
             "up_gate_proj.weight has the shape",
         ),
-        ("config.json", "\"vocab_size\": 1216", "\"vocab_size\": 1200", "word_embeddings.weight has the shape"),
+        (
+            "config.json",
+            "\"vocab_size\": 1216",
+            "\"vocab_size\": 1200",
+            "word_embeddings.weight has the shape",
+        ),
         ("2_Dense_768/config.json", "\"in_features\": 64", "\"in_features\": 32", "in_features is 32"),
         (
             "2_Dense_768/config.json",

@@ -1,23 +1,24 @@
-//! Each kernel on one thread, beside what the processor can do: `cargo bench -p stella-kernels [-- FILTER]`
+//! Measures each kernel on one thread, beside the limit of the processor: `cargo bench -p stella-kernels [-- FILTER]`
 //!
-//! Elements are operations: a multiplication and an addition are two. `limit/...` runs multiplications whose numbers
-//! never leave the registers, so a product's rate divided by the limit's is its share of it. `STELLA_CPU_LEVEL` caps the
-//! level. AMX has no limit here.
+//! Elements are operations: a multiplication and an addition are two. `limit/...` runs multiplications whose operands never
+//! leave the registers. The rate of a product divided by the rate of the limit is its utilization. `STELLA_CPU_LEVEL` caps
+//! the instruction set. AMX has no limit here.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic};
+use stella_kernels::activations::Activations;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::{self, Attention};
-use stella_kernels::linear::{self, Gate, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::linear::{self, Epilogue, Gate, Linear};
+use stella_kernels::norm::{Norm, Residual};
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
-use stella_kernels::rows::Norm;
 use stella_kernels::team::Team;
 
-/// Width and inner width of the 400M model.
+/// Hidden size and intermediate size of Stella 400M.
 const HIDDEN: usize = 1024;
 const INNER: usize = 4096;
 const ARITHMETICS: [(&str, Arithmetic); 3] =
@@ -39,13 +40,13 @@ fn team(scratch: usize) -> Team {
 
 fn activations(kernels: Kernels, arithmetic: Arithmetic, rows: usize, width: usize) -> Activations {
     let mut x = kernels.activations(arithmetic, rows, width).expect("memory");
-    // So that gates get numbers like a model's: beyond 13 the tail of GELU is subnormal, which is slow.
+    // Small numbers, as in a model. Beyond 13 the tail of GELU is subnormal, which is slow.
     let small: Vec<f32> = noise(rows * width).iter().map(|x| 0.1 * x).collect();
-    kernels.take(&mut team(0), &small, None, &mut x);
+    kernels.convert_rows(&mut team(0), &small, None, &mut x);
     x
 }
 
-/// The products of a layer: with a residual, and with a gate.
+/// Measures the products of a layer: with a residual connection, and with a gate.
 fn products(c: &mut Criterion) {
     let (kernels, mut team) = (Kernels::preferred(), team(linear::SCRATCH));
     for (name, arithmetic) in ARITHMETICS {
@@ -59,15 +60,15 @@ fn products(c: &mut Criterion) {
             let mut y = vec![0.0; rows * HIDDEN];
             group.throughput(Throughput::Elements(2 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("add", rows), |b| {
-                b.iter(|| down.multiply(kernels, &mut team, &x, 0..rows, Then::Add(&mut y)));
+                b.iter(|| down.multiply(kernels, &mut team, &x, 0..rows, Epilogue::Add(&mut y)));
             });
             let x = activations(kernels, arithmetic, rows, HIDDEN);
             let mut y = kernels.activations(arithmetic, rows, INNER).expect("memory");
-            let mut room = vec![0.0; kernels.gate_room(arithmetic, rows, INNER)];
+            let mut unquantized = vec![0.0; kernels.gate_buffer_len(arithmetic, rows, INNER)];
             group.throughput(Throughput::Elements(4 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("gate", rows), |b| {
                 b.iter(|| {
-                    let then = Then::Gate(Gate::Gelu, &mut y, &mut room);
+                    let then = Epilogue::Gate(Gate::Gelu, &mut y, &mut unquantized);
                     up_gate.multiply(kernels, &mut team, &x, 0..rows, then);
                 });
             });
@@ -76,7 +77,7 @@ fn products(c: &mut Criterion) {
     }
 }
 
-/// Attention of one text, in operations of its two products.
+/// Measures the attention of one text. Its operations are those of its two products.
 fn texts(c: &mut Criterion) {
     const HEADS: usize = 16;
     const HEAD_DIM: usize = HIDDEN / HEADS;
@@ -98,27 +99,27 @@ fn texts(c: &mut Criterion) {
     }
 }
 
-/// Norms, and rows that become activations, in numbers.
+/// Measures layer norm, and the conversion of rows to activations. The unit is numbers per second.
 fn rows(c: &mut Criterion) {
     let (kernels, mut team, count) = (Kernels::preferred(), team(HIDDEN), 128);
     let (weight, bias) = (vec![1.0; HIDDEN], vec![0.0; HIDDEN]);
     let mut group = c.benchmark_group("rows");
     group.throughput(Throughput::Elements((count * HIDDEN) as u64));
     for (name, arithmetic) in ARITHMETICS {
-        let norm = Norm { weight: &weight, bias: Some(&bias), epsilon: 1e-12, factors: None };
+        let norm = Norm { weight: &weight, bias: Some(&bias), epsilon: 1e-12, channel_scales: None };
         let mut x = noise(count * HIDDEN);
         let mut out = kernels.activations(arithmetic, count, HIDDEN).expect("memory");
         group.bench_function(BenchmarkId::new("norm", name), |b| {
-            b.iter(|| kernels.normalize(&mut team, norm, &mut x, true, Some(&mut out)));
+            b.iter(|| kernels.norm_rows(&mut team, norm, &mut x, Residual::Normalized, Some(&mut out)));
         });
-        group.bench_function(BenchmarkId::new("take", name), |b| {
-            b.iter(|| kernels.take(&mut team, &x, None, &mut out));
+        group.bench_function(BenchmarkId::new("convert", name), |b| {
+            b.iter(|| kernels.convert_rows(&mut team, &x, None, &mut out));
         });
     }
     group.finish();
 }
 
-/// Weights into their panels, in numbers.
+/// Measures the packing of weights into panels. The unit is numbers per second.
 fn packing(c: &mut Criterion) {
     let (kernels, mut team) = (Kernels::preferred(), team(0));
     let weights = noise(256 * HIDDEN);
@@ -131,23 +132,23 @@ fn packing(c: &mut Criterion) {
     group.finish();
 }
 
-/// Multiplications that wait for nothing.
+/// Measures independent multiplications, the limit of the processor.
 fn limits(c: &mut Criterion) {
     let mut group = c.benchmark_group("limit");
-    for limit in limit::of(Kernels::preferred().level()) {
+    for limit in limit::for_level(Kernels::preferred().level()) {
         group.throughput(Throughput::Elements(limit.operations * ROUNDS));
         group.bench_function(limit.name, |b| b.iter(|| black_box((limit.run)(ROUNDS))));
     }
     group.finish();
 }
 
-/// Rounds of a limit that are timed together.
+/// Rounds of a limit in one measurement.
 const ROUNDS: u64 = 10_000;
 
-/// A loop over registers.
+/// A loop whose operands stay in registers.
 struct Limit {
     name: &'static str,
-    /// Of a round.
+    /// Operations of a round.
     operations: u64,
     run: fn(u64) -> f32,
 }
@@ -161,12 +162,12 @@ mod limit {
     use super::Limit;
     use stella_kernels::cpu::CpuLevel;
 
-    /// Sums beside each other: more than a processor has under way (two a cycle, four to six cycles long), and no more than
-    /// it has registers for.
+    /// Independent sums: more than a processor executes at a time (two per cycle, with a latency of four to six cycles), but
+    /// no more than it has registers.
     const FEW: usize = 12;
     const MANY: usize = 24;
 
-    pub(super) fn of(level: CpuLevel) -> Vec<Limit> {
+    pub(super) fn for_level(level: CpuLevel) -> Vec<Limit> {
         let limit =
             |name, lanes: usize, sums: usize, run| Limit { name, operations: (2 * lanes * sums) as u64, run };
         let mut limits = Vec::new();
@@ -184,7 +185,7 @@ mod limit {
         limits
     }
 
-    /// A loop of `$step` over sums, compiled for `$features`. What is multiplied is not known beforehand.
+    /// Defines a loop of `$step` over sums, compiled for `$features`. The factor is unknown at compile time.
     macro_rules! registers {
         ($name:ident, $features:literal, $sums:ident, $zero:expr, $factor:expr, $step:expr, $end:expr) => {
             fn $name(rounds: u64) -> f32 {
@@ -197,7 +198,7 @@ mod limit {
                     }
                     sums.into_iter().map($end).sum()
                 }
-                // SAFETY: `of` gives it only at levels that have these instructions, and of those only such that are there.
+                // SAFETY: `for_level` returns the function only if the available instruction set has these instructions.
                 unsafe { inner(rounds) }
             }
         };
@@ -243,7 +244,7 @@ mod limit {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod limit {
-    pub(super) fn of(_: stella_kernels::cpu::CpuLevel) -> Vec<super::Limit> {
+    pub(super) fn for_level(_: stella_kernels::cpu::CpuLevel) -> Vec<super::Limit> {
         Vec::new()
     }
 }

@@ -1,21 +1,21 @@
 //! The floating-point control state of a thread: rounding mode, flush-to-zero, exception masks.
 //!
-//! The state belongs to the thread, and a new thread inherits it. A host that changed it, often by loading a library
-//! compiled with `-ffast-math`, would change bits of vectors. So code of this library computes under the default state
-//! and gives the host's state back.
+//! The state belongs to the thread, and a new thread inherits it. A host can change it, often by loading a library that
+//! was compiled with `-ffast-math`. The changed state would change the bits of vectors. So this library computes under the
+//! default state and restores the host's state afterwards.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 
-/// Keeps the default state on this thread, and restores the previous state when it is dropped.
+/// Guard that keeps the default state on this thread, and restores the previous state when it is dropped.
 ///
-/// Reads two registers when the state is the default already. The x87 unit has a state of its own that stays untouched:
-/// the library computes nothing there.
+/// If the state is the default already, the guard only reads the control register. The separate state of the x87 unit
+/// stays untouched, because the library computes nothing there.
 #[derive(Debug)]
 #[must_use]
 pub struct DefaultFloats {
     before: State,
-    /// The state belongs to one thread.
+    /// Makes the guard `!Send`: the state belongs to one thread.
     _thread: PhantomData<*const ()>,
 }
 
@@ -52,7 +52,7 @@ mod mxcsr {
 
     /// Round to nearest, denormal numbers kept, all exceptions masked, no flag set.
     pub(super) const DEFAULT: State = 0x1f80;
-    /// The sticky flags, which change no result.
+    /// The sticky exception flags. They change no result.
     const FLAGS: State = 0x3f;
 
     pub(super) fn is_default(state: State) -> bool {
@@ -62,8 +62,8 @@ mod mxcsr {
     #[inline]
     pub(super) fn read() -> State {
         let mut state: State = 0;
-        // SAFETY: stores the register into a number of its size. Without `nomem` and `pure` the compiler moves no read or
-        // write of memory across, and so no arithmetic on numbers from memory.
+        // SAFETY: stores the register into a number of its size. Without `nomem` and `pure` the compiler moves no memory
+        // access across the instruction, and so no arithmetic on numbers from memory.
         unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut state, options(nostack, preserves_flags)) };
         state
     }
@@ -72,8 +72,8 @@ mod mxcsr {
     pub(super) fn write(state: State) {
         // SAFETY: the state is the default or was read from the register, so no reserved bit is set and the instruction
         // does not fault. Loading unmasked exceptions with their flags set raises nothing. Compiled code expects the
-        // default state; another state is set only for the host that had set it, when a call returns to the host. The
-        // exception flags in the register change, so `preserves_flags` would be a false promise.
+        // default state. Another state is set only when a call returns to the host that had set it. The exception flags
+        // in the register change, so `preserves_flags` would be a false promise.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack)) };
     }
 }
@@ -85,7 +85,7 @@ use fpcr::{DEFAULT, State, is_default, read, write};
 mod fpcr {
     use std::arch::asm;
 
-    /// FPCR, which controls, and FPSR, which collects exception flags.
+    /// FPCR, the control register, and FPSR, which collects exception flags.
     pub(super) type State = (u64, u64);
 
     /// Round to nearest, denormal numbers kept, no trap, no flag set.
@@ -98,7 +98,7 @@ mod fpcr {
     #[inline]
     pub(super) fn read() -> State {
         let (control, status);
-        // SAFETY: reads two registers. Without `nomem` and `pure` the compiler moves no read or write of memory across.
+        // SAFETY: reads two registers. Without `nomem` and `pure` the compiler moves no memory access across.
         unsafe {
             asm!("mrs {}, fpcr", "mrs {}, fpsr", out(reg) control, out(reg) status, options(nostack, preserves_flags))
         };
@@ -107,14 +107,14 @@ mod fpcr {
 
     #[inline]
     pub(super) fn write((control, status): State) {
-        // SAFETY: the state is the default or was read from the registers. Compiled code expects the default state;
-        // another state is set only for the host that had set it, when a call returns to the host. FPSR changes, so
-        // `preserves_flags` would be a false promise.
+        // SAFETY: the state is the default or was read from the registers. Compiled code expects the default state.
+        // Another state is set only when a call returns to the host that had set it. FPSR changes, so `preserves_flags`
+        // would be a false promise.
         unsafe { asm!("msr fpcr, {}", "msr fpsr, {}", in(reg) control, in(reg) status, options(nostack)) };
     }
 }
 
-/// Other architectures have no state that is known here.
+/// The state of other architectures is not handled.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use none::{DEFAULT, State, is_default, read, write};
 

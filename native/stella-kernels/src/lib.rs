@@ -1,44 +1,56 @@
-//! Arithmetic on slices for text encoders. Knows no model, no file and no text.
+//! Arithmetic on slices for text encoders. The crate knows no model, no file and no text.
 //!
-//! | what | module |
+//! Each module imports only modules above it in this table.
+//!
+//! | subject | module |
 //! | --- | --- |
-//! | which instructions there are, and which are used | [`cpu`] |
-//! | the kernels of each level in one table | [`kernels`] |
-//! | threads, and which of them share a piece of work | [`spawn`], [`team`] |
-//! | the rounding mode and the like, which a thread has from whoever started it | [`float_state`] |
-//! | the payload of a caught panic | [`payload`] |
-//! | aligned memory in large pages | [`buffer`] |
-//! | rows as a product reads them | [`activations`] |
-//! | weights, packed once | [`pack`] |
-//! | their product with activations, and what follows it | [`linear`], `tile`, `amx` |
-//! | attention within each text | [`attention`], [`rotary`] |
-//! | norms, and the scales of rows | [`rows`] |
-//! | rows by number | [`embedding`] |
-//! | functions of one number, and what is asked of an instruction set | `math`, `simd` |
+//! | text of a caught panic | [`payload`] |
+//! | floating-point control state of a thread (rounding mode, flush-to-zero) | [`float_state`] |
+//! | start of threads | [`spawn`] |
+//! | aligned memory in huge pages | [`buffer`] |
+//! | threads that share a region of tasks | [`team`] |
+//! | detection and choice of the instruction set: AVX2, AVX-512, AMX | [`cpu`] |
+//! | number formats of products and of activations | [`arithmetic`] |
+//! | numbers in the types of weight files: `f32`, half precision, bfloat16 | [`numbers`] |
+//! | embedding table | [`embedding`] |
+//! | rotary position embeddings | [`rotary`] |
+//! | traits of an instruction set, and their implementations | `simd` |
+//! | exp, GELU and SiLU of vectors | `math` |
+//! | products of a few rows and a panel of weights | `tile`, `amx` |
+//! | kernel bodies: attention with softmax, epilogue, layer norm and RMS norm, packing, quantization | `kernel` |
+//! | kernel table: the kernels of each instruction set | [`table`] |
+//! | activation buffers, and the conversion of rows to activations | [`activations`] |
+//! | layer norm and RMS norm | [`norm`] |
+//! | linear layers and gated layers (GELU, SwiGLU) | [`linear`] |
+//! | attention within each text of a packed batch | [`attention`] |
 //!
-//! An element of a result is summed in one order, which depends on the level and on the sizes of the layer alone: not on
-//! how many rows there are, where among them it stands, or how many threads work. Whoever computes the same row again gets
-//! the same bits.
+//! The terms of a sum have one order, which depends only on the instruction set and the size of the layer. It does not depend
+//! on the number of rows, the position of a row, or the number of threads. So the same row always gives the same bits.
 
 pub mod activations;
+pub mod arithmetic;
 pub mod attention;
 pub mod buffer;
 pub mod cpu;
 pub mod embedding;
 pub mod float_state;
-pub mod kernels;
 pub mod linear;
-pub mod pack;
+pub mod norm;
+pub mod numbers;
 pub mod payload;
 pub mod rotary;
-pub mod rows;
 pub mod spawn;
+pub mod table;
 pub mod team;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
+mod amx_tests;
+mod kernel;
 mod math;
 mod simd;
 mod tile;
 
-pub use kernels::Kernels;
+pub use table::Kernels;

@@ -1,13 +1,15 @@
-//! Functions of one number, on vectors. None looks anything up, so all lanes take the same time.
+//! Elementwise functions on vectors: `exp` (for the softmax), and the activation functions GELU and SiLU of the feed-forward
+//! gate. All use polynomials, without tables or branches. `tanh` is not needed: GELU is the exact form by erf.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use crate::simd::Simd;
 
-/// Below this `exp` is not told from the smallest normal number any more.
+/// Smallest argument of `exp`, near the logarithm of the smallest normal `f32`. Smaller arguments are clamped.
 const EXP_LOWEST: f32 = -87.3;
+/// Largest argument of `exp`, near the logarithm of the largest power of two in `f32`. Larger arguments are clamped.
 const EXP_HIGHEST: f32 = 88.3;
 
-/// `c[0] + c[1] x + ... + c[6] x^6`, by halves: three steps one after the other where six would wait for each other.
+/// `c[0] + c[1] x + ... + c[6] x^6`, by halves (Estrin's scheme): the chain of dependent steps is three long, not six.
 #[inline(always)]
 unsafe fn polynomial<S: Simd>(x: S::V, c: [f32; 7]) -> S::V {
     let pair = |i: usize| S::mul_add(x, S::splat(c[i + 1]), S::splat(c[i]));
@@ -17,33 +19,36 @@ unsafe fn polynomial<S: Simd>(x: S::V, c: [f32; 7]) -> S::V {
     S::mul_add(high, S::mul(square, square), low)
 }
 
-/// `e^x` with a relative error below 2e-7 from -87.3 to 88.3, and the value at the nearer end beyond. NaN stays NaN.
+/// `e^x` with a relative error below 2e-7 from -87.3 to 88.3. Beyond this range it returns the value at the nearer end.
+/// NaN stays NaN.
+///
+/// Reduces `x` to `n ln 2 + r` and multiplies `2^n` by a polynomial of degree 6 in `r`.
 ///
 /// # Safety
-/// [`Simd`]'s.
+/// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    // The second operand is what a comparison with NaN gives.
+    // With NaN, `min` and `max` return the second operand.
     let x = S::min(S::splat(EXP_HIGHEST), S::max(S::splat(EXP_LOWEST), x));
-    // x = n ln 2 + r, with ln 2 in two parts, the first of which times n is exact.
+    // x = n ln 2 + r. ln 2 is split into two parts, so that n times the first part is exact.
     let n = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
     let r = S::mul_add(n, S::splat(-0.693_359_4), x);
     let r = S::mul_add(n, S::splat(2.121_944_4e-4), r);
-    // Least largest relative error over |r| <= ln(2) / 2: 3e-9, before rounding.
+    // Minimax coefficients for |r| <= ln(2) / 2, with a relative error of 3e-9 before rounding.
     const E: [f32; 7] =
         [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_717_5, 0.001_381_460_2];
-    S::mul(polynomial::<S>(r, E), S::exp2_whole(n))
+    S::mul(polynomial::<S>(r, E), S::exp2_integer(n))
 }
 
-/// `x Φ(x)`, with Φ the normal distribution (the GELU that is computed by erf), with an absolute error below 4e-7 for
-/// all `x` up to 8 and a relative one below 2e-7 beyond.
+/// GELU in its exact form by erf, not the approximation by tanh: `x Φ(x)`, where Φ is the normal distribution function.
+/// Its absolute error is below 4e-7 for `x` up to 8, and its relative error below 2e-7 beyond.
 ///
 /// # Safety
-/// [`Simd`]'s.
+/// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
-    // With z = |x| / sqrt(2), 1 - Φ(|x|) = erfc(z) / 2 and erfc(z) = exp(-z²) P(t) with t = 1 / (1 + 0.4 z). P was
-    // fitted for the least largest error of x Φ(x): 6e-9, before rounding.
+    // With z = |x| / sqrt(2), 1 - Φ(|x|) = erfc(z) / 2 and erfc(z) = exp(-z²) P(t) with t = 1 / (1 + 0.4 z). P is a
+    // minimax fit of x Φ(x), with an error of 6e-9 before rounding.
     const P: [f32; 7] =
         [0.0, 0.233_718_6, 0.150_430_48, 0.496_967_9, -0.406_789_95, 0.731_432_15, -0.205_759_37];
     let size = S::abs(x);
@@ -54,13 +59,13 @@ pub(crate) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
     let square = S::mul(S::mul(x, x), S::splat(-0.5));
     let tail = S::mul(polynomial::<S>(t, P), exp::<S>(square));
     let half = S::mul(S::mul(x, S::splat(0.5)), tail);
-    S::where_negative(x, half, S::sub(x, half))
+    S::select_negative(x, half, S::sub(x, half))
 }
 
-/// `x / (1 + e^-x)`, with a relative error below 4e-7.
+/// SiLU (swish), the activation function of SwiGLU: `x / (1 + e^-x)`, with a relative error below 4e-7.
 ///
 /// # Safety
-/// [`Simd`]'s.
+/// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn silu<S: Simd>(x: S::V) -> S::V {
     S::div(x, S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), x))))
@@ -73,7 +78,7 @@ mod tests {
 
     type Function = unsafe fn(&mut [f32]);
 
-    /// A function on whole vectors of a slice.
+    /// Applies a function to each whole vector of a slice.
     #[inline(always)]
     unsafe fn each<S: Simd>(x: &mut [f32], f: unsafe fn(S::V) -> S::V) {
         for chunk in x.chunks_exact_mut(S::LANES) {
@@ -96,7 +101,7 @@ mod tests {
         }};
     }
 
-    /// `exp`, `gelu` and `silu` of every vector that this machine has.
+    /// Returns `exp`, `gelu` and `silu` for each vector type that this machine has.
     fn functions() -> Vec<[Function; 3]> {
         let mut all: Vec<[Function; 3]> = vec![functions!(Portable)];
         #[cfg(target_arch = "x86_64")]
@@ -112,7 +117,7 @@ mod tests {
         all
     }
 
-    /// Numbers over all of a range, and of all small sizes.
+    /// Returns numbers evenly spaced over a range, and small numbers of all magnitudes.
     fn numbers(lowest: f32, highest: f32) -> Vec<f32> {
         let steps = 16 * 4096;
         let even = (0..steps).map(|i| lowest + (highest - lowest) * (i as f32 / steps as f32));
@@ -121,10 +126,10 @@ mod tests {
         even.chain(small).collect()
     }
 
-    /// The largest error over `x`: of the value, divided by what `size` makes of it.
+    /// Returns the largest error over `x`, divided by `size` of the exact value.
     fn worst(f: Function, x: &[f32], exact: impl Fn(f64) -> f64, size: impl Fn(f64) -> f64) -> f64 {
         let mut y = x.to_vec();
-        // SAFETY: only functions of levels that there are were listed.
+        // SAFETY: `functions` lists only available instruction sets.
         unsafe { f(&mut y) };
         let error = |(&x, &y): (&f32, &f32)| {
             let want = exact(f64::from(x));
@@ -133,7 +138,7 @@ mod tests {
         x.iter().zip(&y).map(error).fold(0.0, f64::max)
     }
 
-    /// The normal distribution to 64 bits: its series near zero, the continued fraction of its tail far from it.
+    /// The normal distribution function in 64 bits: its series near zero, and the continued fraction of its tail elsewhere.
     fn phi(x: f64) -> f64 {
         let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
         if x.abs() < 3.0 {
@@ -148,24 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_near_and_stays_in_range() {
+    fn exp_is_accurate_and_stays_in_range() {
         for [exp, _, _] in functions() {
             let error = worst(exp, &numbers(-87.0, 88.0), f64::exp, |y| y);
             assert!(error < 2e-7, "{error}");
             let mut far = [-1e9, f32::NEG_INFINITY, 1e9, f32::INFINITY].repeat(4);
-            // SAFETY: the level is there.
+            // SAFETY: the instruction set is available.
             unsafe { exp(&mut far) };
             assert!(far.iter().all(|y| y.is_normal()), "{far:?}");
         }
     }
 
     #[test]
-    fn gelu_is_that_of_the_normal_distribution() {
+    fn gelu_is_accurate_against_the_normal_distribution() {
         for [_, gelu, _] in functions() {
             let x = numbers(-9.0, 9.0);
             let error = worst(gelu, &x, |x| x * phi(x), |y| y.abs().max(1.0));
             assert!(error < 4e-7, "{error}");
-            // Small results keep their digits where the tail is not lost to the exponential function's own rounding.
+            // For |x| < 4 even small results are accurate relative to their size.
             let small: Vec<f32> = x.into_iter().filter(|x| x.abs() < 4.0).collect();
             let error = worst(gelu, &small[..small.len() / 16 * 16], |x| x * phi(x), |y| y.abs().max(1e-30));
             assert!(error < 4e-6, "{error}");
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn silu_is_near() {
+    fn silu_is_accurate() {
         for [_, _, silu] in functions() {
             let error =
                 worst(silu, &numbers(-80.0, 80.0), |x| x / (1.0 + (-x).exp()), |y| y.abs().max(1e-30));
@@ -182,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn nan_stays_nan() {
+    fn functions_of_nan_are_nan() {
         for functions in functions() {
             for f in functions {
                 let mut x = [f32::NAN; 16];
-                // SAFETY: the level is there.
+                // SAFETY: the instruction set is available.
                 unsafe { f(&mut x) };
                 assert!(x.iter().all(|x| x.is_nan()));
             }

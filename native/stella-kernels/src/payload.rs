@@ -2,9 +2,10 @@
 
 use std::any::Any;
 
-/// Takes the text out of a caught panic's payload, and frees it.
+/// Returns the text of a caught panic's payload, and frees the payload.
 ///
-/// `None` for a payload that is not text. Such a value is leaked: dropping it runs foreign code, which could panic again.
+/// Returns `None` if the payload is not text. Such a payload is leaked: dropping it runs foreign code, which could panic
+/// again.
 pub fn into_text(payload: Box<dyn Any + Send>) -> Option<String> {
     let payload = match payload.downcast::<String>() {
         Ok(text) => return Some(*text),
@@ -33,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_taken_out_and_other_values_are_not_dropped() {
+    fn text_payloads_are_returned_and_other_payloads_are_not_dropped() {
         let of = |body: fn()| into_text(catch_unwind(body).unwrap_err());
         assert_eq!(of(|| panic!("a constant")).as_deref(), Some("a constant"));
         assert_eq!(of(|| panic!("number {}", std::hint::black_box(7))).as_deref(), Some("number 7"));

@@ -1,7 +1,7 @@
-//! The one place that starts threads.
+//! Starts every thread of the library.
 //!
-//! A system at its limit refuses a thread: that is an error and never a panic. Every thread computes under the default
-//! floating-point state, whatever the thread that starts it has.
+//! A system at its limit of threads refuses another thread. The refusal is an error and never a panic. Every thread
+//! computes under the default floating-point state, whatever the state of its parent thread.
 
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
@@ -11,7 +11,7 @@ use crate::float_state::DefaultFloats;
 /// Starts a thread.
 ///
 /// # Errors
-/// The system's when it refuses the thread. `body` was dropped then.
+/// The system's error when it refuses the thread. `body` is then dropped.
 pub fn spawn<T: Send + 'static>(
     name: String,
     body: impl FnOnce() -> T + Send + 'static,
@@ -20,10 +20,10 @@ pub fn spawn<T: Send + 'static>(
     Builder::new().name(name).spawn(|| under_default_floats(body))
 }
 
-/// Starts a thread within a scope.
+/// Starts a thread in a scope.
 ///
 /// # Errors
-/// The system's when it refuses the thread. `body` was dropped then.
+/// The system's error when it refuses the thread. `body` is then dropped.
 pub fn spawn_scoped<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: String,
@@ -49,28 +49,27 @@ use refusal::permitted;
 #[cfg(feature = "fault-injection")]
 pub use refusal::{permit, refuse};
 
-/// Threads that are refused on demand, for tests.
+/// Refuses threads on demand, for tests.
 #[cfg(feature = "fault-injection")]
 mod refusal {
     use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-    /// Threads until the refused one, itself included; 0 for none.
+    /// Number of threads until the refused thread, including it. With 0 no thread is refused.
     static LEFT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Refuses the `nth` thread from now on, counted from 1, in the whole process. Later threads start.
+    /// Refuses the `nth` thread from now on, counted from 1, in the whole process. Threads after it start.
     pub fn refuse(nth: usize) {
         LEFT.store(nth, SeqCst);
     }
 
-    /// Takes a refusal back. Returns whether it was still to come.
+    /// Cancels the refusal. Returns whether it was still pending.
     pub fn permit() -> bool {
         LEFT.swap(0, SeqCst) != 0
     }
 
     pub(super) fn permitted() -> io::Result<()> {
         match LEFT.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
-            // The error of Linux at a limit on threads.
             Ok(1) => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(()),
         }

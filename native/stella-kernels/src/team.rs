@@ -1,15 +1,16 @@
-//! A team of threads that does one thing at a time, together with the thread that asks for it.
+//! A team of threads that runs one parallel region at a time, together with the calling thread.
 //!
-//! A forward has some hundred and fifty regions of a few microseconds to a few milliseconds each, one after the other. So a
-//! thread that is done waits a moment without giving its processor away, and only then sleeps: the next region
-//! begins within a fraction of a microsecond, and an idle team costs nothing.
+//! A forward pass has about 150 regions, one after the other, of a few microseconds to a few milliseconds each. So a
+//! thread without work spins for a moment before it sleeps: the next region begins within a fraction of a microsecond, and
+//! an idle team costs nothing.
 //!
-//! A region is over when its tasks are done. It does not wait for a thread that the system has not run meanwhile: such
-//! a thread finds the region closed. On a machine with more work than processors, the caller alone gets it done.
+//! A region ends when its tasks are done. It does not wait for a thread that the system has not scheduled meanwhile: such
+//! a thread finds the region closed. On an overloaded machine the calling thread can finish a region alone.
 #![allow(unsafe_code)]
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,55 +21,56 @@ use crate::buffer::{Buffer, OutOfMemory};
 use crate::payload::into_text;
 use crate::spawn::spawn;
 
-/// Called on each thread of a team before it does anything else.
+/// A hook that each started thread of a team runs first.
 pub type ThreadStart = Arc<dyn Fn() + Send + Sync>;
 
-/// How long a thread that waits keeps its processor.
+/// How long a waiting thread spins before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 
-/// Why a team could not be made.
+/// The reason why a team could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TeamError {
-    /// The system gives no more threads.
-    #[error("thread {index} of {threads} could not be started")]
+    /// The system refused a thread.
+    #[error("Could not start thread {index} of {threads}.")]
     Thread {
-        /// Which of them.
+        /// Number of the thread. The calling thread has number 0.
         index: usize,
-        /// How many there were to be.
+        /// Threads of the team, including the calling thread.
         threads: usize,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The system gives no more memory.
-    #[error("there is no memory for what its threads work on")]
+    /// The system refused the scratch memory.
+    #[error("Could not allocate the scratch memory of the threads.")]
     Memory(#[from] OutOfMemory),
 }
 
-/// What a team does: called with the number of the task and the scratch memory of the thread.
+/// A function that runs one task. Its arguments are the number of the task and the scratch memory of the thread.
 type Task<'a> = &'a (dyn Fn(usize, &mut [u32]) + Sync);
 
-/// Threads that wait for work. The caller is one of them: a team of one has no thread of its own.
+/// Threads that run the tasks of a region. The calling thread is one of them, so a team of one starts no thread.
 #[derive(Debug)]
 pub struct Team {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    handles: Vec<JoinHandle<()>>,
     scratch: Buffer<u32>,
 }
 
-/// Set while threads may enter the region; the other bits count those that are inside.
+/// Bit of [`Shared::region`] that is set while threads may enter the region. The other bits count the threads inside.
 const OPEN: u32 = 1 << 31;
 
 struct Shared {
-    /// What the region does. Written by the caller while no thread is inside and the gate is closed.
+    /// The task of the region. Written by the caller while the region is closed and empty.
     task: UnsafeCell<Option<RawTask>>,
-    /// Rises with each region.
+    /// Incremented with each region.
     round: AtomicU32,
-    gate: AtomicU32,
-    /// The task that the next thread takes.
+    /// [`OPEN`], and the number of threads inside the region.
+    region: AtomicU32,
+    /// Number of the next task.
     next: AtomicUsize,
-    /// Threads that sleep, or are about to, until `round` changes.
+    /// Threads that sleep, or are about to sleep, until `round` changes.
     sleepers: AtomicUsize,
-    /// Whether the caller sleeps, or is about to, until the gate is empty.
+    /// Whether the caller sleeps, or is about to sleep, until the region is empty.
     caller_sleeps: AtomicBool,
     stop: AtomicBool,
     spin: Duration,
@@ -81,12 +83,11 @@ struct RawTask {
     tasks: usize,
 }
 
-// SAFETY: `task` is the only field that is not `Sync` by itself. It is written in `Team::run` alone, which has the team
-// by `&mut`, while the gate is closed and empty; it is read by threads inside the gate alone. Entering the gate
-// (acquire) comes after opening it (release), and closing it waits for those inside. The function that it points to is
-// `Sync`.
+// SAFETY: `task` is the only field that is not `Sync` by itself. Only `Team::run`, which has the team by `&mut`, writes it,
+// while the region is closed and empty. Only threads inside the region read it. Entering a region (acquire) happens after
+// opening it (release), and closing a region waits for the threads inside. The function that `task` points to is `Sync`.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; nothing in it belongs to a thread.
+// SAFETY: as above. No field belongs to a thread.
 unsafe impl Send for Shared {}
 
 impl std::fmt::Debug for Shared {
@@ -96,60 +97,61 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Team {
-    /// A team of `threads` threads, the caller among them, each with `scratch` words of memory of its own.
+    /// Creates a team of `threads` threads, including the calling thread, each with `scratch` words of scratch memory.
     ///
-    /// `on_start` runs on each thread that is started. Where it panics, that is logged, and the thread goes on.
+    /// `on_start` runs on each started thread. If it panics, the panic is logged and the thread keeps running.
     ///
     /// # Errors
-    /// [`TeamError`] when the system refuses a thread or memory. The threads that were started have then ended.
+    /// [`TeamError`] when the system refuses a thread or memory. Threads that were already started have ended by then.
     pub fn new(threads: usize, scratch: usize, on_start: Option<ThreadStart>) -> Result<Self, TeamError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
             task: UnsafeCell::new(None),
             round: AtomicU32::new(0),
-            gate: AtomicU32::new(0),
+            region: AtomicU32::new(0),
             next: AtomicUsize::new(0),
             sleepers: AtomicUsize::new(0),
             caller_sleeps: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            // Who waits without sleeping on a processor that another thread of the team needs delays itself.
+            // With more threads than processors, spinning would steal time from a teammate, so do not spin.
             spin: if threads > processors { Duration::ZERO } else { SPIN },
             panic: Mutex::new(None),
         });
-        let mut team = Self { shared, workers: Vec::new(), scratch: Buffer::zeroed(scratch)? };
+        let mut team = Self { shared, handles: Vec::new(), scratch: Buffer::zeroed(scratch)? };
         for index in 1..threads {
             let shared = Arc::clone(&team.shared);
             let memory = Buffer::zeroed(scratch)?;
             let on_start = on_start.clone();
-            let worker = spawn(format!("stella-{index}"), move || work(&shared, memory, on_start))
+            let handle = spawn(format!("stella-{index}"), move || work(&shared, memory, on_start))
                 .map_err(|source| TeamError::Thread { index, threads, source })?;
-            team.workers.push(worker);
+            team.handles.push(handle);
         }
         Ok(team)
     }
 
-    /// Number of threads, the caller among them.
+    /// Returns the number of threads, including the calling thread.
     pub fn threads(&self) -> usize {
-        self.workers.len() + 1
+        self.handles.len() + 1
     }
 
-    /// Runs `task` for each number below `tasks`, on any thread and in any order, and returns when all are done.
+    /// Runs a region: calls `task` with each number below `tasks`, on any thread and in any order. Returns when all tasks
+    /// are done.
     ///
     /// # Panics
-    /// When a task does, with its payload. Tasks that no thread has begun by then are not run.
+    /// When a task panics, with the payload of the task. Tasks that no thread has begun by then are skipped.
     pub fn run(&mut self, tasks: usize, task: Task<'_>) {
         let shared = &*self.shared;
-        if self.workers.is_empty() || tasks < 2 {
+        if self.handles.is_empty() || tasks < 2 {
             return (0..tasks).for_each(|i| task(i, &mut self.scratch));
         }
         let run: *const (dyn Fn(usize, &mut [u32]) + Sync + '_) = task;
-        // SAFETY: only the lifetime changes. The pointer is followed inside the gate alone, and this function does not
-        // return or unwind before the gate is closed and empty.
+        // SAFETY: only the lifetime changes. Only threads inside the region follow the pointer, and this function does not
+        // return or unwind before the region is closed and empty.
         let run: *const (dyn Fn(usize, &mut [u32]) + Sync + 'static) = unsafe { std::mem::transmute(run) };
-        // SAFETY: the gate is closed and empty, as the last call left it, so no thread reads this.
+        // SAFETY: the region is closed and empty, as the last call left it, so no thread reads the task.
         unsafe { *shared.task.get() = Some(RawTask { run, tasks }) };
         shared.next.store(0, Relaxed);
-        shared.gate.store(OPEN, Release);
+        shared.region.store(OPEN, Release);
         shared.round.fetch_add(1, SeqCst);
         if shared.sleepers.load(SeqCst) > 0 {
             atomic_wait::wake_all(&shared.round);
@@ -161,6 +163,12 @@ impl Team {
             resume_unwind(payload);
         }
     }
+
+    /// Runs `task` once for each row block of `rows` rows. The blocks are small enough that every thread gets several.
+    pub(crate) fn run_row_blocks(&mut self, rows: usize, task: &(dyn Fn(Range<usize>, &mut [u32]) + Sync)) {
+        let block = (rows / (4 * self.threads())).clamp(1, 16);
+        self.run(rows.div_ceil(block), &|i, scratch| task(i * block..((i + 1) * block).min(rows), scratch));
+    }
 }
 
 impl Drop for Team {
@@ -168,15 +176,15 @@ impl Drop for Team {
         self.shared.stop.store(true, Release);
         self.shared.round.fetch_add(1, SeqCst);
         atomic_wait::wake_all(&self.shared.round);
-        for worker in self.workers.drain(..) {
-            // A worker does not panic: what it runs is caught.
-            let _ = worker.join();
+        for handle in self.handles.drain(..) {
+            // A started thread never panics: it catches the panics of tasks.
+            let _ = handle.join();
         }
     }
 }
 
 impl Shared {
-    /// Runs tasks until there are no more. A panic is kept for the caller and ends the region early.
+    /// Runs tasks until none is left. A panic is kept for the caller and ends the region early.
     fn take_tasks(&self, tasks: usize, task: Task<'_>, scratch: &mut [u32]) {
         let result = catch_unwind(AssertUnwindSafe(|| {
             loop {
@@ -192,48 +200,50 @@ impl Shared {
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             match &mut *first {
                 None => *first = Some(payload),
-                // One panic reaches the caller. The others may not panic again here, or nobody would leave the gate.
+                // Only the first panic reaches the caller. Freeing another payload must not panic again, or this thread
+                // would never leave the region.
                 Some(_) => drop(into_text(payload)),
             }
         }
     }
 
-    /// Lets no thread in any more, and waits for those inside.
+    /// Closes the region and waits for the threads inside.
     fn close(&self) {
-        let mut inside = self.gate.fetch_and(!OPEN, AcqRel) & !OPEN;
+        let mut inside = self.region.fetch_and(!OPEN, AcqRel) & !OPEN;
         if inside > 0 {
-            inside = spin(self.spin, inside, || self.gate.load(Acquire), |now| now == 0);
+            inside = spin(self.spin, inside, || self.region.load(Acquire), |now| now == 0);
         }
         while inside > 0 {
             self.caller_sleeps.store(true, SeqCst);
-            inside = self.gate.load(SeqCst);
+            inside = self.region.load(SeqCst);
             if inside > 0 {
-                atomic_wait::wait(&self.gate, inside);
-                inside = self.gate.load(Acquire);
+                atomic_wait::wait(&self.region, inside);
+                inside = self.region.load(Acquire);
             }
         }
         self.caller_sleeps.store(false, Relaxed);
     }
 
-    /// Goes in, unless the gate is closed.
+    /// Enters the region. Returns whether it was open.
     fn enter(&self) -> bool {
-        self.gate.fetch_update(AcqRel, Acquire, |gate| (gate & OPEN != 0).then_some(gate + 1)).is_ok()
+        self.region.fetch_update(AcqRel, Acquire, |region| (region & OPEN != 0).then_some(region + 1)).is_ok()
     }
 
+    /// Leaves the region, and wakes the caller if it waits for this thread.
     fn leave(&self) {
-        let before = self.gate.fetch_sub(1, SeqCst);
-        // The last one out of a closed gate.
+        let before = self.region.fetch_sub(1, SeqCst);
+        // The last thread leaves a closed region.
         if before == 1 && self.caller_sleeps.load(SeqCst) {
-            atomic_wait::wake_all(&self.gate);
+            atomic_wait::wake_all(&self.region);
         }
     }
 
-    /// Waits until the round is another than `seen`, and gives it.
-    fn next_round(&self, seen: u32) -> u32 {
-        let mut now = spin(self.spin, seen, || self.round.load(Acquire), |now| now != seen);
-        while now == seen {
+    /// Waits until the round is no longer `last`, and returns the new round.
+    fn next_round(&self, last: u32) -> u32 {
+        let mut now = spin(self.spin, last, || self.round.load(Acquire), |now| now != last);
+        while now == last {
             self.sleepers.fetch_add(1, SeqCst);
-            atomic_wait::wait(&self.round, seen);
+            atomic_wait::wait(&self.round, last);
             self.sleepers.fetch_sub(1, SeqCst);
             now = self.round.load(Acquire);
         }
@@ -241,9 +251,9 @@ impl Shared {
     }
 }
 
-/// Reads until what is read is `good` or the time is over, and gives what was read last.
+/// Reads until a value is `good` or the time is over. Returns the last value.
 fn spin(time: Duration, mut now: u32, read: impl Fn() -> u32, good: impl Fn(u32) -> bool) -> u32 {
-    // The clock is asked now and then.
+    // Reads between two looks at the clock.
     const READS: usize = 32;
     let start = Instant::now();
     loop {
@@ -260,26 +270,26 @@ fn spin(time: Duration, mut now: u32, read: impl Fn() -> u32, good: impl Fn(u32)
     }
 }
 
-/// What a thread of the team does.
+/// Body of a started thread: runs the tasks of each region until the team stops.
 fn work(shared: &Shared, mut scratch: Buffer<u32>, on_start: Option<ThreadStart>) {
     if let Some(on_start) = on_start
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_start()))
     {
         let text = into_text(payload).unwrap_or_default();
-        log::error!("a thread of a session panicked at its start: {text}");
+        log::error!("The start hook of a session's thread panicked: {text}. The thread keeps running.");
     }
-    let mut seen = 0;
+    let mut round = 0;
     loop {
-        seen = shared.next_round(seen);
+        round = shared.next_round(round);
         if shared.stop.load(Acquire) {
             return;
         }
         if !shared.enter() {
             continue;
         }
-        // The round cannot end while this thread is inside.
-        seen = shared.round.load(Acquire);
-        // SAFETY: inside the gate nobody writes it, and what it points to is alive.
+        // The round may have advanced before this thread entered. It cannot advance while the thread is inside.
+        round = shared.round.load(Acquire);
+        // SAFETY: while a thread is inside the region, nobody writes the task, and the function is alive.
         let run = unsafe { (*shared.task.get()).map(|raw| (&*raw.run, raw.tasks)) };
         if let Some((task, tasks)) = run {
             shared.take_tasks(tasks, task, &mut scratch);
@@ -308,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tasks_wrote_is_there_after_the_region_however_long_threads_slept() {
+    fn writes_of_tasks_are_visible_after_the_region_however_long_threads_slept() {
         let mut team = Team::new(4, 0, None).unwrap();
         for pause in [0, 0, 1, 0, 5].into_iter().cycle().take(200) {
             let sum = AtomicUsize::new(0);
@@ -321,17 +331,17 @@ mod tests {
     }
 
     #[test]
-    fn other_threads_take_tasks_too() {
+    fn two_tasks_run_on_two_threads() {
         let mut team = Team::new(2, 0, None).unwrap();
         let barrier = std::sync::Barrier::new(2);
-        // Neither task ends before both have begun: one thread alone would wait for ever.
+        // Neither task ends before both have begun, so a single thread would wait forever.
         team.run(2, &|_, _| {
             barrier.wait();
         });
     }
 
     #[test]
-    fn scratch_belongs_to_one_thread_at_a_time() {
+    fn scratch_memory_is_not_shared_by_threads() {
         let mut team = Team::new(4, 16, None).unwrap();
         team.run(500, &|i, scratch| {
             scratch.fill(i as u32);
@@ -341,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_on_any_thread_reaches_the_caller_and_the_team_goes_on() {
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_team_still_works() {
         let mut team = Team::new(3, 0, None).unwrap();
         let caller = std::thread::current().id();
         for on_caller in [true, false] {
@@ -350,10 +360,10 @@ mod tests {
                 team.run(3, &|i, _| {
                     // Each thread has one task.
                     barrier.wait();
-                    assert!((std::thread::current().id() == caller) != on_caller, "guilty {}", i < 3);
+                    assert!((std::thread::current().id() == caller) != on_caller, "faulty {}", i < 3);
                 });
             }));
-            assert_eq!(*result.unwrap_err().downcast::<String>().unwrap(), "guilty true");
+            assert_eq!(*result.unwrap_err().downcast::<String>().unwrap(), "faulty true");
             let done = AtomicUsize::new(0);
             team.run(9, &|_, _| {
                 done.fetch_add(1, Relaxed);
@@ -374,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_whose_payload_panics_on_drop_reach_the_caller_and_the_team_goes_on() {
+    fn panics_whose_payload_panics_on_drop_reach_the_caller_and_the_team_still_works() {
         let mut team = Team::new(3, 0, None).unwrap();
         for _ in 0..20 {
             let barrier = std::sync::Barrier::new(3);
@@ -397,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thread_starts_by_what_it_was_given_and_outlives_a_panic_in_it() {
+    fn each_started_thread_runs_the_start_hook_and_survives_its_panic() {
         let starts = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&starts);
         let team = Team::new(
@@ -405,7 +415,7 @@ mod tests {
             0,
             Some(Arc::new(move || {
                 counted.fetch_add(1, Relaxed);
-                panic!("at the start");
+                panic!("start hook");
             })),
         );
         let mut team = team.unwrap();

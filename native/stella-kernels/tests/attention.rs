@@ -1,4 +1,4 @@
-//! Attention of every level against sums in 64 bits, and against itself in other company.
+//! Tests attention with every available instruction set: against a computation in 64 bits, and for equal bits in any batch.
 #![allow(clippy::expect_used)]
 
 mod common;
@@ -6,53 +6,53 @@ mod common;
 use common::{Noise, kernels, team};
 use proptest::prelude::*;
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::Attention;
-use stella_kernels::linear::{Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::linear::{Epilogue, Linear};
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::team::Team;
 
-/// Radians a position for each pair of a head.
-fn frequencies(head_dim: usize) -> Vec<f64> {
+/// Returns the inverse frequencies of the rotary embedding, for a base of 1000.
+fn inverse_frequencies(head_dim: usize) -> Vec<f64> {
     (0..head_dim / 2).map(|i| 1000f64.powf(-2.0 * i as f64 / head_dim as f64)).collect()
 }
 
-/// What the layer would give in 64 bits.
-fn exact(shape: &Attention<'_>, qkv: &[f32], texts: &[u32]) -> Vec<f64> {
+/// Computes attention in 64 bits.
+fn exact(shape: &Attention<'_>, qkv: &[f32], cu_seqlens: &[u32]) -> Vec<f64> {
     let (dim, inputs) = (shape.head_dim, shape.inputs());
     let width = shape.heads * dim;
     let mut out = vec![0.0; qkv.len() / inputs * width];
-    let turned = |token: usize, position: usize, at: usize| -> Vec<f64> {
+    let rotated = |token: usize, position: usize, at: usize| -> Vec<f64> {
         let x = &qkv[token * inputs + at..][..dim];
         let mut y: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-        for (i, frequency) in frequencies(dim).into_iter().enumerate() {
+        for (i, frequency) in inverse_frequencies(dim).into_iter().enumerate() {
             let (sin, cos) = (position as f64 * frequency).sin_cos();
             let (a, b) = (y[i], y[i + dim / 2]);
             (y[i], y[i + dim / 2]) = (a * cos - b * sin, b * cos + a * sin);
         }
         y
     };
-    for text in texts.windows(2) {
+    for text in cu_seqlens.windows(2) {
         let tokens = text[0] as usize..text[1] as usize;
         for head in 0..shape.heads {
             let kv = head / (shape.heads / shape.kv_heads);
             let at = |token: usize| token - tokens.start;
-            let keys: Vec<_> = tokens.clone().map(|t| turned(t, at(t), (shape.heads + kv) * dim)).collect();
+            let keys: Vec<_> = tokens.clone().map(|t| rotated(t, at(t), (shape.heads + kv) * dim)).collect();
             for query in tokens.clone() {
-                let q = turned(query, at(query), head * dim);
+                let q = rotated(query, at(query), head * dim);
                 let scores: Vec<f64> = keys
                     .iter()
                     .map(|k| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (dim as f64).sqrt())
                     .collect();
-                let largest = scores.iter().copied().fold(f64::MIN, f64::max);
-                let shares: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-                let sum: f64 = shares.iter().sum();
+                let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                let numerators: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+                let sum: f64 = numerators.iter().sum();
                 for i in 0..dim {
                     let value =
                         |t: usize| f64::from(qkv[t * inputs + (shape.heads + shape.kv_heads + kv) * dim + i]);
                     out[query * width + head * dim + i] =
-                        tokens.clone().zip(&shares).map(|(t, s)| s * value(t)).sum::<f64>() / sum;
+                        tokens.clone().zip(&numerators).map(|(t, s)| s * value(t)).sum::<f64>() / sum;
                 }
             }
         }
@@ -60,24 +60,24 @@ fn exact(shape: &Attention<'_>, qkv: &[f32], texts: &[u32]) -> Vec<f64> {
     out
 }
 
-/// Attention, read back through a layer that changes nothing.
+/// Computes attention with the kernels, and reads the output back through a product with the identity matrix.
 fn attend(
     kernels: Kernels,
     team: &mut Team,
     arithmetic: Arithmetic,
     shape: Attention<'_>,
     qkv: &[f32],
-    texts: &[u32],
+    cu_seqlens: &[u32],
 ) -> Vec<f32> {
     let width = shape.heads * shape.head_dim;
     let tokens = qkv.len() / shape.inputs();
     let mut out = kernels.activations(arithmetic, tokens, width).expect("memory");
-    shape.attend(kernels, team, &mut qkv.to_vec(), texts, &mut out);
-    let mut same = Linear::new(arithmetic, width, width).expect("memory");
+    shape.attend(kernels, team, &mut qkv.to_vec(), cu_seqlens, &mut out);
+    let mut identity_layer = Linear::new(arithmetic, width, width).expect("memory");
     let identity: Vec<f32> = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
-    same.pack(kernels, team, 0, Rows::F32(&identity));
+    identity_layer.pack(kernels, team, 0, Rows::F32(&identity));
     let mut y = vec![f32::NAN; tokens * width];
-    same.multiply(kernels, team, &out, 0..tokens, Then::Store(&mut y));
+    identity_layer.multiply(kernels, team, &out, 0..tokens, Epilogue::Store(&mut y));
     y
 }
 
@@ -86,7 +86,7 @@ struct Case {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    texts: Vec<u32>,
+    cu_seqlens: Vec<u32>,
     seed: u64,
 }
 
@@ -95,12 +95,12 @@ fn case() -> impl Strategy<Value = Case> {
     let shape = (1usize..3, 1usize..3, 1usize..40);
     (shape, proptest::collection::vec(lengths, 1..5), any::<u64>()).prop_map(
         |((groups, kv_heads, half), lengths, seed)| {
-            let mut texts = vec![0];
-            texts.extend(lengths.iter().scan(0, |end, &n| {
+            let mut cu_seqlens = vec![0];
+            cu_seqlens.extend(lengths.iter().scan(0, |end, &n| {
                 *end += n;
                 Some(*end)
             }));
-            Case { heads: groups * kv_heads, kv_heads, head_dim: 2 * half, texts, seed }
+            Case { heads: groups * kv_heads, kv_heads, head_dim: 2 * half, cu_seqlens, seed }
         },
     )
 }
@@ -109,19 +109,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn attention_is_near_that_in_64_bits(case in case(), threads in 1usize..4) {
-        let rotary = Rotary::new(&frequencies(case.head_dim), 140).expect("memory");
+    fn attention_agrees_with_a_computation_in_64_bits(case in case(), threads in 1usize..4) {
+        let rotary = Rotary::new(&inverse_frequencies(case.head_dim), 140).expect("memory");
         let shape =
             Attention { heads: case.heads, kv_heads: case.kv_heads, head_dim: case.head_dim, rotary: &rotary };
-        let tokens = *case.texts.last().expect("an end") as usize;
-        let mut qkv = Noise(case.seed).take(tokens * shape.inputs());
+        let tokens = *case.cu_seqlens.last().expect("an end") as usize;
+        let mut qkv = Noise(case.seed).numbers(tokens * shape.inputs());
         qkv.iter_mut().for_each(|x| *x *= 2.0);
-        let want = exact(&shape, &qkv, &case.texts);
+        let want = exact(&shape, &qkv, &case.cu_seqlens);
         for kernels in kernels() {
             for (arithmetic, limit) in
                 [(Arithmetic::F32, 1e-5), (Arithmetic::Bf16, 0.04), (Arithmetic::Int8, 0.06)]
             {
-                let got = attend(kernels, &mut team(threads), arithmetic, shape, &qkv, &case.texts);
+                let got = attend(kernels, &mut team(threads), arithmetic, shape, &qkv, &case.cu_seqlens);
                 let worst = got.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).abs()).fold(0.0, f64::max);
                 prop_assert!(worst < limit, "{} {arithmetic:?}: {worst}", kernels.level());
             }
@@ -129,17 +129,17 @@ proptest! {
     }
 
     #[test]
-    fn a_text_has_the_same_bits_in_any_company(case in case(), threads in 2usize..5) {
-        let rotary = Rotary::new(&frequencies(case.head_dim), 140).expect("memory");
+    fn a_text_has_the_same_bits_in_any_batch(case in case(), threads in 2usize..5) {
+        let rotary = Rotary::new(&inverse_frequencies(case.head_dim), 140).expect("memory");
         let shape =
             Attention { heads: case.heads, kv_heads: case.kv_heads, head_dim: case.head_dim, rotary: &rotary };
         let (inputs, width) = (shape.inputs(), case.heads * case.head_dim);
-        let tokens = *case.texts.last().expect("an end") as usize;
-        let qkv = Noise(case.seed).take(tokens * inputs);
+        let tokens = *case.cu_seqlens.last().expect("an end") as usize;
+        let qkv = Noise(case.seed).numbers(tokens * inputs);
         for kernels in kernels() {
             for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
-                let all = attend(kernels, &mut team(threads), arithmetic, shape, &qkv, &case.texts);
-                for text in case.texts.windows(2) {
+                let all = attend(kernels, &mut team(threads), arithmetic, shape, &qkv, &case.cu_seqlens);
+                for text in case.cu_seqlens.windows(2) {
                     let (begin, end) = (text[0] as usize, text[1] as usize);
                     let alone = attend(
                         kernels,
@@ -157,10 +157,10 @@ proptest! {
 }
 
 #[test]
-fn what_lay_in_memory_before_does_not_matter() {
-    let rotary = Rotary::new(&frequencies(20), 40).expect("memory");
+fn stale_scratch_memory_does_not_change_the_output() {
+    let rotary = Rotary::new(&inverse_frequencies(20), 40).expect("memory");
     let shape = Attention { heads: 2, kv_heads: 1, head_dim: 20, rotary: &rotary };
-    let qkv = Noise(1).take(33 * shape.inputs());
+    let qkv = Noise(1).numbers(33 * shape.inputs());
     for kernels in kernels() {
         for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
             let clean = attend(kernels, &mut team(1), arithmetic, shape, &qkv, &[0, 33]);
@@ -177,14 +177,14 @@ fn what_lay_in_memory_before_does_not_matter() {
 }
 
 #[test]
-fn what_is_not_finite_stays_in_its_text() {
-    let rotary = Rotary::new(&frequencies(16), 40).expect("memory");
+fn a_number_that_is_not_finite_does_not_leave_its_text() {
+    let rotary = Rotary::new(&inverse_frequencies(16), 40).expect("memory");
     let shape = Attention { heads: 1, kv_heads: 1, head_dim: 16, rotary: &rotary };
     for kernels in kernels() {
         for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
-            // In a query, in a key, in a value.
+            // A number of a query, of a key, and of a value.
             for at in [3, 16 + 3, 32 + 3] {
-                let mut qkv = Noise(1).take(40 * shape.inputs());
+                let mut qkv = Noise(1).numbers(40 * shape.inputs());
                 qkv[10 * shape.inputs() + at] = f32::NAN;
                 let mut team = team(1);
                 let y = attend(kernels, &mut team, arithmetic, shape, &qkv, &[0, 20, 40]);

@@ -1,4 +1,5 @@
-//! Products of every level and arithmetic against sums in 64 bits, and against themselves in other company.
+//! Tests products with every available instruction set and arithmetic: against sums in 64 bits, and for equal bits of a row
+//! among any other rows.
 #![allow(clippy::expect_used)]
 
 mod common;
@@ -7,22 +8,23 @@ use common::{Noise, cosine, kernels, team};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
-use stella_kernels::linear::{Gate, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::activations::{Activations, ROW_GRANULE};
+use stella_kernels::arithmetic::Arithmetic;
+use stella_kernels::linear::{Epilogue, Gate, Linear};
+use stella_kernels::numbers::Rows;
 
 const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::F32, Arithmetic::Bf16, Arithmetic::Int8];
 
-/// Rows as activations.
+/// Converts rows to activations.
 fn activations(kernels: Kernels, arithmetic: Arithmetic, x: &[f32], width: usize) -> Activations {
     let mut out = kernels.activations(arithmetic, x.len() / width, width).expect("memory");
-    kernels.take(&mut team(1), x, None, &mut out);
+    kernels.convert_rows(&mut team(1), x, None, &mut out);
     out
 }
 
-/// Rows whose mean square is one.
+/// Returns random rows with a mean square of one.
 fn rows(noise: &mut Noise, rows: usize, width: usize) -> Vec<f32> {
-    let mut x = noise.take(rows * width);
+    let mut x = noise.numbers(rows * width);
     for row in x.chunks_exact_mut(width) {
         let square = row.iter().map(|x| x * x).sum::<f32>() / width as f32;
         row.iter_mut().for_each(|x| *x /= square.sqrt());
@@ -30,7 +32,7 @@ fn rows(noise: &mut Noise, rows: usize, width: usize) -> Vec<f32> {
     x
 }
 
-/// `x w^T + b` in 64 bits, row-major `[rows, outputs]`.
+/// Computes `x w^T + b` in 64 bits, row-major `[rows, outputs]`.
 fn exact(x: &[f32], w: &[f32], bias: &[f32], inputs: usize) -> Vec<f64> {
     let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum::<f64>();
     x.chunks_exact(inputs)
@@ -38,12 +40,12 @@ fn exact(x: &[f32], w: &[f32], bias: &[f32], inputs: usize) -> Vec<f64> {
         .collect()
 }
 
-/// The largest error that a product of `inputs` numbers of size one with ones of size a half may have.
+/// Returns the largest acceptable error of a product of `inputs` activations of size one and weights of size one half.
 fn tolerance(arithmetic: Arithmetic, inputs: usize) -> f64 {
     let root = (inputs as f64).sqrt();
     match arithmetic {
         Arithmetic::F32 => 4e-6 * root,
-        // Half a unit in the last place of eight bits, for either side, seven standard deviations out.
+        // Half a unit in the last place of eight bits, for either operand, at seven standard deviations.
         Arithmetic::Bf16 => 7.0 * 2f64.powi(-9) * 0.6 * root,
         Arithmetic::Int8 => 7.0 * 0.01 * root,
     }
@@ -53,31 +55,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn products_are_near_the_sums_in_64_bits(
+    fn products_agree_with_sums_in_64_bits(
         count in 1usize..70, inputs in 1usize..600, outputs in 1usize..130, threads in 1usize..4, seed in any::<u64>()
     ) {
         let mut noise = Noise(seed);
         let x = rows(&mut noise, count, inputs);
-        let (w, bias) = (noise.take(outputs * inputs), noise.take(outputs));
+        let (w, bias) = (noise.numbers(outputs * inputs), noise.numbers(outputs));
         let want = exact(&x, &w, &bias, inputs);
         for kernels in kernels() {
             for arithmetic in ARITHMETICS {
                 let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
                 let mut team = team(threads);
-                // In two parts, as query, key and value are.
+                // Packed in two parts, like the weights of queries, keys and values.
                 let half = outputs / 2;
                 layer.pack(kernels, &mut team, half, Rows::F32(&w[half * inputs..]));
                 layer.pack(kernels, &mut team, 0, Rows::F32(&w[..half * inputs]));
                 layer.set_bias(0, &bias);
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut y = vec![f32::NAN; count * outputs];
-                layer.multiply(kernels, &mut team, &x, 0..count, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team, &x, 0..count, Epilogue::Store(&mut y));
                 let worst = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).abs()).fold(0.0, f64::max);
                 let limit = tolerance(arithmetic, inputs);
                 prop_assert!(worst <= limit, "{} {arithmetic:?}: {worst} > {limit}", kernels.level());
 
                 let mut sum = vec![2.0; count * outputs];
-                layer.multiply(kernels, &mut team, &x, 0..count, Then::Add(&mut sum));
+                layer.multiply(kernels, &mut team, &x, 0..count, Epilogue::Add(&mut sum));
                 for (sum, y) in sum.iter().zip(&y) {
                     prop_assert_eq!(*sum, 2.0 + y);
                 }
@@ -86,12 +88,12 @@ proptest! {
     }
 
     #[test]
-    fn a_row_has_the_same_bits_in_any_company(
+    fn a_row_has_the_same_bits_among_any_other_rows(
         count in 2usize..420, inputs in 1usize..900, outputs in 1usize..100, threads in 2usize..5, seed in any::<u64>()
     ) {
         let mut noise = Noise(seed);
         let x = rows(&mut noise, count, inputs);
-        let w = noise.take(outputs * inputs);
+        let w = noise.numbers(outputs * inputs);
         for kernels in kernels() {
             for arithmetic in ARITHMETICS {
                 let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
@@ -100,7 +102,7 @@ proptest! {
                     let count = x.len() / inputs;
                     let x = activations(kernels, arithmetic, x, inputs);
                     let mut y = vec![f32::NAN; count * outputs];
-                    layer.multiply(kernels, &mut team(threads), &x, 0..count, Then::Store(&mut y));
+                    layer.multiply(kernels, &mut team(threads), &x, 0..count, Epilogue::Store(&mut y));
                     y
                 };
                 let all = product(&x, threads);
@@ -110,25 +112,25 @@ proptest! {
                 }
                 prop_assert_eq!(product(&x[inputs..], 1), &all[outputs..], "{} {:?}", kernels.level(), arithmetic);
 
-                // Some rows of the same activations, from any that tiles can begin at.
+                // The last rows of the same activations, from a row at which tiles can begin.
                 let first = (seed as usize % count) / ROW_GRANULE * ROW_GRANULE;
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut y = vec![f32::NAN; (count - first) * outputs];
-                layer.multiply(kernels, &mut team(threads), &x, first..count, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team(threads), &x, first..count, Epilogue::Store(&mut y));
                 prop_assert_eq!(&y, &all[first * outputs..], "{} {:?}", kernels.level(), arithmetic);
             }
         }
     }
 
     #[test]
-    fn a_gate_multiplies_and_the_next_product_reads_it(
-        // Of fewer numbers the sum can be near zero by chance, and what is rounded large beside it.
+    fn a_gated_layer_and_the_next_product_agree_with_64_bits(
+        // With fewer inner numbers a sum can be near zero by chance, and the rounding error large relative to it.
         count in 1usize..40, inputs in 1usize..80, inner in 8usize..100, silu in any::<bool>(), seed in any::<u64>()
     ) {
         let mut noise = Noise(seed);
         let x = rows(&mut noise, count, inputs);
-        let (up, gate) = (noise.take(inner * inputs), noise.take(inner * inputs));
-        let down = noise.take(8 * inner);
+        let (up, gate) = (noise.numbers(inner * inputs), noise.numbers(inner * inputs));
+        let down = noise.numbers(8 * inner);
         let zeros = vec![0.0; inner];
         let (wide_up, wide_gate) = (exact(&x, &up, &zeros, inputs), exact(&x, &gate, &zeros, inputs));
         let product: Vec<f32> = wide_up
@@ -141,7 +143,7 @@ proptest! {
             for arithmetic in ARITHMETICS {
                 let mut team = team(2);
                 let mut first = Linear::gated(arithmetic, inner, inputs).expect("memory");
-                // As files come: in pieces that know nothing of the two halves.
+                // Packed in pieces that cross from the up-projection to the gate, like pieces of a file.
                 let both = [&up[..], &gate].concat();
                 for (i, piece) in both.chunks(5 * inputs).enumerate() {
                     first.pack(kernels, &mut team, 5 * i, Rows::F32(piece));
@@ -151,11 +153,11 @@ proptest! {
                 let x = activations(kernels, arithmetic, &x, inputs);
                 let mut between = kernels.activations(arithmetic, count, inner).expect("memory");
                 let function = if silu { Gate::Silu } else { Gate::Gelu };
-                let mut room = vec![f32::NAN; kernels.gate_room(arithmetic, count, inner)];
-                let then = Then::Gate(function, &mut between, &mut room);
+                let mut unquantized = vec![f32::NAN; kernels.gate_buffer_len(arithmetic, count, inner)];
+                let then = Epilogue::Gate(function, &mut between, &mut unquantized);
                 first.multiply(kernels, &mut team, &x, 0..count, then);
                 let mut y = vec![f32::NAN; count * 8];
-                second.multiply(kernels, &mut team, &between, 0..count, Then::Store(&mut y));
+                second.multiply(kernels, &mut team, &between, 0..count, Epilogue::Store(&mut y));
                 let size = (want.iter().map(|y| y * y).sum::<f64>() / want.len() as f64).sqrt();
                 let error = y.iter().zip(&want).map(|(&y, w)| (f64::from(y) - w).powi(2)).sum::<f64>();
                 let error = (error / want.len() as f64).sqrt() / size.max(1e-3);
@@ -172,7 +174,7 @@ proptest! {
 
 #[test]
 fn bfloat16_weights_are_rounded_to_nearest() {
-    // One input, so that products are the weights themselves.
+    // With a single input of 1, the products are the weights.
     let w: Vec<f32> = [1.0, 1.003_906_2, 1.003_906_4, 1.011_718_8, -3.3, 1e-20].to_vec();
     let want: Vec<f32> = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
     for kernels in kernels() {
@@ -180,20 +182,20 @@ fn bfloat16_weights_are_rounded_to_nearest() {
         layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
         let x = activations(kernels, Arithmetic::Bf16, &[1.0], 1);
         let mut y = vec![0.0; w.len()];
-        layer.multiply(kernels, &mut team(1), &x, 0..1, Then::Store(&mut y));
+        layer.multiply(kernels, &mut team(1), &x, 0..1, Epilogue::Store(&mut y));
         assert_eq!(y, want, "{}", kernels.level());
     }
 }
 
 #[test]
-fn weights_of_16_bits_are_packed_as_what_they_stand_for() {
+fn weights_of_16_bits_are_packed_like_their_values_in_32_bits() {
     let (inputs, outputs) = (75, 45);
     let mut noise = Noise(9);
-    let w = noise.take(outputs * inputs);
+    let w = noise.numbers(outputs * inputs);
     let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
     let brain: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
     for kernels in kernels() {
-        let x = |arithmetic| activations(kernels, arithmetic, &Noise(10).take(inputs), inputs);
+        let x = |arithmetic| activations(kernels, arithmetic, &Noise(10).numbers(inputs), inputs);
         for arithmetic in ARITHMETICS {
             for narrow in [Rows::F16(&half), Rows::Bf16(&brain)] {
                 let mut wide = vec![0.0; w.len()];
@@ -202,7 +204,7 @@ fn weights_of_16_bits_are_packed_as_what_they_stand_for() {
                     let mut layer = Linear::new(arithmetic, outputs, inputs).expect("memory");
                     layer.pack(kernels, &mut team(1), 0, rows);
                     let mut y = vec![0.0; outputs];
-                    layer.multiply(kernels, &mut team(1), &x(arithmetic), 0..1, Then::Store(&mut y));
+                    layer.multiply(kernels, &mut team(1), &x(arithmetic), 0..1, Epilogue::Store(&mut y));
                     y
                 });
                 assert_eq!(got, want, "{} {arithmetic:?}", kernels.level());
@@ -212,17 +214,17 @@ fn weights_of_16_bits_are_packed_as_what_they_stand_for() {
 }
 
 #[test]
-fn levels_agree_on_whole_numbers() {
+fn instruction_sets_agree_on_int8_products() {
     let (count, inputs, outputs) = (37, 333, 70);
     let mut noise = Noise(5);
-    let (x, w) = (rows(&mut noise, count, inputs), noise.take(outputs * inputs));
+    let (x, w) = (rows(&mut noise, count, inputs), noise.numbers(outputs * inputs));
     let products: Vec<Vec<f32>> = kernels()
         .map(|kernels| {
             let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
             layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let x = activations(kernels, Arithmetic::Int8, &x, inputs);
             let mut y = vec![0.0; count * outputs];
-            layer.multiply(kernels, &mut team(2), &x, 0..count, Then::Store(&mut y));
+            layer.multiply(kernels, &mut team(2), &x, 0..count, Epilogue::Store(&mut y));
             y
         })
         .collect();
@@ -232,34 +234,36 @@ fn levels_agree_on_whole_numbers() {
 }
 
 #[test]
-fn a_channel_that_is_large_is_balanced() {
+fn smoothing_scales_keep_int8_accurate_beside_an_outlier_channel() {
     let (count, inputs, outputs) = (9, 200, 40);
     let mut noise = Noise(11);
-    let mut x = noise.take(count * inputs);
+    let mut x = noise.numbers(count * inputs);
     x.iter_mut().skip(7).step_by(inputs).for_each(|x| *x *= 128.0);
-    let mut w = noise.take(outputs * inputs);
+    let mut w = noise.numbers(outputs * inputs);
     w.iter_mut().skip(7).step_by(inputs).for_each(|w| *w /= 128.0);
     let want: Vec<f32> = exact(&x, &w, &vec![0.0; outputs], inputs).iter().map(|&y| y as f32).collect();
-    let mut factors = vec![1.0; inputs];
-    factors[7] = 128.0;
+    let mut scales = vec![1.0; inputs];
+    scales[7] = 128.0;
     for kernels in kernels() {
-        let product = |factors: Option<&[f32]>| {
+        let product = |scales: Option<&[f32]>| {
             let mut layer = Linear::new(Arithmetic::Int8, outputs, inputs).expect("memory");
-            factors.into_iter().for_each(|factors| layer.balance(factors.to_vec()));
+            if let Some(scales) = scales {
+                layer.set_smoothing_scales(scales.to_vec());
+            }
             layer.pack(kernels, &mut team(1), 0, Rows::F32(&w));
             let mut rows = kernels.activations(Arithmetic::Int8, count, inputs).expect("memory");
-            kernels.take(&mut team(1), &x, layer.input_factors(), &mut rows);
+            kernels.convert_rows(&mut team(1), &x, layer.activation_channel_scales(), &mut rows);
             let mut y = vec![0.0; count * outputs];
-            layer.multiply(kernels, &mut team(1), &rows, 0..count, Then::Store(&mut y));
+            layer.multiply(kernels, &mut team(1), &rows, 0..count, Epilogue::Store(&mut y));
             cosine(&y, &want)
         };
-        let (plain, balanced) = (product(None), product(Some(&factors)));
-        assert!(plain < 0.99 && balanced > 0.999, "{}: {plain}, {balanced}", kernels.level());
+        let (plain, smoothed) = (product(None), product(Some(&scales)));
+        assert!(plain < 0.99 && smoothed > 0.999, "{}: {plain}, {smoothed}", kernels.level());
     }
 }
 
 #[test]
-fn what_is_not_finite_does_not_vanish() {
+fn an_input_that_is_not_finite_gives_an_output_that_is_not_finite() {
     for kernels in kernels() {
         for arithmetic in ARITHMETICS {
             for bad in [f32::NAN, f32::INFINITY] {
@@ -269,7 +273,7 @@ fn what_is_not_finite_does_not_vanish() {
                 x[27] = bad;
                 let x = activations(kernels, arithmetic, &x, 20);
                 let mut y = [0.0; 2];
-                layer.multiply(kernels, &mut team(1), &x, 0..2, Then::Store(&mut y));
+                layer.multiply(kernels, &mut team(1), &x, 0..2, Epilogue::Store(&mut y));
                 assert!(
                     y[0].is_finite() && !y[1].is_finite(),
                     "{} {arithmetic:?} {bad}: {y:?}",

@@ -18,9 +18,9 @@
 
 use std::sync::Arc;
 
-use stella_kernels::activations::Arithmetic;
-use stella_kernels::linear::Then;
-use stella_kernels::pack::Rows;
+use stella_kernels::arithmetic::Arithmetic;
+use stella_kernels::linear::Epilogue;
+use stella_kernels::numbers::Rows;
 use stella_kernels::team::Team;
 
 use crate::base::error::{Error, Result, no_memory, no_team};
@@ -178,14 +178,20 @@ impl ProductProbe<'_> {
         let (kernels, team, rows) = (weights.kernels, &mut self.team, self.batch.tokens());
         let buffer = |arithmetic, width| kernels.activations(arithmetic, rows, width).map_err(no_memory);
         let mut input = buffer(product.arithmetic(), product.inputs())?;
-        kernels.take(team, x, product.input_factors(), &mut input);
+        kernels.convert_rows(team, x, product.activation_channel_scales(), &mut input);
         if which == LayerProduct::UpGate {
             let mut gated = buffer(Arithmetic::F32, product.outputs())?;
-            product.multiply(kernels, team, &input, 0..rows, Then::Gate(weights.gate(), &mut gated, &mut []));
+            product.multiply(
+                kernels,
+                team,
+                &input,
+                0..rows,
+                Epilogue::Gate(weights.gate(), &mut gated, &mut []),
+            );
             return Ok(gated.widen(rows));
         }
         let mut out = vec![0.0; rows * product.outputs()];
-        product.multiply(kernels, team, &input, 0..rows, Then::Store(&mut out));
+        product.multiply(kernels, team, &input, 0..rows, Epilogue::Store(&mut out));
         if which == LayerProduct::Qkv {
             let mut attended = buffer(Arithmetic::F32, weights.config.hidden_size)?;
             attention(weights).attend(kernels, team, &mut out, self.batch.cu_seqlens(), &mut attended);
@@ -234,7 +240,7 @@ impl ChannelMaxima {
 
     /// Includes more rows.
     fn include(&mut self, rows: Rows<'_>) {
-        rows.largest_by_channel(&mut self.0);
+        rows.raise_channel_maxima(&mut self.0);
     }
 }
 

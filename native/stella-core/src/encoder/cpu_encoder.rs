@@ -23,10 +23,12 @@
 use std::sync::Arc;
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic, ROW_GRANULE};
+use stella_kernels::activations::{Activations, ROW_GRANULE};
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::attention::{self, Attention};
 use stella_kernels::buffer::Buffer;
-use stella_kernels::linear::{self, Linear, Then};
+use stella_kernels::linear::{self, Epilogue, Linear};
+use stella_kernels::norm::Residual;
 use stella_kernels::team::Team;
 
 use crate::base::error::{Result, no_memory, no_team};
@@ -132,7 +134,7 @@ pub(crate) fn attention(weights: &CpuWeights) -> Attention<'_> {
 fn wide_len(config: &ModelConfig, kernels: Kernels, tokens: usize) -> usize {
     let [qkv, _] = LayerProduct::Qkv.weight_shape(config);
     let rows = tokens.min(FEED_FORWARD_ROWS);
-    (tokens * qkv).max(kernels.gate_room(Arithmetic::Int8, rows, config.intermediate_size))
+    (tokens * qkv).max(kernels.gate_buffer_len(Arithmetic::Int8, rows, config.intermediate_size))
 }
 
 /// Returns the scratch memory of one thread, in words of 4 bytes.
@@ -206,12 +208,15 @@ impl CpuWeights {
         x: &mut [f32],
         next: Option<(&Linear, &mut ActivationBuffers)>,
     ) {
-        let keep = self.is_post_norm() || next.is_none();
-        let (smoothing_scales, out) = match next {
-            Some((product, buffers)) => (product.input_factors(), Some(buffers.for_input_of(product))),
+        let residual =
+            if self.is_post_norm() || next.is_none() { Residual::Normalized } else { Residual::Unchanged };
+        let (channel_scales, out) = match next {
+            Some((product, buffers)) => {
+                (product.activation_channel_scales(), Some(buffers.for_input_of(product)))
+            }
             None => (None, None),
         };
-        self.kernels.normalize(team, self.norms[norm].norm(smoothing_scales), x, keep, out);
+        self.kernels.norm_rows(team, self.norms[norm].norm(channel_scales), x, residual, out);
     }
 }
 
@@ -231,11 +236,11 @@ fn attention_block(
 
     let input = normalized.for_input_of(&layer.qkv);
     observer(number, LayerProduct::Qkv, input)?;
-    layer.qkv.multiply(kernels, team, input, 0..rows, Then::Store(qkv));
+    layer.qkv.multiply(kernels, team, input, 0..rows, Epilogue::Store(qkv));
     let attended = normalized.for_input_of(&layer.attention_out);
     attention(weights).attend(kernels, team, qkv, batch.cu_seqlens(), attended);
     observer(number, LayerProduct::AttentionOut, attended)?;
-    layer.attention_out.multiply(kernels, team, attended, 0..rows, Then::Add(x));
+    layer.attention_out.multiply(kernels, team, attended, 0..rows, Epilogue::Add(x));
     weights.apply_norm(team, 2 * number + 1, x, Some((&layer.up_gate, normalized)));
     Ok(())
 }
@@ -260,10 +265,10 @@ fn feed_forward_block(
     for (block, x) in x.chunks_mut(FEED_FORWARD_ROWS * weights.config.hidden_size).enumerate() {
         let first = block * FEED_FORWARD_ROWS;
         let count = FEED_FORWARD_ROWS.min(rows - first);
-        let gate = Then::Gate(weights.gate(), gated, wide);
+        let gate = Epilogue::Gate(weights.gate(), gated, wide);
         layer.up_gate.multiply(kernels, team, input, first..first + count, gate);
         observer(number, LayerProduct::Down, gated)?;
-        layer.down.multiply(kernels, team, gated, 0..count, Then::Add(x));
+        layer.down.multiply(kernels, team, gated, 0..count, Epilogue::Add(x));
     }
     weights.apply_norm(team, 2 * number + 2, x, next.map(|next| (next, normalized)));
     Ok(())

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::Arithmetic;
+use stella_kernels::arithmetic::Arithmetic;
 use stella_kernels::embedding::Embedding;
 use stella_kernels::linear::{Gate, Linear};
-use stella_kernels::pack::Rows;
+use stella_kernels::norm::Norm;
+use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
-use stella_kernels::rows::Norm;
 use stella_kernels::team::Team;
 
 use crate::base::error::{Error, Result, no_memory, no_team};
@@ -64,9 +64,10 @@ pub(crate) struct NormWeights {
 }
 
 impl NormWeights {
-    /// Returns the norm for the kernels. `factors` are the smoothing scales by which the output is divided.
-    pub(crate) fn norm<'a>(&'a self, factors: Option<&'a [f32]>) -> Norm<'a> {
-        Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon, factors }
+    /// Returns the norm for the kernels. `channel_scales` are the inverse smoothing scales of the next product; the kernels
+    /// multiply the output by them.
+    pub(crate) fn norm<'a>(&'a self, channel_scales: Option<&'a [f32]>) -> Norm<'a> {
+        Norm { weight: &self.weight, bias: self.bias.as_deref(), epsilon: self.epsilon, channel_scales }
     }
 }
 
@@ -103,7 +104,11 @@ impl Layer {
     fn bytes(config: &ModelConfig, arithmetic: Arithmetic) -> u64 {
         let bytes = |product: LayerProduct| {
             let (outputs, inputs) = outputs_and_inputs(config, product);
-            Linear::bytes_for(arithmetic, outputs, inputs, product.is_gated())
+            if product.is_gated() {
+                Linear::gated_bytes_for(arithmetic, outputs, inputs)
+            } else {
+                Linear::bytes_for(arithmetic, outputs, inputs)
+            }
         };
         LayerProduct::ALL.map(bytes).iter().sum()
     }
@@ -167,11 +172,11 @@ impl CpuWeights {
 
     /// Packs the tensors that `read` delivers, piece by piece. Calls `observer` with the layer and the rows of each product.
     ///
-    /// `factors` are smoothing scales: one list for each product of [`BEHIND_NORMS`] in each layer, or no list.
+    /// `smoothing_scales` has one list for each product of [`BEHIND_NORMS`] in each layer, or no list.
     pub(crate) fn load(
         plan: Plan<'_>,
         arithmetic: Arithmetic,
-        factors: &[Vec<f32>],
+        smoothing_scales: &[Vec<f32>],
         read: &dyn Fn(TensorSink<'_>) -> Result<()>,
         observer: &mut dyn FnMut(usize, LayerProduct, Rows<'_>),
     ) -> Result<Self> {
@@ -185,7 +190,7 @@ impl CpuWeights {
             // Allocate only now: the first piece arrives after all checks of the headers.
             let weights = match &mut weights {
                 Some(weights) => weights,
-                None => weights.insert(Self::empty(plan, arithmetic, factors)?),
+                None => weights.insert(Self::empty(plan, arithmetic, smoothing_scales)?),
             };
             let slot = *slots
                 .get(&entry.name)
@@ -200,7 +205,7 @@ impl CpuWeights {
     }
 
     /// Allocates all weights, filled with zeros.
-    fn empty(plan: Plan<'_>, arithmetic: Arithmetic, factors: &[Vec<f32>]) -> Result<Self> {
+    fn empty(plan: Plan<'_>, arithmetic: Arithmetic, smoothing_scales: &[Vec<f32>]) -> Result<Self> {
         let Plan { config, kernels, max_tokens, .. } = plan;
         let hidden = config.hidden_size;
         let norm = || NormWeights {
@@ -210,9 +215,9 @@ impl CpuWeights {
         };
         let mut layers: Vec<_> =
             (0..config.layers).map(|_| Layer::new(config, arithmetic)).collect::<Result<_>>()?;
-        for (layer, factors) in layers.iter_mut().zip(factors.chunks(BEHIND_NORMS.len())) {
-            for (&which, factors) in BEHIND_NORMS.iter().zip(factors) {
-                layer.product_mut(which).balance(factors.clone());
+        for (layer, scales) in layers.iter_mut().zip(smoothing_scales.chunks(BEHIND_NORMS.len())) {
+            for (&which, scales) in BEHIND_NORMS.iter().zip(scales) {
+                layer.product_mut(which).set_smoothing_scales(scales.clone());
             }
         }
         Ok(Self {

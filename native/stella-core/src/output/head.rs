@@ -1,9 +1,10 @@
 //! A head: the linear layer that projects a pooled vector to the dimension of an embedding, and L2 normalization.
 
 use stella_kernels::Kernels;
-use stella_kernels::activations::{Activations, Arithmetic};
-use stella_kernels::linear::{self, Linear, Then};
-use stella_kernels::pack::Rows;
+use stella_kernels::activations::Activations;
+use stella_kernels::arithmetic::Arithmetic;
+use stella_kernels::linear::{self, Epilogue, Linear};
+use stella_kernels::numbers::Rows;
 use stella_kernels::team::Team;
 
 use crate::base::error::{Error, Result, no_memory, no_team};
@@ -119,8 +120,8 @@ impl Projector {
         let hidden = layer.inputs();
         let blocks = pooled.chunks(ROW_BLOCK * hidden).zip(out.chunks_mut(ROW_BLOCK * dimension));
         for (block, (x, y)) in blocks.enumerate() {
-            self.kernels.take(&mut self.team, x, None, &mut self.rows);
-            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Then::Store(y));
+            self.kernels.convert_rows(&mut self.team, x, None, &mut self.rows);
+            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Epilogue::Store(y));
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 check_and_scale(block * ROW_BLOCK + row, l2_normalize, y)?;
             }

@@ -8,7 +8,7 @@ use bytemuck::Pod;
 use bytemuck::allocation::try_zeroed_vec;
 use half::{bf16, f16};
 use safetensors::Dtype;
-use stella_kernels::pack::Rows;
+use stella_kernels::numbers::Rows;
 
 use crate::base::error::{Error, Result};
 use crate::weights::header::TensorEntry;

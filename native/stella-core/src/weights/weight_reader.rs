@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::ScopedJoinHandle;
 
 use stella_kernels::buffer::Buffer;
-use stella_kernels::pack::Rows;
+use stella_kernels::numbers::Rows;
 use stella_kernels::payload::into_text;
 use stella_kernels::spawn::spawn_scoped;
 

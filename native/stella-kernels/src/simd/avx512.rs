@@ -1,10 +1,10 @@
-//! AVX-512: sixteen numbers in a vector, thirty-two registers.
-// Each function is an instruction or a few. They share one condition, which `Simd` and `Dot` state.
+//! AVX-512: sixteen `f32` in a vector, thirty-two registers. Also the int8 products of VNNI and the products of BF16.
+// Each function is one instruction or a few. `Simd` and `Dot` state the safety conditions of all functions.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Simd, sums};
+use super::{Dot, Simd, vector_sums};
 
 const LANES: usize = 16;
 
@@ -64,7 +64,7 @@ impl Simd for Avx512 {
         _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)))
     }
     #[inline(always)]
-    unsafe fn where_negative(v: __m512, a: __m512, b: __m512) -> __m512 {
+    unsafe fn select_negative(v: __m512, a: __m512, b: __m512) -> __m512 {
         _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(v)), b, a)
     }
     #[inline(always)]
@@ -72,7 +72,7 @@ impl Simd for Avx512 {
         _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v)
     }
     #[inline(always)]
-    unsafe fn exp2_whole(v: __m512) -> __m512 {
+    unsafe fn exp2_integer(v: __m512) -> __m512 {
         _mm512_scalef_ps(_mm512_set1_ps(1.0), v)
     }
     #[inline(always)]
@@ -91,11 +91,11 @@ impl Simd for Avx512 {
         _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded)));
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: __m512) {
+    unsafe fn store_u8(p: *mut u8, v: __m512) {
         _mm_storeu_si128(p.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epu32(v)));
     }
     #[inline(always)]
-    unsafe fn load_difference(p: *const i32, q: *const i32) -> __m512 {
+    unsafe fn load_i32_difference(p: *const i32, q: *const i32) -> __m512 {
         _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(p.cast()), _mm512_loadu_si512(q.cast())))
     }
 }
@@ -104,17 +104,17 @@ impl Simd for Avx512 {
 pub(crate) struct F32;
 
 impl Dot for F32 {
-    type A = __m512;
-    type B = __m512;
-    const A_BYTES: usize = 4;
-    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+    type Activation = __m512;
+    type Weights = __m512;
+    const ACTIVATION_BYTES: usize = 4;
+    vector_sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> __m512 {
+    unsafe fn broadcast(p: *const u8) -> __m512 {
         _mm512_set1_ps(p.cast::<f32>().read())
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> __m512 {
+    unsafe fn load_weights(p: *const u32) -> __m512 {
         _mm512_loadu_ps(p.cast())
     }
     #[inline(always)]
@@ -123,100 +123,100 @@ impl Dot for F32 {
     }
 }
 
-/// `f32` times bfloat16, which is widened.
-pub(crate) struct Widened;
+/// `f32` times bfloat16, widened to `f32`.
+pub(crate) struct WidenedBf16;
 
-impl Dot for Widened {
-    type A = [__m512; 2];
-    type B = [__m512; 2];
-    const A_BYTES: usize = 8;
-    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+impl Dot for WidenedBf16 {
+    type Activation = [__m512; 2];
+    type Weights = [__m512; 2];
+    const ACTIVATION_BYTES: usize = 8;
+    vector_sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> Self::A {
+    unsafe fn broadcast(p: *const u8) -> Self::Activation {
         let p = p.cast::<f32>();
         [_mm512_set1_ps(p.read()), _mm512_set1_ps(p.add(1).read())]
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> Self::B {
+    unsafe fn load_weights(p: *const u32) -> Self::Weights {
         let b = _mm512_loadu_si512(p.cast());
         let high = _mm512_and_si512(b, _mm512_set1_epi32(0xffff_0000_u32 as i32));
         [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(b)), _mm512_castsi512_ps(high)]
     }
     #[inline(always)]
-    unsafe fn step(sum: __m512, a: Self::A, b: Self::B) -> __m512 {
+    unsafe fn step(sum: __m512, a: Self::Activation, b: Self::Weights) -> __m512 {
         _mm512_fmadd_ps(a[1], b[1], _mm512_fmadd_ps(a[0], b[0], sum))
     }
 }
 
-/// bfloat16 times bfloat16.
+/// bfloat16 times bfloat16 by the AVX-512 BF16 instruction.
 pub(crate) struct Bf16;
 
 impl Dot for Bf16 {
-    type A = __m512i;
-    type B = __m512i;
-    const A_BYTES: usize = 4;
-    sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+    type Activation = __m512i;
+    type Weights = __m512i;
+    const ACTIVATION_BYTES: usize = 4;
+    vector_sums!(__m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> __m512i {
+    unsafe fn broadcast(p: *const u8) -> __m512i {
         _mm512_set1_epi32(p.cast::<i32>().read_unaligned())
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> __m512i {
+    unsafe fn load_weights(p: *const u32) -> __m512i {
         _mm512_loadu_si512(p.cast())
     }
     #[inline(always)]
     unsafe fn step(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-        // The vector types differ, the bits do not.
+        // Only the vector types differ, not the bits.
         let (a, b) =
             (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b));
         _mm512_dpbf16_ps(sum, a, b)
     }
 }
 
-/// Unsigned bytes times signed ones, widened to 16 bits: the instruction for bytes would saturate.
-pub(crate) struct Bytes;
+/// u8 times int8, both widened to 16 bits, because the instruction for bytes would saturate.
+pub(crate) struct Int8;
 
-impl Dot for Bytes {
-    /// The bytes at even places, and those at odd ones.
-    type A = [__m512i; 2];
-    type B = [__m512i; 2];
-    const A_BYTES: usize = 4;
-    sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
+impl Dot for Int8 {
+    /// The bytes at even indices, and the bytes at odd indices.
+    type Activation = [__m512i; 2];
+    type Weights = [__m512i; 2];
+    const ACTIVATION_BYTES: usize = 4;
+    vector_sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> Self::A {
+    unsafe fn broadcast(p: *const u8) -> Self::Activation {
         let a = _mm512_set1_epi32(p.cast::<i32>().read_unaligned());
         [_mm512_and_si512(a, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(a)]
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> Self::B {
+    unsafe fn load_weights(p: *const u32) -> Self::Weights {
         let b = _mm512_loadu_si512(p.cast());
         [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)), _mm512_srai_epi16::<8>(b)]
     }
     #[inline(always)]
-    unsafe fn step(sum: __m512i, a: Self::A, b: Self::B) -> __m512i {
+    unsafe fn step(sum: __m512i, a: Self::Activation, b: Self::Weights) -> __m512i {
         let sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a[0], b[0]));
         _mm512_add_epi32(sum, _mm512_madd_epi16(a[1], b[1]))
     }
 }
 
-/// Unsigned bytes times signed ones by the instruction for it.
-pub(crate) struct Vnni;
+/// u8 times int8 by the VNNI instruction.
+pub(crate) struct VnniInt8;
 
-impl Dot for Vnni {
-    type A = __m512i;
-    type B = __m512i;
-    const A_BYTES: usize = 4;
-    sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
+impl Dot for VnniInt8 {
+    type Activation = __m512i;
+    type Weights = __m512i;
+    const ACTIVATION_BYTES: usize = 4;
+    vector_sums!(__m512i, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> __m512i {
+    unsafe fn broadcast(p: *const u8) -> __m512i {
         _mm512_set1_epi32(p.cast::<i32>().read_unaligned())
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> __m512i {
+    unsafe fn load_weights(p: *const u32) -> __m512i {
         _mm512_loadu_si512(p.cast())
     }
     #[inline(always)]

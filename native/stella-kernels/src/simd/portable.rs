@@ -1,7 +1,9 @@
-//! Arrays of four numbers, which every processor's compiler can turn into vectors.
+//! The portable instruction set: arrays of four `f32`, which the compiler can translate to vector instructions of any
+//! processor. It is the only implementation on Arm, where the compiler can use Neon instructions.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use super::{Dot, Simd};
+use crate::numbers::bf16_bits;
 
 const LANES: usize = 4;
 
@@ -16,16 +18,6 @@ fn map(a: [f32; LANES], f: impl Fn(f32) -> f32) -> [f32; LANES] {
 #[inline(always)]
 fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
     [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
-}
-
-/// The nearest bfloat16, even ones of two; NaN stays NaN.
-#[inline(always)]
-pub(crate) fn bf16_bits(x: f32) -> u16 {
-    let bits = x.to_bits();
-    if x.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
 impl Simd for Portable {
@@ -62,7 +54,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Twice rounded: without the instruction, `f32::mul_add` is a call that takes a hundred times as long.
+        // Rounds twice. Without a fused instruction, `f32::mul_add` is a library call that takes a hundred times as long.
         Self::add(Self::mul(a, b), c)
     }
     #[inline(always)]
@@ -82,18 +74,18 @@ impl Simd for Portable {
         zip(a, b, |a, b| f32::from_bits(a.to_bits().max(b.to_bits())))
     }
     #[inline(always)]
-    unsafe fn where_negative(v: Self::V, a: Self::V, b: Self::V) -> Self::V {
+    unsafe fn select_negative(v: Self::V, a: Self::V, b: Self::V) -> Self::V {
         let pick = |i: usize| if v[i].is_sign_negative() { a[i] } else { b[i] };
         [pick(0), pick(1), pick(2), pick(3)]
     }
     #[inline(always)]
     unsafe fn round(v: Self::V) -> Self::V {
-        // Beyond 2^22 the sum would lose the fraction that is to be rounded; nothing here comes near.
+        // Beyond 2^22 the sum would lose the fraction before it is rounded. No caller comes near that.
         const MAGIC: f32 = 12_582_912.0;
         map(v, |x| (x + MAGIC) - MAGIC)
     }
     #[inline(always)]
-    unsafe fn exp2_whole(v: Self::V) -> Self::V {
+    unsafe fn exp2_integer(v: Self::V) -> Self::V {
         map(v, |x| f32::from_bits(((x as i32 + 127) << 23) as u32))
     }
     #[inline(always)]
@@ -109,34 +101,34 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: Self::V) {
+    unsafe fn store_u8(p: *mut u8, v: Self::V) {
         for (i, x) in v.into_iter().enumerate() {
             p.add(i).write(x as u8);
         }
     }
     #[inline(always)]
-    unsafe fn load_difference(p: *const i32, q: *const i32) -> Self::V {
+    unsafe fn load_i32_difference(p: *const i32, q: *const i32) -> Self::V {
         let (p, q) = (p.cast::<[i32; LANES]>().read_unaligned(), q.cast::<[i32; LANES]>().read_unaligned());
         [(p[0] - q[0]) as f32, (p[1] - q[1]) as f32, (p[2] - q[2]) as f32, (p[3] - q[3]) as f32]
     }
 }
 
-/// Loads and stores of sums, which are arrays here.
+/// Implements the accumulators of [`Dot`] as an array.
 macro_rules! array_sums {
     ($number:ty) => {
-        type Sum = [$number; LANES];
+        type Sums = [$number; LANES];
         const LANES: usize = LANES;
         #[inline(always)]
-        unsafe fn zero() -> Self::Sum {
+        unsafe fn zero() -> Self::Sums {
             [Default::default(); LANES]
         }
         #[inline(always)]
-        unsafe fn load(p: *const u32) -> Self::Sum {
-            p.cast::<Self::Sum>().read_unaligned()
+        unsafe fn load(p: *const u32) -> Self::Sums {
+            p.cast::<Self::Sums>().read_unaligned()
         }
         #[inline(always)]
-        unsafe fn store(p: *mut u32, sum: Self::Sum) {
-            p.cast::<Self::Sum>().write_unaligned(sum);
+        unsafe fn store(p: *mut u32, sum: Self::Sums) {
+            p.cast::<Self::Sums>().write_unaligned(sum);
         }
     };
 }
@@ -145,71 +137,71 @@ macro_rules! array_sums {
 pub(crate) struct F32;
 
 impl Dot for F32 {
-    type A = f32;
-    type B = [f32; LANES];
-    const A_BYTES: usize = 4;
+    type Activation = f32;
+    type Weights = [f32; LANES];
+    const ACTIVATION_BYTES: usize = 4;
     array_sums!(f32);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> f32 {
+    unsafe fn broadcast(p: *const u8) -> f32 {
         p.cast::<f32>().read_unaligned()
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> Self::B {
-        p.cast::<Self::B>().read_unaligned()
+    unsafe fn load_weights(p: *const u32) -> Self::Weights {
+        p.cast::<Self::Weights>().read_unaligned()
     }
     #[inline(always)]
-    unsafe fn step(sum: Self::Sum, a: f32, b: Self::B) -> Self::Sum {
+    unsafe fn step(sum: Self::Sums, a: f32, b: Self::Weights) -> Self::Sums {
         zip(sum, b, |sum, b| sum + a * b)
     }
 }
 
-/// `f32` times bfloat16, which is widened.
-pub(crate) struct Widened;
+/// `f32` times bfloat16, widened to `f32`.
+pub(crate) struct WidenedBf16;
 
-impl Dot for Widened {
-    type A = [f32; 2];
-    type B = [[f32; LANES]; 2];
-    const A_BYTES: usize = 8;
+impl Dot for WidenedBf16 {
+    type Activation = [f32; 2];
+    type Weights = [[f32; LANES]; 2];
+    const ACTIVATION_BYTES: usize = 8;
     array_sums!(f32);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> Self::A {
-        p.cast::<Self::A>().read_unaligned()
+    unsafe fn broadcast(p: *const u8) -> Self::Activation {
+        p.cast::<Self::Activation>().read_unaligned()
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> Self::B {
+    unsafe fn load_weights(p: *const u32) -> Self::Weights {
         let b = p.cast::<[u32; LANES]>().read_unaligned();
         let low = |x: u32| f32::from_bits(x << 16);
         let high = |x: u32| f32::from_bits(x & 0xffff_0000);
         [[low(b[0]), low(b[1]), low(b[2]), low(b[3])], [high(b[0]), high(b[1]), high(b[2]), high(b[3])]]
     }
     #[inline(always)]
-    unsafe fn step(sum: Self::Sum, a: Self::A, b: Self::B) -> Self::Sum {
+    unsafe fn step(sum: Self::Sums, a: Self::Activation, b: Self::Weights) -> Self::Sums {
         let sum = zip(sum, b[0], |sum, b| sum + a[0] * b);
         zip(sum, b[1], |sum, b| sum + a[1] * b)
     }
 }
 
-/// Unsigned bytes times signed ones.
-pub(crate) struct Bytes;
+/// u8 times int8.
+pub(crate) struct Int8;
 
-impl Dot for Bytes {
-    type A = [u8; 4];
-    type B = [[i8; 4]; LANES];
-    const A_BYTES: usize = 4;
+impl Dot for Int8 {
+    type Activation = [u8; 4];
+    type Weights = [[i8; 4]; LANES];
+    const ACTIVATION_BYTES: usize = 4;
     array_sums!(i32);
 
     #[inline(always)]
-    unsafe fn a(p: *const u8) -> Self::A {
-        p.cast::<Self::A>().read_unaligned()
+    unsafe fn broadcast(p: *const u8) -> Self::Activation {
+        p.cast::<Self::Activation>().read_unaligned()
     }
     #[inline(always)]
-    unsafe fn b(p: *const u32) -> Self::B {
-        p.cast::<Self::B>().read_unaligned()
+    unsafe fn load_weights(p: *const u32) -> Self::Weights {
+        p.cast::<Self::Weights>().read_unaligned()
     }
     #[inline(always)]
-    unsafe fn step(sum: Self::Sum, a: Self::A, b: Self::B) -> Self::Sum {
+    unsafe fn step(sum: Self::Sums, a: Self::Activation, b: Self::Weights) -> Self::Sums {
         let dot = |b: [i8; 4]| {
             let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
             product(0) + product(1) + product(2) + product(3)

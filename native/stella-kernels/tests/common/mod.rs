@@ -1,26 +1,26 @@
-//! What the tests of all kernels need.
-// Each test takes what it needs of this.
+//! Helpers that the test files share.
+// Each test file uses only some of them.
 #![allow(dead_code)]
 
 use stella_kernels::Kernels;
 use stella_kernels::cpu::CpuLevel;
 use stella_kernels::team::Team;
 
-/// The kernels of every level that this machine has.
+/// Returns the kernels of every available instruction set.
 pub fn kernels() -> impl Iterator<Item = Kernels> {
-    CpuLevel::available().iter().filter_map(|&level| Kernels::of(level))
+    CpuLevel::available().iter().filter_map(|&level| Kernels::for_level(level))
 }
 
-/// A team with scratch memory for anything that a test does.
+/// Starts a team with enough scratch memory for every test.
 pub fn team(threads: usize) -> Team {
     Team::new(threads, 1 << 18, None).expect("threads")
 }
 
-/// Numbers from -1 to 1.
+/// A source of random numbers from -1 to 1.
 pub struct Noise(pub u64);
 
 impl Noise {
-    pub fn take(&mut self, count: usize) -> Vec<f32> {
+    pub fn numbers(&mut self, count: usize) -> Vec<f32> {
         let mut next = || {
             self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,7 +36,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The normal distribution, by its series: all terms are positive, so nothing cancels.
+/// The normal distribution function, by a series of positive terms, so that nothing cancels.
 pub fn phi(x: f64) -> f64 {
     if x < -9.0 {
         return 0.0;

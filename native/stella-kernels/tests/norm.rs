@@ -1,21 +1,21 @@
-//! Norms of every level against sums in 64 bits.
+//! Tests layer norm and RMS norm with every available instruction set against a computation in 64 bits.
 #![allow(clippy::expect_used)]
 
 mod common;
 
 use common::{Noise, kernels, team};
 use proptest::prelude::*;
-use stella_kernels::rows::Norm;
+use stella_kernels::norm::{Norm, Residual};
 
 proptest! {
     #[test]
-    fn norms_are_near_those_in_64_bits(
+    fn layer_norm_and_rms_norm_agree_with_a_computation_in_64_bits(
         rows in 1usize..30, width in 1usize..300, layer in any::<bool>(), threads in 1usize..4, seed in any::<u64>()
     ) {
         let mut noise = Noise(seed);
-        // Far from zero, where a mean that is taken off too late would show.
-        let x: Vec<f32> = noise.take(rows * width).iter().map(|x| 3.0 * x + 5.0).collect();
-        let (weight, bias) = (noise.take(width), noise.take(width));
+        // Numbers far from zero, which show the cancellation if the mean is subtracted too late.
+        let x: Vec<f32> = noise.numbers(rows * width).iter().map(|x| 3.0 * x + 5.0).collect();
+        let (weight, bias) = (noise.numbers(width), noise.numbers(width));
         let epsilon = 1e-3f32;
         let want: Vec<f64> = x.chunks_exact(width).flat_map(|row| {
             let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
@@ -29,18 +29,18 @@ proptest! {
                 .collect::<Vec<_>>()
         }).collect();
         for kernels in kernels() {
-            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon, factors: None };
+            let norm = Norm { weight: &weight, bias: layer.then_some(&bias[..]), epsilon, channel_scales: None };
             let mut y = x.clone();
-            kernels.normalize(&mut team(threads), norm, &mut y, true, None);
+            kernels.norm_rows(&mut team(threads), norm, &mut y, Residual::Normalized, None);
             for (y, w) in y.iter().zip(&want) {
                 prop_assert!((f64::from(*y) - w).abs() < 3e-5, "{}: {y} for {w}", kernels.level());
             }
             let mut same = x.clone();
-            kernels.normalize(&mut team(threads), norm, &mut same, false, None);
+            kernels.norm_rows(&mut team(threads), norm, &mut same, Residual::Unchanged, None);
             prop_assert_eq!(&same, &x);
-            // A row by itself.
+            // A row has the same bits alone.
             let mut alone = x[..width].to_vec();
-            kernels.normalize(&mut team(1), norm, &mut alone, true, None);
+            kernels.norm_rows(&mut team(1), norm, &mut alone, Residual::Normalized, None);
             prop_assert_eq!(&alone, &y[..width]);
         }
     }
