@@ -32,7 +32,7 @@ impl StellaHasher {
     }
 }
 
-/// Starts a BLAKE3 hash of 0 bytes.
+/// Starts a BLAKE3 hash. Writes the handle to `hasher`, which stella_hasher_free frees.
 ///
 /// # Safety
 /// `hasher` is writable.

@@ -21,7 +21,7 @@ impl Handle for StellaLogSink {
     const KIND: StellaHandleKind = StellaHandleKind::LogSink;
 }
 
-/// Creates a log sink, which is passed to `stella_model_open`.
+/// Creates a log sink, which `stella_model_open` takes. Writes the handle to `sink`, which stella_log_sink_free frees.
 ///
 /// `write` receives each record of at least `min_level`: the level (0 trace, 1 debug, 2 information, 3 warning, 4 error), the
 /// target, which is the name of the module that logs, and the message. Both texts are UTF-8 and valid only during the call.

@@ -41,9 +41,9 @@ pub enum StellaPrecision {
     Auto = 0,
     /// 32-bit floating point.
     F32 = 1,
-    /// bfloat16 weights and activations, 32-bit accumulators.
+    /// bfloat16 weights, 32-bit accumulators.
     Bf16 = 2,
-    /// 8-bit integers with scales.
+    /// 8-bit integers with per-row scales.
     Int8 = 3,
 }
 
@@ -187,7 +187,7 @@ pub struct StellaModelInfo {
     pub layers: u32,
     /// The number of attention heads.
     pub heads: u32,
-    /// The number of token ids: rows of the embedding table.
+    /// The number of token ids: rows of the embedding table. Every id is below it.
     pub vocabulary_size: u32,
     /// The largest number of tokens of a text, special tokens and prompt included.
     pub max_tokens: u32,
@@ -224,7 +224,8 @@ pub struct StellaModelInfo {
 /// Loads the model in a folder. `path` is UTF-8. Null `options` mean the defaults, and a null `sink` drops log records. If the
 /// same files are open already with the same options, the handles share the weights and nothing is loaded.
 ///
-/// Any number of threads may call it at once. Calls for the same model wait for one load.
+/// Writes the handle to `model`, which stella_model_free frees. Does not write it if the call fails. Any number of threads may
+/// call it at once. Calls for the same model wait for one load.
 ///
 /// Errors: ModelFolderNotFound; a code from ModelFileMissing to TokenizerInvalid for files that cannot be used;
 /// InvalidArgument, PrecisionUnavailable or UnknownDimension for the options; OutOfMemory; ThreadRefused.

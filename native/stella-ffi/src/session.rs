@@ -80,6 +80,9 @@ impl Default for StellaEmbedOptions {
 /// Creates a session of a model: starts its threads and allocates its scratch memory. Null `options` mean the defaults. The
 /// session keeps the model loaded, so the handle of the model may be freed first.
 ///
+/// Writes the handle to `session`, which stella_session_free frees. Does not write it if the call fails. Any number of threads
+/// may call it at once.
+///
 /// Errors: InvalidArgument for options out of range; OutOfMemory; ThreadRefused.
 ///
 /// # Safety
@@ -109,18 +112,18 @@ pub unsafe extern "C" fn stella_session_new(
 
 /// Embeds a packed batch of texts. The tokens of text i are `ids` from position cu_seqlens\[i\] up to, but not including,
 /// cu_seqlens\[i + 1\]. `cu_seqlens` has one number more than there are texts, begins with 0 and ends with `ids_length`. Each text
-/// has 1 to `max_tokens` tokens, and all texts together have at most `max_batch_tokens` of the session. Null `options` mean the
-/// defaults.
+/// has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
+/// `options` mean the defaults.
 ///
 /// Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
-/// undefined. A text has the same bits in any batch and on any number of threads.
+/// undefined. The vector of a text has the same bits in any batch and on any number of threads.
 ///
 /// If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
 /// pass polls the number before each layer, or before each text with the encoder Candle.
 ///
 /// Errors: SessionBusy if another call uses the session; InvalidArgument for ids, `cu_seqlens` or options that contradict the
 /// rules above; UnknownDimension; BufferTooSmall if `vectors_length` is too small; Cancelled; ResultNotFinite or ResultZero for a
-/// text whose vector is unusable; Panic if a call of this session panicked.
+/// text whose vector is unusable; Panic if this or an earlier call of the session panicked.
 ///
 /// # Safety
 /// `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null

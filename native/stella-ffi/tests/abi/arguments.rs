@@ -95,6 +95,7 @@ fn open_refuses_invalid_arguments() {
 
 #[test]
 fn estimate_refuses_invalid_arguments() {
+    let _turn = turn();
     let path = folder("tiny-new");
     let mut estimate =
         StellaMemoryEstimate { size: size_of::<StellaMemoryEstimate>() as u32, ..Default::default() };
@@ -207,7 +208,7 @@ fn tokenize_refuses_invalid_arguments() {
         let Reported { code, text_index, chain } =
             take(tokenize(&[0, 3, 4], 2, &options, 16)).expect("not UTF-8");
         assert_eq!((code, text_index), (ErrorCode::TextNotUnicode as i32, 41), "{chain:?}");
-        fail(tokenize(&[0, 3], 1, null(), 1), ErrorCode::BufferTooSmall, "holds 1");
+        fail(tokenize(&[0, 3], 1, null(), 1), ErrorCode::BufferTooSmall, "ids");
         assert!(found > 1, "the needed length is written");
         stella_model_free(model);
     }
@@ -253,9 +254,9 @@ fn embed_refuses_invalid_batches() {
         let batches: [(&[u32], &[u32], &str); 5] = [
             (&[2, 3], &[], "cu_seqlens is empty"),
             (&[2, 3], &[0, 1], "cu_seqlens ends at 1"),
-            (&[2, u32::MAX], &[0, 2], "id 4294967295 at 1 is outside the vocabulary"),
-            (&[2; 513], &[0, 513], "text 0 has 513 tokens"),
-            (&[2; 513], &[0, 500, 513], "513 tokens; the session takes 512"),
+            (&[2, u32::MAX], &[0, 2], "id 4294967295 at"),
+            (&[2; 513], &[0, 513], "text 0"),
+            (&[2; 513], &[0, 500, 513], "513 tokens"),
         ];
         for (ids, cu_seqlens, part) in batches {
             refused(embed(ids, cu_seqlens, null(), 2048), part);
