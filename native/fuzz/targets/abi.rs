@@ -99,8 +99,8 @@ struct Embed {
     session: Result<u8, Given>,
     ids: Vec<u16>,
     ids_given: (Given, Length),
-    ends: Vec<u8>,
-    ends_given: (Given, Length),
+    cu_seqlens: Vec<u8>,
+    cu_seqlens_given: (Given, Length),
     options: (Given, Size, u16, u8, u32),
     left_out: Vec<u8>,
     cancel: Cancel,
@@ -251,9 +251,15 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
         assert_eq!(stella_live_handles(kind as u32), before + alive, "handles of kind {kind}");
     }
     unsafe {
-        handles.models.into_iter().for_each(|m| stella_model_free(m));
-        handles.sinks.into_iter().for_each(|s| stella_log_sink_free(s));
-        handles.sessions.into_iter().for_each(|s| stella_session_free(s));
+        for model in handles.models {
+            stella_model_free(model);
+        }
+        for sink in handles.sinks {
+            stella_log_sink_free(sink);
+        }
+        for session in handles.sessions {
+            stella_session_free(session);
+        }
     }
     assert_eq!(
         [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind)),
@@ -402,13 +408,13 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
         },
         Call::Embed(embed) => unsafe {
-            embed_with(&embed, handles, &mut |session, ids, n, ends, m, options, cancel, out, len| {
-                stella_session_embed(session, ids, n, ends, m, options, cancel, out, len)
+            embed_with(&embed, handles, &mut |session, ids, n, cu_seqlens, m, options, cancel, out, len| {
+                stella_session_embed(session, ids, n, cu_seqlens, m, options, cancel, out, len)
             });
         },
         Call::EmbedTokens(embed, (hidden_given, hidden_claimed), hidden_length) => unsafe {
             let spans: Vec<StellaSpan> = embed
-                .ends
+                .cu_seqlens
                 .windows(2)
                 .map(|pair| StellaSpan { begin: pair[0].into(), end: pair[1].into() })
                 .collect();
@@ -418,8 +424,8 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
                     session,
                     ids,
                     n,
-                    pointer(embed.ends_given.0, spans.as_ptr()),
-                    length::<StellaSpan>(embed.ends_given.1, spans.len()),
+                    pointer(embed.cu_seqlens_given.0, spans.as_ptr()),
+                    length::<StellaSpan>(embed.cu_seqlens_given.1, spans.len()),
                     options,
                     cancel,
                     pointer_mut(hidden_given, hidden.as_mut_ptr()),
@@ -546,7 +552,7 @@ type EmbedCall<'a> = dyn FnMut(
 
 unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>) {
     let ids: Vec<u32> = embed.ids.iter().map(|&id| u32::from(id) % 1300).collect();
-    let ends: Vec<u32> = embed.ends.iter().map(|&end| u32::from(end)).collect();
+    let cu_seqlens: Vec<u32> = embed.cu_seqlens.iter().map(|&end| u32::from(end)).collect();
     let left_out: Vec<u32> = embed.left_out.iter().map(|&tokens| u32::from(tokens)).collect();
     let (options_given, size, dimension, raw, first_text) = embed.options;
     let options = Box::new(StellaEmbedOptions {
@@ -569,8 +575,8 @@ unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>)
         pick(&handles.sessions, embed.session),
         pointer(embed.ids_given.0, ids.as_ptr()),
         length::<u32>(embed.ids_given.1, ids.len()),
-        pointer(embed.ends_given.0, ends.as_ptr()),
-        length::<u32>(embed.ends_given.1, ends.len()),
+        pointer(embed.cu_seqlens_given.0, cu_seqlens.as_ptr()),
+        length::<u32>(embed.cu_seqlens_given.1, cu_seqlens.len()),
         pointer(options_given, &*options),
         cancel,
         out,

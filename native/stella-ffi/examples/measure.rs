@@ -103,10 +103,10 @@ fn embed(session: &mut Session) {
     let (length, vocabulary) = (session.model().max_tokens(), session.model().config().vocab_size);
     let texts = session.max_batch_tokens() / length;
     let ids: Vec<u32> = (0..texts * length).map(|i| (i * 7919 % vocabulary) as u32).collect();
-    let ends: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
+    let cu_seqlens: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
     let mut rows = vec![0.0; texts * session.model().default_dimension()];
     let options = EmbedOptions { dimension: None, normalize: true };
-    session.embed(&ids, &ends, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
+    session.embed(&ids, &cu_seqlens, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
     assert!(rows.iter().all(|x| x.is_finite()));
 }
 

@@ -26,12 +26,12 @@ fn embed(model: *const StellaModel, dimension: u32) -> i32 {
     let embed = StellaEmbedOptions { dimension, ..Default::default() };
     unsafe {
         assert_eq!(take(stella_session_new(model, &options, &mut session)), 0);
-        let (ids, ends) = ([2u32, 3], [0u32, 2]);
+        let (ids, cu_seqlens) = ([2u32, 3], [0u32, 2]);
         let code = take(stella_session_embed(
             session,
             ids.as_ptr(),
             2,
-            ends.as_ptr(),
+            cu_seqlens.as_ptr(),
             2,
             &embed,
             null(),

@@ -79,7 +79,9 @@ fn run_all_calls(path: &str, precision: StellaPrecision, host: u32, what: &str) 
     assert_eq!(take(under(host, what, open)), 0);
     let text = TEXTS.concat();
     let mut offsets = vec![0];
-    TEXTS.iter().for_each(|text| offsets.push(offsets[offsets.len() - 1] + text.len()));
+    for text in TEXTS {
+        offsets.push(offsets[offsets.len() - 1] + text.len());
+    }
     let (mut ids, mut counts, mut length) = (vec![0; 256], vec![StellaTokenCount::default(); TEXTS.len()], 0);
     let tokenize = || unsafe {
         stella_model_tokenize(
@@ -97,8 +99,10 @@ fn run_all_calls(path: &str, precision: StellaPrecision, host: u32, what: &str) 
     };
     assert_eq!(take(under(host, what, tokenize)), 0);
     ids.truncate(length);
-    let mut ends = vec![0];
-    counts.iter().for_each(|count| ends.push(ends[ends.len() - 1] + count.kept));
+    let mut cu_seqlens = vec![0];
+    for count in &counts {
+        cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + count.kept);
+    }
     let size = size_of::<StellaSessionOptions>() as u32;
     let session_options = StellaSessionOptions { size, threads: 3, max_batch_tokens: 0 };
     let start = || unsafe { stella_session_new(model, &session_options, &mut session) };
@@ -113,8 +117,8 @@ fn run_all_calls(path: &str, precision: StellaPrecision, host: u32, what: &str) 
                 session,
                 ids.as_ptr(),
                 ids.len(),
-                ends.as_ptr(),
-                ends.len(),
+                cu_seqlens.as_ptr(),
+                cu_seqlens.len(),
                 &options,
                 null(),
                 vectors.as_mut_ptr(),

@@ -422,7 +422,9 @@ fn places_cover_every_character_of_the_text() {
         assert!(places.iter().all(|&(b, e)| b <= e && e <= text.len()), "{name}: {places:?}");
         // The tokens together cover the text except for its spaces.
         let mut covered = vec![false; text.len()];
-        places.iter().for_each(|&(b, e)| covered[b..e].fill(true));
+        for &(begin, end) in &places {
+            covered[begin..end].fill(true);
+        }
         for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
             assert!(covered[at], "{name}: no token covers {c:?} at {at}: {places:?}");
         }

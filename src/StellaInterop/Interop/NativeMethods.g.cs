@@ -123,7 +123,7 @@ namespace StellaInterop.Interop
         internal static extern nuint stella_live_handles(uint kind);
 
         /// <summary>
-        ///  Starts a BLAKE3 hash of 0 bytes.
+        ///  Starts a BLAKE3 hash. Writes the handle to `hasher`, which stella_hasher_free frees.
         ///
         ///  # Safety
         ///  `hasher` is writable.
@@ -161,7 +161,7 @@ namespace StellaInterop.Interop
         internal static extern void stella_hasher_free(NativeHasher* hasher);
 
         /// <summary>
-        ///  Creates a log sink, which is passed to `stella_model_open`.
+        ///  Creates a log sink, which `stella_model_open` takes. Writes the handle to `sink`, which stella_log_sink_free frees.
         ///
         ///  `write` receives each record of at least `min_level`: the level (0 trace, 1 debug, 2 information, 3 warning, 4 error), the
         ///  target, which is the name of the module that logs, and the message. Both texts are UTF-8 and valid only during the call.
@@ -191,7 +191,8 @@ namespace StellaInterop.Interop
         ///  Loads the model in a folder. `path` is UTF-8. Null `options` mean the defaults, and a null `sink` drops log records. If the
         ///  same files are open already with the same options, the handles share the weights and nothing is loaded.
         ///
-        ///  Any number of threads may call it at once. Calls for the same model wait for one load.
+        ///  Writes the handle to `model`, which stella_model_free frees. Does not write it if the call fails. Any number of threads may
+        ///  call it at once. Calls for the same model wait for one load.
         ///
         ///  Errors: ModelFolderNotFound; a code from ModelFileMissing to TokenizerInvalid for files that cannot be used;
         ///  InvalidArgument, PrecisionUnavailable or UnknownDimension for the options; OutOfMemory; ThreadRefused.
@@ -274,6 +275,9 @@ namespace StellaInterop.Interop
         ///  Creates a session of a model: starts its threads and allocates its scratch memory. Null `options` mean the defaults. The
         ///  session keeps the model loaded, so the handle of the model may be freed first.
         ///
+        ///  Writes the handle to `session`, which stella_session_free frees. Does not write it if the call fails. Any number of threads
+        ///  may call it at once.
+        ///
         ///  Errors: InvalidArgument for options out of range; OutOfMemory; ThreadRefused.
         ///
         ///  # Safety
@@ -285,18 +289,18 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  Embeds a packed batch of texts. The tokens of text i are `ids` from position cu_seqlens\[i\] up to, but not including,
         ///  cu_seqlens\[i + 1\]. `cu_seqlens` has one number more than there are texts, begins with 0 and ends with `ids_length`. Each text
-        ///  has 1 to `max_tokens` tokens, and all texts together have at most `max_batch_tokens` of the session. Null `options` mean the
-        ///  defaults.
+        ///  has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
+        ///  `options` mean the defaults.
         ///
         ///  Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
-        ///  undefined. A text has the same bits in any batch and on any number of threads.
+        ///  undefined. The vector of a text has the same bits in any batch and on any number of threads.
         ///
         ///  If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
         ///  pass polls the number before each layer, or before each text with the encoder Candle.
         ///
         ///  Errors: SessionBusy if another call uses the session; InvalidArgument for ids, `cu_seqlens` or options that contradict the
         ///  rules above; UnknownDimension; BufferTooSmall if `vectors_length` is too small; Cancelled; ResultNotFinite or ResultZero for a
-        ///  text whose vector is unusable; Panic if a call of this session panicked.
+        ///  text whose vector is unusable; Panic if this or an earlier call of the session panicked.
         ///
         ///  # Safety
         ///  `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null
@@ -506,7 +510,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint heads;
         /// <summary>
-        ///  The number of token ids: rows of the embedding table.
+        ///  The number of token ids: rows of the embedding table. Every id is below it.
         /// </summary>
         public uint vocabulary_size;
         /// <summary>
@@ -1048,11 +1052,11 @@ namespace StellaInterop.Interop
         /// </summary>
         F32 = 1,
         /// <summary>
-        ///  bfloat16 weights and activations, 32-bit accumulators.
+        ///  bfloat16 weights, 32-bit accumulators.
         /// </summary>
         Bf16 = 2,
         /// <summary>
-        ///  8-bit integers with scales.
+        ///  8-bit integers with per-row scales.
         /// </summary>
         Int8 = 3,
     }

@@ -101,13 +101,13 @@ pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaL
     let code = if code != 0 {
         code
     } else {
-        let ends = [0, length as u32];
+        let cu_seqlens = [0, length as u32];
         unsafe {
             take(stella_session_embed(
                 session,
                 ids.as_ptr(),
                 length,
-                ends.as_ptr(),
+                cu_seqlens.as_ptr(),
                 2,
                 null(),
                 null(),
