@@ -161,7 +161,7 @@ fn condense_refuses_invalid_arguments() {
         refused(condense(model, utf8, 3, null_mut(), null_mut(), &mut is_enough), "length is null");
         refused(condense(model, utf8, 3, null_mut(), &mut length, null_mut()), "is_enough is null");
         let not_unicode = condense(model, utf8, 4, null_mut(), &mut length, &mut is_enough);
-        fail(not_unicode, ErrorCode::TextNotUnicode, "byte 3");
+        fail(not_unicode, ErrorCode::TextNotUnicode, "not valid UTF-8");
         stella_model_free(model);
     }
 }

@@ -70,7 +70,7 @@ fn records_reach_the_sink_of_their_model_until_its_last_user_is_freed() {
     let (first, second) = (open(loud_sink), open(quiet_sink));
     let records = loud.records();
     assert!(records.iter().any(|(level, target, text)| {
-        *level == 2 && target.starts_with("stella_core") && text.contains("NewModel with 3 layers")
+        *level == 2 && target.starts_with("stella_core") && text.contains("NewModel") && text.contains("3 layers")
     }));
     assert!(quiet.records().is_empty(), "information is below warning");
 
