@@ -1,17 +1,18 @@
-//! Writes the C# side of the ABI.
+//! Generates the C# declarations of the ABI from the Rust exports.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
-const INPUTS: [&str; 10] = [
+/// The files with exports, types and constants of the ABI. csbindgen does not follow `mod`, so a new file must be listed here.
+const INPUTS: [&str; 11] = [
     "../stella-core/src/base/error_code.rs",
     "src/abi.rs",
     "src/counters.rs",
     "src/error.rs",
+    "src/handle_counts.rs",
     "src/hash.rs",
-    "src/live.rs",
+    "src/limits.rs",
     "src/log.rs",
     "src/model.rs",
     "src/session.rs",
@@ -59,8 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     publish(&fresh, Path::new(BINDINGS))
 }
 
-/// Copies the bindings into the C# tree when they differ. A tree without C# or without write access builds all
-/// the same; that the committed file is the one that the sources make is checked by the build.
+/// Copies the bindings into the C# tree if they differ. A tree without C# or without write access still builds: the Bindings
+/// task of the build checks that the committed file is up to date.
 fn publish(fresh: &Path, bindings: &Path) -> Result<(), Box<dyn Error>> {
     let text = tidy(&fs::read_to_string(fresh)?);
     let same = fs::read_to_string(bindings).is_ok_and(|old| old == text);
@@ -68,12 +69,12 @@ fn publish(fresh: &Path, bindings: &Path) -> Result<(), Box<dyn Error>> {
         && bindings.parent().is_some_and(Path::is_dir)
         && let Err(e) = fs::write(bindings, text)
     {
-        println!("cargo:warning={} could not be written: {e}", bindings.display());
+        println!("cargo:warning=Could not write {}: {e}.", bindings.display());
     }
     Ok(())
 }
 
-/// csbindgen leaves trailing spaces and runs of blank lines behind.
+/// Removes the trailing spaces and repeated blank lines that csbindgen writes.
 fn tidy(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.dedup_by(|a, b| a.is_empty() && b.is_empty());

@@ -1,5 +1,5 @@
-//! A call in a session that has seen as large a batch before asks for no memory. Alone in its process: the counter is the
-//! process's.
+//! A call allocates nothing if its session has run a batch as large before. The only test of its file, because the counter of
+//! allocations belongs to the process.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
@@ -48,5 +48,5 @@ fn a_call_allocates_nothing() {
     }
     let before = allocations();
     drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(allocations(), before + 1, "what is allocated is counted");
+    assert_eq!(allocations(), before + 1, "an allocation is counted");
 }
