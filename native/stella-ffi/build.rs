@@ -4,20 +4,26 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[allow(dead_code)]
+#[path = "../stella-core/src/base/limits.rs"]
+mod limits;
+
 /// The files with exports, types and constants of the ABI. csbindgen does not follow `mod`, so a new file must be listed here.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 10] = [
     "../stella-core/src/base/error_code.rs",
     "src/abi.rs",
     "src/counters.rs",
     "src/error.rs",
     "src/handle_counts.rs",
     "src/hash.rs",
-    "src/limits.rs",
     "src/log.rs",
     "src/model.rs",
     "src/session.rs",
     "src/tokenize.rs",
 ];
+
+/// The file with the limits of stella-core. Its values are expressions, which csbindgen skips.
+const LIMITS: &str = "src/limits.rs";
 
 const BINDINGS: &str = "../../src/StellaInterop/Interop/NativeMethods.g.cs";
 
@@ -27,6 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed={input}");
         builder = builder.input_extern_file(input);
     }
+    let limits = PathBuf::from(env::var("OUT_DIR")?).join("limits.rs");
+    fs::write(&limits, with_values(&fs::read_to_string(LIMITS)?)?)?;
+    builder = builder.input_extern_file(limits);
+    println!("cargo:rerun-if-changed={LIMITS}");
+    println!("cargo:rerun-if-changed=../stella-core/src/base/limits.rs");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={BINDINGS}");
 
@@ -58,6 +69,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .generate_csharp_file(&fresh)?;
     publish(&fresh, Path::new(BINDINGS))
+}
+
+/// Replaces the expressions of [`LIMITS`] by their values. Fails for an expression that is not listed here.
+fn with_values(text: &str) -> Result<String, Box<dyn Error>> {
+    let values = [
+        ("DEFAULT_MAX_TOKENS", limits::DEFAULT_MAX_TOKENS),
+        ("MAX_MAX_TOKENS", limits::MAX_MAX_TOKENS),
+        ("DEFAULT_MAX_BATCH_TOKENS", limits::DEFAULT_MAX_BATCH_TOKENS),
+        ("MAX_MAX_BATCH_TOKENS", limits::MAX_MAX_BATCH_TOKENS),
+        ("MAX_THREADS", limits::MAX_THREADS),
+        ("MAX_SESSIONS", limits::MAX_SESSIONS),
+    ];
+    let text = values.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("limits::{name} as u32"), &value.to_string())
+    });
+    match text.lines().find(|line| line.contains(" as u32")) {
+        Some(line) => Err(format!("{LIMITS}: the build script has no value for {line:?}. Add it.").into()),
+        None => Ok(text),
+    }
 }
 
 /// Copies the bindings into the C# tree if they differ. A tree without C# or without write access still builds: the Bindings
