@@ -1,22 +1,29 @@
-//! Writes the C# side of the ABI.
+//! Generates the C# declarations of the ABI from the Rust exports.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Every file that csbindgen reads. It follows no `mod`, so a new file must be named here.
+#[allow(dead_code)]
+#[path = "../stella-core/src/base/limits.rs"]
+mod limits;
+
+/// The files with exports, types and constants of the ABI. csbindgen does not follow `mod`, so a new file must be listed here.
 const INPUTS: [&str; 10] = [
-    "../stella-core/src/code.rs",
+    "../stella-core/src/base/error_code.rs",
     "src/abi.rs",
     "src/counters.rs",
     "src/error.rs",
+    "src/handle_counts.rs",
     "src/hash.rs",
-    "src/live.rs",
     "src/log.rs",
     "src/model.rs",
     "src/session.rs",
     "src/tokenize.rs",
 ];
+
+/// The file with the limits of stella-core. Its values are expressions, which csbindgen skips.
+const LIMITS: &str = "src/limits.rs";
 
 const BINDINGS: &str = "../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs";
 
@@ -26,6 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed={input}");
         builder = builder.input_extern_file(input);
     }
+    let limits = PathBuf::from(env::var("OUT_DIR")?).join("limits.rs");
+    fs::write(&limits, with_values(&fs::read_to_string(LIMITS)?)?)?;
+    builder = builder.input_extern_file(limits);
+    println!("cargo:rerun-if-changed={LIMITS}");
+    println!("cargo:rerun-if-changed=../stella-core/src/base/limits.rs");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={BINDINGS}");
 
@@ -59,8 +71,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     publish(&fresh, Path::new(BINDINGS))
 }
 
-/// Copies the bindings into the C# tree when they differ. A tree without C# or without write access builds all
-/// the same; that the committed file is the one that the sources make is checked by the build.
+/// Replaces the expressions of [`LIMITS`] by their values. Fails for an expression that is not listed here.
+fn with_values(text: &str) -> Result<String, Box<dyn Error>> {
+    let values = [
+        ("DEFAULT_MAX_TOKENS", limits::DEFAULT_MAX_TOKENS),
+        ("MAX_MAX_TOKENS", limits::MAX_MAX_TOKENS),
+        ("DEFAULT_MAX_BATCH_TOKENS", limits::DEFAULT_MAX_BATCH_TOKENS),
+        ("MAX_MAX_BATCH_TOKENS", limits::MAX_MAX_BATCH_TOKENS),
+        ("MAX_THREADS", limits::MAX_THREADS),
+        ("MAX_SESSIONS", limits::MAX_SESSIONS),
+    ];
+    let text = values.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("limits::{name} as u32"), &value.to_string())
+    });
+    match text.lines().find(|line| line.contains(" as u32")) {
+        Some(line) => Err(format!("{LIMITS}: the build script has no value for {line:?}. Add it.").into()),
+        None => Ok(text),
+    }
+}
+
+/// Copies the bindings into the C# tree if they differ. A tree without C# or without write access still builds: the Bindings
+/// task of the build checks that the committed file is up to date.
 fn publish(fresh: &Path, bindings: &Path) -> Result<(), Box<dyn Error>> {
     let text = tidy(&fs::read_to_string(fresh)?);
     let same = fs::read_to_string(bindings).is_ok_and(|old| old == text);
@@ -68,12 +99,12 @@ fn publish(fresh: &Path, bindings: &Path) -> Result<(), Box<dyn Error>> {
         && bindings.parent().is_some_and(Path::is_dir)
         && let Err(e) = fs::write(bindings, text)
     {
-        println!("cargo:warning={} could not be written: {e}", bindings.display());
+        println!("cargo:warning=Could not write {}: {e}.", bindings.display());
     }
     Ok(())
 }
 
-/// csbindgen leaves trailing spaces and runs of blank lines behind.
+/// Removes the trailing spaces and repeated blank lines that csbindgen writes.
 fn tidy(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.dedup_by(|a, b| a.is_empty() && b.is_empty());

@@ -16,7 +16,7 @@ internal sealed class ErrorTests
         new object[] { "embed" },
         new object[] { "embed", "x", "--input", "-" },
         new object[] { "similarity", "only a query" },
-        new object[] { "embed", "x", "--prompt", "query", "|its prompts are s2p_query, s2s_query" },
+        new object[] { "embed", "x", "--prompt", "query", "|Its prompts are s2p_query, s2s_query" },
         new object[] { "embed", "x", "--prompt", "", "|--prompt is empty" },
         new object[] { "embed", "x", "--precision", "f64", "|auto, f32, bf16, int8" },
         new object[] { "embed", "x", "--encoder", "candle", "--precision", "bf16", "|bf16 is not available" },
@@ -91,14 +91,14 @@ internal sealed class ErrorTests
         Check(Embed([.. "{\"text\": \""u8, 0xff, .. "\"}"u8], "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: text 1", rows: 1);
         Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: text 1", rows: 1);
-        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0: the model has no prompt \"q\"; its prompts are s2p_query");
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0: The model has no prompt \"q\". Its prompts are s2p_query");
         Check(Embed("{\"text\": \"a\", \"prompt\": \"\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
 
         // Beyond the first group of texts, where a count from the group's start would be wrong.
         string lines = string.Concat(Enumerable.Repeat("good\n", 300)) + string.Concat(Enumerable.Repeat("long ", 600));
         StellaResult tooLong = Embed(Encoding.UTF8.GetBytes(lines), "--on-long-text", "error");
-        Check(tooLong, 4, "Line 301: text 300 has 602 tokens, the limit is 512", rows: 300);
+        Check(tooLong, 4, "Line 301: Text 300 has 602 tokens, but the limit is 512", rows: 300);
     }
 
     [Test]
@@ -108,7 +108,7 @@ internal sealed class ErrorTests
     {
         StellaResult result = StellaProcess.RunWithInput(
             input, command, "--input", "-", "--input-format", "jsonl", "--prompt", "q", "--format", "json", "--model", Fixtures.Model("tiny-new"));
-        Check(result, 2, "the model has no prompt \"q\"; its prompts are s2p_query, s2s_query");
+        Check(result, 2, "The model has no prompt \"q\". Its prompts are s2p_query, s2s_query");
         Assert.That(result.Error, Does.Not.Contain("text 0"));
     }
 
@@ -119,12 +119,12 @@ internal sealed class ErrorTests
         StellaResult result = StellaProcess.RunWithInput(
             "{\"text\": \"a\"}\n{\"text\": \"b\", \"prompt\": \"q\"}\n{\"text\": \"c\", \"prompt\": \"q\"}",
             [command, "--input", "-", "--input-format", "jsonl", "--model", Fixtures.Model("tiny-new"), .. option]);
-        Check(result, 4, "text 1: the model has no prompt \"q\"; its prompts are s2p_query", rows: 1);
+        Check(result, 4, "text 1: The model has no prompt \"q\". Its prompts are s2p_query", rows: 1);
     }
 
     [Test]
     public void An_unknown_prompt_of_similarity_is_2() => Check(
-        StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Fixtures.Model("tiny-new")), 2, "its prompts are s2p_query");
+        StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Fixtures.Model("tiny-new")), 2, "Its prompts are s2p_query");
 
     [Test]
     public void A_missing_or_foreign_native_library_is_told_with_every_path()

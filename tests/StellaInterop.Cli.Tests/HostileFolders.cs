@@ -58,7 +58,7 @@ internal static class HostileFolders
     [
         new(
             "a pointer of Git LFS instead of weights",
-            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "pointer of Git LFS"),
+            Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "Git LFS pointer"),
         new("empty weights", Put(Weights, []), Weights, "0 bytes"),
         new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
         new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
@@ -102,7 +102,7 @@ internal static class HostileFolders
             Header(w => w.Header["__metadata__"] = new JsonObject { ["format"] = 1 }), Weights, "not a valid safetensors header"),
         new(
             "a hundred thousand texts in __metadata__",
-            Header(w => w.Header["__metadata__"] = new JsonObject(Texts(100_000))), Weights, "more than 1000 free texts"),
+            Header(w => w.Header["__metadata__"] = new JsonObject(Texts(100_000))), Weights, "more than 1000 entries"),
         new("an unknown field", Header(w => w.Header[Last]!["crc"] = 1), Weights, "unknown field", "crc"),
         new(
             "a tensor that is an array",
@@ -136,7 +136,7 @@ internal static class HostileFolders
         new(
             "tensors at odd places",
             Header(w => { w.Move(0, 1); w.Data = [0, .. w.Data]; w.Add("first", "U8", [1], 0, 1); }),
-            Weights, "no multiple of its element's 4 bytes"),
+            Weights, "not a multiple of the element size, 4 bytes"),
         new("a header nested 200 deep", Raw(Nested("{\"a\":", "1", "}", 200)), Weights, "unknown field"),
         new("a header nested 100,000 deep", Raw(Nested("{\"a\":", "1", "}", 100_000)), Weights, "unknown field"),
         new("a header of arrays 100,000 deep", Raw(Nested("{\"a\":", Nested("[", "", "]", 100_000), "}", 1)), Weights, "\"a\""),
@@ -195,7 +195,7 @@ internal static class HostileFolders
         new("a config.json that ends early", folder => Cut(folder, Config, -10), Config, "not the JSON"),
         new("a config.json of 1 TB", folder => Resize(folder, Config, 1L << 40), Config, "1099511627776 bytes"),
         new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "listed twice", "hidden_size"),
-        new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads 5"),
+        new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads, which is 5"),
         new("heads below zero", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
         new("no heads", Set(Config, "num_attention_heads", 0), Config, "num_attention_heads is 0"),
         new("heads of an odd width", Set(Config, "num_attention_heads", 64), Config, "even width"),
@@ -213,7 +213,7 @@ internal static class HostileFolders
         new("causal attention", Set(Config, "is_causal", true), Config, "is_causal") { Model = "tiny-qwen2" },
         new(
             "heads that key heads do not divide",
-            Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads 4") { Model = "tiny-qwen2" },
+            Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads, which is 4") { Model = "tiny-qwen2" },
         new("no modules", Put(Modules, "[]"u8), Modules, "no Pooling module"),
         new("modules that are no list", Put(Modules, "{}"u8), Modules, "not the JSON"),
         new(
@@ -225,7 +225,7 @@ internal static class HostileFolders
         new(
             "pooling of the first token",
             folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "cls and mean"),
-        new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is off"),
+        new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is false"),
         new("a head for another hidden size", Set(HeadConfig, "in_features", 65), HeadConfig, "in_features is 65"),
         new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "out_features is -1"),
         new("a head of nothing", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
@@ -283,7 +283,7 @@ internal static class HostileFolders
         Sharded("a shard in a folder", "2_Dense_256/model.safetensors", "inside the model folder"),
         Sharded("a shard that is the folder", ".", "inside the model folder"),
         Sharded("a shard without a name", "", "inside the model folder"),
-        Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not hold it"),
+        Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not contain it"),
         new(
             "a shard that is not there",
             Remove(Shard),
@@ -301,7 +301,7 @@ internal static class HostileFolders
         new("an index of 100,000 shards", Put(Index, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
         new("a manifest of another version", Put(Manifest, "{\"version\":3,\"files\":{}}"u8), Manifest, "version 3"),
         new("a manifest without the files", Put(Manifest, "{\"version\":1,\"files\":{}}"u8), Config, "not listed"),
-        new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "says 1"),
+        new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "lists 1 bytes"),
         new(
             "a manifest with half a hash",
             Put(Manifest, "{\"version\":1,\"files\":{\"config.json\":{\"size\":1,\"sha256\":\"ab\"}}}"u8), Manifest, "64"),

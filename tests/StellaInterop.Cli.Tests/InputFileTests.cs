@@ -56,7 +56,7 @@ internal sealed class InputFileTests
         Fails(Tokenize([.. good, .. "{\"txt\": 1}"u8], "--input-format", "jsonl"), "Line 7: text 2 ");
         Fails(Tokenize([.. good, .. "{"u8], "--input-format", "jsonl"), "Line 7: text 2 ");
         Fails(Tokenize([.. good, .. "{\"text\": \"a b c\"}"u8], "--input-format", "jsonl", "--max-tokens", "3", "--on-long-text", "error"), "Line 7: text 2 has 5 tokens");
-        Fails(Tokenize([.. good, .. "{\"text\": \"a\", \"prompt\": \"q\"}"u8], "--input-format", "jsonl"), "Line 7: text 2: the model has no prompt");
+        Fails(Tokenize([.. good, .. "{\"text\": \"a\", \"prompt\": \"q\"}"u8], "--input-format", "jsonl"), "Line 7: text 2: The model has no prompt");
     }
 
     [TestCase("tokenize", "")]

@@ -22,7 +22,7 @@ internal sealed class LoadWarningTests
         string[] expected =
         [
             .. StandIns.Select(name =>
-                $"warning: {folder}/config_sentence_transformers.json has no prompt {name}; that of the model card of Stella v5 stands in for it"),
+                $"warning: {folder}/config_sentence_transformers.json has no prompt {name}. The prompt of the Stella v5 model card is used instead."),
         ];
         Assert.Multiple(() =>
         {
@@ -37,7 +37,7 @@ internal sealed class LoadWarningTests
     public void The_debug_log_has_the_warnings_and_they_are_not_repeated()
     {
         StellaResult result = StellaProcess.Run("info", "--model", FormGolden.Read(Warned).Folder, "--verbosity", "debug");
-        Assert.That(result.Error.Split('\n').Count(line => line.Contains("stands in for it")), Is.EqualTo(StandIns.Length), result.Error);
+        Assert.That(result.Error.Split('\n').Count(line => line.Contains("is used instead")), Is.EqualTo(StandIns.Length), result.Error);
         Assert.That(result.Error, Does.Not.Contain("warning: "));
     }
 

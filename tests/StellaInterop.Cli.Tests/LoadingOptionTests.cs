@@ -16,7 +16,7 @@ internal sealed class LoadingOptionTests
         Assert.That(looked.Error, Does.Contain("model.safetensors").And.Contain("finite"));
         StellaResult unseen = StellaProcess.Run("embed", "river", "--model", folder.Path, "--check-weights", "off");
         Assert.That(unseen.ExitCode, Is.EqualTo(3), unseen.Error);
-        Assert.That(unseen.Error, Does.StartWith($"error: {folder.Path}: ").And.Contain("caused by: the vector of text 0 is not finite"));
+        Assert.That(unseen.Error, Does.StartWith($"error: {folder.Path}: ").And.Contain("caused by: The vector of text 0 is not finite"));
         Assert.That(unseen.Output, Is.Empty, "a vector that is not finite is never written");
     }
 

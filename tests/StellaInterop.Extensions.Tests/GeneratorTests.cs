@@ -145,7 +145,7 @@ internal sealed class GeneratorTests
         Assert.That((await documents.GenerateAsync(["bread"]))[0].Vector.ToArray(), Is.Not.EqualTo(query), "options of a call stay with it");
     }
 
-    [TestCase("querry", typeof(StellaOptionException), "its prompts are s2p_query, s2s_query")]
+    [TestCase("querry", typeof(StellaOptionException), "Its prompts are s2p_query, s2s_query")]
     [TestCase("", typeof(ArgumentException), "empty")]
     [TestCase(7, typeof(ArgumentException), "it must be a StellaPrompt or the name of one")]
     public void A_prompt_that_there_is_not_is_refused(object prompt, Type type, string says) =>

@@ -79,7 +79,7 @@ internal static class ChildProgram
             catch (StellaModelFolderException e)
             {
                 refused++;
-                changed += e.Message.Contains("while it was being loaded", StringComparison.Ordinal) ? 1 : 0;
+                changed += e.Message.Contains("while it was loaded", StringComparison.Ordinal) ? 1 : 0;
             }
         }
 

@@ -100,7 +100,7 @@ internal sealed class FingerprintTests
         {
             // A fingerprint that the load had computed would be returned here.
             var error = Assert.Throws<StellaModelFolderException>(() => model.GetFingerprint());
-            Assert.That(error!.Message, Does.Contain("2_Dense_1024").And.Contain("Load the model anew."));
+            Assert.That(error!.Message, Does.Contain("2_Dense_1024").And.Contain("Load the model again."));
         }
     }
 

@@ -82,7 +82,7 @@ internal sealed class FormTests
         using StellaModel model = StellaModel.Load(folder);
         var error = Assert.Throws<StellaInputException>(() => model.Embed(["a river", ""], new float[2 * model.Info.DefaultDimension]))!;
         Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotTokenized, 1)));
-        Assert.That(error.InnerException!.Message, Does.Contain("it has no token"));
+        Assert.That(error.InnerException!.Message, Does.Contain("The text has no token"));
         await using var pool = new StellaEmbeddingPool(folder);
         error = Assert.ThrowsAsync<StellaInputException>(() => pool.EmbedAsync(["a river", ""]))!;
         Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextNotTokenized, 1)));

@@ -35,7 +35,7 @@ internal sealed class LoggingTests
         using StellaModel model = Load(recorder, folder.Path);
         Record warning = recorder.Records.Single();
         Assert.That(warning.Level, Is.EqualTo(LogLevel.Warning));
-        Assert.That(warning.Message, Does.Contain(folder.File("config.json")).And.Contain("not known here").And.EndsWith("colour"));
+        Assert.That(warning.Message, Does.Contain(folder.File("config.json")).And.Contain("Unknown settings").And.EndsWith("colour."));
     }
 
     [Test]

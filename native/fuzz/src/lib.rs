@@ -1,14 +1,14 @@
-//! What the fuzz targets share: model folders that a target may break, and what holds of every error.
+//! Helpers of the fuzz targets: model folders that a target may change, and checks of errors and token counts.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-use stella_core::tokenizer::{Cut, TokenCount};
+use stella_core::text::tokenizer::{TokenCount, Truncation};
 use stella_core::{Error, ErrorCode};
 
-/// The folder of a fixture's model.
+/// Returns the folder of the model of a fixture.
 pub fn fixture(name: &str) -> PathBuf {
     fixtures().join("models").join(name)
 }
@@ -17,14 +17,14 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
 }
 
-/// A copy of a folder of the fixtures that lives as long as the process, in the folder that TMPDIR names.
+/// Copies a folder of the fixtures to a new folder below TMPDIR, which is not deleted.
 pub fn copy_of(path: &str) -> PathBuf {
     let folder = empty_folder();
     copy(&fixtures().join(path), &folder);
     folder
 }
 
-/// An empty folder that lives as long as the process, in the folder that TMPDIR names.
+/// Creates an empty folder below TMPDIR, which is not deleted.
 pub fn empty_folder() -> PathBuf {
     tempfile::tempdir().expect("a folder").keep()
 }
@@ -42,7 +42,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What bad data may cause: any error but those that stand for a defect of ours.
+/// Checks an error that invalid data caused: any code is allowed except the codes for defects of the library.
 pub fn check_error(error: &Error) {
     let code = error.code();
     if matches!(code, ErrorCode::Internal | ErrorCode::Panic) {
@@ -51,7 +51,7 @@ pub fn check_error(error: &Error) {
     assert!(error.chain().iter().all(|message| !message.is_empty()), "{:?}", error.chain());
 }
 
-/// What holds of every text that was tokenized with [`LongText::Truncate`](stella_core::tokenizer::LongText).
+/// Checks the result of tokenizing a text with [`LongText::Truncate`](stella_core::text::tokenizer::LongText).
 pub fn check_count(
     count: TokenCount,
     text: &str,
@@ -62,21 +62,25 @@ pub fn check_count(
 ) {
     assert!(count.kept <= max_tokens && count.kept <= count.total, "{count:?}");
     assert_eq!((ids.len(), places.len()), (count.kept, count.kept));
-    assert!(count.cut == Cut::Bytes || (count.cut == Cut::Tokens) == (count.kept < count.total), "{count:?}");
+    assert!(
+        count.truncation == Truncation::Bytes
+            || (count.truncation == Truncation::Tokens) == (count.kept < count.total),
+        "{count:?}"
+    );
     assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "{ids:?}");
     for &(begin, end) in places {
-        assert!(begin <= end && text.get(begin..end).is_some(), "{begin}..{end} is no part of {text:?}");
+        assert!(begin <= end && text.get(begin..end).is_some(), "{begin}..{end} is outside of {text:?}");
     }
 }
 
-/// Lets panics of other crates unwind to where they are caught, as they do outside of the fuzzer, whose own hook ends the
-/// process at once. One that nobody catches still ends it.
-pub fn errors_for_panics() {
-    let at_once = panic::take_hook();
+/// Lets panics of other crates unwind, so that the library can catch them as it does outside of the fuzzer. The panic hook of
+/// the fuzzer would end the process at once. A panic that is not caught still ends it.
+pub fn let_foreign_panics_unwind() {
+    let abort = panic::take_hook();
     panic::set_hook(Box::new(move |report| {
-        // Paths of this workspace are relative.
+        // Only files of this workspace have relative paths.
         if report.location().is_none_or(|at| Path::new(at.file()).is_relative()) {
-            at_once(report);
+            abort(report);
         }
     }));
 }

@@ -1,5 +1,5 @@
-//! Any sequence of exported calls with arguments that a caller can get wrong within the contract: null and misaligned
-//! pointers, lengths that no memory has, sizes, numbers and offsets that make no sense, flags that are set.
+//! Calls the exports in arbitrary order, with valid arguments and with mistakes that the contract of the exports allows: null
+//! and misaligned pointers, impossible lengths, wrong sizes, numbers and offsets, and set cancellation flags.
 #![no_main]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
@@ -15,38 +15,38 @@ use stella_fuzz::fixture;
 use stella_interop::abi::*;
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::handle_counts::*;
 use stella_interop::hash::*;
-use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
 use stella_interop::session::*;
 use stella_interop::tokenize::*;
 
-/// Handles of one kind that are alive at once.
+/// The largest number of live handles of a kind.
 const MAX_HANDLES: usize = 3;
-/// Calls of one sequence.
+/// The largest number of calls of a sequence.
 const MAX_CALLS: usize = 24;
 
-/// What is passed for a pointer.
+/// A pointer argument.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 enum Given {
     Right,
     Null,
-    /// Not null, and fits no type of more than one byte.
+    /// Not null, and not aligned for any type of more than one byte.
     Misaligned,
 }
 
-/// What is passed for the length of a slice.
+/// The length of a slice.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 enum Length {
     Right,
-    /// Less than is there.
+    /// Shorter than the slice.
     Less(u8),
-    /// More than memory can hold, which every slice of larger elements refuses.
+    /// More than memory can hold, so that the call must refuse it.
     Huge(u8),
 }
 
-/// What is passed for a struct that says its size.
+/// The size field of a struct.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 enum Size {
     Right,
@@ -83,7 +83,7 @@ struct Open<'a> {
     options: Given,
     size: Size,
     precision: u8,
-    /// Few different ones, since each is another load.
+    /// Only two values, because each value needs another load.
     max_tokens: bool,
     dimension: u16,
     load_mode: u8,
@@ -99,8 +99,8 @@ struct Embed {
     session: Result<u8, Given>,
     ids: Vec<u16>,
     ids_given: (Given, Length),
-    ends: Vec<u8>,
-    ends_given: (Given, Length),
+    cu_seqlens: Vec<u8>,
+    cu_seqlens_given: (Given, Length),
     options: (Given, Size, u16, u8, u32),
     left_out: Vec<u8>,
     cancel: Cancel,
@@ -155,7 +155,7 @@ struct Handles {
     sinks: Vec<*mut StellaLogSink>,
 }
 
-/// A handle of a list, or a pointer that is none.
+/// Returns a handle of a list, or an invalid pointer.
 fn pick<T>(list: &[*mut T], which: Result<u8, Given>) -> *const T {
     match which {
         Ok(at) if !list.is_empty() => list[at as usize % list.len()],
@@ -168,7 +168,7 @@ fn pointer<T>(given: Given, right: *const T) -> *const T {
     match given {
         Given::Right => right,
         Given::Null => null(),
-        // A byte has no alignment that could be wrong.
+        // Bytes are always aligned.
         Given::Misaligned if align_of::<T>() == 1 => null(),
         Given::Misaligned => without_provenance(0x1001),
     }
@@ -178,7 +178,7 @@ fn pointer_mut<T>(given: Given, right: *mut T) -> *mut T {
     pointer(given, right.cast_const()).cast_mut()
 }
 
-/// A length that a call with this pointer may be given. One that is too large is only right where it is refused.
+/// Returns a length for a slice of `right` elements. A length that is too large must be one that the call refuses.
 fn length<T>(length: Length, right: usize) -> usize {
     match length {
         Length::Right => right,
@@ -229,7 +229,7 @@ static FOLDERS: LazyLock<[String; 2]> = LazyLock::new(|| {
     ["tiny-new", "tiny-qwen2"].map(|name| fixture(name).to_str().expect("UTF-8").to_owned())
 });
 
-/// Models that stay open, so that opening them again is cheap. As numbers, since pointers cannot be shared.
+/// Models that stay open, so that opening them again is cheap. They are stored as numbers, because pointers are not `Sync`.
 static HELD: LazyLock<[usize; 2]> = LazyLock::new(|| {
     FOLDERS.each_ref().map(|path| {
         let mut model = null_mut();
@@ -251,11 +251,21 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
         assert_eq!(stella_live_handles(kind as u32), before + alive, "handles of kind {kind}");
     }
     unsafe {
-        handles.models.into_iter().for_each(|m| stella_model_free(m));
-        handles.sinks.into_iter().for_each(|s| stella_log_sink_free(s));
-        handles.sessions.into_iter().for_each(|s| stella_session_free(s));
+        for model in handles.models {
+            stella_model_free(model);
+        }
+        for sink in handles.sinks {
+            stella_log_sink_free(sink);
+        }
+        for session in handles.sessions {
+            stella_session_free(session);
+        }
     }
-    assert_eq!([0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind)), before, "handles after all were freed");
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(|kind| stella_live_handles(kind)),
+        before,
+        "live handles after all were freed"
+    );
 });
 
 unsafe fn run(call: Call<'_>, handles: &mut Handles) {
@@ -387,7 +397,7 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
             let options = Box::new(StellaSessionOptions {
                 size: size.of::<StellaSessionOptions>(),
-                // Threads cost time, and 1024 of them are no fault: few, or more than are allowed.
+                // Threads are slow to start, so the number is either small or above the limit.
                 threads: if threads < 1025 { u32::from(threads % 3) } else { u32::from(threads) },
                 max_batch_tokens,
             });
@@ -398,13 +408,13 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
             }
         },
         Call::Embed(embed) => unsafe {
-            embed_with(&embed, handles, &mut |session, ids, n, ends, m, options, cancel, out, len| {
-                stella_session_embed(session, ids, n, ends, m, options, cancel, out, len)
+            embed_with(&embed, handles, &mut |session, ids, n, cu_seqlens, m, options, cancel, out, len| {
+                stella_session_embed(session, ids, n, cu_seqlens, m, options, cancel, out, len)
             });
         },
         Call::EmbedTokens(embed, (hidden_given, hidden_claimed), hidden_length) => unsafe {
             let spans: Vec<StellaSpan> = embed
-                .ends
+                .cu_seqlens
                 .windows(2)
                 .map(|pair| StellaSpan { begin: pair[0].into(), end: pair[1].into() })
                 .collect();
@@ -414,8 +424,8 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
                     session,
                     ids,
                     n,
-                    pointer(embed.ends_given.0, spans.as_ptr()),
-                    length::<StellaSpan>(embed.ends_given.1, spans.len()),
+                    pointer(embed.cu_seqlens_given.0, spans.as_ptr()),
+                    length::<StellaSpan>(embed.cu_seqlens_given.1, spans.len()),
                     options,
                     cancel,
                     pointer_mut(hidden_given, hidden.as_mut_ptr()),
@@ -452,22 +462,22 @@ unsafe fn run(call: Call<'_>, handles: &mut Handles) {
     }
 }
 
-/// A hash of as many bytes as the lower half of a number says, into room that its upper half says.
+/// Hashes as many bytes as the lower half of `number`, into a buffer with the size of its upper half.
 unsafe fn hash(number: u32) {
-    let (bytes, mut room) = (vec![1u8; number as usize & 0xffff], vec![0u8; (number >> 16) as usize % 64]);
+    let (bytes, mut buffer) = (vec![1u8; number as usize & 0xffff], vec![0u8; (number >> 16) as usize % 64]);
     let mut hasher = null_mut();
     unsafe {
         assert!(
             take(stella_hasher_new(&mut hasher)) && !take(stella_hasher_new(without_provenance_mut(0x1001)))
         );
         assert!(take(stella_hasher_update(hasher, bytes.as_ptr(), bytes.len())));
-        let fits = room.len() >= STELLA_HASH_BYTES as usize;
-        assert_eq!(take(stella_hasher_finish(hasher, room.as_mut_ptr(), room.len())), fits);
+        let fits = buffer.len() >= STELLA_HASH_BYTES as usize;
+        assert_eq!(take(stella_hasher_finish(hasher, buffer.as_mut_ptr(), buffer.len())), fits);
         stella_hasher_free(hasher);
     }
 }
 
-/// A handle that is taken out to be freed; null when there is none, which is allowed.
+/// Removes a handle from a list, to free it. Returns null for an empty list.
 fn remove<T>(list: &mut Vec<*mut T>, at: u8) -> *mut T {
     if list.is_empty() { null_mut() } else { list.swap_remove(at as usize % list.len()) }
 }
@@ -542,7 +552,7 @@ type EmbedCall<'a> = dyn FnMut(
 
 unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>) {
     let ids: Vec<u32> = embed.ids.iter().map(|&id| u32::from(id) % 1300).collect();
-    let ends: Vec<u32> = embed.ends.iter().map(|&end| u32::from(end)).collect();
+    let cu_seqlens: Vec<u32> = embed.cu_seqlens.iter().map(|&end| u32::from(end)).collect();
     let left_out: Vec<u32> = embed.left_out.iter().map(|&tokens| u32::from(tokens)).collect();
     let (options_given, size, dimension, raw, first_text) = embed.options;
     let options = Box::new(StellaEmbedOptions {
@@ -565,8 +575,8 @@ unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>)
         pick(&handles.sessions, embed.session),
         pointer(embed.ids_given.0, ids.as_ptr()),
         length::<u32>(embed.ids_given.1, ids.len()),
-        pointer(embed.ends_given.0, ends.as_ptr()),
-        length::<u32>(embed.ends_given.1, ends.len()),
+        pointer(embed.cu_seqlens_given.0, cu_seqlens.as_ptr()),
+        length::<u32>(embed.cu_seqlens_given.1, cu_seqlens.len()),
         pointer(options_given, &*options),
         cancel,
         out,

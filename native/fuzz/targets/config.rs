@@ -1,4 +1,5 @@
-//! One file of a model folder but the tokenizer and the weights is any bytes; the first of them chooses the file.
+//! Replaces one file of a model folder by arbitrary bytes: any file except the tokenizer and the weights. The first byte chooses
+//! the file.
 #![no_main]
 #![allow(clippy::expect_used)]
 
@@ -9,14 +10,15 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use stella_core::Result;
 use stella_core::encoder::CancelFlag;
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::tokenizer::LongText;
+use stella_core::text::tokenizer::LongText;
 use stella_fuzz::{check_error, copy_of};
 
-/// Folder and file; the first byte of the input, counted from the digit 0 in the corpus, chooses.
+/// The index of the folder, and the file. The first byte of the input chooses the entry; the digit 0 is the first.
 const FILES: [(usize, &str); 20] = [
     (0, "config.json"),
     (0, "modules.json"),
@@ -67,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Estimates the model, loads it and embeds a text. Each step succeeds or gives an error that names its cause.
+/// Estimates the model, loads it and embeds a text.
 fn run(folder: &std::path::Path) -> Result<()> {
     let options = ModelOptions { max_tokens: Some(16), ..ModelOptions::default() };
     let open = || ModelFolder::open(folder, None);
@@ -78,9 +80,9 @@ fn run(folder: &std::path::Path) -> Result<()> {
     let count = model.tokenize(["a river runs"], prompt.as_deref(), LongText::Truncate, &mut ids)?[0];
     let mut row = vec![0.0; model.default_dimension()];
     let mut session = Session::new(model, SessionOptions { threads: Some(1), ..Default::default() })?;
-    let options = EmbedOptions { dimension: None, normalize: true };
-    let (ends, left_out) = ([0, ids.len() as u32], [count.left_out as u32]);
-    session.embed(&ids, &ends, &left_out, options, CancelFlag::default(), &mut row)?;
+    let options = EmbedOptions { dimension: None, l2_normalize: true };
+    let (cu_seqlens, left_out) = ([0, ids.len() as u32], [count.left_out as u32]);
+    session.embed(&ids, &cu_seqlens, &left_out, options, CancelFlag::default(), &mut row)?;
     assert!(row.iter().all(|x| x.is_finite()));
     Ok(())
 }

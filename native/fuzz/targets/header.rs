@@ -1,4 +1,4 @@
-//! The strict reader of safetensors headers beside the one of the `safetensors` crate, on any bytes.
+//! Compares the strict reader of safetensors headers with that of the `safetensors` crate, on arbitrary bytes.
 #![no_main]
 #![allow(clippy::panic)]
 
@@ -8,12 +8,12 @@ mod oracle;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use safetensors::tensor::Metadata;
 
-/// Longest file that is built around a header.
+/// The largest file that is built from a header, in bytes.
 const MAX_FILE: usize = 1 << 16;
 
 fuzz_target!(|json: &[u8]| -> Corpus {
     agreed(oracle::compare_files(json));
-    // The number of bytes that the header itself asks for lets it through; one more is a fault that both must see.
+    // Both readers must accept the file length that the header asks for, and refuse one byte more.
     let wanted = serde_json::from_slice::<Metadata>(json).map_or(0, |m| m.data_len());
     for data_len in [wanted, wanted.saturating_add(1)] {
         agreed(oracle::compare(json, data_len as u64));

@@ -1,4 +1,4 @@
-//! Any bytes are a text for the tokenizers of the fixtures. The first byte chooses tokenizer, limit and policy.
+//! Tokenizes arbitrary bytes as a text. The first byte chooses the tokenizer and its limit.
 #![no_main]
 #![allow(clippy::expect_used)]
 
@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use stella_core::ErrorCode;
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::{Cut, LongText, Tokenizer};
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::pooling_config::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::{LongText, Tokenizer, Truncation};
 use stella_fuzz::{check_count, fixture};
 
-/// Fixtures with the rows of their embedding tables.
+/// The fixtures, with the rows of their embedding tables.
 const MODELS: [(&str, usize); 2] = [("tiny-new", 1216), ("tiny-qwen2", 816)];
 const LIMITS: [usize; 4] = [2, 3, 16, 512];
 
@@ -37,27 +37,29 @@ fuzz_target!(|data: &[u8]| {
     let (mut ids, mut places) = (Vec::new(), Vec::new());
     let count = tokenizer
         .encode(0, text, LongText::Truncate, &mut ids, Some(&mut places))
-        .expect("every text can be cut");
+        .expect("every text can be truncated");
     check_count(count, text, &ids, &places, limit, *vocabulary);
-    assert!(count.cut != Cut::Bytes || text.len() > tokenizer.max_bytes());
+    assert!(count.truncation != Truncation::Bytes || text.len() > tokenizer.max_bytes());
 
-    // Asked without places, the tokenizer takes another way to the same ids.
+    // Without places, other code of the tokenizer must produce the same ids.
     let mut same = Vec::new();
     assert_eq!(tokenizer.encode(0, text, LongText::Truncate, &mut same, None).expect("again"), count);
     assert_eq!(ids, same);
 
-    // Shortened, it has the same ids; with room for more, it has the same ids and more. Both texts end with one special token.
-    let (mut shortened, mut more) = (Vec::new(), Vec::new());
+    // The condensed text has the same ids. A larger limit keeps them and adds more; both results end with a special token.
+    let (mut short, mut more) = (Vec::new(), Vec::new());
     let condensed = tokenizer.condense(text, false).text;
-    let found = tokenizer.encode(0, condensed.as_str(), LongText::Truncate, &mut shortened, None);
-    assert_eq!((found.expect("shortened"), &shortened), (count, &ids));
+    let found = tokenizer.encode(0, condensed.as_str(), LongText::Truncate, &mut short, None);
+    assert_eq!((found.expect("condensed"), &short), (count, &ids));
     let (largest, _) = &TOKENIZERS[choice - choice % LIMITS.len() + LIMITS.len() - 1];
     largest.encode(0, text, LongText::Truncate, &mut more, None).expect("with more room");
     assert!(more.starts_with(&ids[..count.kept - 1]), "{ids:?} {more:?}");
 
     let mut refused = Vec::new();
-    match tokenizer.encode(0, text, LongText::Refuse, &mut refused, None) {
-        Ok(whole) => assert!(count.cut == Cut::None && whole == count && refused == ids),
-        Err(error) => assert!(count.cut != Cut::None && error.code() == ErrorCode::TextTooLong, "{error}"),
+    match tokenizer.encode(0, text, LongText::Error, &mut refused, None) {
+        Ok(whole) => assert!(count.truncation == Truncation::None && whole == count && refused == ids),
+        Err(error) => {
+            assert!(count.truncation != Truncation::None && error.code() == ErrorCode::TextTooLong, "{error}")
+        }
     }
 });

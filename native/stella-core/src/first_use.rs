@@ -1,33 +1,33 @@
-//! A value that is loaded at its first use.
+//! A value that is loaded at its first use and shared.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
-/// A value that is loaded once, by the first caller. Callers that come meanwhile wait and share the outcome; a failed
-/// load is tried again by the next caller. A value that is there is read without a lock.
+/// A value that the first caller loads. Callers that arrive during the load wait for it and share its result. After a failed
+/// load, the next caller tries again. A loaded value is read without a lock.
 #[derive(Debug)]
 pub(crate) struct FirstUse<T> {
     value: OnceLock<T>,
-    /// Loads that have failed.
+    /// Number of failed loads.
     failures: AtomicU64,
-    /// The last failure. Held by the caller that loads.
+    /// The last failure. The loading caller holds the lock.
     loading: Mutex<Option<Arc<Error>>>,
 }
 
 impl<T> FirstUse<T> {
-    /// A value that is still to be loaded.
+    /// Creates a value that is not loaded yet.
     pub(crate) fn new() -> Self {
         Self { value: OnceLock::new(), failures: AtomicU64::new(0), loading: Mutex::new(None) }
     }
 
-    /// A value that is there.
+    /// Creates a loaded value.
     pub(crate) fn loaded(value: T) -> Self {
         Self { value: OnceLock::from(value), ..Self::new() }
     }
 
-    /// Returns the value, loaded by `load` if it is not there.
+    /// Returns the value. Calls `load` if it is not loaded yet.
     ///
     /// # Errors
     /// Those of `load`, as [`Error::Shared`].
@@ -36,7 +36,7 @@ impl<T> FirstUse<T> {
             return Ok(value);
         }
         let failures = self.failures.load(Ordering::Acquire);
-        // A panic of the caller that loaded left nothing behind: the next one loads.
+        // If the loading caller panicked, the value is still missing, so the next caller loads it.
         let mut last = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = self.value.get() {
             return Ok(value);
@@ -66,7 +66,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
-    /// Has eight threads ask at once, and counts their loads.
+    /// Gets the value on eight threads at once. Returns their results and the number of loads.
     fn ask(value: &FirstUse<usize>, load: impl Fn() -> Result<usize> + Sync) -> (Vec<Option<usize>>, usize) {
         let (loads, barrier) = (AtomicUsize::new(0), Barrier::new(8));
         let answers = std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_that_wait_share_a_load_and_its_failure_and_the_next_ones_try_again() {
+    fn waiting_callers_share_a_load_or_its_failure_and_later_callers_try_again() {
         let value = FirstUse::new();
         assert_eq!(ask(&value, || Err(Error::Cancelled)), (vec![None; 8], 1));
         assert_eq!(ask(&value, || Ok(7)), (vec![Some(7); 8], 1));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_that_panics_leaves_the_value_to_the_next_caller() {
+    fn the_next_caller_loads_the_value_after_a_panic() {
         let value = FirstUse::<usize>::new();
         let panicked = catch_unwind(AssertUnwindSafe(|| value.get_or_load(|| panic!("no")).is_ok()));
         assert!(panicked.is_err());

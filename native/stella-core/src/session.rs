@@ -1,51 +1,41 @@
-//! One caller's workspace over a shared model.
+//! A session: the threads and buffers with which one caller runs forward passes of a shared model.
 
 use std::sync::Arc;
 
-use crate::batch::PackedBatch;
-use crate::encoder::{CancelFlag, Worker, WorkerOptions};
-use crate::error::{Error, Result};
-use crate::fault::{Stage, reach};
-use crate::head::Projector;
+use crate::base::error::{Error, Result};
+use crate::base::fault_injection::{Stage, reach};
+use crate::base::limits::{DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_THREADS, default_threads};
+use crate::encoder::{CancelFlag, EncoderState, EncoderStateOptions};
+use crate::files::pooling_config::PoolingMode;
 use crate::model::Model;
-use crate::pooling::{self, PoolingMode};
+use crate::output::head::Projector;
+use crate::output::pooling;
+use crate::text::batch::PackedBatch;
 
-/// Tokens that one call may carry unless the caller says otherwise. A forward is as fast per token as it gets from some
-/// hundred tokens on (see `bench/README.md`), and its memory grows with them.
-pub const DEFAULT_MAX_BATCH_TOKENS: usize = 512;
-/// The most tokens that a caller may ask one call to carry.
-pub const MAX_MAX_BATCH_TOKENS: usize = 1 << 20;
-/// The most threads that one session may have.
-pub const MAX_THREADS: usize = 1024;
-
-/// As many threads as the process may use, by the affinity mask and the container's quota.
-pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
-}
-
-/// How to start a session.
+/// The options of a new session.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
-    /// Threads that compute; `None` for as many as the process may use, container limits respected.
+    /// Number of computing threads; `None` for all that the process may use under its container limits.
     pub threads: Option<usize>,
-    /// Tokens that one call may carry; `None` for [`DEFAULT_MAX_BATCH_TOKENS`].
+    /// Number of tokens that one call may carry; `None` for [`DEFAULT_MAX_BATCH_TOKENS`], or the tokens of one text if
+    /// the model allows more.
     pub max_batch_tokens: Option<usize>,
 }
 
-/// What one call to [`Session::embed`] is to give.
+/// The kind of vectors that a call returns.
 #[derive(Debug, Clone, Copy)]
 pub struct EmbedOptions {
-    /// The head; `None` for the model's default.
+    /// The dimension of the head; `None` for the model's default head.
     pub dimension: Option<usize>,
-    /// Whether rows are scaled to length 1. A model with a Normalize module scales them in any case.
-    pub normalize: bool,
+    /// Whether vectors are scaled to an L2 norm of 1. A model with a Normalize module scales them in any case.
+    pub l2_normalize: bool,
 }
 
-/// One worker over a shared model: its memory and its threads. One call at a time.
+/// The threads and buffers with which one caller runs a shared model, one call at a time.
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Model>,
-    worker: Box<dyn Worker>,
+    state: Box<dyn EncoderState>,
     threads: usize,
     projector: Projector,
     pooled: Vec<f32>,
@@ -56,12 +46,14 @@ impl Session {
     /// Starts a session.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for limits out of range; those of [`crate::encoder::Encoder::worker`].
+    /// [`Error::InvalidArgument`] for limits out of range; those of [`crate::encoder::Encoder::new_state`].
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Self> {
         reach(Stage::Session);
         let threads = match options.threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
-                return Err(Error::InvalidArgument(format!("threads is {n}; it must be 1 to {MAX_THREADS}")));
+                return Err(Error::InvalidArgument(format!(
+                    "threads is {n}. It must be 1 to {MAX_THREADS}."
+                )));
             }
             Some(n) => n,
             None => default_threads(),
@@ -70,40 +62,46 @@ impl Session {
             options.max_batch_tokens.unwrap_or_else(|| DEFAULT_MAX_BATCH_TOKENS.max(model.max_tokens()));
         if !(model.max_tokens()..=MAX_MAX_BATCH_TOKENS).contains(&max_batch_tokens) {
             return Err(Error::InvalidArgument(format!(
-                "max_batch_tokens is {max_batch_tokens}; it must hold at least one text of {} tokens and at most \
-                 {MAX_MAX_BATCH_TOKENS}",
+                "max_batch_tokens is {max_batch_tokens}. It must be at least {}, the tokens of one text, and at most \
+                 {MAX_MAX_BATCH_TOKENS}.",
                 model.max_tokens()
             )));
         }
-        let worker = model.encoder().worker(WorkerOptions { threads, max_batch_tokens })?;
+        let state = model.encoder().new_state(EncoderStateOptions { threads, max_batch_tokens })?;
         let projector = Projector::new(model.kernels(), model.config().hidden_size)?;
-        log::debug!("session with {threads} threads for batches of at most {max_batch_tokens} tokens");
-        Ok(Self { model, worker, threads, projector, pooled: Vec::new(), max_batch_tokens })
+        log::debug!(
+            "Started a session with {threads} threads for batches of at most {max_batch_tokens} tokens."
+        );
+        Ok(Self { model, state, threads, projector, pooled: Vec::new(), max_batch_tokens })
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
     }
 
-    /// Threads that compute.
+    /// Returns the number of computing threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Tokens that one call may carry.
+    /// Returns the number of tokens that one call may carry.
     pub fn max_batch_tokens(&self) -> usize {
         self.max_batch_tokens
     }
 
-    /// Embeds packed token ids: text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`, and its first `left_out[i]` tokens take
-    /// no part in its vector; an empty `left_out` stands for zeros. Writes one row a text into `out`, row-major
-    /// `[texts, dimension]`.
+    /// Embeds a packed batch: runs a forward pass, pools the hidden states of each text and projects them by a head.
+    /// Writes one vector per text into `out`, row-major `[texts, dimension]`.
+    ///
+    /// Text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`. Mean pooling skips its first `left_out[i]` tokens, which
+    /// belong to a prompt; an empty `left_out` skips none. Setting `cancel` ends the forward pass early: see
+    /// [`CancelFlag`].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when the parts contradict each other or exceed the limits,
+    /// [`Error::InvalidArgument`] if the arguments contradict each other or exceed the limits,
     /// [`Error::UnknownDimension`], [`Error::BufferTooSmall`], [`Error::ForwardFailed`],
-    /// [`Error::ResultNotFinite`], [`Error::Cancelled`]. What `out` then holds is not defined.
+    /// [`Error::ResultNotFinite`], [`Error::ResultZero`], [`Error::Cancelled`]. After an error the content of `out` is not
+    /// defined.
     pub fn embed(
         &mut self,
         ids: &[u32],
@@ -118,40 +116,49 @@ impl Session {
         if ids.len() > self.max_batch_tokens {
             let (tokens, limit) = (ids.len(), self.max_batch_tokens);
             return Err(Error::InvalidArgument(format!(
-                "the batch has {tokens} tokens; the session takes {limit}"
+                "The batch has {tokens} tokens, but the session takes at most {limit}. Send fewer texts in one call, or \
+                 start a session with a larger max_batch_tokens."
             )));
         }
         if !left_out.is_empty() && left_out.len() != batch.texts() {
             let (given, texts) = (left_out.len(), batch.texts());
-            return Err(Error::InvalidArgument(format!("left_out has {given} numbers for {texts} texts")));
+            return Err(Error::InvalidArgument(format!(
+                "left_out has {given} numbers for {texts} texts. It must have one number for each text, or none."
+            )));
         }
         let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
         let needed = batch.texts() * head.dimension();
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
-        let hidden = self.worker.forward(batch, cancel)?;
+        let hidden = self.state.forward(batch, cancel)?;
         let pooling = self.model.pooling();
-        let of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
-        pooling::mean(batch.ranges().enumerate().map(of), hidden, config.hidden_size, &mut self.pooled);
-        let normalize = options.normalize || self.model.normalizes();
-        self.projector.project(head, &self.pooled, normalize, &mut out[..needed])
+        let tokens_of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
+        pooling::mean(
+            batch.ranges().enumerate().map(tokens_of),
+            hidden,
+            config.hidden_size,
+            &mut self.pooled,
+        );
+        let l2_normalize = options.l2_normalize || self.model.normalizes();
+        self.projector.project(head, &self.pooled, l2_normalize, &mut out[..needed])
     }
 
-    /// Ends the session and its threads, and gives its hold of the model.
+    /// Ends the session and its threads, and returns its reference to the model.
     pub fn end(self) -> Arc<Model> {
         self.model
     }
 
-    /// Runs one text once and gives what its tokens became: their hidden states into `hidden`, row-major
-    /// `[ids, hidden_size]` (empty when they are not wanted), and for each range of tokens in `spans` the vector of
-    /// their mean into `out`, row-major `[spans, dimension]`. So parts of a text are embedded in the light of all of it
-    /// (late chunking).
+    /// Embeds parts of one text in the context of the whole text (late chunking), with a single forward pass.
+    ///
+    /// For each range of tokens in `spans`, writes the vector of the mean of its hidden states into `out`, row-major
+    /// `[spans, dimension]`. Also writes the hidden states of all tokens into `hidden`, row-major `[ids, hidden_size]`,
+    /// unless `hidden` is empty.
     ///
     /// # Errors
-    /// Those of [`Self::embed`]; the index in [`Error::ResultNotFinite`] and [`Error::ResultZero`] is that of the
-    /// span. [`Error::InvalidArgument`] for a span that is empty or leaves the text, and for any span of a model whose
-    /// vectors are not means.
+    /// As [`Self::embed`]; [`Error::ResultNotFinite`] and [`Error::ResultZero`] have the index of the span.
+    /// [`Error::InvalidArgument`] for a span that is empty or extends beyond the text, and for any span of a model
+    /// without mean pooling.
     pub fn embed_tokens(
         &mut self,
         ids: &[u32],
@@ -162,42 +169,47 @@ impl Session {
         out: &mut [f32],
     ) -> Result<()> {
         let config = self.model.config();
-        let tokens = u32::try_from(ids.len())
-            .map_err(|_| Error::InvalidArgument(format!("the text has {} tokens", ids.len())))?;
-        let ends = [0, tokens];
-        let batch = PackedBatch::new(ids, &ends, self.model.max_tokens(), config.vocab_size)?;
+        let tokens = u32::try_from(ids.len()).map_err(|_| {
+            Error::InvalidArgument(format!(
+                "The text has {} tokens. It can have at most {}.",
+                ids.len(),
+                u32::MAX
+            ))
+        })?;
+        let cu_seqlens = [0, tokens];
+        let batch = PackedBatch::new(ids, &cu_seqlens, self.model.max_tokens(), config.vocab_size)?;
         if let Some((at, (begin, end))) = spans.iter().enumerate().find(|(_, (b, e))| b >= e || *e > tokens) {
             return Err(Error::InvalidArgument(format!(
-                "span {at} goes from token {begin} to {end}; it must hold at least one of the text's {tokens} tokens"
+                "Span {at} goes from token {begin} to {end}. It must hold at least one of the {tokens} tokens of the text."
             )));
         }
         let mode = self.model.pooling().mode;
         if mode != PoolingMode::Mean && !spans.is_empty() {
             return Err(Error::InvalidArgument(format!(
-                "a part of a text has no vector of its own: this model pools by {:?}, and parts need \"mean\". Ask for hidden \
-                 states alone, or embed the parts as texts",
+                "The vectors of spans need mean pooling, but this model has {:?} pooling. Ask for hidden states only, or \
+                 embed each part as a text.",
                 mode.name()
             )));
         }
-        let states = ids.len() * config.hidden_size;
-        if !hidden.is_empty() && hidden.len() < states {
-            return Err(Error::BufferTooSmall { what: "hidden", capacity: hidden.len(), needed: states });
+        let state_len = ids.len() * config.hidden_size;
+        if !hidden.is_empty() && hidden.len() < state_len {
+            return Err(Error::BufferTooSmall { what: "hidden", capacity: hidden.len(), needed: state_len });
         }
         let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
         let needed = spans.len() * head.dimension();
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
-        let found = self.worker.forward(batch, cancel)?;
-        if found.iter().any(|x| !x.is_finite()) {
+        let states = self.state.forward(batch, cancel)?;
+        if states.iter().any(|x| !x.is_finite()) {
             return Err(Error::ResultNotFinite { index: 0 });
         }
         if !hidden.is_empty() {
-            hidden[..states].copy_from_slice(found);
+            hidden[..state_len].copy_from_slice(states);
         }
         let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
-        pooling::mean(ranges, found, config.hidden_size, &mut self.pooled);
-        let normalize = options.normalize || self.model.normalizes();
-        self.projector.project(head, &self.pooled, normalize, &mut out[..needed])
+        pooling::mean(ranges, states, config.hidden_size, &mut self.pooled);
+        let l2_normalize = options.l2_normalize || self.model.normalizes();
+        self.projector.project(head, &self.pooled, l2_normalize, &mut out[..needed])
     }
 }

@@ -1,4 +1,4 @@
-//! A long text is shortened without a change of its tokens, and those behind the gaps are found.
+//! Tests that a condensed text has the tokens of the original, with their offsets in the original.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use common::{TEXT_PARTS, edited_tokenizer, fixture, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::json;
-use stella_core::condense::Beginning;
-use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{Cut, LongText, Prompted, TokenCount, Tokenizer};
+use stella_core::files::folder::ModelFolder;
+use stella_core::text::condense::CondensedText;
+use stella_core::text::tokenizer::{LongText, Prompted, TokenCount, Tokenizer, Truncation};
 
-/// Letters of a word that is looked up.
+/// Maximum number of letters of a word that the tokenizer looks up.
 const LONGEST_WORD: usize = 100;
 
-/// With each step of BERT's normalizer on and off.
+/// BERT tokenizers, with different steps of the normalizer switched off.
 static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
     let off =
         [&[][..], &["clean_text"], &["handle_chinese_chars"], &["lowercase"], &["clean_text", "lowercase"]];
@@ -29,39 +29,39 @@ static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Tokens, where they come from, and what cut them.
+/// The ids, the offsets and the token count of a text.
 type Tokens = (Vec<u32>, Vec<(usize, usize)>, TokenCount);
 
 fn tokens(tokenizer: &Tokenizer, text: Prompted<'_>) -> Tokens {
-    let (mut ids, mut places, mut same) = (Vec::new(), Vec::new(), Vec::new());
-    let count = tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut places)).expect("tokens");
+    let (mut ids, mut offsets, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    let count = tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut offsets)).expect("tokens");
     let again = tokenizer.encode(0, text, LongText::Truncate, &mut same, None).expect("tokens");
-    assert_eq!((count, &ids), (again, &same), "with places and without");
-    (ids, places, count)
+    assert_eq!((count, &ids), (again, &same), "with and without offsets");
+    (ids, offsets, count)
 }
 
-/// Checks that a shortened text has the tokens of the whole, each from its place.
-fn check(tokenizer: &Tokenizer, text: &str) -> Beginning {
+/// Checks that a condensed text has the tokens of the original, and that their offsets map back to the original.
+fn check(tokenizer: &Tokenizer, text: &str) -> CondensedText {
     let found = tokenizer.condense(text, true);
-    let (ids, places, _) = tokens(tokenizer, text.into());
-    let (same, moved, _) = tokens(tokenizer, found.text.as_str().into());
-    assert_eq!(ids, same, "{text:?} as {:?}", found.text);
-    // Of marks that change places, the library gives the token of one the place of the other.
+    let (ids, offsets, _) = tokens(tokenizer, text.into());
+    let (same, condensed_offsets, _) = tokens(tokenizer, found.text.as_str().into());
+    assert_eq!(ids, same, "{text:?} condensed to {:?}", found.text);
+    // The tokenizer library swaps the offsets of combining marks that the normalizer reorders.
     if text.contains(['\u{1d16d}', '\u{1d165}', '\u{302e}']) {
         return found;
     }
-    for (place, moved) in places.into_iter().zip(moved) {
-        let back = (found.sources[moved.0], found.sources[moved.1]);
-        // To a word that is cut belongs what is dropped at its end.
-        let more = text.get(place.1..back.1).expect("not less than the word");
-        let leaves_none =
-            more.is_empty() || tokens(tokenizer, more.into()).0.len() == tokenizer.frame_tokens();
-        assert!(back.0 == place.0 && leaves_none, "{text:?}: {place:?} as {back:?}");
+    for (expected, condensed) in offsets.into_iter().zip(condensed_offsets) {
+        let mapped = (found.sources[condensed.0], found.sources[condensed.1]);
+        // The range of a word may extend over dropped characters at its end.
+        let excess = text.get(expected.1..mapped.1).expect("at least the word");
+        let has_no_token =
+            excess.is_empty() || tokens(tokenizer, excess.into()).0.len() == tokenizer.special_tokens();
+        assert!(mapped.0 == expected.0 && has_no_token, "{text:?}: {expected:?} mapped to {mapped:?}");
     }
     found
 }
 
-/// Texts with runs of characters that may be left out, and with others that must stay.
+/// Generates texts with runs of characters that condensing leaves out, and with characters that it must keep.
 fn texts() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         8 => proptest::sample::select(&TEXT_PARTS[..]).prop_map(str::to_owned),
@@ -75,14 +75,14 @@ fn texts() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_shortened_text_has_the_tokens_of_the_whole(text in texts()) {
+    fn a_condensed_text_has_the_tokens_of_the_original(text in texts()) {
         for tokenizer in &*TOKENIZERS {
             check(tokenizer, &text);
         }
     }
 
     #[test]
-    fn a_text_can_be_shortened_part_by_part(text in texts(), more in texts()) {
+    fn condensing_part_by_part_equals_condensing_at_once(text in texts(), more in texts()) {
         for tokenizer in &*TOKENIZERS {
             let first = tokenizer.condense(&text, false).text;
             let both = tokenizer.condense(&format!("{first}{more}"), false);
@@ -91,9 +91,9 @@ proptest! {
     }
 }
 
-/// In a word, at its end, behind one that is too long, and twice.
+/// The positions are: inside a word, at its end, after a word that is too long, and repeated.
 #[test]
-fn every_character_of_the_planes_in_use_may_stand_anywhere() {
+fn condensing_keeps_the_tokens_for_every_character_of_the_first_two_planes_in_any_position() {
     let tokenizer = edited_tokenizer(&[("/model/max_input_chars_per_word", json!(6))], 8192);
     let ids = |text: &str| {
         let mut ids = Vec::new();
@@ -108,12 +108,12 @@ fn every_character_of_the_planes_in_use_may_stand_anywhere() {
     }
 }
 
-/// Texts of which a limit on bytes alone would leave nothing.
+/// A byte limit that counts every character would leave no word of these texts.
 #[test]
-fn what_leaves_no_token_does_not_use_up_the_limit() {
+fn characters_without_a_token_do_not_count_towards_the_byte_limit() {
     let tokenizer = edited_tokenizer(&[], 16);
-    let (alone, alone_places, _) = tokens(&tokenizer, "a river".into());
-    let own = |place: (usize, usize)| &"a river"[place.0..place.1];
+    let (expected, expected_offsets, _) = tokens(&tokenizer, "a river".into());
+    let word_at = |range: (usize, usize)| &"a river"[range.0..range.1];
     let long = |part: &str| part.repeat(10 * tokenizer.max_bytes() / part.len());
     for filler in
         [" ", "\t\n", "\u{3000} ", "\u{200b}", "\0", " \u{200b}\u{200b} ", "\u{301}", "\u{e31}\u{301}"]
@@ -122,34 +122,42 @@ fn what_leaves_no_token_does_not_use_up_the_limit() {
         for prompt in ["", "a ", "a"] {
             let text = format!("{filler}{} river", if prompt.is_empty() { " a" } else { "" });
             let text = Prompted { prompt, text: &text };
-            let (ids, places, count) = tokens(&tokenizer, text);
-            assert_eq!((&ids, count.cut), (&alone, Cut::None), "{:?} {prompt:?}", &filler[..4]);
+            let (ids, offsets, count) = tokens(&tokenizer, text);
+            assert_eq!(
+                (&ids, count.truncation),
+                (&expected, Truncation::None),
+                "{:?} {prompt:?}",
+                &filler[..4]
+            );
             let whole = format!("{prompt}{}", text.text);
-            for (place, &of_alone) in places.into_iter().zip(&alone_places) {
-                assert!(whole[place.0..place.1].starts_with(own(of_alone)), "{prompt:?} {place:?}");
+            for (range, &expected) in offsets.into_iter().zip(&expected_offsets) {
+                assert!(whole[range.0..range.1].starts_with(word_at(expected)), "{prompt:?} {range:?}");
             }
         }
     }
-    // Of three such words two are looked at by their bytes, and all by their tokens.
+    // Each word alone reaches the byte limit, but all three words and the last one get their tokens.
     for letter in ["x", "é", "ก", "𝒳", "x\u{200b}", "𝒳\u{e31}\u{301}"] {
         let word = letter.repeat(tokenizer.max_bytes());
         let text = format!("{word} {word} {word} river");
-        let (ids, places, count) = tokens(&tokenizer, text.as_str().into());
-        assert_eq!((ids[4..].to_vec(), count.cut), (alone[2..].to_vec(), Cut::None), "{letter:?}");
+        let (ids, offsets, count) = tokens(&tokenizer, text.as_str().into());
+        assert_eq!(
+            (ids[4..].to_vec(), count.truncation),
+            (expected[2..].to_vec(), Truncation::None),
+            "{letter:?}"
+        );
         assert_eq!(ids[1..4], [ids[1]; 3]);
         assert_eq!(
-            places[1..5].iter().map(|&(begin, _)| begin).collect::<Vec<_>>(),
+            offsets[1..5].iter().map(|&(begin, _)| begin).collect::<Vec<_>>(),
             [0, 1, 2, 3].map(|n| n * (word.len() + 1))
         );
-        assert!(places[1].1 >= word.len() - letter.len(), "the word ends where it ends");
+        assert!(offsets[1].1 >= word.len() - letter.len(), "the range covers the whole word");
         let many = format!("{} ", letter.repeat(LONGEST_WORD + 1)).repeat(300);
-        assert_eq!(tokens(&tokenizer, many.as_str().into()).2.cut, Cut::Bytes);
+        assert_eq!(tokens(&tokenizer, many.as_str().into()).2.truncation, Truncation::Bytes);
     }
 }
 
-/// A text that is cut gives as many tokens as the model takes, whatever it is made of.
 #[test]
-fn a_text_that_is_cut_by_bytes_has_all_tokens_that_the_model_takes() {
+fn a_text_beyond_the_byte_limit_still_fills_the_token_limit() {
     for max_tokens in [3, 16] {
         let tokenizer = edited_tokenizer(&[], max_tokens);
         for part in [
@@ -174,9 +182,10 @@ fn a_text_that_is_cut_by_bytes_has_all_tokens_that_the_model_takes() {
     }
 }
 
-/// They are found before anything is dropped: among letters, or around as many letters as a word keeps.
+/// The tokenizer finds added tokens before it drops a character. One of these tokens occurs inside a word, and the other one
+/// surrounds as many letters as condensing keeps of a word.
 #[test]
-fn tokens_beside_the_vocabulary_are_neither_lost_nor_made() {
+fn condensing_neither_destroys_nor_creates_added_tokens() {
     let (word, longer) = ("x".repeat(LONGEST_WORD + 1), "x".repeat(3 * LONGEST_WORD));
     for content in ["madeup", &format!("[{word}]")] {
         let added = json!([{"id": 1200, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
@@ -188,9 +197,9 @@ fn tokens_beside_the_vocabulary_are_neither_lost_nor_made() {
     }
 }
 
-/// A mark without a class of its own keeps the marks around it apart, which a normalizer would otherwise bring into order.
+/// A dropped character of combining class 0 keeps the normalizer from reordering the marks before and after it.
 #[test]
-fn of_what_is_dropped_stays_what_holds_others_apart() {
+fn dropped_characters_that_separate_combining_marks_are_kept() {
     let condensed = |text: &str| TOKENIZERS[0].condense(text, false).text;
     for (text, short) in [
         ("a\u{1d16d}\u{301}\u{e31}\u{1d165}", "a\u{1d16d}\u{301}\u{e31}\u{1d165}"),
@@ -202,15 +211,15 @@ fn of_what_is_dropped_stays_what_holds_others_apart() {
     }
 }
 
-/// Its tokens hold every byte, so that a limit is enough that no token exceeds.
+/// Every byte of a text is part of a token, so the byte limit follows from the longest token.
 #[test]
-fn the_limit_of_a_tokenizer_that_drops_nothing_is_that_of_its_longest_token() {
+fn a_byte_level_tokenizer_condenses_nothing_and_stops_after_the_byte_limit() {
     let folder = ModelFolder::open(&fixture("tiny-qwen2"), None).expect("opens");
     let tokenizer = read_tokenizer(&folder, 1216, 16);
     let text = " ".repeat(3 * tokenizer.max_bytes());
     let (ids, _, count) = tokens(&tokenizer, text.as_str().into());
-    assert_eq!((ids.len(), count.cut), (16, Cut::Bytes));
+    assert_eq!((ids.len(), count.truncation), (16, Truncation::Bytes));
     let found = tokenizer.condense(&text, true);
-    assert!(found.goes_on && text.starts_with(&found.text) && found.text.len() > tokenizer.max_bytes());
+    assert!(found.has_more && text.starts_with(&found.text) && found.text.len() > tokenizer.max_bytes());
     assert_eq!(found.sources, (0..=found.text.len()).collect::<Vec<_>>());
 }

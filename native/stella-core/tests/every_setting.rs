@@ -1,4 +1,4 @@
-//! Every key of every settings file is read, or refused, or on the list here of those that change no vector.
+//! Tests that every key of every settings file is read, refused, or on the list of keys without effect on vectors.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use stella_core::Result;
-use stella_core::config::ModelConfig;
-use stella_core::folder::ModelFolder;
-use stella_core::layout::Layout;
-use stella_core::model::{Model, ModelOptions};
-use stella_core::prompt::Prompts;
-use stella_core::text_settings::TextSettings;
+use stella_core::files::config::ModelConfig;
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::layout::Layout;
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
+use stella_core::text::prompt::Prompts;
+use stella_core::text::text_settings::TextSettings;
 
-/// Keys that may have any value, by file. In `modules.json` they are those of its entries.
+/// Keys that may have any value, by file. For `modules.json` these are the keys of its entries.
 const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     (
         "config.json",
@@ -38,7 +39,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "use_memory_efficient_attention",
         ],
     ),
-    // Where `is_causal` says it, or where the architecture has no mask.
+    // `auto_map` has no effect if `is_causal` is set or the architecture has no causal mask.
     ("config.json", &["auto_map"]),
     ("modules.json", &["idx"]),
     ("config_sentence_transformers.json", &["__version__", "similarity_fn_name"]),
@@ -64,7 +65,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
 }
 
-/// The folders that are walked: together they have every key that the fixtures have.
+/// The tested folders. Together they have every key of all fixtures.
 const FOLDERS: [&str; 9] = [
     "models/tiny-new",
     "models/tiny-qwen2",
@@ -90,7 +91,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// All that the settings of a folder say.
+/// Reads all settings of a folder.
 fn read(folder: &Path) -> Result<String> {
     let folder = ModelFolder::open(folder, None)?;
     let config = ModelConfig::read(&folder)?;
@@ -99,7 +100,7 @@ fn read(folder: &Path) -> Result<String> {
     Ok(format!("{config:?} {layout:?} {prompts:?} {:?}", TextSettings::read(&folder)?))
 }
 
-/// Whether the folder says something else than before, or is refused.
+/// Returns whether the settings of the folder differ from `before`, or the folder is refused.
 fn differs(folder: &Path, before: &str) -> bool {
     match read(folder) {
         Ok(after) if after == before => {
@@ -110,8 +111,8 @@ fn differs(folder: &Path, before: &str) -> bool {
     }
 }
 
-/// The places of all keys in a file, as JSON pointers: those of the file itself, of objects in a list, and of objects under
-/// the names in which settings are grouped.
+/// Collects the JSON pointers of all keys of a file: its own keys, keys of objects in a list, and keys of the objects that
+/// group settings.
 fn keys(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -134,11 +135,11 @@ fn keys(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_key_of_every_settings_file_is_read_or_refused_or_known_to_have_no_effect() {
+fn every_key_of_every_settings_file_is_read_or_refused_or_listed_as_without_effect() {
     let probes =
         [json!("odd"), json!(7), json!(-0.5), json!(true), json!(false), json!(["odd"]), json!({"odd": 1})];
     let mut walked = BTreeSet::new();
-    let mut passed_over = BTreeSet::new();
+    let mut ignored = BTreeSet::new();
     for source in FOLDERS.map(|folder| fixtures().join(folder)) {
         let dir = tempfile::tempdir().expect("a folder");
         copy(&source, dir.path());
@@ -172,7 +173,7 @@ fn every_key_of_every_settings_file_is_read_or_refused_or_known_to_have_no_effec
                     }
                 }
                 if !has_effect {
-                    passed_over.insert((file.clone(), key));
+                    ignored.insert((file.clone(), key));
                 }
             }
             fs::write(&path, bytes).expect("restored");
@@ -181,21 +182,18 @@ fn every_key_of_every_settings_file_is_read_or_refused_or_known_to_have_no_effec
     let is_known = |(file, key): &&(String, String)| {
         WITHOUT_EFFECT.iter().any(|(known, keys)| known == file && keys.contains(&key.as_str()))
     };
-    let unknown: Vec<_> = passed_over.iter().filter(|passed| !is_known(passed)).collect();
-    assert!(unknown.is_empty(), "nobody looks at {unknown:?}");
+    let unknown: Vec<_> = ignored.iter().filter(|entry| !is_known(entry)).collect();
+    assert!(unknown.is_empty(), "these keys are ignored: {unknown:?}");
     for (file, keys) in WITHOUT_EFFECT {
         for key in *keys {
             let entry = ((*file).to_owned(), (*key).to_owned());
-            assert!(
-                !walked.contains(&entry) || passed_over.contains(&entry),
-                "{key} of {file} is read everywhere"
-            );
+            assert!(!walked.contains(&entry) || ignored.contains(&entry), "{key} of {file} has an effect");
         }
     }
     assert!(walked.len() > 100, "{} keys", walked.len());
     for (file, key) in &walked {
         let what =
-            if passed_over.contains(&(file.clone(), key.clone())) { "no effect" } else { "read or refused" };
+            if ignored.contains(&(file.clone(), key.clone())) { "no effect" } else { "read or refused" };
         println!("{file}\t{key}\t{what}");
     }
 }

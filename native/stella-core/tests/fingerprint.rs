@@ -1,4 +1,4 @@
-//! The fingerprint: equal for equal files, another one for any other file that a load opens, and computed when it is asked for.
+//! Tests the fingerprint of a model: it depends on the content of all files that a load opens, and is computed on request.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -9,14 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{copy, copy_of, files_of, fixture, sha256, write_manifest};
-use stella_core::model::{Model, ModelOptions};
-use stella_core::{ErrorCode, shared};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
+use stella_core::{ErrorCode, model_registry};
 
-/// Names of files that no load opens. `vocab.txt`, `vocab.json` and `merges.txt` repeat `tokenizer.json`.
+/// Files that no load opens. Their content is also in `tokenizer.json`.
 const NOT_OPENED: [&str; 3] = ["vocab.txt", "vocab.json", "merges.txt"];
 
 fn open(folder: &Path) -> Arc<Model> {
-    shared::open(folder, &ModelOptions::default()).expect("opens")
+    model_registry::open(folder, &ModelOptions::default()).expect("opens")
 }
 
 fn hex(fingerprint: [u8; 32]) -> String {
@@ -27,14 +28,14 @@ fn fingerprint(folder: &Path) -> String {
     hex(open(folder).fingerprint(None).expect("a fingerprint"))
 }
 
-/// The fingerprints of all heads.
+/// Returns the fingerprints of all heads.
 fn fingerprints(folder: &Path) -> Vec<String> {
     let model = open(folder);
     let of = |dimension| hex(model.fingerprint(Some(dimension)).expect("a fingerprint"));
     model.dimensions().into_iter().map(of).collect()
 }
 
-/// The fingerprint of files by their names and hashes.
+/// Computes a fingerprint from the names and hashes of files.
 fn of_hashes(hashes: &BTreeMap<String, String>) -> String {
     let lines: String = hashes.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
     sha256(lines.as_bytes())
@@ -57,7 +58,7 @@ const TINY_NEW: [&str; 8] = [
 ];
 
 #[test]
-fn the_fingerprint_is_the_hash_of_the_lines_of_sha256sum() {
+fn the_fingerprint_is_the_hash_of_the_output_of_sha256sum() {
     let with_sentence =
         |names: &[&str]| hashes(&fixture("tiny-new"), &[names, &["sentence_bert_config.json"]].concat());
     assert_eq!(fingerprint(&fixture("tiny-new")), of_hashes(&with_sentence(&TINY_NEW)));
@@ -94,7 +95,7 @@ fn the_fingerprint_is_the_hash_of_the_lines_of_sha256sum() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn sha256sum_computes_the_same() {
+fn sha256sum_computes_the_fingerprint() {
     let folder = fixture("tiny-new");
     let model = open(&folder);
     let run = std::process::Command::new("sh")
@@ -113,8 +114,7 @@ fn sha256sum_computes_the_same() {
     assert_eq!(found.split(' ').next(), Some(hex(model.fingerprint(None).expect("a fingerprint")).as_str()));
 }
 
-/// Changes one byte of a file so that the model still loads: a space at the end of a line of JSON, the last bit of the
-/// first number of the data of weights.
+/// Changes a file so that the model still loads: appends a space to a JSON file, or flips the last bit of the first weight.
 fn change(path: &Path) {
     let mut bytes = fs::read(path).expect("read");
     if path.extension().is_some_and(|extension| extension == "safetensors") {
@@ -127,7 +127,7 @@ fn change(path: &Path) {
 }
 
 #[test]
-fn one_changed_byte_in_any_file_that_a_load_opens_changes_the_fingerprint() {
+fn a_changed_byte_in_any_file_of_a_load_changes_the_fingerprint() {
     let forms = fs::read_dir(fixture("../forms/models"))
         .expect("listed")
         .map(|entry| entry.expect("an entry").path());
@@ -150,20 +150,20 @@ fn one_changed_byte_in_any_file_that_a_load_opens_changes_the_fingerprint() {
         }
         unseen.retain(|name| !NOT_OPENED.contains(&name.as_str()));
         assert!(unseen.is_empty(), "{}: {unseen:?}", source.display());
-        assert_eq!(fingerprints(dir.path()), before, "the same bytes, at another time");
+        assert_eq!(fingerprints(dir.path()), before, "the same bytes with other file times");
     }
     assert!(changed > 200, "{changed} files");
 }
 
 #[test]
-fn a_fingerprint_is_of_one_head_whichever_others_are_there() {
+fn a_fingerprint_covers_one_head_and_does_not_depend_on_the_others() {
     let dir = copy_of("tiny-new");
     let of = |dimension| open(dir.path()).fingerprint(dimension).expect("a fingerprint");
     let (default, narrow) = (of(None), of(Some(256)));
     assert_ne!(default, narrow);
     assert_eq!(of(Some(1024)), default);
     let narrow_by_default = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
-    let model = shared::open(dir.path(), &narrow_by_default).expect("opens");
+    let model = model_registry::open(dir.path(), &narrow_by_default).expect("opens");
     assert_eq!(model.fingerprint(None).expect("a fingerprint"), narrow);
     assert_eq!(model.fingerprint(Some(512)).expect_err("no head").code(), ErrorCode::UnknownDimension);
     drop(model);
@@ -175,7 +175,7 @@ fn a_fingerprint_is_of_one_head_whichever_others_are_there() {
 }
 
 #[test]
-fn every_head_counts_and_loading_it_opens_no_other_file() {
+fn the_files_of_a_model_include_the_files_of_every_head() {
     let dir = copy_of("tiny-new");
     let model = open(dir.path());
     let files = model.files().clone();
@@ -189,8 +189,8 @@ fn every_head_counts_and_loading_it_opens_no_other_file() {
     assert_eq!(removed, ["2_Dense_256/config.json", "2_Dense_256/model.safetensors"]);
 }
 
-/// Makes a snapshot of a Hugging Face cache out of a model folder. Weights and tokenizer are links to blobs that `name`
-/// names; settings are links to blobs with names of 40 digits, as the cache has them.
+/// Creates a snapshot of a Hugging Face cache from a model folder. Weights and tokenizer are links to blobs whose names `name`
+/// returns. Settings are links to blobs with names of 40 digits, as in a real cache.
 #[cfg(unix)]
 fn snapshot(of: &Path, root: &Path, name: impl Fn(&[u8]) -> String) -> std::path::PathBuf {
     let (repository, revision) = (root.join("models--org--name"), "0123456789abcdef0123456789abcdef01234567");
@@ -211,7 +211,7 @@ fn snapshot(of: &Path, root: &Path, name: impl Fn(&[u8]) -> String) -> std::path
 
 #[cfg(unix)]
 #[test]
-fn a_folder_a_manifest_and_a_cache_give_the_same_fingerprint() {
+fn a_folder_a_manifest_and_a_cache_lead_to_the_same_fingerprint() {
     for name in ["tiny-new", "tiny-qwen2-sharded"] {
         let expected = fingerprint(&fixture(name));
         let dir = copy_of(name);
@@ -228,9 +228,9 @@ fn a_folder_a_manifest_and_a_cache_give_the_same_fingerprint() {
 
 #[cfg(unix)]
 #[test]
-fn the_names_of_blobs_are_taken_instead_of_reading_them() {
+fn the_fingerprint_uses_the_names_of_blobs_instead_of_their_content() {
     let cache = tempfile::tempdir().expect("a folder");
-    // The hash of other bytes, by which the test sees that nobody read the blob.
+    // A wrong hash shows that the blob was not read.
     let wrong = |bytes: &[u8]| sha256(&[bytes, b"other"].concat());
     let snapshot = snapshot(&fixture("tiny-new"), cache.path(), wrong);
     let mut expected = hashes(&snapshot, &[&TINY_NEW[..], &["sentence_bert_config.json"]].concat());
@@ -240,22 +240,22 @@ fn the_names_of_blobs_are_taken_instead_of_reading_them() {
         }
     }
     assert_eq!(fingerprint(&snapshot), of_hashes(&expected));
-    // The same links into a folder that is no cache.
+    // The same files in a folder outside a cache.
     let loose = tempfile::tempdir().expect("a folder");
     copy(&snapshot, loose.path());
     assert_eq!(fingerprint(loose.path()), fingerprint(&fixture("tiny-new")));
 }
 
 #[test]
-fn the_sha256_of_a_manifest_is_taken_beside_its_blake3() {
+fn the_fingerprint_uses_the_sha256_of_a_manifest_that_also_has_blake3() {
     let dir = copy_of("tiny-new");
     let mut claimed = BTreeMap::new();
     let mut files = serde_json::Map::new();
     for name in files_of(dir.path()) {
         let bytes = fs::read(dir.path().join(&name)).expect("read");
-        let mut hash = stella_core::hash::Hasher::new(stella_core::hash::Algorithm::Blake3);
+        let mut hash = stella_core::files::hash::Hasher::new(stella_core::files::hash::Algorithm::Blake3);
         hash.update(&bytes);
-        // The load compares BLAKE3 only. A SHA-256 of other bytes shows that the fingerprint is made of it.
+        // The load checks only BLAKE3. A wrong SHA-256 shows that the fingerprint is computed from it.
         let other = sha256(&[&bytes, &b"other"[..]].concat());
         let entry = serde_json::json!({"size": bytes.len(), "sha256": other, "blake3": hex(hash.finish())});
         files.insert(name.clone(), entry);
@@ -268,28 +268,28 @@ fn the_sha256_of_a_manifest_is_taken_beside_its_blake3() {
 }
 
 #[test]
-fn a_load_computes_no_fingerprint_and_a_file_that_changed_since_is_an_error() {
+fn the_fingerprint_is_not_computed_by_the_load_and_refuses_changed_files() {
     for name in ["config.json", "2_Dense_1024/model.safetensors"] {
         let dir = copy_of("tiny-new");
         let model = open(dir.path());
         change(&dir.path().join(name));
         for _ in 0..2 {
-            // One that the load had computed would be returned here.
+            // A fingerprint from the load would be returned here.
             let error = model.fingerprint(None).expect_err("refused");
             assert_eq!(error.code(), ErrorCode::ModelFileInvalid, "{error}");
             let text = error.to_string();
-            assert!(text.contains(name) && text.ends_with("Load the model anew."), "{text}");
+            assert!(text.contains(name) && text.ends_with("Load the model again."), "{text}");
         }
         assert_ne!(open(dir.path()).fingerprint(None).expect("of the new files"), [0; 32]);
     }
 }
 
 #[test]
-fn a_fingerprint_is_kept_and_shared_with_models_of_the_same_files() {
+fn a_fingerprint_is_kept_and_shared_with_other_models_of_the_same_files() {
     let dir = copy_of("tiny-new");
     let first = open(dir.path());
     let options = ModelOptions { max_tokens: Some(64), ..ModelOptions::default() };
-    let second = shared::open(dir.path(), &options).expect("opens");
+    let second = model_registry::open(dir.path(), &options).expect("opens");
     let found = first.fingerprint(None).expect("a fingerprint");
     fs::remove_file(dir.path().join("config.json")).expect("removed");
     assert_eq!(first.fingerprint(None).expect("kept"), found);
@@ -297,7 +297,7 @@ fn a_fingerprint_is_kept_and_shared_with_models_of_the_same_files() {
 }
 
 #[test]
-fn models_of_other_files_in_one_folder_share_no_fingerprint() {
+fn models_of_different_files_in_one_folder_do_not_share_a_fingerprint() {
     let dir = copy_of("tiny-new");
     let first = open(dir.path());
     let before = first.fingerprint(None).expect("a fingerprint");

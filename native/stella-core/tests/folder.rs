@@ -1,4 +1,4 @@
-//! Model folders that lack something or hold something wrong: each is refused with the name of the file.
+//! Tests that incomplete and inconsistent model folders are refused with the name of the file.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use common::copy_of;
 use stella_core::ErrorCode;
-use stella_core::model::ModelOptions;
-use stella_core::shared;
+use stella_core::model_options::ModelOptions;
+use stella_core::model_registry;
 
 #[track_caller]
 fn refused(folder: &Path, code: ErrorCode, says: &[&str]) {
-    let error = shared::open(folder, &ModelOptions::default()).expect_err("refused");
+    let error = model_registry::open(folder, &ModelOptions::default()).expect_err("refused");
     assert_eq!(error.code(), code, "{error}");
     let chain = error.chain().join(" / ");
     for part in says {
@@ -28,7 +28,7 @@ fn edit(path: &PathBuf, from: &str, to: &str) {
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn the_error_for_a_missing_file_has_its_name() {
     let files = [
         "config.json",
         "tokenizer.json",
@@ -49,33 +49,38 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_file_that_is_optional_may_be_missing() {
+fn optional_files_may_be_missing() {
     let dir = copy_of("tiny-new");
     for file in ["config_sentence_transformers.json", "sentence_bert_config.json"] {
         fs::remove_file(dir.path().join(file)).expect("removed");
     }
     fs::remove_dir_all(dir.path().join("2_Dense_256")).expect("removed");
-    let model = shared::open(dir.path(), &ModelOptions::default()).expect("opens");
+    let model = model_registry::open(dir.path(), &ModelOptions::default()).expect("opens");
     assert_eq!(model.dimensions(), [768, 1024]);
 }
 
 #[test]
-fn what_does_not_fit_together_is_named() {
+fn the_error_for_settings_that_contradict_the_weights_has_the_setting_or_tensor() {
     let cases = [
         ("config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "layer.3"),
         (
             "config.json",
             "\"intermediate_size\": 128",
             "\"intermediate_size\": 64",
-            "up_gate_proj.weight has shape",
+            "up_gate_proj.weight has the shape",
         ),
-        ("config.json", "\"vocab_size\": 1216", "\"vocab_size\": 1200", "word_embeddings.weight has shape"),
+        (
+            "config.json",
+            "\"vocab_size\": 1216",
+            "\"vocab_size\": 1200",
+            "word_embeddings.weight has the shape",
+        ),
         ("2_Dense_768/config.json", "\"in_features\": 64", "\"in_features\": 32", "in_features is 32"),
         (
             "2_Dense_768/config.json",
             "\"out_features\": 768",
             "\"out_features\": 769",
-            "linear.weight has shape",
+            "linear.weight has the shape",
         ),
     ];
     for (file, from, to, says) in cases {
@@ -86,7 +91,7 @@ fn what_does_not_fit_together_is_named() {
 }
 
 #[test]
-fn damage_is_named_with_its_file() {
+fn the_error_for_a_damaged_file_has_its_name() {
     for file in ["config.json", "tokenizer.json", "modules.json", "2_Dense_256/config.json"] {
         let dir = copy_of("tiny-new");
         let path = dir.path().join(file);
@@ -117,23 +122,23 @@ fn a_weight_that_is_not_finite_is_refused_at_load() {
 }
 
 #[test]
-fn a_tokenizer_that_leaves_the_vocabulary_is_refused() {
+fn a_tokenizer_with_an_id_outside_the_vocabulary_is_refused() {
     let dir = copy_of("tiny-new");
     edit(&dir.path().join("tokenizer.json"), "\"the\": 269", "\"the\": 5000");
     refused(dir.path(), ErrorCode::TokenizerInvalid, &["tokenizer.json", "5000", "1216"]);
 }
 
 #[test]
-fn a_head_that_contradicts_itself_is_refused_whatever_dimension_is_asked_for() {
+fn an_inconsistent_head_is_refused_for_any_requested_dimension() {
     let dir = copy_of("tiny-new");
     edit(&dir.path().join("2_Dense_256/config.json"), "\"out_features\": 256", "\"out_features\": 255");
     let options = ModelOptions { dimension: Some(256), ..ModelOptions::default() };
-    let error = shared::open(dir.path(), &options).expect_err("refused");
+    let error = model_registry::open(dir.path(), &options).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::ModelInconsistent, "{error}");
 }
 
 #[test]
-fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_so() {
+fn a_token_limit_above_the_positions_of_the_model_is_refused_with_the_file() {
     let dir = copy_of("tiny-new");
     edit(
         &dir.path().join("config.json"),
@@ -141,12 +146,15 @@ fn more_tokens_than_the_model_has_positions_are_refused_with_the_file_that_says_
         "\"max_position_embeddings\": 16",
     );
     let open = |max_tokens| {
-        shared::open(dir.path(), &ModelOptions { max_tokens: Some(max_tokens), ..ModelOptions::default() })
+        model_registry::open(
+            dir.path(),
+            &ModelOptions { max_tokens: Some(max_tokens), ..ModelOptions::default() },
+        )
     };
     let error = open(17).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error}");
     assert!(
-        error.to_string().contains("16 positions by") && error.to_string().contains("config.json"),
+        error.to_string().contains("16 positions according to") && error.to_string().contains("config.json"),
         "{error}"
     );
     open(16).expect("opens");

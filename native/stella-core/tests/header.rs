@@ -1,4 +1,4 @@
-//! The strict header reader beside the one of the `safetensors` crate, on headers that are nearly right.
+//! Compares the strict header reader with the reader of the `safetensors` crate on headers that are nearly valid.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod oracle;
@@ -10,13 +10,14 @@ use oracle::{Verdict, compare, compare_files, file};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use stella_core::header::{Header, LENGTH_BYTES};
+use stella_core::weights::header::Header;
+use stella_core::weights::header_fault::LENGTH_BYTES;
 
-/// Cases of one run; more for as long as asked by hand.
+/// The environment variable with the number of cases, for longer manual runs.
 const CASES_VARIABLE: &str = "STELLA_HEADER_CASES";
 const DEFAULT_CASES: u32 = 50_000;
 
-/// A way in which one part of a header goes wrong. Most parts of most headers are right.
+/// Generates a wrong value for a part of a header, but `None` in most cases, so that most parts of a header are valid.
 fn sometimes(wrong: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = Option<String>> {
     prop_oneof![24 => Just(None), 1 => wrong.prop_map(Some)]
 }
@@ -71,7 +72,7 @@ const METADATA: &[&str] = &[
 ];
 const AROUND: &[&str] = &[" ", "\n", "  \t", "\u{feff}", "x", "}", "\0"];
 
-/// One tensor: everything but where it lies, and what is wrong with it.
+/// One tensor of a header, without its offsets, and the faults of its entry.
 #[derive(Debug, Clone)]
 struct Part {
     name: String,
@@ -82,7 +83,7 @@ struct Part {
     odd_offsets: Option<String>,
     odd_fields: Option<String>,
     as_array: bool,
-    /// Bytes by which it lies too far on or back.
+    /// Bytes by which its offsets are too high or too low.
     shift: i64,
 }
 
@@ -104,7 +105,7 @@ fn part() -> impl Strategy<Value = Part> {
         )
 }
 
-/// A header as text, and the bytes of data that it should be followed by.
+/// Generates a header as text, and the number of data bytes that follow it.
 fn header() -> impl Strategy<Value = (String, u64)> {
     (
         prop::collection::vec(part(), 0..5),
@@ -144,7 +145,7 @@ fn header() -> impl Strategy<Value = (String, u64)> {
 }
 
 #[test]
-fn what_is_accepted_is_what_the_crate_accepts_and_every_other_refusal_is_on_the_list() {
+fn both_readers_agree_on_generated_headers_except_for_the_listed_stricter_refusals() {
     let cases = env::var(CASES_VARIABLE).ok().and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_CASES);
     let seen = std::cell::RefCell::new(BTreeMap::<Verdict, u32>::new());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
@@ -158,16 +159,16 @@ fn what_is_accepted_is_what_the_crate_accepts_and_every_other_refusal_is_on_the_
             Ok(())
         })
         .expect("the two readers agree");
-    // A generator that only made rubbish, or only good headers, would prove nothing.
+    // The test proves nothing if the generator produces only invalid or only valid headers.
     let seen = seen.into_inner();
     println!("{cases} headers: {seen:?}");
     for verdict in [Verdict::Both, Verdict::Stricter, Verdict::Neither] {
-        assert!(seen.get(&verdict).is_some_and(|&n| n > cases / 50), "{verdict:?} is rare: {seen:?}");
+        assert!(seen.get(&verdict).is_some_and(|&n| n > cases / 50), "{verdict:?} is too rare: {seen:?}");
     }
 }
 
 #[test]
-fn a_header_longer_than_the_cap_is_refused_from_its_length_alone() {
+fn a_header_above_the_length_limit_is_refused_before_it_is_read() {
     let fault = Header::check_length((17u64 << 20).to_le_bytes(), u64::MAX).expect_err("refused");
     assert!(fault.is_stricter() && fault.to_string().contains("at most 16777216"), "{fault}");
     let fault = Header::check_length(100u64.to_le_bytes(), 100 + LENGTH_BYTES - 1).expect_err("refused");

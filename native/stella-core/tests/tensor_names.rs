@@ -1,4 +1,4 @@
-//! Tensors under other names than the model needs: the message says which names are meant.
+//! Tests that the error for wrong tensor names contains the expected names.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -8,10 +8,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stella_core::ErrorCode;
-use stella_core::folder::ModelFolder;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::files::folder::ModelFolder;
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
-/// Changes the header of a safetensors file, and puts `more` behind its data.
+/// Changes the header of a safetensors file, and appends `more` to its data.
 fn rewrite(path: &Path, change: impl Fn(&mut Map<String, Value>, usize), more: &[u8]) {
     let bytes = fs::read(path).expect("read");
     let end = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("a length")) as usize;
@@ -39,7 +40,7 @@ fn load(folder: &Path) -> Result<(), (ErrorCode, String)> {
 }
 
 #[test]
-fn a_wrapper_before_the_names_is_named() {
+fn an_unknown_prefix_of_all_tensor_names_is_in_the_error() {
     for model in ["tiny-new", "tiny-qwen2"] {
         for wrapper in ["_orig_mod.", "module.", "base_model.model."] {
             let dir = common::copy_of(model);
@@ -48,13 +49,13 @@ fn a_wrapper_before_the_names_is_named() {
             rewrite(&dir.path().join("model.safetensors"), prefixed, &[]);
             let (code, text) = load(dir.path()).expect_err("wrapped");
             assert_eq!(code, ErrorCode::ModelUnsupported, "{text}");
-            assert!(text.contains(wrapper) && text.contains("supported are"), "{text}");
+            assert!(text.contains(wrapper) && text.contains("Supported: "), "{text}");
         }
     }
 }
 
 #[test]
-fn one_missing_tensor_is_named_alone_whichever_it_is() {
+fn each_missing_tensor_is_in_the_error() {
     for form in ["forms/models/new-bare", "forms/models/gte-native", "forms/models/qwen2-tf5"] {
         let source = common::fixture("..").join(form);
         let bytes = fs::read(source.join("model.safetensors")).expect("read");
@@ -73,7 +74,7 @@ fn one_missing_tensor_is_named_alone_whichever_it_is() {
 }
 
 #[test]
-fn a_dense_file_holds_no_tensor_that_is_passed_over() {
+fn an_additional_tensor_in_the_file_of_a_head_is_refused() {
     for name in ["residual.weight", "linear.bias2"] {
         let dir = common::copy_of("tiny-new");
         let add = |header: &mut Map<String, Value>, data: usize| {
@@ -85,7 +86,7 @@ fn a_dense_file_holds_no_tensor_that_is_passed_over() {
         assert_eq!(code, ErrorCode::ModelInconsistent, "{text}");
         assert!(text.contains("2_Dense_256") && text.contains(name), "{text}");
     }
-    // A bias that the configuration switches off.
+    // The configuration switches the bias off, but the file still has it.
     let dir = common::copy_of("tiny-new");
     let path = dir.path().join("2_Dense_256/config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
@@ -96,7 +97,7 @@ fn a_dense_file_holds_no_tensor_that_is_passed_over() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_refused_at_every_depth() {
+fn a_duplicate_key_is_refused_at_every_depth() {
     for (file, text) in [
         ("sentence_bert_config.json", r#"{"max_seq_length": 40, "max_seq_length": 40}"#),
         ("config_sentence_transformers.json", r#"{"prompts": {"a": "x", "a": "y"}}"#),

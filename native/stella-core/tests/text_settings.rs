@@ -1,4 +1,4 @@
-//! Settings about texts beside `tokenizer.json`: each is applied, or agrees with the tokenizer, or is refused with its reason.
+//! Tests the text settings besides `tokenizer.json`: each is applied, agrees with the tokenizer, or is refused with a reason.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -8,20 +8,21 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stella_core::ErrorCode::{self, ModelFileInvalid, ModelInconsistent, ModelUnsupported, TokenizerInvalid};
-use stella_core::folder::ModelFolder;
-use stella_core::hash::{Algorithm, Hasher};
-use stella_core::model::{Model, ModelOptions};
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::hash::{Algorithm, Hasher};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
 const CONFIG: &str = "tokenizer_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const MAP: &str = "special_tokens_map.json";
 const SENTENCE: &str = "sentence_bert_config.json";
 
-/// A folder with BERT's tokenizer, whose settings are in every file.
+/// A folder with a BERT tokenizer and all files with settings.
 const BERT: &str = "gte-base";
-/// A folder with the tokenizer of Qwen2, which gets its end token from a template.
+/// A folder with the Qwen2 tokenizer, whose template adds the end token.
 const TEMPLATE: &str = "gte-qwen2-template";
-/// The same, which gets it from a setting.
+/// A folder with the Qwen2 tokenizer, to which a setting adds the end token.
 const SETTING: &str = "gte-qwen2-eos-config";
 
 /// An edit: the file, the key as a JSON pointer, and its value. `null` removes the key.
@@ -45,7 +46,7 @@ fn edit(folder: &Path, (file, pointer, value): &Edit) {
     fs::write(path, whole.to_string()).expect("written");
 }
 
-/// The limit on tokens of a form after some edits, or the error.
+/// Loads a copy of a fixture folder after some edits. Returns its token limit, or the error.
 fn load(form: &str, edits: &[Edit]) -> Result<usize, (ErrorCode, String)> {
     let dir = tempfile::tempdir().expect("a folder");
     common::copy(&common::fixture("../forms/models").join(form), dir.path());
@@ -67,12 +68,12 @@ fn refused(form: &str, edits: &[Edit], code: ErrorCode, says: &[&str]) {
 }
 
 #[test]
-fn the_limit_of_the_folder_is_that_of_the_first_file_that_names_one() {
+fn the_token_limit_comes_from_the_first_file_that_sets_one() {
     let roberta = "sentence_roberta_config.json";
     for (edits, limit) in [
         (vec![(SENTENCE, "/max_seq_length", json!(40))], 40),
         (vec![(SENTENCE, "/max_seq_length", json!(40)), (roberta, "/max_seq_length", json!(30))], 40),
-        // The first file is there and says nothing: the next one is not asked.
+        // The first file has no limit, but it exists, so the next one is not read.
         (
             vec![
                 (SENTENCE, "/max_seq_length", Value::Null),
@@ -82,9 +83,9 @@ fn the_limit_of_the_folder_is_that_of_the_first_file_that_names_one() {
             50,
         ),
         (vec![(SENTENCE, "/max_seq_length", Value::Null), (CONFIG, "/model_max_length", json!(1e30))], 512),
-        // sentence-transformers passes over an object without keys.
+        // sentence-transformers skips a file whose object is empty.
         (vec![(SENTENCE, "", json!({})), (roberta, "/max_seq_length", json!(30))], 30),
-        // Never above the positions of the model.
+        // The positions of the model reduce the limit.
         (
             vec![
                 (SENTENCE, "/max_seq_length", json!(9000)),
@@ -105,7 +106,7 @@ fn the_limit_of_the_folder_is_that_of_the_first_file_that_names_one() {
 }
 
 #[test]
-fn a_limit_that_cannot_be_is_the_fault_of_its_file() {
+fn the_error_for_an_impossible_token_limit_has_its_file() {
     for (edits, code, says) in [
         (
             vec![(SENTENCE, "/max_seq_length", json!(1))],
@@ -140,7 +141,7 @@ fn a_limit_that_cannot_be_is_the_fault_of_its_file() {
 }
 
 #[test]
-fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
+fn flags_of_the_bert_class_and_their_defaults_must_agree_with_the_normalizer() {
     let bert = json!({
         "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true
     });
@@ -164,7 +165,7 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
             (CONFIG, "/do_lower_case", json!(false)),
             (CONFIG, "/strip_accents", json!(true)),
         ],
-        // Another class of transformers has no such flags.
+        // Another tokenizer class has no such flags.
         vec![
             (TOKENIZER, "/normalizer", cased(Value::Null)),
             (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast")),
@@ -174,7 +175,7 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
     }
     for (edits, says) in [
         (vec![(CONFIG, "/do_lower_case", json!(false))], "do_lower_case is false, but true"),
-        // A missing flag has BERT's default.
+        // A missing flag has the default of the BERT class.
         (
             vec![(TOKENIZER, "/normalizer", cased(Value::Null)), (CONFIG, "/do_lower_case", Value::Null)],
             "do_lower_case is true, but false",
@@ -222,7 +223,7 @@ fn flags_of_bert_and_their_defaults_agree_with_the_normalizer() {
 }
 
 #[test]
-fn parts_that_a_class_builds_by_itself_are_those_of_the_tokenizer() {
+fn parts_that_a_tokenizer_class_builds_itself_must_agree_with_tokenizer_json() {
     let split = |pattern: &str, prefix_space: bool| {
         json!({"type": "Sequence", "pretokenizers": [
             {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
@@ -273,12 +274,13 @@ fn parts_that_a_class_builds_by_itself_are_those_of_the_tokenizer() {
     }
     let other_class = (CONFIG, "/tokenizer_class", json!("PreTrainedTokenizerFast"));
     load(BERT, &[other_class.clone(), (TOKENIZER, "/normalizer/clean_text", json!(false))])
-        .expect("as it is");
-    load(TEMPLATE, &[other_class, (TOKENIZER, "/pre_tokenizer", split(".", false))]).expect("as it is");
+        .expect("other classes run the parts unchanged");
+    load(TEMPLATE, &[other_class, (TOKENIZER, "/pre_tokenizer", split(".", false))])
+        .expect("other classes run the parts unchanged");
 }
 
 #[test]
-fn a_cut_on_the_left_and_a_chat_template_are_refused() {
+fn truncation_on_the_left_and_further_modalities_are_refused() {
     let left = json!({"direction": "Left", "max_length": 64, "strategy": "LongestFirst", "stride": 0});
     refused(
         BERT,
@@ -306,21 +308,21 @@ fn a_cut_on_the_left_and_a_chat_template_are_refused() {
 }
 
 #[test]
-fn special_tokens_are_those_of_the_tokenizer() {
-    let odd = "the";
+fn special_tokens_that_tokenizer_json_lacks_are_refused() {
+    let unlisted = "the";
     for (file, key, value) in [
-        (CONFIG, "/bos_token", json!(odd)),
-        (CONFIG, "/eos_token", json!({"content": odd, "special": true})),
-        (CONFIG, "/additional_special_tokens", json!(["[PAD]", odd])),
-        (CONFIG, "/extra_special_tokens", json!({"image_token": odd})),
+        (CONFIG, "/bos_token", json!(unlisted)),
+        (CONFIG, "/eos_token", json!({"content": unlisted, "special": true})),
+        (CONFIG, "/additional_special_tokens", json!(["[PAD]", unlisted])),
+        (CONFIG, "/extra_special_tokens", json!({"image_token": unlisted})),
         (CONFIG, "/model_specific_special_tokens", json!({"image_token": "<image>"})),
-        (MAP, "/additional_special_tokens", json!([odd])),
+        (MAP, "/additional_special_tokens", json!([unlisted])),
         (MAP, "/bos_token", json!("<s>")),
     ] {
         let says = [file, key.trim_start_matches('/'), "added_tokens"];
         refused(BERT, &[(file, key, value)], ModelInconsistent, &says);
     }
-    // In the vocabulary, with its own id, but not added.
+    // The token is in the vocabulary with this id, but it is not an added token.
     let vocabulary: Value = serde_json::from_slice(
         &fs::read(common::fixture("../forms/models").join(BERT).join(TOKENIZER)).expect("read"),
     )
@@ -365,11 +367,11 @@ fn special_tokens_are_those_of_the_tokenizer() {
 }
 
 #[test]
-fn tokens_around_a_text_are_put_there_by_the_tokenizer_or_by_its_code() {
-    load(TEMPLATE, &[(CONFIG, "/add_eos_token", json!(true))]).expect("both say it");
-    load(SETTING, &[]).expect("the setting says it, and there is code");
+fn settings_for_special_tokens_around_a_text_must_agree_with_the_tokenizer_or_its_code() {
+    load(TEMPLATE, &[(CONFIG, "/add_eos_token", json!(true))]).expect("the setting agrees with the template");
+    load(SETTING, &[]).expect("tokenizer code of the folder applies the setting");
     let without_code = [(CONFIG, "/add_eos_token", json!(false)), (CONFIG, "/auto_map", Value::Null)];
-    load(TEMPLATE, &without_code).expect("only code looks at it");
+    load(TEMPLATE, &without_code).expect("only tokenizer code reads the setting");
     for (form, edits, code, says) in [
         (
             TEMPLATE,
@@ -378,7 +380,7 @@ fn tokens_around_a_text_are_put_there_by_the_tokenizer_or_by_its_code() {
                 (CONFIG, "/auto_map", json!({"AutoTokenizer": ["a.Slow", "a.Fast"]})),
             ],
             ModelInconsistent,
-            "add_eos_token is false, but tokenizer.json puts id",
+            "add_eos_token is false, but tokenizer.json adds id",
         ),
         (
             SETTING,
@@ -400,13 +402,13 @@ fn tokens_around_a_text_are_put_there_by_the_tokenizer_or_by_its_code() {
                 (MAP, "/eos_token", Value::Null),
             ],
             ModelInconsistent,
-            "the end token is \"<|im_end|>\"",
+            "The end token is \"<|im_end|>\"",
         ),
         (
             TEMPLATE,
             vec![(CONFIG, "/add_bos_token", json!(true))],
             ModelInconsistent,
-            "add_bos_token is true, but tokenizer.json puts no token before a text",
+            "add_bos_token is true, but tokenizer.json adds no token before a text",
         ),
     ] {
         refused(form, &edits, code, &[CONFIG, says]);

@@ -1,18 +1,18 @@
-//! Files of a tokenizer that would cost the process its memory, its time or its life, and what they get instead.
+//! Tests that hostile `tokenizer.json` files are refused before they exhaust memory or time, or crash the process.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stella_core::files::TOKENIZER_FILE;
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::{LongText, Tokenizer};
+use stella_core::files::file_names::TOKENIZER_FILE;
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::pooling_config::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::{LongText, Tokenizer};
 use stella_core::{ErrorCode, Result};
 
-/// The seeds of the fuzz target, small good tokenizers of both kinds among them.
+/// Returns the folder of the seeds of the fuzz target, which include small valid WordPiece and BPE tokenizers.
 fn seeds() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tokenizer_json")
 }
@@ -24,7 +24,7 @@ fn read(bytes: &[u8]) -> Result<Tokenizer> {
     Tokenizer::read(&folder, 64, &TokenLimit::asked(16), &TextSettings::read(&folder)?, PoolingMode::Mean)
 }
 
-/// A good tokenizer with some of its parts replaced.
+/// Returns a valid tokenizer with some of its parts replaced.
 fn with(seed: &str, edits: &[(&str, Value)]) -> String {
     let text = fs::read_to_string(seeds().join(seed)).expect("a seed");
     let mut file: Value = serde_json::from_str(&text).expect("JSON");
@@ -40,11 +40,11 @@ fn sequence(list: &str, part: &Value, times: usize) -> Value {
 }
 
 #[test]
-fn parts_that_a_text_grows_in_or_that_a_file_can_break_are_refused_by_name() {
+fn unsupported_and_hostile_parts_are_refused_by_name() {
     let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
-    // The library looks at the fields when it does not like the type.
+    // If the fields do not fit the type, the library guesses another type from the fields.
     let disguised = json!({"type": "BertNormalizer", "pattern": {"String": "a"}, "content": "aa"});
-    // Four gigabytes for a trie of which no byte is there.
+    // Announces a trie of four gigabytes without a byte of content.
     let precompiled = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
     let bytes =
         json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false});
@@ -69,20 +69,30 @@ fn parts_that_a_text_grows_in_or_that_a_file_can_break_are_refused_by_name() {
             "more than 8 parts",
         ),
         ("wordpiece", "/normalizer", deep, "more than 8 parts"),
-        ("bpe", "/pre_tokenizer", sequence("pretokenizers", &bytes, 2), "ByteLevel after one of its kind"),
+        (
+            "bpe",
+            "/pre_tokenizer",
+            sequence("pretokenizers", &bytes, 2),
+            "more than one part that lengthens the text, such as ByteLevel",
+        ),
         (
             "bpe",
             "/pre_tokenizer",
             json!({"type": "FixedLength", "length": 0}),
             "pre_tokenizer is FixedLength",
         ),
-        ("wordpiece", "/post_processor", sequence("processors", &template, 40), "after one of its kind"),
+        (
+            "wordpiece",
+            "/post_processor",
+            sequence("processors", &template, 40),
+            "more than one part that lengthens the text",
+        ),
         ("wordpiece", "/post_processor/single", json!([special("[CLS]"), text, text]), "keep the text, once"),
         ("wordpiece", "/post_processor/single", json!([special("[CLS]")]), "keep the text, once"),
         ("wordpiece", "/post_processor/special_tokens", json!({}), "fails on an empty text"),
-        ("wordpiece", "/model/max_input_chars_per_word", json!(1 << 30), "at most 256 is supported"),
-        ("wordpiece", "/model/continuing_subword_prefix", json!("#".repeat(65)), "at most 64 are supported"),
-        ("bpe", "/model/end_of_word_suffix", json!("#".repeat(65)), "at most 64 are supported"),
+        ("wordpiece", "/model/max_input_chars_per_word", json!(1 << 30), "At most 256 is supported"),
+        ("wordpiece", "/model/continuing_subword_prefix", json!("#".repeat(65)), "At most 64 are supported"),
+        ("bpe", "/model/end_of_word_suffix", json!("#".repeat(65)), "At most 64 are supported"),
         ("bpe", "/model/dropout", json!(0.5), "dropout is 0.5"),
         (
             "wordpiece",
@@ -93,8 +103,13 @@ fn parts_that_a_text_grows_in_or_that_a_file_can_break_are_refused_by_name() {
         ("unigram", "/version", json!("1.0"), "is Metaspace"),
         ("unigram", "/pre_tokenizer", Value::Null, "model is Unigram"),
         ("wordpiece", "/version", json!("2.0"), "version \"2.0\""),
-        ("added", "/added_tokens/1/id", json!(9999), "has id 9999, but by its place it has 10"),
-        ("added", "/added_tokens/2/id", json!(4), "has id 4, but by its place it has 5"),
+        (
+            "added",
+            "/added_tokens/1/id",
+            json!(9999),
+            "has id 9999, but its position in the file leads to id 10",
+        ),
+        ("added", "/added_tokens/2/id", json!(4), "has id 4, but its position in the file leads to id 5"),
     ];
     for (seed, pointer, value, says) in cases {
         let error = read(with(seed, &[(pointer, value)]).as_bytes()).expect_err(says);
@@ -104,18 +119,21 @@ fn parts_that_a_text_grows_in_or_that_a_file_can_break_are_refused_by_name() {
 }
 
 #[test]
-fn a_panic_of_the_library_is_a_cause_and_not_the_end() {
+fn a_panic_of_the_tokenizer_library_becomes_the_cause_of_an_error() {
     let file = with("wordpiece", &[("/post_processor/special_tokens", json!({}))]);
     let chain = read(file.as_bytes()).expect_err("refused").chain();
-    assert!(chain.last().expect("a cause").contains("the tokenizer library panicked"), "{chain:?}");
+    assert!(chain.last().expect("a cause").contains("The tokenizer library panicked"), "{chain:?}");
 }
 
 #[test]
-fn what_stella_has_and_what_is_like_it_is_read() {
+fn valid_wordpiece_and_bpe_tokenizers_are_read() {
     for seed in ["wordpiece", "bpe", "parts", "roberta", "added"] {
         let tokenizer = read(with(seed, &[]).as_bytes()).expect(seed);
-        let (mut ids, mut places) = (Vec::new(), Vec::new());
-        let count = tokenizer.encode(0, "a b", LongText::Truncate, &mut ids, Some(&mut places)).expect(seed);
-        assert!(count.kept == ids.len() && ids.len() == places.len() && !ids.is_empty(), "{seed}: {count:?}");
+        let (mut ids, mut offsets) = (Vec::new(), Vec::new());
+        let count = tokenizer.encode(0, "a b", LongText::Truncate, &mut ids, Some(&mut offsets)).expect(seed);
+        assert!(
+            count.kept == ids.len() && ids.len() == offsets.len() && !ids.is_empty(),
+            "{seed}: {count:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Ids by way of the known words are those that the tokenizer library gives for the whole text.
+//! Tests that the word cache leads to the same ids as the tokenizer library does for the whole text.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -9,11 +9,11 @@ use std::sync::LazyLock;
 use common::{TEXT_PARTS, edited_tokenizer, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use stella_core::folder::ModelFolder;
-use stella_core::tokenizer::{LongText, Tokenizer};
+use stella_core::files::folder::ModelFolder;
+use stella_core::text::tokenizer::{LongText, Tokenizer};
 
-/// As it is; with steps of the normalizer off; with tokens that look at what stands beside them, or in which a text
-/// would be cut.
+/// BERT tokenizers: unchanged, with steps of the normalizer switched off, with added tokens that depend on their neighbors,
+/// and with added tokens that the cache would split.
 static TOKENIZERS: LazyLock<[Tokenizer; 6]> = LazyLock::new(|| {
     let off = |names: &[&str]| {
         let edits: Vec<_> = names.iter().map(|name| (format!("/normalizer/{name}"), json!(false))).collect();
@@ -33,16 +33,16 @@ static TOKENIZERS: LazyLock<[Tokenizer; 6]> = LazyLock::new(|| {
         off(&["handle_chinese_chars", "lowercase"]),
         added("river", true, false),
         added(". _", false, false),
-        // Normalised, the Greek question mark is a semicolon.
+        // The normalizer turns the Greek question mark into a semicolon.
         added("e\u{37e}x", false, true),
     ]
 });
 
 fn check(tokenizer: &Tokenizer, text: &str) {
-    let (mut ids, mut places) = (Vec::new(), Vec::new());
+    let (mut ids, mut offsets) = (Vec::new(), Vec::new());
     let count =
-        tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut places)).expect("with places");
-    // Twice: the words are new, and then they are known.
+        tokenizer.encode(0, text, LongText::Truncate, &mut ids, Some(&mut offsets)).expect("with offsets");
+    // The second run finds its words in the cache.
     for _ in 0..2 {
         let mut same = Vec::new();
         let again = tokenizer.encode(0, text, LongText::Truncate, &mut same, None).expect("without");
@@ -52,7 +52,7 @@ fn check(tokenizer: &Tokenizer, text: &str) {
 
 proptest! {
     #[test]
-    fn known_words_have_the_ids_that_the_whole_text_has(
+    fn cached_words_have_the_ids_of_the_whole_text(
         parts in proptest::collection::vec(
             prop_oneof![4 => proptest::sample::select(&TEXT_PARTS[..]).prop_map(str::to_owned), 1 => ".{1,3}"],
             0..40,
@@ -65,7 +65,7 @@ proptest! {
 }
 
 #[test]
-fn no_token_of_the_file_is_cut_in_two() {
+fn the_cache_does_not_split_an_added_token() {
     for text in
         ["a_river", "river-river", "a. _b", "e;x", "[CLS]", "a[MASK]b", "x\u{c}y", "x\u{b}y ,\u{301}z"]
     {
@@ -74,7 +74,7 @@ fn no_token_of_the_file_is_cut_in_two() {
 }
 
 #[test]
-fn every_golden_text_has_its_ids_when_its_words_are_new_and_when_they_are_known() {
+fn golden_texts_have_their_ids_with_an_empty_and_a_filled_cache() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = ModelFolder::open(&root.join("src/StellaInterop.Models.Mini/model"), None).expect("opens");
     let tokenizer = read_tokenizer(&folder, 30528, 8192);
@@ -92,7 +92,7 @@ fn every_golden_text_has_its_ids_when_its_words_are_new_and_when_they_are_known(
 }
 
 #[test]
-fn more_words_than_are_kept_and_words_of_any_length_keep_their_ids() {
+fn ids_are_right_after_the_cache_was_cleared_and_for_words_of_any_length() {
     let tokenizer = &TOKENIZERS[0];
     for start in [0, 20_000, 0] {
         let text: Vec<String> = (start..start + 20_000).map(|i| format!("{i}")).collect();

@@ -1,12 +1,13 @@
-//! Files that are not what their names say are recognised by what they are, whichever file of a folder it is.
+//! Tests that wrong content is recognized in every file of a model folder.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod common;
 
 use std::fs;
 
-use stella_core::folder::ModelFolder;
-use stella_core::model::{Model, ModelOptions};
+use stella_core::files::folder::ModelFolder;
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
 
 const FILES: [&str; 10] = [
     "config.json",
@@ -31,7 +32,7 @@ fn load(folder: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_wrong_file_is_recognised_and_named() {
+fn wrong_content_of_any_file_is_recognized_and_the_error_has_its_path() {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let kinds = [
         (
@@ -55,7 +56,7 @@ fn a_wrong_file_is_recognised_and_named() {
         let _ = fs::remove_file(&path);
         fs::create_dir(&path).expect("made");
         let error = load(dir.path());
-        // A folder in place of a file that need not be there is found all the same.
+        // A folder in place of an optional file is an error too.
         assert!(error.contains(file) && error.contains("is a folder"), "{file}: {error}");
     }
 }

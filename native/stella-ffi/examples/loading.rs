@@ -1,10 +1,9 @@
-//! What the checks of a load cost: `loading FOLDER warm|cold [ROUNDS]`
+//! Measures the cost of the checks of a load: `loading FOLDER warm|cold [ROUNDS]`
 //!
-//! Loads the model in turns as it is by default, without a look for weights that are not finite, mapped, and against a
-//! manifest of SHA-256 and one of BLAKE3, and prints one line of JSON: the median seconds of each, and what each check
-//! adds, as a part of the time without it. `warm` loads from the system's cache; before `cold` ones, GNU dd asks the system
-//! to forget what it has of the weights. `read` is the time to read them into memory, and `passed` that to read them and
-//! keep nothing.
+//! Loads the model in turns with the default options, without the check for weights that are not finite, mapped, with a
+//! manifest of SHA-256, and with a manifest of BLAKE3. Prints one line of JSON: the median seconds of each, and the relative
+//! cost of each check. `warm` loads from the cache of the system. Before each `cold` load, GNU dd drops the weights from the
+//! cache. `read` is the time to read the weights into memory, and `passed` the time to read them piece by piece.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, File};
@@ -14,14 +13,15 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use stella_core::folder::ModelFolder;
-use stella_core::hash::{Algorithm, Hasher};
-use stella_core::model::{Model, ModelOptions};
-use stella_core::weights::LoadMode;
-// Loads allocate as the library does.
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::hash::{Algorithm, Hasher};
+use stella_core::model::Model;
+use stella_core::model_options::ModelOptions;
+use stella_core::weights::weight_set::LoadMode;
+// For the allocator of the library.
 use stella_interop as _;
 
-/// Loads of each kind unless the caller says otherwise.
+/// The default number of loads of each kind.
 const ROUNDS: usize = 7;
 
 fn main() {
@@ -29,13 +29,13 @@ fn main() {
     let (folder, from, rounds) = match args.as_slice() {
         [folder, from] => (Path::new(folder), from, ROUNDS),
         [folder, from, rounds] => (Path::new(folder), from, rounds.parse().expect("a number")),
-        _ => panic!("usage: loading FOLDER warm|cold [ROUNDS]"),
+        _ => panic!("Usage: loading FOLDER warm|cold [ROUNDS]"),
     };
     let weights = folder.join("model.safetensors");
     let prepare = || match from.as_str() {
         "warm" => (),
-        "cold" => forget(&weights),
-        other => panic!("{other} is neither warm nor cold"),
+        "cold" => drop_from_cache(&weights),
+        other => panic!("Unknown cache state {other}. Use warm or cold."),
     };
     let dir = tempfile::tempdir().expect("a folder");
     let manifest = |algorithm| Some(write_manifest(folder, algorithm, dir.path()));
@@ -59,7 +59,7 @@ fn main() {
     };
     let read = each(&|| drop(fs::read(&weights).expect("read")));
     let passed = each(&|| pass(&weights, |_| ()));
-    // The first round is not counted: in it the system finds the memory that later ones take again.
+    // The first round does not count: it includes the page faults of memory that later rounds reuse.
     for round in 0..=rounds {
         for (options, seconds) in kinds.iter().zip(&mut seconds) {
             prepare();
@@ -93,8 +93,8 @@ fn load(folder: &Path, options: &ModelOptions) -> f64 {
     seconds
 }
 
-/// Asks the system to forget what it has of a file.
-fn forget(path: &Path) {
+/// Drops a file from the cache of the system.
+fn drop_from_cache(path: &Path) {
     let mut dd = Command::new("dd");
     dd.arg(format!("if={}", path.display())).args(["iflag=nocache", "count=0", "status=none"]);
     assert!(dd.status().expect("GNU dd").success(), "dd");

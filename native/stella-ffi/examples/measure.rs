@@ -1,11 +1,11 @@
-//! What a model was estimated to take and what it took, in a process of its own:
+//! Compares the estimated and the measured memory of a model, in a separate process:
 //!
 //! `measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS`
 //!
-//! Loads the model, lets every session embed at once a batch of texts that are as long as they may be, and prints one
-//! line of JSON, in bytes and seconds. Linux only: it reads the peak that the kernel keeps.
+//! Loads the model. Then all sessions embed at once a batch of texts of the largest length. Prints one line of JSON, in bytes
+//! and seconds. Linux only, because it reads the peak memory of the process from /proc.
 //!
-//! A service embeds more than once, and what its allocator keeps grows meanwhile: every session embeds several batches.
+//! Every session embeds several batches, because the memory that the allocator keeps grows over the first calls.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
@@ -13,21 +13,22 @@ use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
-use stella_core::weights::LoadMode;
+use stella_core::weights::weight_set::LoadMode;
 
-/// How often each session embeds its batch.
+/// The number of batches of each session.
 const ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, arithmetic, mode, numbers @ ..] = args.as_slice() else {
         panic!(
-            "usage: measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS"
+            "Usage: measure FOLDER f32|bf16|int8|candle copied|mapped MAX_TOKENS BATCH_TOKENS SESSIONS THREADS"
         );
     };
     let folder = Path::new(folder);
@@ -36,12 +37,12 @@ fn main() {
         "bf16" => (EncoderKind::Kernels, Precision::Bf16),
         "int8" => (EncoderKind::Kernels, Precision::Int8),
         "candle" => (EncoderKind::Candle, Precision::F32),
-        other => panic!("{other} is no arithmetic; there are f32, bf16, int8 and candle"),
+        other => panic!("Unknown arithmetic {other}. Use f32, bf16, int8 or candle."),
     };
     let mode = match mode.as_str() {
         "copied" => LoadMode::Copied,
         "mapped" => LoadMode::Mapped,
-        other => panic!("{other} is no mode; there are copied and mapped"),
+        other => panic!("Unknown load mode {other}. Use copied or mapped."),
     };
     let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a number")).collect();
     let [max_tokens, max_batch_tokens, sessions, threads] = numbers[..] else { panic!("four numbers") };
@@ -54,10 +55,10 @@ fn main() {
 
     let before = status("VmRSS");
     let begin = Instant::now();
-    let model = shared::open(folder, &options).expect("loads");
+    let model = model_registry::open(folder, &options).expect("loads");
     let seconds = begin.elapsed().as_secs_f64();
     let (loaded, loading_peak) = (status("VmRSS"), status("VmHWM"));
-    // The kernel's peak begins again.
+    // Resets the peak to the current memory.
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux");
     let start = Arc::new(Barrier::new(sessions));
     let tokens = (max_batch_tokens / max_tokens * max_tokens) as f64;
@@ -74,7 +75,7 @@ fn main() {
                     start.wait();
                     let begin = Instant::now();
                     embed(&mut session);
-                    // The last round counts: before it, memory was still new.
+                    // Only the last round counts, because earlier rounds include page faults of new memory.
                     seconds = begin.elapsed().as_secs_f64();
                 }
                 seconds
@@ -98,19 +99,19 @@ fn main() {
     println!("{out}");
 }
 
-/// Embeds texts that are as long as they may be, as many as one call takes.
+/// Embeds as many texts of the largest length as one call takes.
 fn embed(session: &mut Session) {
     let (length, vocabulary) = (session.model().max_tokens(), session.model().config().vocab_size);
     let texts = session.max_batch_tokens() / length;
     let ids: Vec<u32> = (0..texts * length).map(|i| (i * 7919 % vocabulary) as u32).collect();
-    let ends: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
+    let cu_seqlens: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
     let mut rows = vec![0.0; texts * session.model().default_dimension()];
-    let options = EmbedOptions { dimension: None, normalize: true };
-    session.embed(&ids, &ends, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
+    let options = EmbedOptions { dimension: None, l2_normalize: true };
+    session.embed(&ids, &cu_seqlens, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
     assert!(rows.iter().all(|x| x.is_finite()));
 }
 
-/// A line of the kernel's account of this process, in bytes.
+/// Returns a field of /proc/self/status in bytes.
 fn status(name: &str) -> u64 {
     let all = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the line");

@@ -1,4 +1,4 @@
-//! What a caller checks before its first call: the version and the sizes of structs.
+//! The version of the ABI and the sizes of its structs. A caller checks both before its first other call.
 
 use crate::boundary::infallible;
 use crate::model::{
@@ -7,10 +7,10 @@ use crate::model::{
 use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
 use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
-/// Version of this ABI. Raised when a signature, a struct or a meaning changes.
+/// The version of this ABI. It is raised when a signature, a struct or a meaning changes.
 pub const STELLA_ABI_VERSION: u32 = 7;
 
-/// The structs whose size both sides must agree on.
+/// The structs of this ABI, as arguments of stella_abi_struct_size.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StellaStruct {
@@ -38,7 +38,7 @@ pub enum StellaStruct {
     PromptInfo = 10,
 }
 
-/// Sizes in bytes, in the order of [`StellaStruct`].
+/// Sizes in bytes, indexed by [`StellaStruct`].
 const STRUCT_SIZES: [usize; 11] = [
     size_of::<StellaModelOptions>(),
     size_of::<StellaModelInfo>(),
@@ -53,13 +53,14 @@ const STRUCT_SIZES: [usize; 11] = [
     size_of::<StellaPromptInfo>(),
 ];
 
-/// The version of this ABI.
+/// Returns the version of the ABI of the loaded library. Compare it with STELLA_ABI_VERSION before any other call.
 #[unsafe(no_mangle)]
 pub extern "C" fn stella_abi_version() -> u32 {
     infallible(|| STELLA_ABI_VERSION)
 }
 
-/// Size in bytes of a struct of this ABI (a value of StellaStruct), 0 for one that is not known.
+/// Returns the size in bytes of a struct of this ABI (a value of StellaStruct), or 0 for an unknown struct. Compare it with the
+/// size in your declarations.
 #[unsafe(no_mangle)]
 pub extern "C" fn stella_abi_struct_size(which: u32) -> usize {
     infallible(|| STRUCT_SIZES.get(which as usize).copied().unwrap_or(0))

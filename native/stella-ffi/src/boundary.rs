@@ -1,34 +1,65 @@
-//! The line that no panic crosses, and behind which numbers are computed as usual. Every export runs inside one of these
-//! functions: under the default floating-point state, whatever the host has set, which comes back when the export
-//! returns.
+//! The boundary of the library: no panic leaves an export, and every export computes under the default floating-point state.
+//!
+//! An export runs its body in [`infallible`] or in [`fallible`](crate::error::fallible).
+//!
+//! # The way of a panic
+//! 1. Code below an export panics, on the thread of the caller or on a thread of the library. The panic hook of this module
+//!    runs on that thread. It logs the message and a backtrace to the log sink of the model. Panics of other threads of the
+//!    process go to the hook that was installed before.
+//! 2. On a thread of a session, the team of threads catches the panic, ends the parallel region and raises the panic again on
+//!    the thread of the caller. A load does the same for the threads that it starts.
+//! 3. [`catch_panic`] stops the panic in the export. Locals on the way were dropped. A session that was in use is poisoned by
+//!    its mutex and refuses further calls.
+//! 4. `fallible` returns a [`StellaError`](crate::error::StellaError) with the code `Panic`; `infallible` returns the default
+//!    value of its type, such as 0.
+//! 5. C# throws a `StellaException` with the code `Panic` and disposes the session. The next call starts another session.
+//!
+//! Some panics are caught earlier, because a model file can cause them: those of the tokenizer library become errors of the
+//! tokenizer in stella-core.
+//!
+//! # Floating-point state
+//! A host may have set another rounding mode or flush-to-zero. Every export sets the default and restores the state of the
+//! host when it returns.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 
-use stella_core::Result;
-use stella_core::fault::{Stage, reach};
-use stella_core::inherit::{self, ThreadStart};
+use stella_core::base::fault_injection::{Stage, reach};
+use stella_core::base::thread_context::{self, ThreadStart};
 use stella_kernels::float_state::DefaultFloats;
 use stella_kernels::payload::into_text;
 
-use crate::error::StellaError;
 use crate::escape::{Keep, escape};
-use crate::log::{self, LogScope, LogSink, PANIC_TARGET};
+use crate::log_sink::{self, PANIC_TARGET};
 
 thread_local! {
-    /// How many exports this thread is inside of, and one more on a thread of the library's own; only their panics are
-    /// ours to report.
+    /// The number of exports on the stack of this thread; 1 on a thread that the library started. The panic hook reports to
+    /// the log only if it is above 0.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The text of a panic with another value.
-const NO_TEXT: &str = "a value that is not text";
+/// The message of a panic whose payload is not text.
+pub(crate) const NO_TEXT: &str = "The panic has a payload that is not text.";
 
-/// Marks this thread as inside an export.
-struct Inside;
+/// Prepares this thread for an export, and restores the thread when it is dropped.
+pub(crate) struct Entry {
+    // Fields are dropped in this order.
+    _depth: Depth,
+    _floats: DefaultFloats,
+}
 
-impl Inside {
+impl Entry {
+    pub(crate) fn new() -> Self {
+        let floats = DefaultFloats::enter();
+        Self { _depth: Depth::enter(), _floats: floats }
+    }
+}
+
+/// Counts an export in [`DEPTH`].
+struct Depth;
+
+impl Depth {
     fn enter() -> Self {
         install_hook();
         DEPTH.set(DEPTH.get() + 1);
@@ -36,110 +67,81 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for Depth {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
     }
 }
 
-/// Sends the reports of panics inside exports to the log instead of to standard error.
+/// Installs the panic hook, once in the process.
 fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        let before = panic::take_hook();
+        let previous = panic::take_hook();
         panic::set_hook(Box::new(move |report| {
             if DEPTH.get() > 0 {
                 let backtrace = std::backtrace::Backtrace::force_capture();
-                // The text of a panic may have a name from a file in it. A backtrace has names of our own code alone, a
-                // line each.
+                // The message may quote a model file, so it is escaped. The backtrace names only our own code.
                 let text = report.payload_as_str().unwrap_or(NO_TEXT);
                 let text = escape(text, Keep::Nothing);
                 match report.location() {
-                    Some(place) => {
-                        ::log::error!(target: PANIC_TARGET, "panicked at {place}: {text}\n{backtrace}");
+                    Some(location) => {
+                        ::log::error!(target: PANIC_TARGET, "The library panicked at {location}: {text}\n{backtrace}");
                     }
-                    None => ::log::error!(target: PANIC_TARGET, "panicked: {text}\n{backtrace}"),
+                    None => ::log::error!(target: PANIC_TARGET, "The library panicked: {text}\n{backtrace}"),
                 }
             } else {
-                before(report);
+                previous(report);
             }
         }));
-        inherit::by(start_inside);
+        thread_context::register(thread_start);
     });
 }
 
-/// A thread that an export starts is inside of it for its whole life, and logs where the export does.
-fn start_inside() -> ThreadStart {
-    let sink = log::current();
+/// Returns the start function of a thread that an export starts: the thread counts as inside of an export until it ends, and
+/// logs to the sink of that export.
+fn thread_start() -> ThreadStart {
+    let sink = log_sink::current();
     Arc::new(move || {
         DEPTH.set(1);
-        log::stay_with(sink.clone());
+        log_sink::set_for_thread(sink.clone());
     })
 }
 
-/// Runs a fallible export. `sink` gets what is logged meanwhile.
-pub(crate) fn fallible(sink: Option<Arc<LogSink>>, body: impl FnOnce() -> Result<()>) -> *mut StellaError {
-    let _floats = DefaultFloats::enter();
-    let _inside = Inside::enter();
-    let _scope = LogScope::enter(sink);
-    // The body holds no state that outlives a panic half-changed: sessions are poisoned by their mutex, and
-    // everything else is immutable or owned by the call.
-    match guarded(body) {
-        Ok(Ok(())) => std::ptr::null_mut(),
-        Ok(Err(error)) => StellaError::from_error(&error).into_raw(),
-        Err(payload) => {
-            StellaError::from_panic(&into_text(payload).unwrap_or_else(|| NO_TEXT.to_owned())).into_raw()
-        }
-    }
-}
-
-/// Runs an export that cannot fail by design; should it panic all the same, it gives the type's default.
+/// Runs an export that reports no errors. Returns the default value of its type after a panic.
 pub(crate) fn infallible<T: Default>(body: impl FnOnce() -> T) -> T {
-    let _floats = DefaultFloats::enter();
-    let _inside = Inside::enter();
-    guarded(body).unwrap_or_else(|payload| {
+    let _entry = Entry::new();
+    catch_panic(body).unwrap_or_else(|payload| {
         drop(into_text(payload));
         T::default()
     })
 }
 
-/// The one place where panics end.
-fn guarded<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
+/// Runs the body of an export and catches its panic. Only this function stops panics at the boundary.
+///
+/// No state that outlives a panic is left half-changed: a session is poisoned by its mutex, and all else is immutable or owned
+/// by the call.
+pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(|| {
         reach(Stage::Boundary);
         body()
     }))
 }
 
+/// Returns the number of exports on the stack of this thread.
+#[cfg(test)]
+pub(crate) fn depth() -> u32 {
+    DEPTH.get()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{stella_error_code, stella_error_free};
-    use stella_core::{Error, ErrorCode};
 
     #[test]
-    fn success_is_null_and_failure_is_an_error_with_its_code() {
-        assert!(fallible(None, || Ok(())).is_null());
-        type Body = fn() -> Result<()>;
-        let cases: [(Body, ErrorCode); 3] = [
-            (|| Err(Error::Cancelled), ErrorCode::Cancelled),
-            (|| panic!("static text"), ErrorCode::Panic),
-            (|| panic::panic_any(17), ErrorCode::Panic),
-        ];
-        for (body, code) in cases {
-            let error = fallible(None, body);
-            // SAFETY: the error was just made and is freed once.
-            unsafe {
-                assert_eq!(stella_error_code(error), code as i32);
-                stella_error_free(error);
-            }
-        }
-        assert_eq!(DEPTH.get(), 0);
-    }
-
-    #[test]
-    fn a_panic_in_an_infallible_export_gives_the_default() {
+    fn an_infallible_export_that_panics_returns_the_default() {
         assert_eq!(infallible(|| -> u32 { panic!("no") }), 0);
         assert_eq!(infallible(|| 3), 3);
+        assert_eq!(depth(), 0);
     }
 }

@@ -1,29 +1,28 @@
-//! What the library has done and what it holds, in numbers: how a caller sees that nothing is loaded twice and nothing
-//! leaks.
+//! Counters of loads and of memory. Tests check with them that no weights are loaded twice and that no memory leaks.
 
-use stella_core::counters::{LOADS, MAPS, TENSORS};
+use stella_core::base::counters::{LOADS, MAPS, TENSORS};
 use stella_kernels::buffer;
 
 use crate::boundary::infallible;
 use crate::heap;
 
-/// What is counted, in the whole process.
+/// The counters of the process. All but LiveBytes only rise.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StellaCounter {
-    /// Models whose weights were loaded. A model that is opened again while it is open does not count.
+    /// Models whose weights were loaded. Opening a folder again while it is open does not count.
     Loads = 0,
-    /// Files that were mapped.
+    /// Files that were mapped into memory.
     Maps = 1,
-    /// Tensors that memory was taken for, to be read into it or copied out of a map.
+    /// Tensors for which memory was allocated, to read the tensor into it or to copy it from a map.
     Tensors = 2,
-    /// Bytes that the library has allocated and not freed. The one that falls again.
+    /// Bytes that the library has allocated and not freed.
     LiveBytes = 3,
-    /// Times that the library asked for memory.
+    /// Allocations of the library.
     Allocations = 4,
 }
 
-/// The value of a counter (a value of StellaCounter); 0 for one that is not known.
+/// Returns the value of a counter (a value of StellaCounter), or 0 for an unknown counter. Any thread may call it.
 #[unsafe(no_mangle)]
 pub extern "C" fn stella_counter(which: u32) -> u64 {
     infallible(|| match which {

@@ -1,29 +1,28 @@
-//! Text from files, made safe to show.
+//! Escapes text from model files, so that it is safe to show.
 //!
-//! A model folder is data from elsewhere. A name in it could move the cursor of a terminal, forge a line of a log, or
-//! turn the reading direction of what follows. So such characters are written as escapes in everything that the library
-//! reports.
+//! A model folder is untrusted data. A name in it could move the cursor of a terminal, forge a line of a log, or reverse the
+//! direction of the text behind it. Every message and log record of the library shows such characters as escapes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Which characters may stay as they are.
+/// The dangerous characters that are not escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// None of the dangerous ones.
+    /// Every dangerous character is escaped.
     Nothing,
-    /// Line breaks: for a text of our own of several lines, whose foreign parts were escaped before.
+    /// Line breaks are kept: the library wrote the text, and parts from files were escaped before.
     LineBreaks,
 }
 
-/// Tells whether a character can change the display of the text around it. Such characters are the control characters,
-/// the separators of lines and paragraphs, and the marks that set the direction of text.
+/// Returns whether a character can change how the text around it is shown: a control character, a separator of lines or
+/// paragraphs, or a mark that sets the direction of text.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes dangerous characters visibly, as Rust writes them in a literal: `\n`, `\u{1b}`.
+/// Replaces dangerous characters by the escapes of a Rust literal: `\n`, `\u{1b}`.
 pub(crate) fn escape(text: &str, keep: Keep) -> Cow<'_, str> {
     let is_escaped = |c: char| is_dangerous(c) && !(c == '\n' && keep == Keep::LineBreaks);
     if !text.contains(is_escaped) {
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_control_and_direction_character_is_written_visibly() {
+    fn every_control_and_direction_character_is_escaped() {
         let dangerous = ('\0'..'\u{20}')
             .chain('\u{7f}'..'\u{a0}')
             .chain("\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}".chars())
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_text_of_any_script_stays_as_it_is() {
+    fn ordinary_text_of_any_script_is_not_changed() {
         for text in ["", "2_Dense_256/model.safetensors", "C:\\models\\río", "春 ربيع весна 🙂 e\u{301}"]
         {
             assert!(matches!(escape(text, Keep::Nothing), Cow::Borrowed(same) if same == text), "{text}");
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_alone_are_kept_on_request() {
+    fn only_line_breaks_are_kept_on_request() {
         assert_eq!(escape("a\nb\r\u{1b}", Keep::LineBreaks), "a\nb\\r\\u{1b}");
         assert!(matches!(escape("a\nb", Keep::LineBreaks), Cow::Borrowed("a\nb")));
     }

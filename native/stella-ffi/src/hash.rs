@@ -1,33 +1,38 @@
-//! BLAKE3 for callers whose platform has none: what manifests carry beside SHA-256.
+//! BLAKE3 hashes for callers whose platform has no BLAKE3. Manifests may hold them beside SHA-256.
 
 use std::sync::{Mutex, MutexGuard};
 
 use stella_core::Error;
-use stella_core::hash::{Algorithm, Hasher};
+use stella_core::files::hash::{Algorithm, Hasher};
 
 use crate::args;
-use crate::boundary::{fallible, infallible};
-use crate::error::StellaError;
-use crate::live::{Counted, StellaHandleKind};
+use crate::boundary::infallible;
+use crate::error::{StellaError, fallible};
+use crate::handle::Handle;
+use crate::handle_counts::StellaHandleKind;
 
-/// Bytes of a hash.
+/// The size of a hash and of a fingerprint, in bytes.
 pub const STELLA_HASH_BYTES: u32 = 32;
 
-/// A BLAKE3 hash on its way. Calls from several threads take turns.
+/// A BLAKE3 hash that is being computed. Any thread may call it; calls of several threads take turns.
 #[derive(Debug)]
 pub struct StellaHasher {
     hasher: Mutex<Hasher>,
-    _counted: Counted,
+}
+
+impl Handle for StellaHasher {
+    const KIND: StellaHandleKind = StellaHandleKind::Hasher;
 }
 
 impl StellaHasher {
     fn lock(&self) -> stella_core::Result<MutexGuard<'_, Hasher>> {
-        // What a panic left is the hash of nobody knows how many bytes.
-        self.hasher.lock().map_err(|_| Error::Internal("an earlier call on this hash panicked".to_owned()))
+        // After a panic in an update, the number of hashed bytes is unknown.
+        let panicked = "an earlier call on this hash panicked; free it and start another";
+        self.hasher.lock().map_err(|_| Error::Internal(panicked.to_owned()))
     }
 }
 
-/// Starts a hash.
+/// Starts a BLAKE3 hash. Writes the handle to `hasher`, which stella_hasher_free frees.
 ///
 /// # Safety
 /// `hasher` is writable.
@@ -36,19 +41,15 @@ pub unsafe extern "C" fn stella_hasher_new(hasher: *mut *mut StellaHasher) -> *m
     fallible(None, || {
         // SAFETY: this function's contract.
         let out = unsafe { args::required_mut(hasher, "hasher") }?;
-        let handle = StellaHasher {
-            hasher: Mutex::new(Hasher::new(Algorithm::Blake3)),
-            _counted: Counted::new(StellaHandleKind::Hasher),
-        };
-        *out = Box::into_raw(Box::new(handle));
+        *out = StellaHasher { hasher: Mutex::new(Hasher::new(Algorithm::Blake3)) }.into_raw();
         Ok(())
     })
 }
 
-/// Takes the bytes that come next.
+/// Appends bytes to the input of a hash.
 ///
 /// # Safety
-/// `hasher` is a live hash; `bytes` points to `length` bytes.
+/// `hasher` is a live hash. `bytes` points to `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_hasher_update(
     hasher: *const StellaHasher,
@@ -64,10 +65,12 @@ pub unsafe extern "C" fn stella_hasher_update(
     })
 }
 
-/// Writes the hash of all bytes so far: STELLA_HASH_BYTES of them. More bytes may follow.
+/// Writes the hash of all bytes so far to the first STELLA_HASH_BYTES bytes of `hash`. More bytes may be appended afterwards.
+///
+/// Errors: BufferTooSmall if `capacity` is less than STELLA_HASH_BYTES.
 ///
 /// # Safety
-/// `hasher` is a live hash; `hash` points to `capacity` writable bytes.
+/// `hasher` is a live hash. `hash` points to `capacity` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_hasher_finish(
     hasher: *const StellaHasher,
@@ -79,13 +82,16 @@ pub unsafe extern "C" fn stella_hasher_finish(
         let (hasher, out) =
             unsafe { (args::required(hasher, "hasher")?, args::slice_mut(hash, capacity, "hash")?) };
         let found = hasher.lock()?.clone().finish();
-        room(out, "hash")?.copy_from_slice(&found);
+        first_hash_bytes(out, "hash")?.copy_from_slice(&found);
         Ok(())
     })
 }
 
-/// Returns the beginning of a caller's buffer that a hash fits into.
-pub(crate) fn room<'a>(buffer: &'a mut [u8], what: &'static str) -> stella_core::Result<&'a mut [u8]> {
+/// Returns the first [`STELLA_HASH_BYTES`] bytes of the buffer of a caller.
+pub(crate) fn first_hash_bytes<'a>(
+    buffer: &'a mut [u8],
+    what: &'static str,
+) -> stella_core::Result<&'a mut [u8]> {
     let (capacity, needed) = (buffer.len(), STELLA_HASH_BYTES as usize);
     buffer.get_mut(..needed).ok_or(Error::BufferTooSmall { what, capacity, needed })
 }
@@ -96,10 +102,6 @@ pub(crate) fn room<'a>(buffer: &'a mut [u8], what: &'static str) -> stella_core:
 /// `hasher` is null or a hash that was not freed, and no other call uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_hasher_free(hasher: *mut StellaHasher) {
-    infallible(|| {
-        if !hasher.is_null() {
-            // SAFETY: made by `stella_hasher_new` and, by this function's contract, not freed yet.
-            drop(unsafe { Box::from_raw(hasher) });
-        }
-    });
+    // SAFETY: this function's contract.
+    infallible(|| drop(unsafe { StellaHasher::from_raw(hasher) }));
 }

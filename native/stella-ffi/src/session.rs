@@ -1,60 +1,66 @@
-//! Sessions: one worker's memory and threads over a model.
+//! Exports of sessions: the threads and the scratch memory for calls of a model.
+//!
+//! # Cancellation
+//! A call takes a pointer to a number that the caller owns. Another thread cancels the call by writing a number other than 0
+//! atomically. The forward pass polls the number: before each layer on the kernels, before each text on candle. The call then
+//! returns `Cancelled`, and the session can be used again. Pooling and the head do not poll, so a call that is cancelled during
+//! its last layer may still succeed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use stella_core::session::{DEFAULT_MAX_BATCH_TOKENS, EmbedOptions, Session, SessionOptions};
+use stella_core::session::{EmbedOptions, Session, SessionOptions};
 
 use crate::args;
-use crate::boundary::{fallible, infallible};
-use crate::error::StellaError;
+use crate::boundary::infallible;
+use crate::error::{StellaError, fallible};
+use crate::handle::Handle;
+use crate::handle_counts::StellaHandleKind;
 use crate::heap;
-use crate::live::{Counted, StellaHandleKind};
-use crate::log::LogSink;
+use crate::log_sink::LogSink;
 use crate::model::StellaModel;
 
-/// One worker. Takes one call at a time, from any thread.
+/// The threads and the scratch memory for calls of a model. It takes one call at a time, from any thread.
 #[derive(Debug)]
 pub struct StellaSession {
-    /// Never waited for: a second call gets an error. Poisoned by a panic, after which every call does.
+    /// A call never waits for this lock: a second call returns an error. A panic poisons it, and later calls return an error.
     session: Mutex<Session>,
     sink: Option<Arc<LogSink>>,
-    _counted: Counted,
 }
 
-/// Tokens that one call may carry unless a caller says otherwise.
-pub const STELLA_DEFAULT_BATCH_TOKENS: u32 = 512;
-// Written out, because what makes the bindings reads text.
-const _: () = assert!(STELLA_DEFAULT_BATCH_TOKENS as usize == DEFAULT_MAX_BATCH_TOKENS);
+impl Handle for StellaSession {
+    const KIND: StellaHandleKind = StellaHandleKind::Session;
+}
 
-/// How to start a session.
+/// Options of `stella_session_new`. A field of 0 means its default.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StellaSessionOptions {
-    /// Size of this struct in bytes.
+    /// The size of this struct in bytes.
     pub size: u32,
-    /// Threads that compute, 1 to 1024; 0 for as many as the process may use.
+    /// The number of threads that compute, the thread of the caller included, 1 to STELLA_MAX_THREADS. 0 for one per processor
+    /// that the process may use, by its affinity and the quota of its container.
     pub threads: u32,
-    /// Tokens that one call may carry; at least the model's max_tokens; 0 for
-    /// STELLA_DEFAULT_BATCH_TOKENS, or more where a text may be longer.
+    /// The largest number of tokens of a call: at least `max_tokens` of the model, at most STELLA_MAX_BATCH_TOKENS. 0 for
+    /// STELLA_DEFAULT_BATCH_TOKENS, or `max_tokens` of the model if that is larger. The scratch memory grows with it.
     pub max_batch_tokens: u32,
 }
 
-/// What a call is to give.
+/// Options of `stella_session_embed` and `stella_session_embed_tokens`. A field of 0 means its default.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct StellaEmbedOptions {
-    /// Size of this struct in bytes.
+    /// The size of this struct in bytes.
     pub size: u32,
-    /// Length of the vectors; 0 for the model's default.
+    /// The dimension: the length of a vector, one of stella_model_dimensions. 0 for the default of the model.
     pub dimension: u32,
-    /// 0 to scale vectors to length 1, 1 to leave them as the modules of the model give them.
+    /// 0 to scale vectors to length 1, 1 for the vectors as the modules of the model compute them.
     pub raw: u32,
-    /// Number of this call's first text in the caller's list; errors count from there.
+    /// The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
     pub first_text: u32,
-    /// For each text how many tokens at its beginning take no part in its vector, as stella_model_tokenize tells; null for
-    /// none. stella_session_embed_tokens does not look at it.
+    /// For each text, the number of tokens at its beginning that the pooling excludes: `left_out` of StellaTokenCount. Null for
+    /// zeros. `stella_session_embed_tokens` ignores it.
     pub left_out: *const u32,
-    /// Numbers that `left_out` points to: none, or one for each text.
+    /// The number of elements of `left_out`: 0, or the number of texts.
     pub left_out_length: usize,
 }
 
@@ -71,10 +77,16 @@ impl Default for StellaEmbedOptions {
     }
 }
 
-/// Starts a session. It keeps the model alive by itself. `options` may be null for the defaults.
+/// Creates a session of a model: starts its threads and allocates its scratch memory. Null `options` mean the defaults. The
+/// session keeps the model loaded, so the handle of the model may be freed first.
+///
+/// Writes the handle to `session`, which stella_session_free frees. Does not write it if the call fails. Any number of threads
+/// may call it at once.
+///
+/// Errors: InvalidArgument for options out of range; OutOfMemory; ThreadRefused.
 ///
 /// # Safety
-/// `model` is a live model; `options` is null or points to options that say their size; `session` is writable.
+/// `model` is a live model. `options` is null or points to options with their size set. `session` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_new(
     model: *const StellaModel,
@@ -92,25 +104,32 @@ pub unsafe extern "C" fn stella_session_new(
             threads: args::optional(options.threads),
             max_batch_tokens: args::optional(options.max_batch_tokens),
         };
-        let handle = StellaSession {
-            session: Mutex::new(Session::new(Arc::clone(model), options)?),
-            sink: sink.clone(),
-            _counted: Counted::new(StellaHandleKind::Session),
-        };
-        *out = Box::into_raw(Box::new(handle));
+        let session = Mutex::new(Session::new(Arc::clone(model), options)?);
+        *out = StellaSession { session, sink: sink.clone() }.into_raw();
         Ok(())
     })
 }
 
-/// Embeds packed token ids: text i is ids\[cu_seqlens\[i\]\] to ids\[cu_seqlens\[i + 1\]\]. Writes one row of
-/// `dimension` numbers a text. The call stops with Cancelled soon after another thread makes `*cancel` other
-/// than 0.
+/// Embeds a packed batch of texts. The tokens of text i are `ids` from position cu_seqlens\[i\] up to, but not including,
+/// cu_seqlens\[i + 1\]. `cu_seqlens` has one number more than there are texts, begins with 0 and ends with `ids_length`. Each text
+/// has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
+/// `options` mean the defaults.
+///
+/// Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
+/// undefined. The vector of a text has the same bits in any batch and on any number of threads.
+///
+/// If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
+/// pass polls the number before each layer, or before each text with the encoder Candle.
+///
+/// Errors: SessionBusy if another call uses the session; InvalidArgument for ids, `cu_seqlens` or options that contradict the
+/// rules above; UnknownDimension; BufferTooSmall if `vectors_length` is too small; Cancelled; ResultNotFinite or ResultZero for a
+/// text whose vector is unusable; Panic if this or an earlier call of the session panicked.
 ///
 /// # Safety
-/// `session` is a live session; `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers;
-/// `options` is null or points to options that say their size and whose `left_out` is null or points to `left_out_length`
-/// numbers; `cancel` is null or points to a number that
-/// lives during the call and is written to atomically; `vectors` points to `vectors_length` writable numbers.
+/// `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null
+/// or points to options with their size set, whose `left_out` is null or points to `left_out_length` numbers. `cancel` is null or
+/// points to a number that is alive during the call and is written to only atomically. `vectors` points to `vectors_length`
+/// writable numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_embed(
     session: *const StellaSession,
@@ -147,21 +166,28 @@ pub unsafe extern "C" fn stella_session_embed(
     })
 }
 
-/// A range of tokens.
+/// A range of tokens of a text.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StellaSpan {
-    /// The first token.
+    /// The index of the first token.
     pub begin: u32,
-    /// The token after the last.
+    /// The index after the last token; greater than `begin`.
     pub end: u32,
 }
 
-/// Runs one text and writes what its tokens became: their hidden states, one row of hidden_size numbers a token, unless
-/// `hidden_length` is 0; and for each span one row of `dimension` numbers, the vector of the mean of its tokens.
+/// Runs a forward pass over the tokens of one text, and embeds parts of the text in the context of the whole (late chunking).
+/// Null `options` mean the defaults.
+///
+/// Writes to `hidden` one row of `hidden_size` numbers per token, the last hidden state, unless `hidden_length` is 0. Writes to
+/// `vectors` one row of `dimension` numbers per span: the vector of the mean of the hidden states of its tokens. Spans need a
+/// model with mean pooling. `cancel` is that of `stella_session_embed`.
+///
+/// Errors: those of `stella_session_embed`, with the index of the span as text index; InvalidArgument for a span that is empty
+/// or goes beyond the text, and for any span of a model without mean pooling.
 ///
 /// # Safety
-/// As for `stella_session_embed`; `spans` points to `span_count` spans, `hidden` to `hidden_length` writable numbers.
+/// As for `stella_session_embed`. `spans` points to `span_count` spans, and `hidden` to `hidden_length` writable numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_embed_tokens(
     session: *const StellaSession,
@@ -197,7 +223,7 @@ pub unsafe extern "C" fn stella_session_embed_tokens(
 }
 
 impl StellaSession {
-    /// The session, for one call.
+    /// Locks the session for one call.
     fn lock(&self) -> stella_core::Result<MutexGuard<'_, Session>> {
         self.session.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => stella_core::Error::SessionBusy,
@@ -206,24 +232,24 @@ impl StellaSession {
     }
 }
 
+/// Converts options to those of stella-core.
 fn core_options(options: StellaEmbedOptions) -> stella_core::Result<EmbedOptions> {
     Ok(EmbedOptions {
         dimension: args::optional(options.dimension),
-        normalize: args::choice(options.raw, &[true, false], "options.raw")?,
+        l2_normalize: args::choice(options.raw, &[true, false], "options.raw")?,
     })
 }
 
-/// Frees a session and ends its threads. Null is allowed.
+/// Frees a session and ends its threads. Frees the model too if no handle or session uses it any more. Null is allowed.
 ///
 /// # Safety
 /// `session` is null or a session that was not freed, and no other call uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_free(session: *mut StellaSession) {
     infallible(|| {
-        if !session.is_null() {
-            // SAFETY: made by `stella_session_new` and, by this function's contract, not freed yet.
-            let StellaSession { session, .. } = *unsafe { Box::from_raw(session) };
-            heap::drop_hold(session.into_inner().unwrap_or_else(PoisonError::into_inner).end());
+        // SAFETY: this function's contract.
+        if let Some(StellaSession { session, .. }) = unsafe { StellaSession::from_raw(session) } {
+            heap::release_model(session.into_inner().unwrap_or_else(PoisonError::into_inner).end());
         }
     });
 }

@@ -1,42 +1,41 @@
-//! Packed text to packed token ids.
+//! Exports of the tokenizer: packed UTF-8 texts to packed token ids.
 
-use stella_core::tokenizer::{Cut, LongText, TokenCount};
+use stella_core::text::tokenizer::{LongText, TokenCount, Truncation};
 use stella_core::{Error, Result};
 
 use crate::args;
-use crate::boundary::fallible;
-use crate::error::StellaError;
+use crate::error::{StellaError, fallible};
 use crate::model::StellaModel;
 
-/// What to do with a text that has too many tokens.
+/// The treatment of texts with more tokens than `max_tokens`.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StellaLongText {
-    /// Cut it at the end.
+    /// Truncate the text at its end and keep the special tokens.
     Truncate = 0,
-    /// Refuse it with TextTooLong.
+    /// Refuse the call with TextTooLong.
     Refuse = 1,
 }
 
-/// The values of [`StellaLongText`] in order.
-const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Refuse];
+/// The treatments, indexed by [`StellaLongText`].
+const LONG_TEXTS: [LongText; 2] = [LongText::Truncate, LongText::Error];
 
-/// How to tokenize.
+/// Options of `stella_model_tokenize` and `stella_model_tokenize_places`. A field of 0 means its default.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct StellaTokenizeOptions {
-    /// Size of this struct in bytes.
+    /// The size of this struct in bytes.
     pub size: u32,
     /// A value of StellaLongText.
     pub long_text: u32,
-    /// Number of this call's first text in the caller's list; errors count from there.
+    /// The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
     pub first_text: u32,
     /// Not used; 0.
     pub reserved: u32,
-    /// Name of the prompt of each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for nothing before the
-    /// text; null for the model's default.
+    /// The name of the prompt of all texts, as UTF-8: a name of stella_model_prompt, `s2p`, `s2s`, or `document` for no prompt.
+    /// Null for the default prompt of the model.
     pub prompt: *const u8,
-    /// Length of `prompt` in bytes.
+    /// The length of `prompt` in bytes.
     pub prompt_length: usize,
 }
 
@@ -54,10 +53,10 @@ impl Default for StellaTokenizeOptions {
 }
 
 impl StellaTokenizeOptions {
-    /// The name of the prompt.
+    /// Returns the name of the prompt, or `None` for the default.
     ///
     /// # Safety
-    /// `prompt` is null or points to `prompt_length` bytes that live as long as the result is used.
+    /// `prompt` is null or points to `prompt_length` bytes that are alive during `'a`.
     unsafe fn prompt<'a>(&self) -> Result<Option<&'a str>> {
         if self.prompt.is_null() {
             return Ok(None);
@@ -68,41 +67,48 @@ impl StellaTokenizeOptions {
     }
 }
 
-/// What cut a text.
+/// The limit that truncated a text.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StellaCut {
-    /// Nothing.
+    /// The text is complete.
     None = 0,
-    /// It has more than max_tokens tokens.
+    /// The text has more than `max_tokens` tokens.
     Tokens = 1,
-    /// It has more than max_text_bytes; the rest was not looked at. Characters without a token do not count.
+    /// The text has more than `max_text_bytes` bytes, and the rest was not read. Characters without a token do not count.
     Bytes = 2,
 }
 
-/// Length of a text in tokens, special tokens and prompt included.
+/// The length of a text in tokens, special tokens and prompt included.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StellaTokenCount {
-    /// Tokens that are there.
+    /// The number of ids that were written for the text.
     pub kept: u32,
-    /// Tokens of the text; more than `kept` when it was cut. Of a text that was cut by bytes, the tokens of what was
-    /// looked at.
+    /// The number of tokens of the whole text, greater than `kept` if it was truncated. If `cut` is Bytes, only the tokens of
+    /// the bytes that were read count.
     pub total: u32,
-    /// What cut it: a value of StellaCut.
+    /// The limit that truncated the text: a value of StellaCut.
     pub cut: u32,
-    /// Tokens at its beginning that take no part in its vector: those of a prompt that the model's pooling leaves out.
+    /// The number of tokens at the beginning that the pooling excludes, which are those of the prompt. Pass it on in
+    /// StellaEmbedOptions.
     pub left_out: u32,
 }
 
-/// Tokenizes texts: text i is the bytes from offsets\[i\] to offsets\[i + 1\] of `utf8`. Writes the ids of all
-/// texts one after the other, a count for each text, and the number of ids. When the ids do not fit, that number
-/// is still written and the error is BufferTooSmall.
+/// Tokenizes texts. Text i is the bytes of `utf8` from offsets\[i\] up to, but not including, offsets\[i + 1\], so `offsets` has
+/// `text_count` + 1 numbers. Null `options` mean the defaults.
+///
+/// Writes the ids of all texts one after the other to `ids`, a count per text to `counts`, and the number of all ids to
+/// `ids_length`. If the ids do not fit, `counts` and `ids_length` are still written and the error is BufferTooSmall. Any number
+/// of threads may call it at once.
+///
+/// Errors: InvalidArgument for offsets that fall or go beyond `utf8`, and for options out of range; UnknownPrompt;
+/// TextNotUnicode; TextTooLong; TextNotTokenized; BufferTooSmall.
 ///
 /// # Safety
-/// `model` is a live model; `utf8` points to `utf8_length` bytes, `offsets` to `text_count + 1` numbers, `ids`
-/// to `ids_capacity` and `counts` to `text_count` writable values; `ids_length` is writable; `options` is null
-/// or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
+/// `model` is a live model. `utf8` points to `utf8_length` bytes and `offsets` to `text_count` + 1 numbers. `ids` points to
+/// `ids_capacity` and `counts` to `text_count` writable values. `ids_length` is writable. `options` is null or points to options
+/// with their size set, whose `prompt` is null or points to `prompt_length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_tokenize(
     model: *const StellaModel,
@@ -120,8 +126,9 @@ pub unsafe extern "C" fn stella_model_tokenize(
     let model = unsafe { args::required(model, "model") };
     fallible(model.as_ref().ok().and_then(|m| m.sink.clone()), || {
         let model = &model?.model;
-        let offset_count =
-            text_count.checked_add(1).ok_or_else(|| args::invalid("text_count is too large"))?;
+        let offset_count = text_count
+            .checked_add(1)
+            .ok_or_else(|| args::invalid("Argument text_count is too large. Pass the number of texts."))?;
         // SAFETY: this function's contract.
         let (utf8, offsets, options, ids, counts, ids_length) = unsafe {
             (
@@ -137,7 +144,7 @@ pub unsafe extern "C" fn stella_model_tokenize(
         let prompt = unsafe { options.prompt() }?;
         let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
         let mut all = Vec::with_capacity(ids.len());
-        let found = unpack(utf8, offsets)
+        let found = split_texts(utf8, offsets)
             .and_then(|texts| model.tokenize(texts, prompt, long_text, &mut all))
             .map_err(|e| e.with_first_text(options.first_text as usize))?;
         for (slot, count) in counts.iter_mut().zip(found) {
@@ -155,19 +162,21 @@ pub unsafe extern "C" fn stella_model_tokenize(
     })
 }
 
-/// Shortens a text of more than max_text_bytes, or its beginning, without a change of its tokens. It takes out blanks behind
-/// blanks, characters that the tokenizer drops, and the rest of words that it does not look up. It ends where no further token
-/// can matter.
+/// Condenses the beginning of a text of more than `max_text_bytes` bytes: removes bytes that do not change its tokens. These are
+/// repeated blanks, characters that the tokenizer drops, and the rest of words that are too long for the vocabulary. The result
+/// ends where no further token can be kept.
 ///
-/// The result replaces the text, and `length` is its length. `is_enough` becomes 1 if the rest of the text is not looked at.
-/// It becomes 0 if more is needed: put the next part of the text behind the result, and call again.
+/// The result replaces the text in `utf8`, and `length` receives its length. `is_enough` becomes 1 if the tokenizer does not read
+/// what follows in the text. It becomes 0 if more is needed: append the next part of the text to the result and call again.
 ///
-/// `units` has a number for each byte and one for the end. The numbers move with their bytes. A caller that sets them to
-/// positions in its own text reads there where each byte of the result comes from.
+/// `units`, if not null, has one number per byte and one for the end. The numbers move with their bytes: if the caller sets
+/// them to positions in its own text, they tell afterwards which position each byte of the result came from.
+///
+/// Errors: TextNotUnicode.
 ///
 /// # Safety
-/// `model` is a live model; `utf8` points to `utf8_length` bytes that nobody else uses; `units` is null or points to
-/// `utf8_length + 1` writable numbers; `length` and `is_enough` are writable.
+/// `model` is a live model. `utf8` points to `utf8_length` writable bytes. `units` is null or points to `utf8_length` + 1 writable
+/// numbers. `length` and `is_enough` are writable. Nothing else uses this memory during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_condense(
     model: *const StellaModel,
@@ -183,7 +192,9 @@ pub unsafe extern "C" fn stella_model_condense(
         let model = &model?.model;
         let unit_count = match units.is_null() {
             true => 0,
-            false => utf8_length.checked_add(1).ok_or_else(|| args::invalid("utf8_length is too large"))?,
+            false => utf8_length.checked_add(1).ok_or_else(|| {
+                args::invalid("Argument utf8_length is too large. Pass the length of the text.")
+            })?,
         };
         // SAFETY: this function's contract.
         let (utf8, units, length, is_enough) = unsafe {
@@ -194,34 +205,39 @@ pub unsafe extern "C" fn stella_model_condense(
                 args::required_mut(is_enough, "is_enough")?,
             )
         };
-        let found = model.condense(unpack(utf8, &[0, utf8.len()])?[0], !units.is_empty());
+        let found = model.condense(split_texts(utf8, &[0, utf8.len()])?[0], !units.is_empty());
         utf8[..found.text.len()].copy_from_slice(found.text.as_bytes());
-        // In order, and no source lies before its place: none is overwritten before it was read.
-        for (place, source) in found.sources.into_iter().enumerate() {
-            units[place] = units[source];
+        // Sources ascend and are never before their target, so each number is read before it is overwritten.
+        for (target, source) in found.sources.into_iter().enumerate() {
+            units[target] = units[source];
         }
         *length = found.text.len();
-        *is_enough = u32::from(found.goes_on);
+        *is_enough = u32::from(found.has_more);
         Ok(())
     })
 }
 
-/// Where in a text a token comes from, in bytes of its UTF-8. Empty for special tokens and those of the prompt.
+/// The bytes of a text that a token comes from, as offsets in its UTF-8. Both are equal for special tokens and tokens of the
+/// prompt.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StellaPlace {
-    /// The first byte.
+    /// The offset of the first byte.
     pub begin: u32,
-    /// The byte after the last.
+    /// The offset after the last byte.
     pub end: u32,
 }
 
-/// Tokenizes one text and tells where in it each token comes from. Writes as many ids as places, their number and the
-/// text's length. When they do not fit, the number is still written and the error is BufferTooSmall.
+/// Tokenizes one text and locates its tokens. Writes an id and a place per token, the count of the text to `count`, and the
+/// number of ids to `ids_length`. If they do not fit into `capacity`, `count` and `ids_length` are still written and the error is
+/// BufferTooSmall. Null `options` mean the defaults. Any number of threads may call it at once.
+///
+/// Errors: those of `stella_model_tokenize`.
 ///
 /// # Safety
-/// `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
-/// each; `count` and `ids_length` are writable; `options` is null or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
+/// `model` is a live model. `utf8` points to `utf8_length` bytes. `ids` and `places` point to `capacity` writable values each.
+/// `count` and `ids_length` are writable. `options` is null or points to options with their size set, whose `prompt` is null or
+/// points to `prompt_length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_model_tokenize_places(
     model: *const StellaModel,
@@ -252,9 +268,11 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
         // SAFETY: this function's contract.
         let prompt = unsafe { options.prompt() }?;
         let long_text = args::choice(options.long_text, &LONG_TEXTS, "options.long_text")?;
-        let (mut found, mut at) = (Vec::new(), Vec::new());
-        let length = unpack(utf8, &[0, utf8.len()])
-            .and_then(|texts| model.tokenize_with_places(texts[0], prompt, long_text, &mut found, &mut at))
+        let (mut found, mut ranges) = (Vec::new(), Vec::new());
+        let length = split_texts(utf8, &[0, utf8.len()])
+            .and_then(|texts| {
+                model.tokenize_with_places(texts[0], prompt, long_text, &mut found, &mut ranges)
+            })
             .map_err(|e| e.with_first_text(options.first_text as usize))?;
         *count = length.into();
         *ids_length = found.len();
@@ -262,9 +280,9 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
             return Err(Error::BufferTooSmall { what: "ids and places", capacity, needed: found.len() });
         };
         ids.copy_from_slice(&found);
-        for (place, (begin, end)) in places.iter_mut().zip(at) {
-            // A text that was not shortened by its caller may have places beyond, which are saturated.
-            *place = StellaPlace { begin: saturated(begin), end: saturated(end) };
+        for (place, (begin, end)) in places.iter_mut().zip(ranges) {
+            // Offsets beyond 4 GiB saturate; a caller that condenses long texts has none.
+            *place = StellaPlace { begin: saturate(begin), end: saturate(end) };
         }
         Ok(())
     })
@@ -272,33 +290,33 @@ pub unsafe extern "C" fn stella_model_tokenize_places(
 
 impl From<TokenCount> for StellaTokenCount {
     fn from(count: TokenCount) -> Self {
-        let cut = match count.cut {
-            Cut::None => StellaCut::None,
-            Cut::Tokens => StellaCut::Tokens,
-            Cut::Bytes => StellaCut::Bytes,
+        let cut = match count.truncation {
+            Truncation::None => StellaCut::None,
+            Truncation::Tokens => StellaCut::Tokens,
+            Truncation::Bytes => StellaCut::Bytes,
         };
         Self {
-            kept: saturated(count.kept),
-            total: saturated(count.total),
+            kept: saturate(count.kept),
+            total: saturate(count.total),
             cut: cut as u32,
-            left_out: saturated(count.left_out),
+            left_out: saturate(count.left_out),
         }
     }
 }
 
-fn saturated(number: usize) -> u32 {
+fn saturate(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The texts between offsets.
-fn unpack<'a>(utf8: &'a [u8], offsets: &[usize]) -> Result<Vec<&'a str>> {
+/// Returns the texts between offsets.
+fn split_texts<'a>(utf8: &'a [u8], offsets: &[usize]) -> Result<Vec<&'a str>> {
     offsets
         .windows(2)
         .enumerate()
         .map(|(index, pair)| {
             let bytes = utf8.get(pair[0]..pair[1]).ok_or_else(|| {
                 args::invalid(format!(
-                    "offsets of text {index} are {} and {}; utf8 has {} bytes",
+                    "Text {index} goes from byte {} to {} of utf8, which has {} bytes. Offsets must ascend up to its length.",
                     pair[0],
                     pair[1],
                     utf8.len()

@@ -1,14 +1,14 @@
-//! A call in a session that has seen as large a batch before asks for no memory. Alone in its process: the counter is the
-//! process's.
+//! A call allocates nothing if its session has run a batch as large before. The only test of its file, because the counter of
+//! allocations belongs to the process.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::sync::Arc;
 
 use stella_core::encoder::CancelFlag;
-use stella_core::model::{ModelOptions, Precision};
+use stella_core::model_options::{ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
 use stella_interop::counters::{StellaCounter, stella_counter};
 
 fn allocations() -> u64 {
@@ -19,12 +19,12 @@ fn allocations() -> u64 {
 fn a_call_allocates_nothing() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folders = ["src/StellaInterop.Models.Mini/model", "tests/fixtures/models/tiny-qwen2"];
-    let normalized = EmbedOptions { dimension: None, normalize: true };
+    let normalized = EmbedOptions { dimension: None, l2_normalize: true };
     for folder in folders {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for threads in [1, 3] {
                 let options = ModelOptions { precision, ..ModelOptions::default() };
-                let model = shared::open(&root.join(folder), &options).expect("opens");
+                let model = model_registry::open(&root.join(folder), &options).expect("opens");
                 let limits = SessionOptions { threads: Some(threads), max_batch_tokens: Some(4096) };
                 let mut session = Session::new(Arc::clone(&model), limits).expect("starts");
                 let ids: Vec<u32> = (0..4096).map(|i| i * 7 % model.config().vocab_size as u32).collect();
@@ -48,5 +48,5 @@ fn a_call_allocates_nothing() {
     }
     let before = allocations();
     drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(allocations(), before + 1, "what is allocated is counted");
+    assert_eq!(allocations(), before + 1, "an allocation is counted");
 }

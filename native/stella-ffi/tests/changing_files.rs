@@ -1,4 +1,4 @@
-//! Files and heads that change, go or fail while a model is loaded or open.
+//! Model files that are changed or removed during a load, and heads and fingerprints that are computed while a model is open.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -10,7 +10,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stella_core::ErrorCode;
-use stella_core::fault::{Stage, hold};
+use stella_core::base::fault_injection::{Stage, hold};
 use stella_interop::counters::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
@@ -18,7 +18,7 @@ use stella_interop::session::*;
 use stella_kernels::spawn::{permit, refuse};
 use support::*;
 
-/// Embeds two tokens by the head of a dimension, 0 for the default, in a session of its own. Returns the error's code.
+/// Embeds two tokens with the head of a dimension, 0 for the default, in a new session. Returns the code of the error.
 fn embed(model: *const StellaModel, dimension: u32) -> i32 {
     let (mut session, mut vector) = (null_mut(), [0.0; 1024]);
     let size = size_of::<StellaSessionOptions>() as u32;
@@ -26,12 +26,12 @@ fn embed(model: *const StellaModel, dimension: u32) -> i32 {
     let embed = StellaEmbedOptions { dimension, ..Default::default() };
     unsafe {
         assert_eq!(take(stella_session_new(model, &options, &mut session)), 0);
-        let (ids, ends) = ([2u32, 3], [0u32, 2]);
+        let (ids, cu_seqlens) = ([2u32, 3], [0u32, 2]);
         let code = take(stella_session_embed(
             session,
             ids.as_ptr(),
             2,
-            ends.as_ptr(),
+            cu_seqlens.as_ptr(),
             2,
             &embed,
             null(),
@@ -43,7 +43,7 @@ fn embed(model: *const StellaModel, dimension: u32) -> i32 {
     }
 }
 
-/// A model that threads of a test share.
+/// A model that the threads of a test share.
 struct Shared(*mut StellaModel);
 
 unsafe impl Sync for Shared {}
@@ -62,7 +62,7 @@ impl Shared {
         embed(self.0, dimension)
     }
 
-    /// Asks for the fingerprint. Returns the error's code and the bytes.
+    /// Computes the fingerprint. Returns the code of the error, and the bytes.
     fn fingerprint(&self) -> (i32, [u8; 32]) {
         let mut bytes = [0; 32];
         (take(unsafe { stella_model_fingerprint(self.0, 0, bytes.as_mut_ptr(), bytes.len()) }), bytes)
@@ -76,7 +76,7 @@ impl Drop for Shared {
 }
 
 #[test]
-fn a_head_that_is_being_loaded_makes_no_other_head_wait_and_is_loaded_once() {
+fn loading_a_head_blocks_only_its_own_callers_and_runs_once() {
     let _turn = turn();
     let model = Shared::open(&fixture());
     let tensors = || stella_counter(StellaCounter::Tensors as u32);
@@ -95,15 +95,21 @@ fn a_head_that_is_being_loaded_makes_no_other_head_wait_and_is_loaded_once() {
 }
 
 #[test]
-fn a_head_that_changes_while_it_is_read_is_refused_and_a_failed_load_is_tried_again() {
+fn a_head_whose_load_failed_is_loaded_by_the_next_call() {
+    let _turn = turn();
+    let model = Shared::open(&fixture());
+    refuse(1);
+    assert_eq!(model.embed(768), ErrorCode::ThreadRefused as i32);
+    assert!(!permit());
+    assert_eq!(model.embed(768), 0);
+}
+
+#[test]
+fn a_head_that_changes_while_it_is_read_is_refused() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
     let model = Shared::open(folder.path().to_str().expect("UTF-8"));
-    // A refused thread fails one load of the head; the next one works.
-    refuse(1);
-    assert_eq!(model.embed(768), ErrorCode::ThreadRefused as i32);
-    assert!(!permit());
     assert_eq!(model.embed(768), 0);
     let file = folder.path().join("2_Dense_256/model.safetensors");
     let held = hold(Stage::Read);
@@ -119,13 +125,13 @@ fn a_head_that_changes_while_it_is_read_is_refused_and_a_failed_load_is_tried_ag
 }
 
 #[test]
-fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_load() {
+fn removing_an_optional_file_or_a_head_during_a_load_fails_the_load() {
     let _turn = turn();
     for file in ["config_sentence_transformers.json", "2_Dense_256/config.json"] {
         let folder = tempfile::tempdir().expect("a folder");
         copy(Path::new(&fixture()), folder.path());
         let path = folder.path().to_str().expect("UTF-8");
-        // `config.json` is read after the folder was pinned.
+        // The load reads `config.json` after it took the file stamps of the folder.
         let held = hold(Stage::Config);
         std::thread::scope(|scope| {
             let caller = scope.spawn(|| {
@@ -133,7 +139,7 @@ fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_lo
                 let error =
                     unsafe { stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model) };
                 assert!(model.is_null());
-                let text = message(error);
+                let text = messages(error).swap_remove(0);
                 (take(error), text)
             });
             held.wait_until_met();
@@ -147,12 +153,12 @@ fn an_optional_file_or_a_head_that_is_removed_while_the_model_loads_fails_the_lo
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_hashed_gives_no_fingerprint() {
+fn a_file_that_changes_while_it_is_hashed_fails_the_fingerprint() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
     let model = Shared::open(folder.path().to_str().expect("UTF-8"));
-    // The first file of the list, open already when it changes.
+    // The first file that is hashed. It is already open when it changes.
     let file = folder.path().join("1_Pooling/config.json");
     let held = hold(Stage::Fingerprint);
     std::thread::scope(|scope| {
@@ -166,7 +172,7 @@ fn a_file_that_changes_while_it_is_hashed_gives_no_fingerprint() {
     assert_eq!(model.fingerprint(), (ErrorCode::ModelFileInvalid as i32, [0; 32]));
 }
 
-/// Counts the records that tell of a fingerprint.
+/// Counts the log records about fingerprints.
 unsafe extern "C" fn count(
     seen: *mut c_void,
     _level: u32,
@@ -176,13 +182,13 @@ unsafe extern "C" fn count(
     message_length: usize,
 ) {
     let text = String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(message, message_length) });
-    if text.contains(": fingerprint ") {
+    if text.contains(": The fingerprint ") {
         unsafe { &*seen.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn callers_that_ask_at_once_wait_for_one_fingerprint_and_others_embed_meanwhile() {
+fn concurrent_callers_share_one_fingerprint_and_other_calls_do_not_wait() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
@@ -205,7 +211,7 @@ fn callers_that_ask_at_once_wait_for_one_fingerprint_and_others_embed_meanwhile(
         assert!(found.iter().all(|answer| *answer == found[0] && answer.0 == 0), "{found:?}");
         assert_eq!(model.fingerprint(), found[0]);
     });
-    assert_eq!(seen.load(Ordering::SeqCst), 1, "computed once and told by the log");
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "computed once and logged once");
     drop(model);
     unsafe { stella_log_sink_free(sink) };
 }

@@ -1,5 +1,5 @@
-//! The memory estimate against what processes took, over a grid of models and workloads. What is measured is the
-//! kernel's peak of a process that does nothing else.
+//! The memory estimate compared with the peak memory of processes, over a grid of models and workloads. The operating system
+//! reports the peak of a process that runs only the workload.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic)]
 
@@ -25,7 +25,7 @@ const NEW: Shape = Shape {
 };
 const QWEN2: Shape = Shape { family: "tiny-qwen2", kv_heads: 2, inner: 3072, vocabulary: 30_000, ..NEW };
 
-/// Runs examples/measure.rs, which cargo builds beside the tests.
+/// Runs examples/measure.rs, which cargo builds with the tests.
 fn measure(folder: &Path, workload: &str) -> Value {
     let tests = std::env::current_exe().expect("a path");
     let target = tests.ancestors().nth(2).map(PathBuf::from).expect("the target folder");
@@ -45,7 +45,7 @@ fn check(shape: Shape, workloads: &[&str]) {
     for workload in workloads {
         let found = measure(dir.path(), workload);
         let (estimate, measured) = (mebibytes(&found, "estimate"), mebibytes(&found, "measured"));
-        let most = measured.max(at_their_most(dir.path(), workload));
+        let most = measured.max(simultaneous_peak(dir.path(), workload));
         let line = format!(
             "{:?} {}: {workload}: estimate {estimate:.1} MiB, measured {measured:.1}, at most {most:.1} ({:.2}), loaded \
              {:.1}, peak of loading {:.1}; {}",
@@ -63,14 +63,14 @@ fn check(shape: Shape, workloads: &[&str]) {
     }
     assert!(
         wrong.is_empty(),
-        "estimates below what was measured, or above twice that:\n{}",
+        "estimates below the measured peak or above twice the peak:\n{}",
         wrong.join("\n")
     );
 }
 
-/// What several sessions take when all of them are at their peak at one moment, which is what an estimate is for. One
-/// run has such a moment or has not, as the scheduler likes it; so this comes from what one session took.
-fn at_their_most(folder: &Path, workload: &str) -> f64 {
+/// Returns the memory of several sessions that are at their peak at the same time, which is the case that an estimate is for. A
+/// run may have no such moment, depending on the scheduler, so the memory is computed from that of one session.
+fn simultaneous_peak(folder: &Path, workload: &str) -> f64 {
     let [arithmetic, mode, text, batch, sessions, threads] = workload.split(' ').collect::<Vec<_>>()[..]
     else {
         panic!("six parts: {workload}");
@@ -88,7 +88,7 @@ fn mebibytes(found: &Value, name: &str) -> f64 {
     found[name].as_f64().expect("a number") / f64::from(1 << 20)
 }
 
-/// Arithmetic, or the reference encoder; mode, tokens of a text, tokens of a batch, sessions, threads.
+/// Precision or the reference encoder, load mode, tokens per text, tokens per batch, sessions, threads.
 const GRID: [&str; 12] = [
     "f32 copied 512 512 1 1",
     "f32 copied 64 2048 4 2",

@@ -1,4 +1,4 @@
-//! The floating-point state of the host changes no bit of a vector, of a load and of tokens, and is the host's afterwards.
+//! The floating-point state of the host changes no bit of weights, tokens or vectors, and every call restores it.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used)]
 
@@ -18,11 +18,11 @@ use stella_interop::model::*;
 use stella_interop::session::*;
 use stella_interop::tokenize::*;
 
-/// Round to nearest, denormal numbers kept, all exceptions masked.
+/// The default state: round to nearest, keep denormal numbers, mask all exceptions.
 const DEFAULT: u32 = 0x1f80;
 
-/// States that a host may have set: denormal numbers flushed, the three other rounding modes, all of that, and all
-/// exceptions unmasked.
+/// States that a host may have set: denormal numbers flushed, the three other rounding modes, both, and all exceptions
+/// unmasked.
 const STATES: [(&str, u32); 6] = [
     ("flush to zero, denormals are zero", DEFAULT | 0x8040),
     ("round down", DEFAULT | 0x2000),
@@ -42,7 +42,7 @@ fn set(state: u32) {
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack)) };
 }
 
-/// Makes a call as a host in this state, and checks that the state is still the host's when the call returns.
+/// Makes a call in a state of the host, and checks that the state is the same after the call.
 fn under<T>(host: u32, what: &str, call: impl FnOnce() -> T) -> T {
     set(host);
     let result = call();
@@ -62,15 +62,15 @@ fn take(error: *mut StellaError) -> i32 {
 
 const TEXTS: [&str; 3] = ["a river runs", "", "naïve café; 春は早く来る。"];
 
-/// The results of a load, a session, tokenizing and embedding.
+/// The token ids and the bits of the vectors of all calls.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     ids: Vec<u32>,
     bits: Vec<u32>,
 }
 
-/// Loads, tokenizes and embeds, each call as a host in this state.
-fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> Outcome {
+/// Loads, tokenizes and embeds, each call in a state of the host.
+fn run_all_calls(path: &str, precision: StellaPrecision, host: u32, what: &str) -> Outcome {
     let size = size_of::<StellaModelOptions>() as u32;
     let options =
         StellaModelOptions { size, precision: precision as u32, dimension: 256, ..Default::default() };
@@ -79,7 +79,9 @@ fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> 
     assert_eq!(take(under(host, what, open)), 0);
     let text = TEXTS.concat();
     let mut offsets = vec![0];
-    TEXTS.iter().for_each(|text| offsets.push(offsets[offsets.len() - 1] + text.len()));
+    for text in TEXTS {
+        offsets.push(offsets[offsets.len() - 1] + text.len());
+    }
     let (mut ids, mut counts, mut length) = (vec![0; 256], vec![StellaTokenCount::default(); TEXTS.len()], 0);
     let tokenize = || unsafe {
         stella_model_tokenize(
@@ -97,14 +99,16 @@ fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> 
     };
     assert_eq!(take(under(host, what, tokenize)), 0);
     ids.truncate(length);
-    let mut ends = vec![0];
-    counts.iter().for_each(|count| ends.push(ends[ends.len() - 1] + count.kept));
+    let mut cu_seqlens = vec![0];
+    for count in &counts {
+        cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + count.kept);
+    }
     let size = size_of::<StellaSessionOptions>() as u32;
     let session_options = StellaSessionOptions { size, threads: 3, max_batch_tokens: 0 };
     let start = || unsafe { stella_session_new(model, &session_options, &mut session) };
     assert_eq!(take(under(host, what, start)), 0);
     let mut bits = Vec::new();
-    // The head of 768 is loaded now.
+    // The first call with a dimension of 768 loads its head.
     for (dimension, raw) in [(256, 0), (256, 1), (768, 0)] {
         let options = StellaEmbedOptions { dimension, raw, ..Default::default() };
         let mut vectors = vec![0.0f32; TEXTS.len() * dimension as usize];
@@ -113,8 +117,8 @@ fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> 
                 session,
                 ids.as_ptr(),
                 ids.len(),
-                ends.as_ptr(),
-                ends.len(),
+                cu_seqlens.as_ptr(),
+                cu_seqlens.len(),
                 &options,
                 null(),
                 vectors.as_mut_ptr(),
@@ -131,7 +135,7 @@ fn everything(path: &str, precision: StellaPrecision, host: u32, what: &str) -> 
     Outcome { ids, bits }
 }
 
-/// Scales half of the rows of a head so that its vectors have denormal numbers, which a host may have flushed.
+/// Scales half of the rows of a head so that its vectors have denormal numbers, which some states flush to zero.
 fn make_denormal(file: &Path) {
     let mut bytes = fs::read(file).expect("read");
     let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
@@ -151,22 +155,22 @@ fn make_denormal(file: &Path) {
 }
 
 #[test]
-fn the_state_of_the_host_changes_no_bit_and_comes_back() {
+fn the_state_of_the_host_changes_no_bit_and_is_restored() {
     let dir = common::copy_of("tiny-new");
     make_denormal(&dir.path().join("2_Dense_256/model.safetensors"));
     let path = dir.path().to_str().expect("UTF-8");
     for precision in [StellaPrecision::F32, StellaPrecision::Bf16, StellaPrecision::Int8] {
-        let expected = everything(path, precision, DEFAULT, "the default");
+        let expected = run_all_calls(path, precision, DEFAULT, "the default");
         let denormal = expected.bits.iter().filter(|&&bits| f32::from_bits(bits).is_subnormal()).count();
-        assert!(denormal > 100, "{denormal} denormal numbers are too few to tell");
+        assert!(denormal > 100, "{denormal} denormal numbers are too few for this test");
         for (what, host) in STATES {
-            assert!(everything(path, precision, host, what) == expected, "{precision:?}, {what}");
+            assert!(run_all_calls(path, precision, host, what) == expected, "{precision:?}, {what}");
         }
     }
 }
 
 #[test]
-fn the_state_of_the_host_comes_back_after_an_error_and_is_seen_by_the_host() {
+fn the_state_of_the_host_is_restored_after_an_error() {
     let divide = || black_box(1.0f32) / black_box(3.0f32);
     let nearest = divide();
     for (what, host) in STATES {
@@ -176,7 +180,7 @@ fn the_state_of_the_host_comes_back_after_an_error_and_is_seen_by_the_host() {
         assert_ne!(code, 0);
         assert_ne!(under(host, what, || stella_abi_version()), 0);
     }
-    // The states are what they say: the host rounds down, before a call and after it.
+    // The states have an effect in this test: division rounds down before and after a call.
     set(DEFAULT | 0x2000);
     let (before, _, after) = (divide(), stella_abi_version(), divide());
     set(DEFAULT);

@@ -1,4 +1,4 @@
-//! Folders in every form that the Python libraries write: ids and vectors are those of the float64 reference.
+//! Folders in every layout that the Python libraries write: ids and vectors equal those of the float64 reference.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use stella_core::base::limits::MAX_MAX_TOKENS;
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::folder::ModelFolder;
-use stella_core::memory::Workload;
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::files::folder::ModelFolder;
+use stella_core::memory_estimate::Workload;
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::text_settings::MAX_MAX_TOKENS;
-use stella_core::tokenizer::LongText;
+use stella_core::text::tokenizer::LongText;
 
 fn forms() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/forms")
 }
 
-/// The goldens, by the name of the form.
+/// Returns the golden files by the name of the folder.
 fn goldens() -> Vec<(String, Value)> {
     let mut all: Vec<_> = std::fs::read_dir(forms().join("golden"))
         .expect("the goldens")
@@ -46,7 +47,7 @@ fn number(value: &Value) -> usize {
 }
 
 #[test]
-fn every_form_is_what_its_golden_says() {
+fn settings_and_prompts_of_every_form_match_its_golden() {
     for (form, golden) in goldens() {
         let model = load(&form, &ModelOptions::default());
         assert_eq!(model.max_tokens(), number(&golden["max_tokens"]).min(MAX_MAX_TOKENS), "{form}");
@@ -67,13 +68,14 @@ fn every_form_is_what_its_golden_says() {
     }
 }
 
-/// How far a vector may be from its golden: the least cosine and the largest difference.
+/// Compares the vectors of all folders with their golden files, by the smallest cosine and the largest difference.
 fn compare(options: &ModelOptions, least_cosine: f64, largest_difference: f64) {
     for (form, golden) in goldens() {
         if options.encoder == EncoderKind::Candle && form.contains("linear") {
-            let error =
-                Model::load(open(&form), options).expect_err("candle has no such scaling").to_string();
-            assert!(error.contains("not computed by the candle encoder"), "{error}");
+            let error = Model::load(open(&form), options)
+                .expect_err("candle does not support this scaling")
+                .to_string();
+            assert!(error.contains("The candle encoder computes factors up to"), "{error}");
             continue;
         }
         let mut models: HashMap<Option<usize>, Arc<Model>> = HashMap::new();
@@ -102,7 +104,7 @@ fn compare(options: &ModelOptions, least_cosine: f64, largest_difference: f64) {
                     .map(|x| x.as_f64().expect("a number"))
                     .collect();
                 let mut row = vec![0.0; expected.len()];
-                let embed = EmbedOptions { dimension: dimension.parse().ok(), normalize: false };
+                let embed = EmbedOptions { dimension: dimension.parse().ok(), l2_normalize: false };
                 let left_out = [count.left_out as u32];
                 session
                     .embed(&ids, &[0, ids.len() as u32], &left_out, embed, CancelFlag::default(), &mut row)
@@ -120,23 +122,23 @@ fn compare(options: &ModelOptions, least_cosine: f64, largest_difference: f64) {
 }
 
 #[test]
-fn vectors_in_f32_are_those_of_the_reference() {
+fn vectors_in_f32_match_the_reference() {
     compare(&ModelOptions { precision: Precision::F32, ..ModelOptions::default() }, 0.999_999, 1e-4);
 }
 
 #[test]
-fn vectors_of_candle_are_those_of_the_reference() {
+fn vectors_of_candle_match_the_reference() {
     let options = ModelOptions { encoder: EncoderKind::Candle, ..ModelOptions::default() };
     compare(&options, 0.999_999, 1e-4);
 }
 
 #[test]
-fn vectors_in_bf16_are_near_the_reference() {
+fn vectors_in_bf16_are_close_to_the_reference() {
     compare(&ModelOptions { precision: Precision::Bf16, ..ModelOptions::default() }, 0.999, f64::INFINITY);
 }
 
 #[test]
-fn vectors_in_int8_are_near_the_reference() {
+fn vectors_in_int8_are_close_to_the_reference() {
     compare(&ModelOptions { precision: Precision::Int8, ..ModelOptions::default() }, 0.98, f64::INFINITY);
 }
 

@@ -1,4 +1,4 @@
-//! Every model of the fixtures against the float64 reference.
+//! Compares every model of the fixtures with the float64 reference, and checks the properties of sessions and tokenizers.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicU32;
 
 use serde_json::Value;
 use stella_core::encoder::{CancelFlag, EncoderKind};
-use stella_core::model::{Model, ModelOptions, Precision};
+use stella_core::model::Model;
+use stella_core::model_options::{ModelOptions, Precision};
+use stella_core::model_registry;
 use stella_core::session::{EmbedOptions, Session, SessionOptions};
-use stella_core::shared;
-use stella_core::tokenizer::{Cut, LongText};
+use stella_core::text::tokenizer::{LongText, Truncation};
 use stella_core::{Error, ErrorCode};
 use stella_kernels::cpu::CpuLevel;
 
@@ -18,7 +19,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The folder of a model of the fixtures, or of the one that is shipped.
+/// Returns the folder of a fixture, or of the model that is shipped.
 fn folder(name: &str) -> PathBuf {
     match name {
         "stella-mini" => root().join("src/StellaInterop.Models.Mini/model"),
@@ -26,16 +27,16 @@ fn folder(name: &str) -> PathBuf {
     }
 }
 
-/// The model in 32 bits, on the best instructions that there are.
+/// Opens a model in 32-bit floating point, on the best instruction set of this machine.
 fn open(name: &str) -> Arc<Model> {
     open_as(name, &ModelOptions { precision: Precision::F32, ..ModelOptions::default() })
 }
 
 fn open_as(name: &str, options: &ModelOptions) -> Arc<Model> {
-    shared::open(&folder(name), options).expect("the fixture opens")
+    model_registry::open(&folder(name), options).expect("the fixture opens")
 }
 
-/// A precision on the project's kernels, with every set of instructions that this machine has.
+/// Returns the options of a precision on the kernels, for every instruction set of this machine.
 fn on_every_level(precision: Precision) -> impl Iterator<Item = ModelOptions> {
     CpuLevel::available().iter().map(move |&level| ModelOptions {
         precision,
@@ -58,7 +59,7 @@ struct Case {
     vector: Vec<f64>,
 }
 
-/// The cases of a golden file, with their 256-dimensional vectors.
+/// Returns the cases of a golden file, with their vectors of 256 dimensions.
 fn cases(name: &str) -> Vec<Case> {
     let path = root().join("tests/fixtures/golden").join(format!("{name}.json"));
     let golden: Value = serde_json::from_slice(&std::fs::read(path).expect("the golden file")).expect("JSON");
@@ -89,7 +90,7 @@ fn cases(name: &str) -> Vec<Case> {
         .collect()
 }
 
-/// One packed batch of the ids of all cases.
+/// Packs the ids of all cases into one batch. Returns the ids and `cu_seqlens`.
 fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
     let mut cu_seqlens = vec![0];
     let mut ids = Vec::new();
@@ -100,9 +101,9 @@ fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
     (ids, cu_seqlens)
 }
 
-const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), normalize: false };
+const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), l2_normalize: false };
 
-/// The raw vectors of all cases, 256 numbers each.
+/// Returns the raw vectors of all cases, 256 numbers each.
 fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {
     let (ids, cu_seqlens) = pack(cases);
     let mut out = vec![0.0; cases.len() * 256];
@@ -112,7 +113,7 @@ fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {
     out
 }
 
-/// The largest difference and the cosine of a vector and the reference.
+/// Returns the largest difference and the cosine of a vector and the reference.
 fn compare(row: &[f32], reference: &[f64]) -> (f64, f64) {
     let (mut dot, mut a, mut b, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
     for (&x, &y) in row.iter().zip(reference) {
@@ -140,7 +141,7 @@ fn check(name: &str) {
     let rounded = on_every_level(Precision::Bf16).map(|o| (o, f64::INFINITY, 0.999));
     let bytes = on_every_level(Precision::Int8).map(|o| (o, f64::INFINITY, 0.99));
     for (options, largest, least) in exact.chain(rounded).chain(bytes) {
-        // Minutes of what the tiny models show as well.
+        // The tiny models cover the other instruction sets in less time.
         if name == "stella-mini" && options.level.is_some_and(|level| level != CpuLevel::preferred()) {
             continue;
         }
@@ -183,7 +184,7 @@ fn stella_mini_meets_the_reference() {
     check("stella-mini");
 }
 
-/// Lengths where one way to compute would give way to another.
+/// Lengths around the block sizes of the kernels.
 const LENGTHS: [u32; 19] = [1, 2, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 512];
 
 #[test]
@@ -193,7 +194,7 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() 
         {
             let model = open_as(name, &options);
             let vocabulary = model.config().vocab_size as u32;
-            // Long texts take minutes without vectors, and meet no other path there.
+            // Long texts take minutes on the portable level and reach no further code there.
             let longest = if options.level == Some(CpuLevel::Portable) { 129 } else { 512 };
             let lengths = LENGTHS.iter().filter(|&&n| n <= longest);
             let texts: Vec<Vec<u32>> =
@@ -213,7 +214,7 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() 
             };
             let alone: Vec<_> = texts.iter().map(|text| vectors(1, &[text])).collect();
             for threads in [1, 2, 4] {
-                // In batches of every size up to 33, in turning order.
+                // Batches of several sizes, each beginning with another text.
                 let mut order = (0..texts.len()).cycle();
                 for size in [1, 2, 3, 8, 16, 33] {
                     let batch: Vec<usize> = order.by_ref().take(size).collect();
@@ -229,30 +230,30 @@ fn a_text_has_the_same_bits_alone_and_in_a_batch_and_on_any_number_of_threads() 
 }
 
 #[test]
-fn a_level_that_is_not_there_and_a_precision_that_candle_lacks_are_refused() {
+fn an_unavailable_level_and_a_precision_that_candle_lacks_are_refused() {
     let missing = CpuLevel::ALL.into_iter().find(|level| !level.is_available());
     if let Some(level) = missing {
         let options = ModelOptions { level: Some(level), ..ModelOptions::default() };
-        let error = shared::open(&folder("tiny-new"), &options).expect_err("refused").to_string();
+        let error = model_registry::open(&folder("tiny-new"), &options).expect_err("refused").to_string();
         assert!(error.contains(level.name()) && error.contains("portable"), "{error}");
     }
     let options =
         ModelOptions { encoder: EncoderKind::Candle, precision: Precision::Int8, ..ModelOptions::default() };
-    let error = shared::open(&folder("tiny-new"), &options).expect_err("refused");
+    let error = model_registry::open(&folder("tiny-new"), &options).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::PrecisionUnavailable, "{error}");
 }
 
 #[test]
-fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
+fn truncation_keeps_the_special_tokens_and_reports_the_full_length() {
     let options = ModelOptions { max_tokens: Some(5), ..Default::default() };
     for name in ["tiny-new", "tiny-qwen2"] {
-        let model = shared::open(&folder(name), &options).expect("opens");
+        let model = model_registry::open(&folder(name), &options).expect("opens");
         let mut ids = Vec::new();
         let text = "the river runs under the old stone bridge";
         let count =
             model.tokenize([text], Some("document"), LongText::Truncate, &mut ids).expect("tokens")[0];
         assert!(
-            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.cut == Cut::Tokens,
+            count.kept == 5 && ids.len() == 5 && count.total > 5 && count.truncation == Truncation::Tokens,
             "{name}: {count:?}"
         );
         let whole = open(name);
@@ -260,9 +261,9 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
         whole.tokenize([text], Some("document"), LongText::Truncate, &mut all).expect("tokens");
         assert_eq!(all.len(), count.total, "{name}");
         assert_eq!(all[..4], ids[..4], "{name}");
-        assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token stays");
+        assert_eq!(ids[4], all[all.len() - 1], "{name}: the last special token is kept");
         let error =
-            model.tokenize(["a", text], Some("document"), LongText::Refuse, &mut ids).expect_err("too long");
+            model.tokenize(["a", text], Some("document"), LongText::Error, &mut ids).expect_err("too long");
         assert!(
             matches!(error, Error::TextTooLong { index: 1, limit: 5, length, .. } if length == count.total)
         );
@@ -270,7 +271,7 @@ fn truncation_keeps_the_special_tokens_and_tells_the_whole_length() {
 }
 
 #[test]
-fn odd_texts_have_defined_results() {
+fn empty_texts_and_very_long_texts_have_finite_vectors() {
     for (name, special) in [("tiny-new", 2), ("tiny-qwen2", 1)] {
         let model = open(name);
         let mut ids = Vec::new();
@@ -280,14 +281,14 @@ fn odd_texts_have_defined_results() {
         assert_eq!(
             (counts[0].kept, counts[0].total),
             (special, special),
-            "{name}: a blank text is its special tokens"
+            "{name}: an empty text has only special tokens"
         );
-        // Only the first 512 * 256 bytes of a text are looked at, and the result says so.
-        assert_eq!((counts[1].kept, counts[1].cut), (512, Cut::Bytes), "{name}");
+        // The tokenizer reads only the first 512 * 256 bytes, and the count reports it.
+        assert_eq!((counts[1].kept, counts[1].truncation), (512, Truncation::Bytes), "{name}");
         assert!(counts[1].total >= 512 * 256 / 5, "{name}: {:?}", counts[1]);
         let refused =
-            model.tokenize([&*million], Some("document"), LongText::Refuse, &mut ids).expect_err("refused");
-        assert!(refused.to_string().contains("1000000 bytes, the limit is 131072"), "{refused}");
+            model.tokenize([&*million], Some("document"), LongText::Error, &mut ids).expect_err("refused");
+        assert!(refused.to_string().contains("1000000 bytes, but the limit is 131072"), "{refused}");
         let cu_seqlens = [0, special as u32, ids.len() as u32];
         let mut out = vec![0.0; 512];
         session(&model, 2)
@@ -300,8 +301,8 @@ fn odd_texts_have_defined_results() {
 }
 
 #[test]
-fn limits_and_dimensions_are_checked_with_their_names() {
-    let open_with = |options| shared::open(&folder("tiny-new"), &options).expect_err("refused");
+fn options_out_of_range_are_refused_with_their_names() {
+    let open_with = |options| model_registry::open(&folder("tiny-new"), &options).expect_err("refused");
     for max_tokens in [0, 8193] {
         let error = open_with(ModelOptions { max_tokens: Some(max_tokens), ..Default::default() });
         assert!(error.to_string().contains("1 to 8192"), "{error}");
@@ -322,7 +323,7 @@ fn limits_and_dimensions_are_checked_with_their_names() {
 }
 
 #[test]
-fn a_set_flag_cancels_and_the_session_goes_on() {
+fn a_session_can_be_used_after_a_cancelled_call() {
     let model = open("tiny-new");
     let mut session = session(&model, 1);
     let flag = AtomicU32::new(1);
@@ -331,12 +332,12 @@ fn a_set_flag_cancels_and_the_session_goes_on() {
         .embed(&[2, 3], &[0, 2], &[], RAW_256, CancelFlag::new(Some(&flag)), &mut out)
         .expect_err("cancelled");
     assert_eq!(error.code(), ErrorCode::Cancelled);
-    session.embed(&[2, 3], &[0, 2], &[], RAW_256, CancelFlag::default(), &mut out).expect("goes on");
+    session.embed(&[2, 3], &[0, 2], &[], RAW_256, CancelFlag::default(), &mut out).expect("vectors");
     assert!(out.iter().any(|&x| x != 0.0));
 }
 
 #[test]
-fn a_head_is_loaded_once_and_shared() {
+fn a_head_is_loaded_once() {
     let model = open("tiny-new");
     let heads: Vec<_> = (0..2).map(|_| model.head(768).expect("head")).collect();
     assert!(std::ptr::eq(heads[0], heads[1]));
@@ -344,7 +345,7 @@ fn a_head_is_loaded_once_and_shared() {
 }
 
 #[test]
-fn token_states_are_those_of_the_reference_and_spans_are_their_means() {
+fn hidden_states_match_the_reference_and_spans_are_their_means() {
     for name in ["tiny-new", "tiny-qwen2"] {
         let model = open(name);
         let path = root().join("tests/fixtures/golden").join(format!("{name}.json"));
@@ -377,7 +378,7 @@ fn token_states_are_those_of_the_reference_and_spans_are_their_means() {
         let numbers = |value: &Value| -> Vec<f64> {
             value.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("x")).collect()
         };
-        // The reference's last state stands before the final norm of Qwen2, which tiny-new has not.
+        // The reference records the last state before the final norm. Only Qwen2 has a final norm, so it cannot be compared.
         if name == "tiny-new" {
             close(&hidden[..width], &numbers(last), name);
         }
@@ -389,7 +390,7 @@ fn token_states_are_those_of_the_reference_and_spans_are_their_means() {
         close(&mean.iter().map(|&x| x as f32).collect::<Vec<_>>(), &numbers(&trace["pooled"]), name);
         close(&rows[..256], &case.vector, name);
 
-        // A span is projected like a text: the head is linear, so the means of all tokens' vectors is the whole's.
+        // The head is linear, so the mean of the vectors of all tokens is the vector of the text.
         let each: Vec<(u32, u32)> = (0..tokens).map(|t| (t, t + 1)).collect();
         let mut vectors = vec![0.0; each.len() * 256];
         session(&model, 1)
@@ -410,7 +411,7 @@ fn close(found: &[f32], expected: &[f64], name: &str) {
 }
 
 #[test]
-fn places_lead_back_to_the_text() {
+fn places_cover_every_character_of_the_text() {
     let text = "The river 🌊 Ärger runs";
     for (name, prompt) in
         [("tiny-new", Some("document")), ("tiny-new", Some("s2p")), ("tiny-qwen2", Some("s2s"))]
@@ -420,11 +421,13 @@ fn places_lead_back_to_the_text() {
         model.tokenize_with_places(text, prompt, LongText::Truncate, &mut ids, &mut places).expect("tokens");
         assert_eq!(ids.len(), places.len());
         assert!(places.iter().all(|&(b, e)| b <= e && e <= text.len()), "{name}: {places:?}");
-        // What the tokens cover, put together, is the text but for its spaces.
+        // The tokens together cover the text except for its spaces.
         let mut covered = vec![false; text.len()];
-        places.iter().for_each(|&(b, e)| covered[b..e].fill(true));
+        for &(begin, end) in &places {
+            covered[begin..end].fill(true);
+        }
         for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
-            assert!(covered[at], "{name}: {c:?} at {at} belongs to no token: {places:?}");
+            assert!(covered[at], "{name}: no token covers {c:?} at {at}: {places:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a process that loads and unloads for weeks holds. The only test of its file: memory is the process's.
+//! The memory of a process that loads and unloads models for a long time. The only test of its file, because it measures the
+//! memory of the process.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used)]
 
@@ -10,14 +11,14 @@ use std::thread;
 
 use stella_interop::model::*;
 
-/// What a process holds, in kilobytes, while it has a model and after it has freed it.
+/// The memory of the process in kilobytes, while it has a model and after it freed the model.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     loaded: i64,
     freed: i64,
 }
 
-/// Loads the shipped model as one with a limit of so many tokens, which shares nothing with the others, and frees it.
+/// Loads the shipped model with a limit of tokens and frees it. Models with different limits share nothing.
 fn load_and_free(max_tokens: u32) -> Held {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/StellaInterop.Models.Mini/model");
     let folder = folder.to_str().expect("the path is UTF-8");
@@ -36,13 +37,14 @@ fn anonymous_kilobytes() -> i64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Each load is another thread's, and so another heap's: all threads stay until the last has loaded.
+/// Each load runs on another thread, and so on another heap: all threads stay alive until the last has loaded.
 #[test]
 fn a_process_that_loads_and_unloads_gives_memory_back() {
     const THREADS: u32 = 16;
-    /// What a thread leaves: its stack, and the rest of a page here and there in its heap.
+    /// The kilobytes that a thread keeps: its stack, and fragments of pages in its heap.
     const OF_A_THREAD: i64 = 1 << 10;
-    // From now on the system's allocator takes blocks of up to this size from the heap of a thread, and keeps twice as much.
+    // This raises the threshold of glibc: it now takes blocks of up to this size from the heap of a thread, and keeps twice as
+    // much.
     unsafe {
         let host = Layout::array::<u8>(24 << 20).expect("a size");
         System.dealloc(System.alloc(host), host);

@@ -1,4 +1,4 @@
-//! Names and values from the files of a model reach no message and no record with their control characters.
+//! Names and values from model files appear in messages and log records without their control characters.
 #![cfg(unix)]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
@@ -16,9 +16,9 @@ use stella_interop::error::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
 
-/// Sets the title of a terminal, forges a line, clears the screen, and turns the reading direction.
+/// A name that sets the title of a terminal, forges a line, clears the screen, and reverses the direction of text.
 const HOSTILE: &str = "a\u{1b}]0;title\u{7}\nerror: all is well\r\u{9b}2J\u{202e}\u{2028}\u{7f}z";
-/// A part of it as it is shown.
+/// A part of the escaped name.
 const SHOWN: &str = r"error: all is well\r\u{9b}2J\u{202e}\u{2028}\u{7f}z";
 
 unsafe extern "C" fn collect(
@@ -36,7 +36,7 @@ unsafe extern "C" fn collect(
 
 unsafe extern "C" fn forget(_: *mut c_void) {}
 
-/// Opens a folder and frees what came of it. Returns all messages of its error, and all records.
+/// Opens a folder and frees all handles. Returns the messages of its error, and the log records.
 fn open(folder: &Path) -> (Vec<String>, Vec<String>) {
     let path = folder.to_str().expect("UTF-8");
     let records: Mutex<Vec<String>> = Mutex::default();
@@ -77,11 +77,11 @@ fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(file, value.to_string()).expect("written");
 }
 
-/// Spoils a copy of a fixture.
+/// Puts the hostile name into a copy of a fixture.
 type Spoil = fn(&Path);
 
 #[test]
-fn hostile_names_and_values_in_files_are_shown_as_escapes() {
+fn hostile_names_and_values_in_files_are_escaped() {
     let cases: [(&str, &str, Spoil); 9] = [
         ("tensor in the index", "tiny-qwen2-sharded", |dir| {
             edit(&dir.join("model.safetensors.index.json"), |index| {
@@ -132,17 +132,17 @@ fn hostile_names_and_values_in_files_are_shown_as_escapes() {
         let dir = common::copy_of(fixture);
         spoil(dir.path());
         let (messages, records) = open(dir.path());
-        assert!(!messages.is_empty(), "{what} is no error");
+        assert!(!messages.is_empty(), "{what}: the folder was opened");
         assert_harmless(what, &messages);
         assert_harmless(what, &records);
         seen += usize::from(messages.iter().any(|message| message.contains(SHOWN)));
     }
-    // Some are written by `{:?}` or refused without their name.
-    assert!(seen >= 2, "{seen} of the names were shown");
+    // Other messages format the name by `{:?}` or do not contain it.
+    assert!(seen >= 2, "{seen} messages contain the name");
 }
 
 #[test]
-fn a_hostile_folder_name_in_a_warning_is_shown_as_escapes() {
+fn a_hostile_folder_name_in_a_warning_is_escaped() {
     let dir = common::copy_of("tiny-new");
     fs::create_dir(dir.path().join(format!("2_Dense_{HOSTILE}"))).expect("created");
     let (messages, records) = open(dir.path());

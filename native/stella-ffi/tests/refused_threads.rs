@@ -1,5 +1,4 @@
-//! Each thread that a load or a session starts is refused in turn: the caller gets a typed error, and what was taken is
-//! given back.
+//! The system refuses each thread of a load and of a session in turn: the caller gets a typed error, and all memory is freed.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -13,8 +12,8 @@ use stella_interop::session::*;
 use stella_kernels::spawn::{permit, refuse};
 use support::*;
 
-/// Asks for the life of a model again and again, each time with the next thread refused, until all threads start.
-/// Returns how many there were to refuse.
+/// Runs the life of a model repeatedly and refuses its first thread, then its second, and so on, until all threads start.
+/// Returns the number of threads.
 fn refuse_each_thread(path: &str, options: &StellaModelOptions) -> usize {
     assert_eq!(whole_life(path, options, null()), 0);
     let (handles, bytes) = (live(), live_bytes());
@@ -23,18 +22,18 @@ fn refuse_each_thread(path: &str, options: &StellaModelOptions) -> usize {
         let code = whole_life(path, options, null());
         if permit() {
             assert_eq!(code, 0);
-            assert_bytes_come_back(bytes);
+            assert_bytes_are_freed(bytes);
             return nth - 1;
         }
         assert_eq!(code, ErrorCode::ThreadRefused as i32, "thread {nth}");
         assert_eq!(live(), handles, "thread {nth}");
         assert_eq!(whole_life(path, options, null()), 0, "after thread {nth}");
     }
-    unreachable!("a life has an end")
+    unreachable!("a life starts a finite number of threads")
 }
 
 #[test]
-fn each_thread_of_a_load_and_a_session_may_be_refused_and_the_next_attempt_works() {
+fn a_refused_thread_of_a_load_or_a_session_is_a_typed_error_and_the_next_attempt_succeeds() {
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(&fixture()), folder.path());
@@ -54,8 +53,8 @@ fn each_thread_of_a_load_and_a_session_may_be_refused_and_the_next_attempt_works
             let (load_mode, precision, encoder) = (mode as u32, precision as u32, encoder as u32);
             let options = StellaModelOptions { size, load_mode, precision, encoder, ..Default::default() };
             let refused = refuse_each_thread(path, &options);
-            // Of the encoder and of the head: a reader, and with a manifest a thread that hashes. Of the session: two
-            // threads beside the caller, or three with candle.
+            // The loads of the encoder and of the head start a reader each, and a hashing thread with a manifest. The session
+            // starts two threads besides the caller, or three with candle.
             let least = 2 + 2 * usize::from(hashed) + 2;
             assert!(refused >= least, "{refused} threads of {options:?}");
         }
@@ -63,7 +62,7 @@ fn each_thread_of_a_load_and_a_session_may_be_refused_and_the_next_attempt_works
 }
 
 #[test]
-fn a_refused_thread_names_its_number_and_what_it_is_for() {
+fn the_error_of_a_refused_thread_states_its_number_and_purpose() {
     let _turn = turn();
     let path = fixture();
     let (mut model, mut session) = (null_mut(), null_mut());
@@ -71,7 +70,9 @@ fn a_refused_thread_names_its_number_and_what_it_is_for() {
         refuse(1);
         let error = stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model);
         assert!(!permit() && model.is_null());
-        assert!(message(error).starts_with("The system refused thread 1 of 1 for loading a model. Raise"));
+        assert!(
+            messages(error)[0].starts_with("The system refused thread 1 of 1 for loading a model. Raise")
+        );
         assert_eq!(take(error), ErrorCode::ThreadRefused as i32);
         assert_eq!(take(stella_model_open(path.as_ptr(), path.len(), null(), null(), &mut model)), 0);
         let size = size_of::<StellaSessionOptions>() as u32;
@@ -79,7 +80,7 @@ fn a_refused_thread_names_its_number_and_what_it_is_for() {
         refuse(2);
         let error = stella_session_new(model, &options, &mut session);
         assert!(!permit() && session.is_null());
-        assert!(message(error).starts_with("The system refused thread 2 of 3 for a session. Raise"));
+        assert!(messages(error)[0].starts_with("The system refused thread 2 of 3 for a session. Raise"));
         assert_eq!(take(error), ErrorCode::ThreadRefused as i32);
         stella_model_free(model);
     }

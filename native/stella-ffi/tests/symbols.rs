@@ -1,10 +1,10 @@
-//! What the library exports and imports: all that C# binds, and nothing that reaches a network.
+//! The symbols of the library: C# declares all its exports, and it imports nothing that reaches a network.
 #![allow(clippy::expect_used)]
 
 use std::path::Path;
 
 #[test]
-fn every_export_of_the_sources_is_in_the_bindings() {
+fn every_export_is_in_the_bindings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs"))
         .expect("bindings");
@@ -28,7 +28,7 @@ fn every_export_of_the_sources_is_in_the_bindings() {
     assert_eq!(bindings.matches("EntryPoint = ").count(), exports);
 }
 
-/// What the library does not import it cannot call, not even through a crate that it is made of.
+/// Neither the library nor a crate in it can call a function that the library does not import.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_library_imports_nothing_that_opens_a_connection() {

@@ -1,12 +1,20 @@
 namespace StellaInterop.Interop;
 
-/// <summary>A number that native code polls, set when a token is cancelled.</summary>
+/// <summary>
+/// The managed side of a cancellation: connects a <see cref="CancellationToken"/> to a number that a native forward pass polls.
+/// </summary>
+/// <remarks>
+/// Cancelling the token runs a callback that writes 1 to the number. <c>stella_session_embed</c> and
+/// <c>stella_session_embed_tokens</c> get the address of the number. The native type of the same name (stella-core, encoder)
+/// polls it before each layer and ends the forward pass with the error Cancelled, which becomes an
+/// <see cref="OperationCanceledException"/>.
+/// </remarks>
 internal readonly ref struct CancelFlag : IDisposable
 {
     private readonly CancellationTokenRegistration registration;
 
-    /// <param name="flag">Memory of one number that no other call uses meanwhile.</param>
-    /// <param name="token">What sets it.</param>
+    /// <param name="flag">A pinned array of one number. No other call may use it until the flag is disposed.</param>
+    /// <param name="token">The token whose cancellation sets the number.</param>
     public CancelFlag(uint[] flag, CancellationToken token)
     {
         if (token.CanBeCanceled)
@@ -17,9 +25,9 @@ internal readonly ref struct CancelFlag : IDisposable
         }
     }
 
-    /// <summary>What native code polls; empty for a token that cannot be cancelled.</summary>
+    /// <summary>Gets the number that native code polls; empty for a token that cannot be cancelled.</summary>
     public ReadOnlySpan<uint> Span { get; }
 
-    /// <summary>Waits for a cancellation that is on its way: the flag is not written to after this.</summary>
+    /// <summary>Ends the registration, and waits for a running callback: nothing writes to the number afterwards.</summary>
     public void Dispose() => registration.Dispose();
 }

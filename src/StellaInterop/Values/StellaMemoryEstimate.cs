@@ -1,10 +1,12 @@
+using StellaInterop.Interop;
+
 namespace StellaInterop;
 
 /// <summary>Represents the calls that a model will run, for an estimate of their memory.</summary>
 /// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaWorkload
 {
-    private const int MaxSessions = 1 << 16;
+    private const int MaxSessions = (int)NativeMethods.STELLA_MAX_SESSIONS;
 
     /// <summary>Gets the number of calls that embed at once, 1 to 65536; 1 by default.</summary>
     public int Sessions { get; init; } = 1;

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
+using StellaInterop.Interop;
 
 namespace StellaInterop;
 
@@ -85,13 +86,13 @@ public enum StellaLoadMode
 public sealed record StellaModelOptions : IValidatableObject
 {
     /// <summary>The largest <see cref="MaxTokens"/>.</summary>
-    internal const int MaxTokensLimit = 8192;
+    internal const int MaxTokensLimit = (int)NativeMethods.STELLA_MAX_TEXT_TOKENS;
 
     /// <summary>The largest <see cref="Threads"/>.</summary>
-    internal const int ThreadsLimit = 1024;
+    internal const int ThreadsLimit = (int)NativeMethods.STELLA_MAX_THREADS;
 
     /// <summary>The limit of a text if neither the caller nor the folder names one.</summary>
-    internal const int DefaultMaxTokens = 512;
+    internal const int DefaultMaxTokens = (int)NativeMethods.STELLA_DEFAULT_TEXT_TOKENS;
 
     /// <summary>
     /// Gets or sets the display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,

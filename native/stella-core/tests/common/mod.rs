@@ -1,5 +1,5 @@
-//! Models for tests: copies of the fixtures, which a test may break.
-// Each test takes what it needs of this.
+//! Helpers of the tests, such as copies of fixture models that a test may change.
+// Each test file uses only some of these items.
 #![allow(dead_code)]
 
 use std::fs;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use stella_core::files::TOKENIZER_FILE;
-use stella_core::folder::ModelFolder;
-use stella_core::pooling::PoolingMode;
-use stella_core::stamp::FolderStamps;
-use stella_core::text_settings::{TextSettings, TokenLimit};
-use stella_core::tokenizer::Tokenizer;
+use stella_core::files::file_names::TOKENIZER_FILE;
+use stella_core::files::folder::ModelFolder;
+use stella_core::files::folder_stamps::FolderStamps;
+use stella_core::files::pooling_config::PoolingMode;
+use stella_core::text::text_settings::{TextSettings, TokenLimit};
+use stella_core::text::tokenizer::Tokenizer;
 
-/// What the steps of a tokenizer look at: blanks, punctuation, accents, characters that are dropped, taken apart or
-/// surrounded by blanks, special tokens whole and in part, words that are unknown or too long.
+/// Pieces of text for each case of a tokenizer: whitespace, punctuation, accents, characters that the tokenizer drops,
+/// decomposes or surrounds by whitespace, whole and partial special tokens, and words that are unknown or too long.
 pub const TEXT_PARTS: [&str; 44] = [
     " ",
     "  ",
@@ -63,19 +63,19 @@ pub const TEXT_PARTS: [&str; 44] = [
     "supercalifragilisticexpialidocious",
 ];
 
-/// The folder of the fixture model `name`.
+/// Returns the folder of the fixture model `name`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models").join(name)
 }
 
-/// A copy of the model `name`, gone after the test.
+/// Copies the fixture model `name` to a temporary folder.
 pub fn copy_of(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     copy(&fixture(name), dir.path());
     dir
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder and its content.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("created");
     for entry in fs::read_dir(from).expect("listed") {
@@ -84,18 +84,18 @@ pub fn copy(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            // Written anew: a copied file would keep the mode of one that may be read only.
+            // `fs::copy` would also copy the mode of a file, which may be read-only.
             fs::write(target, fs::read(entry.path()).expect("read")).expect("written");
         }
     }
 }
 
-/// The SHA-256 of bytes, as 64 lower-case digits.
+/// Returns the SHA-256 of bytes as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The names of all files in a folder and its subfolders, sorted, with forward slashes.
+/// Returns the relative paths of all files in a folder and its subfolders, sorted, with forward slashes.
 pub fn files_of(folder: &Path) -> Vec<String> {
     let stamps = FolderStamps::take(folder);
     let files = stamps.paths().filter(|path| folder.join(path).is_file());
@@ -113,14 +113,14 @@ pub fn write_manifest(folder: &Path) {
     fs::write(folder.join("stella.manifest.json"), manifest.to_string()).expect("written");
 }
 
-/// The tokenizer of a folder.
+/// Reads the tokenizer of a folder.
 pub fn read_tokenizer(folder: &ModelFolder, vocab_size: usize, max_tokens: usize) -> Tokenizer {
     let settings = TextSettings::read(folder).expect("settings");
     Tokenizer::read(folder, vocab_size, &TokenLimit::asked(max_tokens), &settings, PoolingMode::Mean)
         .expect("a tokenizer")
 }
 
-/// The tokenizer of tiny-new with other values at some places of its file.
+/// Reads the tokenizer of the fixture tiny-new after edits of its file. An edit is a JSON pointer and a value.
 pub fn edited_tokenizer(edits: &[(&str, Value)], max_tokens: usize) -> Tokenizer {
     let dir = copy_of("tiny-new");
     let path = dir.path().join(TOKENIZER_FILE);

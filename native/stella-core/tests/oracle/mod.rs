@@ -1,25 +1,27 @@
-//! The strict header reader beside the one of the `safetensors` crate. The property test and the fuzz target share this.
+//! Compares the strict header reader with the reader of the `safetensors` crate. The property test and the fuzz target share this
+//! module.
 
 use std::collections::BTreeMap;
 
 use safetensors::tensor::{Metadata, SafeTensors};
-use stella_core::header::{Header, LENGTH_BYTES, TensorEntry};
+use stella_core::weights::header::{Header, TensorEntry};
+use stella_core::weights::header_fault::LENGTH_BYTES;
 
-/// What both readers are compared by: name to type, shape and range.
+/// The compared content of a header: the type, shape and byte range of each tensor by name.
 type Tensors = BTreeMap<String, (String, Vec<usize>, (u64, u64))>;
 
-/// What the two readers made of one header.
+/// The result of the two readers for one header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Both accept it, and see the same tensors.
+    /// Both readers accept the header and return the same tensors.
     Both,
-    /// Ours refuses it for a reason that is on the list of stricter ones.
+    /// Our reader refuses the header for one of the listed stricter reasons.
     Stricter,
-    /// Both refuse it.
+    /// Both readers refuse the header.
     Neither,
 }
 
-/// What the crate makes of a file with this header and `data_len` bytes of data.
+/// Reads a header that `data_len` bytes of data follow with the crate.
 fn by_crate(json: &[u8], data_len: u64) -> Option<Tensors> {
     let metadata: Metadata = serde_json::from_slice(json).ok()?;
     (metadata.data_len() as u64 == data_len).then(|| {
@@ -34,10 +36,10 @@ fn by_crate(json: &[u8], data_len: u64) -> Option<Tensors> {
     })
 }
 
-/// Reads one header by both readers.
+/// Reads a header with both readers.
 ///
 /// # Errors
-/// The difference between them, if it is none of those that are meant.
+/// The difference between their results, unless it is one of the listed stricter reasons.
 pub fn compare(json: &[u8], data_len: u64) -> Result<Verdict, String> {
     let shown = || String::from_utf8_lossy(json);
     match (Header::parse(json, data_len), by_crate(json, data_len)) {
@@ -53,17 +55,17 @@ pub fn compare(json: &[u8], data_len: u64) -> Result<Verdict, String> {
             if ours == theirs {
                 Ok(Verdict::Both)
             } else {
-                Err(format!("ours are {ours:?}, theirs {theirs:?}: {}", shown()))
+                Err(format!("Our reader returns {ours:?}, but the crate {theirs:?}: {}", shown()))
             }
         }
-        (Ok(_), None) => Err(format!("accepted against the crate: {}", shown())),
+        (Ok(_), None) => Err(format!("Our reader accepts a header that the crate refuses: {}", shown())),
         (Err(fault), Some(_)) if fault.is_stricter() => Ok(Verdict::Stricter),
-        (Err(fault), Some(_)) => Err(format!("{fault} is not on the list: {}", shown())),
+        (Err(fault), Some(_)) => Err(format!("{fault} is not a listed stricter reason: {}", shown())),
         (Err(_), None) => Ok(Verdict::Neither),
     }
 }
 
-/// A file with this header and `data_len` zeros of data.
+/// Returns a file with this header and `data_len` zero bytes of data.
 pub fn file(json: &[u8], data_len: usize) -> Vec<u8> {
     let mut file = (json.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(json);
@@ -71,15 +73,16 @@ pub fn file(json: &[u8], data_len: usize) -> Vec<u8> {
     file
 }
 
-/// Reads a whole file by both readers, the crate's as its users call it.
+/// Reads a whole file with both readers. Calls the public entry point of the crate.
 ///
 /// # Errors
-/// The difference between them, if it is none of those that are meant.
+/// The difference between their results, unless it is one of the listed stricter reasons.
 pub fn compare_files(file: &[u8]) -> Result<Verdict, String> {
     let theirs = SafeTensors::deserialize(file);
     let Some((length, rest)) = file.split_first_chunk::<{ LENGTH_BYTES as usize }>() else {
-        return theirs
-            .map_or(Ok(Verdict::Neither), |_| Err("the crate reads a file without a length".to_owned()));
+        return theirs.map_or(Ok(Verdict::Neither), |_| {
+            Err("The crate accepts a file without a header length.".to_owned())
+        });
     };
     let ours = Header::check_length(*length, file.len() as u64).and_then(|length| {
         let (json, data) = rest.split_at(length as usize);
@@ -96,12 +99,12 @@ pub fn compare_files(file: &[u8]) -> Result<Verdict, String> {
             };
             match ours.tensors().iter().find(|tensor| !same(tensor)) {
                 None if ours.tensors().len() == theirs.len() => Ok(Verdict::Both),
-                other => Err(format!("{other:?} is not what the crate reads, or it reads more")),
+                other => Err(format!("The crate returns {other:?} differently, or returns more tensors.")),
             }
         }
-        (Ok(_), Err(e)) => Err(format!("a file is accepted against the crate: {e}")),
+        (Ok(_), Err(e)) => Err(format!("Our reader accepts a file that the crate refuses: {e}")),
         (Err(fault), Ok(_)) if fault.is_stricter() => Ok(Verdict::Stricter),
-        (Err(fault), Ok(_)) => Err(format!("{fault} is not on the list")),
+        (Err(fault), Ok(_)) => Err(format!("{fault} is not a listed stricter reason.")),
         (Err(_), Err(_)) => Ok(Verdict::Neither),
     }
 }

@@ -1,5 +1,6 @@
-//! Shared by the tests of faults: the whole life of a model through the ABI, counts of what is alive, and copies of folders.
-// Each test file uses a part of it.
+//! Helpers of the tests of the ABI: the life of a model through the exports, counts of live handles and bytes, and copies of
+//! model folders.
+// Each test crate uses a part of this module.
 #![allow(dead_code)]
 
 use std::ffi::c_void;
@@ -11,14 +12,14 @@ use std::time::Duration;
 
 use stella_interop::counters::*;
 use stella_interop::error::*;
+use stella_interop::handle_counts::*;
 use stella_interop::hash::*;
-use stella_interop::live::*;
 use stella_interop::log::*;
 use stella_interop::model::*;
 use stella_interop::session::*;
 use stella_interop::tokenize::*;
 
-/// Faults and counters belong to the process, so tests take turns.
+/// Injected faults and counters belong to the process, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
 pub fn turn() -> MutexGuard<'static, ()> {
@@ -38,7 +39,7 @@ pub fn live_bytes() -> u64 {
     stella_counter(StellaCounter::LiveBytes as u32)
 }
 
-/// The code of an error, which is freed; 0 for none.
+/// Frees an error. Returns its code, or 0 for null.
 pub fn take(error: *mut StellaError) -> i32 {
     unsafe {
         let code = stella_error_code(error);
@@ -57,8 +58,8 @@ pub fn sink() -> *mut StellaLogSink {
     sink
 }
 
-/// Everything that a caller does with a model, by the options of its opening. Gives the code of the first error, and
-/// frees what was made.
+/// Opens a model with options, tokenizes, computes the fingerprint, creates a session and embeds. Frees all handles. Returns the
+/// code of the first error, or 0.
 pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaLogSink) -> i32 {
     let (mut model, mut session) = (null_mut(), null_mut());
     let code = unsafe {
@@ -100,13 +101,13 @@ pub fn whole_life(path: &str, options: &StellaModelOptions, sink: *const StellaL
     let code = if code != 0 {
         code
     } else {
-        let ends = [0, length as u32];
+        let cu_seqlens = [0, length as u32];
         unsafe {
             take(stella_session_embed(
                 session,
                 ids.as_ptr(),
                 length,
-                ends.as_ptr(),
+                cu_seqlens.as_ptr(),
                 2,
                 null(),
                 null(),
@@ -126,11 +127,12 @@ fn first_error(calls: &mut [&mut dyn FnMut() -> *mut StellaError]) -> i32 {
     calls.iter_mut().map(|call| take(call())).find(|&code| code != 0).unwrap_or(0)
 }
 
-/// Less than the smallest model takes.
+/// Fewer bytes than the smallest model needs.
 const LEAK: u64 = 64 << 10;
 
-/// Candle's threads end after the session's handle, each in its own time.
-pub fn assert_bytes_come_back(before: u64) {
+/// Checks that all memory since `before` is freed. The threads of candle end some time after the handle of their session, so
+/// this may have to wait.
+pub fn assert_bytes_are_freed(before: u64) {
     let grown = || live_bytes().saturating_sub(before);
     for _ in 0..1000 {
         if grown() < LEAK {
@@ -141,11 +143,16 @@ pub fn assert_bytes_come_back(before: u64) {
     assert!(grown() < LEAK, "{} bytes more than before", grown());
 }
 
-/// The first message of an error.
-pub fn message(error: *const StellaError) -> String {
-    let mut text = vec![0; unsafe { stella_error_message(error, 0, null_mut(), 0) }];
-    unsafe { stella_error_message(error, 0, text.as_mut_ptr(), text.len()) };
-    String::from_utf8(text).expect("messages are UTF-8")
+/// Returns the messages of an error and its causes, outermost first.
+pub fn messages(error: *const StellaError) -> Vec<String> {
+    let levels = 0..unsafe { stella_error_chain_length(error) };
+    levels
+        .map(|level| unsafe {
+            let mut text = vec![0; stella_error_message(error, level, null_mut(), 0)];
+            stella_error_message(error, level, text.as_mut_ptr(), text.len());
+            String::from_utf8(text).expect("messages are UTF-8")
+        })
+        .collect()
 }
 
 pub fn copy(from: &Path, to: &Path) {

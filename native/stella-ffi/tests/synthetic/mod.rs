@@ -1,4 +1,4 @@
-//! Models of any size with made-up weights: for what depends on shapes and not on values.
+//! Models of any size with random weights, for tests and measurements that depend only on shapes.
 #![allow(dead_code)]
 
 #[path = "../../../stella-core/tests/common/mod.rs"]
@@ -10,14 +10,14 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use stella_core::config::ModelConfig;
-use stella_core::folder::ModelFolder;
-use stella_core::specs::{TensorSpec, encoder_specs};
+use stella_core::files::config::ModelConfig;
+use stella_core::files::folder::ModelFolder;
+use stella_core::weights::tensor_table::{Naming, TensorSpec, encoder_specs};
 
-/// What to make.
+/// The shape of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// The fixture whose configuration and tokenizer are taken: "tiny-new" or "tiny-qwen2".
+    /// The fixture that the configuration and the tokenizer are copied from: "tiny-new" or "tiny-qwen2".
     pub family: &'static str,
     pub hidden: usize,
     pub layers: usize,
@@ -27,12 +27,12 @@ pub struct Shape {
     pub vocabulary: usize,
     /// F32, F16 or BF16.
     pub dtype: Dtype,
-    /// Files that the weights are spread over.
+    /// The number of files of weights.
     pub shards: usize,
 }
 
 impl Shape {
-    /// The shape of the 400M model.
+    /// The shape of Stella 400M.
     pub const STELLA_400M: Self = Self {
         family: "tiny-new",
         hidden: 1024,
@@ -44,7 +44,7 @@ impl Shape {
         dtype: Dtype::F32,
         shards: 1,
     };
-    /// The shape of the 1.5B model.
+    /// The shape of Stella 1.5B.
     pub const STELLA_1500M: Self = Self {
         family: "tiny-qwen2",
         hidden: 1536,
@@ -94,7 +94,7 @@ impl Shape {
         fs::remove_file(folder.join("model.safetensors")).expect("removed");
         let config =
             ModelConfig::read(&ModelFolder::open(folder, None).expect("opens")).expect("a configuration");
-        let specs = encoder_specs(&config);
+        let specs = encoder_specs(&config, Naming::published(config.architecture));
         if self.shards == 1 {
             return write_weights(&folder.join("model.safetensors"), &specs, self.dtype);
         }
@@ -113,8 +113,8 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON")
 }
 
-/// Writes a safetensors file with values of the size that a trained model has: norms near one, rows of matrices of
-/// about length one.
+/// Writes a safetensors file with values of the magnitude of a trained model: norm weights near one, and rows of matrices with a
+/// length of about one.
 fn write_weights(path: &Path, specs: &[TensorSpec], dtype: Dtype) {
     let element = dtype.bitsize() / 8;
     let mut header = serde_json::Map::new();
@@ -137,7 +137,7 @@ fn write_weights(path: &Path, specs: &[TensorSpec], dtype: Dtype) {
             _ if is_norm && spec.name.ends_with("weight") => (1.0, 0.1),
             _ => (0.0, 0.1),
         };
-        // One block of noise, repeated: long enough that no two rows are the same.
+        // One block of noise is repeated. Its length is a prime, so that no two rows are equal.
         let mut state = at as u32 + 1;
         let block: Vec<u8> = (0..65_521.min(spec.elements()))
             .flat_map(|_| {

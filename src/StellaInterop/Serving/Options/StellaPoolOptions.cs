@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Diagnostics.Metrics;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
+using StellaInterop.Interop;
 using StellaInterop.Serving;
 
 namespace StellaInterop;
@@ -17,7 +18,7 @@ public sealed record StellaPoolOptions : IValidatableObject
     internal const int WorkersLimit = 256;
 
     /// <summary>The largest number of tokens of a batch.</summary>
-    internal const int BatchTokensLimit = 1 << 20;
+    internal const int BatchTokensLimit = (int)NativeMethods.STELLA_MAX_BATCH_TOKENS;
 
     /// <summary>Threads of a worker by default, if the machine has as many: more threads speed up one forward pass ever less.</summary>
     private const int DefaultThreads = 8;
