@@ -20,7 +20,7 @@ internal sealed partial class FolderQuery(
     /// </summary>
     private const int MoreCandidates = 30;
 
-    /// <summary>Returns the passages closest to a query, best first. The rank is the higher of the scores of the passage and its best sentence.</summary>
+    /// <summary>Returns the passages closest to a query, best first. Passages are ranked by the higher score of the passage and its best sentence.</summary>
     public async Task<IReadOnlyList<Answer>> SearchAsync(string query, int top, CancellationToken cancellationToken)
     {
         ReadOnlyMemory<float> vector = await queries.GenerateVectorAsync(query, cancellationToken: cancellationToken);

@@ -114,7 +114,7 @@ internal sealed class FolderSearchTests
             // The vectors of a batch of 256 passages take a megabyte, so the file has at least two batches.
             first.Until(() => new FileInfo(store) is { Exists: true, Length: > 1_900_000 });
             Assert.That(first.Signal(signal), Is.EqualTo(signal == 9 ? 128 + 9 : 130), first.Log);
-            Assert.That(first.Log.Trim(), Is.EqualTo(signal == 9 ? string.Empty : "folder-search: stopped."));
+            Assert.That(first.Log.Trim(), Is.EqualTo(signal == 9 ? string.Empty : "folder-search: Stopped. Run this again to continue."));
         }
 
         (int code, string output, string error) = Run("index", folder.File("in"), "--store", store);

@@ -158,7 +158,7 @@ internal sealed class HubClient : IDisposable
         {
             // Some addresses can be parsed, but no request can be sent to them.
             throw new CliException(
-                ExitCode.Network, $"No request can be sent to '{Shorten(from.OriginalString)}' of the server {from.Authority}.", e);
+                ExitCode.Network, $"No request can be sent to '{Shorten(from.OriginalString)}' of the server {from.Authority}. Name another --endpoint.", e);
         }
     }
 

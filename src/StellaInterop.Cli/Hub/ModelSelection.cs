@@ -75,7 +75,7 @@ internal sealed class ModelSelection(string source, IReadOnlySet<string> availab
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
         {
-            string fault = WrongFile.Recognize(content) ?? "is not valid JSON of its kind";
+            string fault = WrongFile.Recognize(content) ?? "is not JSON of the expected structure";
             throw new CliException(ExitCode.ModelRefused, $"{source}: {file} {fault}.", e);
         }
     }
