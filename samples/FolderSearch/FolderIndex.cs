@@ -10,8 +10,8 @@ internal sealed record IndexReport(int Files, int Changed, int Removed, int Skip
 
 /// <summary>Updates a store to the contents of a folder. Unchanged files are not read again.</summary>
 /// <remarks>
-/// A run can be stopped at any time, and the next run completes it. The first passage of a file is written last, so a file without its
-/// first passage, or with passages of two hashes, is incomplete.
+/// A run can be stopped at any time, and the next run completes it. The first passage of a file is written last, so a file without
+/// its first passage, or with passages of two hashes, is incomplete.
 /// </remarks>
 /// <param name="folder">The folder.</param>
 /// <param name="store">The store of the passages.</param>
@@ -19,7 +19,9 @@ internal sealed record IndexReport(int Files, int Changed, int Removed, int Skip
 /// <param name="warn">Receives a message for each skipped file.</param>
 internal sealed class FolderIndex(string folder, PassageCollection store, StellaTextSplitter splitter, Action<string> warn)
 {
-    /// <summary>The number of passages that are embedded and written together, so that memory does not grow with the folder.</summary>
+    /// <summary>
+    /// The number of passages that are embedded and written together, so that memory does not grow with the folder.
+    /// </summary>
     private const int BatchSize = 256;
 
     private readonly PassageReader reader = new(folder, splitter);

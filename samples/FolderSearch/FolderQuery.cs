@@ -15,12 +15,15 @@ internal sealed partial class FolderQuery(
     IEmbeddingGenerator<string, Embedding<float>> queries)
 {
     /// <summary>
-    /// The number of additional passages to rank by their sentences. One sentence hardly changes the vector of its passage, so the best
-    /// sentence may be in a passage that is not among the nearest.
+    /// The number of additional passages to rank by their sentences. One sentence hardly changes the vector of its passage, so the
+    /// best sentence may be in a passage that is not among the nearest.
     /// </summary>
     private const int MoreCandidates = 30;
 
-    /// <summary>Returns the passages closest to a query, best first. Passages are ranked by the higher score of the passage and its best sentence.</summary>
+    /// <summary>
+    /// Returns the passages closest to a query, best first. Passages are ranked by the higher score of the passage and its best
+    /// sentence.
+    /// </summary>
     public async Task<IReadOnlyList<Answer>> SearchAsync(string query, int top, CancellationToken cancellationToken)
     {
         ReadOnlyMemory<float> vector = await queries.GenerateVectorAsync(query, cancellationToken: cancellationToken);

@@ -7,8 +7,8 @@ using Microsoft.Extensions.VectorData;
 namespace StellaInterop.Samples.FolderSearch;
 
 /// <summary>
-/// Represents a vector collection of passages for Microsoft.Extensions.VectorData. A connector from NuGet can replace it, and any code that
-/// uses this interface can search it.
+/// Represents a vector collection of passages for Microsoft.Extensions.VectorData. A connector from NuGet can replace it, and any
+/// code that uses this interface can search it.
 /// </summary>
 /// <remarks>
 /// The generator for documents embeds passages, and the generator for queries embeds the text of a search. A connector has only one
@@ -166,8 +166,8 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     }
 
     /// <summary>
-    /// Gets the key of the model: its fingerprint, the dimension and the format. The fingerprint is the same on every machine, and differs
-    /// for other weights with the same name. For a generator without a Stella pool, the name replaces the fingerprint.
+    /// Gets the key of the model: its fingerprint, the dimension and the format. The fingerprint is the same on every machine, and
+    /// differs for other weights with the same name. For a generator without a Stella pool, the name replaces the fingerprint.
     /// </summary>
     protected async Task<string> GetModelKeyAsync(CancellationToken cancellationToken)
     {

@@ -20,7 +20,9 @@ internal sealed class PassageReader(string folder, StellaTextSplitter splitter)
         return new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = tokens, OverlapTokens = tokens / 8, Prompt = StellaPrompt.Document });
     }
 
-    /// <summary>Returns whether a file has bytes. Pipes and devices have length 0, and opening a pipe would wait for a writer.</summary>
+    /// <summary>
+    /// Returns whether a file has bytes. Pipes and devices have length 0, and opening a pipe would wait for a writer.
+    /// </summary>
     public bool HasBytes(string path)
     {
         var file = new FileInfo(Path.Combine(folder, path));

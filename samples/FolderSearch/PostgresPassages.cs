@@ -8,9 +8,9 @@ namespace StellaInterop.Samples.FolderSearch;
 
 /// <summary>Stores passages in PostgreSQL with pgvector. A search compares the query with every vector, so it is exact.</summary>
 /// <remarks>
-/// For hundreds of thousands of passages, an approximate index may be worth its misses: <c>CREATE INDEX ON folder_search.passages USING
-/// hnsw (vector vector_ip_ops)</c>, for dimensions up to 2,000. If most passages are very similar, the index can miss the few different
-/// ones. The tables have their own schema, so that other tables with the same names are neither read nor changed.
+/// For hundreds of thousands of passages, an approximate index may be worth its misses: <c>CREATE INDEX ON folder_search.passages
+/// USING hnsw (vector vector_ip_ops)</c>, for dimensions up to 2,000. If most passages are very similar, the index can miss the
+/// few different ones. The tables have their own schema, so that other tables with the same names are neither read nor changed.
 /// </remarks>
 internal sealed class PostgresPassages : PassageCollection
 {

@@ -6,7 +6,9 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Stores passages in an SQLite file. A search compares the query with every vector and holds one row at a time in memory.</summary>
+/// <summary>
+/// Stores passages in an SQLite file. A search compares the query with every vector and holds one row at a time in memory.
+/// </summary>
 internal sealed class SqlitePassages : PassageCollection
 {
     /// <summary>The application id that marks an SQLite file as a store of this program: "Stla" in ASCII.</summary>

@@ -1,6 +1,8 @@
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Finds the text files of a folder and its subfolders. Hidden files are skipped, and links to folders are not followed.</summary>
+/// <summary>
+/// Finds the text files of a folder and its subfolders. Hidden files are skipped, and links to folders are not followed.
+/// </summary>
 /// <param name="root">The folder.</param>
 internal sealed class TextFiles(string root)
 {

@@ -5,14 +5,16 @@ namespace StellaInterop.Samples;
 
 /// <summary>Reads UTF-8 text. Other encodings, binary files and invalid bytes are errors that name the input.</summary>
 /// <remarks>
-/// <see cref="StreamReader"/> silently replaces invalid bytes by U+FFFD, and misreads UTF-16 without a byte order mark. The vectors of
-/// such texts are meaningless. The memory does not depend on the length of the file.
+/// <see cref="StreamReader"/> silently replaces invalid bytes by U+FFFD, and misreads UTF-16 without a byte order mark. The
+/// vectors of such texts are meaningless. The memory does not depend on the length of the file.
 /// </remarks>
 /// <param name="stream">The stream. The reader does not dispose it.</param>
 /// <param name="name">The name of the input for messages.</param>
 internal sealed class Utf8Reader(Stream stream, string name) : TextReader
 {
-    /// <summary>The number of bytes at the beginning that are searched for a zero byte, as git does to detect binary files.</summary>
+    /// <summary>
+    /// The number of bytes at the beginning that are searched for a zero byte, as git does to detect binary files.
+    /// </summary>
     private const int ProbeBytes = 8000;
 
     private readonly byte[] bytes = new byte[64 << 10];
@@ -125,7 +127,9 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
         }
     }
 
-    /// <summary>Returns whether many zero bytes exist, all at even or all at odd offsets, as in UTF-16 with Latin letters.</summary>
+    /// <summary>
+    /// Returns whether many zero bytes exist, all at even or all at odd offsets, as in UTF-16 with Latin letters.
+    /// </summary>
     private static bool IsUtf16(ReadOnlySpan<byte> beginning)
     {
         Span<int> zeros = stackalloc int[2];

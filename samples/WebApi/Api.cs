@@ -16,7 +16,9 @@ internal sealed record EmbeddingsRequest(
     string? EncodingFormat = null,
     string? InputType = null)
 {
-    /// <summary>Returns the texts; <see langword="null"/> if the input has other values, or a string with an unpaired surrogate.</summary>
+    /// <summary>
+    /// Returns the texts; <see langword="null"/> if the input has other values, or a string with an unpaired surrogate.
+    /// </summary>
     public string[]? GetTexts()
     {
         JsonElement[] values = Input.ValueKind == JsonValueKind.Array ? [.. Input.EnumerateArray()] : [Input];

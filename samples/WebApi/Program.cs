@@ -3,8 +3,8 @@
 //     dotnet run --project samples/WebApi -c Release -- --urls http://127.0.0.1:8080
 //     curl http://127.0.0.1:8080/v1/embeddings -H 'Content-Type: application/json' -d '{"input": ["one text", "another"]}'
 //
-// The settings are those of StellaEmbeddingServiceOptions in the section StellaEmbeddings. They come from appsettings.json, from the
-// environment (StellaEmbeddings__ModelName=NovaSearch/stella_en_400M_v5), or from the command line.
+// The settings are those of StellaEmbeddingServiceOptions in the section StellaEmbeddings. They come from appsettings.json, from
+// the environment (StellaEmbeddings__ModelName=NovaSearch/stella_en_400M_v5), or from the command line.
 
 using System.Text.Json;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;

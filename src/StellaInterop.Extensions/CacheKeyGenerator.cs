@@ -7,8 +7,9 @@ using Microsoft.Extensions.AI;
 namespace StellaInterop.Extensions;
 
 /// <summary>
-/// Represents the outermost generator of a chain. It adds all settings that determine a vector to the options of each call, because a
-/// cache of Microsoft.Extensions.AI derives its key from the options. It also restores the token counts and usage of cached results.
+/// Represents the outermost generator of a chain. It adds all settings that determine a vector to the options of each call,
+/// because a cache of Microsoft.Extensions.AI derives its key from the options. It also restores the token counts and usage of
+/// cached results.
 /// </summary>
 internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerator<string, TEmbedding>
     where TEmbedding : Embedding
@@ -51,7 +52,8 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
         return !isCached || CachedCall.FromOptions(options, source.Generator) is not null
             // The chain has no cache, or an outer generator of this class has already added the key.
             ? base.GenerateAsync(values, options, cancellationToken)
-            // Copy the texts: the cache reads them twice, for the key and for the answer, and the caller may change them in between.
+            // Copy the texts: the cache reads them twice, for the key and for the answer, and the caller may change them in
+            // between.
             : GenerateAsync([.. values], options, source.Generator.ResolveOptions(options), cancellationToken);
     }
 
@@ -101,8 +103,8 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
     }
 
     /// <summary>
-    /// Returns a hash of the texts if one of them is not valid Unicode; otherwise an empty string. A cache serializes texts as JSON, which
-    /// replaces each unpaired surrogate by U+FFFD, so different texts would have the same key.
+    /// Returns a hash of the texts if one of them is not valid Unicode; otherwise an empty string. A cache serializes texts as
+    /// JSON, which replaces each unpaired surrogate by U+FFFD, so different texts would have the same key.
     /// </summary>
     private static string HashInvalidTexts(string[] texts)
     {
@@ -137,8 +139,8 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
     }
 
     /// <summary>
-    /// Restores the properties of embeddings from a cache. A cache returns numbers as JSON values, and drops the properties of the call as
-    /// a whole.
+    /// Restores the properties of embeddings from a cache. A cache returns numbers as JSON values, and drops the properties of the
+    /// call as a whole.
     /// </summary>
     private static GeneratedEmbeddings<TEmbedding> RestoreMetadata(GeneratedEmbeddings<TEmbedding> found)
     {

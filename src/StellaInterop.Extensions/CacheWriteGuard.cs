@@ -10,13 +10,16 @@ namespace StellaInterop.Extensions;
 /// </summary>
 /// <remarks>
 /// A generator cannot detect a cache around it until the cache writes a result. The write is one synchronous call from the cache
-/// through the JSON serializer to this class, so the first caller outside of the runtime is the cache. A cache further down the stack is
-/// not relevant, because code after an <c>await</c> of a cache may run on the stack of the cache. The type is a list of strings, because
-/// Microsoft.Extensions.AI serializes such a list without reflection.
+/// through the JSON serializer to this class, so the first caller outside of the runtime is the cache. A cache further down the
+/// stack is not relevant, because code after an <c>await</c> of a cache may run on the stack of the cache. The type is a list of
+/// strings, because Microsoft.Extensions.AI serializes such a list without reflection.
 /// </remarks>
 internal sealed class CacheWriteGuard : IEnumerable<string>
 {
-    /// <summary>The method that writes to the cache in all classes derived from <see cref="CachingEmbeddingGenerator{TInput, TEmbedding}"/>.</summary>
+    /// <summary>
+    /// The method that writes to the cache in all classes derived from
+    /// <see cref="CachingEmbeddingGenerator{TInput, TEmbedding}"/>.
+    /// </summary>
     private const string WriteMethod = "WriteCacheAsync";
 
     private static readonly CacheWriteGuard Instance = new();

@@ -6,8 +6,8 @@ namespace StellaInterop;
 /// <summary>Reads the properties that a <see cref="StellaEmbeddingGenerator"/> adds to an embedding.</summary>
 /// <remarks>
 /// The values are numbers and strings in <see cref="Embedding.AdditionalProperties"/>, which can be serialized as JSON without
-/// reflection. The methods accept embeddings from the generator, from a cache and from JSON. They are thread-safe if no other thread
-/// changes the embedding.
+/// reflection. The methods accept embeddings from the generator, from a cache and from JSON. They are thread-safe if no other
+/// thread changes the embedding.
 /// </remarks>
 public static class StellaEmbeddingExtensions
 {
@@ -16,7 +16,9 @@ public static class StellaEmbeddingExtensions
 
     /// <summary>Returns the number of tokens of the text, and whether the text was truncated.</summary>
     /// <param name="embedding">The embedding.</param>
-    /// <returns>The count; <see langword="null"/> if the embedding has none, for example because another generator created it.</returns>
+    /// <returns>
+    /// The count; <see langword="null"/> if the embedding has none, for example because another generator created it.
+    /// </returns>
     public static StellaTokenCount? GetTokenCount(this Embedding embedding)
     {
         ArgumentNullException.ThrowIfNull(embedding);
@@ -37,7 +39,9 @@ public static class StellaEmbeddingExtensions
                 : null;
     }
 
-    /// <summary>Returns the scale of an int8 embedding. Each component of the vector is approximately its integer times the scale.</summary>
+    /// <summary>
+    /// Returns the scale of an int8 embedding. Each component of the vector is approximately its integer times the scale.
+    /// </summary>
     /// <param name="embedding">The embedding.</param>
     /// <returns>The scale, which is not negative; <see langword="null"/> if the embedding has another number format.</returns>
     public static float? GetScale(this Embedding embedding)

@@ -6,17 +6,17 @@ namespace StellaInterop;
 /// <summary>Represents an embedding generator of Microsoft.Extensions.AI that uses a <see cref="StellaEmbeddingPool"/>.</summary>
 /// <remarks>
 /// <para>
-/// Stella was trained with a prompt before queries and without a prompt before documents. A generator has one <see cref="Prompt"/>, so
-/// queries and documents need separate generators. The class is thread-safe.
+/// Stella was trained with a prompt before queries and without a prompt before documents. A generator has one
+/// <see cref="Prompt"/>, so queries and documents need separate generators. The class is thread-safe.
 /// </para>
 /// <para>
-/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators with smaller number formats. Disposing these
-/// generators has no effect.
+/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators with smaller number formats. Disposing
+/// these generators has no effect.
 /// </para>
 /// <para>
-/// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be the
-/// name of its model; <c>RawRepresentationFactory</c>, which may return <see cref="StellaEmbedOptions"/> that replace those of the
-/// generator; and <see cref="PromptProperty"/> in <c>AdditionalProperties</c>.
+/// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be
+/// the name of its model; <c>RawRepresentationFactory</c>, which may return <see cref="StellaEmbedOptions"/> that replace those of
+/// the generator; and <see cref="PromptProperty"/> in <c>AdditionalProperties</c>.
 /// </para>
 /// <para>
 /// The key of a cache of Microsoft.Extensions.AI must include all settings that determine a vector. The builders of
@@ -30,8 +30,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public const string ProviderName = "stella";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of options for a <see cref="StellaPrompt"/>, or the name of a prompt, that replaces the prompt
-    /// of the generator.
+    /// The key in <c>AdditionalProperties</c> of options for a <see cref="StellaPrompt"/>, or the name of a prompt, that replaces
+    /// the prompt of the generator.
     /// </summary>
     public const string PromptProperty = "stella.prompt";
 
@@ -48,31 +48,32 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public const string TokenCountProperty = "stella.token_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens of the text before truncation, an <see cref="int"/>.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens of the text before truncation, an
+    /// <see cref="int"/>.
     /// </summary>
     public const string TotalTokenCountProperty = "stella.total_token_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of the embedding of a truncated text for the limit that was exceeded, <c>tokens</c> or
-    /// <c>bytes</c>; see <see cref="StellaTruncation"/>. The property is absent if the text was not truncated.
+    /// The key in <c>AdditionalProperties</c> of the embedding of a truncated text for the limit that was exceeded, <c>tokens</c>
+    /// or <c>bytes</c>; see <see cref="StellaTruncation"/>. The property is absent if the text was not truncated.
     /// </summary>
     public const string TruncationProperty = "stella.truncation";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an embedding for the number of unpaired surrogates that were replaced by U+FFFD, an
-    /// <see cref="int"/>. The property is absent if no surrogate was replaced.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of unpaired surrogates that were replaced by U+FFFD,
+    /// an <see cref="int"/>. The property is absent if no surrogate was replaced.
     /// </summary>
     public const string ReplacedProperty = "stella.replaced";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of <see cref="GeneratedEmbeddings{TEmbedding}"/> for the number of truncated texts of the call,
-    /// an <see cref="int"/>. The property is absent if no text was truncated.
+    /// The key in <c>AdditionalProperties</c> of <see cref="GeneratedEmbeddings{TEmbedding}"/> for the number of truncated texts
+    /// of the call, an <see cref="int"/>. The property is absent if no text was truncated.
     /// </summary>
     public const string TruncatedTextCountProperty = "stella.truncated_text_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of options, inside a chain with a cache, for a string that becomes part of the key of the cache.
-    /// The string contains all settings that determine a vector, except for the text. Its format may change.
+    /// The key in <c>AdditionalProperties</c> of options, inside a chain with a cache, for a string that becomes part of the key
+    /// of the cache. The string contains all settings that determine a vector, except for the text. Its format may change.
     /// </summary>
     public const string CacheKeyProperty = "stella.cache_key";
 
@@ -104,7 +105,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// <param name="ownsPool">Whether <see cref="Dispose"/> disposes the pool.</param>
     /// <exception cref="ArgumentNullException"><paramref name="pool"/> is <see langword="null"/>.</exception>
     /// <exception cref="ArgumentException">
-    /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, which a generator does not support.
+    /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, which a generator does not
+    /// support.
     /// </exception>
     public StellaEmbeddingGenerator(
         StellaEmbeddingPool pool,
@@ -144,7 +146,9 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// <exception cref="ArgumentException">
     /// The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a valid name.
     /// </exception>
-    /// <exception cref="InvalidOperationException">Middleware below a cache removed the key of the cache from the options.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// Middleware below a cache removed the key of the cache from the options.
+    /// </exception>
     /// <inheritdoc cref="StellaEmbeddingPool.EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
     public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
@@ -161,11 +165,14 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     public IEmbeddingGenerator<string, Embedding<Half>> AsHalf() => new StellaFormatGenerator<Embedding<Half>>(this, EmbeddingFormats.Float16);
 
     /// <summary>
-    /// Returns a generator of 8-bit integer embeddings that uses the same pool. Each embedding has its scale in <see cref="ScaleProperty"/>.
+    /// Returns a generator of 8-bit integer embeddings that uses the same pool. Each embedding has its scale in
+    /// <see cref="ScaleProperty"/>.
     /// </summary>
     public IEmbeddingGenerator<string, Embedding<sbyte>> AsInt8() => new StellaFormatGenerator<Embedding<sbyte>>(this, EmbeddingFormats.Int8);
 
-    /// <summary>Returns a generator of binary embeddings that uses the same pool. A bit is 1 if the component is above zero.</summary>
+    /// <summary>
+    /// Returns a generator of binary embeddings that uses the same pool. A bit is 1 if the component is above zero.
+    /// </summary>
     public IEmbeddingGenerator<string, BinaryEmbedding> AsBinary() => new StellaFormatGenerator<BinaryEmbedding>(this, EmbeddingFormats.Binary);
 
     /// <inheritdoc/>
@@ -263,7 +270,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         {
             StellaModelInfo? before = pool.Info;
             string fingerprint = await pool.GetFingerprintAsync(options.Dimension, cancellationToken).ConfigureAwait(false);
-            // Each load creates a new info object. The same object before and after means that the model was not reloaded in between.
+            // Each load creates a new info object. The same object before and after means that the model was not reloaded in
+            // between.
             if (pool.Info is { } info && ReferenceEquals(info, before))
             {
                 return new ModelIdentity(fingerprint, info);

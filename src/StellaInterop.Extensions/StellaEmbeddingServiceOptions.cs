@@ -21,8 +21,8 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     public string? ModelPath { get; set; }
 
     /// <summary>
-    /// Gets or sets the name of a model in the Hugging Face cache, such as <c>NovaSearch/stella_en_400M_v5</c>. Set either this property
-    /// or <see cref="ModelPath"/>.
+    /// Gets or sets the name of a model in the Hugging Face cache, such as <c>NovaSearch/stella_en_400M_v5</c>. Set either this
+    /// property or <see cref="ModelPath"/>.
     /// </summary>
     public string? ModelName { get; set; }
 
@@ -33,13 +33,14 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     public string? Revision { get; set; }
 
     /// <summary>
-    /// Gets or sets the options of the model. <see cref="StellaModelOptions.Dimension"/> is the dimension of the vectors of the registered
-    /// generators.
+    /// Gets or sets the options of the model. <see cref="StellaModelOptions.Dimension"/> is the dimension of the vectors of the
+    /// registered generators.
     /// </summary>
     public StellaModelOptions Model { get; set; } = new();
 
     /// <summary>
-    /// Gets or sets the options of the pool. <see cref="StellaPoolOptions.DefaultTimeout"/> is the timeout of all calls of the generators.
+    /// Gets or sets the options of the pool. <see cref="StellaPoolOptions.DefaultTimeout"/> is the timeout of all calls of the
+    /// generators.
     /// </summary>
     public StellaPoolOptions Pool { get; set; } = new();
 
@@ -49,7 +50,8 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     public StellaLongTextBehavior LongTextBehavior { get; set; } = StellaLongTextBehavior.Truncate;
 
     /// <summary>
-    /// Gets or sets the treatment of a text that is not valid Unicode. The default is <see cref="StellaInvalidTextBehavior.Error"/>.
+    /// Gets or sets the treatment of a text that is not valid Unicode. The default is
+    /// <see cref="StellaInvalidTextBehavior.Error"/>.
     /// </summary>
     public StellaInvalidTextBehavior InvalidTextBehavior { get; set; } = StellaInvalidTextBehavior.Error;
 
@@ -60,12 +62,14 @@ public sealed class StellaEmbeddingServiceOptions : IValidatableObject
     public StellaQueueFullMode QueueFullMode { get; set; } = StellaQueueFullMode.Reject;
 
     /// <summary>
-    /// Gets or sets whether the host loads the model before it takes requests. The default is <see langword="false"/>, which means that the
-    /// first call loads the model.
+    /// Gets or sets whether the host loads the model before it takes requests. The default is <see langword="false"/>, which means
+    /// that the first call loads the model.
     /// </summary>
     public bool WarmUpOnStart { get; set; }
 
-    /// <summary>Returns an error for each option that is missing or out of range, including the options of the nested sections.</summary>
+    /// <summary>
+    /// Returns an error for each option that is missing or out of range, including the options of the nested sections.
+    /// </summary>
     IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext)
     {
         if (string.IsNullOrEmpty(ModelPath) == string.IsNullOrEmpty(ModelName))

@@ -2,7 +2,9 @@ using Microsoft.Extensions.AI;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>Represents the innermost generator of a chain: the generator that computes, and the number format of its embeddings.</summary>
+/// <summary>
+/// Represents the innermost generator of a chain: the generator that computes, and the number format of its embeddings.
+/// </summary>
 internal interface IStellaSource<TEmbedding>
     where TEmbedding : Embedding
 {

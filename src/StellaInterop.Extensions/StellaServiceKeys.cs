@@ -2,8 +2,8 @@ namespace StellaInterop;
 
 /// <summary>Provides the service keys of the generators for queries.</summary>
 /// <remarks>
-/// The generator for documents has the key of its model, or no key. The key of a model must not start with <see cref="Query"/>, so that
-/// the keys of services are unique.
+/// The generator for documents has the key of its model, or no key. The key of a model must not start with <see cref="Query"/>, so
+/// that the keys of services are unique.
 /// </remarks>
 public static class StellaServiceKeys
 {
@@ -11,7 +11,9 @@ public static class StellaServiceKeys
     public const string Query = "stella:query";
 
     /// <summary>Returns the key of the query generator of a model.</summary>
-    /// <remarks>In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.</remarks>
+    /// <remarks>
+    /// In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.
+    /// </remarks>
     /// <param name="serviceKey">The key of the model, or <see langword="null"/> for the model without a key.</param>
     /// <returns><see cref="Query"/>, followed by a colon and the text of the key if there is a key.</returns>
     /// <exception cref="ArgumentException">The text of the key is blank or starts with <see cref="Query"/>.</exception>
@@ -22,8 +24,8 @@ public static class StellaServiceKeys
     }
 
     /// <summary>
-    /// Returns the name of the <see cref="StellaEmbeddingServiceOptions"/> of a model, for <c>services.Configure</c>: the text of its key, or
-    /// the empty default name.
+    /// Returns the name of the <see cref="StellaEmbeddingServiceOptions"/> of a model, for <c>services.Configure</c>: the text of
+    /// its key, or the empty default name.
     /// </summary>
     /// <param name="serviceKey">The key of the model, or <see langword="null"/> for the model without a key.</param>
     /// <returns>The name of the options.</returns>

@@ -1,8 +1,8 @@
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// Runs <c>stella embed</c> on every folder of <see cref="HostileFolders"/>, in a separate process, because a failure could crash the
-/// process.
+/// Runs <c>stella embed</c> on every folder of <see cref="HostileFolders"/>, in a separate process, because a failure could crash
+/// the process.
 /// </summary>
 [Parallelizable(ParallelScope.Children)]
 internal sealed class HostileFolderTests
@@ -53,8 +53,8 @@ internal sealed class HostileFolderTests
     }
 
     /// <summary>
-    /// Configuration, headers and files of a model of terabytes are consistent, so only the memory is insufficient. The files are sparse
-    /// and take no disk space.
+    /// Configuration, headers and files of a model of terabytes are consistent, so only the memory is insufficient. The files are
+    /// sparse and take no disk space.
     /// </summary>
     [Test]
     [Platform("Linux")]

@@ -10,7 +10,9 @@ namespace StellaInterop.Tests;
 [Parallelizable(ParallelScope.Children)]
 internal sealed class HostileTextTests
 {
-    /// <summary>Text that sets a title, forges a line, clears the screen, uses a C1 escape, reverses text and ends a paragraph.</summary>
+    /// <summary>
+    /// Text that sets a title, forges a line, clears the screen, uses a C1 escape, reverses text and ends a paragraph.
+    /// </summary>
     private const string Hostile = "a\u001b]0;title\u0007\nerror: all is well\u001b[2J\u009b31m\u007f\u202e\u2066\u2029z";
 
     private const string Escaped = @"a\u{1b}]0;title\u{7}";

@@ -157,7 +157,9 @@ internal sealed class HubEnvironmentTests : IDisposable
 
     private StellaResult Download(params string[] settings) => Run(settings, "download", ModelServer.Model);
 
-    /// <summary>Runs with variables set by <c>NAME=VALUE</c>. HOME at the start of a value is replaced by the folder of the test.</summary>
+    /// <summary>
+    /// Runs with variables set by <c>NAME=VALUE</c>. HOME at the start of a value is replaced by the folder of the test.
+    /// </summary>
     private StellaResult Run(string[] settings, params string[] arguments)
     {
         Dictionary<string, string?> variables = server.Variables(home.Path);

@@ -78,7 +78,9 @@ internal sealed class ModelServer : IDisposable
     /// <summary>Gets additional entries in the list of files, which can be invalid.</summary>
     public List<object> AlsoListedAs { get; } = [];
 
-    /// <summary>Returns the environment of a run that uses this server, without the Hugging Face variables of the machine.</summary>
+    /// <summary>
+    /// Returns the environment of a run that uses this server, without the Hugging Face variables of the machine.
+    /// </summary>
     public Dictionary<string, string?> Variables(string home)
     {
         var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
@@ -216,7 +218,9 @@ internal sealed class ModelServer : IDisposable
         return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others).Concat(AlsoListedAs) });
     }
 
-    /// <summary>Creates the entry of a file: with a hash of LFS for weights, as on Hugging Face, and with a hash of git for other files.</summary>
+    /// <summary>
+    /// Creates the entry of a file: with a hash of LFS for weights, as on Hugging Face, and with a hash of git for other files.
+    /// </summary>
     private static object Entry(string path, byte[] content)
     {
         byte[] blob = [.. Encoding.ASCII.GetBytes($"blob {content.Length}\0"), .. content];

@@ -88,7 +88,9 @@ internal static class StellaProcess
         return Process.Start(start)!;
     }
 
-    /// <summary>Runs on a terminal with 200 columns and returns all text on it, including progress bars and control characters.</summary>
+    /// <summary>
+    /// Runs on a terminal with 200 columns and returns all text on it, including progress bars and control characters.
+    /// </summary>
     public static string RunOnTerminal(params string[] arguments) => RunOnTerminal(new Dictionary<string, string?>(), arguments);
 
     /// <summary>Runs on a terminal with environment variables.</summary>
@@ -168,7 +170,9 @@ internal static class StellaProcess
         return new StellaResult(process.ExitCode, output.Result, error.Result);
     }
 
-    /// <summary>Returns whether a character controls a terminal or the direction of text. Line breaks and tabs are allowed.</summary>
+    /// <summary>
+    /// Returns whether a character controls a terminal or the direction of text. Line breaks and tabs are allowed.
+    /// </summary>
     private static bool IsControl(char c) =>
         (char.IsControl(c) && c is not ('\n' or '\t'))
         || c is '\u2028' or '\u2029' or '\u061C' or '\u200E' or '\u200F' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069');

@@ -21,7 +21,9 @@ internal sealed class CacheTests
         ["river", "stone"], ["stone", "river", ""], [LongText, "river"], ["half \ud800", "river"], ["half \ud801"], ["half \ufffd", "river"],
     ];
 
-    /// <summary>The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed program.</summary>
+    /// <summary>
+    /// The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed program.
+    /// </summary>
     private static readonly JsonSerializerOptions WithoutReflection = new(AIJsonUtilities.DefaultOptions)
     {
         TypeInfoResolver = JsonTypeInfoResolver.Combine(
@@ -34,8 +36,8 @@ internal sealed class CacheTests
     public void CreateCache() => cache = new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions()));
 
     /// <summary>
-    /// Makes calls through one cache, with occasional restarts. Each call differs from the previous call in one setting. Each result must
-    /// have the bits, token counts and truncation of a generator without a cache.
+    /// Makes calls through one cache, with occasional restarts. Each call differs from the previous call in one setting. Each
+    /// result must have the bits, token counts and truncation of a generator without a cache.
     /// </summary>
     [Test]
     public async Task Generators_with_a_shared_cache_return_the_same_results_as_without_a_cache([Range(0, 2)] int seed)

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Provides two thousand short documents. Each of the first twenty answers one question; the others are unrelated.</summary>
+/// <summary>
+/// Provides two thousand short documents. Each of the first twenty answers one question; the others are unrelated.
+/// </summary>
 internal static class Documents
 {
     public const int Count = 2000;

@@ -13,7 +13,9 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Tests folder search with each store. PostgreSQL is included if STELLA_POSTGRES is the connection string of a server.</summary>
+/// <summary>
+/// Tests folder search with each store. PostgreSQL is included if STELLA_POSTGRES is the connection string of a server.
+/// </summary>
 [TestFixtureSource(nameof(Stores))]
 internal sealed class StoreTests(string kind)
 {

@@ -8,7 +8,9 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary>Implements <c>stella download</c>, which downloads a model from Hugging Face. No other command opens connections.</summary>
+/// <summary>
+/// Implements <c>stella download</c>, which downloads a model from Hugging Face. No other command opens connections.
+/// </summary>
 internal static class DownloadCommand
 {
     private const int DefaultRetries = 5;

@@ -18,7 +18,9 @@ internal enum ExitCode
     /// <summary>SIGINT. Shells report 128 plus the number of the signal.</summary>
     Interrupted = 128 + 2,
 
-    /// <summary>The reader of standard output left. The number is that of a program ended by SIGPIPE, which shells recognise.</summary>
+    /// <summary>
+    /// The reader of standard output left. The number is that of a program ended by SIGPIPE, which shells recognise.
+    /// </summary>
     ReaderLeft = 128 + 13,
 
     /// <summary>SIGTERM.</summary>

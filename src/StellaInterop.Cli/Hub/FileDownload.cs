@@ -10,7 +10,9 @@ internal sealed class FileDownload(HubClient client, IDownloadProgress progress)
 {
     private const int BufferBytes = 128 << 10;
 
-    /// <summary>The maximum size of a file whose size the server does not publish. Large files always have a published size.</summary>
+    /// <summary>
+    /// The maximum size of a file whose size the server does not publish. Large files always have a published size.
+    /// </summary>
     private const long MaxUnpublishedBytes = 64 << 20;
 
     /// <summary>The version of the file that the bytes of this run belong to, if the server sent an ETag.</summary>

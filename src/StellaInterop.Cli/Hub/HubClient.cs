@@ -128,7 +128,10 @@ internal sealed class HubClient : IDisposable
             ExitCode.Network, $"{address.GetLeftPart(UriPartial.Path)} leads through more than {MaxRedirects} redirects, the last to {hop.Authority}. Name another --endpoint.");
     }
 
-    /// <summary>Receives data. A timeout or a broken connection is a transient failure; only a cancellation by the caller is a cancellation.</summary>
+    /// <summary>
+    /// Receives data. A timeout or a broken connection is a transient failure; only a cancellation by the caller is a
+    /// cancellation.
+    /// </summary>
     public Task<T> ReceiveAsync<T>(Uri from, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken) =>
         ReceiveAsync(from, settings.FileTimeout, receive, cancellationToken);
 
@@ -241,7 +244,9 @@ internal sealed class HubClient : IDisposable
             $"The server {from.Authority} redirects {target}. {from.AbsolutePath} was not fetched. Run this again later, or name another --endpoint.");
     }
 
-    /// <summary>Returns whether an address has a host that a request can name. An address with an invalid host name can still be parsed.</summary>
+    /// <summary>
+    /// Returns whether an address has a host that a request can name. An address with an invalid host name can still be parsed.
+    /// </summary>
     private static bool HasUsableHost(Uri address)
     {
         try

@@ -59,7 +59,9 @@ internal sealed record HubFile
     [JsonIgnore]
     public long? PublishedSize => Lfs?.Size ?? Size;
 
-    /// <summary>Gets the published hash, which also names the blob in the cache: a SHA-256 of 64 digits, or git's SHA-1 of 40 digits.</summary>
+    /// <summary>
+    /// Gets the published hash, which also names the blob in the cache: a SHA-256 of 64 digits, or git's SHA-1 of 40 digits.
+    /// </summary>
     [JsonIgnore]
     public string? PublishedHash => Lfs?.Sha256 ?? BlobId;
 

@@ -7,7 +7,9 @@ namespace StellaInterop.Cli.Hub;
 /// <summary>Downloads the files of a model from its repository into a store.</summary>
 internal sealed class ModelDownload(HubClient client, IDownloadProgress progress)
 {
-    /// <summary>Downloads the missing and damaged files. Every file is verified against the published hash before it is used.</summary>
+    /// <summary>
+    /// Downloads the missing and damaged files. Every file is verified against the published hash before it is used.
+    /// </summary>
     /// <param name="model">The repository.</param>
     /// <param name="revision">The revision.</param>
     /// <param name="dimensions">The dimensions of heads to download besides the default head.</param>
@@ -76,7 +78,9 @@ internal sealed class ModelDownload(HubClient client, IDownloadProgress progress
         return found;
     }
 
-    /// <summary>Writes the files of this run, and of earlier runs for the same commit, which may have downloaded other heads.</summary>
+    /// <summary>
+    /// Writes the files of this run, and of earlier runs for the same commit, which may have downloaded other heads.
+    /// </summary>
     private static void WriteManifest(string folder, string model, string commit, Dictionary<string, StellaManifestFile> contents)
     {
         string path = Path.Combine(folder, StellaManifest.FileName);

@@ -80,7 +80,9 @@ internal sealed class ModelSelection(string source, IReadOnlySet<string> availab
         }
     }
 
-    /// <summary>Returns whether a file has bytes. Pipes and devices have length 0, and opening a pipe would wait for a writer.</summary>
+    /// <summary>
+    /// Returns whether a file has bytes. Pipes and devices have length 0, and opening a pipe would wait for a writer.
+    /// </summary>
     private static bool IsRegular(string path)
     {
         var file = new FileInfo(path);

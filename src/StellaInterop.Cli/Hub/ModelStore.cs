@@ -32,7 +32,9 @@ internal abstract class ModelStore
     /// <summary>Completes the store after all files are published.</summary>
     public abstract void Complete();
 
-    /// <summary>Returns a name that changes with the content, so that a partial file is never continued with other content.</summary>
+    /// <summary>
+    /// Returns a name that changes with the content, so that a partial file is never continued with other content.
+    /// </summary>
     protected static string GetContentName(HubFile file, string commit) => file.PublishedHash
         ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{commit}/{file.Path}")));
 }

@@ -49,9 +49,9 @@ internal static class EncodingDetector
     }
 
     /// <summary>
-    /// Latin letters have a zero byte in UTF-16, so an input is UTF-16 if at least half of its characters have a zero byte on the same
-    /// side. In other scripts only spaces and line ends have a zero byte. Such an input must also be invalid UTF-8, because UTF-8 text
-    /// may have a stray zero byte.
+    /// Latin letters have a zero byte in UTF-16, so an input is UTF-16 if at least half of its characters have a zero byte on the
+    /// same side. In other scripts only spaces and line ends have a zero byte. Such an input must also be invalid UTF-8, because
+    /// UTF-8 text may have a stray zero byte.
     /// </summary>
     private static string? DetectUtf16(ReadOnlySpan<byte> text)
     {

@@ -5,15 +5,17 @@ using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli.Input;
 
-/// <summary>Reads texts from a file line by line. The memory is bounded by the longest line, even if the input never ends.</summary>
+/// <summary>
+/// Reads texts from a file line by line. The memory is bounded by the longest line, even if the input never ends.
+/// </summary>
 internal static class InputTextReader
 {
     // Encoding.UTF8 would silently replace invalid bytes by U+FFFD.
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>
-    /// Returns the texts of a file, or of standard input for <c>-</c>, and <see langword="null"/> each time the next text has not arrived
-    /// yet.
+    /// Returns the texts of a file, or of standard input for <c>-</c>, and <see langword="null"/> each time the next text has not
+    /// arrived yet.
     /// </summary>
     /// <exception cref="CliException">The file cannot be read, or a line is not a valid text.</exception>
     public static IEnumerable<InputText?> Read(

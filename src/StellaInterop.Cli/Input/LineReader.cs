@@ -13,8 +13,8 @@ internal readonly record struct InputLine(ReadOnlyMemory<byte> Bytes, long Numbe
 internal sealed class LineReader(ReadAhead input)
 {
     /// <summary>
-    /// The maximum length of a line. The model truncates a text to a small part of this length, so a longer line means that the file has
-    /// no line ends.
+    /// The maximum length of a line. The model truncates a text to a small part of this length, so a longer line means that the
+    /// file has no line ends.
     /// </summary>
     public const int MaxBytes = 64 << 20;
 
@@ -22,7 +22,9 @@ internal sealed class LineReader(ReadAhead input)
     private readonly List<byte> sample = [];
 
     /// <summary>Returns the lines, and <see langword="null"/> each time the rest of the next line has not arrived yet.</summary>
-    /// <exception cref="CliException">A line is too long, or the input starts with a byte order mark other than that of UTF-8.</exception>
+    /// <exception cref="CliException">
+    /// A line is too long, or the input starts with a byte order mark other than that of UTF-8.
+    /// </exception>
     public IEnumerable<InputLine?> Read(CancellationToken cancellationToken)
     {
         byte[] buffer = [];

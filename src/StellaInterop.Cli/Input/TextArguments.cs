@@ -68,8 +68,8 @@ internal sealed class TextArguments
     }
 
     /// <summary>
-    /// Refuses a text of the command line that contains U+FFFD. .NET replaces bytes that are not UTF-8 by this character, so different
-    /// arguments could become the same text.
+    /// Refuses a text of the command line that contains U+FFFD. .NET replaces bytes that are not UTF-8 by this character, so
+    /// different arguments could become the same text.
     /// </summary>
     public static void ThrowIfReplaced(string text, string name)
     {

@@ -13,7 +13,8 @@ internal sealed record TextBatch(string[] Texts, long[] Lines, StellaEmbedOption
 internal static class TextBatcher
 {
     /// <summary>
-    /// The maximum number of texts of a batch: enough for the library to fill its packed batches, and few enough to write rows early.
+    /// The maximum number of texts of a batch: enough for the library to fill its packed batches, and few enough to write rows
+    /// early.
     /// </summary>
     private const int MaxTexts = 256;
 
@@ -21,8 +22,8 @@ internal static class TextBatcher
     private const int MaxCharacters = 4 << 20;
 
     /// <summary>
-    /// Groups texts into batches, in order. A batch ends if the next text has not arrived yet, so that no row waits for input. If reading
-    /// the texts fails, the batch before the error is returned first.
+    /// Groups texts into batches, in order. A batch ends if the next text has not arrived yet, so that no row waits for input. If
+    /// reading the texts fails, the batch before the error is returned first.
     /// </summary>
     /// <param name="texts">The texts, and <see langword="null"/> each time the next text has not arrived yet.</param>
     /// <param name="options">The options of the calls. The prompt and the first index are set for each batch.</param>
@@ -68,7 +69,9 @@ internal static class TextBatcher
         error?.Throw();
     }
 
-    /// <summary>Runs a batch. If a text fails, the texts before it are run, and the error names the line of the failed text.</summary>
+    /// <summary>
+    /// Runs a batch. If a text fails, the texts before it are run, and the error names the line of the failed text.
+    /// </summary>
     /// <param name="batch">The batch.</param>
     /// <param name="work">Computes and writes the rows of the given first texts of the batch.</param>
     public static void Run(TextBatch batch, Action<string[]> work)

@@ -24,10 +24,12 @@ internal sealed record LoadedModel(StellaModel Model, ILoggerFactory? Loggers) :
     }
 
     /// <summary>
-    /// Checks the prompt of the command line before a row is read or written. An empty input, or rows that have their own prompts, would
-    /// never use it.
+    /// Checks the prompt of the command line before a row is read or written. An empty input, or rows that have their own prompts,
+    /// would never use it.
     /// </summary>
-    /// <exception cref="StellaOptionException">The model has no such prompt. The message lists the prompts of the model.</exception>
+    /// <exception cref="StellaOptionException">
+    /// The model has no such prompt. The message lists the prompts of the model.
+    /// </exception>
     public void CheckPrompt(StellaPrompt prompt)
     {
         try

@@ -39,7 +39,8 @@ internal static class ModelLocation
     });
 
     /// <summary>
-    /// Returns the folder of a model. A value that is not a folder but has the form of a name is looked up in the Hugging Face cache.
+    /// Returns the folder of a model. A value that is not a folder but has the form of a name is looked up in the Hugging Face
+    /// cache.
     /// </summary>
     /// <param name="given">The folder or the name; <see langword="null"/> for the shipped model.</param>
     /// <param name="revision">The revision in the cache, if the command line names one.</param>

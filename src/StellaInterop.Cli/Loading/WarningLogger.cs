@@ -15,7 +15,9 @@ internal sealed class WarningLogger(Action<string> writeMessage) : ILoggerFactor
     public IDisposable? BeginScope<TState>(TState state)
         where TState : notnull => null;
 
-    /// <summary>Returns whether a record is shown. Errors are not shown here, because they reach the command as exceptions.</summary>
+    /// <summary>
+    /// Returns whether a record is shown. Errors are not shown here, because they reach the command as exceptions.
+    /// </summary>
     public bool IsEnabled(LogLevel logLevel) => logLevel == LogLevel.Warning;
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)

@@ -3,7 +3,9 @@ using System.CommandLine.Parsing;
 
 namespace StellaInterop.Cli.Options;
 
-/// <summary>Finds options that do not exist. In a command that accepts any number of texts, the parser takes them for texts.</summary>
+/// <summary>
+/// Finds options that do not exist. In a command that accepts any number of texts, the parser takes them for texts.
+/// </summary>
 internal static class UnknownOption
 {
     /// <summary>Returns the first text before <c>--</c> that starts with a dash.</summary>

@@ -4,8 +4,8 @@ namespace StellaInterop.Cli.Streams;
 
 /// <summary>Provides system calls on file descriptors for Linux and macOS.</summary>
 /// <remarks>
-/// The streams of .NET are not suitable. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which does
-/// not move the position that other processes share, and it loses bytes if a non-blocking pipe is full.
+/// The streams of .NET are not suitable. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which
+/// does not move the position that other processes share, and it loses bytes if a non-blocking pipe is full.
 /// </remarks>
 internal static partial class Posix
 {

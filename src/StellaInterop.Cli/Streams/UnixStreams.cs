@@ -74,7 +74,9 @@ internal sealed class UnixInput(int descriptor) : Stream
 /// <summary>Handles errors of read and write calls.</summary>
 internal static class UnixError
 {
-    /// <summary>Returns if the call can be retried. For a descriptor that is not ready, it calls <paramref name="wait"/> before.</summary>
+    /// <summary>
+    /// Returns if the call can be retried. For a descriptor that is not ready, it calls <paramref name="wait"/> before.
+    /// </summary>
     /// <exception cref="IOException">The error is permanent.</exception>
     public static void WaitOrThrow(int error, Action wait)
     {

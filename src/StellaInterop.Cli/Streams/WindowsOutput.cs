@@ -6,7 +6,9 @@ namespace StellaInterop.Cli.Streams;
 /// <returns>Whether the call succeeded; if not, <paramref name="error"/> is the error code of the system.</returns>
 internal delegate bool WindowsWrite(ReadOnlySpan<byte> buffer, out int written, out int error);
 
-/// <summary>Writes to a standard handle of Windows that is a file or a pipe. Each byte is written once, even if the pipe is non-blocking.</summary>
+/// <summary>
+/// Writes to a standard handle of Windows that is a file or a pipe. Each byte is written once, even if the pipe is non-blocking.
+/// </summary>
 internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 {
     public const int StandardOutput = -11;

@@ -3,12 +3,14 @@ using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Cli.Terminal;
 
-/// <summary>Writes text for people to the terminal, escaped, so that text of files and servers cannot control the terminal.</summary>
+/// <summary>
+/// Writes text for people to the terminal, escaped, so that text of files and servers cannot control the terminal.
+/// </summary>
 internal static class ConsoleOutput
 {
     /// <summary>
-    /// Replaces the writers of the console by writers that escape, over streams whose errors are defined. JSON does not pass through
-    /// them, because its writer escapes by itself.
+    /// Replaces the writers of the console by writers that escape, over streams whose errors are defined. JSON does not pass
+    /// through them, because its writer escapes by itself.
     /// </summary>
     public static void Redirect()
     {

@@ -5,16 +5,16 @@ using StellaInterop.Cli.Streams;
 namespace StellaInterop.Cli.Terminal;
 
 /// <summary>
-/// Provides Spectre.Console on standard error, because standard output is for results. Spectre.Console paints with control characters
-/// and therefore bypasses <see cref="ConsoleOutput"/>, so callers must escape every text that they pass to it.
+/// Provides Spectre.Console on standard error, because standard output is for results. Spectre.Console paints with control
+/// characters and therefore bypasses <see cref="ConsoleOutput"/>, so callers must escape every text that they pass to it.
 /// </summary>
 internal static class ErrorConsole
 {
     public static IAnsiConsole Create() => AnsiConsole.Create(new AnsiConsoleSettings { Out = new StandardError() });
 
     /// <summary>
-    /// Provides standard error without escaping. Spectre.Console would detect the terminal only through the writer of the console, which
-    /// escapes.
+    /// Provides standard error without escaping. Spectre.Console would detect the terminal only through the writer of the console,
+    /// which escapes.
     /// </summary>
     private sealed class StandardError : IAnsiConsoleOutput
     {

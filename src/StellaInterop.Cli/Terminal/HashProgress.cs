@@ -22,7 +22,9 @@ internal static class HashProgress
         });
     }
 
-    /// <summary>Reports on the hashing thread while another thread paints the bar, which <see cref="ProgressTask"/> allows.</summary>
+    /// <summary>
+    /// Reports on the hashing thread while another thread paints the bar, which <see cref="ProgressTask"/> allows.
+    /// </summary>
     private sealed class Bar(ProgressTask task) : IProgress<StellaHashProgress>
     {
         public void Report(StellaHashProgress value)

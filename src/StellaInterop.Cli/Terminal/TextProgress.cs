@@ -9,8 +9,8 @@ namespace StellaInterop.Cli.Terminal;
 internal sealed record TextProgress(Action<int> ReportDone, Action<string> WriteMessage)
 {
     /// <summary>
-    /// Runs <paramref name="work"/> and shows the number of texts that it reports as done. The number is shown only if standard error
-    /// is a terminal and standard output is not.
+    /// Runs <paramref name="work"/> and shows the number of texts that it reports as done. The number is shown only if standard
+    /// error is a terminal and standard output is not.
     /// </summary>
     public static void Show(ParseResult parsed, Action<TextProgress> work)
     {
