@@ -1,12 +1,12 @@
 namespace StellaInterop.Samples.SemanticGrep;
 
-/// <summary>Keeps the texts with the highest scores. Of equal texts, the first ones stay.</summary>
+/// <summary>Keeps the texts with the highest scores. Among equal scores, it keeps the earlier texts.</summary>
 internal sealed class BestMatches(int count)
 {
     private readonly PriorityQueue<string, (float Score, long Order)> worstFirst = new();
     private long added;
 
-    /// <summary>Whether a text was added.</summary>
+    /// <summary>Gets whether a text was added.</summary>
     public bool Any => added > 0;
 
     /// <summary>Adds texts with their scores.</summary>
@@ -23,7 +23,7 @@ internal sealed class BestMatches(int count)
     }
 
     /// <summary>Returns the texts, best first.</summary>
-    public IEnumerable<(float Score, string Text)> InOrder() => worstFirst.UnorderedItems
+    public IEnumerable<(float Score, string Text)> GetBestFirst() => worstFirst.UnorderedItems
         .OrderByDescending(item => item.Priority)
         .Select(item => (item.Priority.Score, item.Element));
 }

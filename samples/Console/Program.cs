@@ -1,6 +1,6 @@
-// semantic-grep QUERY [COUNT] < FILE: the lines of standard input that mean what the query means, best first.
-// A long line is cut into passages, and each of them is found by itself: a few words hardly move the vector of a long text.
-// Exit codes are those of grep: 0 found, 1 nothing to search in, 2 anything that went wrong.
+// semantic-grep QUERY [COUNT] < FILE: prints the lines of standard input that are closest in meaning to the query, best first.
+// A long line is split into passages that are searched separately, because a few words hardly change the vector of a long text.
+// The exit codes are similar to those of grep: 0 if there are results, 1 if the input has no text, 2 for an error.
 
 using System.Globalization;
 using StellaInterop;
@@ -19,18 +19,18 @@ if (args is not ([_] or [_, _]) || string.IsNullOrWhiteSpace(args[0])
 
 try
 {
-    // The model lies beside the program. STELLA_MODEL names the folder of another.
+    // The shipped model is next to the program. STELLA_MODEL is the folder of another model.
     using StellaModel model = StellaModel.Load(Environment.GetEnvironmentVariable("STELLA_MODEL") ?? StellaMiniModel.Path);
 
-    // A query has a prompt before it, a text that is searched has none: the model was trained like this.
+    // The model was trained with a prompt before queries and without a prompt before documents.
     float[] query = model.Embed(args[0], new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery, LongTextBehavior = StellaLongTextBehavior.Error });
     var splitter = new StellaTextSplitter(model, new StellaTextSplitterOptions { MaxTokens = Math.Min(64, model.Info.MaxTokens) });
     var best = new BestMatches(count);
     using Stream standardInput = Console.OpenStandardInput();
     using var input = new Utf8Reader(standardInput, "standard input");
-    foreach (string[] passages in Lines.Passages(input, splitter).Chunk(256))
+    foreach (string[] passages in LinePassages.Read(input, splitter).Chunk(256))
     {
-        // One call for many texts: it makes batches itself. Rows are written one after the other.
+        // One call for many texts, because the library batches them. The vectors are consecutive rows.
         float[] rows = new float[passages.Length * query.Length];
         model.Embed(passages, rows);
         float[] scores = new float[passages.Length];
@@ -38,7 +38,7 @@ try
         best.Add(passages, scores);
     }
 
-    foreach ((float score, string text) in best.InOrder())
+    foreach ((float score, string text) in best.GetBestFirst())
     {
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{score:0.000}  {text}"));
     }

@@ -1,9 +1,9 @@
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Passes a text on and remembers where its lines end, until it is asked about later ones.</summary>
+/// <summary>Wraps a reader and computes the line numbers of characters. It forgets line ends that it no longer needs.</summary>
 internal sealed class LineCounter(TextReader reader) : TextReader
 {
-    /// <summary>Positions after the line ends that were read and not yet counted.</summary>
+    /// <summary>The positions after the line ends that were read but not counted yet.</summary>
     private readonly Queue<long> ends = new();
     private long position;
     private int line = 1;
@@ -24,8 +24,8 @@ internal sealed class LineCounter(TextReader reader) : TextReader
         return read;
     }
 
-    /// <summary>Returns the line of a character, from 1. The characters must be asked for in order.</summary>
-    public int LineAt(long character)
+    /// <summary>Returns the line of a character, from 1. Calls must be in the order of the characters.</summary>
+    public int GetLine(long character)
     {
         while (ends.TryPeek(out long end) && end <= character)
         {

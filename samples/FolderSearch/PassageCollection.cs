@@ -7,22 +7,22 @@ using Microsoft.Extensions.VectorData;
 namespace StellaInterop.Samples.FolderSearch;
 
 /// <summary>
-/// A vector collection of passages, as Microsoft.Extensions.VectorData has it: whoever knows that interface can search here,
-/// and one of NuGet's connectors could stand in its place.
+/// Represents a vector collection of passages for Microsoft.Extensions.VectorData. A connector from NuGet can replace it, and any
+/// code that uses this interface can search it.
 /// </summary>
 /// <remarks>
-/// Passages become vectors by the generator for documents, and a text that is searched for by the one for queries. A
-/// connector has one generator for both: give it the one for documents, and search with vectors of the other.
+/// The generator for documents embeds passages, and the generator for queries embeds the text of a search. A connector has only one
+/// generator: give it the generator for documents, and search with vectors of the generator for queries.
 /// </remarks>
 internal abstract class PassageCollection : VectorStoreCollection<string, Passage>
 {
-    /// <summary>The dimension that Stella models have unless they are asked for another.</summary>
+    /// <summary>The default dimension of Stella models.</summary>
     public const int DefaultDimension = 1024;
 
-    /// <summary>The end of every model key: how texts are cut and stored. Another way needs another number.</summary>
+    /// <summary>The end of each model key. The number changes with the way in which texts are split and stored.</summary>
     private const string Format = ", format 2";
 
-    /// <summary>What a passage is read from.</summary>
+    /// <summary>The columns of a passage, in the order of <see cref="Read"/>.</summary>
     protected const string Columns = "key, path, line, file_hash, text";
 
     private readonly IEmbeddingGenerator<string, Embedding<float>> documents;
@@ -41,13 +41,13 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     /// <inheritdoc/>
     public override string Name => "passages";
 
-    /// <summary>Numbers of a vector.</summary>
+    /// <summary>Gets the dimension of the vectors.</summary>
     protected int Dimension { get; }
 
-    /// <summary>The files that passages are of, each with the hashes that it had when they were read and their keys.</summary>
-    public async Task<ILookup<string, (string Hash, string Key)>> FilesAsync(CancellationToken cancellationToken)
+    /// <summary>Gets the file hash and key of each passage, grouped by the path of the file.</summary>
+    public async Task<ILookup<string, (string Hash, string Key)>> GetFilesAsync(CancellationToken cancellationToken)
     {
-        await using DbCommand command = Query("SELECT path, file_hash, key FROM passages");
+        await using DbCommand command = CreateCommand("SELECT path, file_hash, key FROM passages");
         await using DbDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         var files = new List<(string Path, string Hash, string Key)>();
         while (await reader.ReadAsync(cancellationToken))
@@ -66,9 +66,9 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
     public override async Task UpsertAsync(IEnumerable<Passage> records, CancellationToken cancellationToken = default)
     {
         Passage[] passages = [.. records];
-        GeneratedEmbeddings<Embedding<float>> made = await documents.GenerateAsync(
+        GeneratedEmbeddings<Embedding<float>> embeddings = await documents.GenerateAsync(
             passages.Select(passage => passage.Embedding), cancellationToken: cancellationToken);
-        await WriteAsync([.. passages.Zip(made.Select(embedding => embedding.Vector))], cancellationToken);
+        await WriteAsync([.. passages.Zip(embeddings.Select(embedding => embedding.Vector))], cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -81,7 +81,7 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         ArgumentOutOfRangeException.ThrowIfLessThan(top, 1);
         if (options?.Filter is not null)
         {
-            throw new NotSupportedException("This collection searches in all passages: it has no filters.");
+            throw new NotSupportedException("This collection does not support filters. Search without a filter.");
         }
 
         ReadOnlyMemory<float> vector = searchValue switch
@@ -90,10 +90,10 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
             float[] numbers => numbers,
             Embedding<float> embedding => embedding.Vector,
             string text => await queries.GenerateVectorAsync(text, cancellationToken: cancellationToken),
-            _ => throw new NotSupportedException($"This collection is searched with texts and vectors, not with {typeof(TInput)}."),
+            _ => throw new NotSupportedException($"This collection cannot search by {typeof(TInput)}. Search by a text or a vector."),
         };
         (int skip, double? threshold) = (options?.Skip ?? 0, options?.ScoreThreshold);
-        foreach ((Passage passage, double score) in (await NearestAsync(vector, skip + top, cancellationToken)).Skip(skip))
+        foreach ((Passage passage, double score) in (await GetNearestAsync(vector, skip + top, cancellationToken)).Skip(skip))
         {
             if (threshold is null || score >= threshold)
             {
@@ -112,17 +112,17 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         ArgumentNullException.ThrowIfNull(filter);
         if (options?.OrderBy is not null)
         {
-            throw new NotSupportedException("This collection gives passages in the order of their keys.");
+            throw new NotSupportedException("This collection supports only the order of keys. Omit OrderBy.");
         }
 
-        Func<Passage, bool> wanted = filter.Compile();
+        Func<Passage, bool> matches = filter.Compile();
         int skip = options?.Skip ?? 0;
-        await using DbCommand command = Query($"SELECT {Columns} FROM passages ORDER BY key");
+        await using DbCommand command = CreateCommand($"SELECT {Columns} FROM passages ORDER BY key");
         await using DbDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         while (await reader.ReadAsync(cancellationToken))
         {
             Passage passage = Read(reader);
-            if (wanted(passage) && skip-- <= 0 && top-- > 0)
+            if (matches(passage) && skip-- <= 0 && top-- > 0)
             {
                 yield return passage;
             }
@@ -136,18 +136,18 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         return serviceKey is null && serviceType.IsInstanceOfType(this) ? this : null;
     }
 
-    /// <summary>Writes passages with their vectors, all or none of them.</summary>
+    /// <summary>Writes passages with their vectors in one transaction.</summary>
     protected abstract Task WriteAsync(
         IReadOnlyList<(Passage Passage, ReadOnlyMemory<float> Vector)> passages, CancellationToken cancellationToken);
 
-    /// <summary>The passages that are nearest to a vector with their scores, best first.</summary>
-    protected abstract Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
+    /// <summary>Gets the passages nearest to a vector with their scores, best first.</summary>
+    protected abstract Task<IReadOnlyList<(Passage Passage, double Score)>> GetNearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken);
 
-    /// <summary>A query without parameters, to be run.</summary>
-    protected abstract DbCommand Query(string text);
+    /// <summary>Creates a command without parameters.</summary>
+    protected abstract DbCommand CreateCommand(string text);
 
-    /// <summary>The passage in the <see cref="Columns"/> with which a row begins.</summary>
+    /// <summary>Reads a passage from the first columns of a row, which are <see cref="Columns"/>.</summary>
     protected static Passage Read(DbDataReader reader) => new()
     {
         Key = reader.GetString(0),
@@ -157,19 +157,19 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         Text = reader.GetString(4),
     };
 
-    /// <summary>Refuses a store that was made with another model, without changing it.</summary>
-    /// <exception cref="InvalidOperationException">It was; or it is no store of this program.</exception>
+    /// <summary>Checks that the store was created with the current model. The store is not changed.</summary>
+    /// <exception cref="InvalidOperationException">The store was created with another model or by another version.</exception>
     public async Task CheckAsync(CancellationToken cancellationToken)
     {
-        await using DbCommand command = Query("SELECT id FROM model");
-        CheckModel((string?)await command.ExecuteScalarAsync(cancellationToken), await ModelKeyAsync(cancellationToken));
+        await using DbCommand command = CreateCommand("SELECT id FROM model");
+        CheckModel((string?)await command.ExecuteScalarAsync(cancellationToken), await GetModelKeyAsync(cancellationToken));
     }
 
     /// <summary>
-    /// Gets the key of the model in the store: its fingerprint, the dimension and the format. The fingerprint is the same on every machine, and
-    /// another one for other weights of the same name. A generator without a pool of Stella has only a name.
+    /// Gets the key of the model: its fingerprint, the dimension and the format. The fingerprint is the same on every machine, and
+    /// differs for other weights with the same name. For a generator without a Stella pool, the name replaces the fingerprint.
     /// </summary>
-    protected async Task<string> ModelKeyAsync(CancellationToken cancellationToken)
+    protected async Task<string> GetModelKeyAsync(CancellationToken cancellationToken)
     {
         string? model = documents.GetService<StellaEmbeddingPool>() is { } pool
             ? await pool.GetFingerprintAsync(Dimension, cancellationToken)
@@ -177,18 +177,18 @@ internal abstract class PassageCollection : VectorStoreCollection<string, Passag
         return $"{model}, {Dimension}{Format}";
     }
 
-    /// <summary>Refuses a store that was made with another model.</summary>
+    /// <summary>Checks that the model key of a store equals the key of the current model.</summary>
     protected void CheckModel(string? found, string modelKey)
     {
         if (found?.EndsWith(Format, StringComparison.Ordinal) == false)
         {
-            throw new InvalidOperationException("The store was made by another version of folder-search. Index into another store.");
+            throw new InvalidOperationException("The store was created by another version of folder-search. Index into another store.");
         }
 
         if (found is not null && found != modelKey)
         {
             throw new InvalidOperationException(
-                $"The store was made with the model '{found}', and '{modelName}' is '{modelKey}': their vectors cannot be compared. Index into another store.");
+                $"The store was created with the model '{found}', but the current model '{modelName}' is '{modelKey}'. Index into another store.");
         }
     }
 }

@@ -6,11 +6,11 @@ using Pgvector;
 
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Passages in PostgreSQL with pgvector, which compares the query with every vector, and so misses none.</summary>
+/// <summary>Stores passages in PostgreSQL with pgvector. A search compares the query with every vector, so it is exact.</summary>
 /// <remarks>
-/// With hundreds of thousands of passages an index is worth what it misses: <c>CREATE INDEX ON folder_search.passages USING hnsw (vector
-/// vector_ip_ops)</c>, for up to 2,000 numbers a vector. Among passages that are much alike, it was seen to miss the few others.
-/// The tables are in a schema of their own, so that other tables of the database with their names are neither read nor changed.
+/// For hundreds of thousands of passages, an approximate index may be worth its misses: <c>CREATE INDEX ON folder_search.passages
+/// USING hnsw (vector vector_ip_ops)</c>, for dimensions up to 2,000. If most passages are very similar, the index can miss the
+/// few different ones. The tables have their own schema, so that other tables with the same names are neither read nor changed.
 /// </remarks>
 internal sealed class PostgresPassages : PassageCollection
 {
@@ -22,14 +22,14 @@ internal sealed class PostgresPassages : PassageCollection
         NpgsqlDataSource source, IEmbeddingGenerator<string, Embedding<float>> documents, IEmbeddingGenerator<string, Embedding<float>> queries)
         : base(documents, queries) => this.source = source;
 
-    /// <summary>Connects, and makes sure that the server knows vectors.</summary>
+    /// <summary>Connects to a server and creates the vector extension and the schema if necessary.</summary>
     public static async Task<PostgresPassages> ConnectAsync(
         string connectionString,
         IEmbeddingGenerator<string, Embedding<float>> documents,
         IEmbeddingGenerator<string, Embedding<float>> queries,
         CancellationToken cancellationToken)
     {
-        // The type has to be there before the connections that are to know it.
+        // The vector type must exist before the connections that use it are opened.
         await using (NpgsqlDataSource plain = NpgsqlDataSource.Create(connectionString))
         await using (NpgsqlCommand command = plain.CreateCommand($"CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA IF NOT EXISTS {Schema}"))
         {
@@ -38,7 +38,7 @@ internal sealed class PostgresPassages : PassageCollection
 
         var builder = new NpgsqlDataSourceBuilder(connectionString);
 
-        // The vectors' type and operators are in the schema of the extension.
+        // The type and operators of vectors are in the schema of the extension.
         builder.ConnectionStringBuilder.SearchPath = $"{Schema}, public";
         builder.UseVector();
         return new PostgresPassages(builder.Build(), documents, queries);
@@ -65,7 +65,7 @@ internal sealed class PostgresPassages : PassageCollection
             await tables.ExecuteNonQueryAsync(cancellationToken);
         }
 
-        string modelKey = await ModelKeyAsync(cancellationToken);
+        string modelKey = await GetModelKeyAsync(cancellationToken);
         await using NpgsqlCommand model = source.CreateCommand(
             "INSERT INTO model SELECT $1 WHERE NOT EXISTS (SELECT * FROM model)");
         model.Parameters.Add(new NpgsqlParameter { Value = modelKey });
@@ -103,7 +103,7 @@ internal sealed class PostgresPassages : PassageCollection
     protected override async Task WriteAsync(
         IReadOnlyList<(Passage Passage, ReadOnlyMemory<float> Vector)> passages, CancellationToken cancellationToken)
     {
-        // A batch is one transaction of its own.
+        // A batch is one transaction.
         await using NpgsqlBatch batch = source.CreateBatch();
         foreach ((Passage passage, ReadOnlyMemory<float> vector) in passages)
         {
@@ -129,10 +129,10 @@ internal sealed class PostgresPassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
+    protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> GetNearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken)
     {
-        // Vectors have length 1, so the product of two is their cosine; the operator gives it with the other sign.
+        // Vectors have length 1, so their dot product is their cosine. The operator <#> returns the negative dot product.
         await using NpgsqlCommand command = source.CreateCommand(
             $"SELECT {Columns}, -(vector <#> $1) FROM passages ORDER BY vector <#> $1 LIMIT $2");
         command.Parameters.Add(new NpgsqlParameter { Value = new Vector(vector) });
@@ -148,7 +148,7 @@ internal sealed class PostgresPassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override DbCommand Query(string text) => source.CreateCommand(text);
+    protected override DbCommand CreateCommand(string text) => source.CreateCommand(text);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -10,59 +10,59 @@ using StellaInterop.Models.Mini;
 using StellaInterop.Samples;
 using StellaInterop.Samples.FolderSearch;
 
-var folder = new Argument<DirectoryInfo>("FOLDER") { Description = "The folder, with all that is in it." }.AcceptExistingOnly();
-var query = new Argument<string>("QUERY") { Description = "What you want to know, in your own words." };
+var folder = new Argument<DirectoryInfo>("FOLDER") { Description = "Folder to index, including its subfolders." }.AcceptExistingOnly();
+var query = new Argument<string>("QUERY") { Description = "Question in your own words." };
 var storeFile = new Option<string>("--store")
 {
-    Description = "The file that the index is in.",
+    Description = "File of the index.",
     DefaultValueFactory = _ => "folder-search.db",
     Recursive = true,
 };
 var postgres = new Option<string?>("--postgres")
 {
-    Description = "Keeps the index in PostgreSQL with pgvector instead: a connection string, like \"Host=/tmp;Username=me\".",
+    Description = "Connection string of a PostgreSQL server with pgvector for the index, such as \"Host=/tmp;Username=me\".",
     Recursive = true,
 };
 var model = new Option<string?>("--model")
 {
-    Description = "A model's folder, or the name of one in the Hugging Face cache. Without it, the one beside the program.",
+    Description = "Model folder, or the name of a model in the Hugging Face cache. Default: the model next to the program.",
     Recursive = true,
 };
-var top = new Option<int>("--top") { Description = "How many answers.", DefaultValueFactory = _ => 3 };
+var top = new Option<int>("--top") { Description = "Number of answers.", DefaultValueFactory = _ => 3 };
 top.Validators.Add(result =>
 {
     if (result.GetValue(top) < 1)
     {
-        result.AddError("--top must be at least 1.");
+        result.AddError($"--top is {result.GetValue(top)}; it must be at least 1.");
     }
 });
 query.Validators.Add(result =>
 {
     if (string.IsNullOrWhiteSpace(result.GetValue(query)))
     {
-        result.AddError("QUERY is blank.");
+        result.AddError("QUERY is blank; it must be a question.");
     }
 });
 
 var index = new Command(
     "index",
     """
-    Reads the .md and .txt files of a folder into the index. Files that did not change are left alone.
-    The files must be UTF-8. Hidden ones are left out, and links to folders are not followed.
-    Exit codes: 0 done, 3 done but a file could not be read, 130 stopped, 1 anything else. The next run completes a stopped one.
+    Reads the .md and .txt files of a folder into the index. Unchanged files are not read again.
+    The files must be UTF-8. Hidden files are skipped, and links to folders are not followed.
+    Exit codes: 0 success, 3 success except for unreadable files, 130 stopped, 1 any other error. The next run completes a stopped run.
     """)
 {
     folder,
 };
 index.SetAction((parsed, cancelled) => WithStoreAsync(parsed, SqliteOpenMode.ReadWriteCreate, cancelled, async (store, services, path) =>
 {
-    // For a person who waits, and not for a file.
+    // Progress is only for a terminal.
     Action<int>? progress = Console.IsErrorRedirected ? null : files => Console.Error.Write($"\r{files} files ");
 
-    // The pool has the same model: its weights are in memory once.
+    // The pool uses the same model, so its weights are in memory only once.
     using StellaModel loaded = await StellaModel.LoadAsync(path, cancellationToken: cancelled);
     var update = new FolderIndex(
-        parsed.GetRequiredValue(folder).FullName, store, PassageReader.SplitterOf(loaded), told => Console.Error.WriteLine($"folder-search: {told}"));
+        parsed.GetRequiredValue(folder).FullName, store, PassageReader.CreateSplitter(loaded), message => Console.Error.WriteLine($"folder-search: {message}"));
     IndexReport report = await update.UpdateAsync(progress, cancelled);
     await Console.Error.WriteAsync(progress is null ? string.Empty : "\r");
     Console.WriteLine(
@@ -70,20 +70,20 @@ index.SetAction((parsed, cancelled) => WithStoreAsync(parsed, SqliteOpenMode.Rea
     return report.Skipped > 0 ? 3 : 0;
 }));
 
-var search = new Command("search", "Finds the passages that are nearest to a question, and shows the sentence that says why.") { query, top };
+var search = new Command("search", "Finds the passages closest to a question, and shows the best sentence of each.") { query, top };
 search.SetAction((parsed, cancelled) => WithStoreAsync(parsed, SqliteOpenMode.ReadWrite, cancelled, async (store, services, _) =>
 {
     if (!await store.CollectionExistsAsync(cancelled))
     {
-        throw new InvalidOperationException("There is no index yet. Make one: folder-search index FOLDER.");
+        throw new InvalidOperationException("There is no index yet. Create it with `folder-search index FOLDER`.");
     }
 
     await store.CheckAsync(cancelled);
-    var ask = new FolderQuery(store, Documents(services), Queries(services));
-    foreach (Answer answer in await ask.AskAsync(parsed.GetRequiredValue(query), parsed.GetValue(top), cancelled))
+    var folderQuery = new FolderQuery(store, Documents(services), Queries(services));
+    foreach (Answer answer in await folderQuery.SearchAsync(parsed.GetRequiredValue(query), parsed.GetValue(top), cancelled))
     {
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{answer.Score:0.000}  {Terminal.Line(answer.Passage.Path)}:{answer.Passage.Line}"));
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"       {answer.SentenceScore:0.000}  {Terminal.Line(answer.Sentence)}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{answer.Score:0.000}  {Terminal.Escape(answer.Passage.Path)}:{answer.Passage.Line}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"       {answer.SentenceScore:0.000}  {Terminal.Escape(answer.Sentence)}"));
     }
 
     return 0;
@@ -91,7 +91,7 @@ search.SetAction((parsed, cancelled) => WithStoreAsync(parsed, SqliteOpenMode.Re
 
 var root = new RootCommand(
     """
-    Searches a folder by meaning, on this machine.
+    Searches a folder by meaning on this machine.
 
     Examples:
       folder-search index docs
@@ -114,22 +114,22 @@ async Task<int> WithStoreAsync(
     string file = parsed.GetRequiredValue(storeFile);
     try
     {
-        string? wanted = parsed.GetValue(model);
-        string path = wanted is null ? StellaMiniModel.Path : Directory.Exists(wanted) ? wanted : HuggingFaceCache.FromEnvironment().GetModelFolder(wanted);
+        string? modelName = parsed.GetValue(model);
+        string path = modelName is null ? StellaMiniModel.Path : Directory.Exists(modelName) ? modelName : HuggingFaceCache.FromEnvironment().GetModelFolder(modelName);
         string? connection = parsed.GetValue(postgres);
         if (connection is null && mode == SqliteOpenMode.ReadWrite && !Path.Exists(file))
         {
-            throw new InvalidOperationException("There is no index yet. Make one: folder-search index FOLDER.");
+            throw new InvalidOperationException("There is no index yet. Create it with `folder-search index FOLDER`.");
         }
 
         var services = new ServiceCollection();
 
-        // A query that is cut would find other things than were asked for.
+        // A truncated query would find answers to another question.
         services.AddStellaEmbeddings(options => (options.ModelPath, options.LongTextBehavior) = (path, StellaLongTextBehavior.Error));
         services.AddStellaQueryEmbeddings();
         await using ServiceProvider provider = services.BuildServiceProvider();
 
-        // The store wants to know how long vectors are, which the model says.
+        // The store needs the dimension of the vectors, which is known after the model is loaded.
         await provider.GetRequiredService<StellaEmbeddingPool>().WarmUpAsync(cancelled);
         using PassageCollection store = connection is not null
             ? await PostgresPassages.ConnectAsync(connection, Documents(provider), Queries(provider), cancelled)
@@ -138,7 +138,7 @@ async Task<int> WithStoreAsync(
     }
     catch (OperationCanceledException)
     {
-        await Console.Error.WriteLineAsync("folder-search: stopped.");
+        await Console.Error.WriteLineAsync("folder-search: Stopped. Run this again to continue.");
         return 130;
     }
     catch (DbException e)

@@ -6,14 +6,16 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Passages in a file of SQLite. A search compares the query with every vector, and holds one row at a time.</summary>
+/// <summary>
+/// Stores passages in an SQLite file. A search compares the query with every vector and holds one row at a time in memory.
+/// </summary>
 internal sealed class SqlitePassages : PassageCollection
 {
-    /// <summary>Marks a file of SQLite as a store of this program: "Stla" in ASCII.</summary>
+    /// <summary>The application id that marks an SQLite file as a store of this program: "Stla" in ASCII.</summary>
     private const int ApplicationId = 0x53746c61;
 
-    /// <summary>Seconds to wait for another process that writes the store.</summary>
-    private const int BusySeconds = 5;
+    /// <summary>The time in seconds to wait for another process that writes the store.</summary>
+    private const int BusyTimeoutSeconds = 5;
 
     private readonly SqliteConnection connection;
 
@@ -21,7 +23,7 @@ internal sealed class SqlitePassages : PassageCollection
     /// <param name="file">The file.</param>
     /// <param name="documents">The generator for passages.</param>
     /// <param name="queries">The generator for queries.</param>
-    /// <param name="mode">Whether the file may be made. A file that cannot be written is opened to be read with any mode.</param>
+    /// <param name="mode">Whether the file may be created. A read-only file is opened for reading in every mode.</param>
     /// <exception cref="InvalidOperationException">The file cannot be opened, or belongs to another program.</exception>
     public SqlitePassages(
         string file,
@@ -31,7 +33,7 @@ internal sealed class SqlitePassages : PassageCollection
         : base(documents, queries)
     {
         connection = new SqliteConnection(
-            new SqliteConnectionStringBuilder { DataSource = file, Mode = mode, Pooling = false, DefaultTimeout = BusySeconds }.ToString());
+            new SqliteConnectionStringBuilder { DataSource = file, Mode = mode, Pooling = false, DefaultTimeout = BusyTimeoutSeconds }.ToString());
         try
         {
             connection.Open();
@@ -47,7 +49,7 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task<bool> CollectionExistsAsync(CancellationToken cancellationToken = default)
     {
-        await using SqliteCommand command = Command("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'passages'");
+        await using SqliteCommand command = CreateSqliteCommand("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'passages'");
         return (long)(await command.ExecuteScalarAsync(cancellationToken))! > 0;
     }
 
@@ -56,13 +58,13 @@ internal sealed class SqlitePassages : PassageCollection
     {
         if (await CollectionExistsAsync(cancellationToken))
         {
-            // A store of another model stays as it is.
+            // A store of another model is not changed.
             await CheckAsync(cancellationToken);
             return;
         }
 
-        string modelKey = await ModelKeyAsync(cancellationToken);
-        await using SqliteCommand command = Command(
+        string modelKey = await GetModelKeyAsync(cancellationToken);
+        await using SqliteCommand command = CreateSqliteCommand(
             $"""
             BEGIN IMMEDIATE;
             PRAGMA application_id = {ApplicationId};
@@ -81,7 +83,7 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task EnsureCollectionDeletedAsync(CancellationToken cancellationToken = default)
     {
-        await using SqliteCommand command = Command("DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS model;");
+        await using SqliteCommand command = CreateSqliteCommand("DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS model;");
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
@@ -89,7 +91,7 @@ internal sealed class SqlitePassages : PassageCollection
     public override async Task<Passage?> GetAsync(
         string key, Microsoft.Extensions.VectorData.RecordRetrievalOptions? options = null, CancellationToken cancellationToken = default)
     {
-        await using SqliteCommand command = Command($"SELECT {Columns} FROM passages WHERE key = $key", ("$key", key));
+        await using SqliteCommand command = CreateSqliteCommand($"SELECT {Columns} FROM passages WHERE key = $key", ("$key", key));
         await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? Read(reader) : null;
     }
@@ -97,7 +99,7 @@ internal sealed class SqlitePassages : PassageCollection
     /// <inheritdoc/>
     public override async Task DeleteAsync(string key, CancellationToken cancellationToken = default)
     {
-        await using SqliteCommand command = Command("DELETE FROM passages WHERE key = $key", ("$key", key));
+        await using SqliteCommand command = CreateSqliteCommand("DELETE FROM passages WHERE key = $key", ("$key", key));
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
@@ -108,7 +110,7 @@ internal sealed class SqlitePassages : PassageCollection
         await using var transaction = (SqliteTransaction)await connection.BeginTransactionAsync(cancellationToken);
         foreach ((Passage passage, ReadOnlyMemory<float> vector) in passages)
         {
-            await using SqliteCommand command = Command(
+            await using SqliteCommand command = CreateSqliteCommand(
                 "INSERT OR REPLACE INTO passages VALUES ($key, $path, $line, $hash, $text, $vector)",
                 ("$key", passage.Key),
                 ("$path", passage.Path),
@@ -124,12 +126,12 @@ internal sealed class SqlitePassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> NearestAsync(
+    protected override async Task<IReadOnlyList<(Passage Passage, double Score)>> GetNearestAsync(
         ReadOnlyMemory<float> vector, int count, CancellationToken cancellationToken)
     {
-        // The lowest score leaves first. Of equal scores, the later passage leaves.
+        // The queue drops the lowest score first. Among equal scores it drops the later passage.
         var best = new PriorityQueue<string, (float Score, int Order)>();
-        await using SqliteCommand command = Command("SELECT key, vector FROM passages ORDER BY key");
+        await using SqliteCommand command = CreateSqliteCommand("SELECT key, vector FROM passages ORDER BY key");
         await using SqliteDataReader reader = await command.ExecuteReaderAsync(cancellationToken);
         for (int order = 0; await reader.ReadAsync(cancellationToken); order--)
         {
@@ -154,7 +156,7 @@ internal sealed class SqlitePassages : PassageCollection
     }
 
     /// <inheritdoc/>
-    protected override DbCommand Query(string text) => Command(text);
+    protected override DbCommand CreateCommand(string text) => CreateSqliteCommand(text);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -163,24 +165,24 @@ internal sealed class SqlitePassages : PassageCollection
         base.Dispose(disposing);
     }
 
-    /// <summary>Refuses a file that another program made.</summary>
+    /// <summary>Refuses a file that another program created.</summary>
     private void CheckOwner()
     {
-        using SqliteCommand tables = Command("SELECT COUNT(*), SUM(name IN ('model', 'passages')) FROM sqlite_master WHERE type = 'table'");
+        using SqliteCommand tables = CreateSqliteCommand("SELECT COUNT(*), SUM(name IN ('model', 'passages')) FROM sqlite_master WHERE type = 'table'");
         using SqliteDataReader counts = tables.ExecuteReader();
         counts.Read();
-        using SqliteCommand command = Command("PRAGMA application_id");
+        using SqliteCommand command = CreateSqliteCommand("PRAGMA application_id");
         if (counts.GetInt64(0) > 0 && (long)command.ExecuteScalar()! != ApplicationId)
         {
             throw new InvalidOperationException(
                 counts.GetInt64(0) == 2 && counts.GetInt64(1) == 2
-                    ? "The store was made by another version of folder-search. Index into another store."
+                    ? "The store was created by another version of folder-search. Index into another store."
                     : "The file is a database of another program. Index into another store.");
         }
     }
 
-#pragma warning disable CA2100 // Every text of a command is a constant of this file.
-    private SqliteCommand Command(string text, params ReadOnlySpan<(string Name, object Value)> parameters)
+#pragma warning disable CA2100 // All command texts are constants of this file.
+    private SqliteCommand CreateSqliteCommand(string text, params ReadOnlySpan<(string Name, object Value)> parameters)
     {
         SqliteCommand command = connection.CreateCommand();
         command.CommandText = text;

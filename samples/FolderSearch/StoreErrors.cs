@@ -3,7 +3,7 @@ using Microsoft.Data.Sqlite;
 
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Errors of databases as sentences for a person.</summary>
+/// <summary>Describes database errors for the user.</summary>
 internal static class StoreErrors
 {
     // https://sqlite.org/rescode.html
@@ -15,8 +15,8 @@ internal static class StoreErrors
     private const int CannotOpen = 14;
     private const int NotADatabase = 26;
 
-    /// <summary>Describes the fault of a store, with advice.</summary>
-    /// <param name="file">The store, if it is a file.</param>
+    /// <summary>Returns a message that describes an error and its remedy.</summary>
+    /// <param name="file">The path of the SQLite store.</param>
     /// <param name="error">The error.</param>
     public static string Describe(string file, DbException error)
     {
@@ -25,7 +25,7 @@ internal static class StoreErrors
             return $"PostgreSQL: {error.Message}";
         }
 
-        string store = $"The store {Terminal.Line(file)}";
+        string store = $"The store {Terminal.Escape(file)}";
         return sqlite.SqliteErrorCode switch
         {
             Busy => $"{store} is used by another program. Wait until it has finished.",
@@ -35,8 +35,8 @@ internal static class StoreErrors
             NotADatabase => $"{store} is not a store of folder-search. Index into another file.",
             CannotOpen when Directory.Exists(file) => $"{store} is a folder. Name a file.",
             CannotOpen when Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder && !Directory.Exists(folder) =>
-                $"{store} cannot be opened: there is no folder {Terminal.Line(folder)}.",
-            CannotOpen => $"{store} cannot be opened, or its folder cannot be written: check the rights.",
+                $"{store} cannot be opened: there is no folder {Terminal.Escape(folder)}.",
+            CannotOpen => $"{store} cannot be opened, or its folder cannot be written. Check the permissions.",
             _ => $"{store} cannot be used: {error.Message}",
         };
     }

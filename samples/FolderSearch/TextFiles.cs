@@ -1,19 +1,21 @@
 namespace StellaInterop.Samples.FolderSearch;
 
-/// <summary>Finds the text files of a folder and of the folders in it. Hidden ones are left out, and links to folders are not followed.</summary>
+/// <summary>
+/// Finds the text files of a folder and its subfolders. Hidden files are skipped, and links to folders are not followed.
+/// </summary>
 /// <param name="root">The folder.</param>
 internal sealed class TextFiles(string root)
 {
-    private static readonly string[] Kinds = [".md", ".txt"];
+    private static readonly string[] TextExtensions = [".md", ".txt"];
 
     private static readonly EnumerationOptions Options = new() { AttributesToSkip = FileAttributes.Hidden, IgnoreInaccessible = false };
 
     private readonly List<(string Path, string Reason)> unreadable = [];
 
-    /// <summary>The folders that could not be listed, with the reason.</summary>
+    /// <summary>Gets the folders that could not be listed, each with the reason.</summary>
     public IReadOnlyList<(string Path, string Reason)> Unreadable => unreadable;
 
-    /// <summary>Returns the files, by their paths from the folder on, in order.</summary>
+    /// <summary>Returns the paths of the files relative to the folder, sorted.</summary>
     public IReadOnlyList<string> Find()
     {
         var files = new List<string>();
@@ -27,7 +29,7 @@ internal sealed class TextFiles(string root)
                     string path = folder + entry.Name;
                     if (!entry.Attributes.HasFlag(FileAttributes.Directory))
                     {
-                        files.AddRange(Kinds.Contains(entry.Extension, StringComparer.OrdinalIgnoreCase) ? [path] : []);
+                        files.AddRange(TextExtensions.Contains(entry.Extension, StringComparer.OrdinalIgnoreCase) ? [path] : []);
                     }
                     else if (entry.LinkTarget is null)
                     {
@@ -37,7 +39,7 @@ internal sealed class TextFiles(string root)
             }
             catch (DirectoryNotFoundException) when (folder.Length > 0)
             {
-                // It was removed meanwhile, and its files with it.
+                // The folder was removed after its parent was listed.
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
@@ -49,6 +51,6 @@ internal sealed class TextFiles(string root)
         return files;
     }
 
-    /// <summary>Whether a file may be in a folder that could not be listed.</summary>
-    public bool MayHide(string path) => unreadable.Any(folder => path.StartsWith(folder.Path, StringComparison.Ordinal));
+    /// <summary>Returns whether a file is in a folder that could not be listed.</summary>
+    public bool IsInUnreadableFolder(string path) => unreadable.Any(folder => path.StartsWith(folder.Path, StringComparison.Ordinal));
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A PostgreSQL server with pgvector of your own, for as long as a command runs:
+# Runs a temporary PostgreSQL server with pgvector while a command runs:
 #
 #     samples/FolderSearch/pgvector.sh FOLDER COMMAND...
 #
-# The command finds the connection string in STELLA_POSTGRES. The server listens on a free port of 127.0.0.1, with a
-# password of its own, and is stopped in the end, however the command ends. FOLDER gets Debian 13 with its packages of both
-# (700 MB, made by debootstrap once) and the data, which begin empty each time. Needs root, or sudo that does not ask.
+# STELLA_POSTGRES contains the connection string for the command. The server listens on a free port of 127.0.0.1 with a
+# random password, and stops when the command ends for any reason. FOLDER gets a Debian 13 system with both packages
+# (700 MB, installed once by debootstrap) and the data, which is empty at each start. Needs root, or sudo without a password.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -16,7 +16,7 @@ fi
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 if ! as_root true || ! as_root sh -c 'command -v debootstrap' >/dev/null; then
-  echo "pgvector.sh: needs root and debootstrap (apt-get install debootstrap). With a server of yours, set STELLA_POSTGRES and go without." >&2
+  echo "pgvector.sh: Needs root and debootstrap (apt-get install debootstrap). To use your own server instead, set STELLA_POSTGRES." >&2
   exit 1
 fi
 
@@ -27,9 +27,9 @@ root=$folder/debian
 bin=/usr/lib/postgresql/17/bin
 
 if [ ! -x "$root$bin/initdb" ]; then
-  # What was begun and not ended is of no use.
+  # An incomplete installation is useless.
   as_root rm -rf "$root"
-  echo "pgvector.sh: making $root" >&2
+  echo "pgvector.sh: installing $root" >&2
   as_root debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
     || { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
 fi
@@ -48,14 +48,14 @@ data=/var/lib/postgresql/stella
 stop() { inside $bin/pg_ctl stop -D $data -m immediate -s 2>/dev/null || true; }
 trap stop EXIT
 
-# What an earlier run left, if it was killed.
+# Clean up after an earlier run that was killed.
 stop
 inside rm -rf $data
 password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 port=$(free_port)
 inside sh -c 'umask 077; cat >/var/lib/postgresql/password' <<<"$password"
 inside $bin/initdb -D $data -U stella -A scram-sha-256 --pwfile=/var/lib/postgresql/password -E UTF8 --no-sync >"$folder/server.log"
-# Without /dev/shm, which a folder does not have; without sockets beside the port; nothing here outlives a crash.
+# The folder has no /dev/shm. Only the port is used, so sockets are off. The data need not survive a crash, so fsync is off.
 inside $bin/pg_ctl start -D $data -w -s -l /var/lib/postgresql/log -o "-p $port -c listen_addresses=127.0.0.1 \
   -c unix_socket_directories= -c dynamic_shared_memory_type=mmap -c fsync=off" >>"$folder/server.log" \
   || { inside cat /var/lib/postgresql/log >&2; exit 1; }

@@ -1,4 +1,4 @@
 namespace StellaInterop.Samples;
 
-/// <summary>A file that is not UTF-8 text. The message is a sentence that begins with the name of the file.</summary>
+/// <summary>Represents the error of a file that is not UTF-8 text. The message starts with the name of the file.</summary>
 internal sealed class TextFileException(string message) : IOException(message);

@@ -3,16 +3,18 @@ using System.Text.Unicode;
 
 namespace StellaInterop.Samples;
 
-/// <summary>Reads UTF-8 text, and refuses everything else by name: other encodings, binary files, invalid bytes.</summary>
+/// <summary>Reads UTF-8 text. Other encodings, binary files and invalid bytes are errors that name the input.</summary>
 /// <remarks>
-/// <see cref="StreamReader"/> puts U+FFFD in the place of bytes that it does not understand, and reads UTF-16 as noise if a mark
-/// is missing. Vectors of such texts mean nothing, and nobody notices. The memory is the same for a file of any length.
+/// <see cref="StreamReader"/> silently replaces invalid bytes by U+FFFD, and misreads UTF-16 without a byte order mark. The
+/// vectors of such texts are meaningless. The memory does not depend on the length of the file.
 /// </remarks>
-/// <param name="stream">The bytes. They are not disposed with the reader.</param>
-/// <param name="name">The name for messages.</param>
+/// <param name="stream">The stream. The reader does not dispose it.</param>
+/// <param name="name">The name of the input for messages.</param>
 internal sealed class Utf8Reader(Stream stream, string name) : TextReader
 {
-    /// <summary>Bytes at the beginning in which a zero byte tells that a file is not text; the number that git uses.</summary>
+    /// <summary>
+    /// The number of bytes at the beginning that are searched for a zero byte, as git does to detect binary files.
+    /// </summary>
     private const int ProbeBytes = 8000;
 
     private readonly byte[] bytes = new byte[64 << 10];
@@ -22,10 +24,10 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
     private int charStart;
     private int charEnd;
 
-    /// <summary>Offset in the stream of the first byte that is not decoded.</summary>
+    /// <summary>The offset in the stream of the first byte that is not decoded yet.</summary>
     private long offset;
-    private bool begun;
-    private bool ended;
+    private bool isProbed;
+    private bool isAtEnd;
 
     /// <inheritdoc/>
     public override int Peek() => HasChars() ? chars[charStart] : -1;
@@ -54,19 +56,19 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
         return length;
     }
 
-    /// <summary>Decodes more characters if all were read.</summary>
+    /// <summary>Returns whether a character is available, and decodes more characters if necessary.</summary>
     private bool HasChars()
     {
         while (charStart == charEnd)
         {
-            if (ended && byteStart == byteEnd)
+            if (isAtEnd && byteStart == byteEnd)
             {
                 return false;
             }
 
             Fill();
             OperationStatus status = Utf8.ToUtf16(
-                bytes.AsSpan(byteStart..byteEnd), chars, out int read, out int written, replaceInvalidSequences: false, isFinalBlock: ended);
+                bytes.AsSpan(byteStart..byteEnd), chars, out int read, out int written, replaceInvalidSequences: false, isFinalBlock: isAtEnd);
             (charStart, charEnd) = (0, written);
             byteStart += read;
             offset += read;
@@ -81,7 +83,7 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
 
     private void Fill()
     {
-        if (ended || byteEnd - byteStart > ProbeBytes)
+        if (isAtEnd || byteEnd - byteStart > ProbeBytes)
         {
             return;
         }
@@ -89,13 +91,13 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
         bytes.AsSpan(byteStart..byteEnd).CopyTo(bytes);
         (byteEnd, byteStart) = (byteEnd - byteStart, 0);
 
-        // A pipe returns the bytes that have arrived. Only the beginning waits for all bytes of the probe.
-        int read = begun ? stream.Read(bytes, byteEnd, bytes.Length - byteEnd) : stream.ReadAtLeast(bytes, ProbeBytes, throwOnEndOfStream: false);
-        ended = begun ? read == 0 : read < ProbeBytes;
+        // A read from a pipe returns only the bytes that have arrived, so the first read waits for all bytes of the probe.
+        int read = isProbed ? stream.Read(bytes, byteEnd, bytes.Length - byteEnd) : stream.ReadAtLeast(bytes, ProbeBytes, throwOnEndOfStream: false);
+        isAtEnd = isProbed ? read == 0 : read < ProbeBytes;
         byteEnd += read;
-        if (!begun)
+        if (!isProbed)
         {
-            begun = true;
+            isProbed = true;
             Probe(bytes.AsSpan(0, Math.Min(byteEnd, ProbeBytes)));
         }
     }
@@ -125,7 +127,9 @@ internal sealed class Utf8Reader(Stream stream, string name) : TextReader
         }
     }
 
-    /// <summary>Whether every zero byte is in the same half of a pair of bytes, and those are many, as in UTF-16 with Latin letters.</summary>
+    /// <summary>
+    /// Returns whether many zero bytes exist, all at even or all at odd offsets, as in UTF-16 with Latin letters.
+    /// </summary>
     private static bool IsUtf16(ReadOnlySpan<byte> beginning)
     {
         Span<int> zeros = stackalloc int[2];

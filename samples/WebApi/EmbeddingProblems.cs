@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Diagnostics;
 
 namespace StellaInterop.Samples.WebApi;
 
-/// <summary>Errors of the pool as statuses, as docs/service.md has them.</summary>
+/// <summary>Maps errors of the pool to HTTP status codes, as docs/service.md describes.</summary>
 internal sealed class EmbeddingProblems : IExceptionHandler
 {
     public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
@@ -14,7 +14,7 @@ internal sealed class EmbeddingProblems : IExceptionHandler
             StellaTimeoutException => StatusCodes.Status504GatewayTimeout,
             StellaPoolException or StellaMemoryException or StellaThreadException => StatusCodes.Status503ServiceUnavailable,
             StellaInputException => StatusCodes.Status422UnprocessableEntity,
-            // A model that is not this one, a dimension that it does not have.
+            // The request names another model, or a dimension that the model does not have.
             ArgumentException or StellaException { Code: StellaErrorCode.UnknownDimension } => StatusCodes.Status400BadRequest,
             _ => null,
         };

@@ -4,7 +4,7 @@ using Microsoft.Extensions.AI;
 
 namespace StellaInterop.Samples.WebApi;
 
-/// <summary><c>POST /v1/embeddings</c>.</summary>
+/// <summary>Handles <c>POST /v1/embeddings</c>.</summary>
 internal static class EmbeddingsEndpoint
 {
     private static readonly string[] Formats = ["float", "base64"];
@@ -18,23 +18,23 @@ internal static class EmbeddingsEndpoint
     {
         string format = request.EncodingFormat ?? Formats[0];
         string type = request.InputType ?? InputTypes[0];
-        string[]? texts = request.Texts();
-        string? mistake = texts is null ? "'input' must be a text or an array of texts, in whole characters"
-            : !Formats.Contains(format) ? $"'encoding_format' is '{format}'; it must be one of {string.Join(", ", Formats)}"
-            : !InputTypes.Contains(type) ? $"'input_type' is '{type}'; it must be one of {string.Join(", ", InputTypes)}"
+        string[]? texts = request.GetTexts();
+        string? error = texts is null ? "'input' must be a text or an array of texts, without unpaired surrogates."
+            : !Formats.Contains(format) ? $"'encoding_format' is '{format}'; it must be one of {string.Join(", ", Formats)}."
+            : !InputTypes.Contains(type) ? $"'input_type' is '{type}'; it must be one of {string.Join(", ", InputTypes)}."
             : null;
-        if (mistake is not null)
+        if (error is not null)
         {
-            return Results.Problem(mistake, statusCode: StatusCodes.Status400BadRequest);
+            return Results.Problem(error, statusCode: StatusCodes.Status400BadRequest);
         }
 
         var options = new EmbeddingGenerationOptions { ModelId = request.Model, Dimensions = request.Dimensions };
-        GeneratedEmbeddings<Embedding<float>> found =
+        GeneratedEmbeddings<Embedding<float>> embeddings =
             await (type == "query" ? queries : documents).GenerateAsync(texts!, options, aborted);
 
-        EmbeddingRow[] rows = [.. found.Select((embedding, index) => new EmbeddingRow("embedding", index, Encode(embedding.Vector, format)))];
-        string model = found.FirstOrDefault()?.ModelId ?? request.Model ?? string.Empty;
-        long tokens = found.Usage?.TotalTokenCount ?? 0;
+        EmbeddingRow[] rows = [.. embeddings.Select((embedding, index) => new EmbeddingRow("embedding", index, Encode(embedding.Vector, format)))];
+        string model = embeddings.FirstOrDefault()?.ModelId ?? request.Model ?? string.Empty;
+        long tokens = embeddings.Usage?.TotalTokenCount ?? 0;
         return Results.Ok(new EmbeddingsResponse("list", rows, model, new TokenUsage(tokens, tokens)));
     }
 

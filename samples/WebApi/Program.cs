@@ -1,10 +1,10 @@
-// An embedding server that speaks the protocol of OpenAI's /v1/embeddings, with health checks and metrics.
+// An embedding server that is compatible with /v1/embeddings of OpenAI, with health checks and metrics.
 //
 //     dotnet run --project samples/WebApi -c Release -- --urls http://127.0.0.1:8080
 //     curl http://127.0.0.1:8080/v1/embeddings -H 'Content-Type: application/json' -d '{"input": ["one text", "another"]}'
 //
-// Settings are those of StellaEmbeddingServiceOptions, in the section StellaEmbeddings: appsettings.json, the environment
-// (StellaEmbeddings__ModelName=NovaSearch/stella_en_400M_v5), or the command line.
+// The settings are those of StellaEmbeddingServiceOptions in the section StellaEmbeddings. They come from appsettings.json, from
+// the environment (StellaEmbeddings__ModelName=NovaSearch/stella_en_400M_v5), or from the command line.
 
 using System.Text.Json;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
@@ -21,7 +21,7 @@ builder.Services.ConfigureHttpJsonOptions(options =>
     options.SerializerOptions.TypeInfoResolverChain.Insert(0, ApiJson.Default);
 });
 
-// One model, two ways to ask it: documents as they are, queries with the prompt that Stella was trained with.
+// One model with two generators: documents have no prompt, and queries have the search prompt of Stella.
 builder.Services.AddStellaEmbeddings();
 builder.Services.AddStellaQueryEmbeddings();
 builder.Services.PostConfigure<StellaEmbeddingServiceOptions>(options =>
@@ -37,7 +37,7 @@ builder.Services.AddOpenTelemetry()
     .WithMetrics(metrics => metrics.AddMeter(StellaTelemetry.MeterName).AddPrometheusExporter())
     .WithTracing(traces => traces.AddSource(StellaTelemetry.ActivitySourceName));
 
-// What goes wrong becomes a status that tells the client what to do.
+// Maps errors to status codes.
 builder.Services.AddExceptionHandler<EmbeddingProblems>();
 builder.Services.AddProblemDetails();
 

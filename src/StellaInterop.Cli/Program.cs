@@ -1,13 +1,15 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
-using StellaInterop.Cli;
 using StellaInterop.Cli.Commands;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Options;
 using StellaInterop.Cli.Streams;
+using StellaInterop.Cli.Terminal;
 
-Output.Protect();
+ConsoleOutput.Redirect();
 var root = new RootCommand(
     """
-    Turns text into vectors with a Stella v5 model, on this machine.
+    Computes text embeddings with a Stella v5 model on this machine.
 
     Examples:
       stella similarity "reset my password" "recover account access" "banana bread"
@@ -17,9 +19,9 @@ var root = new RootCommand(
       stella download NovaSearch/stella_en_400M_v5
       stella embed "one text" --model NovaSearch/stella_en_400M_v5
 
-    Exit codes: 0 good, 2 wrong usage or an input that cannot be read, 3 model refused or damaged, 4 bad input text,
-    5 server not reached or refusing, 6 standard output cannot be written, 141 its reader left, 130 interrupted (SIGINT),
-    143 terminated (SIGTERM), 1 anything else.
+    Exit codes: 0 success, 2 wrong usage or unreadable input, 3 model refused, missing or damaged, 4 bad input text,
+    5 server not reached or request refused, 6 standard output cannot be written, 141 the reader of standard output left,
+    130 interrupted (SIGINT), 143 terminated (SIGTERM), 1 any other error.
     """)
 {
     EmbedCommand.Create(),
@@ -31,12 +33,12 @@ var root = new RootCommand(
     ManifestCommand.Create(),
 };
 
-// A text may begin with '@' and be nothing but a text.
+// Response files are off, because a text may start with '@'.
 ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
 string[] errors = [.. parsed.Errors.Select(error => error.Message)];
 if (errors.Length == 0 && UnknownOption.Find(parsed) is { } option)
 {
-    errors = [$"'{option}' is no option of this command. A text that begins with a dash stands after --."];
+    errors = [$"Unknown option '{option}'. Put a text that starts with a dash after --."];
 }
 
 if (parsed.Action is ParseErrorAction || errors.Length > 0)
@@ -54,13 +56,13 @@ if (parsed.Action is ParseErrorAction || errors.Length > 0)
 using var stop = new CommandStop();
 try
 {
-    // The time-out is for signals, which CommandStop handles.
+    // No termination timeout, because CommandStop handles signals.
     var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null };
     return await parsed.InvokeAsync(configuration, stop.Token).ConfigureAwait(false);
 }
-#pragma warning disable CA1031 // The last line of defence: whatever it was becomes a message and an exit code.
+#pragma warning disable CA1031 // Every error becomes a message and an exit code.
 catch (Exception e)
 #pragma warning restore CA1031
 {
-    return (int)ErrorReport.Write(e, stop.Reason, verbose: ModelArguments.Verbosity.Get(parsed) == Verbosity.Debug);
+    return (int)ErrorReport.Write(e, stop.Reason, VerbosityOption.Instance.Get(parsed));
 }

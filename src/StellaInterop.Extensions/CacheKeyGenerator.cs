@@ -7,35 +7,41 @@ using Microsoft.Extensions.AI;
 namespace StellaInterop.Extensions;
 
 /// <summary>
-/// The outermost generator of a chain. It writes everything that decides a vector into the options of each call, because a cache of
-/// Microsoft.Extensions.AI makes its key of them. Answers from a cache then get the same token counts and usage as computed ones.
+/// Represents the outermost generator of a chain. It adds all settings that determine a vector to the options of each call,
+/// because a cache of Microsoft.Extensions.AI derives its key from the options. It also restores the token counts and usage of
+/// cached results.
 /// </summary>
 internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerator<string, TEmbedding>
     where TEmbedding : Embedding
 {
-    /// <summary>A key is made again when middleware changed the options, or the model was loaded anew. More often than this is no accident.</summary>
+    /// <summary>
+    /// The maximum number of keys per call. Middleware that changes the options, or a reload of the model, needs another key.
+    /// </summary>
     private const int MaxAttempts = 5;
 
-    /// <summary>Options whose change by middleware is remembered. Beyond, each call finds out again.</summary>
-    private const int MaxChanges = 64;
+    /// <summary>The maximum size of <see cref="effectiveOptions"/>. Calls with further options need two attempts each.</summary>
+    private const int MaxRememberedOptions = 64;
 
     private readonly IStellaSource<TEmbedding> source;
     private readonly bool isCached;
-    private readonly ConcurrentDictionary<StellaEmbedOptions, StellaEmbedOptions> changes = new();
+    /// <summary>Maps the options of a call to the options after the changes by middleware.</summary>
+    private readonly ConcurrentDictionary<StellaEmbedOptions, StellaEmbedOptions> effectiveOptions = new();
 
-    /// <exception cref="InvalidOperationException">The chain does not end in a generator of Stella, or options are changed below a cache.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The chain does not end in a Stella generator, or <c>ConfigureOptions</c> is after the cache.
+    /// </exception>
     public CacheKeyGenerator(IEmbeddingGenerator<string, TEmbedding> inner)
         : base(inner)
     {
         source = inner.GetService<IStellaSource<TEmbedding>>() ?? throw new InvalidOperationException(
-            $"The chain does not end in a {nameof(StellaEmbeddingGenerator)}, so nothing is known about its model. Remove the call of UseStellaCacheKeys.");
+            $"The chain does not end in a {nameof(StellaEmbeddingGenerator)}, so its model is unknown. Remove the call of UseStellaCacheKeys.");
         var cache = inner.GetService<CachingEmbeddingGenerator<string, TEmbedding>>();
         isCached = cache is not null;
         if (cache?.GetService<ConfigureOptionsEmbeddingGenerator<string, TEmbedding>>() is not null)
         {
             throw new InvalidOperationException(
-                "ConfigureOptions stands after UseDistributedCache, so the cache would not know the options that it sets, and would answer "
-                + "with vectors of other options. Put ConfigureOptions before UseDistributedCache.");
+                "ConfigureOptions is after UseDistributedCache. The key of the cache would not include the options that it sets, so the cache would "
+                + "return vectors for other options. Put ConfigureOptions before UseDistributedCache.");
         }
     }
 
@@ -43,61 +49,64 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(values);
-        return !isCached || CachedCall.Of(options, source.Generator) is not null
-            // Nothing caches, or the key of an outer generator of this kind is there already.
+        return !isCached || CachedCall.FromOptions(options, source.Generator) is not null
+            // The chain has no cache, or an outer generator of this class has already added the key.
             ? base.GenerateAsync(values, options, cancellationToken)
-            // The cache reads the texts twice, for the key and for the answer, and they belong to the caller.
-            : GenerateAsync([.. values], options, source.Generator.OptionsOf(options), cancellationToken);
+            // Copy the texts: the cache reads them twice, for the key and for the answer, and the caller may change them in
+            // between.
+            : GenerateAsync([.. values], options, source.Generator.ResolveOptions(options), cancellationToken);
     }
 
     private async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync(
-        string[] texts, EmbeddingGenerationOptions? options, StellaEmbedOptions wanted, CancellationToken cancellationToken)
+        string[] texts, EmbeddingGenerationOptions? options, StellaEmbedOptions callOptions, CancellationToken cancellationToken)
     {
-        StellaEmbedOptions assumed = changes.GetValueOrDefault(wanted, wanted);
+        StellaEmbedOptions assumed = effectiveOptions.GetValueOrDefault(callOptions, callOptions);
         for (int attempt = 1; ; attempt++)
         {
-            ModelIdentity identity = await source.Generator.IdentityAsync(assumed, cancellationToken).ConfigureAwait(false);
-            var call = new CachedCall(wanted, CachedCall.KeyOf(identity, assumed, source.Form.Name));
+            ModelIdentity identity = await source.Generator.GetIdentityAsync(assumed, cancellationToken).ConfigureAwait(false);
+            var call = new CachedCall(callOptions, CachedCall.CreateKey(identity, assumed, source.Format.Name));
             try
             {
                 GeneratedEmbeddings<TEmbedding> found =
-                    await base.GenerateAsync(texts, OptionsOf(options, call, texts), cancellationToken).ConfigureAwait(false);
-                return SameAsUncached(found);
+                    await base.GenerateAsync(texts, AddKey(options, call, texts), cancellationToken).ConfigureAwait(false);
+                return RestoreMetadata(found);
             }
             catch (CacheKeyMismatchException e) when (e.Call == call && attempt < MaxAttempts)
             {
                 assumed = e.Actual;
-                if (changes.Count < MaxChanges || changes.ContainsKey(wanted))
+                if (effectiveOptions.Count < MaxRememberedOptions || effectiveOptions.ContainsKey(callOptions))
                 {
-                    changes[wanted] = assumed;
+                    effectiveOptions[callOptions] = assumed;
                 }
             }
             catch (CacheKeyMismatchException e) when (e.Call == call)
             {
                 throw new InvalidOperationException(
-                    $"Middleware changed the options of one call in {MaxAttempts} ways in a row, so that no cache key fits. "
-                    + "Middleware under a cache must treat equal calls alike.",
+                    $"The options or the model of a call differed from its cache key {MaxAttempts} times in a row. "
+                    + "Middleware below a cache must change the options of equal calls in the same way.",
                     e);
             }
         }
     }
 
-    /// <summary>The caller's options with the key. The key replaces the prompt and the raw options, because a cache cannot read those.</summary>
-    private static EmbeddingGenerationOptions OptionsOf(EmbeddingGenerationOptions? options, CachedCall call, string[] texts)
+    /// <summary>
+    /// Returns a copy of the options with the key. The key replaces the prompt and the raw options, which a cache does not include.
+    /// </summary>
+    private static EmbeddingGenerationOptions AddKey(EmbeddingGenerationOptions? options, CachedCall call, string[] texts)
     {
         EmbeddingGenerationOptions result = options?.Clone() ?? new EmbeddingGenerationOptions();
         result.RawRepresentationFactory = _ => call;
         result.AdditionalProperties ??= [];
         _ = result.AdditionalProperties.Remove(StellaEmbeddingGenerator.PromptProperty);
-        result.AdditionalProperties[StellaEmbeddingGenerator.CacheKeyProperty] = call.Key + InvalidTextsOf(texts);
+        result.AdditionalProperties[StellaEmbeddingGenerator.CacheKeyProperty] = call.Key + HashInvalidTexts(texts);
         return result;
     }
 
     /// <summary>
-    /// A hash of the texts if one of them is no valid Unicode, otherwise nothing. A cache writes a text as JSON, which has U+FFFD
-    /// for each surrogate without a partner, so different texts would have one key.
+    /// Returns a hash of the texts if one of them is not valid Unicode; otherwise an empty string. A cache serializes texts as
+    /// JSON, which replaces each unpaired surrogate by U+FFFD, so different texts would have the same key.
     /// </summary>
-    private static string InvalidTextsOf(string[] texts)
+    private static string HashInvalidTexts(string[] texts)
     {
         if (texts.All(text => text is null || IsValid(text)))
         {
@@ -130,10 +139,10 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
     }
 
     /// <summary>
-    /// A cache gives back JSON values where the generator gave numbers, and it drops what was said about the call as a whole. Both are
-    /// made again from the embeddings.
+    /// Restores the properties of embeddings from a cache. A cache returns numbers as JSON values, and drops the properties of the
+    /// call as a whole.
     /// </summary>
-    private static GeneratedEmbeddings<TEmbedding> SameAsUncached(GeneratedEmbeddings<TEmbedding> found)
+    private static GeneratedEmbeddings<TEmbedding> RestoreMetadata(GeneratedEmbeddings<TEmbedding> found)
     {
         long tokens = 0;
         int truncated = 0;
@@ -142,7 +151,7 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
             CacheWriteGuard.Attach(embedding);
             if (embedding.GetTokenCount() is not { } count)
             {
-                return found; // Other middleware made new embeddings. What it says stays.
+                return found; // Other middleware created new embeddings, whose metadata is kept.
             }
 
             tokens += count.Kept;
@@ -155,7 +164,7 @@ internal sealed class CacheKeyGenerator<TEmbedding> : DelegatingEmbeddingGenerat
             }
         }
 
-        StellaEmbeddingGenerator.Describe(found, tokens, truncated);
+        StellaEmbeddingGenerator.SetUsage(found, tokens, truncated);
         return found;
     }
 }

@@ -5,19 +5,22 @@ using Microsoft.Extensions.AI;
 namespace StellaInterop.Extensions;
 
 /// <summary>
-/// A property of an embedding that must not get into a cache, since the key of that cache does not know the model. It refuses to be
-/// written by a cache of Microsoft.Extensions.AI. To everyone else, JSON included, it is an empty list.
+/// Represents a property that keeps an embedding out of a cache whose key does not include the model. It throws if a cache of
+/// Microsoft.Extensions.AI serializes it. To all other code, including other JSON serialization, it is an empty list.
 /// </summary>
 /// <remarks>
-/// A cache that is put around a generator asks it for nothing but vectors, so the moment at which it writes an answer is the
-/// only one at which it can be found out. The write is one synchronous call from the cache through the JSON serializer to here,
-/// so the first caller outside of the runtime is the cache. A cache further down the stack means nothing: code after an <c>await</c> of a
-/// cache may run on the stack of the cache. A list of texts is among the types that Microsoft.Extensions.AI writes without reflection.
+/// A generator cannot detect a cache around it until the cache writes a result. The write is one synchronous call from the cache
+/// through the JSON serializer to this class, so the first caller outside of the runtime is the cache. A cache further down the
+/// stack is not relevant, because code after an <c>await</c> of a cache may run on the stack of the cache. The type is a list of
+/// strings, because Microsoft.Extensions.AI serializes such a list without reflection.
 /// </remarks>
 internal sealed class CacheWriteGuard : IEnumerable<string>
 {
-    /// <summary>The method of a <see cref="CachingEmbeddingGenerator{TInput, TEmbedding}"/> that writes, whoever derives from it.</summary>
-    private const string Write = "WriteCacheAsync";
+    /// <summary>
+    /// The method that writes to the cache in all classes derived from
+    /// <see cref="CachingEmbeddingGenerator{TInput, TEmbedding}"/>.
+    /// </summary>
+    private const string WriteMethod = "WriteCacheAsync";
 
     private static readonly CacheWriteGuard Instance = new();
 
@@ -25,7 +28,7 @@ internal sealed class CacheWriteGuard : IEnumerable<string>
     {
     }
 
-    /// <summary>Guards an embedding that leaves a chain, or a generator outside of one.</summary>
+    /// <summary>Adds the guard to an embedding that leaves a chain, or a generator that is not in a chain.</summary>
     public static void Attach(Embedding embedding) =>
         (embedding.AdditionalProperties ??= [])[StellaEmbeddingGenerator.CacheGuardProperty] = Instance;
 
@@ -34,8 +37,8 @@ internal sealed class CacheWriteGuard : IEnumerable<string>
         if (IsWrittenByCache())
         {
             throw new InvalidOperationException(
-                "A cache around a Stella generator knows only the text, and would answer with vectors of another model, prompt or dimension. "
-                + $"Chain the cache where the generator is made: AddStellaEmbeddings(...).UseDistributedCache(), or {nameof(StellaEmbeddingGenerator)}.AsBuilder()"
+                "The key of a cache around a Stella generator includes only the text, so it would return vectors of another model, prompt or dimension. "
+                + $"Add the cache to the builder of the generator: AddStellaEmbeddings(...).UseDistributedCache(), or {nameof(StellaEmbeddingGenerator)}.AsBuilder()"
                 + ".UseDistributedCache(), or with another builder UseStellaCacheKeys() before UseDistributedCache().");
         }
 
@@ -52,6 +55,6 @@ internal sealed class CacheWriteGuard : IEnumerable<string>
                 && type != typeof(CacheWriteGuard).FullName
                 && !type.StartsWith("System.", StringComparison.Ordinal));
         return caller is not null
-            && (caller.Name == Write || caller.DeclaringTypeName!.Contains($"<{Write}>", StringComparison.Ordinal));
+            && (caller.Name == WriteMethod || caller.DeclaringTypeName!.Contains($"<{WriteMethod}>", StringComparison.Ordinal));
     }
 }

@@ -5,9 +5,9 @@ namespace StellaInterop;
 
 /// <summary>Reads the properties that a <see cref="StellaEmbeddingGenerator"/> adds to an embedding.</summary>
 /// <remarks>
-/// The values are numbers and text in <see cref="Embedding.AdditionalProperties"/>, so that they survive JSON, also without reflection.
-/// The methods read them from an embedding of the generator, of a cache, and from one that was stored as JSON and read again.
-/// Thread-safe, as long as nobody changes the embedding.
+/// The values are numbers and strings in <see cref="Embedding.AdditionalProperties"/>, which can be serialized as JSON without
+/// reflection. The methods accept embeddings from the generator, from a cache and from JSON. They are thread-safe if no other
+/// thread changes the embedding.
 /// </remarks>
 public static class StellaEmbeddingExtensions
 {
@@ -16,37 +16,41 @@ public static class StellaEmbeddingExtensions
 
     /// <summary>Returns the number of tokens of the text, and whether the text was truncated.</summary>
     /// <param name="embedding">The embedding.</param>
-    /// <returns>The count; <see langword="null"/> if the embedding has none, because another generator made it.</returns>
+    /// <returns>
+    /// The count; <see langword="null"/> if the embedding has none, for example because another generator created it.
+    /// </returns>
     public static StellaTokenCount? GetTokenCount(this Embedding embedding)
     {
         ArgumentNullException.ThrowIfNull(embedding);
-        return Number(embedding, StellaEmbeddingGenerator.TokenCountProperty) is { } kept
-            && Number(embedding, StellaEmbeddingGenerator.TotalTokenCountProperty) is { } total
+        return GetNumber(embedding, StellaEmbeddingGenerator.TokenCountProperty) is { } kept
+            && GetNumber(embedding, StellaEmbeddingGenerator.TotalTokenCountProperty) is { } total
                 ? new StellaTokenCount
                 {
                     Kept = (int)kept,
                     Total = (int)total,
-                    Truncation = Text(embedding, StellaEmbeddingGenerator.TruncationProperty) switch
+                    Truncation = GetText(embedding, StellaEmbeddingGenerator.TruncationProperty) switch
                     {
                         null => StellaTruncation.None,
                         TruncatedByBytes => StellaTruncation.Bytes,
                         _ => StellaTruncation.Tokens,
                     },
-                    Replaced = (int)(Number(embedding, StellaEmbeddingGenerator.ReplacedProperty) ?? 0),
+                    Replaced = (int)(GetNumber(embedding, StellaEmbeddingGenerator.ReplacedProperty) ?? 0),
                 }
                 : null;
     }
 
-    /// <summary>Returns the scale of an int8 embedding: a number is about its integer times the scale.</summary>
+    /// <summary>
+    /// Returns the scale of an int8 embedding. Each component of the vector is approximately its integer times the scale.
+    /// </summary>
     /// <param name="embedding">The embedding.</param>
-    /// <returns>The scale, 0 or more; <see langword="null"/> if the embedding has none, because it is of another form.</returns>
+    /// <returns>The scale, which is not negative; <see langword="null"/> if the embedding has another number format.</returns>
     public static float? GetScale(this Embedding embedding)
     {
         ArgumentNullException.ThrowIfNull(embedding);
-        return (float?)Number(embedding, StellaEmbeddingGenerator.ScaleProperty);
+        return (float?)GetNumber(embedding, StellaEmbeddingGenerator.ScaleProperty);
     }
 
-    /// <summary>Writes a text's token count into the properties of its embedding.</summary>
+    /// <summary>Adds the token count of a text to the properties of its embedding.</summary>
     internal static void SetTokenCount(this AdditionalPropertiesDictionary properties, StellaTokenCount count)
     {
         properties[StellaEmbeddingGenerator.TokenCountProperty] = count.Kept;
@@ -62,7 +66,7 @@ public static class StellaEmbeddingExtensions
         }
     }
 
-    private static double? Number(Embedding embedding, string name) => Value(embedding, name) switch
+    private static double? GetNumber(Embedding embedding, string name) => GetValue(embedding, name) switch
     {
         int number => number,
         float number => number,
@@ -70,12 +74,12 @@ public static class StellaEmbeddingExtensions
         _ => null,
     };
 
-    private static string? Text(Embedding embedding, string name) => Value(embedding, name) switch
+    private static string? GetText(Embedding embedding, string name) => GetValue(embedding, name) switch
     {
         string text => text,
         JsonElement { ValueKind: JsonValueKind.String } json => json.GetString(),
         _ => null,
     };
 
-    private static object? Value(Embedding embedding, string name) => embedding.AdditionalProperties?.GetValueOrDefault(name);
+    private static object? GetValue(Embedding embedding, string name) => embedding.AdditionalProperties?.GetValueOrDefault(name);
 }

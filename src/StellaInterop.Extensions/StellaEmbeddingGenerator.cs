@@ -3,75 +3,77 @@ using StellaInterop.Extensions;
 
 namespace StellaInterop;
 
-/// <summary>Provides a pool as an embedding generator of Microsoft.Extensions.AI, for one kind of text: documents, or queries.</summary>
+/// <summary>Represents an embedding generator of Microsoft.Extensions.AI that uses a <see cref="StellaEmbeddingPool"/>.</summary>
 /// <remarks>
 /// <para>
-/// Thread-safe. Stella was trained with a prompt before queries and none before documents, so a generator has one
-/// <see cref="Prompt"/>, and queries and documents have a generator each: nobody embeds documents as queries by accident.
+/// Stella was trained with a prompt before queries and without a prompt before documents. A generator has one
+/// <see cref="Prompt"/>, so queries and documents need separate generators. The class is thread-safe.
 /// </para>
 /// <para>
-/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators of smaller forms. Disposing those has no effect.
+/// <see cref="AsHalf"/>, <see cref="AsInt8"/> and <see cref="AsBinary"/> return generators with smaller number formats. Disposing
+/// these generators has no effect.
 /// </para>
 /// <para>
-/// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be its
-/// own; <c>RawRepresentationFactory</c>, which may return <see cref="StellaEmbedOptions"/> that replace its own; and
-/// <see cref="PromptProperty"/> in <c>AdditionalProperties</c>.
+/// The generator uses these options of <see cref="EmbeddingGenerationOptions"/>: <c>Dimensions</c>; <c>ModelId</c>, which must be
+/// the name of its model; <c>RawRepresentationFactory</c>, which may return <see cref="StellaEmbedOptions"/> that replace those of
+/// the generator; and <see cref="PromptProperty"/> in <c>AdditionalProperties</c>.
 /// </para>
 /// <para>
-/// The key of a cache of Microsoft.Extensions.AI must include everything besides the text that decides a vector. Add the cache to the
-/// builder of <see cref="AsBuilder"/> or <c>AddStellaEmbeddings</c>, which see to that. A cache that is put around the generator in
-/// another way is refused when it writes its first answer.
+/// The key of a cache of Microsoft.Extensions.AI must include all settings that determine a vector. The builders of
+/// <see cref="AsBuilder"/> and <c>AddStellaEmbeddings</c> ensure this for caches that are added to them. Any other cache around the
+/// generator fails when it writes its first result.
 /// </para>
 /// </remarks>
 public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embedding<float>>, IStellaSource<Embedding<float>>
 {
-    /// <summary>The provider's name in metadata and telemetry.</summary>
+    /// <summary>The name of the provider in metadata and telemetry.</summary>
     public const string ProviderName = "stella";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of options for a <see cref="StellaPrompt"/>, or the name of one, that replaces that of the
-    /// generator.
+    /// The key in <c>AdditionalProperties</c> of options for a <see cref="StellaPrompt"/>, or the name of a prompt, that replaces
+    /// the prompt of the generator.
     /// </summary>
     public const string PromptProperty = "stella.prompt";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an int8 embedding for its scale, a <see cref="float"/> of 0 or more.
+    /// The key in <c>AdditionalProperties</c> of an int8 embedding for its scale, a non-negative <see cref="float"/>.
     /// <see cref="StellaEmbeddingExtensions.GetScale"/> reads it.
     /// </summary>
     public const string ScaleProperty = "stella.scale";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens that were used, an <see cref="int"/>.
-    /// <see cref="StellaEmbeddingExtensions.GetTokenCount"/> reads this and the next three.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens after truncation, an <see cref="int"/>.
+    /// <see cref="StellaEmbeddingExtensions.GetTokenCount"/> reads it.
     /// </summary>
     public const string TokenCountProperty = "stella.token_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens of the text before truncation, an <see cref="int"/>.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of tokens of the text before truncation, an
+    /// <see cref="int"/>.
     /// </summary>
     public const string TotalTokenCountProperty = "stella.total_token_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of the embedding of a truncated text for the limit that truncated it, <c>tokens</c> or
-    /// <c>bytes</c>; see <see cref="StellaTruncation"/>. Absent if the text was not truncated.
+    /// The key in <c>AdditionalProperties</c> of the embedding of a truncated text for the limit that was exceeded, <c>tokens</c>
+    /// or <c>bytes</c>; see <see cref="StellaTruncation"/>. The property is absent if the text was not truncated.
     /// </summary>
     public const string TruncationProperty = "stella.truncation";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of an embedding for the number of surrogates without a partner that were replaced by
-    /// U+FFFD, an <see cref="int"/>. Absent if there was none.
+    /// The key in <c>AdditionalProperties</c> of an embedding for the number of unpaired surrogates that were replaced by U+FFFD,
+    /// an <see cref="int"/>. The property is absent if no surrogate was replaced.
     /// </summary>
     public const string ReplacedProperty = "stella.replaced";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of the embeddings of a call, as a whole, for the number of truncated texts, an
-    /// <see cref="int"/>. Absent if there was none.
+    /// The key in <c>AdditionalProperties</c> of <see cref="GeneratedEmbeddings{TEmbedding}"/> for the number of truncated texts
+    /// of the call, an <see cref="int"/>. The property is absent if no text was truncated.
     /// </summary>
     public const string TruncatedTextCountProperty = "stella.truncated_text_count";
 
     /// <summary>
-    /// The key in <c>AdditionalProperties</c> of options, inside a chain with a cache, for a line of text that becomes part of the cache's
-    /// key. The line has everything besides the text that decides a vector, in no fixed format.
+    /// The key in <c>AdditionalProperties</c> of options, inside a chain with a cache, for a string that becomes part of the key
+    /// of the cache. The string contains all settings that determine a vector, except for the text. Its format may change.
     /// </summary>
     public const string CacheKeyProperty = "stella.cache_key";
 
@@ -81,8 +83,8 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     /// </summary>
     public const string CacheGuardProperty = "stella.cache_guard";
 
-    /// <summary>Looks at the model and its fingerprint, of which two agree if no load came between.</summary>
-    private const int MaxLooks = 10;
+    /// <summary>The maximum number of attempts to read the fingerprint of a model without a reload in between.</summary>
+    private const int MaxIdentityAttempts = 10;
 
     private readonly StellaEmbeddingPool pool;
     private readonly StellaEmbedOptions defaults;
@@ -92,14 +94,19 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     private readonly EmbeddingGeneratorMetadata metadata;
 
     /// <summary>Initializes a generator over a pool.</summary>
-    /// <param name="pool">The pool. Any number of generators may share one.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults, with the default prompt of the model.</param>
-    /// <param name="callOptions">The options of the calls; <see langword="null"/> for the defaults.</param>
-    /// <param name="timeProvider">The clock that dates embeddings; <see langword="null"/> for the system's.</param>
+    /// <param name="pool">The pool. Several generators can share a pool.</param>
+    /// <param name="options">
+    /// The options of the texts, or <see langword="null"/> for the default options with the default prompt of the model.
+    /// </param>
+    /// <param name="callOptions">The options of the calls, or <see langword="null"/> for the default options.</param>
+    /// <param name="timeProvider">
+    /// The clock for the creation times of embeddings, or <see langword="null"/> for <see cref="TimeProvider.System"/>.
+    /// </param>
     /// <param name="ownsPool">Whether <see cref="Dispose"/> disposes the pool.</param>
-    /// <exception cref="ArgumentNullException"><paramref name="pool"/> is null.</exception>
+    /// <exception cref="ArgumentNullException"><paramref name="pool"/> is <see langword="null"/>.</exception>
     /// <exception cref="ArgumentException">
-    /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, for which an embedding has no place.
+    /// <see cref="StellaCallOptions.TextFailureMode"/> is <see cref="StellaTextFailureMode.Report"/>, which a generator does not
+    /// support.
     /// </exception>
     public StellaEmbeddingGenerator(
         StellaEmbeddingPool pool,
@@ -112,7 +119,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         if (callOptions?.TextFailureMode == StellaTextFailureMode.Report)
         {
             throw new ArgumentException(
-                $"{nameof(StellaCallOptions.TextFailureMode)} is {StellaTextFailureMode.Report}, and a generator has no place to report the text to: its vector would be zero. "
+                $"{nameof(StellaCallOptions.TextFailureMode)} is {StellaTextFailureMode.Report}, but a generator cannot report failed texts. "
                 + $"Use {StellaTextFailureMode.FailCall}, or call the pool.",
                 nameof(callOptions));
         }
@@ -127,46 +134,53 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
     }
 
     /// <summary>
-    /// Gets the prompt of the texts, such as <see cref="StellaPrompt.Document"/> or <see cref="StellaPrompt.SearchQuery"/>.
+    /// Gets the prompt of the generator, such as <see cref="StellaPrompt.Document"/> or <see cref="StellaPrompt.SearchQuery"/>.
     /// </summary>
     public StellaPrompt Prompt => defaults.Prompt;
 
-    /// <summary>Embeds texts.</summary>
-    /// <param name="values">The texts, in any number.</param>
-    /// <param name="options">Options that replace those of the generator for this call; <see langword="null"/> for none.</param>
-    /// <param name="cancellationToken">A token that ends the call at once.</param>
-    /// <returns>One embedding per text, in the order of the texts, with the number of tokens in <c>Usage</c>.</returns>
+    /// <summary>Generates embeddings for texts.</summary>
+    /// <param name="values">The texts. The sequence may be empty.</param>
+    /// <param name="options">The options of this call, which replace those of the generator; can be <see langword="null"/>.</param>
+    /// <param name="cancellationToken">A token that cancels the call.</param>
+    /// <returns>One embedding per text, in the order of the texts. <c>Usage</c> has the number of tokens.</returns>
     /// <exception cref="ArgumentException">
-    /// The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a name.
+    /// The options name another model, or their prompt is neither a <see cref="StellaPrompt"/> nor a valid name.
     /// </exception>
-    /// <exception cref="InvalidOperationException">Middleware below a cache replaced the options with the key of the cache.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// Middleware below a cache removed the key of the cache from the options.
+    /// </exception>
     /// <inheritdoc cref="StellaEmbeddingPool.EmbedAsync(ReadOnlyMemory{string}, Memory{float}, Memory{StellaTokenCount}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)" path="/exception"/>
     public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        GenerateAsync(values, options, EmbeddingForms.Float32, cancellationToken);
+        GenerateAsync(values, options, EmbeddingFormats.Float32, cancellationToken);
 
     /// <summary>
-    /// Returns a builder for middleware around this generator, whose caches have keys with everything that decides a vector.
+    /// Returns a builder for middleware around this generator. The keys of its caches include all settings that determine a vector.
     /// </summary>
-    /// <returns>The builder. Calls go through the middleware in the order in which it is added.</returns>
+    /// <returns>The builder. Calls pass through the middleware in the order in which it is added.</returns>
     public EmbeddingGeneratorBuilder<string, Embedding<float>> AsBuilder() =>
         new EmbeddingGeneratorBuilder<string, Embedding<float>>(this).UseStellaCacheKeys();
 
-    /// <summary>Returns a generator of 16-bit floats over the same pool.</summary>
-    public IEmbeddingGenerator<string, Embedding<Half>> AsHalf() => new StellaFormGenerator<Embedding<Half>>(this, EmbeddingForms.Float16);
+    /// <summary>Returns a generator of 16-bit floating-point embeddings that uses the same pool.</summary>
+    public IEmbeddingGenerator<string, Embedding<Half>> AsHalf() => new StellaFormatGenerator<Embedding<Half>>(this, EmbeddingFormats.Float16);
 
-    /// <summary>Returns a generator of 8-bit integers over the same pool; each embedding has its scale under <see cref="ScaleProperty"/>.</summary>
-    public IEmbeddingGenerator<string, Embedding<sbyte>> AsInt8() => new StellaFormGenerator<Embedding<sbyte>>(this, EmbeddingForms.Int8);
+    /// <summary>
+    /// Returns a generator of 8-bit integer embeddings that uses the same pool. Each embedding has its scale in
+    /// <see cref="ScaleProperty"/>.
+    /// </summary>
+    public IEmbeddingGenerator<string, Embedding<sbyte>> AsInt8() => new StellaFormatGenerator<Embedding<sbyte>>(this, EmbeddingFormats.Int8);
 
-    /// <summary>Returns a generator of bits over the same pool: 1 for a number above zero.</summary>
-    public IEmbeddingGenerator<string, BinaryEmbedding> AsBinary() => new StellaFormGenerator<BinaryEmbedding>(this, EmbeddingForms.Binary);
+    /// <summary>
+    /// Returns a generator of binary embeddings that uses the same pool. A bit is 1 if the component is above zero.
+    /// </summary>
+    public IEmbeddingGenerator<string, BinaryEmbedding> AsBinary() => new StellaFormatGenerator<BinaryEmbedding>(this, EmbeddingFormats.Binary);
 
     /// <inheritdoc/>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         return serviceKey is not null ? null
-            : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? GetMetadata()
             : serviceType.IsInstanceOfType(this) ? this
             : serviceType == typeof(IEmbeddingGenerator<string, Embedding<Half>>) ? AsHalf()
             : serviceType == typeof(IEmbeddingGenerator<string, Embedding<sbyte>>) ? AsInt8()
@@ -175,7 +189,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             : null;
     }
 
-    /// <summary>Disposes the pool if the generator owns it. A generator that does not own its pool keeps working.</summary>
+    /// <summary>Disposes the pool if the generator owns it. Otherwise the method has no effect.</summary>
     public void Dispose()
     {
         if (ownsPool)
@@ -186,34 +200,34 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
 
     StellaEmbeddingGenerator IStellaSource<Embedding<float>>.Generator => this;
 
-    EmbeddingForm<Embedding<float>> IStellaSource<Embedding<float>>.Form => EmbeddingForms.Float32;
+    EmbeddingFormat<Embedding<float>> IStellaSource<Embedding<float>>.Format => EmbeddingFormats.Float32;
 
     internal Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync<TEmbedding>(
         IEnumerable<string> values,
         EmbeddingGenerationOptions? options,
-        EmbeddingForm<TEmbedding> form,
+        EmbeddingFormat<TEmbedding> format,
         CancellationToken cancellationToken)
         where TEmbedding : Embedding
     {
         ArgumentNullException.ThrowIfNull(values);
-        StellaEmbedOptions textOptions = OptionsOf(options);
-        CachedCall? cached = CachedCallOf(options);
+        StellaEmbedOptions textOptions = ResolveOptions(options);
+        CachedCall? cached = GetCachedCall(options);
         Task<StellaEmbeddings> embeddings = pool.EmbedAsync(
             values as IReadOnlyList<string> ?? [.. values], textOptions, callOptions, cancellationToken);
-        return GenerateAsync(embeddings, textOptions, cached, form, cancellationToken);
+        return GenerateAsync(embeddings, textOptions, cached, format, cancellationToken);
     }
 
     private async Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync<TEmbedding>(
         Task<StellaEmbeddings> call,
         StellaEmbedOptions textOptions,
         CachedCall? cached,
-        EmbeddingForm<TEmbedding> form,
+        EmbeddingFormat<TEmbedding> format,
         CancellationToken cancellationToken)
         where TEmbedding : Embedding
     {
         StellaEmbeddings found = await call.ConfigureAwait(false);
         if (cached is not null
-            && CachedCall.KeyOf(await IdentityAsync(textOptions, cancellationToken).ConfigureAwait(false), textOptions, form.Name) != cached.Key)
+            && CachedCall.CreateKey(await GetIdentityAsync(textOptions, cancellationToken).ConfigureAwait(false), textOptions, format.Name) != cached.Key)
         {
             throw new CacheKeyMismatchException(cached, textOptions);
         }
@@ -222,7 +236,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         var embeddings = new GeneratedEmbeddings<TEmbedding>(found.Count);
         for (int i = 0; i < found.Count; i++)
         {
-            TEmbedding embedding = form.Convert(found[i]);
+            TEmbedding embedding = format.Convert(found[i]);
             embedding.CreatedAt = now;
             embedding.ModelId = pool.ModelName;
             (embedding.AdditionalProperties ??= []).SetTokenCount(found.TokenCounts[i]);
@@ -234,12 +248,12 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             embeddings.Add(embedding);
         }
 
-        Describe(embeddings, found.Summary.TokenCount, found.Summary.TruncatedTextCount);
+        SetUsage(embeddings, found.Summary.TokenCount, found.Summary.TruncatedTextCount);
         return embeddings;
     }
 
-    /// <summary>Says what a call came to.</summary>
-    internal static void Describe<TEmbedding>(GeneratedEmbeddings<TEmbedding> embeddings, long tokens, int truncatedTexts)
+    /// <summary>Sets the usage and the number of truncated texts of a call.</summary>
+    internal static void SetUsage<TEmbedding>(GeneratedEmbeddings<TEmbedding> embeddings, long tokens, int truncatedTexts)
         where TEmbedding : Embedding
     {
         embeddings.Usage = new UsageDetails { InputTokenCount = tokens, TotalTokenCount = tokens };
@@ -249,14 +263,15 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         }
     }
 
-    /// <summary>The model that computes, for vectors of the options' dimension.</summary>
-    internal async Task<ModelIdentity> IdentityAsync(StellaEmbedOptions options, CancellationToken cancellationToken)
+    /// <summary>Returns the identity of the loaded model for the dimension of the options.</summary>
+    internal async Task<ModelIdentity> GetIdentityAsync(StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        for (int attempt = 0; attempt < MaxLooks; attempt++)
+        for (int attempt = 0; attempt < MaxIdentityAttempts; attempt++)
         {
             StellaModelInfo? before = pool.Info;
             string fingerprint = await pool.GetFingerprintAsync(options.Dimension, cancellationToken).ConfigureAwait(false);
-            // Every load makes properties of its own: if they are the same before and after, no load came between.
+            // Each load creates a new info object. The same object before and after means that the model was not reloaded in
+            // between.
             if (pool.Info is { } info && ReferenceEquals(info, before))
             {
                 return new ModelIdentity(fingerprint, info);
@@ -264,12 +279,12 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         }
 
         throw new InvalidOperationException(
-            $"The model of {pool.ModelName} was unloaded and loaded again {MaxLooks} times while its fingerprint was read. "
-            + "Give its memory budget room for all models that are in use.");
+            $"The model {pool.ModelName} was reloaded {MaxIdentityAttempts} times while its fingerprint was read. "
+            + "Increase the memory budget, so that all models in use fit.");
     }
 
-    /// <summary>The options of the generator, changed as the call asks.</summary>
-    internal StellaEmbedOptions OptionsOf(EmbeddingGenerationOptions? options)
+    /// <summary>Returns the options of the generator with the changes by the options of the call.</summary>
+    internal StellaEmbedOptions ResolveOptions(EmbeddingGenerationOptions? options)
     {
         if (options is null)
         {
@@ -279,12 +294,12 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         if (options.ModelId is { } model && model != pool.ModelName)
         {
             throw new ArgumentException(
-                $"The options ask for the model '{model}'; this generator has '{pool.ModelName}'.", nameof(options));
+                $"The options name the model '{model}', but this generator has '{pool.ModelName}'.", nameof(options));
         }
 
         StellaEmbedOptions result = options.RawRepresentationFactory?.Invoke(this) switch
         {
-            CachedCall cached => cached.Wanted,
+            CachedCall cached => cached.Options,
             StellaEmbedOptions raw => raw,
             _ => defaults,
         };
@@ -294,7 +309,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             {
                 Prompt = prompt switch
                 {
-                    StellaPrompt kind => kind,
+                    StellaPrompt value => value,
                     string name => StellaPrompt.FromName(name),
                     _ => throw new ArgumentException(
                         $"'{PromptProperty}' is '{prompt}'; it must be a {nameof(StellaPrompt)} or the name of one.",
@@ -309,9 +324,9 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
             : result;
     }
 
-    /// <summary>The cached call that the options belong to; <see langword="null"/> outside of a chain with a cache.</summary>
-    /// <exception cref="InvalidOperationException">Middleware took the key away.</exception>
-    private CachedCall? CachedCallOf(EmbeddingGenerationOptions? options)
+    /// <summary>Returns the call with the cache key; <see langword="null"/> outside of a chain with a cache.</summary>
+    /// <exception cref="InvalidOperationException">Middleware removed the key.</exception>
+    private CachedCall? GetCachedCall(EmbeddingGenerationOptions? options)
     {
         var cached = options?.RawRepresentationFactory?.Invoke(this) as CachedCall;
         bool hasKey = options?.AdditionalProperties?.GetValueOrDefault(CacheKeyProperty) is string key
@@ -320,14 +335,14 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         {
             throw new InvalidOperationException(
                 $"Middleware replaced {(hasKey ? nameof(options.RawRepresentationFactory) : nameof(options.AdditionalProperties))} of the options below a cache, "
-                + "so that the cache could not know what decides the vectors. Set these options on the generator or on the call, and let middleware add to what is there.");
+                + "so the key of the cache does not match the vectors. Set these options on the generator or on the call. Middleware may only add properties.");
         }
 
         return cached;
     }
 
-    /// <summary>With the dimension, once the model told it.</summary>
-    private EmbeddingGeneratorMetadata Metadata() =>
+    /// <summary>Returns the metadata, with the dimension of the model after the model was loaded.</summary>
+    private EmbeddingGeneratorMetadata GetMetadata() =>
         metadata.DefaultModelDimensions is null && pool.Info?.DefaultDimension is { } dimension
             ? new EmbeddingGeneratorMetadata(ProviderName, providerUri: null, pool.ModelName, dimension)
             : metadata;

@@ -4,12 +4,12 @@ using Microsoft.Extensions.Options;
 namespace StellaInterop.Extensions;
 
 /// <summary>Validates the options of one model. Each error names the option by its path in the configuration.</summary>
-/// <param name="optionsName">The name of the options; that of the model without a key is empty.</param>
-/// <param name="section">The path of the section with the options, if they come from one.</param>
+/// <param name="optionsName">The name of the options, which is empty for the model without a key.</param>
+/// <param name="section">The path of the configuration section; <see langword="null"/> if the options are set by code.</param>
 internal sealed class StellaEmbeddingServiceValidation(string optionsName, string? section) : IValidateOptions<StellaEmbeddingServiceOptions>
 {
-    /// <summary>Whether this validates the options of a name.</summary>
-    public bool IsOf(string name) => name == optionsName;
+    /// <summary>Returns whether the instance validates the options with a name.</summary>
+    public bool IsFor(string name) => name == optionsName;
 
     public ValidateOptionsResult Validate(string? name, StellaEmbeddingServiceOptions options)
     {
@@ -18,15 +18,15 @@ internal sealed class StellaEmbeddingServiceValidation(string optionsName, strin
             return ValidateOptionsResult.Skip;
         }
 
-        string where = section
+        string path = section
             ?? (optionsName.Length == 0
                 ? nameof(StellaEmbeddingServiceOptions)
                 : $"{nameof(StellaEmbeddingServiceOptions)} '{optionsName}'");
-        var context = new ValidationContext(options, where, serviceProvider: null, items: null);
+        var context = new ValidationContext(options, path, serviceProvider: null, items: null);
         string[] failures =
         [
             .. ((IValidatableObject)options).Validate(context).Select(result =>
-                $"{where}:{string.Join(", ", result.MemberNames).Replace('.', ':')}: {result.ErrorMessage}"),
+                $"{path}:{string.Join(", ", result.MemberNames).Replace('.', ':')}: {result.ErrorMessage}"),
         ];
         return failures.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }

@@ -2,16 +2,17 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace StellaInterop.Extensions;
 
+/// <summary>Specifies the subject of a health check.</summary>
 internal enum StellaHealthKind
 {
-    /// <summary>Whether calls are answered.</summary>
+    /// <summary>Checks whether calls are answered.</summary>
     Ready,
 
-    /// <summary>Whether the process should go on.</summary>
+    /// <summary>Checks whether the process must be restarted.</summary>
     Live,
 }
 
-/// <summary>The health of a pool as a health check.</summary>
+/// <summary>Reports the health of a pool as a health check.</summary>
 internal sealed class StellaHealthCheck(StellaEmbeddingPool pool, StellaHealthKind kind) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
@@ -19,7 +20,7 @@ internal sealed class StellaHealthCheck(StellaEmbeddingPool pool, StellaHealthKi
         StellaPoolHealth health = pool.GetHealth();
         HealthStatus status = health.Status switch
         {
-            // A failing model needs repair or patience. Only a closed pool needs a restart of the process.
+            // A restart of the process helps only if the pool is closed. A failing model may recover.
             _ when kind == StellaHealthKind.Live && health.ModelState != StellaPoolModelState.Closed => HealthStatus.Healthy,
             StellaPoolStatus.Healthy => HealthStatus.Healthy,
             StellaPoolStatus.Degraded => HealthStatus.Degraded,

@@ -5,30 +5,32 @@ using StellaInterop.Extensions;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Registers Stella models in a service.</summary>
+/// <summary>Provides extension methods that register Stella models.</summary>
 /// <remarks>
 /// <para>
-/// Each model is registered once, with a key or without. It has a singleton <see cref="StellaEmbeddingPool"/> and a singleton
-/// <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> for documents, both with the key of the model, and on request a
-/// generator for queries with a key of <see cref="StellaServiceKeys"/>. All models share one memory budget. The container disposes
-/// everything; if it is disposed asynchronously, it waits for accepted calls.
+/// Each model is registered once, with or without a key. It has a singleton <see cref="StellaEmbeddingPool"/> and a singleton
+/// <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> for documents, both with the key of the model. A generator for
+/// queries is registered separately, with a key of <see cref="StellaServiceKeys"/>. All models share one memory budget. The
+/// container disposes the services. An asynchronous disposal waits for accepted calls.
 /// </para>
 /// <para>
-/// The options of a model are <see cref="StellaEmbeddingServiceOptions"/> with the name <see cref="StellaServiceKeys.GetOptionsName"/>,
-/// which <c>Configure</c> and <c>PostConfigure</c> can change. The host validates those of all models when it starts.
+/// The options of a model are <see cref="StellaEmbeddingServiceOptions"/> with the name
+/// <see cref="StellaServiceKeys.GetOptionsName"/>, which <c>Configure</c> and <c>PostConfigure</c> can change. The host validates
+/// the options of all models when it starts.
 /// </para>
 /// <para>
-/// Calls of a generator throw the exceptions of <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>:
+/// Calls of a generator throw the exceptions of
+/// <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>:
 /// <see cref="StellaOverloadedException"/> if the queue is full, <see cref="StellaTimeoutException"/>,
-/// <see cref="StellaCircuitOpenException"/> while the model fails, and <see cref="StellaInputException"/> for a bad text. A blank text is
-/// not bad: it is embedded as its special tokens.
+/// <see cref="StellaCircuitOpenException"/> while the model fails, and <see cref="StellaInputException"/> for an invalid text. A
+/// blank text is valid. Its embedding is that of the special tokens.
 /// </para>
 /// </remarks>
 public static class StellaServiceCollectionExtensions
 {
     /// <summary>
-    /// Registers a model with the options of the section <see cref="StellaEmbeddingServiceOptions.DefaultSectionName"/> of the
-    /// configuration in the container, and its generator for documents.
+    /// Registers a model and its generator for documents. The options are those of the configuration section
+    /// <see cref="StellaEmbeddingServiceOptions.DefaultSectionName"/>.
     /// </summary>
     /// <param name="services">The services.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
@@ -61,12 +63,14 @@ public static class StellaServiceCollectionExtensions
     /// <summary>Registers a model with a key, and its generator for documents with the same key.</summary>
     /// <param name="services">The services.</param>
     /// <param name="serviceKey">
-    /// The key: a string, an enum, or another value whose text no other key has; <see langword="null"/> for none. The text must not begin
-    /// with <see cref="StellaServiceKeys.Query"/>.
+    /// The key: a string, an enum value, or another object; <see langword="null"/> for no key. The text of the key must be unique
+    /// and must not start with <see cref="StellaServiceKeys.Query"/>.
     /// </param>
     /// <param name="configure">Sets the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
-    /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="StellaServiceKeys.Query"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// The text of the key is blank or starts with <see cref="StellaServiceKeys.Query"/>.
+    /// </exception>
     /// <exception cref="InvalidOperationException">A model or a generator with the key is already registered.</exception>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaEmbeddings(
         this IServiceCollection services, object? serviceKey, Action<StellaEmbeddingServiceOptions> configure)
@@ -79,12 +83,14 @@ public static class StellaServiceCollectionExtensions
     /// <summary>Registers a model with a key, and its generator for documents with the same key.</summary>
     /// <param name="services">The services.</param>
     /// <param name="serviceKey">
-    /// The key: a string, an enum, or another value whose text no other key has; <see langword="null"/> for none. The text must not begin
-    /// with <see cref="StellaServiceKeys.Query"/>.
+    /// The key: a string, an enum value, or another object; <see langword="null"/> for no key. The text of the key must be unique
+    /// and must not start with <see cref="StellaServiceKeys.Query"/>.
     /// </param>
     /// <param name="section">The section with the options of the model.</param>
     /// <returns>A builder of the generator, for middleware.</returns>
-    /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="StellaServiceKeys.Query"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// The text of the key is blank or starts with <see cref="StellaServiceKeys.Query"/>.
+    /// </exception>
     /// <exception cref="InvalidOperationException">A model or a generator with the key is already registered.</exception>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaEmbeddings(
         this IServiceCollection services, object? serviceKey, IConfigurationSection section)
@@ -94,11 +100,13 @@ public static class StellaServiceCollectionExtensions
         return StellaServices.AddGenerator(services, serviceKey, serviceKey, StellaPrompt.Document);
     }
 
-    /// <summary>Registers a generator for queries of the model without a key, with the key <see cref="StellaServiceKeys.Query"/>.</summary>
+    /// <summary>
+    /// Registers a generator for queries of the model without a key. Its key is <see cref="StellaServiceKeys.Query"/>.
+    /// </summary>
     /// <param name="services">The services.</param>
     /// <param name="prompt">
-    /// The prompt of the queries; <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without Stella's heads has
-    /// only the prompts that its folder names.
+    /// The prompt of the queries, or <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without the heads
+    /// of Stella has only the prompts of its folder.
     /// </param>
     /// <returns>A builder of the generator, for middleware.</returns>
     /// <exception cref="InvalidOperationException">The key is already registered.</exception>
@@ -107,16 +115,18 @@ public static class StellaServiceCollectionExtensions
         AddKeyedStellaQueryEmbeddings(services, null, prompt);
 
     /// <summary>
-    /// Registers a generator for queries of a model with a key, with the key <see cref="StellaServiceKeys.GetQueryKey"/>.
+    /// Registers a generator for queries of a model with a key. Its own key is <see cref="StellaServiceKeys.GetQueryKey"/>.
     /// </summary>
     /// <param name="services">The services.</param>
-    /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
+    /// <param name="serviceKey">The key of the model, or <see langword="null"/> for the model without a key.</param>
     /// <param name="prompt">
-    /// The prompt of the queries; <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without Stella's heads has
-    /// only the prompts that its folder names.
+    /// The prompt of the queries, or <see langword="null"/> for <see cref="StellaPrompt.SearchQuery"/>. A model without the heads
+    /// of Stella has only the prompts of its folder.
     /// </param>
     /// <returns>A builder of the generator, for middleware.</returns>
-    /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="StellaServiceKeys.Query"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// The text of the key is blank or starts with <see cref="StellaServiceKeys.Query"/>.
+    /// </exception>
     /// <exception cref="InvalidOperationException">The key of the generator is already registered.</exception>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddKeyedStellaQueryEmbeddings(
         this IServiceCollection services, object? serviceKey, StellaPrompt? prompt = null) => StellaServices.AddGenerator(

@@ -2,19 +2,21 @@ namespace StellaInterop;
 
 /// <summary>Provides the service keys of the generators for queries.</summary>
 /// <remarks>
-/// The generator for documents has the key of its model, or no key. Keys of models must not begin with <see cref="Query"/>, so that no two
-/// services have the same key.
+/// The generator for documents has the key of its model, or no key. The key of a model must not start with <see cref="Query"/>, so
+/// that the keys of services are unique.
 /// </remarks>
 public static class StellaServiceKeys
 {
-    /// <summary>The key of the generator for queries of the model without a key.</summary>
+    /// <summary>The key of the query generator of the model without a key.</summary>
     public const string Query = "stella:query";
 
-    /// <summary>Returns the key of the generator for queries of a model.</summary>
-    /// <remarks>In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.</remarks>
-    /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
-    /// <returns><see cref="Query"/>, followed by a colon and the text of the key if there is one.</returns>
-    /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="Query"/>.</exception>
+    /// <summary>Returns the key of the query generator of a model.</summary>
+    /// <remarks>
+    /// In an attribute, the key of a model <c>Models.Compact</c> is <c>$"{StellaServiceKeys.Query}:{nameof(Models.Compact)}"</c>.
+    /// </remarks>
+    /// <param name="serviceKey">The key of the model, or <see langword="null"/> for the model without a key.</param>
+    /// <returns><see cref="Query"/>, followed by a colon and the text of the key if there is a key.</returns>
+    /// <exception cref="ArgumentException">The text of the key is blank or starts with <see cref="Query"/>.</exception>
     public static string GetQueryKey(object? serviceKey)
     {
         string name = GetOptionsName(serviceKey);
@@ -22,12 +24,12 @@ public static class StellaServiceKeys
     }
 
     /// <summary>
-    /// Returns the name of the <see cref="StellaEmbeddingServiceOptions"/> of a model, for <c>services.Configure</c>: the text of its key, or
-    /// the empty default name.
+    /// Returns the name of the <see cref="StellaEmbeddingServiceOptions"/> of a model, for <c>services.Configure</c>: the text of
+    /// its key, or the empty default name.
     /// </summary>
-    /// <param name="serviceKey">The key of the model; <see langword="null"/> for the model without one.</param>
+    /// <param name="serviceKey">The key of the model, or <see langword="null"/> for the model without a key.</param>
     /// <returns>The name of the options.</returns>
-    /// <exception cref="ArgumentException">The text of the key is blank or begins with <see cref="Query"/>.</exception>
+    /// <exception cref="ArgumentException">The text of the key is blank or starts with <see cref="Query"/>.</exception>
     public static string GetOptionsName(object? serviceKey)
     {
         if (serviceKey is null)
@@ -44,7 +46,7 @@ public static class StellaServiceKeys
         if (name.StartsWith(Query, StringComparison.Ordinal))
         {
             throw new ArgumentException(
-                $"The model key '{name}' begins with '{Query}', which is reserved for the keys of query generators. Use another key.",
+                $"The model key '{name}' starts with '{Query}', which is reserved for the keys of query generators. Use another key.",
                 nameof(serviceKey));
         }
 

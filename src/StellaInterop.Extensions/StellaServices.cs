@@ -11,59 +11,59 @@ namespace StellaInterop.Extensions;
 /// <summary>Registers the services of a model and resolves them.</summary>
 internal static class StellaServices
 {
-    /// <summary>Registers a model: its pool, its options, and its load at the start of the host.</summary>
+    /// <summary>Registers the pool, the options and the warm-up of a model.</summary>
     /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     public static OptionsBuilder<StellaEmbeddingServiceOptions> Register(
         IServiceCollection services, object? serviceKey, string? section = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         string optionsName = StellaServiceKeys.GetOptionsName(serviceKey);
-        if (services.Any(service => service is { IsKeyedService: false, ImplementationInstance: StellaEmbeddingServiceValidation other } && other.IsOf(optionsName)))
+        if (services.Any(service => service is { IsKeyedService: false, ImplementationInstance: StellaEmbeddingServiceValidation other } && other.IsFor(optionsName)))
         {
             string model = serviceKey is null ? "A Stella model without a key" : $"A Stella model with the key '{optionsName}'";
             throw new InvalidOperationException(
-                $"{model} is already registered, and a second one with the same key would replace it. "
-                + "Register the second with another key by AddKeyedStellaEmbeddings, or change the options of the first by "
+                $"{model} is already registered, and another model with the same key would replace it. "
+                + "Register the other model with another key by AddKeyedStellaEmbeddings, or change the options of the first model by "
                 + $"services.Configure<{nameof(StellaEmbeddingServiceOptions)}>({(optionsName.Length == 0 ? "" : $"\"{optionsName}\", ")}options => ...).");
         }
 
-        ThrowIfTaken(services, serviceKey);
+        ThrowIfKeyIsUsed(services, serviceKey);
         services.TryAddSingleton(StellaMemoryGovernor.Shared);
         if (serviceKey is null)
         {
-            services.TryAddSingleton(provider => NewPool(provider, null));
+            services.TryAddSingleton(provider => CreatePool(provider, null));
         }
         else
         {
-            services.TryAddKeyedSingleton(serviceKey, (provider, _) => NewPool(provider, serviceKey));
+            services.TryAddKeyedSingleton(serviceKey, (provider, _) => CreatePool(provider, serviceKey));
         }
 
         services.AddSingleton<IHostedService>(provider =>
-            new StellaWarmUp(() => PoolOf(provider, serviceKey), () => OptionsOf(provider, serviceKey)));
+            new StellaWarmUp(() => GetPool(provider, serviceKey), () => GetOptions(provider, serviceKey)));
         services.AddSingleton<IValidateOptions<StellaEmbeddingServiceOptions>>(
             new StellaEmbeddingServiceValidation(optionsName, section));
         return services.AddOptionsWithValidateOnStart<StellaEmbeddingServiceOptions>(optionsName);
     }
 
-    /// <summary>Registers a generator of a model under a key of its own.</summary>
+    /// <summary>Registers a generator of a model.</summary>
     /// <exception cref="InvalidOperationException">The key is already registered.</exception>
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddGenerator(
         IServiceCollection services, object? modelKey, object? generatorKey, StellaPrompt prompt)
     {
         ArgumentNullException.ThrowIfNull(services);
-        ThrowIfTaken(services, generatorKey);
+        ThrowIfKeyIsUsed(services, generatorKey);
         EmbeddingGeneratorBuilder<string, Embedding<float>> builder = generatorKey is null
-            ? services.AddEmbeddingGenerator<string, Embedding<float>>(provider => NewGenerator(provider, modelKey, prompt))
-            : services.AddKeyedEmbeddingGenerator<string, Embedding<float>>(generatorKey, provider => NewGenerator(provider, modelKey, prompt));
+            ? services.AddEmbeddingGenerator<string, Embedding<float>>(provider => CreateGenerator(provider, modelKey, prompt))
+            : services.AddKeyedEmbeddingGenerator<string, Embedding<float>>(generatorKey, provider => CreateGenerator(provider, modelKey, prompt));
         return builder.UseStellaCacheKeys();
     }
 
-    public static StellaEmbeddingPool PoolOf(IServiceProvider provider, object? serviceKey) => serviceKey is null
+    public static StellaEmbeddingPool GetPool(IServiceProvider provider, object? serviceKey) => serviceKey is null
         ? provider.GetRequiredService<StellaEmbeddingPool>()
         : provider.GetRequiredKeyedService<StellaEmbeddingPool>(serviceKey);
 
-    /// <summary>Refuses a key that has a generator already, whoever registered it: the container would give out the last one.</summary>
-    private static void ThrowIfTaken(IServiceCollection services, object? key)
+    /// <summary>Refuses a key that already has a generator, because the container would resolve only the last one.</summary>
+    private static void ThrowIfKeyIsUsed(IServiceCollection services, object? key)
     {
         if (key is not null
             && services.Any(service => service.IsKeyedService
@@ -71,16 +71,16 @@ internal static class StellaServices
                 && key.Equals(service.ServiceKey)))
         {
             throw new InvalidOperationException(
-                $"The key '{key}' already has an embedding generator, which a Stella generator under the same key would replace. "
-                + "Register one of the two under another key.");
+                $"The key '{key}' already has an embedding generator, which a Stella generator with the same key would replace. "
+                + "Register one of the two generators with another key.");
         }
     }
 
-    private static StellaEmbeddingGenerator NewGenerator(IServiceProvider provider, object? serviceKey, StellaPrompt prompt)
+    private static StellaEmbeddingGenerator CreateGenerator(IServiceProvider provider, object? serviceKey, StellaPrompt prompt)
     {
-        StellaEmbeddingServiceOptions options = OptionsOf(provider, serviceKey);
+        StellaEmbeddingServiceOptions options = GetOptions(provider, serviceKey);
         return new StellaEmbeddingGenerator(
-            PoolOf(provider, serviceKey),
+            GetPool(provider, serviceKey),
             new StellaEmbedOptions
             {
                 Prompt = prompt,
@@ -92,13 +92,13 @@ internal static class StellaServices
             provider.GetService<TimeProvider>());
     }
 
-    /// <summary>Makes a pool. Objects that the options leave open come from the container.</summary>
-    private static StellaEmbeddingPool NewPool(IServiceProvider provider, object? serviceKey)
+    /// <summary>Creates a pool. The container provides the objects that the options do not set.</summary>
+    private static StellaEmbeddingPool CreatePool(IServiceProvider provider, object? serviceKey)
     {
-        StellaEmbeddingServiceOptions options = OptionsOf(provider, serviceKey);
+        StellaEmbeddingServiceOptions options = GetOptions(provider, serviceKey);
         ILoggerFactory? loggers = provider.GetService<ILoggerFactory>();
         return new StellaEmbeddingPool(
-            options.FindModel(),
+            options.GetModelFolder(),
             options.Model with
             {
                 Name = options.Model.Name ?? (options.ModelPath is { Length: > 0 } ? null : options.ModelName),
@@ -115,7 +115,7 @@ internal static class StellaServices
             });
     }
 
-    private static StellaEmbeddingServiceOptions OptionsOf(IServiceProvider provider, object? serviceKey) => provider
+    private static StellaEmbeddingServiceOptions GetOptions(IServiceProvider provider, object? serviceKey) => provider
         .GetRequiredService<IOptionsMonitor<StellaEmbeddingServiceOptions>>()
         .Get(StellaServiceKeys.GetOptionsName(serviceKey));
 }

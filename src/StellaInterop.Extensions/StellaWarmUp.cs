@@ -2,9 +2,13 @@ using Microsoft.Extensions.Hosting;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>Loads a model before the host takes requests, if its options ask for that.</summary>
+/// <summary>
+/// Loads a model before the host takes requests, if <see cref="StellaEmbeddingServiceOptions.WarmUpOnStart"/> is set.
+/// </summary>
 /// <param name="pool">Returns the pool of the model.</param>
-/// <param name="options">Returns the options. The host creates this before it validates the options of all models.</param>
+/// <param name="options">
+/// Returns the options. They are read late, because the host creates this service before it validates them.
+/// </param>
 internal sealed class StellaWarmUp(Func<StellaEmbeddingPool> pool, Func<StellaEmbeddingServiceOptions> options) : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) =>

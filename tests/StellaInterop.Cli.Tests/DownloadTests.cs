@@ -6,7 +6,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>stella download</c> against a server that is not always well.</summary>
+/// <summary>Tests <c>stella download</c> against a server with scripted faults.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 internal sealed class DownloadTests : IDisposable
 {
@@ -26,7 +26,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_model_in_the_cache_has_its_layout_loads_by_name_and_is_not_fetched_twice()
+    public void A_downloaded_model_has_the_cache_layout_loads_by_name_and_is_not_downloaded_twice()
     {
         StellaResult result = Download();
         Succeeds(result);
@@ -37,10 +37,10 @@ internal sealed class DownloadTests : IDisposable
             Assert.That(File.ReadAllText(Path.Combine(Repository, "refs/main")), Is.EqualTo(ModelServer.Commit));
             Assert.That(new FileInfo(Path.Combine(Snapshot, Weights)).LinkTarget, Is.EqualTo($"../../blobs/{published}"));
             Assert.That(File.ReadAllBytes(Path.Combine(Repository, "blobs", published)), Is.EqualTo(Fixture(Weights)));
-            Assert.That(File.Exists(Path.Combine(Snapshot, "1_Pooling/config.json")), "a link from a folder below");
-            // The one that modules.json names, and no file that a loader does not read.
+            Assert.That(File.Exists(Path.Combine(Snapshot, "1_Pooling/config.json")), "the link in a subfolder");
+            // Only the head that modules.json names is downloaded, and only files that the loader reads.
             Assert.That(Directory.EnumerateDirectories(Snapshot, "2_*").Select(Path.GetFileName), Is.EqualTo(new[] { "2_Dense_1024" }));
-            Assert.That(File.Exists(Path.Combine(Snapshot, "sentence_bert_config.json")), "it says how long a text may be");
+            Assert.That(File.Exists(Path.Combine(Snapshot, "sentence_bert_config.json")), "the file with the length limit");
             Assert.That(Directory.EnumerateFiles(Repository, "*.incomplete", SearchOption.AllDirectories), Is.Empty);
         });
 
@@ -54,15 +54,15 @@ internal sealed class DownloadTests : IDisposable
         Succeeds(Download("--dimension", "256"));
         Assert.That(
             server.Requests.Select(request => Path.GetFileName(Path.GetDirectoryName(request.Path))).Skip(1),
-            Is.EqualTo(new[] { "2_Dense_256", "2_Dense_256" }), "only what was missing");
+            Is.EqualTo(new[] { "2_Dense_256", "2_Dense_256" }), "only the missing files are requested");
         Assert.That(Stella("embed", "a text", "--model", ModelServer.Model, "--dimension", "256").ExitCode, Is.Zero);
         Succeeds(Download());
         StellaResult verified = Stella("verify", ModelServer.Model);
-        Assert.That((verified.ExitCode, verified.Output.Contains("2_Dense_1024")), Is.EqualTo((0, true)), "the manifest knows the heads of every run");
+        Assert.That((verified.ExitCode, verified.Output.Contains("2_Dense_1024")), Is.EqualTo((0, true)), "the manifest lists the heads of all runs");
     }
 
     [Test]
-    public void A_folder_gets_plain_files_and_a_damaged_one_is_replaced()
+    public void A_folder_gets_plain_files_and_a_damaged_file_is_replaced()
     {
         string folder = home.File("model");
         Succeeds(Download("--dir", folder));
@@ -71,7 +71,7 @@ internal sealed class DownloadTests : IDisposable
         StellaManifest manifest = StellaManifest.Load(Path.Combine(folder, StellaManifest.FileName));
         Assert.That((manifest.Repository, manifest.Revision), Is.EqualTo((ModelServer.Model, ModelServer.Commit)));
         Assert.That(manifest.Verify(folder).IsValid);
-        Assert.That(Directory.Exists(home.File("hub")), Is.False, "the cache is left alone");
+        Assert.That(Directory.Exists(home.File("hub")), Is.False, "the cache is not used");
 
         Flip(Path.Combine(folder, Weights));
         server.Requests.Clear();
@@ -82,19 +82,19 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_connection_that_breaks_off_is_continued_where_it_broke()
+    public void A_broken_transfer_continues_at_its_last_byte()
     {
         server.Plan(Weights, new() { BreakAfter = 1000 }, new() { BreakAfter = 2000 });
         StellaResult result = Download();
         Succeeds(result);
         ModelRequest[] requests = server.RequestsFor(Weights);
         Assert.That(requests.Select(r => r.Header("range")), Is.EqualTo(new[] { null, "bytes=1000-", "bytes=3000-" }));
-        Assert.That(result.Error, Does.Contain("warning: ").And.Contain("trying again in"));
+        Assert.That(result.Error, Does.Contain("warning: ").And.Contain("Trying again in"));
         Assert.That(File.ReadAllBytes(Path.Combine(Snapshot, Weights)), Is.EqualTo(Fixture(Weights)));
     }
 
     [Test]
-    public void A_length_that_is_a_lie_is_no_end_and_the_version_is_named_for_the_rest()
+    public void A_content_length_that_is_too_short_continues_the_transfer_with_the_entity_tag()
     {
         server.Plan(Weights, new Behaviour { ContentLength = 500, BreakAfter = 500 });
         Succeeds(Download());
@@ -103,30 +103,30 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_length_beyond_the_end_does_no_harm_to_a_file_that_is_whole()
+    public void A_content_length_that_is_too_long_does_not_fail_a_complete_file()
     {
         server.Plan(Weights, new Behaviour { ContentLength = Fixture(Weights).Length + 1000 });
         Succeeds(Download());
         Assert.That(File.ReadAllBytes(Path.Combine(Snapshot, Weights)), Is.EqualTo(Fixture(Weights)));
-        Assert.That(server.RequestsFor(Weights), Has.Length.EqualTo(1), "nothing of it is missing");
+        Assert.That(server.RequestsFor(Weights), Has.Length.EqualTo(1), "the file is complete after one request");
     }
 
     [Test]
-    public void A_revision_is_what_is_asked_for_and_what_the_model_is_found_by()
+    public void The_revision_is_requested_and_stored_as_a_reference()
     {
         Succeeds(Download("--revision", "feature/x"));
         Assert.That(server.RequestsFor("api").Single().Path, Does.Contain("/revision/feature%2Fx?"));
         string[] References() => [.. Directory.EnumerateFiles(Path.Combine(Repository, "refs"), "*", SearchOption.AllDirectories)];
-        Assert.That(References(), Is.EqualTo(new[] { Path.Combine(Repository, "refs/feature/x") }), "main is another");
+        Assert.That(References(), Is.EqualTo(new[] { Path.Combine(Repository, "refs/feature/x") }), "main is not stored");
         Succeeds(Download("--revision", "feature/x", "--offline"));
         Fails(Download("--offline"), 3, "refs/main");
         Succeeds(Download("--revision", ModelServer.Commit));
         Assert.That(References(), Has.Length.EqualTo(1), "a commit needs no reference");
     }
 
-    /// <summary>The rest of the program cannot connect to anything: it names no type that could.</summary>
+    /// <summary>Searches the sources for types that open connections.</summary>
     [Test]
-    public void One_file_of_the_project_opens_connections()
+    public void Only_HubClient_opens_connections()
     {
         string[] types = ["HttpClient(", "HttpMessageInvoker(", "WebRequest", "WebClient", "Socket(", "TcpClient", "UdpClient", "ClientWebSocket"];
         string sources = Path.Combine(SourceTree.Root, "src");
@@ -136,7 +136,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_server_that_ignores_the_range_makes_it_start_again()
+    public void A_server_that_ignores_the_range_restarts_the_file()
     {
         server.Plan(Weights, new() { BreakAfter = 1000 }, new() { IgnoreRange = true });
         Succeeds(Download());
@@ -144,11 +144,11 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_later_run_goes_on_where_an_earlier_one_gave_up()
+    public void A_later_run_continues_the_partial_file_of_a_failed_run()
     {
         server.Plan(Weights, new() { BreakAfter = 1000 }, new() { BreakAfter = 0 });
         Fails(Download("--retries", "0"), 5, "127.0.0.1");
-        Assert.That(File.Exists(Path.Combine(Repository, "refs/main")), Is.False, "a model that is not whole has no name");
+        Assert.That(File.Exists(Path.Combine(Repository, "refs/main")), Is.False, "an incomplete model has no reference");
         Assert.That(Directory.EnumerateFiles(Repository, "*.incomplete", SearchOption.AllDirectories).Count(), Is.EqualTo(1));
         Fails(Download("--retries", "0"), 5);
         Succeeds(Download());
@@ -156,55 +156,55 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void Ctrl_c_keeps_what_has_arrived()
+    public void Ctrl_c_keeps_the_received_bytes()
     {
         server.Plan(Weights, new Behaviour { StallAfter = 4000 });
         using Process process = StellaProcess.Start(Variables(), Arguments());
-        Assert.That(server.Stalled.Task.Wait(TimeSpan.FromMinutes(1)), "the body has begun");
+        Assert.That(server.Stalled.Task.Wait(TimeSpan.FromMinutes(1)), "the transfer of the body started");
         string[] Partials() => Directory.GetFiles(Repository, "*.incomplete", SearchOption.AllDirectories);
         Assert.That(() => Partials().Sum(file => new FileInfo(file).Length), Is.EqualTo(4000).After(30_000, 20));
         Process.Start("kill", ["-INT", $"{process.Id}"])!.WaitForExit();
         Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
         Assert.That(process.ExitCode, Is.EqualTo(130));
-        Assert.That(process.StandardError.ReadToEnd(), Does.Contain("goes on from there"));
+        Assert.That(process.StandardError.ReadToEnd(), Does.Contain("Run the same command again to continue."));
         Succeeds(Download());
         Assert.That(server.RequestsFor(Weights)[^1].Header("range"), Is.EqualTo("bytes=4000-"));
     }
 
     [Test]
-    public void A_server_that_falls_silent_is_left_and_asked_for_the_rest()
+    public void A_stalled_transfer_times_out_and_continues()
     {
         server.Plan(Weights, new Behaviour { StallAfter = 4000 });
         var variables = Variables();
         variables["HF_HUB_DOWNLOAD_TIMEOUT"] = "1";
         StellaResult result = StellaProcess.RunWith(variables, Arguments());
         Succeeds(result);
-        Assert.That(result.Error, Does.Contain("warning: 127.0.0.1 was silent for 1 s; trying again in 0.25 s"));
+        Assert.That(result.Error, Does.Contain("warning: 127.0.0.1 sent no data for 1 s. Trying again in 0.25 s."));
         Assert.That(server.RequestsFor(Weights).Select(r => r.Header("range")), Is.EqualTo(new[] { null, "bytes=4000-" }));
 
         server.Plan("api", new Behaviour { StallAfter = 10 });
         variables["HF_HUB_ETAG_TIMEOUT"] = "1";
-        Fails(StellaProcess.RunWith(variables, Arguments("--retries", "0")), 5, "127.0.0.1 was silent for 1 s");
+        Fails(StellaProcess.RunWith(variables, Arguments("--retries", "0")), 5, "127.0.0.1 sent no data for 1 s.");
         variables["HF_HUB_DOWNLOAD_TIMEOUT"] = "soon";
         Fails(StellaProcess.RunWith(variables, Arguments()), 2, "HF_HUB_DOWNLOAD_TIMEOUT is 'soon'");
     }
 
     [Test]
-    public void Without_a_terminal_progress_is_a_line_a_file_and_quiet_is_silent()
+    public void Without_a_terminal_progress_is_one_line_per_file_and_quiet_writes_nothing()
     {
         StellaResult result = Download();
         Succeeds(result);
         string[] lines = result.Error.TrimEnd().Split('\n');
         Assert.That(lines, Has.All.Matches("^[A-Za-z0-9_/.]+: [0-9]+ bytes, checked$"));
-        Assert.That(lines[0], Is.EqualTo($"modules.json: {Fixture("modules.json").Length} bytes, checked"), "what names the others comes first");
+        Assert.That(lines[0], Is.EqualTo($"modules.json: {Fixture("modules.json").Length} bytes, checked"), "the index file is the first");
         Assert.That(lines, Does.Contain($"{Weights}: {Fixture(Weights).Length} bytes, checked").And.Exactly(9).Items);
-        Assert.That(result.Output, Is.EqualTo($"{Snapshot}\n"), "standard output is for the folder alone");
+        Assert.That(result.Output, Is.EqualTo($"{Snapshot}\n"), "standard output has only the folder");
         StellaResult quiet = Download("--verbosity", "quiet");
         Assert.That((quiet.ExitCode, quiet.Error, quiet.Output), Is.EqualTo((0, "", $"{Snapshot}\n")));
     }
 
     [Test]
-    public void A_large_file_tells_each_tenth_once()
+    public void A_large_file_reports_each_tenth_once()
     {
         using TemporaryFolder large = Fixtures.Copy("tiny-new");
         using (FileStream file = File.OpenWrite(large.File(Weights)))
@@ -219,12 +219,12 @@ internal sealed class DownloadTests : IDisposable
         Assert.That(lines, Is.EqualTo(Enumerable.Range(1, 10).Select(tenth => $"{Weights}: {10 * tenth} %")));
     }
 
-    /// <summary>Linux, because OpenSSL can be told there whom to trust.</summary>
+    /// <summary>Runs on Linux, because OpenSSL can be configured to trust the certificate.</summary>
     [Test]
     [Platform("Linux")]
     public void A_redirect_from_https_to_http_is_not_followed()
     {
-        using X509Certificate2 certificate = Certificate();
+        using X509Certificate2 certificate = CreateCertificate();
         using var secure = new ModelServer(Fixtures.Model("tiny-new"), certificate);
         string plain = $"{server.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
         secure.Plan(Weights, new Behaviour { Status = 302, Headers = [$"Location: {plain}"] });
@@ -233,18 +233,18 @@ internal sealed class DownloadTests : IDisposable
         File.WriteAllText(home.File("trusted.pem"), certificate.ExportCertificatePem());
         Fails(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)), 5, "redirects to http, which is not safe");
         Assert.That(server.Requests, Is.Empty);
-        Assert.That(secure.RequestsFor(Weights), Has.Length.EqualTo(1), "it is not tried again");
+        Assert.That(secure.RequestsFor(Weights), Has.Length.EqualTo(1), "the request is not retried");
 
         Succeeds(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)));
         variables.Remove("SSL_CERT_FILE");
         secure.Requests.Clear();
         Fails(StellaProcess.RunWith(variables, Arguments("--endpoint", secure.Endpoint)), 5, "cannot be used");
-        Assert.That(secure.Requests, Is.Empty, "who is not trusted is told nothing");
+        Assert.That(secure.Requests, Is.Empty, "an untrusted server gets no request");
     }
 
     [Test]
     [Platform("Linux,MacOsX")]
-    public void A_pipe_in_the_cache_is_not_waited_for()
+    public void A_pipe_in_the_cache_is_refused_without_waiting()
     {
         Succeeds(Download());
         string reference = Path.Combine(Repository, "refs/main");
@@ -269,7 +269,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void The_token_goes_to_the_endpoint_and_not_where_it_redirects_to()
+    public void The_token_is_sent_to_the_endpoint_but_not_to_redirect_targets()
     {
         using var other = new ModelServer(Fixtures.Model("tiny-new"));
         string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/{Weights}";
@@ -297,34 +297,34 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [TestCase(401, "HF_TOKEN")]
-    [TestCase(403, "accept its terms")]
-    [TestCase(404, "check the name and --revision")]
-    public void A_refusal_says_what_to_do_and_is_not_tried_again(int status, string says)
+    [TestCase(403, "Accept its terms")]
+    [TestCase(404, "Check the name and --revision")]
+    public void A_refused_request_is_not_retried_and_its_message_says_what_to_do(int status, string expectedText)
     {
         server.Plan("api", new Behaviour { Status = status });
-        Fails(Download(), 5, $"answers {status}: ", says);
+        Fails(Download(), 5, $"answered {status}. ", expectedText);
         Assert.That(server.Requests, Has.Count.EqualTo(1));
     }
 
-    [TestCase(429, "wait before running this again")]
+    [TestCase(429, "Wait before running this again")]
     [TestCase(503, "--endpoint")]
-    public void A_server_that_recovers_is_tried_again_and_one_that_does_not_is_told(int status, string says)
+    public void A_transient_status_is_retried_until_the_limit_of_retries(int status, string expectedText)
     {
         server.Plan("api", new Behaviour { Status = status, Headers = ["Retry-After: 1"] });
         server.Plan(Weights, new Behaviour { Status = status });
         Succeeds(Download());
         ModelRequest[] list = server.RequestsFor("api");
         Assert.That(list, Has.Length.EqualTo(2));
-        Assert.That(list[1].At - list[0].At, Is.GreaterThanOrEqualTo(950), "Retry-After is kept");
+        Assert.That(list[1].At - list[0].At, Is.GreaterThanOrEqualTo(950), "the wait is at least Retry-After");
 
         server.Plan("api", new() { Status = status }, new() { Status = status });
-        Fails(Download("--retries", "1"), 5, $"answers {status}: ", says);
+        Fails(Download("--retries", "1"), 5, $"answered {status}. ", expectedText);
         server.Plan("api", new Behaviour { Status = status, Headers = ["Retry-After: 86400"] });
-        Fails(Download(), 5, "the server asks to wait 86400 s");
+        Fails(Download(), 5, "The server asks to wait 86400 s.");
     }
 
     [Test]
-    public void Redirects_end_and_do_not_lead_to_other_schemes()
+    public void Too_many_redirects_and_redirects_to_other_schemes_are_refused()
     {
         var again = new Behaviour { Status = 302, Headers = [$"Location: /{ModelServer.Commit}/config.json"] };
         server.Plan("config.json", [.. Enumerable.Repeat(again, 6)]);
@@ -343,7 +343,7 @@ internal sealed class DownloadTests : IDisposable
     [TestCase("http://-._~!$&'()*+,;=/")]
     [TestCase("http://\u001b[2Jx/", @"http://\u{1b}[2Jx/")]
     [TestCase("file://\u0007/x", @"\u{7}")]
-    public void A_redirect_to_what_is_no_address_names_the_server_and_the_value(string location, string? shown = null)
+    public void A_redirect_to_an_invalid_address_is_refused_with_its_value(string location, string? shown = null)
     {
         server.Plan("config.json", new Behaviour { Status = 302, Headers = [$"Location: {location}"] });
         StellaResult result = Download("--retries", "0");
@@ -353,15 +353,15 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_redirect_without_a_value_is_a_refusal_of_the_server()
+    public void A_redirect_without_a_location_is_refused()
     {
         server.Plan("config.json", new Behaviour { Status = 302, Headers = ["Location: "] });
         server.Plan("config.json", new Behaviour { Status = 302 });
-        Fails(Download(), 5, "answers 302", server.Endpoint);
-        Fails(Download(), 5, "answers 302", server.Endpoint);
+        Fails(Download(), 5, "answered 302", server.Endpoint);
+        Fails(Download(), 5, "answered 302", server.Endpoint);
     }
 
-    /// <summary>Every run is searched for control characters; these have some to show.</summary>
+    /// <summary>Provokes messages with text of the server. Every run of the tests is searched for control characters.</summary>
     [Test]
     public void Text_of_a_server_is_escaped()
     {
@@ -394,7 +394,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_server_that_lists_paths_that_lead_out_writes_nothing_there()
+    public void Listed_paths_that_lead_out_of_the_folder_are_not_written()
     {
         server.AlsoListed.AddRange(["../evil.json", "/tmp/evil.json", "2_Dense_/../../config.json", "2_Dense_x/../model.safetensors"]);
         Succeeds(Download("--dir", home.File("model")));
@@ -403,7 +403,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void More_bytes_than_are_published_are_not_taken()
+    public void A_file_with_more_bytes_than_published_is_refused()
     {
         using var larger = new TemporaryFolder();
         larger.CopyFrom(Fixtures.Model("tiny-new"));
@@ -411,18 +411,18 @@ internal sealed class DownloadTests : IDisposable
         File.AppendAllText(larger.File("config.json"), new string(' ', 10));
         string elsewhere = $"{other.Endpoint}/{ModelServer.Model}/resolve/{ModelServer.Commit}/config.json";
         server.Plan("config.json", new Behaviour { Status = 302, Headers = [$"Location: {elsewhere}"] });
-        Fails(Download(), 3, "config.json: the server sends more than the 930 bytes");
+        Fails(Download(), 3, "config.json: The server sent more than the expected 930 bytes.");
     }
 
     [Test]
-    public void Offline_connects_to_nothing_and_says_what_is_missing()
+    public void Offline_opens_no_connection_and_names_missing_files()
     {
         Fails(Download("--offline"), 3, "refs/main", $"stella download {ModelServer.Model}");
         Succeeds(Download());
         server.Requests.Clear();
-        StellaResult there = Download("--offline");
-        Succeeds(there);
-        Assert.That(there.Output.Trim(), Is.EqualTo(Snapshot));
+        StellaResult complete = Download("--offline");
+        Succeeds(complete);
+        Assert.That(complete.Output.Trim(), Is.EqualTo(Snapshot));
         var variables = Variables();
         variables["HF_HUB_OFFLINE"] = "1";
         Fails(StellaProcess.RunWith(variables, Arguments("--dimension", "256")), 2, "2_Dense_256", "1024");
@@ -432,7 +432,7 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_head_that_is_not_there_is_told_with_those_that_are()
+    public void Invalid_names_and_values_are_wrong_usage()
     {
         Fails(Download("--dimension", "512"), 2, "2_Dense_512", "1024, 256, 768");
         Fails(Stella("download", "no-name"), 2, "ORG/NAME");
@@ -441,11 +441,11 @@ internal sealed class DownloadTests : IDisposable
     }
 
     [Test]
-    public void A_name_that_was_never_downloaded_is_told_with_the_command_that_gets_it() =>
+    public void A_model_that_is_not_in_the_cache_is_reported_with_the_download_command() =>
         Fails(Stella("embed", "x", "--model", ModelServer.Model), 3, "neither a folder", $"stella download {ModelServer.Model}");
 
     [Test]
-    public void Shards_are_fetched_by_their_index()
+    public void Shards_of_the_index_are_downloaded()
     {
         using var sharded = new ModelServer(Fixtures.Model("tiny-qwen2-sharded"));
         Succeeds(Download("--endpoint", sharded.Endpoint));
@@ -453,8 +453,8 @@ internal sealed class DownloadTests : IDisposable
         Succeeds(Stella("embed", "x", "--model", ModelServer.Model));
     }
 
-    /// <summary>For 127.0.0.1, signed by itself.</summary>
-    private static X509Certificate2 Certificate()
+    /// <summary>Creates a self-signed certificate for 127.0.0.1.</summary>
+    private static X509Certificate2 CreateCertificate()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=127.0.0.1", key, HashAlgorithmName.SHA256);
@@ -484,11 +484,11 @@ internal sealed class DownloadTests : IDisposable
 
     private static void Succeeds(StellaResult result) => Assert.That(result.ExitCode, Is.Zero, result.Error);
 
-    private static void Fails(StellaResult result, int exitCode, params string[] says)
+    private static void Fails(StellaResult result, int exitCode, params string[] expectedTexts)
     {
         Assert.That(result.ExitCode, Is.EqualTo(exitCode), result.Error);
-        Assert.That(result.Error, Does.Not.Contain("   at "), "a stack trace");
-        foreach (string text in says)
+        Assert.That(result.Error, Does.Not.Contain("   at "), "no stack trace");
+        foreach (string text in expectedTexts)
         {
             Assert.That(result.Error, Does.Contain(text));
         }

@@ -3,14 +3,14 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>stella embed</c> and <c>stella tokenize</c>: the rows that scripts depend on.</summary>
+/// <summary>Tests the rows of <c>stella embed</c> and <c>stella tokenize</c>, which scripts depend on.</summary>
 internal sealed class EmbedCommandTests
 {
     [TestCase("tiny-new", 768)]
     [TestCase("tiny-qwen2", 1024)]
     [TestCase("tiny-qwen2-bf16", 256)]
     [TestCase("stella-mini", 1024)]
-    public void The_golden_texts_give_the_golden_vectors(string name, int dimension)
+    public void Embed_writes_the_golden_vectors(string name, int dimension)
     {
         IReadOnlyList<GoldenCase> cases = Golden.Read(name).Cases;
         using var folder = new TemporaryFolder();
@@ -38,7 +38,7 @@ internal sealed class EmbedCommandTests
     }
 
     [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
-    public void Every_form_of_a_folder_gives_the_vectors_of_the_reference(string name)
+    public void Every_form_of_a_model_folder_gives_the_vectors_of_the_reference(string name)
     {
         FormGolden golden = FormGolden.Read(name);
         FormCase[] cases = [.. golden.Cases.Where(form => form.MaxTokens is null)];
@@ -61,7 +61,7 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void Numbers_read_back_as_the_same_floats()
+    public void Written_numbers_parse_to_the_same_floats()
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
         JsonElement row = StellaProcess.Run("embed", "a text", "--model", Fixtures.Model("tiny-new")).Rows.Single();
@@ -69,7 +69,7 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void Tokenize_gives_the_golden_ids()
+    public void Tokenize_writes_the_golden_ids()
     {
         IReadOnlyList<GoldenCase> cases = Golden.Read("stella-mini").Cases;
         StellaResult result = StellaProcess.RunWithInput(
@@ -82,9 +82,9 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void Lines_may_end_as_on_windows_and_begin_with_a_byte_order_mark()
+    public void Windows_line_ends_and_a_byte_order_mark_are_not_part_of_a_text()
     {
-        // Byte-level tokens show every byte; WordPiece would drop both marks by itself.
+        // A byte-level tokenizer keeps every byte. WordPiece would drop carriage returns and the byte order mark.
         byte[] input = [.. Encoding.UTF8.Preamble, .. "river\r\n\r\nstone"u8];
         StellaResult result = StellaProcess.RunIn(
             StellaProcess.Folder, input, "tokenize", "--input", "-", "--model", Fixtures.Model("tiny-qwen2"));
@@ -95,7 +95,7 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void Json_is_one_array_and_no_lines_are_an_empty_one()
+    public void Json_output_is_one_array_which_is_empty_for_an_empty_input()
     {
         string model = Fixtures.Model("tiny-new");
         StellaResult two = StellaProcess.Run("embed", "a", "b", "--format", "json", "--model", model);
@@ -110,7 +110,7 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void A_long_input_keeps_its_order_and_its_indices()
+    public void Rows_of_a_long_input_keep_order_and_indices()
     {
         string[] texts = [.. Enumerable.Range(0, 700).Select(i => $"text number {i}")];
         StellaResult result = StellaProcess.RunWithInput(
@@ -123,14 +123,14 @@ internal sealed class EmbedCommandTests
     }
 
     [Test]
-    public void A_text_may_begin_with_an_at_sign_or_a_dash()
+    public void A_text_may_start_with_an_at_sign_or_a_dash()
     {
         StellaResult result = StellaProcess.Run("tokenize", "--model", Fixtures.Model("tiny-new"), "--", "@river", "-5 degrees", "--raw");
         Assert.That((result.ExitCode, result.Rows.Length), Is.EqualTo((0, 3)), result.Error);
     }
 
     [Test]
-    public void A_prompt_on_a_line_wins_over_the_option_and_the_log_stays_on_standard_error()
+    public void A_prompt_of_a_line_overrides_the_option_and_the_log_is_on_standard_error()
     {
         string input = "{\"text\": \"river\"}\n{\"text\": \"river\", \"prompt\": \"document\"}\n{\"text\": \"river\", \"prompt\": null}";
         StellaResult result = StellaProcess.RunWithInput(

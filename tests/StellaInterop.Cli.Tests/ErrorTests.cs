@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Exit codes and messages: the part of the contract that shows when things go wrong.</summary>
+/// <summary>Tests exit codes and error messages.</summary>
 internal sealed class ErrorTests
 {
     private static readonly object[] WrongUsage =
@@ -23,7 +23,7 @@ internal sealed class ErrorTests
         new object[] { "embed", "x", "--encoder", "candle", "--precision", "int8", "|int8 is not available" },
         new object[] { "embed", "x", "--dimension", "512", "|256, 768 and 1024" },
         new object[] { "embed", "x", "--dimension", "wide" },
-        new object[] { "embed", "x", "--max-tokens", "0", "|at least 1" },
+        new object[] { "embed", "x", "--max-tokens", "0", "|1 to 8192" },
         new object[] { "embed", "x", "--max-tokens", "8193", "|8192" },
         new object[] { "embed", "x", "--max-tokens", "1", "|2 special tokens" },
         new object[] { "embed", "x", "--threads", "0", "|at least 1" },
@@ -31,7 +31,7 @@ internal sealed class ErrorTests
     ];
 
     [TestCaseSource(nameof(WrongUsage))]
-    public void Wrong_usage_is_2(params string[] arguments)
+    public void Wrong_usage_exits_with_2(params string[] arguments)
     {
         string[] given = [.. arguments.Where(argument => !argument.StartsWith('|'))];
         StellaResult result = StellaProcess.Run(given);
@@ -43,7 +43,7 @@ internal sealed class ErrorTests
     }
 
     [Test]
-    public void A_refused_model_folder_is_3_and_its_causes_come_line_by_line()
+    public void A_refused_model_folder_exits_with_3_and_one_line_per_cause()
     {
         Check(StellaProcess.Run("embed", "x", "--model", "/no/such/folder"), 3, "/no/such/folder does not exist");
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
@@ -59,10 +59,10 @@ internal sealed class ErrorTests
         Check(StellaProcess.Run("info", "--model", folder.Path), 3, "tokenizer.json");
 
         StellaResult debug = StellaProcess.Run("info", "--model", folder.Path, "--verbosity", "debug");
-        Assert.That(debug.Error, Does.Contain("   at "), "a stack trace, where it was asked for");
+        Assert.That(debug.Error, Does.Contain("   at "), "the debug output has a stack trace");
     }
 
-    /// <summary>A backtrace would show paths of the machine that built the library, and make messages differ between machines.</summary>
+    /// <summary>A backtrace would contain paths of the build machine, and messages would differ between machines.</summary>
     [TestCase("config.json", "{")]
     [TestCase("tokenizer.json", "{\"model\": 1}")]
     [TestCase("model.safetensors", "12345678 is not a header")]
@@ -82,7 +82,7 @@ internal sealed class ErrorTests
     }
 
     [Test]
-    public void Bad_input_text_is_4_and_names_the_text()
+    public void Bad_input_text_exits_with_4_and_names_the_text()
     {
         string model = Fixtures.Model("tiny-new");
         StellaResult Embed(byte[] input, params string[] more) =>
@@ -95,14 +95,14 @@ internal sealed class ErrorTests
         Check(Embed("{\"text\": \"a\", \"prompt\": \"\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
         Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
 
-        // Beyond the first group of texts, where a count from the group's start would be wrong.
+        // The text is in the second batch, so an index within the batch would be wrong.
         string lines = string.Concat(Enumerable.Repeat("good\n", 300)) + string.Concat(Enumerable.Repeat("long ", 600));
         StellaResult tooLong = Embed(Encoding.UTF8.GetBytes(lines), "--on-long-text", "error");
         Check(tooLong, 4, "Line 301: Text 300 has 602 tokens, but the limit is 512", rows: 300);
     }
 
     [Test]
-    public void An_unknown_prompt_of_the_option_is_2_whatever_the_rows_are(
+    public void An_unknown_prompt_of_the_option_exits_with_2_for_any_rows(
         [Values("embed", "tokenize")] string command,
         [Values("", "{\"text\": \"a\", \"prompt\": \"document\"}", "{\"text\": \"a\", \"prompt\": \"q\"}", "not json")] string input)
     {
@@ -113,7 +113,7 @@ internal sealed class ErrorTests
     }
 
     [Test]
-    public void An_unknown_prompt_of_a_row_is_4_and_names_the_row([Values("embed", "tokenize")] string command, [Values] bool withOption)
+    public void An_unknown_prompt_of_a_row_exits_with_4_and_names_the_row([Values("embed", "tokenize")] string command, [Values] bool withOption)
     {
         string[] option = withOption ? ["--prompt", "s2p"] : [];
         StellaResult result = StellaProcess.RunWithInput(
@@ -123,11 +123,11 @@ internal sealed class ErrorTests
     }
 
     [Test]
-    public void An_unknown_prompt_of_similarity_is_2() => Check(
+    public void An_unknown_prompt_of_similarity_exits_with_2() => Check(
         StellaProcess.Run("similarity", "a", "b", "--prompt", "q", "--model", Fixtures.Model("tiny-new")), 2, "Its prompts are s2p_query");
 
     [Test]
-    public void A_missing_or_foreign_native_library_is_told_with_every_path()
+    public void A_missing_or_foreign_native_library_is_reported_with_every_path()
     {
         using var copy = new TemporaryFolder();
         foreach (string file in Directory.EnumerateFiles(StellaProcess.Folder))
@@ -154,7 +154,7 @@ internal sealed class ErrorTests
     {
         Assert.That(result.ExitCode, Is.EqualTo(exitCode), result.Error);
         Assert.That(result.Error, Does.StartWith("error: ").And.Contain(says));
-        Assert.That(result.Error, Does.Not.Contain("   at "), "a stack trace");
-        Assert.That(result.Rows, Has.Length.EqualTo(rows), "the rows before the error, and no others");
+        Assert.That(result.Error, Does.Not.Contain("   at "), "no stack trace");
+        Assert.That(result.Rows, Has.Length.EqualTo(rows), "only the rows before the error are written");
     }
 }

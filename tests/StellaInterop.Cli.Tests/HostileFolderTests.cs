@@ -1,8 +1,8 @@
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// Every folder of <see cref="HostileFolders"/> is given to <c>stella embed</c> in a process of its own, because what must
-/// not happen would end this one.
+/// Runs <c>stella embed</c> on every folder of <see cref="HostileFolders"/>, in a separate process, because a failure could crash
+/// the process.
 /// </summary>
 [Parallelizable(ParallelScope.Children)]
 internal sealed class HostileFolderTests
@@ -11,25 +11,25 @@ internal sealed class HostileFolderTests
         model => model, model => new Lazy<StellaResult>(() => Embed(Fixtures.Model(model))));
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Headers))]
-    public void A_header(HostileFolder folder) => Meets(folder);
+    public void A_hostile_header_is_refused(HostileFolder folder) => CheckOutcome(folder);
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Tensors))]
-    public void Tensors(HostileFolder folder) => Meets(folder);
+    public void Hostile_tensors_are_refused(HostileFolder folder) => CheckOutcome(folder);
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Settings))]
-    public void Settings(HostileFolder folder) => Meets(folder);
+    public void Hostile_settings_are_refused(HostileFolder folder) => CheckOutcome(folder);
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Files))]
-    public void Files(HostileFolder folder) => Meets(folder);
+    public void Hostile_shards_and_manifests_are_refused(HostileFolder folder) => CheckOutcome(folder);
 
     [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.UnixFiles))]
     [Platform("Linux,MacOsX")]
-    public void Unix_files(HostileFolder folder) => Meets(folder);
+    public void Hostile_unix_files_are_refused(HostileFolder folder) => CheckOutcome(folder);
 
-    [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Good))]
-    public void Odd_and_good(HostileFolder folder) => Meets(folder);
+    [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Valid))]
+    public void Unusual_but_valid_folders_load(HostileFolder folder) => CheckOutcome(folder);
 
-    /// <summary>The layout of the Hugging Face cache lies outside of the folder that is loaded, and is allowed to.</summary>
+    /// <summary>The blobs of the Hugging Face cache are outside of the loaded folder, and links to them are allowed.</summary>
     [Test]
     [Platform("Linux,MacOsX")]
     public void A_snapshot_whose_files_are_links_to_blobs_loads()
@@ -49,16 +49,16 @@ internal sealed class HostileFolderTests
             File.CreateSymbolicLink(link, Path.GetRelativePath(Path.GetDirectoryName(link)!, blob));
         }
 
-        Loads(Embed(snapshot), "tiny-new");
+        CheckLoaded(Embed(snapshot), "tiny-new");
     }
 
     /// <summary>
-    /// Configuration, headers and files agree on a model of terabytes: only the memory is missing. The files are holes, of
-    /// which a disk stores nothing.
+    /// Configuration, headers and files of a model of terabytes are consistent, so only the memory is insufficient. The files are
+    /// sparse and take no disk space.
     /// </summary>
     [Test]
     [Platform("Linux")]
-    public void A_model_of_terabytes_is_refused_for_want_of_memory()
+    public void A_model_of_terabytes_is_refused_for_lack_of_memory()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         long bytes = HostileFolders.Enlarge(folder);
@@ -69,14 +69,14 @@ internal sealed class HostileFolderTests
         Assert.That(result.Error, Does.Contain(folder.Path).And.Not.Contain("panicked"));
     }
 
-    [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Found))]
-    public void What_was_found(HostileFolder folder) => Meets(folder);
+    [TestCaseSource(typeof(HostileFolders), nameof(HostileFolders.Regressions))]
+    public void Folders_that_once_crashed_or_were_misread_are_refused(HostileFolder folder) => CheckOutcome(folder);
 
     [Test]
     [Platform("Linux")]
-    public void The_limit_under_which_folders_are_read_is_one()
+    public void The_memory_limit_of_the_tests_is_effective()
     {
-        // 300 MB of text need more than that in memory, whatever is done with them.
+        // Reading 300 MB of text needs more memory than the limit.
         using var folder = new TemporaryFolder();
         using (FileStream text = File.Create(folder.File("text")))
         {
@@ -89,28 +89,28 @@ internal sealed class HostileFolderTests
         Assert.That(result.Error, Does.Contain("memory").IgnoreCase);
     }
 
-    private static void Meets(HostileFolder hostile)
+    private static void CheckOutcome(HostileFolder hostile)
     {
         using TemporaryFolder folder = Fixtures.Copy(hostile.Model);
         hostile.Change(folder);
         StellaResult result = Embed(folder.Path);
-        if (hostile.Fate == Fate.Loaded || (hostile.Fate == Fate.Either && result.ExitCode == 0))
+        if (hostile.Outcome == Outcome.Loaded || (hostile.Outcome == Outcome.Either && result.ExitCode == 0))
         {
-            Loads(result, hostile.Model);
+            CheckLoaded(result, hostile.Model);
             return;
         }
 
-        // A signal would be 128 and its number, a panic 1.
+        // A signal would exit with 128 plus its number, and a panic with 1.
         Assert.That(result.ExitCode, Is.EqualTo(3), result.Error);
         Assert.That(result.Output, Is.Empty);
         Assert.That(result.Error, Does.StartWith("error: ").And.Contain(folder.Path).And.Not.Contain("   at "));
-        foreach (string says in hostile.Says)
+        foreach (string text in hostile.ExpectedTexts)
         {
-            Assert.That(result.Error, Does.Contain(says));
+            Assert.That(result.Error, Does.Contain(text));
         }
     }
 
-    private static void Loads(StellaResult result, string model)
+    private static void CheckLoaded(StellaResult result, string model)
     {
         Assert.That(result.ExitCode, Is.Zero, result.Error);
         Assert.That(result.Output, Is.EqualTo(Unchanged[model].Value.Output).And.Not.Empty);

@@ -5,34 +5,34 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What becomes of a folder.</summary>
-internal enum Fate
+/// <summary>Specifies the expected outcome of loading a folder.</summary>
+internal enum Outcome
 {
-    /// <summary>It is refused, and the message says why.</summary>
+    /// <summary>The folder is refused, and the message gives the reason.</summary>
     Refused,
 
-    /// <summary>It gives the vectors of the fixture that it was made from.</summary>
+    /// <summary>The folder loads and gives the vectors of its fixture.</summary>
     Loaded,
 
-    /// <summary>Either of the two: what is odd in it means nothing.</summary>
+    /// <summary>Both outcomes are allowed, because the change has no effect on vectors.</summary>
     Either,
 }
 
-/// <summary>A fixture and what is done to it.</summary>
-/// <param name="Name">What is wrong with it.</param>
-/// <param name="Change">Makes it so.</param>
-/// <param name="Says">What the message must hold, the file's name before all.</param>
-internal sealed record HostileFolder(string Name, Action<TemporaryFolder> Change, params string[] Says)
+/// <summary>Represents a fixture with one change.</summary>
+/// <param name="Name">The description of the fault.</param>
+/// <param name="Change">Applies the change to a copy of the fixture.</param>
+/// <param name="ExpectedTexts">Texts that the error message must contain, such as the name of the file.</param>
+internal sealed record HostileFolder(string Name, Action<TemporaryFolder> Change, params string[] ExpectedTexts)
 {
-    /// <summary>The fixture that it is made from.</summary>
+    /// <summary>Gets the name of the fixture.</summary>
     public string Model { get; init; } = "tiny-new";
 
-    public Fate Fate { get; init; }
+    public Outcome Outcome { get; init; }
 
     public override string ToString() => Name;
 }
 
-/// <summary>Folders as nobody should make them, each made from a fixture by one change.</summary>
+/// <summary>Provides invalid and unusual model folders, each a fixture with one change.</summary>
 internal static class HostileFolders
 {
     private const string Config = "config.json";
@@ -53,17 +53,17 @@ internal static class HostileFolders
     private const string Down = "new.encoder.layer.2.mlp.down_proj.weight";
     private const string Last = "new.encoder.layer.2.mlp_ln.bias";
 
-    /// <summary>What a header may not be: <see cref="Weights"/> of one fixture with another header.</summary>
+    /// <summary>Gets folders whose <see cref="Weights"/> have an invalid header.</summary>
     public static IEnumerable<HostileFolder> Headers { get; } =
     [
         new(
             "a pointer of Git LFS instead of weights",
             Put(Weights, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"u8), Weights, "Git LFS pointer"),
         new("empty weights", Put(Weights, []), Weights, "0 bytes"),
-        new("weights of seven bytes", folder => Cut(folder, Weights, 7), Weights, "7 bytes"),
-        new("weights of eight bytes", folder => Cut(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
-        new("data cut by 1000 bytes", folder => Cut(folder, Weights, -1000), Weights, "offsets", "bytes of data"),
-        new("a byte behind the data", Append(Weights, " "), Weights, "offsets", "bytes of data"),
+        new("weights of seven bytes", folder => Truncate(folder, Weights, 7), Weights, "7 bytes"),
+        new("weights of eight bytes", folder => Truncate(folder, Weights, 8), Weights, "claims a header of 3824 bytes"),
+        new("data shortened by 1000 bytes", folder => Truncate(folder, Weights, -1000), Weights, "offsets", "bytes of data"),
+        new("a byte after the data", Append(Weights, " "), Weights, "offsets", "bytes of data"),
         new("header length 0", Length(0), Weights, "not a valid safetensors header"),
         new("header length 2^64-1", Length(ulong.MaxValue), Weights, "claims a header of 18446744073709551615 bytes"),
         new("header length 2^63", Length(1UL << 63), Weights, "claims a header of 9223372036854775808 bytes"),
@@ -78,7 +78,7 @@ internal static class HostileFolders
         new("header that begins with spaces", Text(h => $"   {h}"), Weights, "begins with byte 0x20"),
         new("header that begins with a BOM", Text(h => $"\uFEFF{h}"), Weights, "header"),
         new("header padded with NUL", Text(h => $"{h}\0\0\0\0\0\0\0\0"), Weights, "not a valid safetensors header"),
-        new("something behind the header's object", Text(h => $"{h}{{}}"), Weights, "not a valid safetensors header"),
+        new("text after the header object", Text(h => $"{h}{{}}"), Weights, "not a valid safetensors header"),
         new(
             "a name twice",
             Text(h => $"{h[..^1]},\"{Last}\":{{\"dtype\":\"F32\",\"shape\":[64],\"data_offsets\":[0,256]}}}}"),
@@ -108,18 +108,18 @@ internal static class HostileFolders
             "a tensor that is an array",
             Header(w => w.Header[Last] = new JsonArray("F32", new JsonArray(64), new JsonArray(0, 256))), Weights, Last),
         new("tensors that overlap", Offsets(Output, (b, e) => [b - 4096, e - 4096]), Weights, "overlap"),
-        new("an end before its begin", Offsets(Output, (b, e) => [e, b]), Weights, "data_offsets"),
+        new("an offset range with its end before its start", Offsets(Output, (b, e) => [e, b]), Weights, "data_offsets"),
         new(
-            "a tensor behind the end of the file",
+            "a tensor beyond the end of the file",
             Offsets(Last, (b, e) => [b + 1_000_000, e + 1_000_000]), Weights, "data_offsets"),
-        new("a hole between tensors", Hole, Weights, "without hole"),
+        new("a gap between tensors", AddGap, Weights, "without hole"),
         new(
-            "a hole before the first tensor",
+            "a gap before the first tensor",
             Header(w => { w.Move(0, 4); w.Data = [0, 0, 0, 0, .. w.Data]; }), Weights, "without hole"),
         new("three offsets", Offsets(Last, (b, e) => [b, e, e]), Weights, "not a valid safetensors header"),
         new("a negative offset", Offsets(Last, (b, e) => [-1, e]), Weights, "not a valid safetensors header"),
         new(
-            "an offset with a point",
+            "a fractional offset",
             Text(h => h.Replace("\"data_offsets\":[0,", "\"data_offsets\":[0.0,", StringComparison.Ordinal)),
             Weights, "not a valid safetensors header"),
         new(
@@ -127,14 +127,14 @@ internal static class HostileFolders
             Text(h => h.Replace("\"data_offsets\":[0,", "\"data_offsets\":[18446744073709551616,", StringComparison.Ordinal)),
             Weights, "not a valid safetensors header"),
         new("a shape whose size does not fit 64 bits", Shape(Last, 4194305, 4194305, 211106198978564), Weights, Last, "64 bits"),
-        new("a shape whose size only a zero makes fit", AddEmpty("zero", 0, 1L << 47, 1L << 47), Weights, "zero", "64 bits"),
+        new("a shape whose size fits 64 bits only because of a zero", AddEmpty("zero", 0, 1L << 47, 1L << 47), Weights, "zero", "64 bits"),
         new("a shape of another size than its bytes", Shape(Last, 65), Weights, Last, "260 by its shape"),
         new("nine dimensions", Shape(Last, 64, 1, 1, 1, 1, 1, 1, 1, 1), Weights, Last, "9 dimensions"),
         new("a dimension of 2^48", AddEmpty("wide", 1L << 48, 0), Weights, "wide", "2^48"),
         new("an unknown type", Type(Last, "F33"), Weights, "not a valid safetensors header"),
-        new("a type in small letters", Type(Last, "f32"), Weights, "not a valid safetensors header"),
+        new("a type in lower case", Type(Last, "f32"), Weights, "not a valid safetensors header"),
         new(
-            "tensors at odd places",
+            "tensors at unaligned offsets",
             Header(w => { w.Move(0, 1); w.Data = [0, .. w.Data]; w.Add("first", "U8", [1], 0, 1); }),
             Weights, "not a multiple of the element size, 4 bytes"),
         new("a header nested 200 deep", Raw(Nested("{\"a\":", "1", "}", 200)), Weights, "unknown field"),
@@ -147,15 +147,15 @@ internal static class HostileFolders
             Header(w => w.Add("a", "U8", [.. Enumerable.Repeat(0L, 2_000_000)], 0, 0)), Weights, "dimensions"),
     ];
 
-    /// <summary>Headers that are good, of weights that are not those of the configuration.</summary>
+    /// <summary>Gets folders with a valid header whose tensors do not match the configuration or have invalid values.</summary>
     public static IEnumerable<HostileFolder> Tensors { get; } =
     [
-        new("a matrix that is stored turned", Shape(Qkv, 64, 192), Weights, "qkv_proj", "shape [64, 192]"),
+        new("a transposed matrix", Shape(Qkv, 64, 192), Weights, "qkv_proj", "shape [64, 192]"),
         new(
             "a matrix of I64",
             Header(w => { w.Header[Output]!["dtype"] = "I64"; w.Header[Output]!["shape"] = new JsonArray(64, 32); }),
             Weights, "o_proj", "shape"),
-        new("a matrix of U32, its shape right", Type(Output, "U32"), Weights, "o_proj", "dtype U32"),
+        new("a matrix of U32 with the right shape", Type(Output, "U32"), Weights, "o_proj", "dtype U32"),
         new("a tensor that is missing", Rename(Down), Weights, Down, "is missing"),
         new("a NaN", Poke(Weights, Qkv, 777, BitConverter.GetBytes(float.NaN)), Weights, Qkv, "NaN", "finite"),
         new(
@@ -172,7 +172,7 @@ internal static class HostileFolders
             Poke(HeadWeights, "linear.weight", 9, BitConverter.GetBytes(float.NaN)), HeadWeights, "NaN", "finite"),
         new("a head of zeros", Zeros(HeadWeights, ("linear.bias", [1024]), ("linear.weight", [1024, 64])), "text 0 is zero"),
         new("a head so large that it overflows", Fill(HeadWeights, "linear.weight", 3e38f), "text 0 is not finite"),
-        new("a head that is cut", folder => Cut(folder, HeadWeights, -4), HeadWeights, "bytes of data"),
+        new("a truncated head", folder => Truncate(folder, HeadWeights, -4), HeadWeights, "bytes of data"),
         new(
             "a head of another width",
             Zeros(HeadWeights, ("linear.bias", [1024]), ("linear.weight", [1024, 63])),
@@ -184,27 +184,27 @@ internal static class HostileFolders
             "a vocabulary larger than its table",
             Set(Config, "vocab_size", 2_000_000), Weights, "word_embeddings", "[2000000, 64]"),
         new("more layers than the file has", Set(Config, "num_hidden_layers", 4), Weights, "layer.3", "missing"),
-        new("another inner width", Set(Config, "intermediate_size", 96), Weights, "up_gate_proj", "[192, 64]"),
+        new("another intermediate size", Set(Config, "intermediate_size", 96), Weights, "up_gate_proj", "[192, 64]"),
     ];
 
-    /// <summary>JSON that says what cannot be, or what is not computed.</summary>
+    /// <summary>Gets folders with invalid or unsupported settings in JSON files.</summary>
     public static IEnumerable<HostileFolder> Settings { get; } =
     [
         new("an empty config.json", Put(Config, []), Config, "not the JSON"),
         new("a config.json of zeros", Put(Config, new byte[1000]), Config, "not the JSON"),
-        new("a config.json that ends early", folder => Cut(folder, Config, -10), Config, "not the JSON"),
+        new("a config.json that ends early", folder => Truncate(folder, Config, -10), Config, "not the JSON"),
         new("a config.json of 1 TB", folder => Resize(folder, Config, 1L << 40), Config, "1099511627776 bytes"),
-        new("a setting twice", Front(Config, "\"hidden_size\":32,"), Config, "listed twice", "hidden_size"),
+        new("a setting twice", InsertFirst(Config, "\"hidden_size\":32,"), Config, "listed twice", "hidden_size"),
         new("hidden size over five heads", Set(Config, "num_attention_heads", 5), Config, "num_attention_heads, which is 5"),
-        new("heads below zero", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
+        new("a negative number of heads", Set(Config, "num_attention_heads", -4), Config, "num_attention_heads is -4"),
         new("no heads", Set(Config, "num_attention_heads", 0), Config, "num_attention_heads is 0"),
         new("heads of an odd width", Set(Config, "num_attention_heads", 64), Config, "even width"),
-        new("a size with a point", Set(Config, "hidden_size", 64.5), Config, "hidden_size is 64.5"),
-        new("a size in quotes", Set(Config, "hidden_size", "64"), Config, "hidden_size is \"64\""),
+        new("a fractional size", Set(Config, "hidden_size", 64.5), Config, "hidden_size is 64.5"),
+        new("a size as a string", Set(Config, "hidden_size", "64"), Config, "hidden_size is \"64\""),
         new("a size of 2^63", Set(Config, "vocab_size", 9223372036854775808), Config, "vocab_size is 9223372036854775808"),
         new("a size of 2^62", Set(Config, "vocab_size", 1L << 62), Config, "vocab_size is 4611686018427387904"),
         new("a size that is missing", Set(Config, "hidden_size", null), Config, "hidden_size is missing"),
-        new("an epsilon beyond numbers", folder => folder.Edit(Config, "1e-12", "1e999"), Config, "not the JSON"),
+        new("an epsilon that overflows", folder => folder.Edit(Config, "1e-12", "1e999"), Config, "not the JSON"),
         new("an epsilon of zero", folder => folder.Edit(Config, "1e-12", "0.0"), Config, "layer_norm_eps is 0"),
         new("a rotary base below zero", Set(Config, "rope_theta", -1), Config, "rope_theta is -1"),
         new("another architecture", folder => folder.Edit(Config, "\"NewModel\"", "\"T5\""), Config, "T5", "supported"),
@@ -212,31 +212,31 @@ internal static class HostileFolders
         new("another rotary scaling", folder => folder.Edit(Config, "\"ntk\"", "\"yarn\""), Config, "yarn", "supported"),
         new("causal attention", Set(Config, "is_causal", true), Config, "is_causal") { Model = "tiny-qwen2" },
         new(
-            "heads that key heads do not divide",
+            "a number of key-value heads that does not divide the heads",
             Set(Config, "num_key_value_heads", 4), Config, "num_key_value_heads, which is 4") { Model = "tiny-qwen2" },
         new("no modules", Put(Modules, "[]"u8), Modules, "no Pooling module"),
-        new("modules that are no list", Put(Modules, "{}"u8), Modules, "not the JSON"),
+        new("modules that are not a list", Put(Modules, "{}"u8), Modules, "not the JSON"),
         new(
-            "a module that leads out",
+            "a module outside of the folder",
             folder => folder.Edit(Modules, Head, "../2_Dense_1024"), Modules, "inside the model folder"),
         new("a module at the root", folder => folder.Edit(Modules, Head, "/etc"), Modules, "inside the model folder"),
-        new("a module that is not there", folder => folder.Edit(Modules, Head, "2_Dense_512"), "2_Dense_512", "is missing"),
+        new("a missing module", folder => folder.Edit(Modules, Head, "2_Dense_512"), "2_Dense_512", "is missing"),
         new("an unknown module", folder => folder.Edit(Modules, "models.Dense", "models.LSTM"), Modules, "LSTM"),
         new(
             "pooling of the first token",
             folder => folder.Edit(Pooling, "_cls_token\": false", "_cls_token\": true"), Pooling, "cls and mean"),
         new("no pooling", folder => folder.Edit(Pooling, "_mean_tokens\": true", "_mean_tokens\": false"), Pooling, "every flag is false"),
         new("a head for another hidden size", Set(HeadConfig, "in_features", 65), HeadConfig, "in_features is 65"),
-        new("a head below zero", Set(HeadConfig, "out_features", -1), HeadConfig, "out_features is -1"),
-        new("a head of nothing", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
-        new("a head of 2^60", Set(HeadConfig, "out_features", 1L << 60), HeadConfig, "out_features is 1152921504606846976"),
+        new("a head with a negative dimension", Set(HeadConfig, "out_features", -1), HeadConfig, "out_features is -1"),
+        new("a head with dimension 0", Set(HeadConfig, "out_features", 0), HeadConfig, "out_features is 0"),
+        new("a head with dimension 2^60", Set(HeadConfig, "out_features", 1L << 60), HeadConfig, "out_features is 1152921504606846976"),
         new(
             "a head with an activation",
             folder => folder.Edit(HeadConfig, "linear.Identity", "activation.Tanh"), HeadConfig, "Tanh"),
-        new("prompts that are no texts", Put(Prompts, "{\"prompts\":{\"s2p_query\":1}}"u8), Prompts, "prompts.s2p_query is 1"),
+        new("a prompt that is not a string", Put(Prompts, "{\"prompts\":{\"s2p_query\":1}}"u8), Prompts, "prompts.s2p_query is 1"),
         new("no tokenizer in tokenizer.json", Put(Tokenizer, "{}"u8), Tokenizer),
         new("an empty tokenizer.json", Put(Tokenizer, []), Tokenizer),
-        new("half a tokenizer.json", folder => Cut(folder, Tokenizer, -9000), Tokenizer, "EOF"),
+        new("half a tokenizer.json", folder => Truncate(folder, Tokenizer, -9000), Tokenizer, "EOF"),
         new(
             "a word outside the table",
             Edit(Tokenizer, json => json["model"]!["vocab"]!["river"] = 5000), Tokenizer, "5000", "1216"),
@@ -254,10 +254,10 @@ internal static class HostileFolders
             "a merge of unknown tokens",
             Edit(Tokenizer, json => json["model"]!["merges"]!.AsArray().Add("qqq zzz")),
             Tokenizer, "qqq") { Model = "tiny-qwen2" },
-        new("a pattern that is none", Pattern("(["), Tokenizer),
+        new("an invalid pattern", Pattern("(["), Tokenizer),
         new("a pattern nested 100,000 deep", Pattern(Nested("(", "a", ")", 100_000)), Tokenizer, "nested"),
         new("a pattern of look-aheads 20,000 deep", Pattern(Nested("(?=", "a", ")", 20_000)), Tokenizer, "nested"),
-        new("a pattern of a milliard states", Pattern("((a{1000}){1000}){1000}"), Tokenizer, "regex"),
+        new("a pattern with a billion states", Pattern("((a{1000}){1000}){1000}"), Tokenizer, "regex"),
         .. Deep("config.json", 200), .. Deep("config.json", 100_000),
         .. Deep(Tokenizer, 200), .. Deep(Tokenizer, 100_000),
         .. Deep(Modules, 200), .. Deep(Modules, 100_000),
@@ -265,7 +265,7 @@ internal static class HostileFolders
         .. Deep(Pooling, 100_000),
     ];
 
-    /// <summary>Shards, manifests, and things that are no files.</summary>
+    /// <summary>Gets folders with missing files, invalid shards or invalid manifests.</summary>
     public static IEnumerable<HostileFolder> Files { get; } =
     [
         new("no config.json", Remove(Config), Config, "is missing"),
@@ -278,21 +278,21 @@ internal static class HostileFolders
         new(
             "a config.json that is a folder",
             folder => { Remove(Config)(folder); Directory.CreateDirectory(folder.File(Config)); }, Config, "is a folder"),
-        Sharded("a shard that leads out", "../model-00002-of-00002.safetensors", "inside the model folder"),
+        Sharded("a shard outside of the folder", "../model-00002-of-00002.safetensors", "inside the model folder"),
         Sharded("a shard at the root", "/etc/passwd", "inside the model folder"),
         Sharded("a shard in a folder", "2_Dense_256/model.safetensors", "inside the model folder"),
         Sharded("a shard that is the folder", ".", "inside the model folder"),
         Sharded("a shard without a name", "", "inside the model folder"),
         Sharded("a shard with another tensor", "model-00001-of-00002.safetensors", "does not contain it"),
         new(
-            "a shard that is not there",
+            "a missing shard",
             Remove(Shard),
             Shard, "is missing") { Model = "tiny-qwen2-sharded" },
         new(
-            "a shard that is cut",
-            folder => Cut(folder, Shard, -8),
+            "a truncated shard",
+            folder => Truncate(folder, Shard, -8),
             Shard, "bytes of data") { Model = "tiny-qwen2-sharded" },
-        new("an index that is no JSON", Put(Index, "weight_map"u8), Index, "not the JSON") { Model = "tiny-qwen2-sharded" },
+        new("an index that is not JSON", Put(Index, "weight_map"u8), Index, "not the JSON") { Model = "tiny-qwen2-sharded" },
         new("an index without a map", Put(Index, "{}"u8), Index, "weight_map") { Model = "tiny-qwen2-sharded" },
         new(
             "an index nested 100,000 deep",
@@ -307,7 +307,7 @@ internal static class HostileFolders
             Put(Manifest, "{\"version\":1,\"files\":{\"config.json\":{\"size\":1,\"sha256\":\"ab\"}}}"u8), Manifest, "64"),
     ];
 
-    /// <summary>What only a Unix can put into a folder.</summary>
+    /// <summary>Gets folders with pipes, devices or symbolic links.</summary>
     public static IEnumerable<HostileFolder> UnixFiles { get; } =
     [
         .. new[] { Config, Tokenizer, Modules, Weights, HeadWeights }.SelectMany(file => new HostileFolder[]
@@ -319,14 +319,14 @@ internal static class HostileFolders
         }),
         new("weights that are the memory of the process", Link(Weights, "/proc/self/mem"), Weights, "leads out"),
         new(
-            "weights that lie elsewhere",
+            "a link to weights outside of the folder",
             folder => Link(Weights, Path.Combine(Fixtures.Model("tiny-new"), Weights))(folder), Weights, "leads out"),
         new(
-            "a tokenizer.json that lies elsewhere",
+            "a link to a tokenizer.json outside of the folder",
             folder => Link(Tokenizer, Path.GetRelativePath(folder.Path, Path.Combine(Fixtures.Model("tiny-new"), Tokenizer)))(folder),
             Tokenizer, "leads out"),
         new(
-            "a head that lies elsewhere",
+            "a link to a head outside of the folder",
             folder =>
             {
                 Directory.Delete(folder.File(Head), recursive: true);
@@ -334,91 +334,91 @@ internal static class HostileFolders
             },
             HeadConfig, "leads out"),
         new(
-            "a shard that lies elsewhere",
+            "a link to a shard outside of the folder",
             folder => Link(Shard, Path.Combine(Fixtures.Model("tiny-qwen2-sharded"), Shard))(folder),
             Shard, "leads out") { Model = "tiny-qwen2-sharded" },
         new("a link to itself", Link(Config, Config), Config, "cannot be read"),
-        new("a link to nothing", Link(Weights, "nowhere"), Weights, "is missing"),
+        new("a broken link", Link(Weights, "nowhere"), Weights, "is missing"),
         new(
-            "a manifest that lies elsewhere",
+            "a link to a manifest outside of the folder",
             folder => Link(Manifest, Path.Combine(Fixtures.Model("tiny-new"), Config))(folder), Manifest, "leads out"),
     ];
 
-    /// <summary>Folders that are odd and good.</summary>
-    public static IEnumerable<HostileFolder> Good { get; } =
+    /// <summary>Gets folders that are unusual but valid.</summary>
+    public static IEnumerable<HostileFolder> Valid { get; } =
     [
-        new("a header padded with 4096 spaces", Text(h => h + new string(' ', 4096))) { Fate = Fate.Loaded },
+        new("a header padded with 4096 spaces", Text(h => h + new string(' ', 4096))) { Outcome = Outcome.Loaded },
         new(
-            "a tensor that nobody uses",
+            "an unused tensor",
             Header(w => w.Add("new.embeddings.position_ids", "I64", [1, 4], w.Data.Length, w.Data.Length + 32)))
         {
-            Fate = Fate.Loaded,
+            Outcome = Outcome.Loaded,
         },
         new(
-            "an empty tensor that nobody uses",
+            "an unused empty tensor",
             Header(w => w.Add("none", "F32", [0], w.Data.Length, w.Data.Length)))
         {
-            Fate = Fate.Loaded,
+            Outcome = Outcome.Loaded,
         },
-        new("empty __metadata__", Header(w => w.Header["__metadata__"] = new JsonObject())) { Fate = Fate.Loaded },
-        new("no __metadata__", Header(w => w.Header.Remove("__metadata__"))) { Fate = Fate.Loaded },
-        new("settings that nobody reads", Set(Config, "colour", "red")) { Fate = Fate.Loaded },
+        new("empty __metadata__", Header(w => w.Header["__metadata__"] = new JsonObject())) { Outcome = Outcome.Loaded },
+        new("no __metadata__", Header(w => w.Header.Remove("__metadata__"))) { Outcome = Outcome.Loaded },
+        new("an unused setting", Set(Config, "colour", "red")) { Outcome = Outcome.Loaded },
         new(
             "a tokenizer.json that pads to 10^12",
             Edit(Tokenizer, json => json["padding"]!["strategy"]!["Fixed"] = 1_000_000_000_000))
         {
-            Fate = Fate.Loaded,
+            Outcome = Outcome.Loaded,
         },
         new(
             "an unused setting nested 100,000 deep",
-            Front(Config, $"\"colour\":{Nested("[", "", "]", 100_000)},"))
+            InsertFirst(Config, $"\"colour\":{Nested("[", "", "]", 100_000)},"))
         {
-            Fate = Fate.Either, Says = [Config],
+            Outcome = Outcome.Either, ExpectedTexts = [Config],
         },
         new(
             "an unused setting of a head nested 100,000 deep",
-            Front(HeadConfig, $"\"colour\":{Nested("{\"a\":", "1", "}", 100_000)},"))
+            InsertFirst(HeadConfig, $"\"colour\":{Nested("{\"a\":", "1", "}", 100_000)},"))
         {
-            Fate = Fate.Either, Says = [HeadConfig],
+            Outcome = Outcome.Either, ExpectedTexts = [HeadConfig],
         },
-        new("weights of 16 bits", _ => { }) { Model = "tiny-new-f16", Fate = Fate.Loaded },
-        new("weights in bfloat16", _ => { }) { Model = "tiny-qwen2-bf16", Fate = Fate.Loaded },
-        new("shards", _ => { }) { Model = "tiny-qwen2-sharded", Fate = Fate.Loaded },
-        new("a manifest", folder => StellaManifest.Create(folder.Path).Save(folder.File(Manifest))) { Fate = Fate.Loaded },
+        new("weights of 16 bits", _ => { }) { Model = "tiny-new-f16", Outcome = Outcome.Loaded },
+        new("weights in bfloat16", _ => { }) { Model = "tiny-qwen2-bf16", Outcome = Outcome.Loaded },
+        new("shards", _ => { }) { Model = "tiny-qwen2-sharded", Outcome = Outcome.Loaded },
+        new("a manifest", folder => StellaManifest.Create(folder.Path).Save(folder.File(Manifest))) { Outcome = Outcome.Loaded },
     ];
 
-    /// <summary>What once took gigabytes, ended the process, or was read in two ways.</summary>
-    public static IEnumerable<HostileFolder> Found { get; } =
+    /// <summary>Gets folders that once needed gigabytes, crashed the process, or were read differently by two readers.</summary>
+    public static IEnumerable<HostileFolder> Regressions { get; } =
     [
         new("two million layers", Set(Config, "num_hidden_layers", 2_000_000), Config, "num_hidden_layers"),
         new("a rotary factor of 10^6", folder => folder.Edit(Config, "\"factor\": 2.0", "\"factor\": 1e6"), Config, "factor"),
-        new("a normaliser that makes 10^15 characters of one", Set(Tokenizer, "normalizer", Growth()), Tokenizer),
-        new("a character map of noise", Normaliser("AAAAgAAAAAD/////"), Tokenizer),
+        new("a normalizer that expands one character to 10^15", Set(Tokenizer, "normalizer", ExpandingNormalizer()), Tokenizer),
+        new("an invalid character map", PrecompiledNormalizer("AAAAgAAAAAD/////"), Tokenizer),
         new("a JSON file of 60 MB", Put(Pooling, Encoding.UTF8.GetBytes($"{{\"a\":[{string.Join(',', Enumerable.Repeat(0, 30_000_000))}]}}")), Pooling),
 
-        new("an empty character map", Normaliser(""), Tokenizer),
-        new("a template of special tokens that are not there", Edit(Tokenizer, json => json["post_processor"]!["special_tokens"] = new JsonObject()), Tokenizer),
-        new("a prefix of pieces that no piece has", Edit(Tokenizer, json => json["model"]!["continuing_subword_prefix"] = "##"), Tokenizer) { Model = "tiny-qwen2" },
+        new("an empty character map", PrecompiledNormalizer(""), Tokenizer),
+        new("a template with missing special tokens", Edit(Tokenizer, json => json["post_processor"]!["special_tokens"] = new JsonObject()), Tokenizer),
+        new("a subword prefix that no token has", Edit(Tokenizer, json => json["model"]!["continuing_subword_prefix"] = "##"), Tokenizer) { Model = "tiny-qwen2" },
 
-        // One reader takes the first, another the last.
+        // Of two equal keys, some JSON readers use the first and others the last.
         new("a manifest that lists a file twice", folder =>
         {
             StellaManifest.Create(folder.Path).Save(folder.File(Manifest));
             folder.Edit(Manifest, "\"files\": {", $"\"files\": {{ \"config.json\": {{ \"size\": 1, \"sha256\": \"{new string('a', 64)}\" }},");
         }, Manifest, "config.json"),
-        new("a pooling twice", Front(Pooling, "\"pooling_mode_mean_tokens\":false,"), Pooling, "pooling_mode_mean_tokens"),
-        new("a tensor of an index twice", folder => folder.Edit(Index, "\"weight_map\": {", $"\"weight_map\": {{ \"model.norm.weight\": \"../x\","), Index, "model.norm.weight") { Model = "tiny-qwen2-sharded" },
+        new("a pooling flag twice", InsertFirst(Pooling, "\"pooling_mode_mean_tokens\":false,"), Pooling, "pooling_mode_mean_tokens"),
+        new("a tensor twice in an index", folder => folder.Edit(Index, "\"weight_map\": {", $"\"weight_map\": {{ \"model.norm.weight\": \"../x\","), Index, "model.norm.weight") { Model = "tiny-qwen2-sharded" },
 
-        // A manifest that is there and is not read.
+        // A manifest that exists but cannot be read must not be ignored.
         new("a manifest that is a folder", folder => Directory.CreateDirectory(folder.File(Manifest)), Manifest),
-        new("a manifest that is a link to nothing", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
+        new("a manifest that is a broken link", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
 
-        new("an index of nothing", Edit(Index, json => json["weight_map"] = new JsonObject()), Index) { Model = "tiny-qwen2-sharded" },
-        new("a rotary base of nothing", folder => folder.Edit(Config, "160000", "1e-320"), Config, "rope_theta"),
+        new("an index without tensors", Edit(Index, json => json["weight_map"] = new JsonObject()), Index) { Model = "tiny-qwen2-sharded" },
+        new("a rotary base of almost zero", folder => folder.Edit(Config, "160000", "1e-320"), Config, "rope_theta"),
         new("a tokenizer without words", Edit(Tokenizer, json => json["model"]!["vocab"] = new JsonObject()), Tokenizer),
     ];
 
-    /// <summary>Makes the fixture a model of 2^17 times the width. Gives the bytes that its files say they have.</summary>
+    /// <summary>Widens the fixture to a hidden size of 2^17 and returns the size of the tensors in bytes.</summary>
     public static long Enlarge(TemporaryFolder folder)
     {
         const long Wide = 1 << 17;
@@ -452,8 +452,8 @@ internal static class HostileFolders
         }
     }
 
-    /// <summary>Five times each x becomes a thousand.</summary>
-    private static JsonObject Growth() => new()
+    /// <summary>Creates a normalizer that replaces each x by a thousand of them, five times.</summary>
+    private static JsonObject ExpandingNormalizer() => new()
     {
         ["type"] = "Sequence",
         ["normalizers"] = new JsonArray(
@@ -468,14 +468,14 @@ internal static class HostileFolders
         ]),
     };
 
-    private static Action<TemporaryFolder> Normaliser(string map) => Set(
+    private static Action<TemporaryFolder> PrecompiledNormalizer(string map) => Set(
         Tokenizer, "normalizer", new JsonObject { ["type"] = "Precompiled", ["precompiled_charsmap"] = map });
 
-    /// <summary><paramref name="inner"/> in so many pairs.</summary>
+    /// <summary>Encloses <paramref name="inner"/> in <paramref name="depth"/> pairs of brackets.</summary>
     private static string Nested(string open, string inner, string close, int depth) =>
         string.Concat(Enumerable.Repeat(open, depth)) + inner + string.Concat(Enumerable.Repeat(close, depth));
 
-    /// <summary>The file is nothing but brackets, of both kinds.</summary>
+    /// <summary>Creates folders in which a file is deeply nested arrays or objects.</summary>
     private static IEnumerable<HostileFolder> Deep(string file, int depth) =>
     [
         new($"{file} of arrays {depth} deep", Put(file, Encoding.UTF8.GetBytes(Nested("[", "", "]", depth))), file),
@@ -503,8 +503,8 @@ internal static class HostileFolders
     private static Action<TemporaryFolder> Append(string file, string text) => folder =>
         File.AppendAllText(folder.File(file), text);
 
-    /// <summary>Puts a text behind the first bracket of a JSON file.</summary>
-    private static Action<TemporaryFolder> Front(string file, string text) => folder =>
+    /// <summary>Inserts text after the first bracket of a JSON file.</summary>
+    private static Action<TemporaryFolder> InsertFirst(string file, string text) => folder =>
         File.WriteAllText(folder.File(file), $"{{{text}{File.ReadAllText(folder.File(file)).TrimStart()[1..]}");
 
     private static Action<TemporaryFolder> Remove(string file) => folder => File.Delete(folder.File(file));
@@ -515,11 +515,11 @@ internal static class HostileFolders
         File.CreateSymbolicLink(folder.File(file), target);
     };
 
-    /// <summary>Leaves so many bytes, or takes so many away where the number is below zero.</summary>
-    private static void Cut(TemporaryFolder folder, string file, long bytes) =>
+    /// <summary>Truncates a file to a number of bytes, or removes bytes from its end if the number is negative.</summary>
+    private static void Truncate(TemporaryFolder folder, string file, long bytes) =>
         Resize(folder, file, bytes < 0 ? new FileInfo(folder.File(file)).Length + bytes : bytes);
 
-    /// <summary>What is added takes no room on the disk.</summary>
+    /// <summary>Sets the length of a file. Added bytes are sparse and take no disk space.</summary>
     private static void Resize(TemporaryFolder folder, string file, long bytes)
     {
         using FileStream stream = File.OpenWrite(folder.File(file));
@@ -551,7 +551,7 @@ internal static class HostileFolders
         weights.Write();
     };
 
-    /// <summary>Good F32 tensors of zeros in place of those that were there.</summary>
+    /// <summary>Replaces all tensors of a file by F32 tensors of zeros.</summary>
     private static Action<TemporaryFolder> Zeros(string file, params (string Name, long[] Shape)[] tensors) => Header(
         w =>
         {
@@ -589,7 +589,7 @@ internal static class HostileFolders
         weights.Write(header);
     }
 
-    private static void Hole(TemporaryFolder folder) => Header(w =>
+    private static void AddGap(TemporaryFolder folder) => Header(w =>
     {
         w.Move(w.Header[Last]!["data_offsets"]![0]!.GetValue<long>(), 4);
         w.Data = [.. w.Data, 0, 0, 0, 0];
@@ -628,7 +628,7 @@ internal static class HostileFolders
     private static IEnumerable<KeyValuePair<string, JsonNode?>> Texts(int count) =>
         Enumerable.Range(0, count).Select(i => KeyValuePair.Create($"{i}", (JsonNode?)JsonValue.Create("")));
 
-    /// <summary>Makes every element of a tensor of F32 the same.</summary>
+    /// <summary>Sets all elements of an F32 tensor to one value.</summary>
     private static Action<TemporaryFolder> Fill(string file, string tensor, float value) => Header(
         w =>
         {
@@ -644,13 +644,13 @@ internal static class HostileFolders
         Header(w => w.Poke(tensor, element, bytes), file);
 }
 
-/// <summary>What .NET has no call for.</summary>
+/// <summary>Provides operations of Unix that .NET lacks.</summary>
 internal static class Unix
 {
     public static void MakeFifo(string path)
     {
-        using Process made = Process.Start("mkfifo", [path]);
-        made.WaitForExit();
-        Assert.That(made.ExitCode, Is.Zero);
+        using Process process = Process.Start("mkfifo", [path]);
+        process.WaitForExit();
+        Assert.That(process.ExitCode, Is.Zero);
     }
 }

@@ -4,13 +4,15 @@ using StellaInterop.ModelFiles;
 namespace StellaInterop.Tests;
 
 /// <summary>
-/// Text out of files, servers and names that would control a terminal or forge a line is shown escaped.
-/// <see cref="StellaProcess"/> looks at the output of every run for control characters; these runs have some to show.
+/// Tests that text of files, servers and names is escaped if it would control a terminal or forge a line.
+/// <see cref="StellaProcess"/> searches the output of every run for control characters, and these runs provoke them.
 /// </summary>
 [Parallelizable(ParallelScope.Children)]
 internal sealed class HostileTextTests
 {
-    /// <summary>Sets a title, forges a line, clears the screen, is an escape of the C1 set, turns text around, ends a paragraph.</summary>
+    /// <summary>
+    /// Text that sets a title, forges a line, clears the screen, uses a C1 escape, reverses text and ends a paragraph.
+    /// </summary>
     private const string Hostile = "a\u001b]0;title\u0007\nerror: all is well\u001b[2J\u009b31m\u007f\u202e\u2066\u2029z";
 
     private const string Escaped = @"a\u{1b}]0;title\u{7}";
@@ -74,9 +76,8 @@ internal sealed class HostileTextTests
         }
     }
 
-    /// <summary>The escapes keep the text readable.</summary>
     [Test]
-    public void Escaped_text_says_what_it_was()
+    public void Escaped_text_shows_each_control_character()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         File.WriteAllText(
@@ -87,7 +88,7 @@ internal sealed class HostileTextTests
 
     [Test]
     [Platform("Linux,MacOsX")]
-    public void A_folder_is_shown_by_an_escaped_name_everywhere()
+    public void The_name_of_a_folder_is_escaped_in_every_output()
     {
         using var parent = new TemporaryFolder();
         string path = parent.File(Hostile);
@@ -101,7 +102,7 @@ internal sealed class HostileTextTests
         Check(info, 0);
         Assert.That(info.Output.Split('\n')[1], Does.StartWith("model ").And.Contain(Escaped));
         StellaResult json = StellaProcess.Run("info", "--model", path, "--format", "json");
-        Assert.That(json.Rows[0].GetProperty("model").GetString(), Is.EqualTo(path), "JSON has the name itself");
+        Assert.That(json.Rows[0].GetProperty("model").GetString(), Is.EqualTo(path), "JSON has the name without escapes for terminals");
 
         Check(StellaProcess.Run("manifest", path), 0);
         Check(StellaProcess.Run("verify", path), 0);
@@ -116,17 +117,17 @@ internal sealed class HostileTextTests
 
     [Test]
     [Platform("Linux")]
-    public void A_bar_is_painted_on_a_terminal_and_not_escaped()
+    public void A_progress_bar_on_a_terminal_is_not_escaped()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
         string shown = StellaProcess.RunOnTerminal("verify", folder.Path);
         Assert.That(shown, Does.Contain("\u001b[").And.Contain("100%").And.Not.Contain(@"\u{"));
-        Assert.That(shown, Does.Contain("good").And.Contain("tokenizer.json"), "the result beside the bar");
+        Assert.That(shown, Does.Contain("good").And.Contain("tokenizer.json"), "the terminal shows the result and the bar");
     }
 
     [Test]
-    public void Names_of_the_command_line_are_escaped()
+    public void Arguments_are_escaped_in_messages()
     {
         Check(StellaProcess.Run("embed", "x", "--model", Hostile), 3, Escaped);
         Check(StellaProcess.Run("embed", "--input", Hostile), 2, Escaped);
@@ -142,7 +143,7 @@ internal sealed class HostileTextTests
     }
 
     [Test]
-    public void Texts_and_lines_of_an_input_are_escaped()
+    public void Input_texts_are_escaped_in_results_and_messages()
     {
         string model = Fixtures.Model("tiny-new");
         StellaResult table = StellaProcess.Run("similarity", "query", Hostile, "--model", model);

@@ -1,6 +1,6 @@
 namespace StellaInterop.Tests;
 
-/// <summary>Variables of the Hugging Face tools have the meaning for <c>stella</c> that huggingface_hub gives them.</summary>
+/// <summary>Tests that <c>stella</c> interprets the environment variables of Hugging Face like huggingface_hub.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 internal sealed class HubEnvironmentTests : IDisposable
 {
@@ -15,7 +15,7 @@ internal sealed class HubEnvironmentTests : IDisposable
         home.Dispose();
     }
 
-    /// <summary>The folder of the cache, relative to the home folder of the user, and what says so.</summary>
+    /// <summary>Each case has the folder of the cache, relative to the home folder, and the variables that set it.</summary>
     [TestCase("c", "HF_HUB_CACHE=HOME/c", "HUGGINGFACE_HUB_CACHE=HOME/other", "HF_HOME=HOME/other")]
     [TestCase("c", "HF_HUB_CACHE=~/c")]
     [TestCase("c/d", "HF_HUB_CACHE=$ROOT/c/${LEAF}", "ROOT=HOME", "LEAF=d")]
@@ -26,13 +26,13 @@ internal sealed class HubEnvironmentTests : IDisposable
     [TestCase("x/huggingface/hub", "HF_HOME=", "XDG_CACHE_HOME=$ROOT/x", "ROOT=HOME")]
     [TestCase(".cache/huggingface/hub", "HF_HOME=", "XDG_CACHE_HOME=")]
     [Platform("Linux,MacOsX")]
-    public void The_cache_is_where_the_variables_say(string cache, params string[] settings)
+    public void The_variables_set_the_folder_of_the_cache(string cache, params string[] settings)
     {
         string repository = Path.Combine(home.Path, cache, Repository);
         StellaResult result = Download([.. settings.Append("HOME=HOME")]);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, $"{repository}/snapshots/{ModelServer.Commit}\n")), result.Error);
         Assert.That(Directory.EnumerateDirectories(home.Path, Repository, SearchOption.AllDirectories), Is.EqualTo(new[] { repository }));
-        Assert.That(Run([.. settings.Append("HOME=HOME")], "info", "--model", ModelServer.Model).ExitCode, Is.Zero, "found there too");
+        Assert.That(Run([.. settings.Append("HOME=HOME")], "info", "--model", ModelServer.Model).ExitCode, Is.Zero, "info finds the model");
     }
 
     [TestCase("a", "HF_TOKEN=a", "HUGGING_FACE_HUB_TOKEN=b", "HF_TOKEN_PATH=HOME/file")]
@@ -43,7 +43,7 @@ internal sealed class HubEnvironmentTests : IDisposable
     [TestCase(null, "HF_TOKEN=a", "HF_HUB_DISABLE_IMPLICIT_TOKEN=1")]
     [TestCase(null, "HF_HUB_DISABLE_IMPLICIT_TOKEN=yes")]
     [TestCase("a", "HF_TOKEN=a", "HF_HUB_DISABLE_IMPLICIT_TOKEN=0")]
-    public void The_token_is_the_one_that_the_variables_say(string? token, params string[] settings)
+    public void The_variables_set_the_token(string? token, params string[] settings)
     {
         File.WriteAllText(home.File("file"), "of_file\n");
         File.WriteAllText(home.File("token"), "of_home\n");
@@ -63,7 +63,7 @@ internal sealed class HubEnvironmentTests : IDisposable
     [TestCase(false, "HF_HUB_OFFLINE=0", "TRANSFORMERS_OFFLINE=1")]
     [TestCase(false, "HF_HUB_OFFLINE=2")]
     [TestCase(false, "HF_HUB_OFFLINE=y")]
-    public void Offline_is_what_the_hub_takes_for_true(bool isOffline, params string[] settings)
+    public void Offline_is_set_by_the_values_that_huggingface_hub_accepts_as_true(bool isOffline, params string[] settings)
     {
         StellaResult result = Download(settings);
         Assert.That((result.ExitCode, server.Requests.IsEmpty), Is.EqualTo(isOffline ? (3, true) : (0, false)), result.Error);
@@ -71,19 +71,19 @@ internal sealed class HubEnvironmentTests : IDisposable
 
     [TestCase("api", "HF_HUB_ETAG_TIMEOUT")]
     [TestCase("config.json", "HF_HUB_DOWNLOAD_TIMEOUT")]
-    public void A_timeout_is_for_its_kind_of_request(string file, string name)
+    public void A_timeout_applies_to_its_kind_of_request(string file, string name)
     {
         server.Plan(file, new Behaviour { StallAfter = 10 });
         StellaResult result = Download($"{name}=1");
         Assert.That(result.ExitCode, Is.Zero, result.Error);
-        Assert.That(result.Error, Does.Contain("warning: 127.0.0.1 was silent for 1 s"));
+        Assert.That(result.Error, Does.Contain("warning: 127.0.0.1 sent no data for 1 s."));
         Assert.That(Download($"{name}=0").ExitCode, Is.Zero, "0 is the default");
         StellaResult wrong = Download($"{name}=1.5");
-        Assert.That((wrong.ExitCode, wrong.Error), Is.EqualTo((2, $"error: {name} is '1.5'; it must be a number of seconds, 0 (the default) to 3600\n")));
+        Assert.That((wrong.ExitCode, wrong.Error), Is.EqualTo((2, $"error: {name} is '1.5'; it must be a number of seconds, 0 (the default) to 3600.\n")));
     }
 
     [Test]
-    public void Without_links_a_snapshot_has_files()
+    public void Without_links_a_snapshot_has_copies()
     {
         Assert.That(Download("HF_HUB_DISABLE_SYMLINKS=1").ExitCode, Is.Zero);
         string snapshot = home.File($"hub/{Repository}/snapshots/{ModelServer.Commit}");
@@ -98,7 +98,7 @@ internal sealed class HubEnvironmentTests : IDisposable
     }
 
     [Test]
-    public void The_origin_is_told_to_the_server()
+    public void The_origin_is_sent_in_the_user_agent()
     {
         Assert.That(Download("HF_HUB_USER_AGENT_ORIGIN=partner").ExitCode, Is.Zero);
         Assert.That(server.Requests.Select(request => request.Headers["user-agent"]), Has.All.Matches("^stella/[0-9.]+ origin/partner$"));
@@ -107,21 +107,21 @@ internal sealed class HubEnvironmentTests : IDisposable
 
     [Test]
     [Platform("Linux")]
-    public void Bars_can_be_switched_off()
+    public void Progress_bars_can_be_disabled()
     {
-        string Shown(string setting)
+        string DownloadOnTerminal(string setting)
         {
             var variables = server.Variables(home.Path);
             variables["HF_HUB_DISABLE_PROGRESS_BARS"] = setting;
             return StellaProcess.RunOnTerminal(variables, "download", ModelServer.Model);
         }
 
-        Assert.That(Shown("0"), Does.Contain("100%").Or.Contain("\u001b["));
-        Assert.That(Shown("1"), Does.Contain("bytes, checked").And.Not.Contain("\u001b["));
+        Assert.That(DownloadOnTerminal("0"), Does.Contain("100%").Or.Contain("\u001b["));
+        Assert.That(DownloadOnTerminal("1"), Does.Contain("bytes, checked").And.Not.Contain("\u001b["));
     }
 
     [Test]
-    public void Entries_of_a_listing_that_are_not_wanted_may_have_any_form()
+    public void Invalid_entries_of_files_that_are_not_needed_are_ignored()
     {
         server.AlsoListedAs.AddRange(
         [
@@ -133,13 +133,13 @@ internal sealed class HubEnvironmentTests : IDisposable
         ]);
         StellaResult result = Download();
         Assert.That(result.ExitCode, Is.Zero, result.Error);
-        StellaResult wanted = Run([], "download", ModelServer.Model, "--dimension", "8192");
-        Assert.That(wanted.ExitCode, Is.Not.Zero);
+        StellaResult needed = Run([], "download", ModelServer.Model, "--dimension", "8192");
+        Assert.That(needed.ExitCode, Is.Not.Zero);
     }
 
     [Test]
     [Platform("Linux,MacOsX")]
-    public void Other_entries_of_a_snapshot_are_not_looked_at()
+    public void Other_entries_of_a_snapshot_are_ignored()
     {
         Assert.That(Download().ExitCode, Is.Zero);
         string snapshot = home.File($"hub/{Repository}/snapshots/{ModelServer.Commit}");
@@ -157,7 +157,9 @@ internal sealed class HubEnvironmentTests : IDisposable
 
     private StellaResult Download(params string[] settings) => Run(settings, "download", ModelServer.Model);
 
-    /// <summary>Runs with <c>NAME=VALUE</c> set, in which HOME at the beginning of a value is the test's own folder.</summary>
+    /// <summary>
+    /// Runs with variables set by <c>NAME=VALUE</c>. HOME at the start of a value is replaced by the folder of the test.
+    /// </summary>
     private StellaResult Run(string[] settings, params string[] arguments)
     {
         Dictionary<string, string?> variables = server.Variables(home.Path);

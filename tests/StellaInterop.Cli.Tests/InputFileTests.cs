@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>--input</c> reads text in UTF-8, in bounded memory, and refuses everything else by name.</summary>
+/// <summary>Tests that <c>--input</c> reads UTF-8 in bounded memory and refuses all other input.</summary>
 internal sealed class InputFileTests
 {
     private const string Latin = "some words\nmore words\n";
@@ -12,7 +12,7 @@ internal sealed class InputFileTests
     private static readonly string[] Encodings = ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"];
 
     [Test]
-    public void Another_encoding_of_unicode_is_refused_by_its_name(
+    public void Another_encoding_of_unicode_is_refused_by_name(
         [ValueSource(nameof(Encodings))] string name,
         [Values] bool hasMark,
         [Values(Latin, Chinese)] string text,
@@ -31,7 +31,7 @@ internal sealed class InputFileTests
     [TestCase("lines", "good\0text\nfoo bar\n", "Line 1: text 0 has a zero byte at byte 4")]
     [TestCase("lines", "good\nbad \0\0\0 text\n", "Line 2: text 1 has a zero byte at byte 4")]
     [TestCase("jsonl", "{\"text\": \"good\0text\"}", "Line 1: text 0 has a zero byte")]
-    public void A_zero_byte_is_refused_and_names_no_encoding(string format, string input, string says)
+    public void A_zero_byte_is_refused_without_naming_an_encoding(string format, string input, string says)
     {
         StellaResult result = Tokenize(Encoding.UTF8.GetBytes(input), "--input-format", format);
         Fails(result, says);
@@ -39,14 +39,14 @@ internal sealed class InputFileTests
     }
 
     [Test]
-    public void A_zero_character_that_is_meant_can_be_written_in_json()
+    public void An_escaped_zero_character_in_json_is_accepted()
     {
         StellaResult result = Tokenize("{\"text\": \"a\\u0000b\"}"u8.ToArray(), "--input-format", "jsonl");
         Assert.That((result.ExitCode, result.Rows.Length), Is.EqualTo((0, 1)), result.Error);
     }
 
     [Test]
-    public void Json_lines_of_white_space_are_skipped_and_errors_name_line_and_text()
+    public void Blank_lines_of_jsonl_are_skipped_and_errors_name_line_and_text()
     {
         byte[] good = [.. Encoding.UTF8.Preamble, .. "\r\n{\"text\": \"a\"}\n\n \t \r\n{\"text\": \"b\"}\r\n \n"u8];
         StellaResult result = Tokenize(good, "--input-format", "jsonl");
@@ -65,7 +65,7 @@ internal sealed class InputFileTests
     [TestCase("embed", "--on-long-text")]
     public void Rows_before_an_error_are_written_and_the_output_stays_parseable(string command, string option)
     {
-        // Beyond the first batch, and in the middle of the second.
+        // The bad text is in the middle of the second batch.
         string bad = option.Length > 0 ? "too many words here" : "\0";
         string input = string.Concat(Enumerable.Repeat("good\n", 300)) + bad + "\n" + string.Concat(Enumerable.Repeat("good\n", 300));
         StellaResult result = StellaProcess.RunWithInput(
@@ -83,23 +83,23 @@ internal sealed class InputFileTests
         Assert.That(StellaResult.Parse(result.Output).GetArrayLength(), Is.Zero);
     }
 
-    /// <summary>The limit is in memory that is committed and can be written.</summary>
+    /// <summary>The limit applies to committed writable memory.</summary>
     [TestCase("lines")]
     [TestCase("jsonl")]
     [Platform("Linux")]
-    public void A_line_of_a_gigabyte_is_refused_in_little_memory(string format)
+    public void A_line_of_a_gigabyte_is_refused_in_bounded_memory(string format)
     {
         string good = format == "lines" ? "good" : "{\"text\": \"good\"}";
         StellaResult result = StellaProcess.RunScript(
             "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 400000; "
             + $"(echo '{good}'; head -c 1G /dev/zero | tr '\\0' a) 2> /dev/null | stella tokenize --input - --input-format {format} --model {Fixtures.Model("tiny-new")}");
-        Fails(result, "Line 2: it is longer than 67108864 bytes, the limit of a line.");
+        Fails(result, "Line 2: the line is longer than the limit of 67108864 bytes.");
         Assert.That(result.Rows, Has.Length.EqualTo(1));
     }
 
     [Test]
     [Platform("Linux")]
-    public void Long_lines_do_not_add_up()
+    public void Memory_does_not_grow_with_the_number_of_long_lines()
     {
         StellaResult result = StellaProcess.RunScript(
             "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 300000; "
@@ -109,12 +109,12 @@ internal sealed class InputFileTests
     }
 
     [Test]
-    public void A_line_up_to_the_limit_is_the_text_that_it_was()
+    public void A_line_of_the_maximum_length_is_accepted()
     {
         byte[] line = [.. "short words "u8, .. Enumerable.Repeat((byte)'a', (64 << 20) - 12)];
         StellaResult result = Tokenize([.. line, (byte)'\n']);
         Assert.That((result.ExitCode, result.Error, result.Rows.Length), Is.EqualTo((0, "", 1)));
-        Fails(Tokenize([.. line, (byte)'a']), "Line 1: it is longer than 67108864 bytes");
+        Fails(Tokenize([.. line, (byte)'a']), "Line 1: the line is longer than the limit of 67108864 bytes.");
     }
 
     [TestCase("embed $'bad \\xff' --format json", "text 0")]
@@ -125,7 +125,7 @@ internal sealed class InputFileTests
     public void An_argument_that_is_not_utf8_is_refused(string command, string name)
     {
         StellaResult result = StellaProcess.RunScript($"stella {command} --model {Fixtures.Model("tiny-new")}");
-        Fails(result, $"The argument for {name} has U+FFFD, which stands for bytes that are not UTF-8");
+        Fails(result, $"The argument for {name} has U+FFFD, which replaces bytes that are not UTF-8");
         Assert.That(result.Output, Does.Not.Contain("index"));
     }
 
@@ -138,7 +138,7 @@ internal sealed class InputFileTests
         Assert.That(result.Error, Does.StartWith($"error: {says}").And.Not.Contain("   at "));
     }
 
-    /// <summary>Root reads what nobody may read, so the test gives that right away.</summary>
+    /// <summary>Root can read all files, so the test drops this capability.</summary>
     [TestCase("embed --model MODEL --input FOLDER/texts", 2, "--input FOLDER/texts cannot be read", "FOLDER/texts")]
     [TestCase("embed text --model FOLDER", 3, "FOLDER/model.safetensors", "FOLDER/model.safetensors")]
     [TestCase("tokenize text --model FOLDER", 3, "FOLDER/tokenizer.json", "FOLDER/tokenizer.json")]

@@ -2,10 +2,10 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Warnings of a load: on standard error, and only if there is something to warn of.</summary>
+/// <summary>Tests the warnings of a load on standard error.</summary>
 internal sealed class LoadWarningTests
 {
-    /// <summary>A folder with Stella's heads and without Stella's prompts.</summary>
+    /// <summary>A folder with the heads of Stella but without its prompts.</summary>
     private const string Warned = "heads-own-prompts";
 
     private static readonly string[] StandIns = ["s2p_query", "s2s_query"];
@@ -14,7 +14,7 @@ internal sealed class LoadWarningTests
     [TestCase("tokenize", "river")]
     [TestCase("similarity", "river", "stone", "--format", "jsonl")]
     [TestCase("info", "--format", "json")]
-    public void Every_command_that_loads_a_model_shows_its_warnings_once_and_on_standard_error(params string[] command)
+    public void Every_command_that_loads_a_model_writes_each_warning_once_to_standard_error(params string[] command)
     {
         string folder = FormGolden.Read(Warned).Folder;
         StellaResult result = StellaProcess.Run([.. command, "--model", folder]);
@@ -34,7 +34,7 @@ internal sealed class LoadWarningTests
     }
 
     [Test]
-    public void The_debug_log_has_the_warnings_and_they_are_not_repeated()
+    public void The_debug_log_has_each_warning_once()
     {
         StellaResult result = StellaProcess.Run("info", "--model", FormGolden.Read(Warned).Folder, "--verbosity", "debug");
         Assert.That(result.Error.Split('\n').Count(line => line.Contains("is used instead")), Is.EqualTo(StandIns.Length), result.Error);
@@ -42,7 +42,7 @@ internal sealed class LoadWarningTests
     }
 
     [TestCaseSource(typeof(FormGolden), nameof(FormGolden.Forms))]
-    public void A_folder_as_it_is_published_loads_without_a_word(string name)
+    public void A_published_folder_loads_without_messages(string name)
     {
         StellaResult result = StellaProcess.Run("tokenize", "river", "--model", FormGolden.Read(name).Folder);
         Assert.That(result.ExitCode, Is.Zero);

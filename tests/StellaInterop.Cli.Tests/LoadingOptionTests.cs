@@ -1,28 +1,28 @@
 namespace StellaInterop.Tests;
 
-/// <summary>How the command line loads a model: what it looks at, and against what.</summary>
+/// <summary>Tests the options --check-weights and --load-mode.</summary>
 internal sealed class LoadingOptionTests
 {
     [Test]
-    public void Weights_that_are_not_finite_are_refused_unless_they_are_not_looked_at()
+    public void Weights_that_are_not_finite_are_never_written_as_vectors()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         string file = folder.File("model.safetensors");
         byte[] bytes = File.ReadAllBytes(file);
         BitConverter.TryWriteBytes(bytes.AsSpan(^400), float.PositiveInfinity);
         File.WriteAllBytes(file, bytes);
-        StellaResult looked = StellaProcess.Run("embed", "river", "--model", folder.Path);
-        Assert.That(looked.ExitCode, Is.EqualTo(3), looked.Error);
-        Assert.That(looked.Error, Does.Contain("model.safetensors").And.Contain("finite"));
-        StellaResult unseen = StellaProcess.Run("embed", "river", "--model", folder.Path, "--check-weights", "off");
-        Assert.That(unseen.ExitCode, Is.EqualTo(3), unseen.Error);
-        Assert.That(unseen.Error, Does.StartWith($"error: {folder.Path}: ").And.Contain("caused by: The vector of text 0 is not finite"));
-        Assert.That(unseen.Output, Is.Empty, "a vector that is not finite is never written");
+        StellaResult checkedResult = StellaProcess.Run("embed", "river", "--model", folder.Path);
+        Assert.That(checkedResult.ExitCode, Is.EqualTo(3), checkedResult.Error);
+        Assert.That(checkedResult.Error, Does.Contain("model.safetensors").And.Contain("finite"));
+        StellaResult uncheckedResult = StellaProcess.Run("embed", "river", "--model", folder.Path, "--check-weights", "off");
+        Assert.That(uncheckedResult.ExitCode, Is.EqualTo(3), uncheckedResult.Error);
+        Assert.That(uncheckedResult.Error, Does.StartWith($"error: {folder.Path}: ").And.Contain("caused by: The vector of text 0 is not finite"));
+        Assert.That(uncheckedResult.Output, Is.Empty, "the vector is not written");
     }
 
     [TestCase("copied")]
     [TestCase("mapped")]
-    public void A_manifest_holds_in_both_load_modes(string mode)
+    public void A_manifest_is_verified_in_both_load_modes(string mode)
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);

@@ -2,11 +2,11 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>stella manifest</c> and <c>stella verify</c>.</summary>
+/// <summary>Tests <c>stella manifest</c> and <c>stella verify</c>.</summary>
 internal sealed class ManifestCommandTests
 {
     [Test]
-    public void A_manifest_is_made_beside_the_model_and_finds_what_changes_later()
+    public void Verify_finds_files_that_changed_after_the_manifest()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         StellaResult made = StellaProcess.Run("manifest", folder.Path);
@@ -23,11 +23,11 @@ internal sealed class ManifestCommandTests
         StellaResult bad = StellaProcess.Run("verify", folder.Path);
         Assert.That(bad.ExitCode, Is.EqualTo(3));
         Assert.That(bad.Output, Does.Contain("wrong hash    model.safetensors").And.Contain("missing       tokenizer.json"));
-        Assert.That(bad.Error, Does.StartWith("error: 2 of 13 files are not what"));
+        Assert.That(bad.Error, Does.StartWith("error: 2 of 13 files do not match"));
     }
 
     [Test]
-    public void A_manifest_may_lie_elsewhere()
+    public void A_manifest_may_be_outside_of_the_model_folder()
     {
         using var elsewhere = new TemporaryFolder();
         string manifest = elsewhere.File("mine.json");
@@ -42,10 +42,10 @@ internal sealed class ManifestCommandTests
         Assert.That(missing.Error, Does.Contain($"{elsewhere.File("none")} does not exist"));
     }
 
-    /// <summary>A file in the place of a device takes what all programs of the machine write to the device.</summary>
+    /// <summary>A file that replaces a device would receive everything that other programs write to the device.</summary>
     [Test]
     [Platform("Linux,MacOsX")]
-    public void A_pipe_or_a_device_is_written_to_and_stays()
+    public void A_pipe_or_a_device_as_output_is_not_replaced()
     {
         using var folder = new TemporaryFolder();
         (string pipe, string none, string empty, string full) =
@@ -66,10 +66,10 @@ internal sealed class ManifestCommandTests
         Assert.That(new[] { none, full }.Select(link => new FileInfo(link).LinkTarget), Is.EqualTo(new[] { "/dev/null", "/dev/full" }));
     }
 
-    /// <summary>A run that waited would be ended after half a minute, and fail.</summary>
+    /// <summary>A run that waits fails after half a minute.</summary>
     [Test]
     [Platform("Linux,MacOsX")]
-    public void A_pipe_or_a_device_in_the_folder_is_named_and_not_waited_for()
+    public void A_pipe_or_a_device_in_the_folder_is_reported_without_waiting()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         Assert.That(StellaProcess.Run("manifest", folder.Path).ExitCode, Is.Zero);
@@ -102,6 +102,6 @@ internal sealed class ManifestCommandTests
         string hash = StellaManifest.Create(Fixtures.Model("tiny-new")).Files["2_Dense_256/model.safetensors"].Sha256;
         Assert.That(result.ExitCode, Is.Zero);
         Assert.That(result.Output, Does.Contain($"{hash}  2_Dense_256/model.safetensors\n"));
-        Assert.That(result.Error, Does.StartWith("note: there is no manifest"));
+        Assert.That(result.Error, Does.StartWith("note: There is no manifest"));
     }
 }

@@ -11,44 +11,44 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What a client asked.</summary>
-/// <param name="Path">The path, with its query.</param>
-/// <param name="Headers">Header fields, names in lower case.</param>
-/// <param name="At">When, in milliseconds of a monotonic clock.</param>
+/// <summary>Represents a request of a client.</summary>
+/// <param name="Path">The path with the query.</param>
+/// <param name="Headers">The header fields, with names in lower case.</param>
+/// <param name="At">The time of the request in milliseconds of a monotonic clock.</param>
 internal sealed record ModelRequest(string Path, IReadOnlyDictionary<string, string> Headers, long At)
 {
     public string? Header(string name) => Headers.GetValueOrDefault(name);
 }
 
-/// <summary>What the server does with one request. The default is to serve it well.</summary>
+/// <summary>Specifies the answer to one request. By default, the server sends the file.</summary>
 internal sealed record Behaviour
 {
-    /// <summary>Answers with this status instead of the file.</summary>
+    /// <summary>Gets the status that is sent instead of the file.</summary>
     public int? Status { get; init; }
 
-    /// <summary>Fields to add to the header.</summary>
+    /// <summary>Gets the additional header fields.</summary>
     public string[] Headers { get; init; } = [];
 
-    /// <summary>Closes the connection after so many bytes of the body.</summary>
+    /// <summary>Gets the number of bytes of the body after which the server closes the connection.</summary>
     public int? BreakAfter { get; init; }
 
-    /// <summary>Sends so many bytes of the body and then waits for the client to leave.</summary>
+    /// <summary>Gets the number of bytes of the body after which the server waits for the client to leave.</summary>
     public int? StallAfter { get; init; }
 
-    /// <summary>Says this length instead of the true one.</summary>
+    /// <summary>Gets the content length that is sent instead of the true one.</summary>
     public long? ContentLength { get; init; }
 
-    /// <summary>Sends the whole file whatever part is asked for.</summary>
+    /// <summary>Gets whether the server ignores the requested range and sends the whole file.</summary>
     public bool IgnoreRange { get; init; }
 
-    /// <summary>Sends this instead of the file.</summary>
+    /// <summary>Gets the body that is sent instead of the file.</summary>
     public byte[]? Body { get; init; }
 
-    /// <summary>Changes a byte of the body.</summary>
+    /// <summary>Gets whether the server changes a byte of the body.</summary>
     public bool Damage { get; init; }
 }
 
-/// <summary>A repository on 127.0.0.1 that speaks as Hugging Face does, and misbehaves where it is told to.</summary>
+/// <summary>Serves a repository on 127.0.0.1 by the API of Hugging Face, with scripted faults.</summary>
 internal sealed class ModelServer : IDisposable
 {
     public const string Model = "test-org/tiny-new";
@@ -60,7 +60,7 @@ internal sealed class ModelServer : IDisposable
     private readonly string folder;
     private readonly X509Certificate2? certificate;
 
-    /// <summary>Serves a folder, by https if there is a certificate.</summary>
+    /// <summary>Starts to serve a folder, by https if a certificate is given.</summary>
     public ModelServer(string folder, X509Certificate2? certificate = null)
     {
         (this.folder, this.certificate) = (folder, certificate);
@@ -72,13 +72,15 @@ internal sealed class ModelServer : IDisposable
 
     public ConcurrentQueue<ModelRequest> Requests { get; } = new();
 
-    /// <summary>Paths that are listed beside the true ones.</summary>
+    /// <summary>Gets additional paths in the list of files.</summary>
     public List<string> AlsoListed { get; } = [];
 
-    /// <summary>Entries that are listed as they are.</summary>
+    /// <summary>Gets additional entries in the list of files, which can be invalid.</summary>
     public List<object> AlsoListedAs { get; } = [];
 
-    /// <summary>Returns the environment of a run that asks this server, without any variable of the machine.</summary>
+    /// <summary>
+    /// Returns the environment of a run that uses this server, without the Hugging Face variables of the machine.
+    /// </summary>
     public Dictionary<string, string?> Variables(string home)
     {
         var variables = Environment.GetEnvironmentVariables().Keys.Cast<string>()
@@ -87,18 +89,18 @@ internal sealed class ModelServer : IDisposable
             .ToDictionary(name => name, string? (_) => null);
         variables["HF_HOME"] = home;
         variables["HF_ENDPOINT"] = Endpoint;
-        // A proxy of the machine has no business with 127.0.0.1.
+        // A proxy of the machine cannot reach 127.0.0.1.
         variables["NO_PROXY"] = variables["no_proxy"] = "127.0.0.1";
         return variables;
     }
 
-    /// <summary>Completed when a body stalls.</summary>
+    /// <summary>Gets a source that completes when a body stalls.</summary>
     public TaskCompletionSource Stalled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Requests for one file, or for <c>api</c>.</summary>
+    /// <summary>Returns the requests for one file, or for <c>api</c>.</summary>
     public ModelRequest[] RequestsFor(string file) => [.. Requests.Where(request => KeyOf(request.Path) == file)];
 
-    /// <summary>Plans what happens to the next requests for a file, or for <c>api</c>.</summary>
+    /// <summary>Sets the answers to the next requests for a file, or for <c>api</c>.</summary>
     public void Plan(string file, params Behaviour[] behaviours)
     {
         ConcurrentQueue<Behaviour> queue = planned.GetOrAdd(file, _ => new());
@@ -127,11 +129,11 @@ internal sealed class ModelServer : IDisposable
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
         {
-            // The test is over.
+            // The test has ended.
         }
     }
 
-    /// <summary>One request a connection.</summary>
+    /// <summary>Serves one request per connection.</summary>
     private async Task ServeAsync(TcpClient client)
     {
         using (client)
@@ -154,7 +156,7 @@ internal sealed class ModelServer : IDisposable
             }
             catch (Exception e) when (e is IOException or OperationCanceledException or AuthenticationException)
             {
-                // The client has left.
+                // The client closed the connection.
             }
         }
     }
@@ -216,11 +218,13 @@ internal sealed class ModelServer : IDisposable
         return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others).Concat(AlsoListedAs) });
     }
 
-    /// <summary>Weights are in LFS, as on Hugging Face; the rest has git's hash.</summary>
+    /// <summary>
+    /// Creates the entry of a file: with a hash of LFS for weights, as on Hugging Face, and with a hash of git for other files.
+    /// </summary>
     private static object Entry(string path, byte[] content)
     {
         byte[] blob = [.. Encoding.ASCII.GetBytes($"blob {content.Length}\0"), .. content];
-#pragma warning disable CA5350 // Git's name of a content.
+#pragma warning disable CA5350 // Git names content by SHA-1.
         string blobId = Convert.ToHexStringLower(SHA1.HashData(blob));
 #pragma warning restore CA5350
         return path.EndsWith(".safetensors", StringComparison.Ordinal)

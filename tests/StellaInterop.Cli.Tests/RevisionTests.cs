@@ -2,7 +2,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>--revision</c>: which snapshot of a model in the Hugging Face cache a command takes.</summary>
+/// <summary>Tests <c>--revision</c>, which chooses the snapshot of a model in the Hugging Face cache.</summary>
 internal sealed class RevisionTests : IDisposable
 {
     private const string Model = "test-org/tiny";
@@ -43,7 +43,7 @@ internal sealed class RevisionTests : IDisposable
     }
 
     [Test]
-    public void Every_command_that_takes_a_model_of_the_cache_takes_its_revision()
+    public void Every_command_that_accepts_a_model_of_the_cache_accepts_its_revision()
     {
         string byFolder = Stella("embed", "river", "--model", Snapshot(Other)).Output;
         Assert.That(Stella("embed", "river", "--model", Model, "--revision", "v1/fixed").Output, Is.EqualTo(byFolder).And.Not.Empty);
@@ -59,14 +59,14 @@ internal sealed class RevisionTests : IDisposable
     }
 
     [Test]
-    public void A_revision_that_is_not_there_is_told_with_those_that_are_and_the_command_that_brings_it()
+    public void A_missing_revision_is_reported_with_the_available_revisions_and_the_download_command()
     {
         foreach (string[] command in new string[][] { ["info", "--model", Model], ["verify", Model], ["manifest", Model] })
         {
             StellaResult result = Stella([.. command, "--revision", "v2"]);
             Assert.That(result.ExitCode, Is.EqualTo(3));
             Assert.That(result.Error, Does.StartWith("error: test-org/tiny at revision v2 is not in the Hugging Face cache"));
-            Assert.That(result.Error, Does.Contain($"The cache has main, refs/pr/7, v1/fixed, {Unnamed}."), "commits without a name too, and no revision without a snapshot");
+            Assert.That(result.Error, Does.Contain($"The cache has main, refs/pr/7, v1/fixed, {Unnamed}."), "the list includes commits without a name, and excludes revisions without a snapshot");
             Assert.That(result.Error.TrimEnd(), Does.EndWith("Get it with: stella download test-org/tiny --revision v2"));
         }
     }
@@ -76,7 +76,7 @@ internal sealed class RevisionTests : IDisposable
     {
         Fails(Stella("embed", "x", "--model", Fixtures.Model("tiny-new"), "--revision", "main"), "is a folder");
         Fails(Stella("verify", Fixtures.Model("tiny-new"), "--revision", "main"), "is a folder");
-        Fails(Stella("manifest", "/no/such/folder", "--revision", "main"), "is not a name as ORG/NAME");
+        Fails(Stella("manifest", "/no/such/folder", "--revision", "main"), "is not of the form ORG/NAME");
         Fails(Stella("info", "--revision", "main"), "--model ORG/NAME");
         Fails(Stella("info", "--model", Model, "--revision", "../../x"), "'../../x' is not the name of a branch");
 

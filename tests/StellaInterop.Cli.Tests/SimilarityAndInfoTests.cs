@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>stella similarity</c>, <c>stella info</c> and help.</summary>
+/// <summary>Tests <c>stella similarity</c>, <c>stella info</c> and the help.</summary>
 internal sealed class SimilarityAndInfoTests
 {
     private static readonly string[] Readme =
@@ -13,7 +13,7 @@ internal sealed class SimilarityAndInfoTests
     ];
 
     [Test]
-    public void The_texts_of_the_readme_are_ranked_by_the_shipped_model()
+    public void The_shipped_model_ranks_the_matching_text_of_the_readme_first()
     {
         StellaResult result = StellaProcess.Run(Readme);
         string[] lines = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -29,7 +29,7 @@ internal sealed class SimilarityAndInfoTests
     }
 
     [Test]
-    public void Rows_carry_index_score_and_text_and_prompts_go_where_they_belong()
+    public void Rows_have_index_score_and_text_and_only_the_query_has_the_search_prompt()
     {
         StellaResult jsonl = StellaProcess.Run([.. Readme, "--format", "jsonl", "--prompt", "s2p"]);
         StellaResult json = StellaProcess.Run([.. Readme, "--format", "json", "--prompt", "s2p"]);
@@ -50,7 +50,7 @@ internal sealed class SimilarityAndInfoTests
     }
 
     [Test]
-    public void A_default_prompt_stands_before_the_query_and_not_before_the_texts([Values] bool hasDocumentPrompt)
+    public void The_default_prompt_applies_to_the_query_but_not_to_the_texts([Values] bool hasDocumentPrompt)
     {
         using var folder = new TemporaryFolder();
         folder.CopyFrom(FormGolden.Read("default-prompt").Folder);
@@ -77,18 +77,18 @@ internal sealed class SimilarityAndInfoTests
     }
 
     [Test]
-    public void A_cut_is_told_on_standard_error()
+    public void A_truncated_text_is_reported_on_standard_error()
     {
         StellaResult result = StellaProcess.Run("similarity", "a", "b c d e f g", "--max-tokens", "4", "--prompt", "document");
         Assert.That(result.ExitCode, Is.Zero);
-        Assert.That(result.Error, Does.StartWith("warning: text 0 was cut from 8 to 4 tokens"));
+        Assert.That(result.Error, Does.StartWith("warning: Text 0 was truncated from 8 to 4 tokens."));
 
         StellaResult query = StellaProcess.Run("similarity", "b c d e f g", "a", "--max-tokens", "4", "--prompt", "document", "--format", "json");
-        Assert.That((query.ExitCode, query.Error), Is.EqualTo((0, "warning: the query was cut from 8 to 4 tokens\n")));
+        Assert.That((query.ExitCode, query.Error), Is.EqualTo((0, "warning: The query was truncated from 8 to 4 tokens.\n")));
     }
 
     [Test]
-    public void Info_tells_the_same_for_people_and_for_programs()
+    public void Text_and_json_of_info_agree()
     {
         StellaResult text = StellaProcess.Run("info", "--model", Fixtures.Model("tiny-qwen2"), "--precision", "int8");
         JsonElement json = StellaProcess.Run("info", "--format", "json", "--model", Fixtures.Model("tiny-qwen2"), "--precision", "int8").Rows.Single();
@@ -108,7 +108,7 @@ internal sealed class SimilarityAndInfoTests
     }
 
     [Test]
-    public void Help_names_every_option()
+    public void Help_lists_every_option()
     {
         string[] common = ["--model", "--revision", "--dimension", "--max-tokens", "--precision", "--threads", "--verbosity"];
         (string Command, string[] Options)[] expected =

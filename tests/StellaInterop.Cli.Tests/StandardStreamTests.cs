@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>Every state of standard input, output and error has a behaviour and an exit code.</summary>
+/// <summary>Tests the behaviour and exit code for each state of standard input, output and error.</summary>
 [Platform("Linux")]
 internal sealed class StandardStreamTests
 {
@@ -55,7 +55,7 @@ internal sealed class StandardStreamTests
 
     [TestCase("embed")]
     [TestCase("tokenize")]
-    public void An_endless_input_ends_with_its_reader(string command)
+    public void A_command_with_endless_input_ends_when_its_reader_leaves(string command)
     {
         StellaResult result = StellaProcess.RunScript(
             $"yes 'some words' 2> /dev/null | stella {command} --input - --model {Model} | head -n 1; exit ${{PIPESTATUS[1]}}");
@@ -63,16 +63,16 @@ internal sealed class StandardStreamTests
     }
 
     [Test]
-    public void A_reader_that_leaves_while_no_input_comes_ends_the_command()
+    public void A_reader_that_leaves_while_the_command_waits_for_input_ends_the_command()
     {
         var clock = Stopwatch.StartNew();
         StellaResult result = StellaProcess.RunScript(
             $"stella tokenize --input - --model {Model} < <(echo a; exec sleep 50 2> /dev/null) | head -n 1; exit ${{PIPESTATUS[0]}}");
         Assert.That((result.ExitCode, result.Error, result.Rows.Length), Is.EqualTo((141, "", 1)));
-        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(40)), "it does not wait for the next line");
+        Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(40)), "the command does not wait for the next line");
     }
 
-    /// <summary>The texts of one batch take minutes: the reader that leaves meanwhile is noticed within it.</summary>
+    /// <summary>The texts of one batch take minutes. The command must notice within the batch that the reader left.</summary>
     [Test]
     public void A_reader_that_leaves_while_a_batch_is_computed_ends_the_command()
     {
@@ -83,7 +83,7 @@ internal sealed class StandardStreamTests
     }
 
     [TestCase("")]
-    [TestCase("dd oflag=nonblock count=0 < /dev/null 2> /dev/null;", Description = "dd leaves the flag on the pipe that it shares")]
+    [TestCase("dd oflag=nonblock count=0 < /dev/null 2> /dev/null;", Description = "dd sets the flag on the shared pipe")]
     public void A_slow_reader_gets_every_row_once(string prepare)
     {
         File.WriteAllLines(folder.File("texts"), Enumerable.Range(0, 5000).Select(i => $"text number {i}"));
@@ -95,7 +95,7 @@ internal sealed class StandardStreamTests
     }
 
     [Test]
-    public void A_non_blocking_standard_input_is_waited_for()
+    public void A_non_blocking_standard_input_is_read_to_its_end()
     {
         StellaResult result = StellaProcess.RunScript(
             $"(dd iflag=nonblock count=0 of=/dev/null 2> /dev/null; stella tokenize --input - --model {Model}) < <(sleep 1; echo a; sleep 1; echo b)");
@@ -108,10 +108,10 @@ internal sealed class StandardStreamTests
     {
         StellaResult result = StellaProcess.RunScript($"stella embed --input - --model {Model} {state}");
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((2, "")));
-        Assert.That(result.Error, Is.EqualTo($"error: --input - cannot be read\ncaused by: {says}\n"));
+        Assert.That(result.Error, Is.EqualTo($"error: --input - cannot be read.\ncaused by: {says}\n"));
     }
 
-    /// <summary>The position in a file belongs to all processes that write to it.</summary>
+    /// <summary>All processes with the same open file share its position.</summary>
     [Test]
     public void Commands_that_share_a_file_do_not_overwrite_each_other()
     {
@@ -122,12 +122,12 @@ internal sealed class StandardStreamTests
         Assert.That(lines[0], Does.StartWith("{\"index\":0"));
         Assert.That(lines[1], Is.EqualTo("between"));
         Assert.That(lines[2], Does.StartWith("{\"index\":0"));
-        Assert.That(lines[3], Is.EqualTo("error: --input /no/such cannot be read"));
+        Assert.That(lines[3], Is.EqualTo("error: --input /no/such cannot be read."));
     }
 
     [TestCase("INT", 130)]
     [TestCase("TERM", 143)]
-    public void A_signal_ends_a_command_after_the_rows_that_are_whole(string signal, int exitCode)
+    public void A_signal_ends_a_command_after_its_complete_rows(string signal, int exitCode)
     {
         using Process process = StellaProcess.Start(
             new Dictionary<string, string?>(), "tokenize", "--input", "-", "--format", "json", "--model", Model);
@@ -144,7 +144,7 @@ internal sealed class StandardStreamTests
     [TestCase("embed", "lines", "a\nb", "b c\n")]
     [TestCase("tokenize", "lines", "a\nb", "b c\n")]
     [TestCase("embed", "jsonl", "{\"text\": \"a\"}\n{\"text", "\": \"b\"}\n")]
-    public void A_row_comes_when_its_line_does(string command, string format, string first, string second)
+    public void A_row_is_written_before_the_next_line_arrives(string command, string format, string first, string second)
     {
         using Process process = StellaProcess.Start(
             new Dictionary<string, string?>(), command, "--input", "-", "--input-format", format, "--model", Model);
@@ -153,7 +153,7 @@ internal sealed class StandardStreamTests
             process.StandardInput.Write(input);
             process.StandardInput.Flush();
             Task<string?> row = process.StandardOutput.ReadLineAsync();
-            Assert.That(row.Wait(TimeSpan.FromMinutes(1)), "a row, although more input may come");
+            Assert.That(row.Wait(TimeSpan.FromMinutes(1)), "the row is written although the input is still open");
             Assert.That(StellaResult.Parse(row.Result!).GetProperty("index").GetInt32(), Is.EqualTo(index));
         }
 

@@ -4,10 +4,10 @@ using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
-/// <summary>What a run of <c>stella</c> gave.</summary>
+/// <summary>Represents the result of a run of <c>stella</c>.</summary>
 internal sealed record StellaResult(int ExitCode, string Output, string Error)
 {
-    /// <summary>Rows of JSON, one a line.</summary>
+    /// <summary>Gets the rows of JSON, one per line.</summary>
     public JsonElement[] Rows => [.. Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Parse)];
 
     public static JsonElement Parse(string json)
@@ -17,13 +17,13 @@ internal sealed record StellaResult(int ExitCode, string Output, string Error)
     }
 }
 
-/// <summary>Runs <c>stella</c> as a person does: as a process.</summary>
+/// <summary>Runs <c>stella</c> as a process.</summary>
 internal static class StellaProcess
 {
-    /// <summary>Memory that <see cref="RunLimited"/> gives; a good run of a tiny model takes a third.</summary>
+    /// <summary>The memory limit of <see cref="RunLimited"/>. A successful run of a tiny model needs a third of it.</summary>
     private const int LimitKilobytes = 200_000;
 
-    /// <summary>The folder that the command line was built into.</summary>
+    /// <summary>Gets the output folder of the command line.</summary>
     public static string Folder { get; } = Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0");
 
     public static StellaResult Run(params string[] arguments) => RunIn(Folder, null, arguments);
@@ -31,7 +31,7 @@ internal static class StellaProcess
     public static StellaResult RunWithInput(string input, params string[] arguments) =>
         RunIn(Folder, Encoding.UTF8.GetBytes(input), arguments);
 
-    /// <summary>Runs with variables of the environment set, or taken away where they are null.</summary>
+    /// <summary>Runs with environment variables set, or removed if their value is <see langword="null"/>.</summary>
     public static StellaResult RunWith(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
         using Process process = Process.Start(StartInfo(Folder, arguments, variables))!;
@@ -45,26 +45,25 @@ internal static class StellaProcess
         return Finish(process, input, arguments);
     }
 
-    /// <summary>Runs in <see cref="LimitKilobytes"/> of memory: a run that wants more fails.</summary>
+    /// <summary>Runs with at most <see cref="LimitKilobytes"/> of memory.</summary>
     /// <remarks>
-    /// What is limited is memory that can be written and is not shared, committed and not only reserved. Linux counts it; on
-    /// other systems nothing is limited.
+    /// The limit applies to committed memory that is writable and private. It is effective only on Linux.
     /// </remarks>
     public static StellaResult RunLimited(params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(Folder, arguments);
-        // A stack for each of a hundred processors would be counted too.
+        // The stacks of one thread per processor would count, so the number of processors is fixed.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "2";
         if (OperatingSystem.IsLinux())
         {
-            StartBy(start, "/bin/sh", "-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh");
+            WrapCommand(start, "/bin/sh", "-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh");
         }
 
         using Process process = Process.Start(start)!;
         return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
     }
 
-    /// <summary>Runs a script of bash in which <c>stella</c> is the command.</summary>
+    /// <summary>Runs a bash script in which <c>stella</c> is defined as a command.</summary>
     public static StellaResult RunScript(string script)
     {
         ProcessStartInfo start = StartInfo(Folder, []);
@@ -76,23 +75,25 @@ internal static class StellaProcess
         return Finish(process, null, [script], TimeSpan.FromMinutes(1));
     }
 
-    /// <summary>Starts it as a terminal would, for a test that does something meanwhile.</summary>
+    /// <summary>Starts a process as a terminal would, and does not wait for its end.</summary>
     public static Process Start(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(Folder, arguments, variables);
         if (OperatingSystem.IsLinux())
         {
-            // What a shell starts in the background ignores Ctrl+C, and so does all that it starts in its turn.
-            StartBy(start, "env", "--default-signal=INT");
+            // Background processes of a shell ignore SIGINT, and their children inherit this.
+            WrapCommand(start, "env", "--default-signal=INT");
         }
 
         return Process.Start(start)!;
     }
 
-    /// <summary>Runs on a terminal of 200 columns, and returns what is written to it: output and bars, with control characters.</summary>
+    /// <summary>
+    /// Runs on a terminal with 200 columns and returns all text on it, including progress bars and control characters.
+    /// </summary>
     public static string RunOnTerminal(params string[] arguments) => RunOnTerminal(new Dictionary<string, string?>(), arguments);
 
-    /// <summary>Does the same with variables of the environment.</summary>
+    /// <summary>Runs on a terminal with environment variables.</summary>
     public static string RunOnTerminal(IReadOnlyDictionary<string, string?> variables, params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(Folder, arguments, variables);
@@ -107,8 +108,8 @@ internal static class StellaProcess
         return result.Output;
     }
 
-    /// <summary>Has another program start it in its own place.</summary>
-    private static void StartBy(ProcessStartInfo start, string program, params string[] arguments)
+    /// <summary>Lets another program execute the command.</summary>
+    private static void WrapCommand(ProcessStartInfo start, string program, params string[] arguments)
     {
         string[] command = [start.FileName, .. start.ArgumentList];
         start.FileName = program;
@@ -136,15 +137,15 @@ internal static class StellaProcess
         return start;
     }
 
-    /// <summary>Waits for the end, and looks for what would control a terminal.</summary>
-    private static StellaResult Finish(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
+    /// <summary>Waits for the end of the process and checks that its output has no control characters.</summary>
+    private static StellaResult Finish(Process process, byte[]? input, string[] arguments, TimeSpan? timeout = null)
     {
-        StellaResult result = Collect(process, input, arguments, patience);
-        Assert.That((result.Output + result.Error).Where(Controls), Is.Empty, "control characters on the terminal");
+        StellaResult result = Collect(process, input, arguments, timeout);
+        Assert.That((result.Output + result.Error).Where(IsControl), Is.Empty, "control characters in the output");
         return result;
     }
 
-    private static StellaResult Collect(Process process, byte[]? input, string[] arguments, TimeSpan? patience = null)
+    private static StellaResult Collect(Process process, byte[]? input, string[] arguments, TimeSpan? timeout = null)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
@@ -156,21 +157,23 @@ internal static class StellaProcess
             }
             catch (IOException)
             {
-                // A run that refuses its first line does not read the rest.
+                // A process that refuses its first line does not read the rest.
             }
         }
 
-        if (!process.WaitForExit(patience ?? TimeSpan.FromMinutes(5)))
+        if (!process.WaitForExit(timeout ?? TimeSpan.FromMinutes(5)))
         {
             process.Kill(entireProcessTree: true);
-            Assert.Fail($"stella {string.Join(' ', arguments)} hangs");
+            Assert.Fail($"stella {string.Join(' ', arguments)} did not end in time.");
         }
 
         return new StellaResult(process.ExitCode, output.Result, error.Result);
     }
 
-    /// <summary>Whether a terminal obeys a character, or shows text in another order because of it. Line breaks and tabs are layout.</summary>
-    private static bool Controls(char c) =>
+    /// <summary>
+    /// Returns whether a character controls a terminal or the direction of text. Line breaks and tabs are allowed.
+    /// </summary>
+    private static bool IsControl(char c) =>
         (char.IsControl(c) && c is not ('\n' or '\t'))
         || c is '\u2028' or '\u2029' or '\u061C' or '\u200E' or '\u200F' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069');
 }

@@ -2,7 +2,7 @@ using StellaInterop.Cli.Streams;
 
 namespace StellaInterop.Tests;
 
-/// <summary>The states of a standard handle of Windows, with its call replaced.</summary>
+/// <summary>Tests the states of a standard handle of Windows with a replaced system call.</summary>
 internal sealed class WindowsOutputTests
 {
     private const int Ok = 0;
@@ -14,7 +14,7 @@ internal sealed class WindowsOutputTests
         int calls = 0;
         using var output = new WindowsOutput((buffer, out count, out error) =>
         {
-            // A non-blocking pipe that is full takes nothing now and then.
+            // A non-blocking pipe that is full accepts no bytes.
             count = calls++ % 3 == 2 ? 0 : Math.Min(atOnce, buffer.Length);
             error = Ok;
             written.AddRange(buffer[..count]);
@@ -28,14 +28,14 @@ internal sealed class WindowsOutputTests
     }
 
     [TestCase(109, Description = "ERROR_BROKEN_PIPE")]
-    [TestCase(232, Description = "ERROR_NO_DATA: the reader closes the pipe")]
+    [TestCase(232, Description = "ERROR_NO_DATA: the reader is closing the pipe")]
     [TestCase(233, Description = "ERROR_PIPE_NOT_CONNECTED")]
-    public void A_reader_that_left_is_told_apart(int code) =>
+    public void A_reader_that_left_is_a_broken_pipe(int code) =>
         Assert.That(() => Failing(code).Write([1]), Throws.TypeOf<BrokenPipeException>());
 
     [TestCase(112, Description = "ERROR_DISK_FULL")]
     [TestCase(6, Description = "ERROR_INVALID_HANDLE")]
-    public void Any_other_failure_is_an_error_with_the_words_of_the_system(int code) =>
+    public void Any_other_failure_is_an_error_with_the_message_of_the_system(int code) =>
         Assert.That(() => Failing(code).Write([1]), Throws.TypeOf<IOException>().With.Message.Not.Empty.And.Message.Not.EndsWith("."));
 
     private static WindowsOutput Failing(int code) => new((_, out written, out error) =>

@@ -9,19 +9,21 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>Generators that share one distributed cache answer as if there were none.</summary>
-#pragma warning disable CA5394 // The seeds make a failure repeatable.
+/// <summary>Tests that generators with a shared distributed cache return the same results as without a cache.</summary>
+#pragma warning disable CA5394 // The seeds make failures reproducible.
 internal sealed class CacheTests
 {
     private static readonly string LongText = string.Join(' ', Enumerable.Repeat("river", 40));
 
-    /// <summary>Texts of calls: some are cut, and some the JSON of a cache key cannot tell apart.</summary>
+    /// <summary>The texts of calls. Some are truncated, and some become equal in the JSON of a cache key.</summary>
     private static readonly string[][] Texts =
     [
         ["river", "stone"], ["stone", "river", ""], [LongText, "river"], ["half \ud800", "river"], ["half \ud801"], ["half \ufffd", "river"],
     ];
 
-    /// <summary>The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed one.</summary>
+    /// <summary>
+    /// The JSON options of Microsoft.Extensions.AI in a program without JSON reflection, such as a trimmed program.
+    /// </summary>
     private static readonly JsonSerializerOptions WithoutReflection = new(AIJsonUtilities.DefaultOptions)
     {
         TypeInfoResolver = JsonTypeInfoResolver.Combine(
@@ -31,14 +33,14 @@ internal sealed class CacheTests
     private IDistributedCache cache = null!;
 
     [SetUp]
-    public void MakeCache() => cache = new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions()));
+    public void CreateCache() => cache = new MemoryDistributedCache(Options.Create(new MemoryDistributedCacheOptions()));
 
     /// <summary>
-    /// Calls of which each differs from the one before in one setting, over one cache, with a restart now and then: each answer has the
-    /// bits of a generator without a cache, and says the same about tokens and cuts.
+    /// Makes calls through one cache, with occasional restarts. Each call differs from the previous call in one setting. Each
+    /// result must have the bits, token counts and truncation of a generator without a cache.
     /// </summary>
     [Test]
-    public async Task No_answer_crosses_between_generators([Range(0, 2)] int seed)
+    public async Task Generators_with_a_shared_cache_return_the_same_results_as_without_a_cache([Range(0, 2)] int seed)
     {
         var random = new Random(seed);
         using var folders = new OtherModel();
@@ -58,7 +60,7 @@ internal sealed class CacheTests
                 pools[call.Pool] = pool = call.Pool.Open();
             }
 
-            bool isAnswered = call.Form switch
+            bool isAnswered = call.Format switch
             {
                 0 => await CompareAsync(pool, call, random, generator => (IEmbeddingGenerator<string, Embedding<float>>)generator, v => v.Vector.ToArray()),
                 1 => await CompareAsync(pool, call, random, generator => generator.AsHalf(), v => v.Vector.ToArray()),
@@ -74,7 +76,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task Documents_and_queries_of_a_service_do_not_share_answers()
+    public async Task Documents_and_queries_of_a_service_do_not_share_cached_results()
     {
         await using ServiceProvider provider = Services(services =>
         {
@@ -89,7 +91,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task A_cache_is_shared_by_services_of_equal_settings()
+    public async Task Services_with_equal_settings_share_cached_results()
     {
         int computed = 0;
         for (int i = 0; i < 2; i++)
@@ -109,7 +111,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task Options_that_middleware_sets_before_the_cache_are_in_the_key()
+    public async Task Options_set_by_middleware_before_the_cache_are_part_of_the_key()
     {
         await using ServiceProvider provider = Services(services =>
         {
@@ -126,7 +128,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task Options_that_middleware_sets_after_the_cache_are_refused()
+    public async Task Options_set_by_middleware_after_the_cache_are_refused()
     {
         await using ServiceProvider provider = Services(services => services
             .AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
@@ -138,7 +140,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task Middleware_that_takes_the_key_away_below_a_cache_is_refused([Values] bool raw)
+    public async Task Middleware_that_removes_the_key_below_a_cache_is_refused([Values] bool raw)
     {
         await using ServiceProvider provider = Services(services => services
             .AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"))
@@ -182,7 +184,7 @@ internal sealed class CacheTests
     }
 
     [TestCaseSource(nameof(CachesAround))]
-    public async Task A_cache_that_cannot_know_the_model_is_refused(
+    public async Task A_cache_whose_key_does_not_include_the_model_is_refused(
         Func<StellaEmbeddingGenerator, IDistributedCache, IEmbeddingGenerator<string, Embedding<float>>> wrap)
     {
         await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
@@ -195,14 +197,14 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task An_embedding_can_be_stored_as_JSON_and_read_again([Values] bool cached, [Values] bool reflection)
+    public async Task An_embedding_can_be_serialized_as_JSON_and_deserialized([Values] bool cached, [Values] bool reflection)
     {
         JsonSerializerOptions json = reflection ? AIJsonUtilities.DefaultOptions : WithoutReflection;
         await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         using var generator = new StellaEmbeddingGenerator(pool, new StellaEmbedOptions { InvalidTextBehavior = StellaInvalidTextBehavior.Replace });
         using IEmbeddingGenerator<string, Embedding<float>> source = cached ? generator.AsBuilder().UseDistributedCache(cache).Build() : generator;
         Embedding<float> made = (await source.GenerateAsync(["half \ud800"]))[0];
-        // Here and in code that runs on the stack of a cache.
+        // Serialize here, and in code that runs on the stack of a cache.
         string stored = JsonSerializer.Serialize(made, json);
         using IEmbeddingGenerator<string, Embedding<float>> around = new OnItsStack(source, () => Assert.That(JsonSerializer.Serialize(made, json), Is.EqualTo(stored)));
         _ = await around.GenerateAsync(["river"]);
@@ -212,7 +214,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task A_model_that_changes_under_its_pool_changes_the_key()
+    public async Task A_model_whose_files_change_gets_another_key()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
@@ -226,7 +228,7 @@ internal sealed class CacheTests
     }
 
     [Test]
-    public async Task A_model_that_changes_between_the_key_and_the_answer_gets_the_right_key()
+    public async Task A_model_that_changes_between_key_and_result_gets_the_right_key()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(100) });
@@ -246,10 +248,10 @@ internal sealed class CacheTests
             })
             .Build();
         float[] found = await VectorAsync(cached);
-        Assert.That(found, Is.EqualTo((await generator.GenerateAsync(["river"]))[0].Vector.ToArray()), "the model that is there now");
+        Assert.That(found, Is.EqualTo((await generator.GenerateAsync(["river"]))[0].Vector.ToArray()), "the vector of the current model");
         Assert.That(calls, Is.EqualTo(2));
         Assert.That(await VectorAsync(cached), Is.EqualTo(found));
-        Assert.That(calls, Is.EqualTo(2), "the second answer is in the cache under the right key");
+        Assert.That(calls, Is.EqualTo(2), "the second result is cached with the right key");
     }
 
     [Test]
@@ -279,7 +281,7 @@ internal sealed class CacheTests
         }
     }
 
-    /// <summary>Replaces the last number of a head's weights.</summary>
+    /// <summary>Replaces the last weight of a head.</summary>
     private static void ChangeHead(TemporaryFolder folder, int dimension)
     {
         using FileStream weights = File.OpenWrite(folder.File($"2_Dense_{dimension}/model.safetensors"));
@@ -300,8 +302,8 @@ internal sealed class CacheTests
         return services.BuildServiceProvider();
     }
 
-    /// <summary>Asks a generator over the cache, and one without, and compares all that they say.</summary>
-    /// <returns>Whether there was an answer; otherwise both refused alike.</returns>
+    /// <summary>Compares the results of a generator with the cache and a generator without a cache.</summary>
+    /// <returns>Whether the generators returned embeddings. Otherwise both threw the same exception.</returns>
     private async Task<bool> CompareAsync<TEmbedding>(
         StellaEmbeddingPool pool,
         Call asked,
@@ -311,7 +313,7 @@ internal sealed class CacheTests
         where TEmbedding : Embedding
     {
         (StellaEmbedOptions options, string[] texts) = (asked.Options, asked.Texts);
-        // The same options stand with the generator, or come with the call.
+        // The options are those of the generator or of the call.
         bool perCall = random.Next(2) == 0;
         using var plain = new StellaEmbeddingGenerator(pool, options);
         using var chained = new StellaEmbeddingGenerator(pool, perCall ? null : options);
@@ -321,10 +323,10 @@ internal sealed class CacheTests
             .UseDistributedCache(cache, caching => caching.JsonSerializerOptions = random.Next(2) == 0 ? WithoutReflection : AIJsonUtilities.DefaultOptions)
             .Build();
         EmbeddingGenerationOptions? call = perCall ? new EmbeddingGenerationOptions { RawRepresentationFactory = _ => options } : null;
-        GeneratedEmbeddings<TEmbedding> right;
+        GeneratedEmbeddings<TEmbedding> uncached;
         try
         {
-            right = await expected.GenerateAsync(texts);
+            uncached = await expected.GenerateAsync(texts);
         }
         catch (StellaException e)
         {
@@ -336,19 +338,19 @@ internal sealed class CacheTests
         Assert.Multiple(() =>
         {
             Assert.That(found, Has.Count.EqualTo(texts.Length));
-            Assert.That(found.Usage!.InputTokenCount, Is.EqualTo(right.Usage!.InputTokenCount));
-            Assert.That(found.AdditionalProperties, Is.EqualTo(right.AdditionalProperties));
+            Assert.That(found.Usage!.InputTokenCount, Is.EqualTo(uncached.Usage!.InputTokenCount));
+            Assert.That(found.AdditionalProperties, Is.EqualTo(uncached.AdditionalProperties));
             for (int i = 0; i < texts.Length; i++)
             {
-                Assert.That(numbers(found[i]), Is.EqualTo(numbers(right[i])), texts[i]);
-                Assert.That(found[i].ModelId, Is.EqualTo(right[i].ModelId));
-                Assert.That(found[i].AdditionalProperties, Is.EqualTo(right[i].AdditionalProperties));
+                Assert.That(numbers(found[i]), Is.EqualTo(numbers(uncached[i])), texts[i]);
+                Assert.That(found[i].ModelId, Is.EqualTo(uncached[i].ModelId));
+                Assert.That(found[i].AdditionalProperties, Is.EqualTo(uncached[i].AdditionalProperties));
             }
         });
         return true;
     }
 
-    /// <summary>A cache that caches nothing, and runs code where it looks for an entry.</summary>
+    /// <summary>Represents a cache without entries that runs code when it reads an entry.</summary>
     private sealed class OnItsStack(IEmbeddingGenerator<string, Embedding<float>> inner, Action code)
         : CachingEmbeddingGenerator<string, Embedding<float>>(inner)
     {
@@ -363,7 +365,7 @@ internal sealed class CacheTests
         protected override Task WriteCacheAsync(string key, Embedding<float> value, CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
-    /// <summary>A caller's own cache.</summary>
+    /// <summary>Represents a cache that the caller implements.</summary>
     private sealed class OwnCache(IEmbeddingGenerator<string, Embedding<float>> inner) : CachingEmbeddingGenerator<string, Embedding<float>>(inner)
     {
         protected override string GetCacheKey(params ReadOnlySpan<object?> values) => "";
@@ -385,17 +387,17 @@ internal sealed class CacheTests
         pools.Clear();
     }
 
-    /// <summary>A model and options that need a pool of their own.</summary>
+    /// <summary>Identifies a pool by its model and options.</summary>
     private sealed record PoolKey(string Path, StellaPrecision Precision, int MaxTokens)
     {
         public StellaEmbeddingPool Open() => new(
             Path, new StellaModelOptions { Precision = Precision, MaxTokens = MaxTokens, Name = "model" });
     }
 
-    /// <summary>A call: everything that decides its answer.</summary>
-    private sealed record Call(PoolKey Pool, StellaEmbedOptions Options, int Form, string[] Texts)
+    /// <summary>Represents a call with all settings that determine its result.</summary>
+    private sealed record Call(PoolKey Pool, StellaEmbedOptions Options, int Format, string[] Texts)
     {
-        /// <summary>Changes one setting, so that the last call has entries of the same texts.</summary>
+        /// <summary>Returns a call that differs in one setting, so that the cache has entries for the same texts.</summary>
         public Call WithOneChange(Random random, OtherModel folders) => random.Next(10) switch
         {
             0 => this with { Pool = Pool with { Path = Pick(random, Fixtures.Model("tiny-new"), folders.Other, Fixtures.Model("tiny-qwen2")) } },
@@ -406,12 +408,12 @@ internal sealed class CacheTests
             5 => this with { Options = Options with { Normalize = !Options.Normalize } },
             6 => this with { Options = Options with { LongTextBehavior = Pick(random, StellaLongTextBehavior.Truncate, StellaLongTextBehavior.Error) } },
             7 => this with { Options = Options with { InvalidTextBehavior = Pick(random, StellaInvalidTextBehavior.Replace, StellaInvalidTextBehavior.Error) } },
-            8 => this with { Form = random.Next(4) },
+            8 => this with { Format = random.Next(4) },
             _ => this with { Texts = Pick(random, CacheTests.Texts) },
         };
     }
 
-    /// <summary>A copy of a model that differs from it in one number of one head.</summary>
+    /// <summary>Provides a copy of a model with one changed weight of one head.</summary>
     private sealed class OtherModel : IDisposable
     {
         private readonly TemporaryFolder other = Fixtures.Copy("tiny-new");

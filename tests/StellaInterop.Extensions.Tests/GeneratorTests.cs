@@ -6,7 +6,7 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>The generator holds what the abstractions' documentation asks of every implementation.</summary>
+/// <summary>Tests that the generator follows the contract of Microsoft.Extensions.AI.Abstractions.</summary>
 internal sealed class GeneratorTests
 {
     private static readonly string[] Texts = ["the river runs under the old stone bridge", "", "bread"];
@@ -43,7 +43,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task A_sequence_that_is_no_list_is_read_once()
+    public async Task A_sequence_that_is_not_a_list_is_enumerated_once()
     {
         int reads = 0;
         IEnumerable<string> Sequence()
@@ -60,7 +60,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task No_texts_give_no_embeddings()
+    public async Task An_empty_sequence_gives_no_embeddings()
     {
         GeneratedEmbeddings<Embedding<float>> found = await documents.GenerateAsync([]);
         Assert.That(found, Is.Empty);
@@ -68,13 +68,13 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public void Null_is_refused_by_name() =>
+    public void A_null_argument_is_refused_by_name() =>
         Assert.That(
             async () => await documents.GenerateAsync(null!),
             Throws.ArgumentNullException.With.Property(nameof(ArgumentException.ParamName)).EqualTo("values"));
 
     [Test]
-    public async Task Usage_model_and_time_are_told()
+    public async Task Embeddings_have_usage_model_and_time()
     {
         var clock = new FakeTimeProvider(new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
         using var generator = new StellaEmbeddingGenerator(pool, timeProvider: clock);
@@ -103,7 +103,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task Dimensions_are_honoured()
+    public async Task The_dimensions_of_the_options_are_used()
     {
         GeneratedEmbeddings<Embedding<float>> found =
             await documents.GenerateAsync(["bread"], new EmbeddingGenerationOptions { Dimensions = 256 });
@@ -117,7 +117,7 @@ internal sealed class GeneratorTests
             Throws.TypeOf<StellaOptionException>().With.Message.Contains("100"));
 
     [Test]
-    public async Task Another_model_is_refused_and_the_own_is_not()
+    public async Task The_name_of_another_model_is_refused()
     {
         Assert.That(
             async () => await documents.GenerateAsync(["bread"], new EmbeddingGenerationOptions { ModelId = "ada" }),
@@ -142,27 +142,27 @@ internal sealed class GeneratorTests
             Assert.That((await documents.GenerateAsync(["bread"], options))[0].Vector.ToArray(), Is.EqualTo(query));
         }
 
-        Assert.That((await documents.GenerateAsync(["bread"]))[0].Vector.ToArray(), Is.Not.EqualTo(query), "options of a call stay with it");
+        Assert.That((await documents.GenerateAsync(["bread"]))[0].Vector.ToArray(), Is.Not.EqualTo(query), "the options of a call do not affect later calls");
     }
 
     [TestCase("querry", typeof(StellaOptionException), "Its prompts are s2p_query, s2s_query")]
     [TestCase("", typeof(ArgumentException), "empty")]
     [TestCase(7, typeof(ArgumentException), "it must be a StellaPrompt or the name of one")]
-    public void A_prompt_that_there_is_not_is_refused(object prompt, Type type, string says) =>
+    public void An_unknown_or_invalid_prompt_is_refused(object prompt, Type type, string expectedText) =>
         Assert.That(
             async () => await documents.GenerateAsync(
                 ["bread"],
                 new EmbeddingGenerationOptions { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = prompt } }),
-            Throws.TypeOf(type).With.Message.Contains(says));
+            Throws.TypeOf(type).With.Message.Contains(expectedText));
 
     [Test]
-    public void A_cancelled_token_cancels() =>
+    public void A_cancelled_token_cancels_the_call() =>
         Assert.That(
             async () => await documents.GenerateAsync(["bread"], null, new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
 
     [Test]
-    public void Services_are_found_at_any_time()
+    public void GetService_returns_the_generator_its_formats_and_the_pool()
     {
         StellaEmbeddingGenerator generator = documents;
         Assert.Multiple(() =>
@@ -192,7 +192,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task A_generator_without_its_pool_keeps_working_after_dispose_and_one_with_it_does_not()
+    public async Task Only_a_generator_that_owns_its_pool_stops_working_after_dispose()
     {
         var borrowed = new StellaEmbeddingGenerator(pool);
         borrowed.Dispose();
@@ -207,7 +207,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task Smaller_forms_are_those_of_the_library()
+    public async Task Smaller_number_formats_equal_the_conversions_of_the_library()
     {
         float[] vector = model.Embed("bread");
         var half = await documents.AsHalf().GenerateAsync(["bread"]);
@@ -231,7 +231,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task Many_callers_at_once_get_their_own()
+    public async Task Concurrent_callers_get_the_vectors_of_their_texts()
     {
         float[][] expected = [.. Enumerable.Range(0, 100).Select(i => model.Embed($"text {i % 7}"))];
         await Parallel.ForEachAsync(Enumerable.Range(0, 100), async (i, token) =>
@@ -242,7 +242,7 @@ internal sealed class GeneratorTests
     }
 
     [Test]
-    public async Task The_extensions_of_the_abstractions_work_over_it()
+    public async Task Extension_methods_of_the_abstractions_work_with_the_generator()
     {
         var pairs = await documents.GenerateAndZipAsync(Texts);
         Assert.That(pairs.Select(pair => pair.Value), Is.EqualTo(Texts));

@@ -4,7 +4,7 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>An invalid argument throws at the call, through any chain in front of the generator.</summary>
+/// <summary>Tests that an invalid argument throws synchronously through any chain of generators.</summary>
 internal sealed class GeneratorUsageTests
 {
     private static IEnumerable<TestCaseData> WrongCalls()
@@ -18,7 +18,7 @@ internal sealed class GeneratorUsageTests
     }
 
     [TestCaseSource(nameof(WrongCalls))]
-    public async Task A_wrong_argument_throws_at_the_call(string[]? values, EmbeddingGenerationOptions? options)
+    public async Task An_invalid_argument_throws_synchronously(string[]? values, EmbeddingGenerationOptions? options)
     {
         var services = new ServiceCollection();
         services.AddDistributedMemoryCache();

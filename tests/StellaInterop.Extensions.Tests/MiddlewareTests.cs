@@ -10,11 +10,11 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>The platform's middleware works over the generator, chained where it is registered.</summary>
+/// <summary>Tests the middleware of Microsoft.Extensions.AI in the chain of a registered generator.</summary>
 internal sealed class MiddlewareTests
 {
     [Test]
-    public async Task A_distributed_cache_asks_only_for_what_it_has_not()
+    public async Task A_distributed_cache_requests_only_missing_texts()
     {
         var services = new ServiceCollection();
         services.AddSingleton<IDistributedCache>(
@@ -36,7 +36,7 @@ internal sealed class MiddlewareTests
     }
 
     [Test]
-    public async Task Telemetry_names_provider_model_and_tokens()
+    public async Task Telemetry_has_provider_model_and_tokens()
     {
         var ended = new List<Activity>();
         using var listener = new ActivityListener
@@ -62,7 +62,7 @@ internal sealed class MiddlewareTests
     }
 
     [Test]
-    public async Task Logging_sees_the_call()
+    public async Task Logging_middleware_logs_the_call()
     {
         var services = new ServiceCollection();
         services.AddFakeLogging(options => options.FilteredLevels.Add(LogLevel.Debug));

@@ -3,13 +3,13 @@ using System.Runtime.CompilerServices;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>The packages may have different versions in one process, and force nothing on their users.</summary>
+/// <summary>Tests the boundary between the packages, which may have different versions in one process.</summary>
 internal sealed class PackageBoundaryTests
 {
     private static readonly Assembly Extensions = typeof(StellaEmbeddingGenerator).Assembly;
 
     [Test]
-    public void Extensions_see_no_internals_of_the_library() =>
+    public void Extensions_cannot_access_internals_of_the_library() =>
         Assert.That(
             typeof(StellaModel).Assembly.GetCustomAttributes<InternalsVisibleToAttribute>().Select(friend => friend.AssemblyName),
             Has.None.EqualTo(Extensions.GetName().Name));
@@ -27,7 +27,7 @@ internal sealed class PackageBoundaryTests
     }
 
     [Test]
-    public void Results_have_no_constructor_with_positions()
+    public void Public_types_are_not_positional_records()
     {
         Type[] types = [.. typeof(StellaModel).Assembly.GetExportedTypes().Concat(Extensions.GetExportedTypes())];
         Assert.That(types.Where(type => type.GetMethod("Deconstruct") is not null), Is.Empty);

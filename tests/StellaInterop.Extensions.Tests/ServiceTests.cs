@@ -11,11 +11,11 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>Registration, options, health, warm-up and disposal in a host.</summary>
+/// <summary>Tests registration, options, health, warm-up and disposal in a host.</summary>
 internal sealed class ServiceTests
 {
     [Test]
-    public async Task Documents_and_queries_have_generators_of_their_own_over_one_pool()
+    public async Task Documents_and_queries_have_separate_generators_over_one_pool()
     {
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"));
@@ -34,7 +34,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task Named_models_stand_side_by_side()
+    public async Task Models_with_different_keys_coexist()
     {
         var services = new ServiceCollection();
         services.AddKeyedStellaEmbeddings("new", options => options.ModelPath = Fixtures.Model("tiny-new"));
@@ -48,7 +48,7 @@ internal sealed class ServiceTests
         }
     }
 
-    /// <summary>Names that were the key of another model's generator, and those that come near.</summary>
+    /// <summary>Keys that could be confused with the key of another model's generator.</summary>
     private static readonly string[] Names = ["stella", "x", "x:query", "query", ":query", "stella:", "Stella:query", "stella:x", " x"];
 
     [Test]
@@ -92,7 +92,7 @@ internal sealed class ServiceTests
     [TestCase("\t")]
     [TestCase("stella:query")]
     [TestCase("stella:query:x")]
-    public void A_name_that_could_be_another_key_is_refused(string name)
+    public void A_key_that_could_be_a_query_key_is_refused(string name)
     {
         var services = new ServiceCollection();
         Assert.Multiple(() =>
@@ -106,7 +106,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public void A_second_registration_of_a_model_is_refused_and_named()
+    public void A_second_registration_with_the_same_key_is_refused_with_the_key()
     {
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(_ => { });
@@ -135,7 +135,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task Settings_come_from_a_section()
+    public async Task Settings_are_read_from_a_section()
     {
         HostApplicationBuilder builder = Builder(
             ("Search:ModelPath", Fixtures.Model("tiny-new")),
@@ -147,26 +147,26 @@ internal sealed class ServiceTests
         using IHost host = builder.Build();
         await host.StartAsync();
         var pool = host.Services.GetRequiredService<StellaEmbeddingPool>();
-        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "warmed up at start");
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "the model is loaded at start");
         var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
         Assert.That((await generator.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
         await host.StopAsync();
     }
 
     [Test]
-    public async Task Settings_come_from_the_default_section_of_the_container()
+    public async Task Settings_are_read_from_the_default_section_of_the_configuration()
     {
         HostApplicationBuilder builder = Builder(
             ("StellaEmbeddings:ModelPath", Fixtures.Model("tiny-new")), ("StellaEmbeddings:Model:Dimension", "256"));
         builder.Services.AddStellaEmbeddings();
         using IHost host = builder.Build();
         var generator = host.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
-        Assert.That(generator.GetService<EmbeddingGeneratorMetadata>()!.DefaultModelDimensions, Is.EqualTo(256), "before the model is loaded");
+        Assert.That(generator.GetService<EmbeddingGeneratorMetadata>()!.DefaultModelDimensions, Is.EqualTo(256), "the dimension is known before the model is loaded");
         Assert.That((await generator.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
     }
 
     [Test]
-    public void All_wrong_settings_of_all_sections_are_reported_at_once()
+    public void Invalid_settings_of_all_sections_are_reported_together()
     {
         HostApplicationBuilder builder = Builder(
             ("StellaEmbeddings:Revision", "a b"),
@@ -185,7 +185,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public void Wrong_settings_of_all_models_are_reported_at_once()
+    public void Invalid_settings_of_all_models_are_reported_together()
     {
         HostApplicationBuilder builder = Builder(("One:Pool:MaxWorkers", "0"), ("Two:Model:Threads", "0"));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("One"));
@@ -198,7 +198,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public void A_section_or_an_object_that_is_null_is_refused([Values("Model", "Pool", "CircuitBreaker", "TimeProvider")] string name)
+    public void A_null_section_or_object_is_refused([Values("Model", "Pool", "CircuitBreaker", "TimeProvider")] string name)
     {
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(options =>
@@ -222,7 +222,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task A_model_may_have_an_enum_or_another_value_as_its_key()
+    public async Task A_key_may_be_an_enum_value_or_another_object()
     {
         var services = new ServiceCollection();
         services.AddKeyedStellaEmbeddings(Language.English, options => options.ModelPath = Fixtures.Model("tiny-new"));
@@ -232,7 +232,7 @@ internal sealed class ServiceTests
         services.AddHealthChecks().AddKeyedStellaHealthChecks(Language.German, tags: ["models"], failureStatus: HealthStatus.Degraded);
         services.AddLogging();
         await using ServiceProvider provider = services.BuildServiceProvider();
-        Assert.That(() => provider.GetRequiredKeyedService<StellaEmbeddingPool>("German"), Throws.InvalidOperationException, "the text of a key is another key");
+        Assert.That(() => provider.GetRequiredKeyedService<StellaEmbeddingPool>("German"), Throws.InvalidOperationException, "the text of the key is a different key");
         var queries = provider.GetRequiredKeyedService<IEmbeddingGenerator<string, Embedding<float>>>(StellaServiceKeys.GetQueryKey(Language.German));
         Assert.That((await queries.GenerateAsync(["bread"]))[0].Dimensions, Is.EqualTo(256));
         Assert.That(provider.GetRequiredKeyedService<StellaEmbeddingPool>(Language.German).Info!.Architecture, Is.EqualTo(StellaArchitecture.Qwen2));
@@ -264,7 +264,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task Without_warm_up_nothing_is_loaded_at_start()
+    public async Task Without_warm_up_no_model_is_loaded_at_start()
     {
         HostApplicationBuilder builder = Builder(("Search:ModelPath", Fixtures.Model("tiny-new")));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
@@ -292,7 +292,7 @@ internal sealed class ServiceTests
     [TestCase("Model:Precision", "99", "Search:Model:Precision: ", "Auto or Float32 or BFloat16 or Int8")]
     [TestCase("Model:LoadMode", "5", "Search:Model:LoadMode: ")]
     [TestCase("Pool:IdleTimeout", "00:00:00", "Search:Pool:IdleTimeout: ")]
-    public void A_wrong_setting_stops_the_start_and_is_named(string key, string? value, params string[] words)
+    public void An_invalid_setting_fails_the_start_and_is_named(string key, string? value, params string[] words)
     {
         var settings = new List<(string, string?)>();
         if (key == "Pool:MinWorkers")
@@ -318,7 +318,7 @@ internal sealed class ServiceTests
 
     [Test]
     [NonParallelizable]
-    public async Task The_revision_of_the_settings_chooses_the_snapshot_of_the_cache()
+    public async Task The_revision_setting_chooses_the_snapshot_of_the_cache()
     {
         using var cache = new TemporaryFolder();
         string? before = Environment.GetEnvironmentVariable("HF_HUB_CACHE");
@@ -367,7 +367,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public void A_value_of_a_wrong_type_is_named_by_its_key()
+    public void A_setting_of_the_wrong_type_is_named_by_its_key()
     {
         HostApplicationBuilder builder = Builder(("Search:ModelPath", "x"), ("Search:Model:Precision", "F23"));
         builder.Services.AddStellaEmbeddings(builder.Configuration.GetSection("Search"));
@@ -376,7 +376,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task Health_checks_tell_ready_and_live_apart()
+    public async Task The_live_check_fails_only_if_the_pool_is_closed()
     {
         var services = new ServiceCollection();
         services.AddLogging();
@@ -384,7 +384,7 @@ internal sealed class ServiceTests
         services.AddHealthChecks().AddStellaHealthChecks();
         await using ServiceProvider provider = services.BuildServiceProvider();
         var checks = provider.GetRequiredService<HealthCheckService>();
-        Assert.That(await Statuses(), Is.EqualTo((HealthStatus.Healthy, HealthStatus.Healthy)), "nothing was asked yet");
+        Assert.That(await Statuses(), Is.EqualTo((HealthStatus.Healthy, HealthStatus.Healthy)), "no call was made yet");
 
         var generator = provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
         Assert.That(async () => await generator.GenerateAsync(["bread"]), Throws.TypeOf<StellaModelFolderException>());
@@ -403,7 +403,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task The_container_disposes_the_pool_either_way([Values] bool asynchronously)
+    public async Task The_container_disposes_the_pool_synchronously_or_asynchronously([Values] bool asynchronously)
     {
         var services = new ServiceCollection();
         services.AddStellaEmbeddings(options => options.ModelPath = Fixtures.Model("tiny-new"));
@@ -416,7 +416,7 @@ internal sealed class ServiceTests
         }
         else
         {
-            // The container may be disposed by code that cannot wait.
+            // Code that cannot wait disposes the container synchronously.
             await Task.Run(provider.Dispose);
         }
 
@@ -425,7 +425,7 @@ internal sealed class ServiceTests
     }
 
     [Test]
-    public async Task One_line_brings_metrics_and_traces()
+    public async Task OpenTelemetry_exports_metrics_and_traces_of_the_pool()
     {
         var metrics = new List<Metric>();
         var activities = new List<System.Diagnostics.Activity>();

@@ -7,7 +7,7 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Extensions.Tests;
 
-/// <summary>Options that were stored as JSON or stand in configuration mean what they say.</summary>
+/// <summary>Tests that options keep their values in JSON and in configuration.</summary>
 internal sealed class StoredOptionsTests
 {
     private static readonly object[] All =
@@ -79,13 +79,13 @@ internal sealed class StoredOptionsTests
     [TestCase("true")]
     [TestCase("7")]
     [TestCase("{}")]
-    public void A_prompt_in_JSON_that_is_no_name_is_refused(string json) =>
+    public void A_prompt_in_JSON_that_is_not_a_name_is_refused(string json) =>
         Assert.That(() => JsonSerializer.Deserialize<StellaPrompt>(json), Throws.TypeOf<JsonException>());
 
-    /// <summary>Each duration of each kind of options, as a bare number in configuration, which .NET takes for days.</summary>
+    /// <summary>Returns all durations of the options with bare numbers, which .NET would interpret as days.</summary>
     private static IEnumerable<TestCaseData> BareNumbers()
     {
-        foreach (string name in DurationsOf(typeof(StellaEmbeddingServiceOptions)))
+        foreach (string name in GetDurations(typeof(StellaEmbeddingServiceOptions)))
         {
             foreach (string number in (string[])["1", "5", "30", "600"])
             {
@@ -94,10 +94,10 @@ internal sealed class StoredOptionsTests
         }
     }
 
-    private static IEnumerable<string> DurationsOfPool() => DurationsOf(typeof(StellaPoolOptions));
+    private static IEnumerable<string> GetPoolDurations() => GetDurations(typeof(StellaPoolOptions));
 
-    /// <summary>The paths in configuration of all durations of an options object, those of its nested objects included.</summary>
-    private static IEnumerable<string> DurationsOf(Type options)
+    /// <summary>Returns the configuration paths of all durations of an options type and its nested types.</summary>
+    private static IEnumerable<string> GetDurations(Type options)
     {
         foreach (var property in options.GetProperties())
         {
@@ -108,7 +108,7 @@ internal sealed class StoredOptionsTests
             }
             else if (type.Namespace == "StellaInterop" && type.Name.EndsWith("Options", StringComparison.Ordinal))
             {
-                foreach (string nested in DurationsOf(type))
+                foreach (string nested in GetDurations(type))
                 {
                     yield return $"{property.Name}:{nested}";
                 }
@@ -117,7 +117,7 @@ internal sealed class StoredOptionsTests
     }
 
     [TestCaseSource(nameof(BareNumbers))]
-    public void A_bare_number_is_no_duration_for_a_service(string name, string number)
+    public void A_service_refuses_a_bare_number_as_a_duration(string name, string number)
     {
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(
             new Dictionary<string, string?> { ["Embeddings:ModelPath"] = Fixtures.Model("tiny-new"), [$"Embeddings:{name}"] = number }).Build();
@@ -134,8 +134,8 @@ internal sealed class StoredOptionsTests
         }
     }
 
-    [TestCaseSource(nameof(DurationsOfPool))]
-    public void A_bare_number_is_no_duration_for_a_pool(string name)
+    [TestCaseSource(nameof(GetPoolDurations))]
+    public void A_pool_refuses_a_bare_number_as_a_duration(string name)
     {
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [name] = "5" }).Build();
         Assert.That(
@@ -144,7 +144,7 @@ internal sealed class StoredOptionsTests
     }
 
     [Test]
-    public async Task A_bare_number_is_no_duration_for_a_call()
+    public async Task A_call_refuses_a_bare_number_as_a_duration()
     {
         await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         IConfiguration configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { ["Timeout"] = "5" }).Build();
@@ -153,6 +153,6 @@ internal sealed class StoredOptionsTests
             Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("Timeout").And.Message.Contains("00:00:05 for 5 seconds"));
     }
 
-    /// <summary>Binds by reflection: the generator of the binder sets no property that is only set at the start.</summary>
+    /// <summary>Binds by reflection, because generated binding code does not set init-only properties.</summary>
     private static T Bound<T>(IConfiguration configuration) => configuration.Get<T>()!;
 }

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Two thousand short documents: twenty that answer a question each, and others about other things.</summary>
+/// <summary>
+/// Provides two thousand short documents. Each of the first twenty answers one question; the others are unrelated.
+/// </summary>
 internal static class Documents
 {
     public const int Count = 2000;
@@ -23,21 +25,21 @@ internal static class Documents
         "The library of {0} lent out more novels in {1} than in any month before.",
     ];
 
-    /// <summary>What is asked. The answer to the question of a number is the document of that number.</summary>
-    public static IReadOnlyList<string> Questions { get; } = Lines("questions.txt");
+    /// <summary>Gets the questions. The document with the same index is the answer.</summary>
+    public static IReadOnlyList<string> Questions { get; } = ReadLines("questions.txt");
 
     public static string Name(int number) => string.Create(CultureInfo.InvariantCulture, $"{number:0000}.txt");
 
     public static IEnumerable<(string Name, string Text)> All()
     {
-        string[] answers = Lines("documents.txt");
+        string[] answers = ReadLines("documents.txt");
         string[] months = CultureInfo.InvariantCulture.DateTimeFormat.MonthNames[..12];
         IEnumerable<string> others = Cities.SelectMany(city => months.SelectMany(month => Reports.Select(
             report => string.Format(CultureInfo.InvariantCulture, report, city, month))));
         return answers.Concat(others).Take(Count).Select((text, number) => (Name(number), text));
     }
 
-    private static string[] Lines(string resource)
+    private static string[] ReadLines(string resource)
     {
         using var reader = new StreamReader(typeof(Documents).Assembly.GetManifestResourceStream(resource)!);
         return reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);

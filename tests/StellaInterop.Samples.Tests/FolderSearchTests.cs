@@ -6,15 +6,15 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Folder search as a person uses it, and which files it reads.</summary>
+/// <summary>Tests folder search as a process, and its selection of files.</summary>
 internal sealed class FolderSearchTests
 {
     [Test]
-    public void The_documentation_is_found()
+    public void A_question_finds_its_passage_in_the_documentation()
     {
         string store = Path.Combine(Directory.CreateTempSubdirectory("stella-search").FullName, "docs.db");
         (int code, _, string error) = Run("search", "anything", "--store", store);
-        Assert.That((code, error), Is.EqualTo((1, "folder-search: There is no index yet. Make one: folder-search index FOLDER.\n")));
+        Assert.That((code, error), Is.EqualTo((1, "folder-search: There is no index yet. Create it with `folder-search index FOLDER`.\n")));
         (code, string output, error) = Run("index", Path.Combine(SourceTree.Root, "docs"), "--store", store);
         Assert.That((code, error), Is.EqualTo((0, string.Empty)));
         Assert.That(output, Does.Match(@"^\d+ files, \d+ new or changed, 0 gone, 0 skipped; \d+ passages written\n$"));
@@ -26,17 +26,17 @@ internal sealed class FolderSearchTests
     }
 
     [Test]
-    public void A_model_that_is_not_there_is_told()
+    public void A_missing_model_is_reported()
     {
         (int code, _, string error) = Run("search", "anything", "--model", "nobody/nothing");
         Assert.That(code, Is.EqualTo(1));
         Assert.That(error, Does.StartWith("folder-search: ").And.Contain("nobody/nothing"));
     }
 
-    /// <summary>The words are at the end of a paragraph that is longer than the model takes.</summary>
+    /// <summary>The words are at the end of a paragraph that exceeds the token limit of the model.</summary>
     [TestCase(".txt")]
     [TestCase(".md")]
-    public void Words_late_in_a_long_paragraph_are_found(string extension)
+    public void Words_at_the_end_of_a_long_paragraph_are_found(string extension)
     {
         using var folder = new TemporaryFolder();
         string[] others = [.. Documents.All().Skip(20).Take(160).Select(document => document.Text)];
@@ -53,7 +53,7 @@ internal sealed class FolderSearchTests
     }
 
     [Test]
-    public void Files_that_cannot_be_read_are_named_and_the_others_are_indexed()
+    public void Unreadable_files_are_named_and_the_others_are_indexed()
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("bom.md"), "\ufeff# Harvest\r\n\r\nThe harvest of the year was good.\r\n", Encoding.UTF8);
@@ -99,7 +99,7 @@ internal sealed class FolderSearchTests
     }
 
     [Test]
-    public void A_run_that_was_killed_or_stopped_is_completed_by_the_next([Values(9, 15)] int signal)
+    public void A_killed_or_stopped_run_is_completed_by_the_next_run([Values(9, 15)] int signal)
     {
         using var folder = new TemporaryFolder();
         Directory.CreateDirectory(folder.File("in"));
@@ -111,10 +111,10 @@ internal sealed class FolderSearchTests
         string store = folder.File("index.db");
         using (SampleProcess first = SampleProcess.Start("FolderSearch", "folder-search", "index", folder.File("in"), "--store", store))
         {
-            // A batch of 256 passages has a megabyte of vectors: this is the second one.
+            // The vectors of a batch of 256 passages take a megabyte, so the file has at least two batches.
             first.Until(() => new FileInfo(store) is { Exists: true, Length: > 1_900_000 });
             Assert.That(first.Signal(signal), Is.EqualTo(signal == 9 ? 128 + 9 : 130), first.Log);
-            Assert.That(first.Log.Trim(), Is.EqualTo(signal == 9 ? string.Empty : "folder-search: stopped."));
+            Assert.That(first.Log.Trim(), Is.EqualTo(signal == 9 ? string.Empty : "folder-search: Stopped. Run this again to continue."));
         }
 
         (int code, string output, string error) = Run("index", folder.File("in"), "--store", store);
@@ -124,16 +124,16 @@ internal sealed class FolderSearchTests
         Assert.That(Run("index", folder.File("in"), "--store", store).Output, Is.EqualTo("2000 files, 0 new or changed, 0 gone, 0 skipped; 0 passages written\n"));
     }
 
-    [TestCase("--top", "0", "--top must be at least 1.")]
-    [TestCase("--top", "1", "QUERY is blank.", " ")]
-    public void Wrong_usage_of_search_is_told(string option, string value, string message, string query = "x")
+    [TestCase("--top", "0", "--top is 0; it must be at least 1.")]
+    [TestCase("--top", "1", "QUERY is blank; it must be a question.", " ")]
+    public void Wrong_usage_of_search_is_reported(string option, string value, string message, string query = "x")
     {
         (int code, _, string error) = Run("search", query, option, value);
         Assert.That((code, error.Trim()), Is.EqualTo((1, message)));
     }
 
     [Test]
-    public void A_query_that_does_not_fit_is_refused()
+    public void A_query_with_too_many_tokens_is_refused()
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("a.txt"), "The river ran.");

@@ -6,10 +6,10 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>A sample that runs, as a process.</summary>
+/// <summary>Runs a sample as a process.</summary>
 internal sealed class SampleProcess : IDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(60);
 
     private readonly ConcurrentQueue<string> lines = new();
     private readonly Process process;
@@ -28,22 +28,22 @@ internal sealed class SampleProcess : IDisposable
     public static SampleProcess Start(string sample, string program, params string[] arguments) =>
         new(Process.Start(StartInfo(sample, program, arguments))!);
 
-    /// <summary>Runs one that ends by itself.</summary>
+    /// <summary>Runs a sample to its end with text on standard input.</summary>
     public static (int ExitCode, string Output, string Error) Run(string sample, string program, string input, params string[] arguments) =>
         Run(StartInfo(sample, program, arguments), Encoding.UTF8.GetBytes(input));
 
-    /// <summary>Runs one with any bytes on standard input.</summary>
+    /// <summary>Runs a sample to its end with bytes on standard input.</summary>
     public static (int ExitCode, string Output, string Error) Run(string sample, string program, byte[] input, params string[] arguments) =>
         Run(StartInfo(sample, program, arguments), input);
 
-    /// <summary>Runs one with a limit of the shell, such as <c>ulimit -f 100</c>.</summary>
+    /// <summary>Runs a sample to its end under a limit of the shell, such as <c>ulimit -f 100</c>.</summary>
     public static (int ExitCode, string Output, string Error) RunLimited(string sample, string program, string limit, params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(sample, program, arguments);
         string[] command = [start.FileName, .. start.ArgumentList];
         start.FileName = "/bin/sh";
 
-        // The runtime keeps code in a file of 256 GB, which a limit on files would not allow.
+        // Write-xor-execute uses a sparse file of 256 GB, which would exceed a limit on file sizes.
         start.Environment["DOTNET_EnableWriteXorExecute"] = "0";
         start.ArgumentList.Clear();
         foreach (string word in (string[])["-c", $"{limit}; exec \"$@\"", "sh", .. command])
@@ -61,46 +61,46 @@ internal sealed class SampleProcess : IDisposable
         process.StandardInput.Close();
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
-        Assert.That(process.WaitForExit(Limit), Is.True, start.FileName);
+        Assert.That(process.WaitForExit(Timeout), Is.True, start.FileName);
         return (process.ExitCode, output, error.Result);
     }
 
-    /// <summary>Waits until something is so, for a minute at most.</summary>
-    public async Task<T> UntilAsync<T>(Func<T?> look)
+    /// <summary>Waits until <paramref name="find"/> returns a value, for at most a minute.</summary>
+    public async Task<T> UntilAsync<T>(Func<T?> find)
         where T : class
     {
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Limit && !process.HasExited; await Task.Delay(20))
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Timeout && !process.HasExited; await Task.Delay(20))
         {
-            if (look() is { } found)
+            if (find() is { } found)
             {
                 return found;
             }
         }
 
-        Assert.Fail($"{(process.HasExited ? $"it ended with {process.ExitCode}" : "it did not come")}:\n{Log}");
+        Assert.Fail($"{(process.HasExited ? $"The process ended with exit code {process.ExitCode}." : "The expected state was not reached in time.")}\n{Log}");
         throw new UnreachableException();
     }
 
-    /// <summary>Waits until something is so or it has ended, for a minute at most.</summary>
-    public void Until(Func<bool> look)
+    /// <summary>Waits until a condition is true or the process has ended, for at most a minute.</summary>
+    public void Until(Func<bool> condition)
     {
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Limit && !process.HasExited && !look();)
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Timeout && !process.HasExited && !condition();)
         {
             Thread.Sleep(1);
         }
     }
 
-    /// <summary>Sends a signal, and waits until it has ended.</summary>
-    /// <returns>Its exit code.</returns>
+    /// <summary>Sends a signal and waits for the end of the process.</summary>
+    /// <returns>The exit code.</returns>
     public int Signal(int signal)
     {
         _ = Kill(process.Id, signal);
-        Assert.That(process.WaitForExit(Limit), Is.True, Log);
+        Assert.That(process.WaitForExit(Timeout), Is.True, Log);
         process.WaitForExit();
         return process.ExitCode;
     }
 
-    /// <summary>Asks it to stop, as a service manager does, and waits until it has.</summary>
+    /// <summary>Sends SIGTERM, as a service manager does, and waits for the end of the process.</summary>
     public int Stop() => Signal(15);
 
     public void Dispose()

@@ -2,13 +2,13 @@ using System.Text;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>The console program.</summary>
+/// <summary>Tests the console program.</summary>
 internal sealed class SemanticGrepTests
 {
     private const string Text = "Banana bread with walnuts\n\nSteps to recover access to your account\nThe new phone has a better camera\n";
 
     [Test]
-    public void The_line_that_means_the_same_comes_first()
+    public void The_line_closest_in_meaning_is_first()
     {
         (int code, string output, _) = SampleProcess.Run("Console", "semantic-grep", Text, "How do I reset my password?", "2");
         string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -17,11 +17,11 @@ internal sealed class SemanticGrepTests
     }
 
     [Test]
-    public void Nothing_to_search_is_an_exit_code() =>
+    public void An_input_without_text_exits_with_1() =>
         Assert.That(SampleProcess.Run("Console", "semantic-grep", "\n", "anything").ExitCode, Is.EqualTo(1));
 
     [Test]
-    public void Words_late_in_a_long_line_are_found()
+    public void Words_at_the_end_of_a_long_line_are_found()
     {
         string line = $"{string.Join(' ', Documents.All().Skip(20).Take(160).Select(document => document.Text))} They also own a zanzibar coffee plantation.";
         (int code, string output, string error) = SampleProcess.Run("Console", "semantic-grep", $"{Text}{line}\n{Text}", "zanzibar coffee plantation", "1");
@@ -30,7 +30,7 @@ internal sealed class SemanticGrepTests
     }
 
     [Test]
-    public void Of_equal_lines_the_first_comes_first_and_a_byte_order_mark_is_no_text()
+    public void Equal_lines_keep_their_order_and_a_byte_order_mark_is_not_text()
     {
         byte[] input = [.. Encoding.UTF8.Preamble, .. Encoding.UTF8.GetBytes("The river ran.\r\n\r\nthe river ran.\nThe River ran.")];
         (int code, string output, _) = SampleProcess.Run("Console", "semantic-grep", input, "the river", "2");
@@ -52,7 +52,7 @@ internal sealed class SemanticGrepTests
         Assert.That(SampleProcess.Run("Console", "semantic-grep", input, "a"), Is.EqualTo((2, string.Empty, $"semantic-grep: {message}\n")));
 
     [Test]
-    public void A_query_that_does_not_fit_is_refused()
+    public void A_query_with_too_many_tokens_is_refused()
     {
         (int code, string output, string error) = SampleProcess.Run("Console", "semantic-grep", Text, string.Concat(Enumerable.Repeat("river ", 600)));
         Assert.That((code, output), Is.EqualTo((2, string.Empty)));
@@ -64,7 +64,7 @@ internal sealed class SemanticGrepTests
     [TestCase("a", "0")]
     [TestCase("a", "x")]
     [TestCase("a", "1", "b")]
-    public void Wrong_usage_is_told(params string[] arguments)
+    public void Wrong_usage_is_reported(params string[] arguments)
     {
         (int code, _, string error) = SampleProcess.Run("Console", "semantic-grep", Text, arguments);
         Assert.That((code, error), Is.EqualTo((2, "usage: semantic-grep QUERY [COUNT] < FILE\n")));

@@ -3,13 +3,13 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Stores that cannot be opened, understood or written: a sentence with the name, exit code 1, and the file as it was.</summary>
+/// <summary>Tests that unusable stores give a message and exit code 1, and that their files are not changed.</summary>
 internal sealed class StoreFileTests
 {
     private TemporaryFolder folder = null!;
 
     [SetUp]
-    public void Make()
+    public void CreateFolder()
     {
         folder = new TemporaryFolder();
         Directory.CreateDirectory(folder.File("in"));
@@ -17,10 +17,10 @@ internal sealed class StoreFileTests
     }
 
     [TearDown]
-    public void Remove() => folder.Dispose();
+    public void DeleteFolder() => folder.Dispose();
 
     [Test]
-    public void A_file_that_is_no_database_is_refused()
+    public void A_file_that_is_not_a_database_is_refused()
     {
         File.WriteAllText(Store, new string('x', 5000));
         IsRefused($"The store {Store} is not a store of folder-search. Index into another file.");
@@ -37,7 +37,7 @@ internal sealed class StoreFileTests
     public void A_store_of_an_earlier_version_is_refused()
     {
         Execute("CREATE TABLE model (id TEXT); INSERT INTO model VALUES ('hash, 1024'); CREATE TABLE passages (key TEXT)");
-        IsRefused("The store was made by another version of folder-search. Index into another store.");
+        IsRefused("The store was created by another version of folder-search. Index into another store.");
     }
 
     [Test]
@@ -45,7 +45,7 @@ internal sealed class StoreFileTests
     {
         Assert.That(Index().ExitCode, Is.Zero);
         Execute("UPDATE model SET id = 'hash, 1024, format 99'");
-        IsRefused("The store was made by another version of folder-search. Index into another store.");
+        IsRefused("The store was created by another version of folder-search. Index into another store.");
     }
 
     [Test]
@@ -57,7 +57,7 @@ internal sealed class StoreFileTests
         foreach ((int code, string output, string error) in new[] { Index(), Search() })
         {
             Assert.That((code, output), Is.EqualTo((1, string.Empty)));
-            Assert.That(error, Does.Match("^folder-search: The store was made with the model '00000000.*Index into another store.\n$"));
+            Assert.That(error, Does.Match("^folder-search: The store was created with the model '00000000.*Index into another store.\n$"));
         }
 
         Assert.That(File.ReadAllBytes(Store), Is.EqualTo(before));
@@ -89,21 +89,21 @@ internal sealed class StoreFileTests
     }
 
     [Test]
-    public void A_search_makes_no_store()
+    public void A_search_does_not_create_a_store()
     {
-        Assert.That(Search(), Is.EqualTo((1, string.Empty, "folder-search: There is no index yet. Make one: folder-search index FOLDER.\n")));
+        Assert.That(Search(), Is.EqualTo((1, string.Empty, "folder-search: There is no index yet. Create it with `folder-search index FOLDER`.\n")));
         Assert.That(File.Exists(Store), Is.False);
     }
 
     [Test]
-    public void A_disk_that_is_full_is_told_and_the_next_run_completes_the_index()
+    public void A_full_disk_is_reported_and_the_next_run_completes_the_index()
     {
         foreach ((string name, string text) in Documents.All().Take(600))
         {
             File.WriteAllText(folder.File($"in/{name}"), text);
         }
 
-        // Two megabytes, in blocks of 512 bytes: the store has room for one batch.
+        // The limit of 4096 blocks of 512 bytes is two megabytes, enough for one batch.
         (int code, _, string error) = SampleProcess.RunLimited("FolderSearch", "folder-search", "trap '' XFSZ; ulimit -f 4096", "index", folder.File("in"), "--store", Store);
         Assert.That(code, Is.EqualTo(1), error);
         Assert.That(error, Does.StartWith($"folder-search: The store {Store} cannot be written: the disk is full or failed").And.Not.Contain("   at "));
@@ -114,7 +114,7 @@ internal sealed class StoreFileTests
     }
 
     [Test]
-    public void A_store_that_another_run_writes_is_told()
+    public void A_store_that_another_run_writes_is_reported()
     {
         Assert.That(Index().ExitCode, Is.Zero);
         using SqliteConnection other = Open();
@@ -156,7 +156,7 @@ internal sealed class StoreFileTests
     {
         using SqliteConnection connection = Open();
         using SqliteCommand command = connection.CreateCommand();
-#pragma warning disable CA2100 // The statements are those of this file.
+#pragma warning disable CA2100 // All statements are constants of this file.
         command.CommandText = statements;
 #pragma warning restore CA2100
         command.ExecuteNonQuery();

@@ -13,11 +13,13 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>Folder search over each of its stores. PostgreSQL is among them where STELLA_POSTGRES names a server.</summary>
+/// <summary>
+/// Tests folder search with each store. PostgreSQL is included if STELLA_POSTGRES is the connection string of a server.
+/// </summary>
 [TestFixtureSource(nameof(Stores))]
 internal sealed class StoreTests(string kind)
 {
-    private readonly List<string> told = [];
+    private readonly List<string> warnings = [];
     private ServiceProvider services = null!;
     private StellaModel model = null!;
     private string folder = null!;
@@ -70,7 +72,7 @@ internal sealed class StoreTests(string kind)
         var found = new List<string>();
         foreach (string question in Documents.Questions)
         {
-            IReadOnlyList<Answer> answers = await query.AskAsync(question, 3, CancellationToken.None);
+            IReadOnlyList<Answer> answers = await query.SearchAsync(question, 3, CancellationToken.None);
             Assert.That(answers.Select(answer => answer.Score), Is.Ordered.Descending.And.All.InRange(-1, 1.001));
             found.Add(answers[0].Passage.Path);
         }
@@ -85,42 +87,42 @@ internal sealed class StoreTests(string kind)
         ReadOnlyMemory<float> query = await ForQueries.GenerateVectorAsync(Documents.Questions[3]);
         VectorSearchResult<Passage> nearest = (await store.SearchAsync(Documents.Questions[3], 1).ToArrayAsync())[0];
         ReadOnlyMemory<float> vector = await ForDocuments.GenerateVectorAsync(nearest.Record.Text);
-        Assert.That(nearest.Score, Is.EqualTo(Similarity.Cosine(query.Span, vector.Span)).Within(1e-5), "a text is searched with the prompt for queries");
+        Assert.That(nearest.Score, Is.EqualTo(Similarity.Cosine(query.Span, vector.Span)).Within(1e-5), "a search by text uses the prompt for queries");
         Assert.That(
             (await store.SearchAsync(query, 1).ToArrayAsync())[0], Is.EqualTo(nearest).Using<VectorSearchResult<Passage>>((a, b) => a.Record == b.Record));
     }
 
     [Test]
-    public async Task The_sentence_that_answers_is_shown()
+    public async Task The_result_has_the_sentence_closest_to_the_question()
     {
         const string Name = "long.md";
         await WriteAsync(Name, "# Things\n\nSnow fell all night. The frog is green. Paris is the capital of France! Who sings?\n");
         await UpdateAsync();
-        Answer answer = (await new FolderQuery(store, ForDocuments, ForQueries).AskAsync("What is the French capital?", 1, CancellationToken.None))[0];
+        Answer answer = (await new FolderQuery(store, ForDocuments, ForQueries).SearchAsync("What is the French capital?", 1, CancellationToken.None))[0];
         Assert.That((answer.Passage.Path, answer.Passage.Line, answer.Sentence), Is.EqualTo((Name, 1, "Paris is the capital of France!")));
         await RemoveAsync(Name);
     }
 
     [Test]
-    public async Task What_changed_is_read_again_and_nothing_else()
+    public async Task Only_changed_files_are_read_again()
     {
         const string Name = "sub/changing.txt";
         string text = string.Concat(Enumerable.Range(0, 60).Select(i => $"In the year {i} the river ran by the mill.\n\n"));
         await WriteAsync(Name, text);
         IndexReport report = await UpdateAsync();
-        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.SplitterOf(model).Split(text).Count())));
+        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.CreateSplitter(model).Split(text).Count())));
         Assert.That(report.Passages, Is.GreaterThan(3));
         Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 0, 0, 0, 0)));
         await WriteAsync(Name, "Shorter now.");
         Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, 1)));
-        Passage[] left = await store.GetAsync(passage => passage.Path == Name, 10).ToArrayAsync();
-        Assert.That(left.Select(passage => (passage.Key, passage.Text)), Is.EqualTo(new[] { ($"{Name}#0", "Shorter now.") }));
+        Passage[] remaining = await store.GetAsync(passage => passage.Path == Name, 10).ToArrayAsync();
+        Assert.That(remaining.Select(passage => (passage.Key, passage.Text)), Is.EqualTo(new[] { ($"{Name}#0", "Shorter now.") }));
         await RemoveAsync(Name);
         Assert.That(await store.GetAsync($"{Name}#0"), Is.Null);
     }
 
     [Test]
-    public async Task A_run_that_was_stopped_is_taken_up()
+    public async Task A_file_with_passages_of_two_hashes_is_read_again()
     {
         const string Name = "begun.txt";
         await WriteAsync(Name, "It began, and it was stopped before what was left of the file was gone.");
@@ -132,7 +134,7 @@ internal sealed class StoreTests(string kind)
         await RemoveAsync(Name);
     }
 
-    /// <summary>The first passage is written last, so a run that was killed in the middle of a file left none.</summary>
+    /// <summary>A run that is killed in the middle of a file leaves no first passage, because it is written last.</summary>
     [Test]
     public async Task A_file_without_its_first_passage_is_read_again()
     {
@@ -144,39 +146,39 @@ internal sealed class StoreTests(string kind)
         Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, passages)));
         Assert.That((await store.GetAsync($"{Name}#0"))!.Line, Is.EqualTo(1));
         Passage second = (await store.GetAsync($"{Name}#1"))!;
-        Assert.That(text.Split('\n')[second.Line - 1], Is.EqualTo(second.Text.Split('\n')[0]), "a passage has the line that it begins in");
+        Assert.That(text.Split('\n')[second.Line - 1], Is.EqualTo(second.Text.Split('\n')[0]), "the line of a passage is the line of its first character");
         await RemoveAsync(Name);
     }
 
     [Test]
-    public async Task A_run_that_is_cancelled_is_completed_by_the_next()
+    public async Task A_cancelled_run_is_completed_by_the_next_run()
     {
         string text = string.Concat(Enumerable.Range(0, 8000).Select(i => $"In the year {i} the harvest was good.\n\n"));
         const string Name = "harvest.txt";
         await WriteAsync(Name, text);
         using var cancel = new CancellationTokenSource();
-        var generator = new Cancelling(ForDocuments, cancel);
+        var generator = new CancellingGenerator(ForDocuments, cancel);
         using PassageCollection cancelled = await OpenAsync(generator);
-        var index = new FolderIndex(folder, cancelled, PassageReader.SplitterOf(model), told.Add);
+        var index = new FolderIndex(folder, cancelled, PassageReader.CreateSplitter(model), warnings.Add);
         Assert.That(async () => await index.UpdateAsync(null, cancel.Token), Throws.InstanceOf<OperationCanceledException>());
         Passage[] written = await store.GetAsync(passage => passage.Path == Name, int.MaxValue).ToArrayAsync();
         Assert.That(written, Is.Not.Empty.And.None.Matches<Passage>(passage => passage.Key == $"{Name}#0"));
         IndexReport report = await UpdateAsync();
-        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.SplitterOf(model).Split(text).Count())));
+        Assert.That(report, Is.EqualTo(new IndexReport(Documents.Count + 1, 1, 0, 0, PassageReader.CreateSplitter(model).Split(text).Count())));
         Assert.That(await UpdateAsync(), Has.Property(nameof(IndexReport.Changed)).Zero);
         await RemoveAsync(Name);
     }
 
     [Test]
-    public async Task A_file_that_cannot_be_read_keeps_its_passages_and_a_folder_its_files()
+    public async Task An_unreadable_file_keeps_its_passages()
     {
         const string Name = "sub/damaged.txt";
         await WriteAsync(Name, "The bell of the church was cast in spring.");
         await UpdateAsync();
         await File.WriteAllBytesAsync(Path.Combine(folder, Name), [.. "The bell "u8, 0xff, .. "of the church"u8]);
-        told.Clear();
+        warnings.Clear();
         Assert.That(await UpdateAsync(), Is.EqualTo(new IndexReport(Documents.Count + 1, 0, 0, 1, 0)));
-        Assert.That(told, Is.EqualTo(new[] { $"skipped: {Name} is not valid UTF-8 at byte 9. Save it as UTF-8." }));
+        Assert.That(warnings, Is.EqualTo(new[] { $"skipped: {Name} is not valid UTF-8 at byte 9. Save it as UTF-8." }));
         Assert.That(await store.GetAsync($"{Name}#0"), Is.Not.Null);
         await RemoveAsync(Name);
     }
@@ -184,7 +186,7 @@ internal sealed class StoreTests(string kind)
     [Test]
     public async Task A_store_of_another_model_is_refused()
     {
-        using PassageCollection other = await OpenAsync(new ConfigureOptionsEmbeddingGenerator<string, Embedding<float>>(new Other(), _ => { }));
+        using PassageCollection other = await OpenAsync(new ConfigureOptionsEmbeddingGenerator<string, Embedding<float>>(new GeneratorOfAnotherModel(), _ => { }));
         Assert.That(
             async () => await other.EnsureCollectionExistsAsync(),
             Throws.InvalidOperationException.With.Message.Contains(await PoolFingerprintAsync(ForDocuments)).And.Message.Contains("somebody else"));
@@ -193,7 +195,7 @@ internal sealed class StoreTests(string kind)
     }
 
     [Test]
-    public async Task A_store_is_bound_to_the_contents_of_the_model_and_not_to_its_name()
+    public async Task A_store_depends_on_the_contents_of_the_model_but_not_on_its_name()
     {
         using var copy = new TemporaryFolder();
         copy.CopyFrom(StellaMiniModel.Path);
@@ -223,10 +225,10 @@ internal sealed class StoreTests(string kind)
     }
 
     [Test]
-    public async Task Semantic_Kernel_searches_in_it()
+    public async Task Semantic_Kernel_can_search_a_store()
     {
-        // Its search takes the generator for queries, whatever the store was filled with.
-#pragma warning disable SKEXP0001 // Its text search is not final yet.
+        // The search of Semantic Kernel gets the generator for queries.
+#pragma warning disable SKEXP0001 // The text search of Semantic Kernel is experimental.
         ITextSearch<Passage> search = new VectorStoreTextSearch<Passage>(
             store, ForQueries, passage => ((Passage)passage).Text, passage => new TextSearchResult(((Passage)passage).Text) { Name = ((Passage)passage).Path });
         KernelSearchResults<TextSearchResult> found = await search.GetTextSearchResultsAsync(
@@ -238,7 +240,7 @@ internal sealed class StoreTests(string kind)
     }
 
     [Test]
-    public void What_it_cannot_do_it_says()
+    public void Unsupported_searches_are_refused()
     {
         Assert.That(
             async () => await store.SearchAsync("x", 1, new VectorSearchOptions<Passage> { Filter = passage => passage.Line > 3 }).ToArrayAsync(),
@@ -248,7 +250,7 @@ internal sealed class StoreTests(string kind)
     }
 
     [Test]
-    public async Task Tables_of_others_with_the_same_names_stay_as_they_are()
+    public async Task Tables_of_other_programs_with_the_same_names_are_not_changed()
     {
         const string Others = "CREATE TABLE model (name text); CREATE TABLE passages (other text); INSERT INTO model VALUES ('mine')";
         string file = Path.Combine(folder, "others.db");
@@ -274,7 +276,7 @@ internal sealed class StoreTests(string kind)
         async Task<object?> RunAsync(string text)
         {
             await using DbCommand command = connection.CreateCommand();
-#pragma warning disable CA2100 // Every text is a constant of this test.
+#pragma warning disable CA2100 // All texts are constants of this test.
             command.CommandText = text;
 #pragma warning restore CA2100
             return await command.ExecuteScalarAsync();
@@ -289,7 +291,7 @@ internal sealed class StoreTests(string kind)
         generator.GetService<StellaEmbeddingPool>()!.GetFingerprintAsync();
 
     private Task<IndexReport> UpdateAsync() =>
-        new FolderIndex(folder, store, PassageReader.SplitterOf(model), told.Add).UpdateAsync(null, CancellationToken.None);
+        new FolderIndex(folder, store, PassageReader.CreateSplitter(model), warnings.Add).UpdateAsync(null, CancellationToken.None);
 
     private async Task WriteAsync(string name, string text)
     {
@@ -304,8 +306,8 @@ internal sealed class StoreTests(string kind)
         Assert.That(await UpdateAsync(), Has.Property(nameof(IndexReport.Removed)).EqualTo(1));
     }
 
-    /// <summary>A generator that is cancelled by its third call.</summary>
-    private sealed class Cancelling(IEmbeddingGenerator<string, Embedding<float>> inner, CancellationTokenSource cancel)
+    /// <summary>Cancels a token source in the third call.</summary>
+    private sealed class CancellingGenerator(IEmbeddingGenerator<string, Embedding<float>> inner, CancellationTokenSource cancel)
         : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)
     {
         private int calls;
@@ -322,8 +324,8 @@ internal sealed class StoreTests(string kind)
         }
     }
 
-    /// <summary>A generator of another model.</summary>
-    private sealed class Other : IEmbeddingGenerator<string, Embedding<float>>
+    /// <summary>Represents a generator of another model without a Stella pool.</summary>
+    private sealed class GeneratorOfAnotherModel : IEmbeddingGenerator<string, Embedding<float>>
     {
         public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
             IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>

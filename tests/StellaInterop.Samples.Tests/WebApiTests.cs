@@ -7,7 +7,7 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Samples.Tests;
 
-/// <summary>The embedding server, over HTTP.</summary>
+/// <summary>Tests the embedding server over HTTP.</summary>
 internal sealed partial class WebApiTests
 {
     private static readonly Uri Endpoint = new("/v1/embeddings", UriKind.Relative);
@@ -33,7 +33,7 @@ internal sealed partial class WebApiTests
     }
 
     [Test]
-    public async Task Vectors_are_those_of_the_model()
+    public async Task The_vectors_equal_those_of_the_model()
     {
         string[] texts = ["one text", "another"];
         using var model = StellaModel.Load(StellaMiniModel.Path);
@@ -50,7 +50,7 @@ internal sealed partial class WebApiTests
     }
 
     [Test]
-    public async Task A_query_has_its_prompt_and_bytes_are_the_numbers()
+    public async Task A_query_gets_its_prompt_and_base64_contains_the_numbers()
     {
         using var model = StellaModel.Load(StellaMiniModel.Path);
         JsonElement found = await PostAsync(new { input = "one text", input_type = "query", encoding_format = "base64" });
@@ -66,9 +66,9 @@ internal sealed partial class WebApiTests
     [TestCase("""{"input": "a", "encoding_format": "hex"}""", HttpStatusCode.BadRequest, "float, base64")]
     [TestCase("""{"input": "a", "input_type": "title"}""", HttpStatusCode.BadRequest, "document, query")]
     [TestCase("""{"input": "a", "dimensions": 77}""", HttpStatusCode.BadRequest, "its heads have 256, 768, 1024")]
-    [TestCase("""{"input": "a", "model": "gpt"}""", HttpStatusCode.BadRequest, "this generator has 'stella-mini'")]
-    [TestCase("""{"input": ["a", "\ud800"]}""", HttpStatusCode.BadRequest, "in whole characters")]
-    public async Task Mistakes_are_named(string body, HttpStatusCode status, string words)
+    [TestCase("""{"input": "a", "model": "gpt"}""", HttpStatusCode.BadRequest, "but this generator has 'stella-mini'")]
+    [TestCase("""{"input": ["a", "\ud800"]}""", HttpStatusCode.BadRequest, "without unpaired surrogates.")]
+    public async Task Invalid_requests_are_refused_with_a_reason(string body, HttpStatusCode status, string words)
     {
         using var content = new StringContent(body, System.Text.Encoding.UTF8, "application/json");
         using HttpResponseMessage response = await client.PostAsync(Endpoint, content);
@@ -77,7 +77,7 @@ internal sealed partial class WebApiTests
     }
 
     [Test]
-    public async Task Health_and_metrics_are_told()
+    public async Task Health_and_metrics_are_served()
     {
         await PostAsync(new { input = "something to count" });
         Assert.That(await GetAsync("/health/ready"), Is.EqualTo("Healthy"));

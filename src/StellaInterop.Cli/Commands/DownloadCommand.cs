@@ -1,11 +1,16 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
+using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Hub;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Options;
+using StellaInterop.Cli.Terminal;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella download</c>: a model from Hugging Face. No other command connects to anything.</summary>
+/// <summary>
+/// Implements <c>stella download</c>, which downloads a model from Hugging Face. No other command opens connections.
+/// </summary>
 internal static class DownloadCommand
 {
     private const int DefaultRetries = 5;
@@ -15,9 +20,9 @@ internal static class DownloadCommand
         var command = new Command(
             "download",
             $"""
-            Fetches the files of a model that are needed to load it, compares them with the hashes that its repository
-            publishes, and writes the model's folder to standard output. What is there and good is not fetched again; what
-            was broken off goes on where it stopped. A {StellaManifest.FileName} is left for `stella verify`.
+            Downloads the files that are needed to load a model, compares them with the hashes that the repository publishes,
+            and writes the path of the model folder to standard output. Files that are complete and correct are not downloaded
+            again, and partial files are continued. Also writes {StellaManifest.FileName} for `stella verify`.
 
             Examples:
               stella download NovaSearch/stella_en_400M_v5
@@ -25,57 +30,60 @@ internal static class DownloadCommand
               stella download NovaSearch/stella_en_400M_v5 --dir models/stella
 
             Environment, as in the tools of Hugging Face:
-              HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME   where the cache is; ~ and $NAME in them are expanded
-              HF_ENDPOINT                             the server
-              HF_TOKEN, HF_TOKEN_PATH                 the token of an account, or a file with it; default: token in HF_HOME
+              HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME   folder of the cache; ~ and $NAME in them are expanded
+              HF_ENDPOINT                             address of the server
+              HF_TOKEN, HF_TOKEN_PATH                 token of an account, or a file with it; default: token in HF_HOME
               HF_HUB_DISABLE_IMPLICIT_TOKEN=1         send no token
-              HF_HUB_OFFLINE=1                        connect to nothing
-              HF_HUB_ETAG_TIMEOUT                     seconds that the server may be silent before it lists its files, and
-              HF_HUB_DOWNLOAD_TIMEOUT                 while it sends one; {HubSettings.DefaultStallSeconds} unless they are set
-              HF_HUB_DISABLE_SYMLINKS=1               copies in the cache instead of links
-              HF_HUB_DISABLE_PROGRESS_BARS=1          lines instead of bars
-              HF_HUB_USER_AGENT_ORIGIN                a name to tell the server
-            HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and TRANSFORMERS_OFFLINE count where the newer names are not set.
+              HF_HUB_OFFLINE=1                        open no connections
+              HF_HUB_ETAG_TIMEOUT                     timeout in seconds while the server prepares the list of files; default {HubSettings.DefaultTimeoutSeconds}
+              HF_HUB_DOWNLOAD_TIMEOUT                 timeout in seconds while the server sends no bytes of a file; default {HubSettings.DefaultTimeoutSeconds}
+              HF_HUB_DISABLE_SYMLINKS=1               store copies in the cache instead of links
+              HF_HUB_DISABLE_PROGRESS_BARS=1          show lines instead of progress bars
+              HF_HUB_USER_AGENT_ORIGIN                name of the caller for the User-Agent header
+            HUGGINGFACE_HUB_CACHE, HUGGING_FACE_HUB_TOKEN and TRANSFORMERS_OFFLINE are used if the newer names are not set.
             """);
-        var model = new Argument<string>("ORG/NAME") { Description = "The model's repository." };
+        var model = new Argument<string>("ORG/NAME") { Description = "Repository of the model." };
         var revision = new Option<string>("--revision")
         {
-            Description = $"A branch, a tag or a commit in full. Default: {HuggingFaceCache.DefaultRevision}.",
+            Description = $"Branch, tag or full commit. Default: {HuggingFaceCache.DefaultRevision}.",
             HelpName = "REV",
             DefaultValueFactory = _ => HuggingFaceCache.DefaultRevision,
         };
         var folder = new Option<string?>("--dir")
         {
-            Description = "Write plain files into this folder. Default: the Hugging Face cache, where --model ORG/NAME finds them.",
+            Description = "Write plain files into this folder. Default: the Hugging Face cache, which --model ORG/NAME searches.",
             HelpName = "DIR",
         };
         var dimensions = new Option<int[]>("--dimension")
         {
-            Description = "A head to fetch beside the one that the model computes by default. May be given more than once.",
+            Description = "Dimension of a head to download besides the default head. Can be repeated.",
             HelpName = "N",
         };
         var endpoint = new Option<string?>("--endpoint")
         {
-            Description = "Address of a server that speaks as Hugging Face does. Default: HF_ENDPOINT, or https://huggingface.co.",
+            Description = "Address of a server with the API of Hugging Face. Default: HF_ENDPOINT, or https://huggingface.co.",
             HelpName = "URL",
         };
         var offline = new Option<bool>("--offline")
         {
-            Description = "Connect to nothing: succeed if the model is there, else say what is missing. HF_HUB_OFFLINE=1 does the same.",
+            Description = "Open no connections. Succeeds if the model is complete, otherwise reports the missing files. Same as HF_HUB_OFFLINE=1.",
         };
         var retries = new Option<int>("--retries")
         {
-            Description = $"How often in a row a request that failed is tried again, each time after a longer wait. Default: {DefaultRetries}.",
+            Description = $"Number of consecutive retries of a failed request, with increasing waits. Default: {DefaultRetries}.",
             HelpName = "N",
             DefaultValueFactory = _ => DefaultRetries,
         };
-        model.Validators.Add(result => Refuse(
-            result, result.Tokens, HuggingFaceCache.IsModelName, "is not the name of a model; a name is ORG/NAME"));
-        ModelLocation.RefuseOthers(revision);
-        dimensions.Validators.Add(result => Refuse(
-            result, result.Tokens, text => !int.TryParse(text, out int given) || given >= 1, "is no --dimension; it must be at least 1"));
-        retries.Validators.Add(result => Refuse(
-            result, result.Tokens, text => !int.TryParse(text, out int given) || given >= 0, "is no number of --retries; it must be at least 0"));
+        model.Validators.Add(result =>
+        {
+            foreach (var token in result.Tokens.Where(token => !HuggingFaceCache.IsModelName(token.Value)))
+            {
+                result.AddError($"'{token.Value}' is not the name of a model. Use the form ORG/NAME.");
+            }
+        });
+        ModelLocation.AddRevisionCheck(revision);
+        NumberOption.AddRange(dimensions, minimum: 1);
+        NumberOption.AddRange(retries, minimum: 0);
         command.Add(model);
         command.Add(revision);
         command.Add(folder);
@@ -83,10 +91,10 @@ internal static class DownloadCommand
         command.Add(endpoint);
         command.Add(offline);
         command.Add(retries);
-        command.Add(ModelArguments.Verbosity.Option);
+        command.Add(VerbosityOption.Instance.Option);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var wanted = new Wanted(
+            var request = new DownloadRequest(
                 parsed.GetRequiredValue(model),
                 parsed.GetRequiredValue(revision),
                 parsed.GetValue(folder),
@@ -94,69 +102,57 @@ internal static class DownloadCommand
             string path;
             if (parsed.GetValue(offline) || HubSettings.IsOffline)
             {
-                path = FindOffline(wanted);
+                path = FindOffline(request);
             }
             else
             {
                 HubSettings settings = HubSettings.FromEnvironment(parsed.GetValue(endpoint), parsed.GetValue(retries));
-                path = await Show(parsed, report => FetchAsync(wanted, settings, report, cancellationToken)).ConfigureAwait(false);
+                path = await ShowProgress(parsed, progress => DownloadAsync(request, settings, progress, cancellationToken)).ConfigureAwait(false);
             }
 
-            Output.Result(path);
-            return (int)ExitCode.Good;
+            ConsoleOutput.WriteResult(path);
+            return (int)ExitCode.Success;
         });
         return command;
     }
 
-    private static void Refuse(
-        SymbolResult result,
-        IEnumerable<Token> tokens,
-        Func<string, bool> isGood,
-        string message)
+    private static Task<T> ShowProgress<T>(ParseResult parsed, Func<IDownloadProgress, Task<T>> work)
     {
-        foreach (var token in tokens.Where(token => !isGood(token.Value)))
+        if (VerbosityOption.Instance.Get(parsed) == Verbosity.Quiet)
         {
-            result.AddError($"'{token.Value}' {message}.");
-        }
-    }
-
-    private static Task<T> Show<T>(ParseResult parsed, Func<IDownloadReport, Task<T>> work)
-    {
-        if (ModelArguments.Verbosity.Get(parsed) == Verbosity.Quiet)
-        {
-            return work(new SilentReport());
+            return work(new SilentProgress());
         }
 
-        return Console.IsErrorRedirected || HubSettings.IsWithoutBars ? work(new LineReport()) : BarReport.ShowAsync(work);
+        return Console.IsErrorRedirected || HubSettings.AreProgressBarsDisabled ? work(new LineProgress()) : ProgressBars.ShowAsync(work);
     }
 
-    private static async Task<string> FetchAsync(
-        Wanted wanted, HubSettings settings, IDownloadReport report, CancellationToken cancellationToken)
+    private static async Task<string> DownloadAsync(
+        DownloadRequest request, HubSettings settings, IDownloadProgress progress, CancellationToken cancellationToken)
     {
-        using var client = new HubClient(settings, TimeProvider.System, report.Note);
+        using var client = new HubClient(settings, TimeProvider.System, progress.ReportWarning);
         try
         {
-            return await new ModelDownload(client, report)
-                .RunAsync(wanted.Model, wanted.Revision, wanted.Dimensions, Store, cancellationToken).ConfigureAwait(false);
+            return await new ModelDownload(client, progress)
+                .RunAsync(request.Model, request.Revision, request.Dimensions, OpenStore, cancellationToken).ConfigureAwait(false);
         }
         catch (OperationCanceledException e)
         {
-            throw new CliException(ExitCode.Other, "stopped; what has arrived is kept, and the same command goes on from there", e);
+            throw new CliException(ExitCode.Other, "The download was stopped. The received bytes are kept. Run the same command again to continue.", e);
         }
 
-        ModelStore Store(string commit) => wanted.Folder is { } folder
+        ModelStore OpenStore(string commit) => request.Folder is { } folder
             ? new FolderStore(folder, commit)
-            : new CacheStore(HuggingFaceCache.FromEnvironment(), wanted.Model, wanted.Revision, commit, HubSettings.IsWithoutLinks);
+            : new CacheStore(HuggingFaceCache.FromEnvironment(), request.Model, request.Revision, commit, HubSettings.SnapshotFiles);
     }
 
-    private static string FindOffline(Wanted wanted)
+    private static string FindOffline(DownloadRequest request)
     {
-        string folder = wanted.Folder ?? HuggingFaceCache.FromEnvironment().GetModelFolder(wanted.Model, wanted.Revision);
-        var selection = new ModelSelection($"offline, and {folder}", StellaModelFiles.GetFiles(folder).ToHashSet());
-        selection.Naming();
-        selection.Rest(path => Path.Combine(folder, path), wanted.Dimensions);
+        string folder = request.Folder ?? HuggingFaceCache.FromEnvironment().GetModelFolder(request.Model, request.Revision);
+        var selection = new ModelSelection($"{folder} (offline)", StellaModelFiles.GetFiles(folder).ToHashSet());
+        _ = selection.GetIndexFiles();
+        _ = selection.GetOtherFiles(path => Path.Combine(folder, path), request.Dimensions);
         return folder;
     }
 
-    private sealed record Wanted(string Model, string Revision, string? Folder, int[] Dimensions);
+    private sealed record DownloadRequest(string Model, string Revision, string? Folder, int[] Dimensions);
 }

@@ -1,9 +1,14 @@
 using System.CommandLine;
-using System.Text.Json;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Input;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Options;
+using StellaInterop.Cli.Output;
+using StellaInterop.Cli.Terminal;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella embed</c>: vectors as JSON.</summary>
+/// <summary>Implements <c>stella embed</c>, which writes vectors as JSON.</summary>
 internal static class EmbedCommand
 {
     public static Command Create()
@@ -11,64 +16,52 @@ internal static class EmbedCommand
         var command = new Command(
             "embed",
             """
-            Writes one JSON object a text, in order:
+            Writes one JSON object per text, in order:
             {"index":0,"tokens":12,"total_tokens":12,"truncated":false,"embedding":[...]}
-            tokens counts the special tokens and the prompt; total_tokens is the count before a cut.
+            tokens includes the special tokens and the prompt; total_tokens is the number before truncation.
 
-            --output-type makes vectors smaller. embedding then holds
-              half     numbers of 16 bits
-              int8     integers from -127 to 127; times "scale", which stands before them, they are the numbers
-              binary   bytes of sign bits, 1 above zero, the first component in the highest bit; "dimension" counts them
+            --output-type makes vectors smaller. embedding then contains
+              half     16-bit floating point numbers
+              int8     integers from -127 to 127; multiply them by "scale", the property before embedding
+              binary   bytes of sign bits, 1 for a number above zero, the first number in the highest bit of the first byte;
+                       "dimension" is the number of bits
             """);
         var texts = new TextArguments(command);
-        Choice<RowFormat> format = JsonRows.FormatChoice();
-        Option<bool> raw = RawOption();
-        var form = new VectorForm(command);
+        EnumOption<RowFormat> format = JsonRowWriter.CreateFormatOption();
         command.Add(format.Option);
-        command.Add(raw);
-        command.Validators.Add(result =>
-        {
-            if (result.GetValue(raw) && result.GetResult(form.Prefix) is not null)
-            {
-                result.AddError("--truncate-prefix scales vectors to length 1, which --raw forbids.");
-            }
-        });
-        var model = new ModelArguments(command);
+        var vectors = new VectorOptions(command);
+        var model = new ModelOptions(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            StellaEmbedOptions options = texts.Options(parsed) with { Normalize = !parsed.GetValue(raw) };
-            TextBatches.WithProgress(parsed, progress =>
+            StellaEmbedOptions options = texts.GetEmbedOptions(parsed) with { Normalize = !vectors.IsRaw(parsed) };
+            TextProgress.Show(parsed, progress =>
             {
-                using LoadedModel loaded = model.Load(parsed, progress.Note);
-                loaded.CheckPrompt(texts.Options(parsed).Prompt);
-                using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded, texts.Read(parsed, cancellationToken), options, form.Read(parsed, loaded.Model.Info), rows, progress.Done, cancellationToken);
+                using LoadedModel loaded = model.Load(parsed, progress.WriteMessage);
+                loaded.CheckPrompt(options.Prompt);
+                using var rows = new JsonRowWriter(format.Get(parsed));
+                VectorWriter writer = vectors.CreateWriter(parsed, loaded.Model.Info);
+                Run(loaded, texts.Read(parsed, cancellationToken), options, writer, rows, progress.ReportDone, cancellationToken);
             });
-            return Task.FromResult((int)ExitCode.Good);
+            return Task.FromResult((int)ExitCode.Success);
         });
         return command;
     }
-
-    public static Option<bool> RawOption() => new("--raw")
-    {
-        Description = "Leave vectors as the model gives them instead of scaling them to length 1.",
-    };
 
     private static void Run(
         LoadedModel loaded,
         IEnumerable<InputText?> texts,
         StellaEmbedOptions options,
         VectorWriter writer,
-        JsonRows rows,
-        Action<int> report,
+        JsonRowWriter rows,
+        Action<int> reportDone,
         CancellationToken cancellationToken)
     {
         int dimension = loaded.Model.Info.DefaultDimension;
-        foreach (TextBatch batch in TextBatches.Collect(texts, options))
+        foreach (TextBatch batch in TextBatcher.Group(texts, options))
         {
-            TextBatches.Run(batch, Write);
+            TextBatcher.Run(batch, Write);
             rows.Flush();
-            report(batch.Options.FirstTextIndex + batch.Texts.Length);
+            reportDone(batch.Options.FirstTextIndex + batch.Texts.Length);
 
             void Write(string[] group)
             {
@@ -83,7 +76,7 @@ internal static class EmbedCommand
                     rows.Write(json =>
                     {
                         json.WriteNumber("index", index);
-                        WriteCount(json, count);
+                        JsonRowWriter.WriteTokenCount(json, count);
                         writer.Write(json, index, vector.Span);
                     });
                 }
@@ -91,12 +84,5 @@ internal static class EmbedCommand
         }
 
         rows.Complete();
-    }
-
-    public static void WriteCount(Utf8JsonWriter json, StellaTokenCount count)
-    {
-        json.WriteNumber("tokens", count.Kept);
-        json.WriteNumber("total_tokens", count.Total);
-        json.WriteBoolean("truncated", count.IsTruncated);
     }
 }

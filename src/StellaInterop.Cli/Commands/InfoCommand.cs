@@ -1,9 +1,14 @@
 using System.CommandLine;
 using System.Globalization;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Options;
+using StellaInterop.Cli.Output;
+using StellaInterop.Cli.Terminal;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella info</c>: what a model is.</summary>
+/// <summary>Implements <c>stella info</c>, which shows the properties of a model.</summary>
 internal static class InfoCommand
 {
     private enum Format
@@ -14,14 +19,14 @@ internal static class InfoCommand
 
     public static Command Create()
     {
-        var command = new Command("info", "Shows what a model is: architecture, dimensions, size, and the memory that it takes.");
-        var format = new Choice<Format>(
+        var command = new Command("info", "Shows the properties of a model, such as its architecture, dimensions, size and memory estimate.");
+        var format = new EnumOption<Format>(
             "--format", "text for people, json for programs.", ("text", Format.Text), ("json", Format.Json));
         command.Add(format.Option);
-        var model = new ModelArguments(command);
+        var model = new ModelOptions(command);
         command.SetAction(parsed =>
         {
-            using LoadedModel loaded = model.Load(parsed, Output.Note);
+            using LoadedModel loaded = model.Load(parsed, ConsoleOutput.WriteMessage);
             if (format.Get(parsed) == Format.Json)
             {
                 PrintJson(loaded.Model.Info, loaded.Model.GetFingerprint());
@@ -31,43 +36,43 @@ internal static class InfoCommand
                 PrintText(loaded.Model.Info, loaded.Model.GetFingerprint());
             }
 
-            return (int)ExitCode.Good;
+            return (int)ExitCode.Success;
         });
         return command;
     }
 
     private static void PrintText(StellaModelInfo info, string fingerprint)
     {
-        // Plain lines: a table would break a long path where the output is no terminal.
-        static void Row(string name, string value) => Output.Result($"{name,-16} {value}");
-        Row("name", info.Name);
-        Row("model", info.Path);
-        Row("fingerprint", fingerprint);
-        Row("architecture", info.Architecture.ToString());
-        Row("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
-        Row("hidden size", Number(info.HiddenSize));
-        Row("layers", Number(info.LayerCount));
-        Row("heads", Number(info.AttentionHeadCount));
-        Row("vocabulary", Number(info.VocabularySize));
-        Row("parameters", Number(info.ParameterCount));
-        Row("precision", PrecisionName(info));
-        Row("encoder", Lower(info.Encoder.ToString()));
-        Row("instructions", Lower(info.CpuLevel.ToString()));
-        Row("device", DeviceName(info));
-        Row("max tokens", Number(info.MaxTokens));
-        Row("pooling", PoolingName(info) + (info.IncludesPrompt ? "" : ", without the prompt"));
+        // Plain lines, because a table would break a long path if the output is not a terminal.
+        static void WriteRow(string name, string value) => ConsoleOutput.WriteResult($"{name,-16} {value}");
+        WriteRow("name", info.Name);
+        WriteRow("model", info.Path);
+        WriteRow("fingerprint", fingerprint);
+        WriteRow("architecture", info.Architecture.ToString());
+        WriteRow("dimensions", $"{string.Join(", ", info.Dimensions)} (default {info.DefaultDimension})");
+        WriteRow("hidden size", FormatNumber(info.HiddenSize));
+        WriteRow("layers", FormatNumber(info.LayerCount));
+        WriteRow("heads", FormatNumber(info.AttentionHeadCount));
+        WriteRow("vocabulary", FormatNumber(info.VocabularySize));
+        WriteRow("parameters", FormatNumber(info.ParameterCount));
+        WriteRow("precision", GetPrecisionName(info));
+        WriteRow("encoder", ToLower(info.Encoder.ToString()));
+        WriteRow("instructions", ToLower(info.CpuLevel.ToString()));
+        WriteRow("device", GetDeviceName(info));
+        WriteRow("max tokens", FormatNumber(info.MaxTokens));
+        WriteRow("pooling", GetPoolingName(info) + (info.IncludesPrompt ? "" : ", without the prompt"));
         foreach (StellaPromptInfo prompt in info.Prompts)
         {
             string notes = (prompt.Name == info.DefaultPrompt ? " (default)" : "") + (prompt.IsFromModelCard ? " (from the model card)" : "");
-            Row("prompt", $"{Printable.Line(prompt.Name)}{notes}: {Printable.Line(prompt.Text)}");
+            WriteRow("prompt", $"{Printable.Line(prompt.Name)}{notes}: {Printable.Line(prompt.Text)}");
         }
 
-        Row("memory estimate", $"{Number(info.MemoryEstimateBytes >> 20)} MiB");
+        WriteRow("memory estimate", $"{FormatNumber(info.MemoryEstimateBytes >> 20)} MiB");
     }
 
     private static void PrintJson(StellaModelInfo info, string fingerprint)
     {
-        using var rows = new JsonRows(RowFormat.JsonLines);
+        using var rows = new JsonRowWriter(RowFormat.JsonLines);
         rows.Write(json =>
         {
             json.WriteString("name", info.Name);
@@ -87,12 +92,12 @@ internal static class InfoCommand
             json.WriteNumber("heads", info.AttentionHeadCount);
             json.WriteNumber("vocabulary_size", info.VocabularySize);
             json.WriteNumber("parameters", info.ParameterCount);
-            json.WriteString("precision", PrecisionName(info));
-            json.WriteString("encoder", Lower(info.Encoder.ToString()));
-            json.WriteString("instructions", Lower(info.CpuLevel.ToString()));
-            json.WriteString("device", DeviceName(info));
+            json.WriteString("precision", GetPrecisionName(info));
+            json.WriteString("encoder", ToLower(info.Encoder.ToString()));
+            json.WriteString("instructions", ToLower(info.CpuLevel.ToString()));
+            json.WriteString("device", GetDeviceName(info));
             json.WriteNumber("max_tokens", info.MaxTokens);
-            json.WriteString("pooling", PoolingName(info));
+            json.WriteString("pooling", GetPoolingName(info));
             json.WriteBoolean("includes_prompt", info.IncludesPrompt);
             json.WriteString("default_prompt", info.DefaultPrompt);
             json.WriteStartArray("prompts");
@@ -112,26 +117,26 @@ internal static class InfoCommand
         rows.Complete();
     }
 
-    // As on the command line.
-    private static string PrecisionName(StellaModelInfo info) => info.Precision switch
+    // The names of --precision.
+    private static string GetPrecisionName(StellaModelInfo info) => info.Precision switch
     {
         StellaPrecision.Float32 => "f32",
         StellaPrecision.BFloat16 => "bf16",
-        _ => Lower(info.Precision.ToString()),
+        _ => ToLower(info.Precision.ToString()),
     };
 
-    private static string PoolingName(StellaModelInfo info) => info.PoolingMode switch
+    private static string GetPoolingName(StellaModelInfo info) => info.PoolingMode switch
     {
         StellaPoolingMode.Cls => "first token",
         StellaPoolingMode.LastToken => "last token",
         _ => "mean",
     };
 
-    private static string DeviceName(StellaModelInfo info) => Lower(info.Device.ToString());
+    private static string GetDeviceName(StellaModelInfo info) => ToLower(info.Device.ToString());
 
-#pragma warning disable CA1308 // The names are lower case by contract, not for comparison.
-    private static string Lower(string name) => name.ToLowerInvariant();
+#pragma warning disable CA1308 // The output is lower case by contract. Nothing is compared.
+    private static string ToLower(string name) => name.ToLowerInvariant();
 #pragma warning restore CA1308
 
-    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
+    private static string FormatNumber(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 }

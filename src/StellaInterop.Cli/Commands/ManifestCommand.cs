@@ -1,9 +1,12 @@
 using System.CommandLine;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Terminal;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella manifest</c>: sizes and hashes of a model, written beside it.</summary>
+/// <summary>Implements <c>stella manifest</c>, which writes the sizes and hashes of the files of a model.</summary>
 internal static class ManifestCommand
 {
     public static Command Create()
@@ -11,20 +14,20 @@ internal static class ManifestCommand
         var command = new Command(
             "manifest",
             $"""
-            Hashes the files that make a model and writes {StellaManifest.FileName} into its folder, for `stella verify`.
-            It vouches for the folder as it is now: make it where the files come from, not where they are doubted.
+            Hashes the files of a model and writes {StellaManifest.FileName} into its folder, for `stella verify`.
+            The manifest describes the files as they are now. Create it at the trusted source of the files.
             """);
-        Argument<string> folder = FolderArgument();
+        Argument<string> folder = ModelLocation.CreateFolderArgument();
         var output = new Option<string?>("--output")
         {
-            Description = $"Where to write it. Default: {StellaManifest.FileName} in the folder.",
+            Description = $"Path of the manifest. Default: {StellaManifest.FileName} in the model folder.",
             HelpName = "FILE",
         };
-        Option<string?> revision = ModelLocation.RevisionOption();
+        Option<string?> revision = ModelLocation.CreateRevisionOption();
         command.Add(folder);
         command.Add(revision);
         command.Add(output);
-        command.Add(ModelArguments.Verbosity.Option);
+        command.Add(VerbosityOption.Instance.Option);
         command.SetAction((parsed, cancellationToken) =>
         {
             string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder), parsed.GetValue(revision));
@@ -32,14 +35,9 @@ internal static class ManifestCommand
             StellaManifest manifest = HashProgress.Show(
                 parsed, progress => StellaManifest.Create(path, progress, cancellationToken));
             manifest.Save(target);
-            Output.Result(target);
-            return Task.FromResult((int)ExitCode.Good);
+            ConsoleOutput.WriteResult(target);
+            return Task.FromResult((int)ExitCode.Success);
         });
         return command;
     }
-
-    public static Argument<string> FolderArgument() => new(ModelLocation.HelpName)
-    {
-        Description = "Model folder, or the name of a model in the Hugging Face cache.",
-    };
 }

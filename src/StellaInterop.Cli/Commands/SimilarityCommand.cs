@@ -1,13 +1,19 @@
 using System.CommandLine;
 using System.Globalization;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Input;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Options;
+using StellaInterop.Cli.Output;
+using StellaInterop.Cli.Terminal;
 using StellaInterop.Vectors;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella similarity</c>: texts ranked by how close they are to a query.</summary>
+/// <summary>Implements <c>stella similarity</c>, which ranks texts by their similarity to a query.</summary>
 internal static class SimilarityCommand
 {
-    /// <summary>Names of the prompt that both sides of a similarity carry.</summary>
+    /// <summary>The names of the prompt that both the query and the texts get.</summary>
     private static readonly string[] SentencePrompts = ["s2s", "s2s_query"];
 
     private enum Format
@@ -25,37 +31,37 @@ internal static class SimilarityCommand
             Ranks texts by their similarity to a query, best first. The score is the cosine, 1 for the same direction;
             with --raw it is the dot product.
             """);
-        var query = new Argument<string>("QUERY") { Description = "What the texts are compared with." };
+        var query = new Argument<string>("QUERY") { Description = "Text that the other texts are compared with." };
         var texts = new Argument<string[]>("TEXT")
         {
-            Description = "Texts to rank. After -- they may begin with a dash.",
+            Description = "Texts to rank. Put texts that start with a dash after --.",
             Arity = ArgumentArity.OneOrMore,
         };
-        var format = new Choice<Format>(
+        var format = new EnumOption<Format>(
             "--format",
             "text for people, jsonl or json for programs.",
             ("text", Format.Text),
             ("jsonl", Format.JsonLines),
             ("json", Format.Json));
-        Option<string?> prompt = TextArguments.PromptOption(
-            "The prompt before the query, which stella info lists. With s2s the texts have it too. With any other they are documents, "
-            + "which have no prompt unless the model has one with the name document. "
-            + "Default: s2s, or the model's own default if it lacks s2s.");
-        Choice<StellaLongTextBehavior> onLongText = TextArguments.LongTextChoice();
-        Option<bool> raw = EmbedCommand.RawOption();
+        Option<string?> prompt = TextArguments.CreatePromptOption(
+            "Name of the prompt of the query; `stella info` lists the prompts. With s2s, the texts get the same prompt. With any other "
+            + "prompt, the texts are documents, which have no prompt unless the model has one named document. "
+            + "Default: s2s, or the default of the model if it has no s2s.");
+        EnumOption<StellaLongTextBehavior> onLongText = TextArguments.CreateLongTextOption();
+        Option<bool> raw = VectorOptions.CreateRawOption();
         command.Add(query);
         command.Add(texts);
         command.Add(format.Option);
         command.Add(prompt);
         command.Add(onLongText.Option);
         command.Add(raw);
-        var model = new ModelArguments(command);
+        var model = new ModelOptions(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            using LoadedModel loaded = model.Load(parsed, Output.Note);
+            using LoadedModel loaded = model.Load(parsed, ConsoleOutput.WriteMessage);
             var options = new StellaEmbedOptions
             {
-                Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.FromName(name) : DefaultPrompt(loaded.Model.Info),
+                Prompt = parsed.GetValue(prompt) is { } name ? StellaPrompt.FromName(name) : GetDefaultPrompt(loaded.Model.Info),
                 LongTextBehavior = onLongText.Get(parsed),
                 Normalize = !parsed.GetValue(raw),
             };
@@ -64,18 +70,18 @@ internal static class SimilarityCommand
             int[] order = new int[scores.Length];
             Similarity.TopK<float>(scores, order);
             Print(format.Get(parsed), candidates, scores, order);
-            return Task.FromResult((int)ExitCode.Good);
+            return Task.FromResult((int)ExitCode.Success);
         });
         return command;
     }
 
-    private static StellaPrompt DefaultPrompt(StellaModelInfo info) =>
+    private static StellaPrompt GetDefaultPrompt(StellaModelInfo info) =>
         info.Prompts.Any(prompt => SentencePrompts.Contains(prompt.Name)) ? StellaPrompt.SentenceSimilarity : StellaPrompt.Default;
 
     private static float[] Score(
         LoadedModel loaded, string query, string[] texts, StellaEmbedOptions options, CancellationToken cancellationToken)
     {
-        // Any other prompt, the default too, is that of a query, and the texts are documents.
+        // With any other prompt, including the default of the model, the texts are documents.
         StellaPrompt textPrompt = SentencePrompts.Contains(options.Prompt.Name, StringComparer.OrdinalIgnoreCase)
             ? options.Prompt
             : StellaPrompt.Document;
@@ -87,10 +93,10 @@ internal static class SimilarityCommand
 
         var (queryVector, queryCounts) = Embed(loaded, [query], options, cancellationToken);
         var (vectors, counts) = Embed(loaded, texts, options with { Prompt = textPrompt }, cancellationToken);
-        WarnIfCut("the query", queryCounts[0]);
+        WarnIfTruncated("The query", queryCounts[0]);
         for (int i = 0; i < counts.Length; i++)
         {
-            WarnIfCut($"text {i}", counts[i]);
+            WarnIfTruncated($"Text {i}", counts[i]);
         }
 
         float[] scores = new float[texts.Length];
@@ -98,11 +104,11 @@ internal static class SimilarityCommand
         return scores;
     }
 
-    private static void WarnIfCut(string name, StellaTokenCount count)
+    private static void WarnIfTruncated(string name, StellaTokenCount count)
     {
         if (count.IsTruncated)
         {
-            Output.Note($"warning: {name} was cut from {count.Total} to {count.Kept} tokens");
+            ConsoleOutput.WriteMessage($"warning: {name} was truncated from {count.Total} to {count.Kept} tokens.");
         }
     }
 
@@ -121,13 +127,13 @@ internal static class SimilarityCommand
         {
             foreach (int i in order)
             {
-                Output.Result(string.Create(CultureInfo.InvariantCulture, $"{scores[i],7:F4}  {texts[i].ReplaceLineEndings(" ")}"));
+                ConsoleOutput.WriteResult(string.Create(CultureInfo.InvariantCulture, $"{scores[i],7:F4}  {texts[i].ReplaceLineEndings(" ")}"));
             }
 
             return;
         }
 
-        using var rows = new JsonRows(format == Format.Json ? RowFormat.Json : RowFormat.JsonLines);
+        using var rows = new JsonRowWriter(format == Format.Json ? RowFormat.Json : RowFormat.JsonLines);
         foreach (int i in order)
         {
             rows.Write(json =>

@@ -1,8 +1,14 @@
 using System.CommandLine;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Input;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Options;
+using StellaInterop.Cli.Output;
+using StellaInterop.Cli.Terminal;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella tokenize</c>: token ids as JSON.</summary>
+/// <summary>Implements <c>stella tokenize</c>, which writes token ids as JSON.</summary>
 internal static class TokenizeCommand
 {
     public static Command Create()
@@ -10,23 +16,24 @@ internal static class TokenizeCommand
         var command = new Command(
             "tokenize",
             """
-            Writes one JSON object a text, in order, with the ids that the encoder would see:
+            Writes one JSON object per text, in order, with the token ids that the encoder would get:
             {"index":0,"ids":[101,...,102],"tokens":12,"total_tokens":12,"truncated":false}
             """);
         var texts = new TextArguments(command);
-        Choice<RowFormat> format = JsonRows.FormatChoice();
+        EnumOption<RowFormat> format = JsonRowWriter.CreateFormatOption();
         command.Add(format.Option);
-        var model = new ModelArguments(command);
+        var model = new ModelOptions(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            TextBatches.WithProgress(parsed, progress =>
+            StellaEmbedOptions options = texts.GetEmbedOptions(parsed);
+            TextProgress.Show(parsed, progress =>
             {
-                using LoadedModel loaded = model.Load(parsed, progress.Note);
-                loaded.CheckPrompt(texts.Options(parsed).Prompt);
-                using var rows = new JsonRows(format.Get(parsed));
-                Run(loaded.Model, texts.Read(parsed, cancellationToken), texts.Options(parsed), rows, progress.Done, cancellationToken);
+                using LoadedModel loaded = model.Load(parsed, progress.WriteMessage);
+                loaded.CheckPrompt(options.Prompt);
+                using var rows = new JsonRowWriter(format.Get(parsed));
+                Run(loaded.Model, texts.Read(parsed, cancellationToken), options, rows, progress.ReportDone, cancellationToken);
             });
-            return Task.FromResult((int)ExitCode.Good);
+            return Task.FromResult((int)ExitCode.Success);
         });
         return command;
     }
@@ -35,16 +42,16 @@ internal static class TokenizeCommand
         StellaModel model,
         IEnumerable<InputText?> texts,
         StellaEmbedOptions options,
-        JsonRows rows,
-        Action<int> report,
+        JsonRowWriter rows,
+        Action<int> reportDone,
         CancellationToken cancellationToken)
     {
-        foreach (TextBatch batch in TextBatches.Collect(texts, options))
+        foreach (TextBatch batch in TextBatcher.Group(texts, options))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            TextBatches.Run(batch, Write);
+            TextBatcher.Run(batch, Write);
             rows.Flush();
-            report(batch.Options.FirstTextIndex + batch.Texts.Length);
+            reportDone(batch.Options.FirstTextIndex + batch.Texts.Length);
 
             void Write(string[] group)
             {
@@ -63,7 +70,7 @@ internal static class TokenizeCommand
                         }
 
                         json.WriteEndArray();
-                        EmbedCommand.WriteCount(json, tokens.TokenCount);
+                        JsonRowWriter.WriteTokenCount(json, tokens.TokenCount);
                     });
                 }
             }

@@ -1,14 +1,17 @@
 using System.CommandLine;
 using System.Globalization;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Loading;
+using StellaInterop.Cli.Terminal;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Commands;
 
-/// <summary><c>stella verify</c>: whether a model is what its manifest says.</summary>
+/// <summary>Implements <c>stella verify</c>, which compares a model with its manifest.</summary>
 internal static class VerifyCommand
 {
-    /// <summary>What a state is called, and what to do about it.</summary>
-    private static readonly (StellaFileState State, string Word)[] Words =
+    /// <summary>The names of the states in the output.</summary>
+    private static readonly (StellaFileState State, string Name)[] StateNames =
     [
         (StellaFileState.Valid, "good"),
         (StellaFileState.Missing, "missing"),
@@ -24,27 +27,27 @@ internal static class VerifyCommand
         var command = new Command(
             "verify",
             $"""
-            Compares a model with its manifest, one line a file: good, missing, wrong size, wrong hash (wrong sha256 or
-            wrong blake3 where it has both and one is right), or unlisted for a file of the model that the manifest does not
-            know. Anything but good is exit code 3.
-            Without a manifest it writes the SHA-256 of every file, and which published Stella file it is where that is known.
+            Compares a model with its manifest and writes one line per file: good, missing, wrong size, wrong hash, or
+            unlisted for a file of the model that the manifest does not list. If the manifest has both hashes of a file and
+            only one is wrong, the line names it: wrong sha256 or wrong blake3. The exit code is 3 unless all files are good.
+            Without a manifest, writes the SHA-256 of each file, and the name of the published Stella file with this hash.
             """);
-        Argument<string> folder = ManifestCommand.FolderArgument();
+        Argument<string> folder = ModelLocation.CreateFolderArgument();
         var manifest = new Option<string?>("--manifest")
         {
-            Description = $"The manifest. Default: {StellaManifest.FileName} in the folder.",
+            Description = $"Path of the manifest. Default: {StellaManifest.FileName} in the model folder.",
             HelpName = "FILE",
         };
-        Option<string?> revision = ModelLocation.RevisionOption();
+        Option<string?> revision = ModelLocation.CreateRevisionOption();
         command.Add(folder);
         command.Add(revision);
         command.Add(manifest);
-        command.Add(ModelArguments.Verbosity.Option);
+        command.Add(VerbosityOption.Instance.Option);
         command.SetAction((parsed, cancellationToken) =>
         {
             string path = ModelLocation.Resolve(parsed.GetRequiredValue(folder), parsed.GetValue(revision));
-            string beside = Path.Combine(path, StellaManifest.FileName);
-            string? source = parsed.GetValue(manifest) ?? (File.Exists(beside) ? beside : null);
+            string defaultManifest = Path.Combine(path, StellaManifest.FileName);
+            string? source = parsed.GetValue(manifest) ?? (File.Exists(defaultManifest) ? defaultManifest : null);
             ExitCode code = source is null
                 ? PrintHashes(HashProgress.Show(parsed, progress => StellaManifest.Create(path, progress, cancellationToken)))
                 : PrintStates(Verify(StellaManifest.Load(source)), source);
@@ -60,32 +63,32 @@ internal static class VerifyCommand
     {
         foreach (StellaVerifiedFile file in found.Files)
         {
-            Output.Result($"{Words.First(row => row.State == file.State).Word,-12}  {file.Path}");
+            ConsoleOutput.WriteResult($"{StateNames.First(entry => entry.State == file.State).Name,-12}  {file.Path}");
         }
 
         if (found.IsValid)
         {
-            return ExitCode.Good;
+            return ExitCode.Success;
         }
 
-        int bad = found.Files.Count(file => file.State != StellaFileState.Valid);
+        int badFiles = found.Files.Count(file => file.State != StellaFileState.Valid);
         ErrorReport.Write(string.Create(
             CultureInfo.InvariantCulture,
-            $"{bad} of {found.Files.Count} files are not what {manifest} says; do not use the model, get it again"));
+            $"{badFiles} of {found.Files.Count} files do not match {manifest}. Do not use the model. Download it again."));
         return ExitCode.ModelRefused;
     }
 
     private static ExitCode PrintHashes(StellaManifest found)
     {
-        Output.Note("note: there is no manifest to compare with; these are the hashes of what is there");
+        ConsoleOutput.WriteMessage("note: There is no manifest to compare with. The hashes are those of the existing files.");
         foreach (var (path, file) in found.Files)
         {
-            string known = StellaPublishedFiles.Find(file.Sha256) is { } published
+            string publishedName = StellaPublishedFiles.Find(file.Sha256) is { } published
                 ? $"  = {published.Repository} {published.Path}"
                 : "";
-            Output.Result($"{file.Sha256}  {path}{known}");
+            ConsoleOutput.WriteResult($"{file.Sha256}  {path}{publishedName}");
         }
 
-        return ExitCode.Good;
+        return ExitCode.Success;
     }
 }

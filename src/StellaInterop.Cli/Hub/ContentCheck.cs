@@ -4,10 +4,10 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Compares a file with the size and the hash that its repository publishes.</summary>
+/// <summary>Compares a file with the size and hash that its repository publishes.</summary>
 internal static class ContentCheck
 {
-    /// <summary>What the file is, or <see langword="null"/> where it is not what was published.</summary>
+    /// <summary>Returns the size and hashes of a file; <see langword="null"/> if they differ from the published ones.</summary>
     public static StellaManifestFile? Match(HubFile published, string path, CancellationToken cancellationToken)
     {
         if (published.PublishedSize is { } size && new FileInfo(path).Length != size)
@@ -16,22 +16,22 @@ internal static class ContentCheck
         }
 
         StellaManifestFile content = StellaManifestFile.FromFile(path, cancellationToken);
-        bool good = published switch
+        bool matches = published switch
         {
             { Lfs: { } lfs } => content.Sha256 == lfs.Sha256,
-            { BlobId: { } blob } => GitSha1(path) == blob,
-            // A server that publishes no hash leaves the size alone to compare.
+            { BlobId: { } blob } => ComputeGitSha1(path) == blob,
+            // Without a published hash, only the size can be compared.
             _ => true,
         };
-        return good ? content : null;
+        return matches ? content : null;
     }
 
-    /// <summary>The name that git gives to a content.</summary>
-    private static string GitSha1(string path)
+    /// <summary>Computes the object name of a file in git.</summary>
+    private static string ComputeGitSha1(string path)
     {
-        // Files outside of LFS are small: tokenizer.json of the 1.5B model is the largest, with 7 MB.
+        // Files outside of LFS are small. The largest is tokenizer.json of the 1.5B model with 7 MB.
         byte[] content = File.ReadAllBytes(path);
-#pragma warning disable CA5350 // It is what is published for these files; the connection is what is trusted.
+#pragma warning disable CA5350 // Hugging Face publishes only SHA-1 for these files, so the trust is in the connection.
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
 #pragma warning restore CA5350
         hash.AppendData(Encoding.ASCII.GetBytes($"blob {content.Length}\0"));

@@ -1,40 +1,43 @@
 using System.Buffers;
 using System.Net;
 using System.Net.Http.Headers;
+using StellaInterop.Cli.Errors;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Fetches one file into a partial file, and goes on where an earlier run stopped. One instance a file.</summary>
-internal sealed class FileDownload(HubClient client, IDownloadReport report)
+/// <summary>Downloads one file into a partial file, which a later run continues. Each file needs its own instance.</summary>
+internal sealed class FileDownload(HubClient client, IDownloadProgress progress)
 {
     private const int BufferBytes = 128 << 10;
 
-    /// <summary>What a file may have whose size the server does not publish: none of the large ones.</summary>
-    private const long MaxUnknownBytes = 64 << 20;
+    /// <summary>
+    /// The maximum size of a file whose size the server does not publish. Large files always have a published size.
+    /// </summary>
+    private const long MaxUnpublishedBytes = 64 << 20;
 
-    /// <summary>The version that the bytes of this run belong to, where the server has told it.</summary>
-    private EntityTagHeaderValue? tag;
+    /// <summary>The version of the file that the bytes of this run belong to, if the server sent an ETag.</summary>
+    private EntityTagHeaderValue? entityTag;
 
-    /// <summary>Fetches what is missing of <paramref name="file"/>. The partial file holds it all afterwards, not yet checked.</summary>
-    public async Task FetchAsync(HubFile file, Uri address, string partial, CancellationToken cancellationToken)
+    /// <summary>Downloads the missing bytes of a file. The partial file is then complete but not verified.</summary>
+    public async Task DownloadAsync(HubFile file, Uri address, string partial, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(partial)!);
         using FileStream target = Open(partial);
         if (file.PublishedSize is not { } size || target.Length > size)
         {
-            // Without a size there is no telling whether it is whole.
+            // Without a published size, a partial file could be complete already.
             target.SetLength(0);
         }
 
         await client.WithRetriesAsync(
-            () => FetchRestAsync(file, address, target, cancellationToken),
+            () => DownloadRestAsync(file, address, target, cancellationToken),
             () => target.Length,
             cancellationToken).ConfigureAwait(false);
-        ToDisk(target);
+        FlushToDisk(target);
     }
 
-    // So that no power cut leaves a whole file with holes: FlushAsync would leave the bytes to the system.
-    private static void ToDisk(FileStream target) => target.Flush(flushToDisk: true);
+    // FlushAsync would leave the bytes in the cache of the system, and a power failure could leave a file with holes.
+    private static void FlushToDisk(FileStream target) => target.Flush(flushToDisk: true);
 
     private static FileStream Open(string partial)
     {
@@ -44,12 +47,12 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
         }
         catch (IOException e)
         {
-            throw new CliException(ExitCode.Other, $"{partial} cannot be written; is another download of it running?", e);
+            throw new CliException(ExitCode.Other, $"{partial} cannot be written. Check that no other download of the same file is running.", e);
         }
     }
 
-    /// <summary>One try. Gives the length that the partial file has in the end.</summary>
-    private async Task<long> FetchRestAsync(HubFile file, Uri address, FileStream target, CancellationToken cancellationToken)
+    /// <summary>Makes one attempt and returns the length of the partial file.</summary>
+    private async Task<long> DownloadRestAsync(HubFile file, Uri address, FileStream target, CancellationToken cancellationToken)
     {
         long? size = file.PublishedSize;
         long start = size is null ? 0 : target.Length;
@@ -58,30 +61,30 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
             return start;
         }
 
-        HubRange? range = start > 0 ? new HubRange(start, tag) : null;
+        HubRange? range = start > 0 ? new HubRange(start, entityTag) : null;
         using HttpResponseMessage response = await client.GetAsync(address, range, cancellationToken).ConfigureAwait(false);
         if (response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable)
         {
             target.SetLength(0);
-            throw new TransientHubException($"{file.Path}: the server does not go on at byte {start}");
+            throw new TransientHubException($"The server did not continue {file.Path} at byte {start}.");
         }
 
-        if (!GoesOn(response, start))
+        if (!IsContinuation(response, start))
         {
-            // The whole file comes, whatever was asked for.
+            // The server sends the whole file instead of the requested range.
             start = 0;
         }
 
-        tag = response.Headers.ETag is { IsWeak: false } strong ? strong : null;
+        entityTag = response.Headers.ETag is { IsWeak: false } strong ? strong : null;
         target.SetLength(start);
         target.Position = start;
         await CopyAsync(file, address, response, target, cancellationToken).ConfigureAwait(false);
         return target.Length < size
-            ? throw new TransientHubException($"{file.Path} broke off at byte {target.Length} of {size}")
+            ? throw new TransientHubException($"The transfer of {file.Path} ended at byte {target.Length} of {size}.")
             : target.Length;
     }
 
-    private static bool GoesOn(HttpResponseMessage response, long start) =>
+    private static bool IsContinuation(HttpResponseMessage response, long start) =>
         response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange?.From == start;
 
     private async Task CopyAsync(
@@ -94,12 +97,12 @@ internal sealed class FileDownload(HubClient client, IDownloadReport report)
             while (await client.ReceiveAsync(address, Read, cancellationToken).ConfigureAwait(false) is var read and > 0)
             {
                 await target.WriteAsync(buffer.AsMemory(0, read), cancellationToken).ConfigureAwait(false);
-                report.Received(target.Length);
-                if (target.Length > (file.PublishedSize ?? MaxUnknownBytes))
+                progress.ReportReceived(target.Length);
+                if (target.Length > (file.PublishedSize ?? MaxUnpublishedBytes))
                 {
                     target.SetLength(0);
                     throw new CliException(
-                        ExitCode.ModelRefused, $"{file.Path}: the server sends more than the {file.PublishedSize ?? MaxUnknownBytes} bytes there can be");
+                        ExitCode.ModelRefused, $"{file.Path}: The server sent more than the expected {file.PublishedSize ?? MaxUnpublishedBytes} bytes. Run this again, or name another --endpoint.");
                 }
             }
 

@@ -2,58 +2,59 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
+using StellaInterop.Cli.Errors;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>A failure that may be gone at the next try.</summary>
+/// <summary>Represents a failure that may not occur again on a retry. The message is a sentence.</summary>
 internal sealed class TransientHubException(string message, Exception? innerException = null, TimeSpan? retryAfter = null)
     : Exception(message, innerException)
 {
-    /// <summary>How long the server asks to wait.</summary>
+    /// <summary>Gets the time that the server asks to wait.</summary>
     public TimeSpan? RetryAfter { get; } = retryAfter;
 }
 
-/// <summary>The one place that opens connections: requests to an endpoint that speaks as Hugging Face does.</summary>
+/// <summary>Sends requests to a server with the API of Hugging Face. No other class of the project opens connections.</summary>
 internal sealed class HubClient : IDisposable
 {
     private const int MaxRedirects = 5;
     private const long MaxJsonBytes = 64 << 20;
 
-    /// <summary>Characters of a server's value that a message shows.</summary>
-    private const int MaxShown = 200;
+    /// <summary>The maximum number of characters of a server's value in a message.</summary>
+    private const int MaxShownCharacters = 200;
 
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(8);
-    private static readonly TimeSpan LongestRetryAfter = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan MaxRetryAfter = TimeSpan.FromMinutes(2);
 
-    /// <summary>What each answer means to the one who asked. Those not listed say their number.</summary>
+    /// <summary>The explanation of each status code for the user.</summary>
     private static readonly Dictionary<HttpStatusCode, string> Advice = new()
     {
         [HttpStatusCode.Unauthorized] =
-            "the model does not exist, or it needs an account: check its name, and set HF_TOKEN to a valid token",
+            "The model does not exist or needs an account. Check its name, and set HF_TOKEN to a valid token.",
         [HttpStatusCode.Forbidden] =
-            "the account of the token may not read this model: accept its terms on its page, or use another HF_TOKEN",
-        [HttpStatusCode.NotFound] = "there is no such model, revision or file: check the name and --revision",
-        [HttpStatusCode.TooManyRequests] = "too many requests: wait before running this again; HF_TOKEN raises the limit",
-        [HttpStatusCode.ServiceUnavailable] = "the server is not available: run this again later, or name another --endpoint",
+            "The account of the token may not read this model. Accept its terms on its page, or use another HF_TOKEN.",
+        [HttpStatusCode.NotFound] = "There is no such model, revision or file. Check the name and --revision.",
+        [HttpStatusCode.TooManyRequests] = "There were too many requests. Wait before running this again. HF_TOKEN raises the limit.",
+        [HttpStatusCode.ServiceUnavailable] = "The server is not available. Run this again later, or name another --endpoint.",
     };
 
     private readonly HubSettings settings;
     private readonly TimeProvider time;
-    private readonly Action<string> note;
+    private readonly Action<string> warn;
     private readonly HttpClient http;
 
-    /// <summary>Makes a client. Nothing is connected yet.</summary>
-    /// <param name="settings">Which server.</param>
-    /// <param name="time">The clock of waits.</param>
-    /// <param name="note">Told of every failure that is tried again.</param>
-    public HubClient(HubSettings settings, TimeProvider time, Action<string> note)
+    /// <summary>Initializes a client without connecting.</summary>
+    /// <param name="settings">The settings of connections.</param>
+    /// <param name="time">The clock of timeouts and waits.</param>
+    /// <param name="warn">Receives a message for each failure that is retried.</param>
+    public HubClient(HubSettings settings, TimeProvider time, Action<string> warn)
     {
-        (this.settings, this.time, this.note) = (settings, time, note);
-        // Redirects are followed here, so that the token stays with the endpoint.
-#pragma warning disable CA2000 // The client disposes it.
+        (this.settings, this.time, this.warn) = (settings, time, warn);
+        // This class follows redirects itself, so that the token is sent only to the endpoint.
+#pragma warning disable CA2000 // The HttpClient disposes the handler.
         var handler = new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = ConnectTimeout };
 #pragma warning restore CA2000
         http = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
@@ -65,10 +66,10 @@ internal sealed class HubClient : IDisposable
         }
     }
 
-    /// <summary>The commit of a revision and its files.</summary>
+    /// <summary>Gets the commit of a revision and the list of its files.</summary>
     public Task<HubRepository> GetRepositoryAsync(string model, string revision, CancellationToken cancellationToken)
     {
-        Uri address = settings.At($"api/models/{model}/revision/{Uri.EscapeDataString(revision)}?blobs=true");
+        Uri address = settings.GetAddress($"api/models/{model}/revision/{Uri.EscapeDataString(revision)}?blobs=true");
         return WithRetriesAsync(
             async () =>
             {
@@ -88,27 +89,27 @@ internal sealed class HubClient : IDisposable
             cancellationToken);
     }
 
-    /// <summary>The address of a file.</summary>
-    public Uri AddressOf(string model, string commit, string path) => settings.At($"{model}/resolve/{commit}/{path}");
+    /// <summary>Returns the address of a file.</summary>
+    public Uri GetFileAddress(string model, string commit, string path) => settings.GetAddress($"{model}/resolve/{commit}/{path}");
 
-    /// <summary>Asks once, follows redirects, and gives the answer when its header is there.</summary>
-    /// <param name="address">What to get.</param>
-    /// <param name="range">The part that is wanted. With one, an answer that there is no such part is given too.</param>
-    /// <param name="cancellationToken">Stops it.</param>
-    /// <exception cref="TransientHubException">It may go better at the next try.</exception>
-    /// <exception cref="CliException">It will not.</exception>
+    /// <summary>Sends one request, follows redirects, and returns the response after its header has arrived.</summary>
+    /// <param name="address">The address to get.</param>
+    /// <param name="range">The range to get. With a range, status 416 is returned and does not throw.</param>
+    /// <param name="cancellationToken">Cancels the request.</param>
+    /// <exception cref="TransientHubException">The failure may not occur again on a retry.</exception>
+    /// <exception cref="CliException">The failure is permanent.</exception>
     public Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, CancellationToken cancellationToken) =>
-        GetAsync(address, range, settings.StallTimeout, cancellationToken);
+        GetAsync(address, range, settings.FileTimeout, cancellationToken);
 
-    private async Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, TimeSpan patience, CancellationToken cancellationToken)
+    private async Task<HttpResponseMessage> GetAsync(Uri address, HubRange? range, TimeSpan timeout, CancellationToken cancellationToken)
     {
         Uri hop = address;
         for (int redirects = 0; redirects <= MaxRedirects; redirects++)
         {
-            using HttpRequestMessage request = Request(hop, range);
+            using HttpRequestMessage request = CreateRequest(hop, range);
             HttpResponseMessage response = await ReceiveAsync(
                 hop,
-                patience,
+                timeout,
                 token => http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, token),
                 cancellationToken).ConfigureAwait(false);
             if (response.IsSuccessStatusCode
@@ -119,49 +120,55 @@ internal sealed class HubClient : IDisposable
 
             using (response)
             {
-                hop = RedirectOf(hop, response) ?? throw Refusal(hop, response);
+                hop = GetRedirect(hop, response) ?? throw CreateError(hop, response);
             }
         }
 
         throw new CliException(
-            ExitCode.Network, $"{address.GetLeftPart(UriPartial.Path)}: more than {MaxRedirects} redirects, the last to {hop.Authority}");
+            ExitCode.Network, $"{address.GetLeftPart(UriPartial.Path)} leads through more than {MaxRedirects} redirects, the last to {hop.Authority}. Name another --endpoint.");
     }
 
-    /// <summary>Receives something, and tells a server that is silent or breaks off from a user who has had enough.</summary>
+    /// <summary>
+    /// Receives data. A timeout or a broken connection is a transient failure; only a cancellation by the caller is a
+    /// cancellation.
+    /// </summary>
     public Task<T> ReceiveAsync<T>(Uri from, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken) =>
-        ReceiveAsync(from, settings.StallTimeout, receive, cancellationToken);
+        ReceiveAsync(from, settings.FileTimeout, receive, cancellationToken);
 
     private async Task<T> ReceiveAsync<T>(
-        Uri from, TimeSpan patience, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken)
+        Uri from, TimeSpan timeout, Func<CancellationToken, Task<T>> receive, CancellationToken cancellationToken)
     {
-        using var silence = new CancellationTokenSource(patience, time);
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, cancellationToken);
+        using var stall = new CancellationTokenSource(timeout, time);
+        using var linked = CancellationTokenSource.CreateLinkedTokenSource(stall.Token, cancellationToken);
         try
         {
-            return await receive(both.Token).ConfigureAwait(false);
+            return await receive(linked.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new TransientHubException($"{from.Host} was silent for {Seconds(patience)}", e);
+            throw new TransientHubException($"{from.Host} sent no data for {FormatSeconds(timeout)}.", e);
         }
         catch (HttpRequestException e) when (e.HttpRequestError
             is HttpRequestError.SecureConnectionError or HttpRequestError.ConfigurationLimitExceeded)
         {
-            throw new CliException(ExitCode.Network, $"{from} cannot be used", e);
+            throw new CliException(ExitCode.Network, $"The connection to {from} cannot be used.", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
-            throw new TransientHubException($"the connection to {from.Authority} failed", e);
+            throw new TransientHubException($"The connection to {from.Authority} failed.", e);
         }
         catch (Exception e) when (e is UriFormatException or ArgumentException or InvalidOperationException or NotSupportedException)
         {
-            // An address that parses and that no request can be sent to.
+            // Some addresses can be parsed, but no request can be sent to them.
             throw new CliException(
-                ExitCode.Network, $"No request can be sent to '{Shown(from.OriginalString)}' of the server {from.Authority}.", e);
+                ExitCode.Network, $"No request can be sent to '{Shorten(from.OriginalString)}' of the server {from.Authority}. Name another --endpoint.", e);
         }
     }
 
-    /// <summary>Runs <paramref name="work"/> until it is done, or fails too often in a row without <paramref name="received"/> growing.</summary>
+    /// <summary>
+    /// Runs <paramref name="work"/> until it succeeds, or until too many consecutive attempts fail. An attempt that increases
+    /// <paramref name="received"/> resets the count.
+    /// </summary>
     public async Task<T> WithRetriesAsync<T>(Func<Task<T>> work, Func<long> received, CancellationToken cancellationToken)
     {
         int failures = 0;
@@ -175,18 +182,18 @@ internal sealed class HubClient : IDisposable
             catch (TransientHubException e)
             {
                 failures = received() > before ? 1 : failures + 1;
-                TimeSpan wait = e.RetryAfter ?? Backoff(failures);
+                TimeSpan wait = e.RetryAfter ?? GetBackoff(failures);
                 if (failures > settings.Retries)
                 {
                     throw new CliException(ExitCode.Network, e.Message, e.InnerException);
                 }
 
-                if (wait > LongestRetryAfter)
+                if (wait > MaxRetryAfter)
                 {
-                    throw new CliException(ExitCode.Network, $"{e.Message}; the server asks to wait {Seconds(wait)}");
+                    throw new CliException(ExitCode.Network, $"{e.Message} The server asks to wait {FormatSeconds(wait)}. Run this again after this time.");
                 }
 
-                note($"{e.Message}; trying again in {Seconds(wait)}");
+                warn($"{e.Message} Trying again in {FormatSeconds(wait)}.");
                 await Task.Delay(wait, time, cancellationToken).ConfigureAwait(false);
             }
         }
@@ -194,10 +201,10 @@ internal sealed class HubClient : IDisposable
 
     public void Dispose() => http.Dispose();
 
-    private HttpRequestMessage Request(Uri address, HubRange? range)
+    private HttpRequestMessage CreateRequest(Uri address, HubRange? range)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, address);
-        // Bytes are counted and compared with published hashes: no compression on the way.
+        // No compression, because the bytes are counted and compared with published hashes.
         request.Headers.AcceptEncoding.Add(new StringWithQualityHeaderValue("identity"));
         if (settings.Token is { Length: > 0 } token && settings.IsEndpoint(address))
         {
@@ -207,15 +214,15 @@ internal sealed class HubClient : IDisposable
         if (range is not null)
         {
             request.Headers.Range = new RangeHeaderValue(range.From, null);
-            request.Headers.IfRange = range.Tag is { } tag ? new RangeConditionHeaderValue(tag) : null;
+            request.Headers.IfRange = range.EntityTag is { } tag ? new RangeConditionHeaderValue(tag) : null;
         }
 
         return request;
     }
 
-    private Uri? RedirectOf(Uri from, HttpResponseMessage response)
+    private Uri? GetRedirect(Uri from, HttpResponseMessage response)
     {
-        // As the server sent it: a value that is no address has no parsed form.
+        // The unparsed value, because Headers.Location is null for an invalid address.
         if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308)
             || !response.Headers.NonValidated.TryGetValues("Location", out HeaderStringValues values)
             || values.FirstOrDefault() is not { Length: > 0 } location)
@@ -225,24 +232,26 @@ internal sealed class HubClient : IDisposable
 
         if (!Uri.TryCreate(from, location, out Uri? to) || !HasUsableHost(to))
         {
-            throw Refused($"to '{Shown(location)}', which is not an address");
+            throw CreateRedirectError($"to '{Shorten(location)}', which is not a valid address");
         }
 
-        bool allowed = to.Scheme == Uri.UriSchemeHttps
+        bool isAllowed = to.Scheme == Uri.UriSchemeHttps
             || (to.Scheme == Uri.UriSchemeHttp && settings.Endpoint.Scheme == Uri.UriSchemeHttp);
-        return allowed ? to : throw Refused($"to {to.Scheme}, which is not safe ('{Shown(location)}')");
+        return isAllowed ? to : throw CreateRedirectError($"to {to.Scheme}, which is not safe ('{Shorten(location)}')");
 
-        CliException Refused(string what) => new(
+        CliException CreateRedirectError(string target) => new(
             ExitCode.Network,
-            $"The server {from.Authority} redirects {what}. {from.AbsolutePath} was not fetched. Run this again later, or name another --endpoint.");
+            $"The server {from.Authority} redirects {target}. {from.AbsolutePath} was not fetched. Run this again later, or name another --endpoint.");
     }
 
-    /// <summary>Whether a host can be written into a request. An address with a name of no valid form parses all the same.</summary>
+    /// <summary>
+    /// Returns whether an address has a host that a request can name. An address with an invalid host name can still be parsed.
+    /// </summary>
     private static bool HasUsableHost(Uri address)
     {
         try
         {
-            // Files have no host. Their scheme is refused by itself.
+            // A file address has no host. Its scheme is refused later.
             return address.IsFile || address.IdnHost.Length > 0;
         }
         catch (UriFormatException)
@@ -251,56 +260,56 @@ internal sealed class HubClient : IDisposable
         }
     }
 
-    /// <summary>Returns a value of a server for a message: short, and without the query, which may be signed.</summary>
-    private static string Shown(string value)
+    /// <summary>Shortens a server's value for a message, and removes the query, which may contain a signature.</summary>
+    private static string Shorten(string value)
     {
         string path = value.Split('?')[0];
-        return path.Length > MaxShown ? $"{path[..MaxShown]}…" : path;
+        return path.Length > MaxShownCharacters ? $"{path[..MaxShownCharacters]}…" : path;
     }
 
-    private Exception Refusal(Uri address, HttpResponseMessage response)
+    private Exception CreateError(Uri address, HttpResponseMessage response)
     {
         int status = (int)response.StatusCode;
-        string advice = Advice.GetValueOrDefault(response.StatusCode, "the server gives no file");
-        string message = $"{address.GetLeftPart(UriPartial.Path)} answers {status}: {advice}";
+        string advice = Advice.GetValueOrDefault(response.StatusCode, "The server returned no file. Run this again later, or name another --endpoint.");
+        string message = $"{address.GetLeftPart(UriPartial.Path)} answered {status}. {advice}";
         return status is 408 or 429 or >= 500
-            ? new TransientHubException(message, retryAfter: RetryAfterOf(response))
+            ? new TransientHubException(message, retryAfter: GetRetryAfter(response))
             : new CliException(ExitCode.Network, message);
     }
 
-    private TimeSpan? RetryAfterOf(HttpResponseMessage response)
+    private TimeSpan? GetRetryAfter(HttpResponseMessage response)
     {
-        RetryConditionHeaderValue? asked = response.Headers.RetryAfter;
-        TimeSpan? wait = asked?.Delta ?? (asked?.Date - time.GetUtcNow());
+        RetryConditionHeaderValue? retryAfter = response.Headers.RetryAfter;
+        TimeSpan? wait = retryAfter?.Delta ?? (retryAfter?.Date - time.GetUtcNow());
         return wait < TimeSpan.Zero ? TimeSpan.Zero : wait;
     }
 
-    private static TimeSpan Backoff(int failures)
+    private static TimeSpan GetBackoff(int failures)
     {
         double factor = Math.Pow(2, failures - 1);
-        return factor * FirstBackoff < LongestBackoff ? factor * FirstBackoff : LongestBackoff;
+        return factor * FirstBackoff < MaxBackoff ? factor * FirstBackoff : MaxBackoff;
     }
 
-    private static string Seconds(TimeSpan span) => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0.##} s");
+    private static string FormatSeconds(TimeSpan span) => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0.##} s");
 
     private static HubRepository Parse(byte[] json, Uri address)
     {
         try
         {
             HubRepository? repository = JsonSerializer.Deserialize(json, HubJsonContext.Default.HubRepository);
-            // The commit becomes part of paths and addresses.
+            // The commit becomes part of paths and addresses, so it must be valid.
             return repository is not null && HuggingFaceCache.IsCommit(repository.Sha)
                 ? repository
-                : throw new CliException(ExitCode.Network, $"{address} names no valid commit. Is it a Hugging Face endpoint?");
+                : throw new CliException(ExitCode.Network, $"{address} returned an invalid commit. Is it a Hugging Face endpoint?");
         }
         catch (JsonException e)
         {
-            throw new CliException(ExitCode.Network, $"{address} gives no list of files; is it a Hugging Face endpoint?", e);
+            throw new CliException(ExitCode.Network, $"{address} returned no list of files. Is it a Hugging Face endpoint?", e);
         }
     }
 }
 
-/// <summary>The rest of a file.</summary>
-/// <param name="From">The first byte that is wanted.</param>
-/// <param name="Tag">The version that the bytes before it belong to, where it is known.</param>
-internal sealed record HubRange(long From, EntityTagHeaderValue? Tag);
+/// <summary>Represents the range of a file from a byte to its end.</summary>
+/// <param name="From">The index of the first byte.</param>
+/// <param name="EntityTag">The version of the file that the bytes before the range belong to, if it is known.</param>
+internal sealed record HubRange(long From, EntityTagHeaderValue? EntityTag);

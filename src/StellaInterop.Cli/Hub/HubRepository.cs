@@ -1,26 +1,27 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using StellaInterop.Cli.Errors;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>What the server says about a revision of a repository.</summary>
+/// <summary>Represents the answer of the server about a revision of a repository.</summary>
 internal sealed record HubRepository
 {
-    /// <summary>The commit.</summary>
+    /// <summary>Gets the commit of the revision.</summary>
     public required string Sha { get; init; }
 
-    /// <summary>Every file of the commit, as the server sent it. Most of them are not wanted, and may have any form.</summary>
+    /// <summary>Gets the entries of all files of the commit, unparsed. Entries that are not needed may be invalid.</summary>
     public required IReadOnlyList<JsonElement> Siblings { get; init; }
 
-    /// <summary>Returns the path of a file, <see langword="null"/> if the entry has none.</summary>
-    public static string? PathOf(JsonElement sibling) =>
+    /// <summary>Returns the path of an entry; <see langword="null"/> if the entry has none.</summary>
+    public static string? GetPath(JsonElement sibling) =>
         sibling.ValueKind == JsonValueKind.Object && sibling.TryGetProperty("rfilename", out JsonElement path) && path.ValueKind == JsonValueKind.String
             ? path.GetString()
             : null;
 
-    /// <summary>Reads the entry of a file that is wanted.</summary>
-    /// <exception cref="CliException">The server describes it in a form that is not known.</exception>
-    public static HubFile FileOf(JsonElement sibling)
+    /// <summary>Parses the entry of a file.</summary>
+    /// <exception cref="CliException">The entry is invalid.</exception>
+    public static HubFile ParseFile(JsonElement sibling)
     {
         HubFile? file = null;
         JsonException? cause = null;
@@ -33,14 +34,14 @@ internal sealed record HubRepository
             cause = e;
         }
 
-        return file is { HasPlainHash: true }
+        return file is { HasValidHash: true }
             ? file
             : throw new CliException(
-                ExitCode.Network, $"The server gives an invalid size or hash of {PathOf(sibling)}. Is it a Hugging Face endpoint?", cause);
+                ExitCode.Network, $"The server returned an invalid size or hash of {GetPath(sibling)}. Is it a Hugging Face endpoint?", cause);
     }
 }
 
-/// <summary>A file of a repository.</summary>
+/// <summary>Represents a file of a repository.</summary>
 internal sealed record HubFile
 {
     [JsonPropertyName("rfilename")]
@@ -48,27 +49,29 @@ internal sealed record HubFile
 
     public long? Size { get; init; }
 
-    /// <summary>The SHA-1 of git, of the content itself where <see cref="Lfs"/> is absent.</summary>
+    /// <summary>Gets git's SHA-1. It is that of the content only if <see cref="Lfs"/> is <see langword="null"/>.</summary>
     public string? BlobId { get; init; }
 
-    /// <summary>Present for a file that git keeps outside of its own store.</summary>
+    /// <summary>Gets the entry of the file in Git LFS; <see langword="null"/> for a file that is stored in git itself.</summary>
     public HubLfs? Lfs { get; init; }
 
-    /// <summary>The length that is published.</summary>
+    /// <summary>Gets the published size in bytes.</summary>
     [JsonIgnore]
     public long? PublishedSize => Lfs?.Size ?? Size;
 
-    /// <summary>The hash that is published and by which the content is named: a SHA-256 of 64 digits, or git's SHA-1 of 40.</summary>
+    /// <summary>
+    /// Gets the published hash, which also names the blob in the cache: a SHA-256 of 64 digits, or git's SHA-1 of 40 digits.
+    /// </summary>
     [JsonIgnore]
     public string? PublishedHash => Lfs?.Sha256 ?? BlobId;
 
-    /// <summary>Whether the hashes have the form of hashes: they become names of files.</summary>
+    /// <summary>Gets whether the hashes have a valid form. They become file names.</summary>
     [JsonIgnore]
-    public bool HasPlainHash => this is { BlobId: null or { Length: 40 }, Lfs: null or { Sha256.Length: 64, Size: > 0 } }
+    public bool HasValidHash => this is { BlobId: null or { Length: 40 }, Lfs: null or { Sha256.Length: 64, Size: > 0 } }
         && (PublishedHash ?? "").All(char.IsAsciiHexDigitLower);
 }
 
-/// <summary>A file in git's large file storage.</summary>
+/// <summary>Represents a file in Git LFS.</summary>
 internal sealed record HubLfs
 {
     public required string Sha256 { get; init; }

@@ -1,52 +1,56 @@
 using System.Globalization;
 using System.Net.Http.Headers;
+using StellaInterop.Cli.Errors;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Which server to ask, and as whom.</summary>
-/// <param name="Endpoint">Its address, without a slash at the end.</param>
-/// <param name="Token">The token of an account, for the endpoint alone.</param>
-/// <param name="Retries">How often in a row a request is tried again.</param>
-/// <param name="ListTimeout">How long the server may be silent before it sends the list of files.</param>
-/// <param name="StallTimeout">How long it may be silent while it sends a file.</param>
-/// <param name="Origin">The caller's name, for the server's records.</param>
+/// <summary>Provides the settings of connections to a Hugging Face server.</summary>
+/// <param name="Endpoint">The address of the server.</param>
+/// <param name="Token">The token of an account. It is sent only to the endpoint.</param>
+/// <param name="Retries">The maximum number of consecutive retries of a request.</param>
+/// <param name="ListTimeout">The maximum time without data before the server sends the list of files.</param>
+/// <param name="FileTimeout">The maximum time without data while the server sends a file.</param>
+/// <param name="Origin">The name of the caller for the User-Agent header.</param>
 internal sealed record HubSettings(
-    Uri Endpoint, string? Token, int Retries, TimeSpan ListTimeout, TimeSpan StallTimeout, ProductInfoHeaderValue? Origin)
+    Uri Endpoint, string? Token, int Retries, TimeSpan ListTimeout, TimeSpan FileTimeout, ProductInfoHeaderValue? Origin)
 {
-    /// <summary>How long a server may be silent where the environment says nothing.</summary>
-    public const int DefaultStallSeconds = 60;
+    /// <summary>The default of both timeouts in seconds.</summary>
+    public const int DefaultTimeoutSeconds = 60;
 
-    private const int MaxStallSeconds = 3600;
+    private const int MaxTimeoutSeconds = 3600;
     private const string DefaultEndpoint = "https://huggingface.co";
 
-    // As the tools of Hugging Face read it.
-    private static readonly string[] True = ["1", "ON", "YES", "TRUE"];
+    // The values that huggingface_hub accepts as true.
+    private static readonly string[] TrueValues = ["1", "ON", "YES", "TRUE"];
 
-    /// <summary>Whether the environment forbids connections. The older variable counts if the other is not set.</summary>
-    public static bool IsOffline => IsTrue(Variable("HF_HUB_OFFLINE") ?? Variable("TRANSFORMERS_OFFLINE"));
+    /// <summary>Gets whether the environment forbids connections. The older variable is used if the newer one is not set.</summary>
+    public static bool IsOffline => IsTrue(GetVariable("HF_HUB_OFFLINE") ?? GetVariable("TRANSFORMERS_OFFLINE"));
 
-    /// <summary>Whether the environment forbids progress bars.</summary>
-    public static bool IsWithoutBars => IsTrue(Variable("HF_HUB_DISABLE_PROGRESS_BARS"));
+    /// <summary>Gets whether the environment forbids progress bars.</summary>
+    public static bool AreProgressBarsDisabled => IsTrue(GetVariable("HF_HUB_DISABLE_PROGRESS_BARS"));
 
-    /// <summary>Whether the environment forbids links in the cache.</summary>
-    public static bool IsWithoutLinks => IsTrue(Variable("HF_HUB_DISABLE_SYMLINKS"));
+    /// <summary>Gets the kind of files in a snapshot: copies if the environment forbids links.</summary>
+    public static SnapshotFiles SnapshotFiles =>
+        IsTrue(GetVariable("HF_HUB_DISABLE_SYMLINKS")) ? SnapshotFiles.Copies : SnapshotFiles.Links;
 
-    /// <summary>The settings of the environment, with the endpoint of the command line before its own.</summary>
+    /// <summary>Reads the settings from the environment.</summary>
+    /// <param name="endpoint">The endpoint of the command line, which replaces that of the environment.</param>
+    /// <param name="retries">The maximum number of consecutive retries.</param>
     public static HubSettings FromEnvironment(string? endpoint, int retries) => new(
-        ParseEndpoint(endpoint ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint),
-        IsTrue(Variable("HF_HUB_DISABLE_IMPLICIT_TOKEN")) ? null : ReadToken(),
+        ParseEndpoint(endpoint ?? GetVariable("HF_ENDPOINT") ?? DefaultEndpoint),
+        IsTrue(GetVariable("HF_HUB_DISABLE_IMPLICIT_TOKEN")) ? null : ReadToken(),
         retries,
         ReadTimeout("HF_HUB_ETAG_TIMEOUT"),
         ReadTimeout("HF_HUB_DOWNLOAD_TIMEOUT"),
         ReadOrigin());
 
-    /// <summary>An address on the endpoint.</summary>
-    public Uri At(string path) => Uri.TryCreate($"{Endpoint.AbsoluteUri.TrimEnd('/')}/{path}", UriKind.Absolute, out Uri? address)
+    /// <summary>Returns the address of a path on the endpoint.</summary>
+    public Uri GetAddress(string path) => Uri.TryCreate($"{Endpoint.AbsoluteUri.TrimEnd('/')}/{path}", UriKind.Absolute, out Uri? address)
         ? address
-        : throw new CliException(ExitCode.Usage, $"The endpoint '{Endpoint}' and the path '{path}' are not an address together. Name another --endpoint.");
+        : throw new CliException(ExitCode.Usage, $"The endpoint '{Endpoint}' and the path '{path}' do not form a valid address. Name another --endpoint.");
 
-    /// <summary>Whether the token may be sent to an address.</summary>
+    /// <summary>Returns whether the token may be sent to an address.</summary>
     public bool IsEndpoint(Uri address) =>
         (address.Scheme, address.IdnHost, address.Port) == (Endpoint.Scheme, Endpoint.IdnHost, Endpoint.Port);
 
@@ -56,59 +60,59 @@ internal sealed record HubSettings(
         && endpoint is { UserInfo: "", Query: "", Fragment: "" }
             ? endpoint
             : throw new CliException(
-                ExitCode.Usage, $"the endpoint '{text}' is no address such as {DefaultEndpoint}, without user, query and fragment");
+                ExitCode.Usage, $"The endpoint '{text}' is not a valid address. Use an address such as {DefaultEndpoint}, without user, query and fragment.");
 
-    /// <summary>Reads a number of seconds. 0 is the default, as in the tools of Hugging Face.</summary>
+    /// <summary>Reads a number of seconds. As in huggingface_hub, 0 means the default.</summary>
     private static TimeSpan ReadTimeout(string name)
     {
-        if (Variable(name) is not { } text)
+        if (GetVariable(name) is not { } text)
         {
-            return TimeSpan.FromSeconds(DefaultStallSeconds);
+            return TimeSpan.FromSeconds(DefaultTimeoutSeconds);
         }
 
-        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int seconds) && seconds <= MaxStallSeconds
-            ? TimeSpan.FromSeconds(seconds == 0 ? DefaultStallSeconds : seconds)
-            : throw new CliException(ExitCode.Usage, $"{name} is '{text}'; it must be a number of seconds, 0 (the default) to {MaxStallSeconds}");
+        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int seconds) && seconds <= MaxTimeoutSeconds
+            ? TimeSpan.FromSeconds(seconds == 0 ? DefaultTimeoutSeconds : seconds)
+            : throw new CliException(ExitCode.Usage, $"{name} is '{text}'; it must be a number of seconds, 0 (the default) to {MaxTimeoutSeconds}.");
     }
 
-    /// <summary>Reads the token: of a variable, or of the file that <c>hf auth login</c> writes.</summary>
+    /// <summary>Reads the token from a variable, or from the file that <c>hf auth login</c> writes.</summary>
     private static string? ReadToken()
     {
         string file = EnvironmentPath.Of("HF_TOKEN_PATH") ?? Path.Combine(HuggingFaceCache.GetHomeFromEnvironment(), "token");
-        string? token = Clean(Variable("HF_TOKEN") ?? Variable("HUGGING_FACE_HUB_TOKEN"));
+        string? token = Clean(GetVariable("HF_TOKEN") ?? GetVariable("HUGGING_FACE_HUB_TOKEN"));
         try
         {
             token ??= File.Exists(file) ? Clean(File.ReadAllText(file)) : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CliException(ExitCode.Usage, $"the token file {file} cannot be read; set HF_TOKEN, or HF_HUB_DISABLE_IMPLICIT_TOKEN=1 to send none", e);
+            throw new CliException(ExitCode.Usage, $"The token file {file} cannot be read. Set HF_TOKEN, or set HF_HUB_DISABLE_IMPLICIT_TOKEN=1 to send no token.", e);
         }
 
         return token is null || token.All(c => c is > ' ' and <= '~')
             ? token
-            : throw new CliException(ExitCode.Usage, $"the token in HF_TOKEN or {file} has characters that no token has");
+            : throw new CliException(ExitCode.Usage, $"The token in HF_TOKEN or {file} has invalid characters. A token has only printable ASCII characters without blanks.");
     }
 
-    /// <summary>Takes away the blanks and line ends that come with copying, as the tools of Hugging Face do.</summary>
+    /// <summary>Removes blanks and line ends around a copied token, like huggingface_hub.</summary>
     private static string? Clean(string? token) =>
         token?.ReplaceLineEndings("").Trim() is { Length: > 0 } clean ? clean : null;
 
     private static ProductInfoHeaderValue? ReadOrigin()
     {
         const string Name = "HF_HUB_USER_AGENT_ORIGIN";
-        if (Variable(Name) is not { } origin)
+        if (GetVariable(Name) is not { } origin)
         {
             return null;
         }
 
         return ProductInfoHeaderValue.TryParse($"origin/{origin}", out ProductInfoHeaderValue? parsed)
             ? parsed
-            : throw new CliException(ExitCode.Usage, $"{Name} is '{origin}'; it must be a name without blanks");
+            : throw new CliException(ExitCode.Usage, $"{Name} is '{origin}'; it must be a name without blanks.");
     }
 
-    private static bool IsTrue(string? value) => True.Contains(value, StringComparer.OrdinalIgnoreCase);
+    private static bool IsTrue(string? value) => TrueValues.Contains(value, StringComparer.OrdinalIgnoreCase);
 
-    private static string? Variable(string name) =>
+    private static string? GetVariable(string name) =>
         Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 }

@@ -1,17 +1,20 @@
 using System.Text.Json;
+using StellaInterop.Cli.Errors;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Brings the files of a model from its repository into a store.</summary>
-internal sealed class ModelDownload(HubClient client, IDownloadReport report)
+/// <summary>Downloads the files of a model from its repository into a store.</summary>
+internal sealed class ModelDownload(HubClient client, IDownloadProgress progress)
 {
-    /// <summary>Fetches what is missing or damaged. Every file is compared with what is published before it is used.</summary>
+    /// <summary>
+    /// Downloads the missing and damaged files. Every file is verified against the published hash before it is used.
+    /// </summary>
     /// <param name="model">The repository.</param>
     /// <param name="revision">The revision.</param>
-    /// <param name="dimensions">The heads that are wanted beside the default one.</param>
-    /// <param name="openStore">Opens the store for the commit that the revision is.</param>
-    /// <param name="cancellationToken">Stops it. What has arrived is kept.</param>
+    /// <param name="dimensions">The dimensions of heads to download besides the default head.</param>
+    /// <param name="openStore">Opens the store for the commit of the revision.</param>
+    /// <param name="cancellationToken">Stops the download. Partial files are kept.</param>
     /// <returns>The folder of the model.</returns>
     public async Task<string> RunAsync(
         string model,
@@ -22,49 +25,48 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
     {
         HubRepository repository = await client.GetRepositoryAsync(model, revision, cancellationToken).ConfigureAwait(false);
         ModelStore store = openStore(repository.Sha);
-        // A path of any other form is never looked at, so none that the server makes up can lead out of the store.
+        // Only known paths of model files are used, so that a server cannot send a path that leads out of the store.
         Dictionary<string, JsonElement> files = repository.Siblings
-            .Where(file => HubRepository.PathOf(file) is { } path && StellaModelFiles.IsModelFile(path))
-            .DistinctBy(HubRepository.PathOf)
-            .ToDictionary(file => HubRepository.PathOf(file)!);
+            .Where(file => HubRepository.GetPath(file) is { } path && StellaModelFiles.IsModelFile(path))
+            .DistinctBy(HubRepository.GetPath)
+            .ToDictionary(file => HubRepository.GetPath(file)!);
         var selection = new ModelSelection($"{model} at {revision}", files.Keys.ToHashSet());
         var contents = new Dictionary<string, StellaManifestFile>();
 
-        IReadOnlyList<string> naming = selection.Naming();
-        await FetchAllAsync(naming).ConfigureAwait(false);
-        await FetchAllAsync(selection.Rest(path => store.ContentPath(HubRepository.FileOf(files[path])), dimensions)).ConfigureAwait(false);
+        await DownloadAllAsync(selection.GetIndexFiles()).ConfigureAwait(false);
+        await DownloadAllAsync(selection.GetOtherFiles(path => store.GetContentPath(HubRepository.ParseFile(files[path])), dimensions)).ConfigureAwait(false);
         WriteManifest(store.Folder, model, repository.Sha, contents);
         store.Complete();
         return store.Folder;
 
-        async Task FetchAllAsync(IReadOnlyList<string> paths)
+        async Task DownloadAllAsync(IReadOnlyList<string> paths)
         {
             foreach (string path in paths)
             {
-                Uri address = client.AddressOf(model, repository.Sha, path);
-                contents[path] = await FetchAsync(HubRepository.FileOf(files[path]), address, store, cancellationToken).ConfigureAwait(false);
+                Uri address = client.GetFileAddress(model, repository.Sha, path);
+                contents[path] = await DownloadAsync(HubRepository.ParseFile(files[path]), address, store, cancellationToken).ConfigureAwait(false);
             }
         }
     }
 
-    private async Task<StellaManifestFile> FetchAsync(
+    private async Task<StellaManifestFile> DownloadAsync(
         HubFile file, Uri address, ModelStore store, CancellationToken cancellationToken)
     {
-        string content = store.ContentPath(file);
-        report.Begin(file.Path, file.PublishedSize);
+        string content = store.GetContentPath(file);
+        progress.Begin(file.Path, file.PublishedSize);
         StellaManifestFile? found = File.Exists(content) ? ContentCheck.Match(file, content, cancellationToken) : null;
         if (found is null)
         {
-            string partial = store.PartialPath(file);
-            await new FileDownload(client, report).FetchAsync(file, address, partial, cancellationToken).ConfigureAwait(false);
+            string partial = store.GetPartialPath(file);
+            await new FileDownload(client, progress).DownloadAsync(file, address, partial, cancellationToken).ConfigureAwait(false);
             found = ContentCheck.Match(file, partial, cancellationToken);
             if (found is null)
             {
                 File.Delete(partial);
                 throw new CliException(
                     ExitCode.ModelRefused,
-                    $"{file.Path} from {address} is not what the repository publishes (size or hash differ) and was deleted; "
-                    + "run this again, and if it happens again do not trust the endpoint");
+                    $"{file.Path} from {address} does not have the size and hash that the repository publishes, and was deleted. "
+                    + "Run this again. If the error repeats, do not trust the endpoint.");
             }
 
             Directory.CreateDirectory(Path.GetDirectoryName(content)!);
@@ -72,15 +74,17 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
         }
 
         store.Publish(file);
-        report.Done(found.Size);
+        progress.Complete(found.Size);
         return found;
     }
 
-    /// <summary>Lists the files of this run and those of earlier runs for the same commit, which may have brought other heads.</summary>
+    /// <summary>
+    /// Writes the files of this run, and of earlier runs for the same commit, which may have downloaded other heads.
+    /// </summary>
     private static void WriteManifest(string folder, string model, string commit, Dictionary<string, StellaManifestFile> contents)
     {
         string path = Path.Combine(folder, StellaManifest.FileName);
-        if (Earlier(path) is { } earlier && earlier.Repository == model && earlier.Revision == commit)
+        if (LoadEarlierManifest(path) is { } earlier && earlier.Repository == model && earlier.Revision == commit)
         {
             foreach (var (name, file) in earlier.Files)
             {
@@ -91,7 +95,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
         new StellaManifest(contents) { Repository = model, Revision = commit }.Save(path);
     }
 
-    private static StellaManifest? Earlier(string path)
+    private static StellaManifest? LoadEarlierManifest(string path)
     {
         try
         {
@@ -99,7 +103,7 @@ internal sealed class ModelDownload(HubClient client, IDownloadReport report)
         }
         catch (StellaModelFolderException)
         {
-            // It is replaced by one that can be read.
+            // The invalid manifest is replaced.
             return null;
         }
     }

@@ -4,53 +4,65 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Cli.Hub;
 
-/// <summary>Where a downloaded model is put.</summary>
+/// <summary>Specifies the kind of files in a snapshot of the Hugging Face cache.</summary>
+internal enum SnapshotFiles
+{
+    /// <summary>Symbolic links to blobs.</summary>
+    Links,
+
+    /// <summary>Copies of blobs, for file systems that are shared with Windows.</summary>
+    Copies,
+}
+
+/// <summary>Stores a downloaded model.</summary>
 internal abstract class ModelStore
 {
-    /// <summary>The model's folder.</summary>
+    /// <summary>Gets the folder of the model.</summary>
     public abstract string Folder { get; }
 
-    /// <summary>Where the content of a file lies when it is whole and checked.</summary>
-    public abstract string ContentPath(HubFile file);
+    /// <summary>Returns the path of the content of a complete and verified file.</summary>
+    public abstract string GetContentPath(HubFile file);
 
-    /// <summary>Where it lies while it is fetched.</summary>
-    public abstract string PartialPath(HubFile file);
+    /// <summary>Returns the path of a file during its download.</summary>
+    public abstract string GetPartialPath(HubFile file);
 
-    /// <summary>Makes a checked content appear in <see cref="Folder"/>.</summary>
+    /// <summary>Adds a verified file to <see cref="Folder"/>.</summary>
     public abstract void Publish(HubFile file);
 
-    /// <summary>Called when every file is there.</summary>
+    /// <summary>Completes the store after all files are published.</summary>
     public abstract void Complete();
 
-    /// <summary>A name that changes when the content does, so that a partial file is never continued with another content.</summary>
-    protected static string ContentName(HubFile file, string commit) => file.PublishedHash
+    /// <summary>
+    /// Returns a name that changes with the content, so that a partial file is never continued with other content.
+    /// </summary>
+    protected static string GetContentName(HubFile file, string commit) => file.PublishedHash
         ?? Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{commit}/{file.Path}")));
 }
 
-/// <summary>The Hugging Face cache, as other tools share it.</summary>
+/// <summary>Stores a model in the Hugging Face cache, in the layout that other tools share.</summary>
 /// <param name="cache">The cache.</param>
 /// <param name="model">The repository.</param>
 /// <param name="revision">The revision.</param>
-/// <param name="commit">The commit that it is.</param>
-/// <param name="isWithoutLinks">Whether a snapshot gets copies, for file systems that are shared with Windows.</param>
-internal sealed class CacheStore(HuggingFaceCache cache, string model, string revision, string commit, bool isWithoutLinks) : ModelStore
+/// <param name="commit">The commit of the revision.</param>
+/// <param name="snapshotFiles">The kind of files in the snapshot.</param>
+internal sealed class CacheStore(HuggingFaceCache cache, string model, string revision, string commit, SnapshotFiles snapshotFiles) : ModelStore
 {
     private readonly string repository = cache.GetRepositoryFolder(model);
 
     public override string Folder => Path.Combine(repository, "snapshots", commit);
 
-    public override string ContentPath(HubFile file) => Path.Combine(repository, "blobs", ContentName(file, commit));
+    public override string GetContentPath(HubFile file) => Path.Combine(repository, "blobs", GetContentName(file, commit));
 
-    public override string PartialPath(HubFile file) => ContentPath(file) + ".incomplete";
+    public override string GetPartialPath(HubFile file) => GetContentPath(file) + ".incomplete";
 
     public override void Publish(HubFile file)
     {
         string entry = Path.Combine(Folder, file.Path);
         string parent = Path.GetDirectoryName(entry)!;
         Directory.CreateDirectory(parent);
-        string content = ContentPath(file);
+        string content = GetContentPath(file);
         string target = Path.GetRelativePath(parent, content);
-        if (!isWithoutLinks && new FileInfo(entry).LinkTarget == target)
+        if (snapshotFiles == SnapshotFiles.Links && new FileInfo(entry).LinkTarget == target)
         {
             return;
         }
@@ -58,7 +70,7 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
         string temporary = $"{entry}.{Guid.NewGuid():N}.tmp";
         try
         {
-            if (isWithoutLinks)
+            if (snapshotFiles == SnapshotFiles.Copies)
             {
                 File.Copy(content, temporary);
             }
@@ -67,9 +79,9 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
                 File.CreateSymbolicLink(temporary, target);
             }
         }
-        catch (Exception e) when (!isWithoutLinks && e is (IOException or UnauthorizedAccessException))
+        catch (Exception e) when (snapshotFiles == SnapshotFiles.Links && e is (IOException or UnauthorizedAccessException))
         {
-            // Windows without the right to make links. It costs the space twice and gives the same model.
+            // Windows may not permit links. A copy needs twice the space but gives the same model.
             File.Copy(content, temporary);
         }
 
@@ -91,25 +103,25 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
     }
 }
 
-/// <summary>A folder with plain files.</summary>
+/// <summary>Stores a model as plain files in a folder.</summary>
 internal sealed class FolderStore(string folder, string commit) : ModelStore
 {
     private readonly string partials = Path.Combine(folder, ".stella-download");
 
     public override string Folder => folder;
 
-    public override string ContentPath(HubFile file) => Path.Combine(folder, file.Path);
+    public override string GetContentPath(HubFile file) => Path.Combine(folder, file.Path);
 
-    public override string PartialPath(HubFile file) => Path.Combine(partials, ContentName(file, commit) + ".incomplete");
+    public override string GetPartialPath(HubFile file) => Path.Combine(partials, GetContentName(file, commit) + ".incomplete");
 
     public override void Publish(HubFile file)
     {
-        // The content is already where it belongs.
+        // The content path is already in the folder.
     }
 
     public override void Complete()
     {
-        // Parts of files that were wanted in another run may still be there.
+        // The folder may still contain partial files of other runs.
         if (Directory.Exists(partials) && !Directory.EnumerateFileSystemEntries(partials).Any())
         {
             Directory.Delete(partials);

@@ -1,35 +1,36 @@
 using System.Runtime.InteropServices;
+using StellaInterop.Cli.Errors;
 
 namespace StellaInterop.Cli.Streams;
 
 /// <summary>Stops a running command when a signal arrives or the reader of standard output leaves.</summary>
 internal sealed class CommandStop : IDisposable
 {
-    /// <summary>Time in which a command ends by itself after a signal, so that the rows that are whole are sent on.</summary>
-    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2);
+    /// <summary>The time after a signal in which the command can write its complete rows and end by itself.</summary>
+    private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(2);
 
     private readonly CancellationTokenSource source = new();
     private readonly PosixSignalRegistration interrupt;
     private readonly PosixSignalRegistration terminate;
-    private readonly Timer end;
+    private readonly Timer exitTimer;
     private int reason;
 
     public CommandStop()
     {
-        end = new Timer(_ => Environment.Exit((int)ExitCodeOf(Reason)));
+        exitTimer = new Timer(_ => Environment.Exit((int)GetExitCode(Reason)));
         interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => OnSignal(context, StopReason.Interrupted));
         terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => OnSignal(context, StopReason.Terminated));
-        new Thread(Watch) { IsBackground = true, Name = "stella reader watch" }.Start();
+        new Thread(WatchReader) { IsBackground = true, Name = "stella reader watch" }.Start();
     }
 
-    /// <summary>Cancelled when the command is to stop.</summary>
+    /// <summary>Gets a token that is cancelled when the command must stop.</summary>
     public CancellationToken Token => source.Token;
 
-    /// <summary>Why the command was stopped.</summary>
+    /// <summary>Gets the reason for which the command was stopped.</summary>
     public StopReason Reason => (StopReason)Volatile.Read(ref reason);
 
-    /// <summary>Returns the exit code of a command that was stopped: 128 and the number of the signal, as shells count.</summary>
-    public static ExitCode ExitCodeOf(StopReason reason) => reason switch
+    /// <summary>Returns the exit code of a stopped command: 128 plus the number of the signal, as shells report it.</summary>
+    public static ExitCode GetExitCode(StopReason reason) => reason switch
     {
         StopReason.ReaderLeft => ExitCode.ReaderLeft,
         StopReason.Interrupted => ExitCode.Interrupted,
@@ -40,23 +41,23 @@ internal sealed class CommandStop : IDisposable
     {
         interrupt.Dispose();
         terminate.Dispose();
-        end.Dispose();
+        exitTimer.Dispose();
         source.Dispose();
     }
 
     private void OnSignal(PosixSignalContext context, StopReason signal)
     {
-        // The second signal takes its usual way, and ends the process at once.
+        // A second signal is not cancelled, so that it ends the process at once.
         if (Reason == StopReason.None)
         {
             context.Cancel = true;
-            end.Change(Grace, Timeout.InfiniteTimeSpan);
+            exitTimer.Change(GracePeriod, Timeout.InfiniteTimeSpan);
             Stop(signal);
         }
     }
 
-    /// <summary>Waits for the reader to leave, also while a long batch is computed or no input comes.</summary>
-    private void Watch()
+    /// <summary>Waits for the reader to leave, even while a long batch is computed or no input arrives.</summary>
+    private void WatchReader()
     {
         if (StandardStreams.WaitForReaderToLeave())
         {
@@ -64,27 +65,27 @@ internal sealed class CommandStop : IDisposable
         }
     }
 
-    /// <summary>Cancels the command. The first reason counts.</summary>
-    private void Stop(StopReason why)
+    /// <summary>Cancels the command. Only the first reason is kept.</summary>
+    private void Stop(StopReason stopReason)
     {
-        _ = Interlocked.CompareExchange(ref reason, (int)why, (int)StopReason.None);
+        _ = Interlocked.CompareExchange(ref reason, (int)stopReason, (int)StopReason.None);
         try
         {
             source.Cancel();
         }
         catch (ObjectDisposedException)
         {
-            // The command has ended by itself.
+            // The command has already ended.
         }
     }
 }
 
-/// <summary>Reasons to stop a command that runs.</summary>
+/// <summary>Specifies the reason for which a running command was stopped.</summary>
 internal enum StopReason
 {
     None,
 
-    /// <summary>Nobody reads standard output.</summary>
+    /// <summary>The reader of standard output left.</summary>
     ReaderLeft,
 
     /// <summary>SIGINT, or Ctrl+C.</summary>

@@ -1,9 +1,9 @@
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Nobody reads standard output any more.</summary>
-internal sealed class BrokenPipeException() : IOException("standard output has no reader any more");
+/// <summary>Represents a write to a stream whose reader has left.</summary>
+internal sealed class BrokenPipeException() : IOException("Standard output no longer has a reader.");
 
-/// <summary>A stream that can only be written to, and that has no buffer of its own.</summary>
+/// <summary>Provides the base of streams that are write-only and do not buffer.</summary>
 internal abstract class OutputStream : Stream
 {
     public sealed override bool CanRead => false;
@@ -35,8 +35,9 @@ internal abstract class OutputStream : Stream
     public sealed override void SetLength(long value) => throw new NotSupportedException();
 }
 
-/// <summary>A destination that the process was started without.</summary>
+/// <summary>Represents a standard stream that was closed before the process started.</summary>
 internal sealed class ClosedOutput : OutputStream
 {
+    // The message continues a sentence of ResultStream.
     public override void Write(ReadOnlySpan<byte> buffer) => throw new IOException("it was closed before the command started");
 }

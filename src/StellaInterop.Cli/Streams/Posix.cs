@@ -2,10 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>System calls on file descriptors, for Linux and macOS.</summary>
+/// <summary>Provides system calls on file descriptors for Linux and macOS.</summary>
 /// <remarks>
-/// The streams of .NET do not serve. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which does not
-/// move the position that other processes share, and it loses bytes when a non-blocking pipe is full.
+/// The streams of .NET are not suitable. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which
+/// does not move the position that other processes share, and it loses bytes if a non-blocking pipe is full.
 /// </remarks>
 internal static partial class Posix
 {
@@ -20,7 +20,7 @@ internal static partial class Posix
     private const short Failed = 0x8;
     private const short HungUp = 0x10;
 
-    /// <summary>EAGAIN, which is also EWOULDBLOCK.</summary>
+    /// <summary>Gets the number of EAGAIN, which equals EWOULDBLOCK.</summary>
     public static int WouldBlock { get; } = OperatingSystem.IsLinux() ? 11 : 35;
 
     public static unsafe int Read(int descriptor, Span<byte> buffer)
@@ -45,14 +45,14 @@ internal static partial class Posix
     /// <summary>Waits until a write would not block.</summary>
     public static void WaitToWrite(int descriptor) => Wait(descriptor, WriteReady);
 
-    /// <summary>Waits until nobody reads any more what is written to a pipe, a socket or a terminal. Never returns for a file.</summary>
-    /// <returns><see langword="false"/> if the system cannot tell.</returns>
+    /// <summary>Waits until the reader of a pipe, a socket or a terminal leaves. The method never returns for a file.</summary>
+    /// <returns><see langword="false"/> if the system cannot detect it.</returns>
     public static bool WaitForReaderToLeave(int descriptor) => (Wait(descriptor, 0) & (Failed | HungUp)) != 0;
 
-    /// <summary>Tells whether the process was started with this descriptor open.</summary>
+    /// <summary>Returns whether the descriptor was open when the process started.</summary>
     /// <remarks>
-    /// A descriptor that was closed has been taken by a file or a pipe of the runtime meanwhile. The runtime opens its own with
-    /// FD_CLOEXEC, which no descriptor has that came through exec.
+    /// If the descriptor was closed, the runtime has reused its number for a file or a pipe. The runtime opens its descriptors with
+    /// FD_CLOEXEC, and a descriptor with this flag does not survive exec.
     /// </remarks>
     public static bool IsInherited(int descriptor) =>
         GetFlags(descriptor, GetDescriptorFlags) is >= 0 and var flags && (flags & CloseOnExec) == 0;
@@ -86,7 +86,7 @@ internal static partial class Posix
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static partial int Poll(ref PollRequest request, nuint count, int timeoutMilliseconds);
 
-    /// <summary><c>fcntl</c> with a command that takes no further argument.</summary>
+    /// <summary>Calls <c>fcntl</c> with a command that takes no further argument.</summary>
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static partial int GetFlags(int descriptor, int command);

@@ -1,6 +1,8 @@
+using StellaInterop.Cli.Errors;
+
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Standard output: an error ends the command, with an exit code of its own.</summary>
+/// <summary>Wraps standard output. A failed write ends the command with <see cref="ExitCode.OutputNotWritten"/>.</summary>
 internal sealed class ResultStream(OutputStream inner) : OutputStream
 {
     public override void Write(ReadOnlySpan<byte> buffer)
@@ -16,7 +18,7 @@ internal sealed class ResultStream(OutputStream inner) : OutputStream
     }
 }
 
-/// <summary>Standard error: losing a message is better than losing rows, so an error is passed over.</summary>
+/// <summary>Wraps standard error. A failed write is ignored, because losing a message is better than losing rows.</summary>
 internal sealed class MessageStream(OutputStream inner) : OutputStream
 {
     public override void Write(ReadOnlySpan<byte> buffer)
@@ -27,7 +29,7 @@ internal sealed class MessageStream(OutputStream inner) : OutputStream
         }
         catch (IOException)
         {
-            // Nobody can be told.
+            // There is no other stream to report to.
         }
     }
 }

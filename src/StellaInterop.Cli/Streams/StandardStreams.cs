@@ -2,17 +2,17 @@ using System.Text;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Standard input, output and error of the process.</summary>
-/// <remarks>Only this file knows the platforms. The streams that it opens behave the same on each.</remarks>
+/// <summary>Opens standard input, output and error of the process.</summary>
+/// <remarks>Only this file distinguishes the platforms. The streams behave the same on all of them.</remarks>
 internal static class StandardStreams
 {
-#pragma warning disable CA2000 // None of the streams owns its descriptor: there is nothing to dispose of.
+#pragma warning disable CA2000 // The streams do not own their descriptors, so there is nothing to dispose.
     private const int Input = 0;
     private const int Output = 1;
     private const int Error = 2;
 
     /// <summary>Opens standard input.</summary>
-    /// <exception cref="IOException">It was closed before the process started.</exception>
+    /// <exception cref="IOException">Standard input was closed before the process started.</exception>
     public static Stream OpenInput()
     {
         if (OperatingSystem.IsWindows())
@@ -28,23 +28,23 @@ internal static class StandardStreams
         ? OpenOnWindows(WindowsOutput.StandardOutput, Console.IsOutputRedirected, Console.OpenStandardOutput, raw => new ResultStream(raw))
         : new ResultStream(OpenOnUnix(Output));
 
-    /// <summary>Opens standard error. A write that fails is passed over.</summary>
+    /// <summary>Opens standard error. A failed write is ignored.</summary>
     public static Stream OpenError() => OperatingSystem.IsWindows()
         ? OpenOnWindows(WindowsOutput.StandardError, Console.IsErrorRedirected, Console.OpenStandardError, raw => new MessageStream(raw))
         : new MessageStream(OpenOnUnix(Error));
 
-    /// <summary>Makes a writer for text that is sent on line by line.</summary>
-    public static TextWriter TextWriter(Stream stream) => new StreamWriter(stream, Console.OutputEncoding) { AutoFlush = true };
+    /// <summary>Creates a text writer that flushes after every write.</summary>
+    public static TextWriter CreateTextWriter(Stream stream) => new StreamWriter(stream, Console.OutputEncoding) { AutoFlush = true };
 
     /// <summary>Waits until the reader of standard output leaves.</summary>
-    /// <returns><see langword="false"/> if the system cannot tell. The next write will.</returns>
+    /// <returns><see langword="false"/> if the system cannot detect it. The next write then fails.</returns>
     public static bool WaitForReaderToLeave() =>
         !OperatingSystem.IsWindows() && Posix.IsInherited(Output) && Posix.WaitForReaderToLeave(Output);
 
     private static OutputStream OpenOnUnix(int descriptor) =>
         Posix.IsInherited(descriptor) ? new UnixOutput(descriptor) : new ClosedOutput();
 
-    /// <summary>Opens a handle of Windows. A console takes UTF-16, and .NET's own stream knows that.</summary>
+    /// <summary>Opens a handle of Windows. For a console, which needs UTF-16, the stream of .NET is used.</summary>
     private static Stream OpenOnWindows(int handle, bool isRedirected, Func<Stream> openConsole, Func<OutputStream, Stream> wrap) =>
         isRedirected ? wrap(WindowsOutput.Open(handle)) : openConsole();
 }

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Writes to a file descriptor. Also a non-blocking one gets every byte once.</summary>
+/// <summary>Writes to a file descriptor. Each byte is written once, even if the descriptor is non-blocking.</summary>
 internal sealed class UnixOutput(int descriptor) : OutputStream
 {
     public override void Write(ReadOnlySpan<byte> buffer)
@@ -22,12 +22,12 @@ internal sealed class UnixOutput(int descriptor) : OutputStream
                 throw new BrokenPipeException();
             }
 
-            UnixError.ThrowUnlessRetried(error, () => Posix.WaitToWrite(descriptor));
+            UnixError.WaitOrThrow(error, () => Posix.WaitToWrite(descriptor));
         }
     }
 }
 
-/// <summary>Reads from a file descriptor. A non-blocking one is waited for.</summary>
+/// <summary>Reads from a file descriptor. It waits for input, even if the descriptor is non-blocking.</summary>
 internal sealed class UnixInput(int descriptor) : Stream
 {
     public override bool CanRead => true;
@@ -54,7 +54,7 @@ internal sealed class UnixInput(int descriptor) : Stream
                 return read;
             }
 
-            UnixError.ThrowUnlessRetried(Marshal.GetLastPInvokeError(), () => Posix.WaitToRead(descriptor));
+            UnixError.WaitOrThrow(Marshal.GetLastPInvokeError(), () => Posix.WaitToRead(descriptor));
         }
     }
 
@@ -71,12 +71,14 @@ internal sealed class UnixInput(int descriptor) : Stream
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }
 
-/// <summary>Errors of reads and writes.</summary>
+/// <summary>Handles errors of read and write calls.</summary>
 internal static class UnixError
 {
-    /// <summary>Returns if the call is worth another try, after it waited for the descriptor if that is non-blocking.</summary>
-    /// <exception cref="IOException">The call failed.</exception>
-    public static void ThrowUnlessRetried(int error, Action wait)
+    /// <summary>
+    /// Returns if the call can be retried. For a descriptor that is not ready, it calls <paramref name="wait"/> before.
+    /// </summary>
+    /// <exception cref="IOException">The error is permanent.</exception>
+    public static void WaitOrThrow(int error, Action wait)
     {
         if (error == Posix.WouldBlock)
         {

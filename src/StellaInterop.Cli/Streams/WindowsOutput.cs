@@ -2,11 +2,13 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Writes the beginning of some bytes, as <c>WriteFile</c> does.</summary>
-/// <returns>Whether it could; <paramref name="error"/> is the system's code if not.</returns>
+/// <summary>Writes as many of the first bytes as the handle accepts, like <c>WriteFile</c>.</summary>
+/// <returns>Whether the call succeeded; if not, <paramref name="error"/> is the error code of the system.</returns>
 internal delegate bool WindowsWrite(ReadOnlySpan<byte> buffer, out int written, out int error);
 
-/// <summary>Writes to a standard handle of Windows that is a file or a pipe. Also a non-blocking one gets every byte once.</summary>
+/// <summary>
+/// Writes to a standard handle of Windows that is a file or a pipe. Each byte is written once, even if the pipe is non-blocking.
+/// </summary>
 internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 {
     public const int StandardOutput = -11;
@@ -35,7 +37,7 @@ internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 
             if (written == 0)
             {
-                // A full pipe that does not block, of which nothing tells when it has room again.
+                // The pipe is non-blocking and full, and Windows offers no way to wait for room in it.
                 Thread.Sleep(1);
             }
 

@@ -2,15 +2,15 @@ using System.CommandLine;
 using Spectre.Console;
 using StellaInterop.ModelFiles;
 
-namespace StellaInterop.Cli;
+namespace StellaInterop.Cli.Terminal;
 
-/// <summary>Shows how far the hashing of a model is, where somebody watches.</summary>
+/// <summary>Shows the progress of hashing a model if standard error is a terminal.</summary>
 internal static class HashProgress
 {
-    /// <summary>Runs <paramref name="work"/>, which hashes, with a bar on standard error when that is a terminal.</summary>
+    /// <summary>Runs <paramref name="work"/>, which hashes, with a progress bar if standard error is a terminal.</summary>
     public static T Show<T>(ParseResult parsed, Func<IProgress<StellaHashProgress>?, T> work)
     {
-        if (ModelArguments.Verbosity.Get(parsed) == Verbosity.Quiet || Console.IsErrorRedirected)
+        if (VerbosityOption.Instance.Get(parsed) == Verbosity.Quiet || Console.IsErrorRedirected)
         {
             return work(null);
         }
@@ -22,7 +22,9 @@ internal static class HashProgress
         });
     }
 
-    /// <summary>Reports on the hashing thread: the bar is painted by another, and its task is made for that.</summary>
+    /// <summary>
+    /// Reports on the hashing thread while another thread paints the bar, which <see cref="ProgressTask"/> allows.
+    /// </summary>
     private sealed class Bar(ProgressTask task) : IProgress<StellaHashProgress>
     {
         public void Report(StellaHashProgress value)

@@ -1,10 +1,10 @@
 namespace StellaInterop.Samples.SemanticGrep;
 
-/// <summary>Lines of a reader, each cut into passages that fit the model. No line is held as a whole.</summary>
-internal static class Lines
+/// <summary>Splits lines into passages that fit the model. No line is held in memory as a whole.</summary>
+internal static class LinePassages
 {
-    /// <summary>Returns the passages of all lines, in order. A blank line has none.</summary>
-    public static IEnumerable<string> Passages(TextReader reader, StellaTextSplitter splitter)
+    /// <summary>Returns the passages of all lines, in order. A blank line has no passage.</summary>
+    public static IEnumerable<string> Read(TextReader reader, StellaTextSplitter splitter)
     {
         while (reader.Peek() >= 0)
         {
@@ -16,7 +16,7 @@ internal static class Lines
         }
     }
 
-    /// <summary>Ends at the end of a line.</summary>
+    /// <summary>Reads one line of a reader, and ends there.</summary>
     private sealed class LineReader(TextReader reader) : TextReader
     {
         private bool ended;

@@ -1,24 +1,26 @@
 using System.Buffers;
 using System.CommandLine;
 using System.Text.Json;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Options;
 using StellaInterop.Cli.Streams;
 
-namespace StellaInterop.Cli;
+namespace StellaInterop.Cli.Output;
 
-/// <summary>The form of an output of many rows.</summary>
+/// <summary>Specifies the format of an output with many rows.</summary>
 internal enum RowFormat
 {
-    /// <summary>One JSON object a line.</summary>
+    /// <summary>One JSON object per line.</summary>
     JsonLines,
 
     /// <summary>One JSON array.</summary>
     Json,
 }
 
-/// <summary>Writes rows of JSON to standard output. Only whole rows are sent on.</summary>
-internal sealed class JsonRows : IDisposable
+/// <summary>Writes rows of JSON to standard output. Only complete rows are written.</summary>
+internal sealed class JsonRowWriter : IDisposable
 {
-    /// <summary>Bytes after which rows are sent on by themselves.</summary>
+    /// <summary>The number of buffered bytes at which rows are flushed automatically.</summary>
     private const int BlockBytes = 64 << 10;
 
     private readonly RowFormat format;
@@ -27,22 +29,22 @@ internal sealed class JsonRows : IDisposable
     private readonly ArrayBufferWriter<byte> pending = new(BlockBytes);
     private readonly Utf8JsonWriter writer;
     private bool isEmpty = true;
-    private bool isEnded;
+    private bool isCompleted;
 
-    public JsonRows(RowFormat format)
+    public JsonRowWriter(RowFormat format)
     {
         this.format = format;
         writer = new Utf8JsonWriter(row);
     }
 
-    /// <summary>--format of the commands that write rows.</summary>
-    public static Choice<RowFormat> FormatChoice() => new(
+    /// <summary>Creates the option --format of commands that write rows.</summary>
+    public static EnumOption<RowFormat> CreateFormatOption() => new(
         "--format",
-        "jsonl writes one JSON object a line, json one array.",
+        "jsonl writes one JSON object per line, json one array.",
         ("jsonl", RowFormat.JsonLines),
         ("json", RowFormat.Json));
 
-    /// <summary>Writes one object. Nothing is written of one whose properties cannot be.</summary>
+    /// <summary>Writes one object. If <paramref name="properties"/> throws, nothing of the object is written.</summary>
     public void Write(Action<Utf8JsonWriter> properties)
     {
         row.ResetWrittenCount();
@@ -69,17 +71,25 @@ internal sealed class JsonRows : IDisposable
         }
     }
 
-    /// <summary>Sends on what was written, so that a reader sees it while the next rows are computed.</summary>
+    /// <summary>Writes the properties of a token count.</summary>
+    public static void WriteTokenCount(Utf8JsonWriter json, StellaTokenCount count)
+    {
+        json.WriteNumber("tokens", count.Kept);
+        json.WriteNumber("total_tokens", count.Total);
+        json.WriteBoolean("truncated", count.IsTruncated);
+    }
+
+    /// <summary>Writes the buffered rows to standard output, so that a reader sees them while the next rows are computed.</summary>
     public void Flush()
     {
-        // A write that fails may have sent some of the bytes. Another try would double them.
-        isEnded = true;
+        // A failed write may have written some of the bytes, and a retry would repeat them.
+        isCompleted = true;
         output.Write(pending.WrittenSpan);
-        isEnded = false;
+        isCompleted = false;
         pending.ResetWrittenCount();
     }
 
-    /// <summary>Ends the output.</summary>
+    /// <summary>Flushes the rows and ends the output.</summary>
     public void Complete()
     {
         if (format == RowFormat.Json)
@@ -88,23 +98,23 @@ internal sealed class JsonRows : IDisposable
         }
 
         Flush();
-        isEnded = true;
+        isCompleted = true;
     }
 
-    /// <summary>Sends on the rows that are whole and ends the output, also when the command ends in an error.</summary>
+    /// <summary>Writes the buffered rows and ends the output, even if the command fails.</summary>
     public void Dispose()
     {
         writer.Dispose();
         try
         {
-            if (!isEnded)
+            if (!isCompleted)
             {
                 Complete();
             }
         }
         catch (Exception e) when (e is BrokenPipeException or CliException)
         {
-            // The error that ended the command is reported.
+            // The error that ended the command is reported instead.
         }
 
         output.Dispose();

@@ -3,13 +3,13 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Tests;
 
-/// <summary><c>stella embed</c> with --output-type and --truncate-prefix.</summary>
-internal sealed class EmbedFormTests
+/// <summary>Tests <c>stella embed</c> with --output-type and --truncate-prefix.</summary>
+internal sealed class VectorOptionTests
 {
     private static readonly string[] Common = ["embed", "a river", "a stone", "--model", Fixtures.Model("tiny-new")];
 
     [Test]
-    public void Every_type_is_the_library_s_form_of_the_same_vector()
+    public void Every_output_type_equals_the_conversion_by_the_library()
     {
         float[][] vectors = [.. Rows().Select(row => Numbers<float>(row))];
         JsonElement[] halves = Rows("--output-type", "half");
@@ -34,7 +34,7 @@ internal sealed class EmbedFormTests
     }
 
     [Test]
-    public void A_prefix_has_length_one_and_is_not_the_head_of_its_length()
+    public void A_truncated_prefix_has_length_one_and_differs_from_the_head_of_its_dimension()
     {
         float[] vector = Numbers<float>(Rows()[0]);
         float[] prefix = Numbers<float>(Rows("--truncate-prefix", "256")[0]);
@@ -50,11 +50,11 @@ internal sealed class EmbedFormTests
     [TestCase("must be 1 to 256", "--truncate-prefix", "257", "--dimension", "256")]
     [TestCase("which --raw forbids", "--truncate-prefix", "8", "--raw")]
     [TestCase("it must be one of float32, half, int8, binary", "--output-type", "int4")]
-    public void What_cannot_be_is_wrong_usage(string says, params string[] arguments)
+    public void Invalid_option_values_are_wrong_usage(string expectedText, params string[] arguments)
     {
         StellaResult result = StellaProcess.Run([.. Common, .. arguments]);
         Assert.That((result.ExitCode, result.Output), Is.EqualTo((2, "")));
-        Assert.That(result.Error, Does.Contain(says));
+        Assert.That(result.Error, Does.Contain(expectedText));
     }
 
     private static JsonElement[] Rows(params string[] arguments)

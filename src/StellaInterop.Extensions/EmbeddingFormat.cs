@@ -4,22 +4,22 @@ using StellaInterop.Vectors;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>The number format of an embedding, with the conversion of a vector to it.</summary>
+/// <summary>Represents the number format of an embedding.</summary>
 /// <param name="Name">The name of the format in a cache key.</param>
-/// <param name="Convert">Makes an embedding of a vector.</param>
-internal sealed record EmbeddingForm<TEmbedding>(string Name, Func<ReadOnlyMemory<float>, TEmbedding> Convert)
+/// <param name="Convert">Converts a vector to an embedding.</param>
+internal sealed record EmbeddingFormat<TEmbedding>(string Name, Func<ReadOnlyMemory<float>, TEmbedding> Convert)
     where TEmbedding : Embedding;
 
-/// <summary>The number formats of embeddings.</summary>
-internal static class EmbeddingForms
+/// <summary>Provides the number formats of embeddings.</summary>
+internal static class EmbeddingFormats
 {
-    public static EmbeddingForm<Embedding<float>> Float32 { get; } = new("float32", static vector => new Embedding<float>(vector));
+    public static EmbeddingFormat<Embedding<float>> Float32 { get; } = new("float32", static vector => new Embedding<float>(vector));
 
-    public static EmbeddingForm<Embedding<Half>> Float16 { get; } = new("float16", ToHalf);
+    public static EmbeddingFormat<Embedding<Half>> Float16 { get; } = new("float16", ToHalf);
 
-    public static EmbeddingForm<Embedding<sbyte>> Int8 { get; } = new("int8", ToInt8);
+    public static EmbeddingFormat<Embedding<sbyte>> Int8 { get; } = new("int8", ToInt8);
 
-    public static EmbeddingForm<BinaryEmbedding> Binary { get; } = new("binary", ToBits);
+    public static EmbeddingFormat<BinaryEmbedding> Binary { get; } = new("binary", ToBits);
 
     private static Embedding<Half> ToHalf(ReadOnlyMemory<float> vector)
     {

@@ -2,27 +2,29 @@ using Microsoft.Extensions.AI;
 
 namespace StellaInterop.Extensions;
 
-/// <summary>The end of a chain: the generator that computes, and the form in which it gives vectors.</summary>
+/// <summary>
+/// Represents the innermost generator of a chain: the generator that computes, and the number format of its embeddings.
+/// </summary>
 internal interface IStellaSource<TEmbedding>
     where TEmbedding : Embedding
 {
     StellaEmbeddingGenerator Generator { get; }
 
-    EmbeddingForm<TEmbedding> Form { get; }
+    EmbeddingFormat<TEmbedding> Format { get; }
 }
 
-/// <summary>A generator whose vectors come in another form. It owns nothing.</summary>
-internal sealed class StellaFormGenerator<TEmbedding>(StellaEmbeddingGenerator generator, EmbeddingForm<TEmbedding> form)
+/// <summary>Converts the vectors of a generator to another number format. It does not own the generator.</summary>
+internal sealed class StellaFormatGenerator<TEmbedding>(StellaEmbeddingGenerator generator, EmbeddingFormat<TEmbedding> format)
     : IEmbeddingGenerator<string, TEmbedding>, IStellaSource<TEmbedding>
     where TEmbedding : Embedding
 {
     public StellaEmbeddingGenerator Generator => generator;
 
-    public EmbeddingForm<TEmbedding> Form => form;
+    public EmbeddingFormat<TEmbedding> Format => format;
 
     public Task<GeneratedEmbeddings<TEmbedding>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        generator.GenerateAsync(values, options, form, cancellationToken);
+        generator.GenerateAsync(values, options, format, cancellationToken);
 
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
