@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using Microsoft.ML.OnnxRuntime;
 using StellaInterop;
-using StellaInterop.Bench;
 using StellaInterop.Bench.Commands;
+using StellaInterop.Bench.Terminal;
 
 var root = new RootCommand(
     """

@@ -1,5 +1,7 @@
 using System.Globalization;
+using StellaInterop.Soak.FaultInjection;
 using StellaInterop.Soak.Memory;
+using StellaInterop.Soak.Scenarios;
 
 namespace StellaInterop.Soak;
 
@@ -21,20 +23,20 @@ internal sealed record Control(string Name, Scenario Scenario, Func<double, Defe
 
     public static IReadOnlyList<Control> All { get; } =
     [
-        new("leak of sessions", Scenario.Named("steady"), _ => new Defect { LeaksSessions = true }, "native handles were not freed"),
-        new("leak on the managed heap", Scenario.Named("steady"), Leak(LeakKind.Managed), "Memory leaks"),
-        new("leak of malloc", Scenario.Named("steady"), Leak(LeakKind.Malloc), "Memory leaks"),
-        new("leak of pages", Scenario.Named("steady"), Leak(LeakKind.Pages), "Memory leaks"),
-        new("growth that ends", Scenario.Named("steady"), Plateau, Finding: null),
-        new("wrong vector", Scenario.Named("steady"), _ => new Defect { WrongOneIn = 2 }, "vectors are wrong"),
-        new("bulk before interactive", Scenario.Named("bulk-flood"), _ => new Defect { IgnoresPriority = true }, "calls that had to complete did not"),
-        new("worker without a thread", Scenario.Named("no-threads"), _ => new Defect { LosesThreads = true }, "Health counts"),
-        new("faults that spread", Scenario.Named("poison-single"), _ => new Defect { SpreadsFaults = true }, "calls that had to complete did not"),
-        new("prompt that is dropped", Scenario.Named("long-prompt"), _ => new Defect { DropsPrompts = true }, "vectors are wrong"),
-        new("text of a refilled buffer", Scenario.Named("refilled-buffers"), _ => new Defect { SwapsTexts = true }, "vectors are wrong"),
-        new("load that never heals", Scenario.Named("failing-load"), _ => new Defect { NeverHeals = true }, "did not become healthy"),
-        new("timers that are late", Scenario.Named("slow-load"), _ => new Defect { LateTimers = 0.3 }, "after their deadline"),
-        new("stale cache", Scenario.Named("replaced-files"), _ => new Defect { HidesFileStamp = true }, "other files than those of its load"),
+        new("leak of sessions", ScenarioList.Named("steady"), _ => new Defect { LeaksSessions = true }, "native handles were not freed"),
+        new("leak on the managed heap", ScenarioList.Named("steady"), Leak(LeakKind.Managed), "Memory leaks"),
+        new("leak of malloc", ScenarioList.Named("steady"), Leak(LeakKind.Malloc), "Memory leaks"),
+        new("leak of pages", ScenarioList.Named("steady"), Leak(LeakKind.Pages), "Memory leaks"),
+        new("growth that ends", ScenarioList.Named("steady"), Plateau, Finding: null),
+        new("wrong vector", ScenarioList.Named("steady"), _ => new Defect { WrongOneIn = 2 }, "vectors are wrong"),
+        new("bulk before interactive", ScenarioList.Named("bulk-flood"), _ => new Defect { IgnoresPriority = true }, "calls that had to complete did not"),
+        new("worker without a thread", ScenarioList.Named("no-threads"), _ => new Defect { LosesThreads = true }, "Health counts"),
+        new("faults that spread", ScenarioList.Named("poison-single"), _ => new Defect { SpreadsFaults = true }, "calls that had to complete did not"),
+        new("prompt that is dropped", ScenarioList.Named("long-prompt"), _ => new Defect { DropsPrompts = true }, "vectors are wrong"),
+        new("text of a refilled buffer", ScenarioList.Named("refilled-buffers"), _ => new Defect { SwapsTexts = true }, "vectors are wrong"),
+        new("load that never heals", ScenarioList.Named("failing-load"), _ => new Defect { NeverHeals = true }, "did not become healthy"),
+        new("timers that are late", ScenarioList.Named("slow-load"), _ => new Defect { LateTimers = 0.3 }, "after their deadline"),
+        new("stale cache", ScenarioList.Named("replaced-files"), _ => new Defect { HidesFileStamp = true }, "other files than those of its load"),
     ];
 
     /// <summary>Runs the scenario with the defect.</summary>

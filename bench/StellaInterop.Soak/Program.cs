@@ -2,10 +2,12 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using System.Globalization;
 using StellaInterop;
-using StellaInterop.Bench;
 using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Terminal;
 using StellaInterop.Models.Mini;
 using StellaInterop.Soak;
+using StellaInterop.Soak.Calls;
+using StellaInterop.Soak.Scenarios;
 
 var seconds = new Option<int>("--seconds") { Description = "Seconds for all scenarios together.", DefaultValueFactory = _ => 60, HelpName = "N" };
 var model = new Option<string>("--model")
@@ -20,7 +22,7 @@ scenarios.Validators.Add(result =>
 {
     try
     {
-        _ = Scenario.ParseList(result.GetValueOrDefault<string>());
+        _ = ScenarioList.Parse(result.GetValueOrDefault<string>());
     }
     catch (FormatException e)
     {
@@ -44,14 +46,14 @@ var run = new Command(
     memory leaks, and all native bytes and handles are freed. The second table has the additional promise of each scenario. The
     exit code is 1 if a promise is broken.
 
-    Scenarios: {string.Join("; ", Scenario.All.Select(scenario => $"{scenario.Name}: {scenario.Load}"))}
+    Scenarios: {string.Join("; ", ScenarioList.All.Select(scenario => $"{scenario.Name}: {scenario.Load}"))}
     """)
 {
     seconds, model, scenarios, seed, samples,
 };
 run.SetAction(async (parsed, _) =>
 {
-    IReadOnlyList<Scenario> chosen = Scenario.ParseList(parsed.GetRequiredValue(scenarios));
+    IReadOnlyList<Scenario> chosen = ScenarioList.Parse(parsed.GetRequiredValue(scenarios));
     var load = new MachineLoad();
     ScenarioRun soak = Soak(parsed);
     var results = new List<ScenarioResult>();

@@ -1,5 +1,7 @@
 using System.Globalization;
+using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
+using StellaInterop.Soak.Calls;
 
 namespace StellaInterop.Soak;
 

@@ -1,4 +1,5 @@
-using StellaInterop.Bench.Quality;
+using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Sources;
 
 namespace StellaInterop.Bench.Tests;
 
@@ -58,7 +59,7 @@ public class QualityTests
     [Test]
     public void The_set_of_this_tree_has_over_300_pairs_with_unique_queries_and_documents()
     {
-        IReadOnlyList<Pair> pairs = RetrievalSet.Read(Tree.Root);
+        IReadOnlyList<Pair> pairs = RetrievalSet.Read(SourceTree.Root);
         Assert.That(pairs, Has.Count.GreaterThan(300));
         Assert.That(pairs.Select(pair => pair.Query), Is.Unique);
         Assert.That(pairs.Select(pair => pair.Document), Is.Unique);

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using StellaInterop.Bench.Sources;
 using StellaInterop.Bench.Synthetic;
 
 namespace StellaInterop.Bench.Tests;
@@ -13,7 +14,7 @@ public class SyntheticModelTests
     ];
 
     private static JsonElement Layout { get; } = JsonDocument
-        .Parse(File.ReadAllBytes(Path.Combine(Tree.Root, "tests/fixtures/synthetic-400m-layout.json")))
+        .Parse(File.ReadAllBytes(Path.Combine(SourceTree.Root, "tests/fixtures/synthetic-400m-layout.json")))
         .RootElement.GetProperty("files");
 
     [Test]

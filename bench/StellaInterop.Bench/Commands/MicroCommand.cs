@@ -1,5 +1,6 @@
 using System.CommandLine;
 using BenchmarkDotNet.Running;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Commands;
 

@@ -2,7 +2,9 @@ using System.CommandLine;
 using StellaInterop.Bench.Engines;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
+using StellaInterop.Bench.Runs;
 using StellaInterop.Bench.Synthetic;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Commands;
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
-using StellaInterop.Bench.Quality;
+using StellaInterop.Bench.Runs;
 using StellaInterop.Bench.Synthetic;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Commands;
 

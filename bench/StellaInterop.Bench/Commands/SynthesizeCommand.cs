@@ -1,5 +1,6 @@
 using System.CommandLine;
 using StellaInterop.Bench.Synthetic;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Commands;
 

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using StellaInterop.Bench.Measuring;
+using StellaInterop.Bench.Runs;
 using StellaInterop.Bench.Synthetic;
+using StellaInterop.Bench.Terminal;
 using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench.Commands;

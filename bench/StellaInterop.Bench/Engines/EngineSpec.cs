@@ -1,13 +1,5 @@
 namespace StellaInterop.Bench.Engines;
 
-/// <summary>Settings for loading an engine.</summary>
-/// <param name="Folder">The model folder.</param>
-/// <param name="Threads">Number of compute threads.</param>
-internal sealed record EngineSettings(string Folder, int Threads);
-
-/// <summary>The engine cannot run this model in this precision. The run continues with the other engines.</summary>
-internal sealed class EngineUnavailableException(string reason) : Exception(reason);
-
 /// <summary>An engine that <c>peers</c> can measure.</summary>
 /// <param name="Name">Name on the command line and in the tables.</param>
 /// <param name="Precision">Precision of its computation.</param>

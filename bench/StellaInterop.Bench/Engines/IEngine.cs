@@ -14,16 +14,3 @@ internal interface IEngine : IDisposable
     /// <summary>Prepares a workload in the batches that are fastest for this engine. An engine may try several, which takes a while.</summary>
     IPreparedWorkload PrepareFastest(Workload workload, Action<string> log, CancellationToken cancellationToken);
 }
-
-/// <summary>A prepared workload that can run repeatedly.</summary>
-internal interface IPreparedWorkload : IDisposable
-{
-    /// <summary>Gets a description of the batches; empty if all texts are one call.</summary>
-    string Batching { get; }
-
-    /// <summary>Embeds all texts of the workload.</summary>
-    void Run(CancellationToken cancellationToken);
-
-    /// <summary>Returns the vector of a text, not normalized, after a run.</summary>
-    ReadOnlySpan<float> Vector(int text);
-}

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Measuring;
 

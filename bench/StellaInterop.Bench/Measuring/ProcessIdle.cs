@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Measuring;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Bench.Measuring;
 

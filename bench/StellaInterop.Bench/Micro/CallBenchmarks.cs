@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Attributes;
+using StellaInterop.Bench.Sources;
 
 namespace StellaInterop.Bench;
 
@@ -13,7 +14,7 @@ public class CallBenchmarks
     [GlobalSetup]
     public void Load()
     {
-        model = StellaModel.Load(Path.Combine(Tree.Root, "tests/fixtures/models/tiny-new"), new StellaModelOptions { Threads = 1 });
+        model = StellaModel.Load(Path.Combine(SourceTree.Root, "tests/fixtures/models/tiny-new"), new StellaModelOptions { Threads = 1 });
         vector = new float[model.Info.DefaultDimension];
     }
 

@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using StellaInterop.Bench.Sources;
+using StellaInterop.Bench.Terminal;
 using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench.Synthetic;
@@ -85,7 +87,7 @@ internal static class SyntheticModel
 
         foreach (string graph in new[] { "model.onnx", "model_int8.onnx" })
         {
-            File.Copy(Tree.Asset(graph), Path.Combine(folder, graph), overwrite: true);
+            File.Copy(SourceTree.Asset(graph), Path.Combine(folder, graph), overwrite: true);
         }
 
         var int8 = new Int8Weights([.. Encoder.Tensors.Where(tensor => tensor.Name.EndsWith("_proj.weight", StringComparison.Ordinal))]);

@@ -1,5 +1,8 @@
 using System.Globalization;
 using StellaInterop.Bench.Measuring;
+using StellaInterop.Soak.Calls;
+using StellaInterop.Soak.FaultInjection;
+using StellaInterop.Soak.Scenarios;
 
 namespace StellaInterop.Soak.Scripts;
 

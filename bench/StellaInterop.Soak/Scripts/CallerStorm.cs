@@ -1,5 +1,7 @@
 using StellaInterop.Serving;
-using StellaInterop.Soak.Memory;
+using StellaInterop.Soak.Calls;
+using StellaInterop.Soak.FaultInjection;
+using StellaInterop.Soak.Scenarios;
 
 namespace StellaInterop.Soak.Scripts;
 

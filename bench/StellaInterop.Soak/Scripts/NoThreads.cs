@@ -1,5 +1,7 @@
 using System.Globalization;
-using StellaInterop.Soak.Memory;
+using StellaInterop.Soak.Calls;
+using StellaInterop.Soak.FaultInjection;
+using StellaInterop.Soak.Scenarios;
 
 namespace StellaInterop.Soak.Scripts;
 

@@ -1,4 +1,6 @@
 using System.Globalization;
+using StellaInterop.Soak.Calls;
+using StellaInterop.Soak.Scenarios;
 
 namespace StellaInterop.Soak.Scripts;
 
