@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use stella_core::ErrorCode;
 use stella_core::files::folder::ModelFolder;
 use stella_core::files::pooling_config::PoolingMode;
+use stella_core::text::condense::Sources;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::{LongText, Tokenizer, Truncation};
 use stella_fuzz::{check_count, fixture};
@@ -48,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
 
     // The condensed text has the same ids. A larger limit keeps them and adds more; both results end with a special token.
     let (mut short, mut more) = (Vec::new(), Vec::new());
-    let condensed = tokenizer.condense(text, false).text;
+    let condensed = tokenizer.condense(text, Sources::Omit).text;
     let found = tokenizer.encode(0, condensed.as_str(), LongText::Truncate, &mut short, None);
     assert_eq!((found.expect("condensed"), &short), (count, &ids));
     let (largest, _) = &TOKENIZERS[choice - choice % LIMITS.len() + LIMITS.len() - 1];

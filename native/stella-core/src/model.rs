@@ -25,7 +25,7 @@ use crate::first_use::FirstUse;
 use crate::memory_estimate::{MemoryEstimate, Workload};
 use crate::model_options::{ModelOptions, Precision};
 use crate::output::head::Head;
-use crate::text::condense::CondensedText;
+use crate::text::condense::{CondensedText, Sources};
 use crate::text::prompt::{Prompt, Prompts};
 use crate::text::tokenizer::{LongText, Prompted, TokenCount, Tokenizer};
 use crate::weights::weight_reader::TensorSink;
@@ -235,8 +235,8 @@ impl Model {
     }
 
     /// Shortens a long text without changing its tokens, see [`Tokenizer::condense`].
-    pub fn condense(&self, text: &str, with_sources: bool) -> CondensedText {
-        self.tokenizer.condense(text, with_sources)
+    pub fn condense(&self, text: &str, sources: Sources) -> CondensedText {
+        self.tokenizer.condense(text, sources)
     }
 
     /// Returns a hash of the file stamps of the folder when this model was opened. It is the same in every process on this

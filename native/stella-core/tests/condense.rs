@@ -9,7 +9,7 @@ use common::{TEXT_PARTS, edited_tokenizer, fixture, read_tokenizer};
 use proptest::prelude::*;
 use serde_json::json;
 use stella_core::files::folder::ModelFolder;
-use stella_core::text::condense::CondensedText;
+use stella_core::text::condense::{CondensedText, Sources};
 use stella_core::text::tokenizer::{LongText, Prompted, TokenCount, Tokenizer, Truncation};
 
 /// Maximum number of letters of a word that the tokenizer looks up.
@@ -42,7 +42,7 @@ fn tokens(tokenizer: &Tokenizer, text: Prompted<'_>) -> Tokens {
 
 /// Checks that a condensed text has the tokens of the original, and that their offsets map back to the original.
 fn check(tokenizer: &Tokenizer, text: &str) -> CondensedText {
-    let found = tokenizer.condense(text, true);
+    let found = tokenizer.condense(text, Sources::Record);
     let (ids, offsets, _) = tokens(tokenizer, text.into());
     let (same, condensed_offsets, _) = tokens(tokenizer, found.text.as_str().into());
     assert_eq!(ids, same, "{text:?} condensed to {:?}", found.text);
@@ -84,9 +84,9 @@ proptest! {
     #[test]
     fn condensing_part_by_part_equals_condensing_at_once(text in texts(), more in texts()) {
         for tokenizer in &*TOKENIZERS {
-            let first = tokenizer.condense(&text, false).text;
-            let both = tokenizer.condense(&format!("{first}{more}"), false);
-            prop_assert_eq!(both, tokenizer.condense(&format!("{text}{more}"), false));
+            let first = tokenizer.condense(&text, Sources::Omit).text;
+            let both = tokenizer.condense(&format!("{first}{more}"), Sources::Omit);
+            prop_assert_eq!(both, tokenizer.condense(&format!("{text}{more}"), Sources::Omit));
         }
     }
 }
@@ -104,7 +104,7 @@ fn condensing_keeps_the_tokens_for_every_character_of_the_first_two_planes_in_an
     for some in characters.chunks(16) {
         let text: String =
             some.iter().map(|c| format!("a{c}a b{c}{c} seven77{c}q sixsix{c}[C{c}LS]")).collect();
-        assert_eq!(ids(&tokenizer.condense(&text, false).text), ids(&text), "{some:?}");
+        assert_eq!(ids(&tokenizer.condense(&text, Sources::Omit).text), ids(&text), "{some:?}");
     }
 }
 
@@ -200,7 +200,7 @@ fn condensing_neither_destroys_nor_creates_added_tokens() {
 /// A dropped character of combining class 0 keeps the normalizer from reordering the marks before and after it.
 #[test]
 fn dropped_characters_that_separate_combining_marks_are_kept() {
-    let condensed = |text: &str| TOKENIZERS[0].condense(text, false).text;
+    let condensed = |text: &str| TOKENIZERS[0].condense(text, Sources::Omit).text;
     for (text, short) in [
         ("a\u{1d16d}\u{301}\u{e31}\u{1d165}", "a\u{1d16d}\u{301}\u{e31}\u{1d165}"),
         ("a\u{301}\u{e31}\u{301}\u{e31}\u{e31}\u{200b}b", "a\u{301}\u{e31}b"),
@@ -219,7 +219,7 @@ fn a_byte_level_tokenizer_condenses_nothing_and_stops_after_the_byte_limit() {
     let text = " ".repeat(3 * tokenizer.max_bytes());
     let (ids, _, count) = tokens(&tokenizer, text.as_str().into());
     assert_eq!((ids.len(), count.truncation), (16, Truncation::Bytes));
-    let found = tokenizer.condense(&text, true);
+    let found = tokenizer.condense(&text, Sources::Record);
     assert!(found.has_more && text.starts_with(&found.text) && found.text.len() > tokenizer.max_bytes());
     assert_eq!(found.sources, (0..=found.text.len()).collect::<Vec<_>>());
 }

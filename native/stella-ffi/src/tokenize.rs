@@ -1,5 +1,6 @@
 //! Exports of the tokenizer: packed UTF-8 texts to packed token ids.
 
+use stella_core::text::condense::Sources;
 use stella_core::text::tokenizer::{LongText, TokenCount, Truncation};
 use stella_core::{Error, Result};
 
@@ -205,7 +206,8 @@ pub unsafe extern "C" fn stella_model_condense(
                 args::required_mut(is_enough, "is_enough")?,
             )
         };
-        let found = model.condense(split_texts(utf8, &[0, utf8.len()])?[0], !units.is_empty());
+        let sources = if units.is_empty() { Sources::Omit } else { Sources::Record };
+        let found = model.condense(split_texts(utf8, &[0, utf8.len()])?[0], sources);
         utf8[..found.text.len()].copy_from_slice(found.text.as_bytes());
         // Sources ascend and are never before their target, so each number is read before it is overwritten.
         for (target, source) in found.sources.into_iter().enumerate() {

@@ -4,17 +4,18 @@
 //! `stella-kernels`, with the kernels of the step:
 //!
 //! 1. Embedding (`embedding.rs`): looks up the row of each token id. Stella 400M adds the row of its token type.
-//! 2. First norm (`norm.rs`): `norms[0]`. It is a layer norm in Stella 400M and an RMS norm in Stella 1.5B. Like every
+//! 2. First norm (`norm.rs`, `kernel/norm.rs`): `norms[0]`. It is a layer norm in Stella 400M and an RMS norm in Stella 1.5B. Like every
 //!    norm it also converts its rows to the input of the next layer product: f32, bf16 or quantized int8.
 //! 3. For each layer:
 //!    1. Cancellation: polls the [`CancelFlag`].
-//!    2. Queries, keys and values (`linear.rs`): one product for all three.
-//!    3. Attention (`attention.rs`, `rotary.rs`): rotates queries and keys by their position, then computes scores,
-//!       softmax and the weighted sum of the values, for each text on its own.
+//!    2. Queries, keys and values (`linear.rs`, `tile.rs`): one product for all three.
+//!    3. Attention (`attention.rs`, `kernel/attention.rs`): rotates queries and keys by their position (`rotary.rs`). Then
+//!       computes scores, softmax (`kernel/softmax.rs`) and the weighted sum of the values, for each text on its own.
 //!    4. Attention output (`linear.rs`): multiplies and adds the result to `x`, the residual.
 //!    5. Norm `norms[2 * layer + 1]` (`norm.rs`).
-//!    6. Feed-forward (`linear.rs`, `math.rs`): one product for up and gate, then the gate, which is GELU in Stella 400M
-//!       (GEGLU) and SiLU in Stella 1.5B (SwiGLU), then the down product, which is added to `x`.
+//!    6. Feed-forward (`linear.rs`, `kernel/epilogue.rs`): one product for up and gate, whose epilogue applies the gate. The
+//!       gate is GELU in Stella 400M (GEGLU) and SiLU in Stella 1.5B (SwiGLU), both in `math.rs`. Then the down product,
+//!       which is added to `x`.
 //!    7. Norm `norms[2 * layer + 2]` (`norm.rs`). After the last layer, `x` holds the hidden states.
 //!
 //! Stella 400M is a post-norm model: `x` continues with the normalized values. Stella 1.5B is a pre-norm model: `x`

@@ -54,13 +54,22 @@ type Kinds = Box<[OnceLock<Box<[AtomicU8; BLOCK]>>]>;
 /// Number of characters in one block of [`Kinds`].
 const BLOCK: usize = 256;
 
+/// Whether a [`CondensedText`] records the offsets of its characters in the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Fill [`CondensedText::sources`].
+    Record,
+    /// Leave [`CondensedText::sources`] empty.
+    Omit,
+}
+
 /// The condensed beginning of a text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CondensedText {
     /// The remaining characters.
     pub text: String,
     /// For each byte of `text`, the offset in the original at which its character begins. One more entry is the offset of the
-    /// first character after the condensed part. Empty unless requested.
+    /// first character after the condensed part. Empty with [`Sources::Omit`].
     pub sources: Vec<usize>,
     /// Whether the original has more text after the condensed part.
     pub has_more: bool,
@@ -113,10 +122,10 @@ impl Condenser {
         tokenizer: &Tokenizer,
         parts: [&str; 2],
         limit: usize,
-        with_sources: bool,
+        sources: Sources,
     ) -> CondensedText {
         let mut state = State { last: Kind::Other, letters: 0, word_cost: 0 };
-        CondensedText::take(parts, limit, with_sources, |c| {
+        CondensedText::take(parts, limit, sources, |c| {
             state.step(self.kind(tokenizer, c), c.len_utf8(), self.max_word_chars)
         })
     }
@@ -124,8 +133,8 @@ impl Condenser {
 
 impl CondensedText {
     /// Returns the beginning of the concatenated `parts` with all characters, up to `limit` bytes.
-    pub(crate) fn verbatim(parts: [&str; 2], limit: usize, with_sources: bool) -> Self {
-        Self::take(parts, limit, with_sources, |c| Some(c.len_utf8()))
+    pub(crate) fn verbatim(parts: [&str; 2], limit: usize, sources: Sources) -> Self {
+        Self::take(parts, limit, sources, |c| Some(c.len_utf8()))
     }
 
     /// Takes characters until their cost would exceed `limit` bytes. `cost` returns the bytes that a character counts for, or
@@ -133,7 +142,7 @@ impl CondensedText {
     fn take(
         parts: [&str; 2],
         limit: usize,
-        with_sources: bool,
+        sources: Sources,
         mut cost: impl FnMut(char) -> Option<usize>,
     ) -> Self {
         let mut found = Self::default();
@@ -149,11 +158,11 @@ impl CondensedText {
                 break;
             }
             found.text.push(c);
-            if with_sources {
+            if sources == Sources::Record {
                 found.sources.resize(found.text.len(), at);
             }
         }
-        if with_sources {
+        if sources == Sources::Record {
             found.sources.push(end);
         }
         found

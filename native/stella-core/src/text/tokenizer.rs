@@ -23,7 +23,7 @@ use crate::files::contents::{BEGINNING, recognize};
 use crate::files::file_names::TOKENIZER_FILE;
 use crate::files::folder::ModelFolder;
 use crate::files::pooling_config::PoolingMode;
-use crate::text::condense::{CondensedText, Condenser};
+use crate::text::condense::{CondensedText, Condenser, Sources};
 use crate::text::text_settings::{TextSettings, TokenLimit};
 use crate::text::tokenizer_file;
 use crate::text::word_cache::WordCache;
@@ -214,7 +214,7 @@ impl Tokenizer {
     /// # Errors
     /// Those of the tokenizer library.
     pub fn count_text_tokens(&self, text: &str) -> Result<usize, Cause> {
-        let condensed = self.condense_to(text.into(), self.max_bytes, false);
+        let condensed = self.condense_to(text.into(), self.max_bytes, Sources::Omit);
         Ok(self.append(&condensed.text, &mut Vec::new())? - self.special_tokens())
     }
 
@@ -225,7 +225,7 @@ impl Tokenizer {
     /// Those of the tokenizer library.
     pub(crate) fn prompt_tokens_with_special(&self, prompt: &str) -> Result<usize, Cause> {
         let mut ids = Vec::new();
-        self.append(&self.condense_to(prompt.into(), self.max_bytes, false).text, &mut ids)?;
+        self.append(&self.condense_to(prompt.into(), self.max_bytes, Sources::Omit).text, &mut ids)?;
         let is_special =
             |id| self.inner.get_added_tokens_decoder().get(id).is_some_and(|token| token.special);
         let ends_special = !self.special_tokens.1.is_empty() || ids.last().is_some_and(is_special);
@@ -238,20 +238,20 @@ impl Tokenizer {
     }
 
     /// Condenses a text up to a cost of `limit` bytes. Without a condenser, returns its first `limit` bytes.
-    fn condense_to(&self, text: Prompted<'_>, limit: usize, with_sources: bool) -> CondensedText {
+    fn condense_to(&self, text: Prompted<'_>, limit: usize, sources: Sources) -> CondensedText {
         let parts = [text.prompt, text.text];
         match &self.condenser {
-            Some(condenser) => condenser.condense(&self.inner, parts, limit, with_sources),
-            None => CondensedText::verbatim(parts, limit, with_sources),
+            Some(condenser) => condenser.condense(&self.inner, parts, limit, sources),
+            None => CondensedText::verbatim(parts, limit, sources),
         }
     }
 
     /// Condenses the part of a text that a call would tokenize, and a few characters more if the text is longer. The result
     /// has the same tokens and the same truncation as the text. A caller can append the next part of the text and condense
     /// again.
-    pub fn condense(&self, text: &str, with_sources: bool) -> CondensedText {
+    pub fn condense(&self, text: &str, sources: Sources) -> CondensedText {
         // Two characters more: whitespace at the beginning of the text costs nothing after a prompt that ends with whitespace.
-        self.condense_to(text.into(), self.max_bytes + 2 * char::MAX.len_utf8(), with_sources)
+        self.condense_to(text.into(), self.max_bytes + 2 * char::MAX.len_utf8(), sources)
     }
 
     /// Tokenizes a text, truncates it and appends its ids to `ids`. `offsets` gets the byte range of each token in prompt and
@@ -289,7 +289,8 @@ impl Tokenizer {
         let mut has_more = false;
         let mut sources = Vec::new();
         let tokenized = if length > self.max_bytes {
-            let condensed = self.condense_to(text, self.max_bytes, offsets.is_some());
+            let recorded = if offsets.is_some() { Sources::Record } else { Sources::Omit };
+            let condensed = self.condense_to(text, self.max_bytes, recorded);
             (*buffer, sources, has_more) = (condensed.text, condensed.sources, condensed.has_more);
             buffer
         } else if text.prompt.is_empty() {
@@ -343,7 +344,7 @@ impl Tokenizer {
         let encode = |part: &str, ids: &mut Vec<u32>| {
             // The library is slow for a long word, even if it does not look the word up.
             let condensed = (self.condenser.is_some() && part.len() > LONG_WORD)
-                .then(|| self.condense_to(part.into(), usize::MAX, false).text);
+                .then(|| self.condense_to(part.into(), usize::MAX, Sources::Omit).text);
             let part = condensed.as_deref().unwrap_or(part);
             let encoding = catching_library_panics(|| self.inner.encode_fast(part, false))?;
             ids.extend_from_slice(encoding.get_ids());

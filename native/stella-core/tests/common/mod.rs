@@ -14,8 +14,8 @@ use stella_core::files::pooling_config::PoolingMode;
 use stella_core::text::text_settings::{TextSettings, TokenLimit};
 use stella_core::text::tokenizer::Tokenizer;
 
-/// Pieces of text for each case of a tokenizer: whitespace, punctuation, accents, characters that the tokenizer drops,
-/// decomposes or surrounds by whitespace, whole and partial special tokens, and words that are unknown or too long.
+/// Pieces of text for each case of a tokenizer: whitespace, punctuation, accents, and characters that it drops, decomposes or
+/// surrounds by whitespace. Also whole and partial special tokens, and words that are unknown or too long.
 pub const TEXT_PARTS: [&str; 44] = [
     " ",
     "  ",
