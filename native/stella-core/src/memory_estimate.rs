@@ -5,7 +5,7 @@ use stella_kernels::linear::Linear;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::{
-    DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_SESSIONS, MAX_THREADS, THREAD, default_threads,
+    DEFAULT_MAX_BATCH_TOKENS, MAX_MAX_BATCH_TOKENS, MAX_SESSIONS, MAX_THREADS, THREAD_BYTES, default_threads,
 };
 use crate::encoder::cpu_encoder::encoder_state_bytes;
 use crate::encoder::cpu_weights::{CpuWeights, Plan};
@@ -148,7 +148,7 @@ fn kernels_session(plan: Plan<'_>, arithmetic: Arithmetic, workload: &Workload) 
     let threads = workload.threads.unwrap_or_else(default_threads);
     let batch = workload.max_batch_tokens.unwrap_or(DEFAULT_MAX_BATCH_TOKENS).max(plan.max_tokens);
     let means = F32 * (batch.div_ceil(plan.max_tokens) * plan.config.hidden_size) as u64;
-    encoder_state_bytes(plan, arithmetic, batch, threads) + means + THREAD * threads as u64
+    encoder_state_bytes(plan, arithmetic, batch, threads) + means + THREAD_BYTES * threads as u64
 }
 
 /// Largest memory that a forward pass of candle leaves in the heap. Larger blocks are mapped, and unmapped when freed.
@@ -191,5 +191,5 @@ fn candle_session(config: &ModelConfig, tokens: u64, workload: &Workload) -> u64
     // more than the forward pass itself.
     let in_heap = forward.min(HEAP_BLOCKS);
     let gaps = if threads > 1 { 2 * in_heap } else { in_heap / 4 };
-    THREAD * threads + forward + gaps + F32 * 2 * batch.max(tokens) * hidden
+    THREAD_BYTES * threads + forward + gaps + F32 * 2 * batch.max(tokens) * hidden
 }

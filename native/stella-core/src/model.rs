@@ -223,8 +223,8 @@ impl Model {
         &self.prompts
     }
 
-    /// Gets the number of tokens of the prompt with index `prompt`, without special tokens and before truncation. 0 if the
-    /// tokenizer fails on the prompt, because then it fails on every text with this prompt.
+    /// Gets the number of tokens of the prompt with index `prompt`, without special tokens and before truncation. Returns
+    /// 0 if the tokenizer fails on the prompt, because it then fails on every text with this prompt.
     pub fn prompt_tokens(&self, prompt: usize) -> usize {
         self.prompt_lengths[prompt].tokens
     }

@@ -133,7 +133,8 @@ impl Session {
         }
         let hidden = self.state.forward(batch, cancel)?;
         let pooling = self.model.pooling();
-        let tokens_of = |(at, text)| pooling.of(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
+        let tokens_of =
+            |(at, text)| pooling.token_range(text, left_out.get(at).map_or(0, |&tokens| tokens as usize));
         pooling::mean(
             batch.ranges().enumerate().map(tokens_of),
             hidden,

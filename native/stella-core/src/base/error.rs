@@ -1,4 +1,5 @@
-//! The error type of this crate. A message says what happened, with the file, the value and the limit, and then what to do.
+//! The error type of this crate. A message states the problem with the file, the value and the limit, and then
+//! the remedy.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -320,14 +321,14 @@ impl Error {
 }
 
 /// Converts a failed allocation of the encoder's weights or buffers.
-pub(crate) fn no_memory(error: OutOfMemory) -> Error {
+pub(crate) fn encoder_out_of_memory(error: OutOfMemory) -> Error {
     Error::OutOfMemory { what: "the encoder".to_owned(), bytes: error.bytes }
 }
 
 /// Converts the error of a team that the system refused. `what` is the purpose of its threads, such as `for a session`.
-pub(crate) fn no_team(error: TeamError, what: &'static str) -> Error {
+pub(crate) fn team_refused(error: TeamError, what: &'static str) -> Error {
     match error {
-        TeamError::Memory(error) => no_memory(error),
+        TeamError::Memory(error) => encoder_out_of_memory(error),
         TeamError::Thread { index, threads, source } => {
             Error::ThreadRefused { what, index, count: threads - 1, source }
         }

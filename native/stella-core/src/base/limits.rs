@@ -15,7 +15,7 @@ pub const MAX_THREADS: usize = 1024;
 pub const MAX_SESSIONS: usize = 1 << 16;
 
 /// Estimated memory of one thread in bytes: its stack, and the memory that the allocator keeps for the thread.
-pub(crate) const THREAD: u64 = 2 << 20;
+pub(crate) const THREAD_BYTES: u64 = 2 << 20;
 
 /// Returns the number of threads that the process may use by its affinity mask and the container's quota (cgroup).
 pub(crate) fn default_threads() -> usize {

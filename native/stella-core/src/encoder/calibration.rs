@@ -23,12 +23,12 @@ use stella_kernels::linear::Epilogue;
 use stella_kernels::numbers::Rows;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Error, Result, no_memory, no_team};
-use crate::base::limits::{THREAD, default_threads};
+use crate::base::error::{Error, Result, encoder_out_of_memory, team_refused};
+use crate::base::limits::{THREAD_BYTES, default_threads};
 use crate::encoder::cpu_encoder::{
     CpuEncoderState, FEED_FORWARD_ROWS, attention, encoder_state_bytes, scratch_words,
 };
-use crate::encoder::cpu_weights::{BEHIND_NORMS, CpuWeights, Layer, Plan};
+use crate::encoder::cpu_weights::{CpuWeights, Layer, PRODUCTS_AFTER_NORMS, Plan};
 use crate::encoder::{CancelFlag, EncoderStateOptions};
 use crate::text::batch::PackedBatch;
 use crate::text::tokenizer::{LongText, Tokenizer};
@@ -66,13 +66,13 @@ pub(crate) fn load(
     let threads = default_threads();
 
     let mut weight_maxima =
-        vec![ChannelMaxima::new(plan.config.hidden_size); BEHIND_NORMS.len() * plan.config.layers];
+        vec![ChannelMaxima::new(plan.config.hidden_size); PRODUCTS_AFTER_NORMS.len() * plan.config.layers];
     let mut activation_maxima = weight_maxima.clone();
     let norm_before = |layer: usize, product| {
-        BEHIND_NORMS
+        PRODUCTS_AFTER_NORMS
             .iter()
             .position(|&behind| behind == product)
-            .map(|norm| BEHIND_NORMS.len() * layer + norm)
+            .map(|norm| PRODUCTS_AFTER_NORMS.len() * layer + norm)
     };
     let bf16 = CpuWeights::load(plan, Arithmetic::Bf16, &[], read, &mut |layer, product, rows| {
         if let Some(norm) = norm_before(layer, product) {
@@ -93,7 +93,7 @@ pub(crate) fn load(
         activation_maxima.iter().zip(&weight_maxima).map(|(x, w)| smoothing_scales(x, w)).collect();
     let mut int8 = CpuWeights::load(plan, Arithmetic::Int8, &scales, read, &mut |_, _, _| ())?;
     let team = Team::new(threads, scratch_words(plan.config, plan.max_tokens), None)
-        .map_err(|e| no_team(e, LOADING))?;
+        .map_err(|e| team_refused(e, LOADING))?;
     let mut probe = ProductProbe { weights: &bf16, batch, team };
     let mut inaccurate = Vec::new();
     state.run(batch, CancelFlag::default(), &mut |layer, product, input| {
@@ -152,7 +152,7 @@ fn bf16_budget(plan: Plan<'_>) -> u64 {
 pub(crate) fn memory(plan: Plan<'_>) -> (u64, u64) {
     let (bf16, threads) = (Arithmetic::Bf16, default_threads());
     let forward =
-        encoder_state_bytes(plan, bf16, MAX_CALIBRATION_TOKENS, threads) + 2 * THREAD * threads as u64;
+        encoder_state_bytes(plan, bf16, MAX_CALIBRATION_TOKENS, threads) + 2 * THREAD_BYTES * threads as u64;
     let widest = plan.config.intermediate_size.max(3 * plan.config.hidden_size);
     let probe = (PROBE_ROWS * MAX_CALIBRATION_TOKENS * widest * size_of::<f32>()) as u64;
     let loading = (CpuWeights::bytes(plan, bf16) + forward + probe).saturating_sub(bf16_budget(plan));
@@ -176,7 +176,8 @@ impl ProductProbe<'_> {
     fn output(&mut self, layer: &Layer, which: LayerProduct, x: &[f32]) -> Result<Vec<f32>> {
         let (weights, product) = (self.weights, layer.product(which));
         let (kernels, team, rows) = (weights.kernels, &mut self.team, self.batch.tokens());
-        let buffer = |arithmetic, width| kernels.activations(arithmetic, rows, width).map_err(no_memory);
+        let buffer =
+            |arithmetic, width| kernels.activations(arithmetic, rows, width).map_err(encoder_out_of_memory);
         let mut input = buffer(product.arithmetic(), product.inputs())?;
         kernels.convert_rows(team, x, product.activation_channel_scales(), &mut input);
         if which == LayerProduct::UpGate {

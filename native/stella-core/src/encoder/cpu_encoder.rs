@@ -32,7 +32,7 @@ use stella_kernels::linear::{self, Epilogue, Linear};
 use stella_kernels::norm::Residual;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Result, no_memory, no_team};
+use crate::base::error::{Result, encoder_out_of_memory, team_refused};
 use crate::base::fault_injection::{Stage, reach};
 use crate::encoder::cpu_weights::{CpuWeights, Plan};
 use crate::encoder::{CancelFlag, Encoder, EncoderState, EncoderStateOptions, thread_start};
@@ -92,7 +92,8 @@ struct ActivationBuffers(Vec<Activations>);
 
 impl ActivationBuffers {
     fn new(weights: &CpuWeights, rows: usize, width: usize) -> Result<Self> {
-        let buffer = |&arithmetic| weights.kernels.activations(arithmetic, rows, width).map_err(no_memory);
+        let buffer =
+            |&arithmetic| weights.kernels.activations(arithmetic, rows, width).map_err(encoder_out_of_memory);
         weights.input_arithmetics().iter().map(buffer).collect::<Result<_>>().map(Self)
     }
 
@@ -108,14 +109,14 @@ impl CpuEncoderState {
         let EncoderStateOptions { threads, max_batch_tokens: tokens } = options;
         let config = &weights.config;
         let buffers = Buffers {
-            x: Buffer::zeroed(tokens * config.hidden_size).map_err(no_memory)?,
+            x: Buffer::zeroed(tokens * config.hidden_size).map_err(encoder_out_of_memory)?,
             normalized: ActivationBuffers::new(&weights, tokens, config.hidden_size)?,
-            wide: Buffer::zeroed(wide_len(config, weights.kernels, tokens)).map_err(no_memory)?,
+            wide: Buffer::zeroed(wide_len(config, weights.kernels, tokens)).map_err(encoder_out_of_memory)?,
             gated: ActivationBuffers::new(&weights, tokens.min(FEED_FORWARD_ROWS), config.intermediate_size)?,
         };
         let scratch = scratch_words(config, weights.max_tokens);
-        let team =
-            Team::new(threads, scratch, Some(thread_start())).map_err(|e| no_team(e, "for a session"))?;
+        let team = Team::new(threads, scratch, Some(thread_start()))
+            .map_err(|e| team_refused(e, "for a session"))?;
         Ok(Self { weights, team, buffers })
     }
 }

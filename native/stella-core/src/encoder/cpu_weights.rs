@@ -11,7 +11,7 @@ use stella_kernels::numbers::Rows;
 use stella_kernels::rotary::Rotary;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Error, Result, no_memory, no_team};
+use crate::base::error::{Error, Result, encoder_out_of_memory, team_refused};
 use crate::base::limits::default_threads;
 use crate::files::config::{Architecture, ModelConfig};
 use crate::weights::tensor_table::{LayerProduct, Naming, TensorSlot, encoder_tensors};
@@ -72,7 +72,7 @@ impl NormWeights {
 }
 
 /// The products of a layer whose input is the output of a norm, in the order of the norms.
-pub(crate) const BEHIND_NORMS: [LayerProduct; 2] = [LayerProduct::Qkv, LayerProduct::UpGate];
+pub(crate) const PRODUCTS_AFTER_NORMS: [LayerProduct; 2] = [LayerProduct::Qkv, LayerProduct::UpGate];
 
 /// Returns the outputs and inputs of a product as the kernels count them: a gated product has one output for each pair of
 /// rows, of the up projection and of the gate.
@@ -90,7 +90,7 @@ impl Layer {
             } else {
                 Linear::new(arithmetic, outputs, inputs)
             };
-            linear.map_err(no_memory)
+            linear.map_err(encoder_out_of_memory)
         };
         Ok(Self {
             qkv: linear(LayerProduct::Qkv)?,
@@ -172,7 +172,7 @@ impl CpuWeights {
 
     /// Packs the tensors that `read` delivers, piece by piece. Calls `observer` with the layer and the rows of each product.
     ///
-    /// `smoothing_scales` has one list for each product of [`BEHIND_NORMS`] in each layer, or no list.
+    /// `smoothing_scales` has one list for each product of [`PRODUCTS_AFTER_NORMS`] in each layer, or no list.
     pub(crate) fn load(
         plan: Plan<'_>,
         arithmetic: Arithmetic,
@@ -182,7 +182,7 @@ impl CpuWeights {
     ) -> Result<Self> {
         // One more thread reads the file.
         let threads = default_threads().saturating_sub(1).max(1);
-        let mut team = Team::new(threads, 0, None).map_err(|e| no_team(e, LOADING))?;
+        let mut team = Team::new(threads, 0, None).map_err(|e| team_refused(e, LOADING))?;
         let tensors = encoder_tensors(plan.config, plan.naming);
         let slots: HashMap<_, _> = tensors.into_iter().map(|(spec, slot)| (spec.name, slot)).collect();
         let mut weights = None;
@@ -215,8 +215,8 @@ impl CpuWeights {
         };
         let mut layers: Vec<_> =
             (0..config.layers).map(|_| Layer::new(config, arithmetic)).collect::<Result<_>>()?;
-        for (layer, scales) in layers.iter_mut().zip(smoothing_scales.chunks(BEHIND_NORMS.len())) {
-            for (&which, scales) in BEHIND_NORMS.iter().zip(scales) {
+        for (layer, scales) in layers.iter_mut().zip(smoothing_scales.chunks(PRODUCTS_AFTER_NORMS.len())) {
+            for (&which, scales) in PRODUCTS_AFTER_NORMS.iter().zip(scales) {
                 layer.product_mut(which).set_smoothing_scales(scales.clone());
             }
         }
@@ -224,12 +224,13 @@ impl CpuWeights {
             config: config.clone(),
             kernels,
             max_tokens,
-            embedding: Embedding::new(arithmetic, config.vocab_size, hidden).map_err(no_memory)?,
+            embedding: Embedding::new(arithmetic, config.vocab_size, hidden)
+                .map_err(encoder_out_of_memory)?,
             token_type: (config.type_vocab_size > 0).then(|| vec![0.0; hidden]),
             norms: (0..=2 * config.layers).map(|_| norm()).collect(),
             layers,
             rotary: Rotary::new(&config.rope.inverse_frequencies(config.head_dim()), max_tokens)
-                .map_err(no_memory)?,
+                .map_err(encoder_out_of_memory)?,
         })
     }
 

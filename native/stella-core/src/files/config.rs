@@ -84,8 +84,8 @@ impl ModelConfig {
     /// Reads and checks `config.json`.
     ///
     /// # Errors
-    /// Those of [`ModelFolder::read_json`]; [`Error::FileInvalid`] for impossible values; [`Error::Unsupported`] for
-    /// settings that this library does not support; [`Error::Inconsistent`] for settings that contradict each other.
+    /// Those of [`ModelFolder::read_json`]; `Error::FileInvalid` for impossible values; `Error::Unsupported` for
+    /// settings that this library does not support; `Error::Inconsistent` for settings that contradict each other.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         reach(Stage::Config);
         let mut settings =

@@ -1,5 +1,5 @@
 //! File stamps: device, inode, length and times of a file. They tell whether a file changed under us. To tell two models
-//! apart, see [`fingerprint`](crate::files::fingerprint).
+//! apart, see the module `fingerprint`.
 
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -43,7 +43,7 @@ pub struct Pooling {
 impl Pooling {
     /// Returns the tokens whose mean is the vector of a text. `left_out` is the number of tokens at the beginning of the text
     /// that belong to a prompt which does not count.
-    pub(crate) fn of(self, text: Range<usize>, left_out: usize) -> Range<usize> {
+    pub(crate) fn token_range(self, text: Range<usize>, left_out: usize) -> Range<usize> {
         match self.mode {
             PoolingMode::Mean => (text.start + left_out).min(text.end)..text.end,
             PoolingMode::Cls => text.start..text.start + 1,
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_mode_selects_the_tokens_that_count() {
-        let tokens = |mode, left_out| Pooling { mode, include_prompt: false }.of(3..8, left_out);
+        let tokens = |mode, left_out| Pooling { mode, include_prompt: false }.token_range(3..8, left_out);
         assert_eq!(PoolingMode::ALL.map(|mode| tokens(mode, 0)), [3..8, 3..4, 7..8]);
         assert_eq!(PoolingMode::ALL.map(|mode| tokens(mode, 2)), [5..8, 3..4, 7..8]);
         assert_eq!(tokens(PoolingMode::Mean, 9), 8..8, "a prompt longer than the text");

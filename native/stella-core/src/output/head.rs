@@ -7,7 +7,7 @@ use stella_kernels::linear::{self, Epilogue, Linear};
 use stella_kernels::numbers::Rows;
 use stella_kernels::team::Team;
 
-use crate::base::error::{Error, Result, no_memory, no_team};
+use crate::base::error::{Error, Result, encoder_out_of_memory, team_refused};
 use crate::base::fault_injection::{Stage, reach};
 use crate::files::folder::ModelFolder;
 use crate::files::layout::HeadLayout;
@@ -60,7 +60,8 @@ impl Head {
     }
 
     fn new(dimension: usize, hidden_size: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
-        let mut layer = Linear::new(Arithmetic::F32, dimension, hidden_size).map_err(no_memory)?;
+        let mut layer =
+            Linear::new(Arithmetic::F32, dimension, hidden_size).map_err(encoder_out_of_memory)?;
         layer.pack(Kernels::preferred(), &mut single_thread_team(0)?, 0, Rows::F32(weight));
         layer.set_bias(0, bias);
         Ok(Self { dimension, layer: Some(layer) })
@@ -74,7 +75,7 @@ impl Head {
 
 /// Returns a team of the calling thread only. More threads do not pay off, because heads are small.
 fn single_thread_team(scratch: usize) -> Result<Team> {
-    Team::new(1, scratch, None).map_err(|e| no_team(e, "for a head"))
+    Team::new(1, scratch, None).map_err(|e| team_refused(e, "for a head"))
 }
 
 /// The buffers with which a session projects pooled vectors by heads.
@@ -94,7 +95,8 @@ impl Projector {
     /// # Errors
     /// [`Error::OutOfMemory`]
     pub fn new(kernels: Kernels, hidden_size: usize) -> Result<Self> {
-        let rows = kernels.activations(Arithmetic::F32, ROW_BLOCK, hidden_size).map_err(no_memory)?;
+        let rows =
+            kernels.activations(Arithmetic::F32, ROW_BLOCK, hidden_size).map_err(encoder_out_of_memory)?;
         Ok(Self { kernels, team: single_thread_team(linear::SCRATCH)?, rows })
     }
 

@@ -33,7 +33,7 @@ use crate::text::word_cache::WordCache;
 pub enum LongText {
     /// Truncate the text at its end, keep the special tokens, and report the truncation.
     Truncate,
-    /// Return [`Error::TextTooLong`](crate::Error::TextTooLong).
+    /// Return [`Error::TextTooLong`].
     Error,
 }
 

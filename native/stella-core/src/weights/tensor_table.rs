@@ -20,8 +20,8 @@
 //! # Adding an architecture
 //!
 //! 1. `files/config.rs`: a variant of [`Architecture`], its Python class in `CLASSES`, and its settings in `read`.
-//! 2. This file: a [`NamingScheme`] with its tensor names, its prefixes in [`Naming::all`], the biases of its norms in
-//!    [`Architecture::norms_have_bias`], and a [`LayerProduct`] if it has products that the others do not have.
+//! 2. This file: a [`NamingScheme`] with its tensor names, its prefixes in `Naming::all`, the biases of its norms in
+//!    `Architecture::norms_have_bias`, and a `LayerProduct` if it has products that the others do not have.
 //! 3. `encoder/cpu_weights.rs`: the gate of its feed-forward block in `gate`, and the order of its norms in `is_post_norm`.
 //! 4. `encoder/cpu_encoder.rs`: the forward pass, if it differs beyond the gate and the order of the norms.
 //! 5. `encoder/candle_encoder.rs`: the model of candle in `candle_config`.
