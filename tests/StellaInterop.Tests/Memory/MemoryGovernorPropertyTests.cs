@@ -16,7 +16,7 @@ internal sealed class MemoryGovernorPropertyTests
         Gen.Const(0L), Gen.Long[1, 100], Gen.Long[1, 1L << 40], Gen.Long[0, long.MaxValue], Gen.Const(long.MaxValue));
 
     [Test]
-    public void No_number_wraps_whatever_the_system_and_the_callers_say()
+    public void Budget_arithmetic_does_not_overflow_for_any_values_of_system_and_callers()
     {
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "4:memory:/\n0::/\n");
@@ -71,7 +71,7 @@ internal sealed class MemoryGovernorPropertyTests
         Gen.Select(Gen.Int[0, 3], Gen.Int[0, 4], Gen.Long[0, 150]).Array[1, 30];
 
     [Test]
-    public void Threads_in_any_order_never_have_more_than_there_is_and_leave_nothing_behind()
+    public void Concurrent_reservations_never_exceed_the_limit_and_are_all_returned()
     {
         using var system = new FakeSystem();
         // So that what is reserved and what is available are all there is.
@@ -170,7 +170,7 @@ internal sealed class MemoryGovernorPropertyTests
     }
 
     [Test]
-    public void Threads_that_take_all_they_can_get_share_the_whole_and_no_more()
+    public void Threads_that_reserve_until_refused_get_the_whole_limit_and_no_more()
     {
         using var system = new FakeSystem();
         system.Process(0);

@@ -35,7 +35,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Memory_counts_once_from_the_promise_to_the_end()
+    public void Reserved_memory_is_counted_once_before_and_after_it_is_touched()
     {
         Assert.That(Available, Is.EqualTo(700), "nothing is reserved");
         MemoryReservation model = governor.Reserve("model", 500 * MiB);
@@ -64,7 +64,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Managed_memory_that_grows_while_a_model_is_loaded_counts_as_far_as_it_must_be_its_own()
+    public void Measured_memory_that_cannot_belong_to_a_reservation_reduces_the_available_bytes()
     {
         using MemoryReservation model = governor.Reserve("model", 400 * MiB);
         system.Process(850);
@@ -74,7 +74,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void What_is_taken_outside_of_pools_counts()
+    public void Memory_used_outside_of_pools_reduces_the_available_bytes()
     {
         system.Process(990);
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("model", 11 * MiB));
@@ -82,7 +82,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Growth_is_told_even_where_there_is_no_room()
+    public void A_reservation_can_grow_beyond_the_limit()
     {
         using MemoryReservation model = governor.Reserve("model", 100 * MiB);
         model.Resize(5000 * MiB);
@@ -95,7 +95,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_reservation_gives_back_once_however_often_and_wherever_it_is_disposed()
+    public void A_reservation_disposed_repeatedly_and_concurrently_is_returned_once()
     {
         using MemoryReservation stays = governor.Reserve("twin", 100 * MiB);
         MemoryReservation goes = governor.Reserve("twin", 100 * MiB);
@@ -113,7 +113,7 @@ internal sealed class MemoryGovernorTests
 
     /// <summary>The ancestor's probe reserved twice what it asked for, and never gave it back.</summary>
     [Test]
-    public void What_was_refused_leaves_nothing_behind()
+    public void A_refused_reservation_reserves_nothing()
     {
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("two", 701 * MiB));
         using MemoryReservation one = governor.Reserve("one", 700 * MiB);
@@ -121,7 +121,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_refusal_names_who_asked_what_is_there_what_limits_it_and_what_helps()
+    public void A_refusal_names_the_request_the_available_memory_the_limit_and_a_remedy()
     {
         using MemoryReservation one = governor.Reserve("stella-large", 400 * MiB);
         using MemoryReservation two = governor.Reserve("stella-large", 100 * MiB);
@@ -141,7 +141,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void The_status_lists_who_holds_what_the_largest_first()
+    public void The_status_lists_owners_with_the_largest_first()
     {
         using MemoryReservation small = governor.Reserve("small", 10 * MiB);
         using MemoryReservation a = governor.Reserve("large", 20 * MiB);
@@ -150,7 +150,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void The_status_reads_once_a_second_and_a_reservation_each_time()
+    public void The_status_measures_once_a_second_and_a_reservation_every_time()
     {
         Assert.That(governor.GetStatus().MeasuredBytes, Is.EqualTo(300 * MiB));
         system.Process(800);
@@ -162,7 +162,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_status_after_a_load_does_not_rest_on_a_reading_from_before_it()
+    public void The_status_after_a_load_uses_a_new_measurement()
     {
         using MemoryReservation model = governor.Reserve("model", 500 * MiB);
         system.Process(800);
@@ -171,7 +171,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public async Task The_status_does_not_wait_for_a_reservation_that_reads()
+    public async Task The_status_does_not_wait_for_a_reservation_that_measures()
     {
         _ = governor.GetStatus();
         using var reading = new SemaphoreSlim(0);
@@ -204,7 +204,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void The_least_recently_used_go_first_and_no_more_than_must()
+    public void The_least_recently_used_owners_are_evicted_first_and_no_more_than_needed()
     {
         using var newest = new IdleHolder(governor, "newest", 200 * MiB, idleSince: 30);
         using var busy = new IdleHolder(governor, "busy", 100 * MiB, idleSince: null);
@@ -218,7 +218,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Nobody_goes_while_there_is_room()
+    public void No_owner_is_evicted_while_there_is_room()
     {
         using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
         using MemoryReservation made = governor.Reserve("new", 400 * MiB);
@@ -226,7 +226,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Nobody_goes_in_vain()
+    public void No_owner_is_evicted_if_the_request_would_still_not_fit()
     {
         using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
         using var busy = new IdleHolder(governor, "busy", 300 * MiB, idleSince: null);
@@ -239,7 +239,7 @@ internal sealed class MemoryGovernorTests
 
     /// <summary>Where more is used than allowed, room has to be made for the excess too.</summary>
     [Test]
-    public void Nobody_goes_in_vain_where_the_limit_is_passed()
+    public void No_owner_is_evicted_if_usage_stays_above_the_limit()
     {
         using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
         using MemoryReservation grown = governor.Reserve("grown", 100 * MiB);
@@ -250,7 +250,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Who_refuses_is_asked_once_and_the_next_is_asked_instead()
+    public void An_owner_that_refuses_eviction_is_asked_once_and_the_next_owner_is_evicted()
     {
         using var stubborn = new IdleHolder(governor, "stubborn", 300 * MiB, idleSince: 1) { OnRelease = () => false };
         using var willing = new IdleHolder(governor, "willing", 300 * MiB, idleSince: 2);
@@ -265,7 +265,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Who_is_used_while_room_is_made_stays()
+    public void An_owner_used_during_an_eviction_is_kept()
     {
         using var second = new IdleHolder(governor, "second", 200 * MiB, idleSince: 2);
         using var third = new IdleHolder(governor, "third", 200 * MiB, idleSince: 3);
@@ -282,7 +282,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Who_is_no_longer_registered_is_not_asked()
+    public void An_unregistered_owner_is_not_asked_to_release_memory()
     {
         using var gone = new IdleHolder(governor, "gone", 300 * MiB, idleSince: 1);
         IDisposable twice = governor.Register(gone);
@@ -294,7 +294,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Who_lets_go_may_call_the_governor_from_any_thread()
+    public void An_owner_can_call_the_governor_from_any_thread_during_its_eviction()
     {
         using var idle = new IdleHolder(governor, "idle", 600 * MiB, idleSince: 1);
         idle.OnRelease = () => Finishes(() =>
@@ -309,7 +309,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_clock_that_fails_or_calls_back_harms_no_reservation()
+    public void A_clock_that_throws_and_calls_back_does_not_fail_a_reservation()
     {
         int inside = 0;
         system.Time.OnTimestamp = () =>
@@ -327,7 +327,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Two_that_make_room_at_once_both_end()
+    public void Two_concurrent_reservations_that_evict_the_same_owner_both_succeed()
     {
         using var a = new IdleHolder(governor, "a", 300 * MiB, idleSince: 1);
         using var b = new IdleHolder(governor, "b", 300 * MiB, idleSince: 2);
@@ -360,7 +360,7 @@ internal sealed class MemoryGovernorTests
 
     /// <summary>Why pools share one: each would give away the whole of what the others have not touched yet.</summary>
     [Test]
-    public void Governors_see_what_the_others_have_taken_only_when_it_is_touched()
+    public void A_governor_counts_memory_of_another_governor_only_after_it_is_touched()
     {
         var other = new StellaMemoryGovernor(system.Options with { LimitBytes = 1000 * MiB });
         using MemoryReservation mine = governor.Reserve("mine", 500 * MiB);

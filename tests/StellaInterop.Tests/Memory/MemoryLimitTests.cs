@@ -117,7 +117,7 @@ internal sealed class MemoryLimitTests
     }
 
     [Test]
-    public void The_users_limit_counts_when_it_is_the_tightest_and_is_taken_as_it_is()
+    public void LimitBytes_applies_without_headroom_when_it_is_the_tightest_limit()
     {
         using var system = new FakeSystem();
         StellaMemoryGovernorOptions options = system.Options with { LimitBytes = 1500 * MiB, HeadroomFraction = 0.25 };
@@ -130,12 +130,12 @@ internal sealed class MemoryLimitTests
         });
     }
 
-    [TestCase(10_000, 0.1, 256, 9000, TestName = "The_fraction_is_kept_free_where_it_is_larger")]
-    [TestCase(2000, 0.1, 256, 1744, TestName = "The_bytes_are_kept_free_where_they_are_more")]
-    [TestCase(300, 0.1, 256, 150, TestName = "No_more_than_half_of_a_small_limit_is_kept_free")]
-    [TestCase(1, 0.0, 5000, 0.5, TestName = "No_more_than_half_of_a_tiny_limit_is_kept_free")]
-    [TestCase(0, 0.5, 5000, 0, TestName = "Nothing_is_kept_free_of_nothing")]
-    public void What_is_kept_free(long limit, double fraction, long bytes, double left)
+    [TestCase(10_000, 0.1, 256, 9000, TestName = "The_headroom_fraction_applies_when_it_is_larger")]
+    [TestCase(2000, 0.1, 256, 1744, TestName = "The_headroom_bytes_apply_when_they_are_larger")]
+    [TestCase(300, 0.1, 256, 150, TestName = "The_headroom_is_at_most_half_of_a_small_limit")]
+    [TestCase(1, 0.0, 5000, 0.5, TestName = "The_headroom_is_at_most_half_of_a_tiny_limit")]
+    [TestCase(0, 0.5, 5000, 0, TestName = "A_limit_of_zero_has_no_headroom")]
+    public void Headroom_is_the_larger_of_fraction_and_bytes_and_at_most_half_of_the_limit(long limit, double fraction, long bytes, double left)
     {
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "0::/\n");
@@ -145,7 +145,7 @@ internal sealed class MemoryLimitTests
     }
 
     [Test]
-    public void A_limit_below_what_is_kept_free_and_used_leaves_nothing_and_says_why()
+    public void A_limit_below_headroom_and_usage_leaves_nothing_available_and_the_error_tells_why()
     {
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "0::/\n");
@@ -160,7 +160,7 @@ internal sealed class MemoryLimitTests
     }
 
     [Test]
-    public void A_system_without_these_files_is_asked_through_the_runtime()
+    public void The_runtime_reports_limit_and_usage_if_the_proc_files_are_missing()
     {
         using var system = new FakeSystem();
         system.Delete("proc/meminfo");
@@ -189,7 +189,7 @@ internal sealed class MemoryLimitTests
     }
 
     [Test]
-    public unsafe void What_this_process_touches_is_measured()
+    public unsafe void Memory_touched_by_this_process_is_measured()
     {
         const int Length = 64 << 20;
         var governor = new StellaMemoryGovernor();
@@ -206,14 +206,14 @@ internal sealed class MemoryLimitTests
     }
 
     [Test]
-    public void Pools_that_name_no_governor_share_one()
+    public void A_reservation_of_the_shared_governor_is_listed_in_its_status()
     {
         using var reservation = StellaMemoryGovernor.Shared.Reserve("shared", 1);
         Assert.That(StellaMemoryGovernor.Shared.GetStatus().Owners, Does.Contain(new StellaMemoryOwner { Name = "shared", Bytes = 1 }));
     }
 
     [Test]
-    public void Options_that_make_no_sense_are_refused_by_name()
+    public void Invalid_governor_options_are_refused_by_name()
     {
         var good = new StellaMemoryGovernorOptions();
         Assert.Multiple(() =>

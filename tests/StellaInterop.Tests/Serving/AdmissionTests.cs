@@ -8,7 +8,7 @@ internal sealed class AdmissionTests
     private static StellaCallOptions WaitingBulk => Bulk with { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(5) };
 
     [Test]
-    public async Task A_priority_or_a_prompt_that_does_not_exist_is_refused_and_costs_nothing()
+    public async Task An_undefined_enum_value_is_refused_and_the_next_call_is_answered()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -51,7 +51,7 @@ internal sealed class AdmissionTests
     }
 
     [Test]
-    public async Task Bulk_calls_take_three_quarters_of_the_calls_and_are_refused_by_their_own_bound()
+    public async Task Bulk_calls_are_limited_to_three_quarters_of_the_calls_and_interactive_calls_fill_the_rest()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -68,7 +68,7 @@ internal sealed class AdmissionTests
     }
 
     [Test]
-    public async Task Bulk_calls_take_their_share_of_the_tokens()
+    public async Task Bulk_calls_are_limited_to_their_share_of_the_tokens()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -85,7 +85,7 @@ internal sealed class AdmissionTests
     }
 
     [Test]
-    public async Task A_bulk_call_that_waits_is_accepted_although_interactive_calls_fill_the_queue_all_the_time()
+    public async Task A_waiting_bulk_call_is_accepted_while_interactive_calls_keep_the_queue_full()
     {
         using var gate = new SemaphoreSlim(0);
         var model = new FakeModel { OnForward = _ => Assert.That(gate.Wait(Wait.Limit)) };
@@ -133,7 +133,7 @@ internal sealed class AdmissionTests
     }
 
     [Test]
-    public async Task A_batch_of_an_interactive_text_is_not_filled_up_with_bulk()
+    public async Task A_batch_with_an_interactive_text_contains_no_bulk_texts()
     {
         using var gate = new Gate();
         var batches = new List<string[]>();

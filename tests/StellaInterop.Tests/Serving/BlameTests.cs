@@ -24,7 +24,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_call_with_a_faulty_text_costs_no_other_caller_anything([Values] Fault fault, [Values(2, 32)] int count)
+    public async Task A_call_with_a_faulty_text_does_not_affect_other_callers([Values] Fault fault, [Values(2, 32)] int count)
     {
         FakeModel model = Poisoned(fault);
         StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
@@ -41,7 +41,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_caller_of_single_faulty_texts_costs_no_other_caller_anything([Values] Fault fault, [Values] bool othersCallBetween)
+    public async Task Repeated_calls_with_one_faulty_text_do_not_affect_other_callers([Values] Fault fault, [Values] bool othersCallBetween)
     {
         FakeModel model = Poisoned(fault);
         StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
@@ -60,7 +60,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_model_that_fails_whatever_it_is_given_is_refused_after_five_failures([Values] Fault fault, [Values(1, 8)] int count)
+    public async Task A_model_that_fails_every_forward_pass_is_refused_after_five_failures([Values] Fault fault, [Values(1, 8)] int count)
     {
         var model = new FakeModel { OnForward = _ => throw Error(fault) };
         StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
@@ -78,7 +78,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_head_that_cannot_be_loaded_is_refused_alone()
+    public async Task Only_calls_of_a_head_that_cannot_be_loaded_are_refused()
     {
         var model = new FakeModel();
         model.OnForwardOf = (_, kind) =>
@@ -109,7 +109,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_head_that_fails_in_the_forward_is_refused_alone()
+    public async Task Only_calls_of_a_head_that_fails_its_forward_passes_are_refused()
     {
         var model = new FakeModel();
         model.OnForwardOf = (_, kind) =>
@@ -132,7 +132,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task What_a_bad_call_writes_to_the_log_does_not_grow_with_its_texts([Values] Fault fault)
+    public async Task The_number_of_log_records_of_a_failed_call_does_not_grow_with_its_texts([Values] Fault fault)
     {
         using var provider = new FakeLoggerProvider();
         using var loggers = new LoggerFactory([provider]);
@@ -159,7 +159,7 @@ internal sealed class BlameTests
     }
 
     [Test]
-    public async Task A_search_that_nobody_waits_for_any_more_blames_nobody([Values(Fault.Panic, Fault.Internal)] Fault fault)
+    public async Task A_cancelled_search_for_a_faulty_text_does_not_open_the_circuit_breaker([Values(Fault.Panic, Fault.Internal)] Fault fault)
     {
         CancellationTokenSource? cancel = null;
         var model = new FakeModel

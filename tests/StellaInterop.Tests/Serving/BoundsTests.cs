@@ -21,7 +21,7 @@ internal sealed class BoundsTests
     }
 
     [Test]
-    public async Task Texts_that_normalization_makes_longer_than_any_estimate_are_answered_and_the_queue_keeps_its_limit(
+    public async Task Texts_longer_than_their_estimate_after_normalization_are_answered_within_the_queue_limit(
         [Values(1, 5, 40)] int count)
     {
         long most = 0;
@@ -46,7 +46,7 @@ internal sealed class BoundsTests
     }
 
     [Test]
-    public async Task Calls_with_a_long_prompt_do_not_fill_the_queue_for_ever()
+    public async Task Calls_with_a_long_prompt_do_not_block_the_queue()
     {
         var model = new FakeModel { PromptTokens = 80 };
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -59,7 +59,7 @@ internal sealed class BoundsTests
     }
 
     [Test]
-    public async Task Vectors_beyond_an_array_are_refused_by_name_before_anything_is_computed()
+    public async Task Vectors_that_exceed_an_array_are_refused_before_any_forward_pass()
     {
         var model = new FakeModel { MoreDimensions = [1 << 20] };
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -71,7 +71,7 @@ internal sealed class BoundsTests
     }
 
     [Test]
-    public async Task A_batch_holds_no_more_rows_than_a_worker_keeps_memory_for()
+    public async Task The_rows_of_a_batch_take_at_most_one_mebibyte()
     {
         int most = 0;
         var model = new FakeModel { MoreDimensions = [1 << 14], OnForward = batch => most = Math.Max(most, batch.Texts.Length) };

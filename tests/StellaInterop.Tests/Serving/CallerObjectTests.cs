@@ -29,7 +29,7 @@ internal sealed class CallerObjectTests
     // ------------------------------------------------------------------------------------------------ texts
 
     [Test]
-    public async Task An_array_that_is_refilled_during_the_call_gives_nobody_a_wrong_vector([Values] bool asList)
+    public async Task An_array_changed_during_a_call_causes_no_wrong_vector([Values] bool asList)
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -64,7 +64,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_list_that_lies_about_its_length_or_throws_fails_its_own_call_alone()
+    public async Task A_list_that_changes_its_length_or_throws_affects_only_its_own_call()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -83,7 +83,7 @@ internal sealed class CallerObjectTests
     // ------------------------------------------------------------------------------------------------ memory
 
     [Test]
-    public async Task Memory_that_misbehaves_fails_or_holds_up_its_own_call_alone(
+    public async Task Misbehaving_memory_fails_or_delays_only_its_own_call(
         [Values(Mischief.Throws, Mischief.Blocks, Mischief.CallsBack)] Mischief mischief, [Values] bool faulty, [Values] bool counts)
     {
         using var gate = new ManualResetEventSlim();
@@ -115,7 +115,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task Memory_that_is_gone_before_a_faulty_text_is_reported_fails_its_own_call_alone()
+    public async Task Memory_freed_before_a_faulty_text_is_reported_fails_only_its_own_call()
     {
         using var gate = new Gate();
         var model = new FakeModel
@@ -142,7 +142,7 @@ internal sealed class CallerObjectTests
     // ------------------------------------------------------------------------------------------------ loggers, listeners, clocks
 
     [Test]
-    public async Task A_logger_that_misbehaves_keeps_nobody_from_an_answer([Values(Mischief.Throws, Mischief.CallsBack)] Mischief mischief)
+    public async Task Calls_are_answered_despite_a_misbehaving_logger([Values(Mischief.Throws, Mischief.CallsBack)] Mischief mischief)
     {
         FakeModel model = Troubled();
         StellaEmbeddingPool? pool = null;
@@ -161,7 +161,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_logger_that_blocks_a_worker_leaves_the_others_working()
+    public async Task A_logger_that_blocks_one_worker_does_not_stop_the_others()
     {
         using var gate = new ManualResetEventSlim();
         using var arrived = new ManualResetEventSlim();
@@ -195,7 +195,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_listener_that_misbehaves_keeps_nobody_from_an_answer([Values] Mischief mischief)
+    public async Task Calls_are_answered_despite_a_misbehaving_metrics_listener([Values] Mischief mischief)
     {
         using var gate = new ManualResetEventSlim();
         using var factory = new OneMeter();
@@ -249,7 +249,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_listener_that_reads_while_a_pool_is_made_finds_a_whole_pool()
+    public async Task A_listener_that_reads_gauges_during_the_constructor_sees_a_complete_pool()
     {
         using var factory = new OneMeter();
         var errors = new List<Exception>();
@@ -282,7 +282,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_meter_has_one_set_of_instruments_however_many_pools_there_were()
+    public async Task A_meter_has_one_set_of_instruments_for_all_its_pools()
     {
         using var factory = new OneMeter();
         var published = new List<string>();
@@ -323,7 +323,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_clock_that_misbehaves_while_the_pool_works_keeps_nobody_from_an_answer(
+    public async Task Calls_are_answered_despite_a_misbehaving_clock(
         [Values(Mischief.Throws, Mischief.Blocks, Mischief.CallsBack)] Mischief mischief)
     {
         FakeModel model = Troubled();
@@ -370,7 +370,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_clock_that_disposes_the_pool_does_not_wait_for_the_call_whose_end_reads_it([Values] bool duringLoad)
+    public async Task A_clock_that_disposes_the_pool_at_the_end_of_a_call_does_not_deadlock([Values] bool duringLoad)
     {
         using var gate = new Gate();
         using var cancel = new CancellationTokenSource();
@@ -400,7 +400,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_clock_whose_timers_cannot_be_disposed_ends_no_process_and_holds_up_no_drain()
+    public async Task A_timer_whose_dispose_throws_blocks_neither_calls_nor_a_drain()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = gate.Pass };
@@ -415,7 +415,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public void A_pool_that_cannot_be_made_leaves_neither_timers_nor_memory_behind()
+    public void A_failed_constructor_disposes_its_timers_and_leaves_no_reference_in_the_governor()
     {
         var governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue });
         var clock = new OddClock { RefusedTimer = 2 };
@@ -439,7 +439,7 @@ internal sealed class CallerObjectTests
     }
 
     [Test]
-    public async Task A_listener_that_fails_at_one_gauge_does_not_cost_the_others()
+    public async Task A_listener_that_throws_at_one_gauge_still_sees_the_others()
     {
         using var factory = new OneMeter();
         var published = new List<string>();
@@ -465,7 +465,7 @@ internal sealed class CallerObjectTests
     // ------------------------------------------------------------------------------------------------ contexts
 
     [Test]
-    public async Task Workers_loads_and_timers_run_without_the_context_of_the_request_that_started_them()
+    public async Task Workers_loads_and_timers_do_not_run_in_the_context_of_the_request_that_started_them()
     {
         var request = new AsyncLocal<object?>();
         var seen = new List<(string Where, object? Request, Activity? Activity)>();

@@ -7,7 +7,7 @@ namespace StellaInterop.Tests.Serving;
 internal sealed class ChaosTests
 {
     [Test]
-    public void Whatever_happens_every_call_has_one_answer() =>
+    public void Every_call_has_one_answer_under_random_faults_cancellations_and_disposal() =>
         Gen.Int[0, int.MaxValue].Sample(seed => RunAsync(seed).GetAwaiter().GetResult(), iter: 40, threads: 2);
 
     private static async Task RunAsync(int seed)

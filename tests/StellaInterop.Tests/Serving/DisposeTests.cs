@@ -7,7 +7,7 @@ namespace StellaInterop.Tests.Serving;
 internal sealed class DisposeTests
 {
     [Test]
-    public async Task A_drain_answers_what_was_accepted_and_takes_no_more()
+    public async Task A_drain_answers_accepted_calls_and_refuses_new_calls()
     {
         using var gate = new Gate();
         int embedded = 0;
@@ -37,7 +37,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_drain_whose_time_is_over_ends_the_rest()
+    public async Task An_expired_drain_ends_the_remaining_calls()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -63,7 +63,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Dispose_cuts_a_drain_short_and_may_come_from_anywhere_more_than_once()
+    public async Task Dispose_ends_a_drain_early_and_can_run_concurrently_and_repeatedly()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = gate.Pass };
@@ -78,7 +78,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Dispose_waits_for_a_load_and_frees_what_it_made()
+    public async Task Dispose_waits_for_a_running_load_and_frees_its_model()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnLoad = gate.Pass };
@@ -93,7 +93,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_pool_that_nobody_called_is_disposed_too()
+    public async Task An_unused_pool_is_disposed_without_loading_the_model()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -102,7 +102,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_time_that_no_timer_takes_is_refused_before_anything_closes([Values(-1L, long.MaxValue)] long ticks)
+    public async Task A_drain_timeout_outside_the_timer_range_is_refused_and_the_pool_stays_open([Values(-1L, long.MaxValue)] long ticks)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -112,7 +112,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_model_that_cannot_be_freed_keeps_neither_the_other_steps_nor_the_next_dispose_from_success()
+    public async Task A_model_whose_dispose_throws_stops_neither_the_close_nor_the_next_dispose()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
@@ -126,7 +126,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Calls_are_told_whether_the_pool_drains_or_is_disposed()
+    public async Task Refused_calls_distinguish_a_draining_pool_from_a_disposed_pool()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = gate.Pass };
@@ -144,7 +144,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task DisposeAsync_waits_no_longer_than_its_own_time_for_a_drain_that_has_more()
+    public async Task DisposeAsync_limits_a_running_drain_to_the_DrainTimeout()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -181,7 +181,7 @@ internal sealed class DisposeTests
     ];
 
     [Test]
-    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
+    public async Task Dispose_called_by_a_logger_returns_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
     {
         var clock = new FakeTimeProvider();
         int forwards = 0;
@@ -252,7 +252,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Dispose_returns_from_the_load_itself_and_the_load_frees_what_it_made()
+    public async Task Dispose_called_during_the_load_returns_and_the_load_frees_the_model()
     {
         var returned = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -273,7 +273,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Dispose_returns_from_the_start_of_a_session_and_again_when_the_worker_leaves([Values] bool startFails)
+    public async Task Dispose_called_at_the_start_of_a_session_and_at_the_end_of_its_worker_returns([Values] bool startFails)
     {
         var returned = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -302,7 +302,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_logger_that_disposes_the_pool_at_each_record_never_waits_for_itself([Values] bool loadFails)
+    public async Task A_logger_that_disposes_the_pool_at_each_record_does_not_deadlock([Values] bool loadFails)
     {
         var ended = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -329,7 +329,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task A_load_that_ends_while_the_pool_closes_leaves_nothing_behind()
+    public async Task A_load_that_ends_during_the_close_frees_its_model()
     {
         for (int round = 0; round < 200; round++)
         {
@@ -354,7 +354,7 @@ internal sealed class DisposeTests
     }
 
     [Test]
-    public async Task Dispose_from_elsewhere_frees_everything_also_after_a_worker_disposed_the_pool()
+    public async Task Dispose_frees_everything_after_a_worker_has_disposed_the_pool()
     {
         using var gate = new ManualResetEventSlim();
         var disposed = new TaskCompletionSource();

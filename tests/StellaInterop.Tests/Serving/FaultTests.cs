@@ -30,7 +30,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_text_that_is_at_fault_fails_alone([Values] Poison poison, [Values(0, 1, 15, 30, 31)] int place)
+    public async Task A_faulty_text_fails_alone([Values] Poison poison, [Values(0, 1, 15, 30, 31)] int place)
     {
         var model = new FakeModel();
         string guilty = poison == Poison.Tokens ? "bad" : "guilty";
@@ -56,7 +56,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task Other_callers_of_the_batch_do_not_notice([Values(Poison.Named, Poison.Unnamed, Poison.Panic)] Poison poison)
+    public async Task Other_callers_in_the_batch_of_a_faulty_text_get_their_vectors([Values(Poison.Named, Poison.Unnamed, Poison.Panic)] Poison poison)
     {
         using var gate = new Gate();
         var model = new FakeModel();
@@ -82,7 +82,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_worker_that_broke_is_replaced_and_never_asked_again()
+    public async Task A_broken_worker_is_replaced_and_its_session_is_never_used_again()
     {
         FakeModel model = PanicsOnce();
         StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
@@ -93,7 +93,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_worker_that_broke_is_replaced_once_although_work_comes_at_that_moment()
+    public async Task A_broken_worker_is_replaced_once_when_a_call_arrives_during_the_replacement()
     {
         FakeModel model = PanicsOnce();
         StellaEmbeddingPool? pool = null;
@@ -115,7 +115,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task When_no_worker_can_be_had_any_more_all_who_wait_are_told_and_the_next_call_loads_anew()
+    public async Task Losing_the_last_worker_fails_all_waiting_calls_and_the_next_call_loads_again()
     {
         using var gate = new Gate();
         var model = new FakeModel();
@@ -147,7 +147,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_model_that_fails_again_and_again_is_left_alone_for_a_while()
+    public async Task Repeated_failures_open_the_circuit_breaker_until_probes_succeed()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
@@ -196,7 +196,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_probe_that_is_taken_back_makes_room_for_another()
+    public async Task A_cancelled_probe_makes_room_for_another_probe()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
@@ -227,7 +227,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task Bad_texts_say_nothing_about_the_model()
+    public async Task Faulty_texts_do_not_open_the_circuit_breaker()
     {
         var model = new FakeModel();
         model.OnForward = batch => Throw(Poison.Named, Array.IndexOf(batch.Texts, "guilty"));
@@ -242,7 +242,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task Workers_that_break_too_often_open_the_breaker_although_forwards_go_well_between()
+    public async Task Frequent_worker_replacements_open_the_circuit_breaker_despite_successful_forward_passes()
     {
         var model = new FakeModel();
         model.OnForward = batch =>
@@ -262,7 +262,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task Who_listens_and_throws_does_no_harm()
+    public async Task A_throwing_metrics_listener_or_logger_does_not_fail_calls()
     {
         using var listener = new MeterListener();
         listener.InstrumentPublished = (instrument, self) =>
@@ -292,7 +292,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task Memory_that_is_gone_fails_its_own_call()
+    public async Task Freed_caller_memory_fails_only_its_own_call()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -309,7 +309,7 @@ internal sealed class FaultTests
     }
 
     [Test]
-    public async Task A_clock_without_timers_does_not_leave_a_call_behind()
+    public async Task A_call_whose_timer_is_refused_leaves_the_queue()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new OddClock { RefusedTimer = 3 } });

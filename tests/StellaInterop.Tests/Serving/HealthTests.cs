@@ -30,7 +30,7 @@ internal sealed class HealthTests
     }
 
     [Test]
-    public async Task A_breaker_that_failed_loads_opened_closes_when_a_load_without_a_call_goes_well()
+    public async Task A_breaker_opened_by_failed_loads_closes_when_a_retried_load_succeeds()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
@@ -50,7 +50,7 @@ internal sealed class HealthTests
     }
 
     [Test]
-    public async Task A_pool_that_was_loaded_without_a_call_is_unloaded_after_its_idle_time_and_not_before()
+    public async Task A_model_loaded_by_a_retry_is_unloaded_after_the_idle_timeout_and_not_before()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
@@ -68,7 +68,7 @@ internal sealed class HealthTests
     }
 
     [Test]
-    public async Task A_load_that_a_call_has_made_good_is_not_made_again_for_nobody()
+    public async Task A_failed_load_is_not_retried_after_a_call_has_loaded_the_model()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
@@ -86,7 +86,7 @@ internal sealed class HealthTests
     }
 
     [Test]
-    public async Task A_load_that_takes_long_is_reported_as_long_as_it_does()
+    public async Task A_slow_load_is_reported_as_degraded_until_it_ends()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -106,7 +106,7 @@ internal sealed class HealthTests
     }
 
     [Test]
-    public async Task The_time_after_which_a_load_is_long_is_an_option()
+    public async Task SlowLoadThreshold_sets_the_time_after_which_a_load_is_reported_as_degraded()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();

@@ -27,7 +27,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_load_that_fails_is_told_to_all_at_once_and_the_next_call_tries_again()
+    public async Task A_failed_load_fails_all_waiting_calls_and_the_next_call_loads_again()
     {
         using var gate = new Gate();
         var model = new FakeModel();
@@ -56,7 +56,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Who_waits_for_a_load_is_answered_at_its_own_deadline()
+    public async Task A_call_that_waits_for_a_load_is_answered_at_its_own_deadline()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -73,7 +73,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Workers_come_when_work_waits_and_go_when_there_is_none([Values] bool areFreed)
+    public async Task Workers_are_added_while_texts_wait_and_stopped_when_idle([Values] bool areFreed)
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -104,10 +104,10 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public Task A_worker_more_that_cannot_be_had_is_no_error() => OneWorkerServesAllAsync("no session");
+    public Task One_worker_answers_all_calls_when_no_further_worker_can_start() => OneWorkerServesAllAsync("no session");
 
     [Test]
-    public async Task The_error_of_a_worker_that_could_not_start_is_told_by_the_pool_and_not_by_the_runtime()
+    public async Task The_error_of_a_worker_that_could_not_start_is_not_an_unobserved_task_exception()
     {
         const string Error = "no session, and nobody waits for it";
         var unseen = new ConcurrentQueue<string>();
@@ -136,7 +136,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Without_workers_that_stay_the_model_goes_and_comes_back()
+    public async Task An_idle_model_without_minimum_workers_is_unloaded_and_loaded_again()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
@@ -154,7 +154,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_model_in_use_stays()
+    public async Task A_model_in_use_is_not_unloaded()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -171,7 +171,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task An_idle_model_makes_room_for_another()
+    public async Task An_idle_model_is_unloaded_to_make_room_for_another_reservation()
     {
         using var system = new FakeSystem();
         // What the process uses already, and the fake model with its worker twice.
@@ -198,7 +198,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_pool_that_grows_for_nobody_unloads_no_model()
+    public async Task Growing_to_the_minimum_of_workers_unloads_no_other_model()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
@@ -231,7 +231,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_session_that_cannot_be_freed_gives_its_memory_back()
+    public async Task The_reservation_of_a_session_whose_dispose_throws_is_returned()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
@@ -243,7 +243,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_load_that_hangs_keeps_nothing_of_the_calls_that_were_answered_meanwhile()
+    public async Task A_hanging_load_keeps_no_texts_of_answered_calls_alive()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnLoad = gate.Pass };
@@ -274,7 +274,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Warm_up_loads_and_tells_what_the_model_is()
+    public async Task Warm_up_loads_the_model_and_returns_its_info()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -286,7 +286,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task A_model_whose_first_worker_does_not_fit_is_not_loaded()
+    public async Task A_model_whose_first_worker_exceeds_the_budget_is_not_loaded()
     {
         using var system = new FakeSystem();
         var model = new FakeModel { Memory = new StellaMemoryEstimate { WeightsBytes = 1000, TokenizerBytes = 10, LoadingBytes = 100, SessionBytes = 500, TotalBytes = 1610 } };
@@ -300,7 +300,7 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Vectors_are_kept_over_a_reload_of_the_same_files_and_not_of_others()
+    public async Task Cached_vectors_survive_a_reload_of_the_same_files_and_not_of_changed_files()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel { FileStamp = 1 };

@@ -12,7 +12,7 @@ internal sealed class LoadedModelPoolTests
     private static ulong Loads => NativeMethods.stella_counter((uint)NativeCounter.Loads);
 
     [Test]
-    public async Task A_pool_over_a_loaded_model_loads_nothing_and_gives_its_vectors()
+    public async Task A_pool_over_a_loaded_model_loads_nothing_and_returns_its_vectors()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1, Name = "mine" });
         await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { MaxWorkers = 2 });
@@ -29,7 +29,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_model_stays_when_its_pool_is_idle_or_disposed()
+    public async Task A_loaded_model_stays_usable_when_its_pool_is_idle_or_disposed()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         float[] expected = model.Embed("bread");
@@ -51,7 +51,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task A_disposed_model_is_told_to_the_callers_of_its_pool()
+    public async Task Calls_throw_ObjectDisposedException_after_the_model_of_the_pool_was_disposed()
     {
         StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         await using var pool = new StellaEmbeddingPool(model);
@@ -66,7 +66,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_budget_counts_the_workers_and_not_the_model()
+    public async Task The_budget_of_a_pool_over_a_loaded_model_counts_only_its_workers()
     {
         using StellaModel model = StellaModel.Load(Tree.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         var governor = new StellaMemoryGovernor();
@@ -77,7 +77,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_folder_may_be_gone_when_the_pool_starts()
+    public async Task A_pool_over_a_loaded_model_does_not_need_the_folder()
     {
         using var folder = new TemporaryFolder();
         string copy = folder.File("model");
@@ -116,7 +116,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task Options_that_are_changed_after_the_constructor_have_no_effect()
+    public async Task Options_changed_after_the_constructor_have_no_effect()
     {
         var modelOptions = new StellaModelOptions { Threads = 1, MaxTokens = 8 };
         var options = new StellaPoolOptions { MaxQueuedCalls = 3 };

@@ -7,7 +7,7 @@ namespace StellaInterop.Tests.Serving;
 internal sealed class PoolFingerprintTests
 {
     [Test]
-    public async Task A_pool_returns_the_fingerprint_of_its_model_and_loads_it_for_that()
+    public async Task A_fingerprint_request_loads_the_model_and_returns_its_fingerprint()
     {
         using var model = StellaModel.Load(Tree.Model("tiny-new"));
         await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
@@ -16,7 +16,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task Each_dimension_has_a_fingerprint_and_an_unknown_one_harms_no_other_caller()
+    public async Task Each_dimension_has_its_own_fingerprint_and_an_unknown_dimension_fails_only_its_caller()
     {
         using var model = StellaModel.Load(Tree.Model("tiny-new"));
         await using var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), PoolOf.Options);
@@ -31,7 +31,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_caller_with_another_dimension_is_answered_by_the_thread_that_reads()
+    public async Task A_request_for_another_dimension_is_answered_by_the_running_fingerprint_thread()
     {
         using var go = new ManualResetEventSlim();
         using var reading = new ManualResetEventSlim();
@@ -60,7 +60,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task Callers_share_one_thread_and_texts_are_embedded_meanwhile()
+    public async Task Callers_share_one_fingerprint_thread_and_texts_are_embedded_meanwhile()
     {
         using var go = new ManualResetEventSlim();
         int reads = 0;
@@ -88,7 +88,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_caller_that_cancels_is_answered_and_the_others_wait_on()
+    public async Task A_cancelled_caller_is_answered_and_the_other_callers_keep_waiting()
     {
         using var go = new ManualResetEventSlim();
         using var source = new CancellationTokenSource();
@@ -106,7 +106,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task An_error_reaches_all_callers_and_is_not_kept()
+    public async Task A_fingerprint_error_is_not_cached()
     {
         var error = new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, "made by a test");
         var model = new FakeModel { OnFingerprint = () => throw error };
@@ -118,7 +118,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_refused_thread_is_a_typed_error_and_the_next_caller_gets_the_fingerprint()
+    public async Task A_refused_fingerprint_thread_is_a_typed_error_and_the_next_caller_gets_the_fingerprint()
     {
         var model = new FakeModel();
         var threads = new FakeThreads();
@@ -132,7 +132,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_load_that_fails_is_the_error_of_the_fingerprint()
+    public async Task A_failed_load_is_the_error_of_the_fingerprint()
     {
         var error = new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "made by a test");
         var model = new FakeModel { OnLoad = () => throw error };
@@ -161,7 +161,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_pool_that_is_disposed_answers_at_once_and_waits_for_the_read()
+    public async Task Dispose_answers_fingerprint_callers_at_once_and_waits_for_the_read()
     {
         using var blocked = new BlockedRead();
         FakeModel model = blocked.Model;
@@ -178,7 +178,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_pool_that_is_disposed_during_a_load_answers_the_callers_that_wait_for_the_fingerprint()
+    public async Task Dispose_during_a_load_answers_the_fingerprint_callers()
     {
         using var go = new ManualResetEventSlim();
         using var loads = new ManualResetEventSlim();
@@ -211,7 +211,7 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task Code_on_the_thread_of_the_fingerprint_may_dispose_the_pool()
+    public async Task Dispose_on_the_fingerprint_thread_does_not_deadlock()
     {
         StellaEmbeddingPool? pool = null;
         var model = new FakeModel { OnFingerprint = () => { pool!.Dispose(); return "f"; } };

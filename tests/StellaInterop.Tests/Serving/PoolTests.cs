@@ -12,7 +12,7 @@ internal sealed class PoolTests
     private static readonly StellaPrompt[] Prompts = [StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity];
 
     [Test]
-    public async Task Vectors_come_in_the_order_of_the_texts()
+    public async Task Vectors_are_returned_in_the_order_of_the_texts()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -29,7 +29,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task Many_callers_get_their_own()
+    public async Task Concurrent_callers_get_the_vectors_of_their_own_texts()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3, MaxQueuedTokens = 1_000_000 });
@@ -51,7 +51,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task No_texts_need_no_model()
+    public async Task A_call_without_texts_does_not_load_the_model()
     {
         var model = new FakeModel();
         await using StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -60,7 +60,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task Wrong_arguments_are_refused_by_name()
+    public async Task Invalid_arguments_are_refused_and_named()
     {
         var model = new FakeModel();
         await using StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -87,7 +87,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task The_same_text_in_flight_is_computed_once()
+    public async Task A_text_shared_by_concurrent_calls_is_computed_once()
     {
         using var gate = new Gate();
         int forwards = 0;
@@ -124,7 +124,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task The_same_text_for_another_use_is_another_text()
+    public async Task A_text_is_computed_again_for_another_prompt_dimension_or_normalization()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
@@ -139,7 +139,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task The_cache_is_bounded_in_bytes_and_lets_go_of_the_least_recently_used()
+    public async Task The_cache_is_bounded_in_bytes_and_evicts_the_least_recently_used_vector()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 600 });
@@ -158,7 +158,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task What_is_kept_does_not_hide_that_a_text_is_too_long()
+    public async Task A_cached_vector_of_a_truncated_text_still_reports_the_truncation()
     {
         string text = new('x', 150);
         var model = new FakeModel();
@@ -173,7 +173,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task A_long_call_does_not_hold_up_short_ones_and_takes_bounded_room()
+    public async Task A_long_call_does_not_delay_a_short_call_and_queues_about_two_batches()
     {
         using var gate = new Gate();
         var order = new List<string>();
@@ -205,7 +205,7 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task A_real_pool_gives_the_bits_of_the_model_and_loads_it_once()
+    public async Task A_pool_returns_the_same_bits_as_its_model_and_loads_it_once()
     {
         string[] texts = [.. Enumerable.Range(0, 100).Select(i => string.Join(' ', Enumerable.Repeat($"river {i}", 1 + (i % 40))))];
         ulong loads = Loads;

@@ -8,7 +8,7 @@ internal sealed class QueueTests
     private static StellaCallOptions Waiting => new() { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(1) };
 
     [Test]
-    public async Task A_full_queue_refuses_at_once_and_says_how_full_it_is()
+    public async Task A_full_queue_refuses_at_once_and_reports_its_counts_and_limits()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -28,7 +28,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task The_limit_of_tokens_holds_too()
+    public async Task A_call_beyond_the_token_limit_is_refused()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -46,7 +46,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task Who_waits_for_room_gets_it_in_the_order_of_arrival()
+    public async Task At_most_as_many_calls_wait_for_room_as_are_accepted()
     {
         using var gate = new Gate();
         var order = new List<string>();
@@ -75,7 +75,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task Who_waits_for_room_is_answered_when_its_time_is_over()
+    public async Task A_call_that_waits_for_room_is_answered_at_its_deadline()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -93,7 +93,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task A_deadline_is_answered_while_the_forward_runs_and_the_buffer_is_the_callers_again()
+    public async Task An_expired_call_is_answered_during_its_forward_pass_and_its_buffer_is_not_written_afterwards()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -115,7 +115,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task A_call_that_is_taken_back_is_not_computed()
+    public async Task A_cancelled_call_is_not_computed()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = _ => gate.Pass() };
@@ -140,7 +140,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task A_forward_that_nobody_wants_any_more_is_stopped()
+    public async Task A_forward_pass_is_stopped_when_its_last_caller_cancels()
     {
         using var gate = new Gate();
         var model = new FakeModel { OnForward = gate.Pass };
@@ -169,7 +169,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task Interactive_calls_go_before_bulk_and_bulk_does_not_starve()
+    public async Task Interactive_texts_run_before_bulk_texts_and_bulk_texts_get_one_turn_in_seventeen()
     {
         using var gate = new Gate();
         var order = new List<string>();
@@ -202,7 +202,7 @@ internal sealed class QueueTests
     }
 
     [Test]
-    public async Task Callers_take_turns_by_tokens_whatever_they_ask_for()
+    public async Task Callers_take_turns_by_tokens_regardless_of_their_text_lengths()
     {
         using var gate = new Gate();
         var order = new List<string>();

@@ -13,7 +13,7 @@ internal sealed class RealModelTests
     private static StellaPoolOptions Options => new() { MaxWorkers = 1 };
 
     [Test]
-    public async Task A_folder_with_a_long_prompt_serves_any_number_of_texts([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
+    public async Task A_model_with_a_long_prompt_answers_calls_of_any_size([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
     {
         using TemporaryFolder folder = Tree.Copy(name);
         SetPrompt(folder, string.Join(' ', Enumerable.Repeat("river", words)) + ": ");
@@ -33,7 +33,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public void The_lengths_that_a_model_tells_are_those_of_its_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
+    public void The_token_counts_of_prompts_and_special_tokens_match_the_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
     {
         using StellaModel model = StellaModel.Load(Tree.Model(name), OneThread);
         int frame = model.Tokenize("").TokenCount.Total;
@@ -57,7 +57,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public async Task A_head_whose_file_is_gone_is_refused_alone_with_the_breaker_as_it_is()
+    public async Task Only_calls_of_a_head_whose_file_was_deleted_are_refused_with_the_default_breaker()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
@@ -77,7 +77,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public void A_head_that_was_replaced_after_the_model_was_opened_is_an_error_that_names_its_file(
+    public void A_head_file_replaced_after_the_load_is_an_error_that_names_the_file(
         [Values] StellaLoadMode mode)
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
@@ -92,7 +92,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public async Task A_pool_never_gives_vectors_of_files_that_were_replaced_before_its_model_was_loaded_again()
+    public async Task A_reload_after_a_file_was_replaced_returns_no_cached_vectors_of_the_old_file()
     {
         using TemporaryFolder folder = Tree.Copy("tiny-new");
         var clock = new FakeTimeProvider();
@@ -114,7 +114,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public async Task A_drain_with_a_time_that_no_timer_takes_leaves_a_pool_that_can_be_disposed()
+    public async Task A_pool_can_be_disposed_after_a_drain_timeout_outside_the_timer_range_was_refused()
     {
         var pool = new StellaEmbeddingPool(Tree.Model("tiny-new"), OneThread, Options);
         _ = await pool.EmbedAsync("river");

@@ -21,7 +21,7 @@ internal sealed class ReloadTests
     };
 
     [Test]
-    public async Task Calls_that_waited_for_more_room_than_the_next_model_has_are_answered(
+    public async Task Waiting_calls_larger_than_the_queue_of_the_reloaded_model_are_answered(
         [Values] StellaPriority priority)
     {
         using var gate = new Gate();
@@ -47,7 +47,7 @@ internal sealed class ReloadTests
     }
 
     [Test]
-    public async Task Texts_that_were_tokenized_for_a_lost_model_never_reach_the_next_one()
+    public async Task Texts_tokenized_for_a_lost_model_never_reach_the_next_model()
     {
         using var gate = new Gate();
         FakeModel model = LosesItsFirstWorker(gate);
@@ -78,7 +78,7 @@ internal sealed class ReloadTests
     }
 
     [Test]
-    public async Task A_worker_that_begins_after_its_model_was_unloaded_has_the_batches_of_its_own_model()
+    public async Task A_worker_that_starts_after_its_model_was_unloaded_uses_the_batch_size_of_its_own_model()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();

@@ -4,7 +4,7 @@ namespace StellaInterop.Tests.Serving;
 internal sealed class StreamTests
 {
     [Test]
-    public async Task Vectors_come_in_order_and_the_source_is_not_read_far_ahead()
+    public async Task Vectors_arrive_in_order_and_the_source_is_not_read_far_ahead()
     {
         int read = 0;
         int given = 0;
@@ -63,7 +63,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task Short_waits_for_a_source_do_not_make_a_call_of_each_text()
+    public async Task Texts_that_arrive_during_a_call_are_sent_as_one_call()
     {
         using var gate = new Gate();
         int forwards = 0;
@@ -95,7 +95,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_reader_that_pauses_gets_full_parts_afterwards()
+    public async Task Texts_read_while_the_reader_pauses_are_sent_in_full_parts()
     {
         int forwards = 0;
         var model = new FakeModel { OnForward = _ => Interlocked.Increment(ref forwards) };
@@ -127,7 +127,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_stream_without_a_priority_is_bulk_whatever_other_options_it_has()
+    public async Task A_stream_without_a_priority_is_bulk_with_any_other_options()
     {
         var priorities = new System.Collections.Concurrent.ConcurrentBag<object?>();
         using var listener = new System.Diagnostics.ActivityListener
@@ -159,7 +159,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task Who_leaves_early_leaves_nothing_behind()
+    public async Task Leaving_a_stream_early_disposes_its_source_and_frees_everything()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -193,7 +193,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task An_error_of_the_source_comes_after_all_texts_that_were_read([Values(0, 1, 2, 100)] int texts, [Values] bool waits)
+    public async Task An_error_of_the_source_is_thrown_after_the_vectors_of_all_texts_before_it([Values(0, 1, 2, 100)] int texts, [Values] bool waits)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -227,7 +227,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_bad_text_ends_the_stream_or_is_reported()
+    public async Task A_faulty_text_ends_the_stream_by_default_and_is_reported_in_report_mode()
     {
         string[] texts = [.. Enumerable.Range(0, 300).Select(i => i == 200 ? "bad" : $"text {i}")];
         var model = new FakeModel();
@@ -253,7 +253,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_token_ends_the_stream()
+    public async Task A_cancelled_token_ends_the_stream()
     {
         using var cancel = new CancellationTokenSource();
         var model = new FakeModel();
@@ -286,7 +286,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task Leaving_does_not_wait_for_a_source_that_ignores_its_token([Values] Leaving leaving)
+    public async Task Leaving_a_stream_does_not_wait_for_a_source_that_ignores_its_token([Values] Leaving leaving)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -304,7 +304,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task Leaving_does_not_wait_for_a_source_that_blocks_its_thread([Values] Leaving leaving)
+    public async Task Leaving_a_stream_does_not_wait_for_a_source_that_blocks_its_thread([Values] Leaving leaving)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -340,7 +340,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_callback_of_the_source_on_its_token_does_not_hold_the_stream()
+    public async Task A_blocking_cancellation_callback_of_the_source_does_not_block_the_stream()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -408,7 +408,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task An_error_that_arises_when_the_source_is_opened_or_disposed_ends_the_stream([Values] bool inDispose)
+    public async Task An_error_when_the_source_is_opened_or_disposed_ends_the_stream([Values] bool inDispose)
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -430,7 +430,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_source_that_calls_back_into_the_pool_is_answered()
+    public async Task A_source_can_call_its_own_pool()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);
@@ -482,7 +482,7 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task A_source_that_reuses_what_it_gives_is_read_at_once()
+    public async Task A_source_can_reuse_its_buffer_after_each_text()
     {
         var model = new FakeModel();
         StellaEmbeddingPool pool = PoolOf.Fake(model);

@@ -10,7 +10,7 @@ namespace StellaInterop.Tests.Serving;
 internal sealed class TelemetryTests
 {
     [Test]
-    public async Task A_meter_that_lives_on_says_nothing_of_a_pool_that_is_closed_and_does_not_keep_it()
+    public async Task A_shared_meter_reports_no_closed_pool_and_does_not_keep_it_alive()
     {
         using var factory = new MeterFactory();
         using var listener = new MeterListener
@@ -50,7 +50,7 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task Metrics_count_calls_by_outcome_texts_tokens_and_times()
+    public async Task Metrics_record_calls_by_outcome_tokens_truncation_and_durations()
     {
         using var factory = new MeterFactory();
         var clock = new FakeTimeProvider();
@@ -128,7 +128,7 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task A_call_is_an_activity_with_its_queue_and_its_forward_inside()
+    public async Task A_call_is_an_activity_with_child_activities_for_queue_and_forward_pass()
     {
         var ended = new List<Activity>();
         using var root = new Activity("the caller");
@@ -166,7 +166,7 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task The_log_names_what_happened_by_ids_that_stay()
+    public async Task Log_records_have_stable_event_ids()
     {
         using var provider = new FakeLoggerProvider();
         using var factory = new Microsoft.Extensions.Logging.LoggerFactory([provider]);
@@ -189,7 +189,7 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task Health_is_told_while_everything_else_waits()
+    public async Task Health_is_returned_at_once_while_loads_and_forward_passes_block()
     {
         using var forward = new Gate();
         using var load = new Gate();

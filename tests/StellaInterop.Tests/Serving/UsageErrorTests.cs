@@ -20,7 +20,7 @@ internal sealed class UsageErrorTests
     }
 
     [TestCaseSource(nameof(WrongOptions))]
-    public async Task Every_way_to_embed_throws_for_a_wrong_option_at_once(StellaEmbedOptions? options, StellaCallOptions? call, string name)
+    public async Task Every_embed_method_throws_at_the_call_for_an_invalid_option(StellaEmbedOptions? options, StellaCallOptions? call, string name)
     {
         await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
         foreach (Action embed in (Action[])
@@ -43,7 +43,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task Every_way_to_embed_throws_for_a_null_at_once()
+    public async Task Every_embed_method_throws_at_the_call_for_null()
     {
         await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
         Assert.Multiple(() =>
@@ -56,7 +56,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public void A_constructor_throws_for_a_wrong_option_of_the_model_or_of_the_pool()
+    public void The_constructor_throws_for_an_invalid_option_of_the_model_or_of_the_pool()
     {
         string path = Tree.Model("tiny-new");
         Assert.Multiple(() =>
@@ -74,7 +74,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task A_single_text_refuses_to_report_its_error_in_a_vector_of_zeros()
+    public async Task A_call_for_a_single_text_refuses_the_report_mode()
     {
         await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
         Assert.That(
@@ -83,7 +83,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task A_short_buffer_throws_at_once_as_soon_as_the_dimension_is_known()
+    public async Task A_short_buffer_throws_at_the_call_once_the_dimension_is_known()
     {
         await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
         var named = new StellaEmbedOptions { Dimension = FakeModel.OtherDimension };
@@ -96,7 +96,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task Other_errors_are_in_the_task()
+    public async Task Errors_other_than_invalid_arguments_are_in_the_task()
     {
         StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
         Task<float[]> bad = pool.EmbedAsync("bad");

@@ -9,7 +9,7 @@ internal sealed class ContinuationTests
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
 
     [Test]
-    public void Code_runs_once_and_never_on_the_thread_that_asks()
+    public void A_continuation_runs_once_and_not_on_the_calling_thread()
     {
         var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
         int runs = 0;
@@ -31,7 +31,7 @@ internal sealed class ContinuationTests
     }
 
     [Test]
-    public void Code_that_blocks_holds_up_no_other_code()
+    public void A_blocking_continuation_does_not_delay_the_others()
     {
         var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
         using var last = new ManualResetEventSlim();
@@ -55,7 +55,7 @@ internal sealed class ContinuationTests
     }
 
     [Test]
-    public void A_refused_thread_loses_no_code()
+    public void A_refused_thread_loses_no_continuation()
     {
         var continuations = new Continuations(Patience, static _ => throw new OutOfMemoryException("Thread failed to start."));
         using var ran = new CountdownEvent(100);

@@ -7,7 +7,7 @@ namespace StellaInterop.Tests.Threading;
 internal sealed class HandoverTests
 {
     [Test]
-    public async Task Everything_arrives_in_order_and_never_more_than_there_is_room_for([Values(1, 3)] int capacity)
+    public async Task Items_arrive_in_order_and_do_not_exceed_the_capacity([Values(1, 3)] int capacity)
     {
         const int Count = 2000;
         var handover = new Handover<int>(capacity);
@@ -40,7 +40,7 @@ internal sealed class HandoverTests
     }
 
     [Test]
-    public async Task The_error_of_the_writer_comes_after_its_items()
+    public async Task The_error_of_the_writer_is_thrown_after_its_items()
     {
         var handover = new Handover<int>(2);
         handover.Add(1);
@@ -60,7 +60,7 @@ internal sealed class HandoverTests
     }
 
     [Test]
-    public async Task A_token_ends_both_kinds_of_waiting_and_takes_nothing()
+    public async Task Cancellation_ends_waiting_readers_and_writers_and_removes_no_item()
     {
         using var stop = new CancellationTokenSource();
         var handover = new Handover<int>(1);
@@ -78,7 +78,7 @@ internal sealed class HandoverTests
     }
 
     [Test]
-    public async Task Taking_makes_room()
+    public async Task Taking_an_item_lets_a_waiting_writer_continue()
     {
         var handover = new Handover<int>(1);
         handover.Add(1);

@@ -12,7 +12,7 @@ internal sealed class ThreadTests
     private static StellaException Panic => new(StellaErrorCode.Panic, "made by a test");
 
     [Test]
-    public async Task A_refusal_of_any_thread_is_a_typed_failure_and_the_pool_serves_again([Range(1, 6)] int refused)
+    public async Task A_refusal_of_any_thread_is_a_typed_error_and_the_pool_recovers([Range(1, 6)] int refused)
     {
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads { Refuses = n => n == refused };
@@ -55,7 +55,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_broken_worker_without_a_successor_ends_its_calls_by_type_and_the_pool_heals_without_calls()
+    public async Task A_broken_worker_without_replacement_fails_its_calls_with_a_typed_error_and_the_pool_recovers_without_calls()
     {
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads();
@@ -98,7 +98,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task The_pause_between_loads_that_fail_grows_to_a_minute()
+    public async Task The_pause_between_failed_loads_doubles_up_to_one_minute()
     {
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads { Refuses = _ => true };
@@ -125,7 +125,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_timer_that_grows_the_pool_survives_a_refusal_and_the_pool_grows_when_threads_return()
+    public async Task A_pool_that_was_refused_threads_grows_when_the_system_has_threads_again()
     {
         using var gate = new Gate();
         var clock = new FakeTimeProvider();
@@ -152,7 +152,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_pool_begins_with_the_workers_that_it_gets_and_comes_to_those_that_should_stay()
+    public async Task A_pool_starts_with_the_workers_it_gets_and_grows_to_MinWorkers_later()
     {
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads { Refuses = n => n > 3 };
@@ -172,7 +172,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_load_that_got_no_thread_does_not_keep_the_model_from_being_unloaded_later()
+    public async Task A_load_without_a_thread_does_not_prevent_a_later_unload()
     {
         var clock = new FakeTimeProvider();
         var threads = new FakeThreads { Refuses = n => n == 1 };
@@ -187,7 +187,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_first_worker_without_a_thread_fails_the_load_by_type_and_frees_the_model()
+    public async Task A_first_worker_without_a_thread_fails_the_load_with_a_typed_error_and_frees_the_model()
     {
         var threads = new FakeThreads { Refuses = n => n == 2 };
         var model = new FakeModel();
@@ -200,7 +200,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task A_pool_without_threads_can_be_disposed_at_once()
+    public async Task A_pool_without_threads_can_be_disposed()
     {
         var threads = new FakeThreads { Refuses = _ => true };
         var model = new FakeModel();
@@ -211,7 +211,7 @@ internal sealed class ThreadTests
     }
 
     [Test]
-    public async Task An_error_that_no_part_of_a_thread_catches_ends_in_the_log()
+    public async Task An_uncaught_error_of_a_pool_thread_is_reported()
     {
         Exception? seen = null;
         var thread = new PoolThread("a test", () => throw new InvalidOperationException("nobody catches this"), error => seen = error);
