@@ -48,7 +48,7 @@ internal sealed class LoadAsyncTests
         }
 
         Assert.That(() => { _ = StellaModel.LoadAsync(Tree.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
-        await Wait.UntilAsync(() => LiveModels == before, "a model that nobody has was not freed");
+        await Eventually.IsTrueAsync(() => LiveModels == before, "a model that nobody has was not freed");
     }
 
     [Test]
@@ -60,7 +60,7 @@ internal sealed class LoadAsyncTests
         Task<StellaModel> loading = ModelLoading.RunAsync(
             () =>
             {
-                Wait.Until(loaded);
+                Eventually.IsSet(loaded);
                 return model;
             },
             cancel.Token);
@@ -68,7 +68,7 @@ internal sealed class LoadAsyncTests
         Assert.That(async () => await loading, Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => model.Tokenize("bread"), Throws.Nothing);
         loaded.Set();
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 try

@@ -3,7 +3,7 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A pool over a model that its caller has loaded.</summary>
+/// <summary>Pools over a model that the caller has loaded.</summary>
 [NonParallelizable]
 internal sealed class LoadedModelPoolTests
 {
@@ -37,17 +37,17 @@ internal sealed class LoadedModelPoolTests
         var pool = new StellaEmbeddingPool(
             model, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(1), TimeProvider = clock });
         _ = await pool.EmbedAsync("bread");
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 clock.Advance(TimeSpan.FromSeconds(1));
                 return pool.GetHealth().ModelState == StellaPoolModelState.Unloaded;
             },
-            "the idle pool kept its workers");
+            "the idle pool has stopped its workers");
         Assert.That(pool.GetHealth().WorkerCount, Is.Zero);
-        Assert.That(await pool.EmbedAsync("bread"), Is.EqualTo(expected), "after it was idle");
+        Assert.That(await pool.EmbedAsync("bread"), Is.EqualTo(expected), "the pool works after it was idle");
         await pool.DisposeAsync();
-        Assert.That(model.Embed("bread"), Is.EqualTo(expected), "after the pool is disposed");
+        Assert.That(model.Embed("bread"), Is.EqualTo(expected), "the model works after the pool was disposed");
     }
 
     [Test]
@@ -58,7 +58,7 @@ internal sealed class LoadedModelPoolTests
         model.Dispose();
         for (int call = 0; call < 10; call++)
         {
-            Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>(), "no circuit breaker asks for patience");
+            Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>(), "the circuit breaker stays closed");
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Unhealthy));
@@ -95,7 +95,7 @@ internal sealed class LoadedModelPoolTests
         await using var late = new StellaEmbeddingPool(model, new StellaPoolOptions { Governor = new StellaMemoryGovernor() });
         Assert.That(await early.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
         Assert.That(await late.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
-        Assert.That(governor.GetStatus().ReservedBytes, Is.LessThan(model.Info.MemoryEstimateBytes), "a worker, estimated when the folder was there");
+        Assert.That(governor.GetStatus().ReservedBytes, Is.LessThan(model.Info.MemoryEstimateBytes), "one worker, estimated before the folder was deleted");
     }
 
     [Test]

@@ -5,7 +5,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Pools over the real library and folders that change: prompts of any length, heads that are gone, files that were replaced.</summary>
+/// <summary>Pools over the native library and changing folders: long prompts, deleted heads, replaced files.</summary>
 internal sealed class RealModelTests
 {
     private static readonly StellaModelOptions OneThread = new() { Threads = 1 };
@@ -23,8 +23,8 @@ internal sealed class RealModelTests
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         foreach (int count in new[] { 1, 2, 3, 5, 6, 7, 8, 24 })
         {
-            // No timeout: a call that is never answered fails by the test's own limit.
-            StellaEmbeddings found = await pool.EmbedAsync(texts[..count], options).WaitAsync(Wait.Limit);
+            // The call has no timeout. The limit of the test ends a call that is never answered.
+            StellaEmbeddings found = await pool.EmbedAsync(texts[..count], options).WaitAsync(Eventually.Timeout);
             for (int i = 0; i < count; i++)
             {
                 Assert.That(found[i].ToArray(), Is.EqualTo(model.Embed(texts[i], options)), $"text {i} of {count}");
@@ -87,8 +87,8 @@ internal sealed class RealModelTests
         var error = Assert.Throws<StellaModelFolderException>(() => model.Embed("river", new StellaEmbedOptions { Dimension = 256 }))!;
         Assert.That(error.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
         Assert.That(error.Message, Does.Contain("2_Dense_256").And.Contain("model.safetensors"));
-        Assert.That(model.Embed("river"), Is.EqualTo(before), "the head that was loaded with the model goes on");
-        Assert.That(model.Embed("river", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768), "and so does one whose file is as it was");
+        Assert.That(model.Embed("river"), Is.EqualTo(before), "the head that was loaded with the model still works");
+        Assert.That(model.Embed("river", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768), "a head with an unchanged file can be loaded");
     }
 
     [Test]
@@ -106,7 +106,7 @@ internal sealed class RealModelTests
         float[] old = await pool.EmbedAsync("a text");
         Assert.That(await pool.EmbedAsync("a text"), Is.EqualTo(old));
         clock.Advance(TimeSpan.FromSeconds(15));
-        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
         Perturb(folder, StellaModelFiles.WeightsFileName);
         float[] now = await pool.EmbedAsync("a text");
         using StellaModel model = StellaModel.Load(folder.Path, OneThread);
@@ -132,7 +132,7 @@ internal sealed class RealModelTests
         File.WriteAllText(path, settings.ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
     }
 
-    /// <summary>Puts another file in a file's place: sound numbers, and others.</summary>
+    /// <summary>Replaces a file by one of the same size with other valid numbers.</summary>
     private static void Perturb(TemporaryFolder folder, string name)
     {
         byte[] content = File.ReadAllBytes(folder.File(name));

@@ -3,7 +3,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Tests.Threading;
 
-/// <summary>Code that waited goes on, also when callers block every thread of the thread pool.</summary>
+/// <summary>Continuations run even if callers block every thread of the thread pool.</summary>
 internal sealed class ContinuationTests
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
@@ -14,19 +14,19 @@ internal sealed class ContinuationTests
         var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
         int runs = 0;
         using var ran = new CountdownEvent(1_000);
-        using var asked = new ManualResetEventSlim();
+        using var allQueued = new ManualResetEventSlim();
         for (int i = 0; i < ran.InitialCount; i++)
         {
             continuations.Run(() =>
             {
-                Wait.Until(asked);
+                Eventually.IsSet(allQueued);
                 _ = Interlocked.Increment(ref runs);
                 _ = ran.Signal();
             });
         }
 
-        asked.Set();
-        Assert.That(ran.Wait(Wait.Limit));
+        allQueued.Set();
+        Assert.That(ran.Wait(Eventually.Timeout));
         Assert.That(runs, Is.EqualTo(ran.InitialCount));
     }
 
@@ -36,12 +36,12 @@ internal sealed class ContinuationTests
         var continuations = new Continuations(Patience, static thread => thread.UnsafeStart());
         using var last = new ManualResetEventSlim();
         using var ended = new CountdownEvent(51);
-        // More than the thread pool has threads: each piece of code waits for the last.
+        // More continuations than the thread pool has threads. Each waits for the last one.
         for (int i = 0; i < 50; i++)
         {
             continuations.Run(() =>
             {
-                Wait.Until(last);
+                Eventually.IsSet(last);
                 _ = ended.Signal();
             });
         }
@@ -51,7 +51,7 @@ internal sealed class ContinuationTests
             last.Set();
             _ = ended.Signal();
         });
-        Assert.That(ended.Wait(Wait.Limit));
+        Assert.That(ended.Wait(Eventually.Timeout));
     }
 
     [Test]
@@ -64,6 +64,6 @@ internal sealed class ContinuationTests
             continuations.Run(() => ran.Signal());
         }
 
-        Assert.That(ran.Wait(Wait.Limit));
+        Assert.That(ran.Wait(Eventually.Timeout));
     }
 }

@@ -3,7 +3,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Tests.Threading;
 
-/// <summary>What one writer hands to one reader: in order, a few at a time, and nothing gets lost.</summary>
+/// <summary>A bounded queue from one writer to one reader.</summary>
 internal sealed class HandoverTests
 {
     [Test]
@@ -13,21 +13,21 @@ internal sealed class HandoverTests
         var handover = new Handover<int>(capacity);
         int written = 0;
         int read = 0;
-        int most = 0;
+        int maxUnread = 0;
         Task writer = Task.Run(async () =>
         {
             for (int i = 0; i < Count; i++)
             {
                 await handover.WaitForRoomAsync(CancellationToken.None);
                 handover.Add(i);
-                most = Math.Max(most, ++written - Volatile.Read(ref read));
+                maxUnread = Math.Max(maxUnread, ++written - Volatile.Read(ref read));
             }
 
             handover.End(null);
         });
         var items = new List<int>();
-        using var late = new CancellationTokenSource(Wait.Limit);
-        await foreach (int item in handover.ReadAllAsync(late.Token))
+        using var timeout = new CancellationTokenSource(Eventually.Timeout);
+        await foreach (int item in handover.ReadAllAsync(timeout.Token))
         {
             items.Add(item);
             Volatile.Write(ref read, items.Count);
@@ -35,8 +35,8 @@ internal sealed class HandoverTests
 
         await writer;
         Assert.That(items, Is.EqualTo(Enumerable.Range(0, Count)));
-        // One more may be taken and not yet counted.
-        Assert.That(most, Is.LessThanOrEqualTo(capacity + 1));
+        // One more item may be taken and not yet counted as read.
+        Assert.That(maxUnread, Is.LessThanOrEqualTo(capacity + 1));
     }
 
     [Test]
@@ -45,7 +45,7 @@ internal sealed class HandoverTests
         var handover = new Handover<int>(2);
         handover.Add(1);
         handover.Add(2);
-        handover.End(new IOException("after them"));
+        handover.End(new IOException("thrown after the items"));
         var items = new List<int>();
         Assert.That(
             async () =>
@@ -71,8 +71,8 @@ internal sealed class HandoverTests
         Task room = full.WaitForRoomAsync(stop.Token);
         Assert.That((waiting.IsCompleted, room.IsCompleted), Is.EqualTo((false, false)));
         await stop.CancelAsync();
-        Assert.That(async () => await waiting.WaitAsync(Wait.Limit), Throws.TypeOf<OperationCanceledException>().With.Property("CancellationToken").EqualTo(stop.Token));
-        Assert.That(async () => await room.WaitAsync(Wait.Limit), Throws.TypeOf<OperationCanceledException>());
+        Assert.That(async () => await waiting.WaitAsync(Eventually.Timeout), Throws.TypeOf<OperationCanceledException>().With.Property("CancellationToken").EqualTo(stop.Token));
+        Assert.That(async () => await room.WaitAsync(Eventually.Timeout), Throws.TypeOf<OperationCanceledException>());
         await reader.DisposeAsync();
         Assert.That((full.TryTake(out int item), item, full.TryTake(out _)), Is.EqualTo((true, 7, false)));
     }
@@ -85,6 +85,6 @@ internal sealed class HandoverTests
         Task room = handover.WaitForRoomAsync(CancellationToken.None);
         Assert.That(room.IsCompleted, Is.False);
         Assert.That(handover.TryTake(out _), Is.True);
-        await room.WaitAsync(Wait.Limit);
+        await room.WaitAsync(Eventually.Timeout);
     }
 }

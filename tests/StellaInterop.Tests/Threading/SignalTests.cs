@@ -19,13 +19,13 @@ internal sealed class SignalTests
             .. waiters.Select(async waiter =>
             {
                 Assert.That(await waiter.ConfigureAwait(false), Is.EqualTo(7));
-                Wait.Until(go);
+                Eventually.IsSet(go);
             }),
         ];
         signal.Set(7);
-        // The code after it waits for this, so it cannot run inside of Set.
+        // The continuations wait for this event. If Set ran them, it would not return.
         go.Set();
-        await Task.WhenAll(after).WaitAsync(Wait.Limit);
+        await Task.WhenAll(after).WaitAsync(Eventually.Timeout);
         Assert.That((signal.IsSet, await signal.WaitAsync()), Is.EqualTo((true, 7)));
     }
 
