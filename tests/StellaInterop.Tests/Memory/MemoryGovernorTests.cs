@@ -97,15 +97,15 @@ internal sealed class MemoryGovernorTests
     [Test]
     public void A_reservation_disposed_repeatedly_and_concurrently_is_returned_once()
     {
-        using MemoryReservation stays = governor.Reserve("twin", 100 * MiB);
-        MemoryReservation goes = governor.Reserve("twin", 100 * MiB);
-        Parallel.For(0, 16, _ => goes.Dispose());
+        using MemoryReservation kept = governor.Reserve("twin", 100 * MiB);
+        MemoryReservation disposed = governor.Reserve("twin", 100 * MiB);
+        Parallel.For(0, 16, _ => disposed.Dispose());
         Assert.Multiple(() =>
         {
             Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(100 * MiB));
-            Assert.That((stays.Bytes, goes.Bytes), Is.EqualTo((100 * MiB, 0L)));
-            Assert.That(() => goes.Resize(1), Throws.TypeOf<ObjectDisposedException>());
-            Assert.That(() => stays.Resize(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That((kept.Bytes, disposed.Bytes), Is.EqualTo((100 * MiB, 0L)));
+            Assert.That(() => disposed.Resize(1), Throws.TypeOf<ObjectDisposedException>());
+            Assert.That(() => kept.Resize(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => governor.Reserve("x", -1), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => governor.Reserve("", 1), Throws.ArgumentException);
         });
@@ -283,13 +283,13 @@ internal sealed class MemoryGovernorTests
     [Test]
     public void An_unregistered_owner_is_not_asked_to_release_memory()
     {
-        using var gone = new FakeIdleMemory(governor, "gone", 300 * MiB, idleSince: 1);
-        IDisposable twice = governor.Register(gone);
-        gone.Unregister();
+        using var unregistered = new FakeIdleMemory(governor, "unregistered", 300 * MiB, idleSince: 1);
+        IDisposable twice = governor.Register(unregistered);
+        unregistered.Unregister();
         twice.Dispose();
         twice.Dispose();
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("new", 500 * MiB));
-        Assert.That(gone.ReleaseRequests, Is.Zero);
+        Assert.That(unregistered.ReleaseRequests, Is.Zero);
     }
 
     [Test]
@@ -354,7 +354,7 @@ internal sealed class MemoryGovernorTests
         Assert.That(threads.All(thread => thread.Join(3 * DeadlockTimeout)), "the two reservations block each other");
         Assert.That(errors, Is.All.Null);
         Assert.That(a.ReleaseRequests, Is.EqualTo(2));
-        Assert.That(made.Sum(one => one!.Bytes), Is.EqualTo(governor.GetStatus().ReservedBytes).And.EqualTo(700 * MiB));
+        Assert.That(made.Sum(reservation => reservation!.Bytes), Is.EqualTo(governor.GetStatus().ReservedBytes).And.EqualTo(700 * MiB));
     }
 
     /// <summary>This is why pools share one governor: a second one could promise memory that the first has reserved.</summary>

@@ -14,10 +14,10 @@ namespace StellaInterop.Tests.Serving;
 /// </summary>
 internal sealed class CallerObjectTests
 {
-    [ThreadStatic]
-    private static bool isCallingBack;
+    /// <summary>Whether a call comes from a callback. It flows with the call, so that the calls of a callback do not multiply.</summary>
+    private static readonly AsyncLocal<bool> IsCallingBack = new();
 
-    /// <summary>The behaviour of an object whose code the pool runs.</summary>
+    /// <summary>The behavior of an object whose code the pool runs.</summary>
     public enum Misbehavior
     {
         Throws,
@@ -530,13 +530,13 @@ internal sealed class CallerObjectTests
             case Misbehavior.Blocks:
                 Eventually.IsSet(release!);
                 break;
-            case Misbehavior.CallsBack when !isCallingBack:
+            case Misbehavior.CallsBack when !IsCallingBack.Value:
                 // These calls run the code of the object again.
-                isCallingBack = true;
+                IsCallingBack.Value = true;
                 _ = pool.GetHealth();
                 _ = pool.EmbedAsync("called back");
                 _ = pool.EmbedAsync("bad").ContinueWith(task => task.Exception, TaskScheduler.Default);
-                isCallingBack = false;
+                IsCallingBack.Value = false;
                 break;
             case Misbehavior.CallsBack:
                 break;

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A list whose count changes at each read, or whose enumeration throws.</summary>
+/// <summary>A list with a different count at each read, or with an enumerator that throws.</summary>
 internal sealed class ChangingList : IReadOnlyList<string>
 {
     private int countReads;

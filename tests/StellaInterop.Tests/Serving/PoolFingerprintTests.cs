@@ -33,7 +33,7 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_request_for_another_dimension_is_answered_by_the_running_fingerprint_thread()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var reading = new ManualResetEventSlim();
         int reads = 0;
         var threads = new FakeThreads();
@@ -42,7 +42,7 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 reading.Set();
-                go.Wait();
+                resume.Wait();
                 return $"f{Interlocked.Increment(ref reads)}";
             },
         };
@@ -52,7 +52,7 @@ internal sealed class PoolFingerprintTests
         Task<string> first = pool.GetFingerprintAsync();
         reading.Wait();
         Task<string> second = pool.GetFingerprintAsync(2);
-        go.Set();
+        resume.Set();
         Assert.That(await Task.WhenAll(first, second).WaitAsync(Eventually.Timeout), Is.EqualTo(new[] { "f1", "f2" }));
         Assert.That(await pool.GetFingerprintAsync(2).WaitAsync(Eventually.Timeout), Is.EqualTo("f2"));
         Assert.That(threads.Requested - before, Is.EqualTo(1));
@@ -62,7 +62,7 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task Callers_share_one_fingerprint_thread_and_texts_are_embedded_meanwhile()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         int reads = 0;
         var threads = new FakeThreads();
         var model = new FakeModel
@@ -70,7 +70,7 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 Interlocked.Increment(ref reads);
-                go.Wait();
+                resume.Wait();
                 return "f";
             },
         };
@@ -80,7 +80,7 @@ internal sealed class PoolFingerprintTests
         Task<string>[] requests = [.. Enumerable.Range(0, 5).Select(_ => pool.GetFingerprintAsync())];
         Assert.That(await pool.EmbedAsync("a").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("a")));
         Assert.That(requests.Any(request => request.IsCompleted), Is.False);
-        go.Set();
+        resume.Set();
         Assert.That(await Task.WhenAll(requests).WaitAsync(Eventually.Timeout), Is.All.EqualTo("f"));
         Assert.That(await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         Assert.That((reads, threads.Requested - before), Is.EqualTo((1, 1)), "the fingerprint is read once, on one thread, and cached");
@@ -90,16 +90,16 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task A_cancelled_caller_is_answered_and_the_other_callers_keep_waiting()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var source = new CancellationTokenSource();
-        var model = new FakeModel { OnFingerprint = () => { go.Wait(); return "f"; } };
+        var model = new FakeModel { OnFingerprint = () => { resume.Wait(); return "f"; } };
         StellaEmbeddingPool pool = TestPool.Create(model);
         Task<string> cancelled = pool.GetFingerprintAsync(cancellationToken: source.Token);
         Task<string> other = pool.GetFingerprintAsync();
         await source.CancelAsync();
         Assert.That(async () => await cancelled.WaitAsync(Eventually.Timeout), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(other.IsCompleted, Is.False);
-        go.Set();
+        resume.Set();
         Assert.That(await other.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         Assert.That(async () => await pool.GetFingerprintAsync(cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
         await TestPool.DisposeAndCheckAsync(pool, model);
@@ -153,7 +153,7 @@ internal sealed class PoolFingerprintTests
         Eventually.IsSet(blocked.Reading);
         clock.Advance(options.IdleTimeout * 2);
         Assert.That((model.Models, request.IsCompleted), Is.EqualTo((1, false)));
-        blocked.Go.Set();
+        blocked.Resume.Set();
         Assert.That(await request.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         clock.Advance(options.IdleTimeout * 2);
         Assert.That(model.Models, Is.Zero, "the idle model was not unloaded");
@@ -171,7 +171,7 @@ internal sealed class PoolFingerprintTests
         Task disposed = Task.Run(pool.Dispose);
         Assert.That(async () => await request.WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(disposed.IsCompleted, Is.False);
-        blocked.Go.Set();
+        blocked.Resume.Set();
         await disposed.WaitAsync(Eventually.Timeout);
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<ObjectDisposedException>());
         await TestPool.DisposeAndCheckAsync(pool, model);
@@ -180,15 +180,15 @@ internal sealed class PoolFingerprintTests
     [Test]
     public async Task Dispose_during_a_load_answers_the_fingerprint_callers()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var loads = new ManualResetEventSlim();
-        var model = new FakeModel { OnLoad = () => { loads.Set(); go.Wait(); } };
+        var model = new FakeModel { OnLoad = () => { loads.Set(); resume.Wait(); } };
         StellaEmbeddingPool pool = TestPool.Create(model);
         Task<string> request = pool.GetFingerprintAsync();
         Assert.That(loads.Wait(Eventually.Timeout));
         Task disposed = Task.Run(pool.Dispose);
         Assert.That(async () => await request.WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaPoolClosedException>());
-        go.Set();
+        resume.Set();
         await disposed.WaitAsync(Eventually.Timeout);
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
@@ -204,7 +204,7 @@ internal sealed class PoolFingerprintTests
         Task drained = pool.DrainAsync(TimeSpan.FromMinutes(5));
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(drained.IsCompleted, Is.False);
-        blocked.Go.Set();
+        blocked.Resume.Set();
         Assert.That(await request.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         await drained.WaitAsync(Eventually.Timeout);
         await TestPool.DisposeAndCheckAsync(pool, model);
@@ -220,7 +220,7 @@ internal sealed class PoolFingerprintTests
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>A model whose fingerprint read blocks until the test sets <see cref="Go"/>.</summary>
+    /// <summary>A model whose fingerprint read blocks until the test sets <see cref="Resume"/>.</summary>
     private sealed class BlockedRead : IDisposable
     {
         public BlockedRead() => Model = new FakeModel
@@ -228,7 +228,7 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 Reading.Set();
-                Go.Wait();
+                Resume.Wait();
                 return "f";
             },
         };
@@ -237,12 +237,12 @@ internal sealed class PoolFingerprintTests
 
         public ManualResetEventSlim Reading { get; } = new();
 
-        public ManualResetEventSlim Go { get; } = new();
+        public ManualResetEventSlim Resume { get; } = new();
 
         public void Dispose()
         {
             Reading.Dispose();
-            Go.Dispose();
+            Resume.Dispose();
         }
     }
 }

@@ -63,15 +63,15 @@ internal sealed class RealModelTests
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         float[] before = await pool.EmbedAsync("river");
         File.Delete(folder.File("2_Dense_256/model.safetensors"));
-        var gone = new StellaEmbedOptions { Dimension = 256 };
+        var deletedHead = new StellaEmbedOptions { Dimension = 256 };
         for (int i = 0; i < 5; i++)
         {
-            var error = Assert.ThrowsAsync<StellaModelFolderException>(() => pool.EmbedAsync(["one", "two", "three"], gone))!;
+            var error = Assert.ThrowsAsync<StellaModelFolderException>(() => pool.EmbedAsync(["one", "two", "three"], deletedHead))!;
             Assert.That(error.Message, Does.Contain("2_Dense_256"));
             Assert.That(await pool.EmbedAsync("river"), Is.EqualTo(before));
         }
 
-        Assert.That(async () => await pool.EmbedAsync("four", gone), Throws.TypeOf<StellaCircuitOpenException>());
+        Assert.That(async () => await pool.EmbedAsync("four", deletedHead), Throws.TypeOf<StellaCircuitOpenException>());
         Assert.That(await pool.EmbedAsync("river"), Is.EqualTo(before));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Degraded));
     }

@@ -13,18 +13,18 @@ internal sealed class SignalTests
         Task<int>[] waiters = [signal.WaitAsync(), signal.WaitAsync()];
         Assert.That(waiters, Is.Unique);
         Assert.That((signal.IsSet, waiters[0].IsCompleted), Is.EqualTo((false, false)));
-        using var go = new ManualResetEventSlim();
+        using var release = new ManualResetEventSlim();
         Task[] after =
         [
             .. waiters.Select(async waiter =>
             {
                 Assert.That(await waiter.ConfigureAwait(false), Is.EqualTo(7));
-                Eventually.IsSet(go);
+                Eventually.IsSet(release);
             }),
         ];
         signal.Set(7);
         // The continuations wait for this event. If Set ran them, it would not return.
-        go.Set();
+        release.Set();
         await Task.WhenAll(after).WaitAsync(Eventually.Timeout);
         Assert.That((signal.IsSet, await signal.WaitAsync()), Is.EqualTo((true, 7)));
     }
