@@ -111,7 +111,7 @@ internal sealed class MemoryGovernorTests
         });
     }
 
-        [Test]
+    [Test]
     public void A_refused_reservation_reserves_nothing()
     {
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("two", 701 * MiB));
