@@ -49,7 +49,7 @@ internal sealed class LoadAsyncTests
         }
 
         Assert.That(() => { _ = StellaModel.LoadAsync(Fixtures.Model("tiny-new"), cancellationToken: new CancellationToken(true)).GetAwaiter().GetResult(); }, Throws.InstanceOf<OperationCanceledException>());
-        await Wait.UntilAsync(() => LiveModels == before, "the model of a cancelled load was not freed");
+        await Eventually.IsTrueAsync(() => LiveModels == before, "the model of a cancelled load was not freed");
     }
 
     [Test]
@@ -61,7 +61,7 @@ internal sealed class LoadAsyncTests
         Task<StellaModel> loading = ModelLoading.RunAsync(
             () =>
             {
-                Wait.Until(loaded);
+                Eventually.IsSet(loaded);
                 return model;
             },
             cancel.Token);
@@ -69,7 +69,7 @@ internal sealed class LoadAsyncTests
         Assert.That(async () => await loading, Throws.InstanceOf<OperationCanceledException>());
         Assert.That(() => model.Tokenize("bread"), Throws.Nothing);
         loaded.Set();
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 try

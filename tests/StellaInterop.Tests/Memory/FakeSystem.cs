@@ -2,12 +2,12 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Memory;
 
-/// <summary>A clock that stands still until it is told to go on.</summary>
-internal sealed class ManualTime : TimeProvider
+/// <summary>A clock that advances only on request.</summary>
+internal sealed class ManualClock : TimeProvider
 {
     private long ticks = 1;
 
-    /// <summary>Called for each timestamp, on the thread that asks.</summary>
+    /// <summary>Runs before each timestamp, on the thread that reads it.</summary>
     public Action OnTimestamp { get; set; } = static () => { };
 
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
@@ -22,8 +22,8 @@ internal sealed class ManualTime : TimeProvider
 }
 
 /// <summary>
-/// The files in which a Linux system tells about memory, in a folder. It starts as a machine of 16000 MiB of which
-/// 12000 MiB are available, with a process that uses 1000 MiB, in no control group.
+/// A folder with the <c>/proc</c> and cgroup files in which a Linux system reports memory. Initially the machine has 16000 MiB, of which
+/// 12000 MiB are available; the process uses 1000 MiB and is in no cgroup.
 /// </summary>
 internal sealed class FakeSystem : IDisposable
 {
@@ -33,13 +33,13 @@ internal sealed class FakeSystem : IDisposable
 
     public FakeSystem()
     {
-        Machine(total: 16_000, available: 12_000);
-        Process(1000);
+        SetMachine(total: 16_000, available: 12_000);
+        SetProcess(1000);
     }
 
-    public ManualTime Time { get; } = new();
+    public ManualClock Time { get; } = new();
 
-    /// <summary>Without headroom, so that the numbers of a test are those of its files.</summary>
+    /// <summary>Options without headroom, so that the limits are exactly those in the files.</summary>
     public StellaMemoryGovernorOptions Options => new()
     {
         CgroupRoot = PathOf("cgroup"),
@@ -59,11 +59,11 @@ internal sealed class FakeSystem : IDisposable
 
     public void Delete(string name) => File.Delete(PathOf(name));
 
-    public void Machine(long total, long available) => Write(
+    public void SetMachine(long total, long available) => Write(
         "proc/meminfo", $"MemTotal:       {total * 1024} kB\nMemFree:        5 kB\nMemAvailable:   {available * 1024} kB\n");
 
-    /// <summary>Files that are mapped are not the process's own, however large.</summary>
-    public void Process(long anonymous) => Write(
+    /// <summary>Sets the anonymous memory of the process, in MiB. Its 7000 MiB of mapped files do not count as used.</summary>
+    public void SetProcess(long anonymous) => Write(
         "proc/self/status", $"Name:\tx\nVmRSS:\t{(anonymous + 7000) * 1024} kB\nRssAnon:\t{anonymous * 1024} kB\nRssFile:\t7168000 kB\n");
 
     public void Dispose() => folder.Dispose();

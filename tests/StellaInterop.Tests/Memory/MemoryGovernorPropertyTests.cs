@@ -6,7 +6,7 @@ using static StellaInterop.Tests.Memory.FakeSystem;
 
 namespace StellaInterop.Tests.Memory;
 
-/// <summary>What holds for any numbers, and for any order in which threads come.</summary>
+/// <summary>Properties of the memory budget for random values and for concurrent threads.</summary>
 internal sealed class MemoryGovernorPropertyTests
 {
     private static readonly Gen<ulong> AnyNumber = Gen.OneOf(
@@ -16,7 +16,7 @@ internal sealed class MemoryGovernorPropertyTests
         Gen.Const(0L), Gen.Long[1, 100], Gen.Long[1, 1L << 40], Gen.Long[0, long.MaxValue], Gen.Const(long.MaxValue));
 
     [Test]
-    public void No_number_wraps_whatever_the_system_and_the_callers_say()
+    public void Budget_arithmetic_does_not_overflow_for_any_values_of_system_and_callers()
     {
         using var system = new FakeSystem();
         system.Write("proc/self/cgroup", "4:memory:/\n0::/\n");
@@ -31,14 +31,14 @@ internal sealed class MemoryGovernorPropertyTests
                 system.Write("cgroup/memory/memory.limit_in_bytes", $"{numbers[7]}");
                 system.Write("cgroup/memory/memory.stat", $"total_rss {numbers[8]}\nhierarchical_memory_limit {numbers[7]}\n");
                 var governor = new StellaMemoryGovernor(system.Options with { HeadroomFraction = fraction, HeadroomBytes = reserve });
-                var made = new List<MemoryReservation>();
+                var reservations = new List<MemoryReservation>();
                 foreach (long size in sizes)
                 {
                     StellaMemoryStatus before = governor.GetStatus();
                     bool fits;
                     try
                     {
-                        made.Add(governor.Reserve("any", size));
+                        reservations.Add(governor.Reserve("any", size));
                         fits = true;
                     }
                     catch (StellaMemoryException)
@@ -53,52 +53,52 @@ internal sealed class MemoryGovernorPropertyTests
                     Assert.That((UInt128)after.AvailableBytes + (UInt128)after.ReservedBytes, Is.LessThanOrEqualTo((UInt128)after.LimitBytes));
                 }
 
-                foreach (MemoryReservation one in made)
+                foreach (MemoryReservation reservation in reservations)
                 {
-                    one.Resize(sizes[0]);
+                    reservation.Resize(sizes[0]);
                     Assert.That(governor.GetStatus().AvailableBytes, Is.InRange(0, governor.GetStatus().LimitBytes));
                 }
 
-                made.ForEach(one => one.Dispose());
+                reservations.ForEach(reservation => reservation.Dispose());
                 Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
             },
             iter: 1000,
             threads: 1);
     }
 
-    /// <summary>An operation of a thread: which of its reservations, what to do with it, and how large.</summary>
-    private static readonly Gen<(int Place, int What, long MiBs)[]> Program =
+    /// <summary>The operations of a thread: the slot of the reservation, the operation, and the size in MiB.</summary>
+    private static readonly Gen<(int Slot, int Operation, long MiBs)[]> Program =
         Gen.Select(Gen.Int[0, 3], Gen.Int[0, 4], Gen.Long[0, 150]).Array[1, 30];
 
     [Test]
-    public void Threads_in_any_order_never_have_more_than_there_is_and_leave_nothing_behind()
+    public void Concurrent_reservations_never_exceed_the_limit_and_are_all_returned()
     {
         using var system = new FakeSystem();
-        // So that what is reserved and what is available are all there is.
-        system.Process(0);
+        // The process uses no memory, so that reserved and available bytes add up to the limit.
+        system.SetProcess(0);
         Program.Array[2, 4].Sample(
             programs =>
             {
                 var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = 500 * MiB });
-                var holders = new ConcurrentBag<IdleHolder>();
+                var idle = new ConcurrentBag<FakeIdleMemory>();
                 var failures = new ConcurrentQueue<string>();
                 var live = new ConcurrentBag<MemoryReservation>();
                 using var start = new Barrier(programs.Length);
                 Thread[] threads = [.. programs.Select((program, number) => new Thread(() =>
                 {
                     start.SignalAndWait();
-                    Run(governor, program, number, holders, live, failures);
+                    Run(governor, program, number, idle, live, failures);
                 }))];
                 Array.ForEach(threads, thread => thread.Start());
                 Array.ForEach(threads, thread => thread.Join());
 
-                long held = live.Sum(one => one.Bytes) + holders.Sum(one => one.IdleBytes);
+                long held = live.Sum(reservation => reservation.Bytes) + idle.Sum(owner => owner.IdleBytes);
                 Assert.That(failures, Is.Empty);
-                Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(held).And.EqualTo(governor.GetStatus().Owners.Sum(one => one.Bytes)));
+                Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(held).And.EqualTo(governor.GetStatus().Owners.Sum(owner => owner.Bytes)));
                 Assert.That(held, Is.LessThanOrEqualTo(500 * MiB));
-                foreach (IDisposable one in live.Cast<IDisposable>().Concat(holders))
+                foreach (IDisposable owner in live.Cast<IDisposable>().Concat(idle))
                 {
-                    one.Dispose();
+                    owner.Dispose();
                 }
 
                 StellaMemoryStatus end = governor.GetStatus();
@@ -110,43 +110,43 @@ internal sealed class MemoryGovernorPropertyTests
 
     private static void Run(
         StellaMemoryGovernor governor,
-        (int Place, int What, long MiBs)[] program,
+        (int Slot, int Operation, long MiBs)[] program,
         int number,
-        ConcurrentBag<IdleHolder> holders,
+        ConcurrentBag<FakeIdleMemory> idle,
         ConcurrentBag<MemoryReservation> live,
         ConcurrentQueue<string> failures)
     {
         var own = new MemoryReservation?[4];
-        foreach ((int place, int what, long size) in program)
+        foreach ((int slot, int operation, long size) in program)
         {
             try
             {
-                switch (what)
+                switch (operation)
                 {
                     case 0 or 1:
-                        own[place]?.Dispose();
-                        own[place] = null;
-                        own[place] = governor.Reserve($"{number}/{place}", size * MiB);
+                        own[slot]?.Dispose();
+                        own[slot] = null;
+                        own[slot] = governor.Reserve($"{number}/{slot}", size * MiB);
                         break;
                     case 2:
-                        // What loading took beside the weights goes back: never more than was there.
-                        own[place]?.Resize(own[place]!.Bytes / 2);
+                        // After a load, a reservation shrinks by the memory that only the load needed. It never grows here.
+                        own[slot]?.Resize(own[slot]!.Bytes / 2);
                         break;
                     case 3:
-                        own[place]?.Dispose();
-                        own[place]?.Dispose();
-                        own[place] = null;
+                        own[slot]?.Dispose();
+                        own[slot]?.Dispose();
+                        own[slot] = null;
                         break;
                     default:
-                        holders.Add(new IdleHolder(governor, $"idle of {number}", size * MiB, idleSince: size));
+                        idle.Add(new FakeIdleMemory(governor, $"idle of {number}", size * MiB, idleSince: size));
                         break;
                 }
             }
             catch (StellaMemoryException e) when (e.RequestedBytes == size * MiB)
             {
-                // Full, which is an answer.
+                // The budget is full, which is a valid answer.
             }
-#pragma warning disable CA1031 // Whatever it is, the test must fail by it and not end the process.
+#pragma warning disable CA1031 // Any error has to fail the test instead of ending the process.
             catch (Exception e)
 #pragma warning restore CA1031
             {
@@ -156,26 +156,26 @@ internal sealed class MemoryGovernorPropertyTests
 
             StellaMemoryStatus status = governor.GetStatus();
             if (status.ReservedBytes > 500 * MiB
-                || status.ReservedBytes != status.Owners.Sum(one => one.Bytes)
+                || status.ReservedBytes != status.Owners.Sum(owner => owner.Bytes)
                 || status.AvailableBytes + status.ReservedBytes != 500 * MiB)
             {
-                failures.Enqueue($"after {what} of {size}: {status}");
+                failures.Enqueue($"after operation {operation} of {size}: {status}");
             }
         }
 
-        foreach (MemoryReservation one in own.OfType<MemoryReservation>())
+        foreach (MemoryReservation reservation in own.OfType<MemoryReservation>())
         {
-            live.Add(one);
+            live.Add(reservation);
         }
     }
 
     [Test]
-    public void Threads_that_take_all_they_can_get_share_the_whole_and_no_more()
+    public void Threads_that_reserve_until_refused_get_the_whole_limit_and_no_more()
     {
         using var system = new FakeSystem();
-        system.Process(0);
+        system.SetProcess(0);
         var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = 1000 * MiB });
-        var made = new ConcurrentBag<MemoryReservation>();
+        var reservations = new ConcurrentBag<MemoryReservation>();
         using var start = new Barrier(8);
         Thread[] threads = [.. Enumerable.Range(0, 8).Select(number => new Thread(() =>
         {
@@ -184,16 +184,16 @@ internal sealed class MemoryGovernorPropertyTests
             {
                 while (true)
                 {
-                    made.Add(governor.Reserve($"thread {number}", 9 * MiB));
+                    reservations.Add(governor.Reserve($"thread {number}", 9 * MiB));
                 }
             }
             catch (StellaMemoryException)
             {
-                // Full.
+                // The budget is full.
             }
         }))];
         Array.ForEach(threads, thread => thread.Start());
         Array.ForEach(threads, thread => thread.Join());
-        Assert.That((made.Count, governor.GetStatus().AvailableBytes), Is.EqualTo((111, 1 * MiB)));
+        Assert.That((reservations.Count, governor.GetStatus().AvailableBytes), Is.EqualTo((111, 1 * MiB)));
     }
 }

@@ -4,21 +4,21 @@ using static StellaInterop.Tests.Memory.FakeSystem;
 
 namespace StellaInterop.Tests.Memory;
 
-/// <summary>What is given away, what comes back, and who must go when there is no room. Numbers are in MiB.</summary>
+/// <summary>Reservations, their return, and the eviction of idle owners. Numbers are in MiB.</summary>
 internal sealed class MemoryGovernorTests
 {
-    /// <summary>So long that only what waits for ever is cut short by it.</summary>
-    private static readonly TimeSpan ForEver = TimeSpan.FromSeconds(30);
+    /// <summary>The timeout of a deadlock. Everything else is much faster.</summary>
+    private static readonly TimeSpan DeadlockTimeout = TimeSpan.FromSeconds(30);
 
     private FakeSystem system = null!;
     private StellaMemoryGovernor governor = null!;
 
-    /// <summary>A process that uses 300 of 1000.</summary>
+    /// <summary>The process uses 300 of 1000.</summary>
     [SetUp]
     public void Begin()
     {
         system = new FakeSystem();
-        system.Process(300);
+        system.SetProcess(300);
         governor = new StellaMemoryGovernor(system.Options with { LimitBytes = 1000 * MiB });
     }
 
@@ -35,54 +35,54 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Memory_counts_once_from_the_promise_to_the_end()
+    public void Reserved_memory_is_counted_once_before_and_after_it_is_touched()
     {
         Assert.That(Available, Is.EqualTo(700), "nothing is reserved");
         MemoryReservation model = governor.Reserve("model", 500 * MiB);
-        Assert.That(Available, Is.EqualTo(200), "reserved, not touched");
-        system.Process(550);
-        Assert.That(Available, Is.EqualTo(200), "half touched");
-        system.Process(800);
-        Assert.That(Available, Is.EqualTo(200), "all touched");
+        Assert.That(Available, Is.EqualTo(200), "the reservation is not touched");
+        system.SetProcess(550);
+        Assert.That(Available, Is.EqualTo(200), "the reservation is half touched");
+        system.SetProcess(800);
+        Assert.That(Available, Is.EqualTo(200), "the reservation is touched");
         model.Resize(500 * MiB);
-        Assert.That(Available, Is.EqualTo(200), "said to be taken");
-        system.Process(750);
+        Assert.That(Available, Is.EqualTo(200), "the load is over");
+        system.SetProcess(750);
         model.Resize(450 * MiB);
-        Assert.That(Available, Is.EqualTo(250), "what loading took is given back");
-        system.Process(900);
-        Assert.That(Available, Is.EqualTo(100), "managed memory grew");
-        system.Process(500);
-        Assert.That(Available, Is.EqualTo(500), "managed memory was collected");
+        Assert.That(Available, Is.EqualTo(250), "the memory of the load is returned");
+        system.SetProcess(900);
+        Assert.That(Available, Is.EqualTo(100), "the managed memory has grown");
+        system.SetProcess(500);
+        Assert.That(Available, Is.EqualTo(500), "the managed memory was collected");
         MemoryReservation worker = governor.Reserve("worker", 300 * MiB);
-        Assert.That(Available, Is.EqualTo(200), "a second promise beside what is taken");
-        system.Process(700);
-        Assert.That(Available, Is.EqualTo(200), "that is partly touched");
+        Assert.That(Available, Is.EqualTo(200), "a second reservation beside the loaded model");
+        system.SetProcess(700);
+        Assert.That(Available, Is.EqualTo(200), "the second reservation is partly touched");
         worker.Dispose();
         model.Dispose();
-        system.Process(60);
-        Assert.That(Available, Is.EqualTo(940), "all given back");
+        system.SetProcess(60);
+        Assert.That(Available, Is.EqualTo(940), "everything is returned");
     }
 
     [Test]
-    public void Managed_memory_that_grows_while_a_model_is_loaded_counts_as_far_as_it_must_be_its_own()
+    public void Measured_memory_that_cannot_belong_to_a_reservation_reduces_the_available_bytes()
     {
         using MemoryReservation model = governor.Reserve("model", 400 * MiB);
-        system.Process(850);
+        system.SetProcess(850);
         Assert.That(Available, Is.EqualTo(150), "at least 450 are not the model's");
-        system.Process(100);
+        system.SetProcess(100);
         Assert.That(Available, Is.EqualTo(500), "at most 100 are not the model's");
     }
 
     [Test]
-    public void What_is_taken_outside_of_pools_counts()
+    public void Memory_used_outside_of_pools_reduces_the_available_bytes()
     {
-        system.Process(990);
+        system.SetProcess(990);
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("model", 11 * MiB));
         Assert.That(error!.AvailableBytes, Is.EqualTo(10 * MiB));
     }
 
     [Test]
-    public void Growth_is_told_even_where_there_is_no_room()
+    public void A_reservation_can_grow_beyond_the_limit()
     {
         using MemoryReservation model = governor.Reserve("model", 100 * MiB);
         model.Resize(5000 * MiB);
@@ -95,25 +95,24 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_reservation_gives_back_once_however_often_and_wherever_it_is_disposed()
+    public void A_reservation_disposed_repeatedly_and_concurrently_is_returned_once()
     {
-        using MemoryReservation stays = governor.Reserve("twin", 100 * MiB);
-        MemoryReservation goes = governor.Reserve("twin", 100 * MiB);
-        Parallel.For(0, 16, _ => goes.Dispose());
+        using MemoryReservation kept = governor.Reserve("twin", 100 * MiB);
+        MemoryReservation disposed = governor.Reserve("twin", 100 * MiB);
+        Parallel.For(0, 16, _ => disposed.Dispose());
         Assert.Multiple(() =>
         {
             Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(100 * MiB));
-            Assert.That((stays.Bytes, goes.Bytes), Is.EqualTo((100 * MiB, 0L)));
-            Assert.That(() => goes.Resize(1), Throws.TypeOf<ObjectDisposedException>());
-            Assert.That(() => stays.Resize(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
+            Assert.That((kept.Bytes, disposed.Bytes), Is.EqualTo((100 * MiB, 0L)));
+            Assert.That(() => disposed.Resize(1), Throws.TypeOf<ObjectDisposedException>());
+            Assert.That(() => kept.Resize(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => governor.Reserve("x", -1), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => governor.Reserve("", 1), Throws.ArgumentException);
         });
     }
 
-    /// <summary>The ancestor's probe reserved twice what it asked for, and never gave it back.</summary>
     [Test]
-    public void What_was_refused_leaves_nothing_behind()
+    public void A_refused_reservation_reserves_nothing()
     {
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("two", 701 * MiB));
         using MemoryReservation one = governor.Reserve("one", 700 * MiB);
@@ -121,7 +120,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_refusal_names_who_asked_what_is_there_what_limits_it_and_what_helps()
+    public void A_refusal_names_the_request_the_available_memory_the_limit_and_a_remedy()
     {
         using MemoryReservation one = governor.Reserve("stella-large", 400 * MiB);
         using MemoryReservation two = governor.Reserve("stella-large", 100 * MiB);
@@ -141,7 +140,7 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void The_status_lists_who_holds_what_the_largest_first()
+    public void The_status_lists_owners_with_the_largest_first()
     {
         using MemoryReservation small = governor.Reserve("small", 10 * MiB);
         using MemoryReservation a = governor.Reserve("large", 20 * MiB);
@@ -150,10 +149,10 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void The_status_reads_once_a_second_and_a_reservation_each_time()
+    public void The_status_measures_once_a_second_and_a_reservation_every_time()
     {
         Assert.That(governor.GetStatus().MeasuredBytes, Is.EqualTo(300 * MiB));
-        system.Process(800);
+        system.SetProcess(800);
         system.Time.Advance(TimeSpan.FromSeconds(0.999));
         Assert.That(governor.GetStatus().MeasuredBytes, Is.EqualTo(300 * MiB));
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("model", 500 * MiB));
@@ -162,27 +161,27 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_status_after_a_load_does_not_rest_on_a_reading_from_before_it()
+    public void The_status_after_a_load_uses_a_new_measurement()
     {
         using MemoryReservation model = governor.Reserve("model", 500 * MiB);
-        system.Process(800);
+        system.SetProcess(800);
         model.Resize(500 * MiB);
         Assert.That(governor.GetStatus().AvailableBytes, Is.EqualTo(200 * MiB));
     }
 
     [Test]
-    public async Task The_status_does_not_wait_for_a_reservation_that_reads()
+    public async Task The_status_does_not_wait_for_a_reservation_that_measures()
     {
         _ = governor.GetStatus();
-        using var reading = new SemaphoreSlim(0);
-        using var goOn = new SemaphoreSlim(0);
+        using var measuring = new SemaphoreSlim(0);
+        using var resume = new SemaphoreSlim(0);
         int reserving = -1;
         system.Time.OnTimestamp = () =>
         {
             if (Environment.CurrentManagedThreadId == Volatile.Read(ref reserving))
             {
-                reading.Release();
-                goOn.Wait();
+                measuring.Release();
+                resume.Wait();
             }
         };
         Task<MemoryReservation> reservation = Task.Run(() =>
@@ -192,84 +191,84 @@ internal sealed class MemoryGovernorTests
             Volatile.Write(ref reserving, -1);
             return made;
         });
-        await reading.WaitAsync();
-        // On a thread of its own: the reservation's may be the thread pool's last.
+        await measuring.WaitAsync();
+        // A dedicated thread, because the reservation may block the last thread of the thread pool.
         Task<StellaMemoryStatus> status = Task.Factory.StartNew(
             governor.GetStatus, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        bool came = await Task.WhenAny(status, Task.Delay(ForEver)) == status;
-        goOn.Release();
+        bool returned = await Task.WhenAny(status, Task.Delay(DeadlockTimeout)) == status;
+        resume.Release();
         (await reservation).Dispose();
-        Assert.That(came, "the status waited for the reservation");
+        Assert.That(returned, "the status waited for the reservation");
         Assert.That((await status).ReservedBytes, Is.Zero);
     }
 
     [Test]
-    public void The_least_recently_used_go_first_and_no_more_than_must()
+    public void The_least_recently_used_owners_are_evicted_first_and_no_more_than_needed()
     {
-        using var newest = new IdleHolder(governor, "newest", 200 * MiB, idleSince: 30);
-        using var busy = new IdleHolder(governor, "busy", 100 * MiB, idleSince: null);
-        using var oldest = new IdleHolder(governor, "oldest", 200 * MiB, idleSince: 10);
-        using var middle = new IdleHolder(governor, "middle", 200 * MiB, idleSince: 20);
+        using var newest = new FakeIdleMemory(governor, "newest", 200 * MiB, idleSince: 30);
+        using var busy = new FakeIdleMemory(governor, "busy", 100 * MiB, idleSince: null);
+        using var oldest = new FakeIdleMemory(governor, "oldest", 200 * MiB, idleSince: 10);
+        using var middle = new FakeIdleMemory(governor, "middle", 200 * MiB, idleSince: 20);
         using MemoryReservation made = governor.Reserve("new", 350 * MiB);
         Assert.That(
-            new[] { oldest, middle, newest, busy }.Select(holder => holder.Released),
+            new[] { oldest, middle, newest, busy }.Select(owner => owner.Released),
             Is.EqualTo(new[] { true, true, false, false }));
         Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(650 * MiB));
     }
 
     [Test]
-    public void Nobody_goes_while_there_is_room()
+    public void No_owner_is_evicted_while_there_is_room()
     {
-        using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
+        using var idle = new FakeIdleMemory(governor, "idle", 300 * MiB, idleSince: 1);
         using MemoryReservation made = governor.Reserve("new", 400 * MiB);
-        Assert.That(idle.Asked, Is.Zero);
+        Assert.That(idle.ReleaseRequests, Is.Zero);
     }
 
     [Test]
-    public void Nobody_goes_in_vain()
+    public void No_owner_is_evicted_if_the_request_would_still_not_fit()
     {
-        using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
-        using var busy = new IdleHolder(governor, "busy", 300 * MiB, idleSince: null);
+        using var idle = new FakeIdleMemory(governor, "idle", 300 * MiB, idleSince: 1);
+        using var busy = new FakeIdleMemory(governor, "busy", 300 * MiB, idleSince: null);
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("new", 401 * MiB));
-        Assert.That((idle.Asked, busy.Asked, idle.Released), Is.EqualTo((0, 0, false)));
+        Assert.That((idle.ReleaseRequests, busy.ReleaseRequests, idle.Released), Is.EqualTo((0, 0, false)));
         Assert.That(error!.Message, Does.Contain("All that is idle would give 300.0 MiB."));
         using MemoryReservation fits = governor.Reserve("new", 400 * MiB);
         Assert.That((idle.Released, busy.Released), Is.EqualTo((true, false)));
     }
 
-    /// <summary>Where more is used than allowed, room has to be made for the excess too.</summary>
+    /// <summary>If usage exceeds the limit, an eviction would have to free the excess too.</summary>
     [Test]
-    public void Nobody_goes_in_vain_where_the_limit_is_passed()
+    public void No_owner_is_evicted_if_usage_stays_above_the_limit()
     {
-        using var idle = new IdleHolder(governor, "idle", 300 * MiB, idleSince: 1);
+        using var idle = new FakeIdleMemory(governor, "idle", 300 * MiB, idleSince: 1);
         using MemoryReservation grown = governor.Reserve("grown", 100 * MiB);
-        system.Process(1200);
+        system.SetProcess(1200);
         grown.Resize(900 * MiB);
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("new", 1 * MiB));
-        Assert.That(idle.Asked, Is.Zero);
+        Assert.That(idle.ReleaseRequests, Is.Zero);
     }
 
     [Test]
-    public void Who_refuses_is_asked_once_and_the_next_is_asked_instead()
+    public void An_owner_that_refuses_eviction_is_asked_once_and_the_next_owner_is_evicted()
     {
-        using var stubborn = new IdleHolder(governor, "stubborn", 300 * MiB, idleSince: 1) { OnRelease = () => false };
-        using var willing = new IdleHolder(governor, "willing", 300 * MiB, idleSince: 2);
+        using var stubborn = new FakeIdleMemory(governor, "stubborn", 300 * MiB, idleSince: 1) { OnRelease = () => false };
+        using var willing = new FakeIdleMemory(governor, "willing", 300 * MiB, idleSince: 2);
         using (MemoryReservation made = governor.Reserve("new", 300 * MiB))
         {
-            Assert.That((stubborn.Asked, willing.Released), Is.EqualTo((1, true)));
+            Assert.That((stubborn.ReleaseRequests, willing.Released), Is.EqualTo((1, true)));
         }
 
         using MemoryReservation rest = governor.Reserve("rest", 400 * MiB);
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("more", 300 * MiB));
-        Assert.That(stubborn.Asked, Is.EqualTo(2));
+        Assert.That(stubborn.ReleaseRequests, Is.EqualTo(2));
     }
 
     [Test]
-    public void Who_is_used_while_room_is_made_stays()
+    public void An_owner_used_during_an_eviction_is_kept()
     {
-        using var second = new IdleHolder(governor, "second", 200 * MiB, idleSince: 2);
-        using var third = new IdleHolder(governor, "third", 200 * MiB, idleSince: 3);
-        using var first = new IdleHolder(governor, "first", 200 * MiB, idleSince: 1)
+        using var second = new FakeIdleMemory(governor, "second", 200 * MiB, idleSince: 2);
+        using var third = new FakeIdleMemory(governor, "third", 200 * MiB, idleSince: 3);
+        using var first = new FakeIdleMemory(governor, "first", 200 * MiB, idleSince: 1)
         {
             OnRelease = () =>
             {
@@ -278,26 +277,26 @@ internal sealed class MemoryGovernorTests
             },
         };
         using MemoryReservation made = governor.Reserve("new", 400 * MiB);
-        Assert.That((first.Released, second.Asked, third.Released), Is.EqualTo((true, 0, true)));
+        Assert.That((first.Released, second.ReleaseRequests, third.Released), Is.EqualTo((true, 0, true)));
     }
 
     [Test]
-    public void Who_is_no_longer_registered_is_not_asked()
+    public void An_unregistered_owner_is_not_asked_to_release_memory()
     {
-        using var gone = new IdleHolder(governor, "gone", 300 * MiB, idleSince: 1);
-        IDisposable twice = governor.Register(gone);
-        gone.Unregister();
+        using var unregistered = new FakeIdleMemory(governor, "unregistered", 300 * MiB, idleSince: 1);
+        IDisposable twice = governor.Register(unregistered);
+        unregistered.Unregister();
         twice.Dispose();
         twice.Dispose();
         Assert.Throws<StellaMemoryException>(() => governor.Reserve("new", 500 * MiB));
-        Assert.That(gone.Asked, Is.Zero);
+        Assert.That(unregistered.ReleaseRequests, Is.Zero);
     }
 
     [Test]
-    public void Who_lets_go_may_call_the_governor_from_any_thread()
+    public void An_owner_can_call_the_governor_from_any_thread_during_its_eviction()
     {
-        using var idle = new IdleHolder(governor, "idle", 600 * MiB, idleSince: 1);
-        idle.OnRelease = () => Finishes(() =>
+        using var idle = new FakeIdleMemory(governor, "idle", 600 * MiB, idleSince: 1);
+        idle.OnRelease = () => RunsOnOtherThread(() =>
         {
             using MemoryReservation nested = governor.Reserve("nested", 50 * MiB);
             nested.Resize(40 * MiB);
@@ -309,15 +308,15 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void A_clock_that_fails_or_calls_back_harms_no_reservation()
+    public void A_clock_that_throws_and_calls_back_does_not_fail_a_reservation()
     {
         int inside = 0;
         system.Time.OnTimestamp = () =>
         {
             if (Interlocked.Exchange(ref inside, 1) == 0)
             {
-                _ = Finishes(() => governor.Reserve("nested", 50 * MiB).Dispose());
-                throw new InvalidOperationException("a clock");
+                _ = RunsOnOtherThread(() => governor.Reserve("nested", 50 * MiB).Dispose());
+                throw new InvalidOperationException("thrown by the clock");
             }
         };
         governor.Reserve("new", 300 * MiB).Dispose();
@@ -327,13 +326,13 @@ internal sealed class MemoryGovernorTests
     }
 
     [Test]
-    public void Two_that_make_room_at_once_both_end()
+    public void Two_concurrent_reservations_that_evict_the_same_owner_both_succeed()
     {
-        using var a = new IdleHolder(governor, "a", 300 * MiB, idleSince: 1);
-        using var b = new IdleHolder(governor, "b", 300 * MiB, idleSince: 2);
-        // Each lets go only after the other reservation has come as far as to ask too.
+        using var a = new FakeIdleMemory(governor, "a", 300 * MiB, idleSince: 1);
+        using var b = new FakeIdleMemory(governor, "b", 300 * MiB, idleSince: 2);
+        // The owner releases its memory only after both reservations have asked for it.
         using var both = new Barrier(2);
-        a.OnRelease = () => both.SignalAndWait(ForEver);
+        a.OnRelease = () => both.SignalAndWait(DeadlockTimeout);
         b.OnRelease = () => true;
         var made = new MemoryReservation?[2];
         var errors = new Exception?[2];
@@ -352,25 +351,25 @@ internal sealed class MemoryGovernorTests
             })),
         ];
         Array.ForEach(threads, thread => thread.Start());
-        Assert.That(threads.All(thread => thread.Join(3 * ForEver)), "they wait for each other");
+        Assert.That(threads.All(thread => thread.Join(3 * DeadlockTimeout)), "the two reservations block each other");
         Assert.That(errors, Is.All.Null);
-        Assert.That(a.Asked, Is.EqualTo(2));
-        Assert.That(made.Sum(one => one!.Bytes), Is.EqualTo(governor.GetStatus().ReservedBytes).And.EqualTo(700 * MiB));
+        Assert.That(a.ReleaseRequests, Is.EqualTo(2));
+        Assert.That(made.Sum(reservation => reservation!.Bytes), Is.EqualTo(governor.GetStatus().ReservedBytes).And.EqualTo(700 * MiB));
     }
 
-    /// <summary>Why pools share one: each would give away the whole of what the others have not touched yet.</summary>
+    /// <summary>This is why pools share one governor: a second one could promise memory that the first has reserved.</summary>
     [Test]
-    public void Governors_see_what_the_others_have_taken_only_when_it_is_touched()
+    public void A_governor_counts_memory_of_another_governor_only_after_it_is_touched()
     {
         var other = new StellaMemoryGovernor(system.Options with { LimitBytes = 1000 * MiB });
         using MemoryReservation mine = governor.Reserve("mine", 500 * MiB);
         Assert.That(other.GetStatus().AvailableBytes, Is.EqualTo(700 * MiB));
-        system.Process(800);
+        system.SetProcess(800);
         system.Time.Advance(TimeSpan.FromSeconds(1));
         Assert.That(other.GetStatus().AvailableBytes, Is.EqualTo(200 * MiB));
     }
 
-    private static bool Finishes(Action action)
+    private static bool RunsOnOtherThread(Action action)
     {
         Exception? error = null;
         var thread = new Thread(() =>
@@ -388,6 +387,6 @@ internal sealed class MemoryGovernorTests
             IsBackground = true,
         };
         thread.Start();
-        return thread.Join(ForEver) && error is null;
+        return thread.Join(DeadlockTimeout) && error is null;
     }
 }

@@ -1,6 +1,6 @@
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Interactive and bulk calls have their own bounds and waiting lines, so that neither shuts the other out.</summary>
+/// <summary>Interactive and bulk calls have separate limits and separate queues, so that neither blocks the other.</summary>
 internal sealed class AdmissionTests
 {
     private static StellaCallOptions Bulk => new() { Priority = StellaPriority.Bulk };
@@ -8,15 +8,15 @@ internal sealed class AdmissionTests
     private static StellaCallOptions WaitingBulk => Bulk with { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(5) };
 
     [Test]
-    public async Task A_priority_or_a_prompt_that_does_not_exist_is_refused_and_costs_nothing()
+    public async Task An_undefined_enum_value_is_refused_and_the_next_call_is_answered()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That(
-            async () => await pool.EmbedAsync("river", callOptions: new StellaCallOptions { Priority = (StellaPriority)7 }).WaitAsync(Wait.Limit),
+            async () => await pool.EmbedAsync("river", callOptions: new StellaCallOptions { Priority = (StellaPriority)7 }).WaitAsync(Eventually.Timeout),
             Throws.TypeOf<ArgumentOutOfRangeException>());
-        Assert.That(await pool.EmbedAsync("river").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("river")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await pool.EmbedAsync("river").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("river")));
+        await TestPool.DisposeAndCheckAsync(pool, model);
 
         using StellaModel real = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         Assert.That(() => real.Embed("river", new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }), Throws.InstanceOf<StellaException>().Or.InstanceOf<ArgumentException>());
@@ -27,14 +27,14 @@ internal sealed class AdmissionTests
     {
         using var stop = new CancellationTokenSource();
         var model = new FakeModel { OnForward = batch => Thread.SpinWait(200 * batch.Tokens) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        // Texts of its own for each call: those that calls have in common are computed once, and all calls could end in time.
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        // Each call has different texts. Shared texts are computed once, and all calls could end during the test.
         Task[] bulk = [.. Enumerable.Range(0, 200).Select(call => Task.Run(async () => await pool.EmbedAsync(
             [.. Enumerable.Range(0, 500).Select(i => $"bulk text {call:000} {i:000}")], null, WaitingBulk, stop.Token)))];
-        Task[] streams = [.. Enumerable.Range(0, 40).Select(i => Task.Run(async () => await ReadAsync(pool, stop.Token)))];
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount >= 200 + 40, "bulk waits");
+        Task[] streams = [.. Enumerable.Range(0, 40).Select(i => Task.Run(async () => await ReadEndlessStreamAsync(pool, stop.Token)))];
+        await Eventually.IsTrueAsync(() => pool.GetHealth().QueuedCallCount >= 200 + 40, "all bulk calls and streams wait");
 
-        // Each is sent whether or not the last was answered.
+        // Each call is sent at its time, whether or not the previous call was answered.
         var interactive = new List<Task<float[]>>();
         for (int i = 0; i < 200; i++)
         {
@@ -42,58 +42,58 @@ internal sealed class AdmissionTests
             await Task.Delay(10);
         }
 
-        float[][] vectors = await Task.WhenAll(interactive).WaitAsync(Wait.Limit);
+        float[][] vectors = await Task.WhenAll(interactive).WaitAsync(Eventually.Timeout);
         Assert.That(vectors, Is.EqualTo(Enumerable.Range(0, 200).Select(i => FakeModel.Vector($"interactive {i}"))));
-        Assert.That(bulk, Has.Some.Property(nameof(Task.IsCompleted)).False, "bulk waited all the time");
+        Assert.That(bulk, Has.Some.Property(nameof(Task.IsCompleted)).False, "bulk calls were waiting during the whole test");
         await stop.CancelAsync();
         await Task.WhenAll([.. bulk, .. streams]).ContinueWith(_ => { }, TaskScheduler.Default);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Bulk_calls_take_three_quarters_of_the_calls_and_are_refused_by_their_own_bound()
+    public async Task Bulk_calls_are_limited_to_three_quarters_of_the_calls_and_interactive_calls_fill_the_rest()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 8 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 8 });
         Task[] bulk = [.. Enumerable.Range(0, 6).Select(i => pool.EmbedAsync($"b{i}", null, Bulk))];
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("b6", null, Bulk))!;
         Assert.That((error.QueuedCallCount, error.MaxQueuedCalls, error.MaxQueuedTokens), Is.EqualTo((6, 6, 4800L)));
         Assert.That(error.Message, Does.Contain("bulk"));
         Task[] interactive = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"i{i}"))];
         Assert.That(async () => await pool.EmbedAsync("i2"), Throws.TypeOf<StellaOverloadedException>().With.Property("MaxQueuedCalls").EqualTo(8));
-        gate.Open();
+        pause.Release();
         await Task.WhenAll([.. bulk, .. interactive]);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Bulk_calls_take_their_share_of_the_tokens()
+    public async Task Bulk_calls_are_limited_to_their_share_of_the_tokens()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 800, BulkShare = 0.5 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedTokens = 800, BulkShare = 0.5 });
         Task first = pool.EmbedAsync("runs");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task[] bulk = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('b', 98)}", null, Bulk))];
         Assert.That(async () => await pool.EmbedAsync("b", null, Bulk), Throws.TypeOf<StellaOverloadedException>().With.Property("MaxQueuedTokens").EqualTo(400));
         Task[] interactive = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('i', 98)}"))];
         Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(800));
-        gate.Open();
+        pause.Release();
         await Task.WhenAll([first, .. bulk, .. interactive]);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_bulk_call_that_waits_is_accepted_although_interactive_calls_fill_the_queue_all_the_time()
+    public async Task A_waiting_bulk_call_is_accepted_while_interactive_calls_keep_the_queue_full()
     {
-        using var gate = new SemaphoreSlim(0);
-        var model = new FakeModel { OnForward = _ => Assert.That(gate.Wait(Wait.Limit)) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 400 });
+        using var permits = new SemaphoreSlim(0);
+        var model = new FakeModel { OnForward = _ => Assert.That(permits.Wait(Eventually.Timeout)) };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedTokens = 400 });
         string text(int i) => $"{i:000}{new string('x', 96)}";
         var interactive = new List<Task>();
         int sent = 0;
-        void fill()
+        void fillQueue()
         {
             try
             {
@@ -114,50 +114,50 @@ internal sealed class AdmissionTests
             }
         }
 
-        fill();
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 1, "the first runs");
-        fill();
+        fillQueue();
+        await Eventually.IsTrueAsync(() => pool.GetHealth().BusyWorkerCount == 1, "the first text runs");
+        fillQueue();
         Task bulk = pool.EmbedAsync([.. Enumerable.Range(0, 3).Select(i => $"b{text(i)[2..]}")], null, WaitingBulk);
         for (int i = 0; i < 200 && !bulk.IsCompleted; i++)
         {
             int forwards = model.Forwards;
-            gate.Release();
-            await Wait.UntilAsync(() => model.Forwards > forwards || bulk.IsCompleted, "the next forward");
-            fill();
+            permits.Release();
+            await Eventually.IsTrueAsync(() => model.Forwards > forwards || bulk.IsCompleted, "the next forward pass begins");
+            fillQueue();
         }
 
-        Assert.That(bulk.IsCompletedSuccessfully, "bulk got its share of the queue and of the workers");
-        gate.Release(10_000);
+        Assert.That(bulk.IsCompletedSuccessfully, "the bulk call did not get its share of the queue and of the worker");
+        permits.Release(10_000);
         await Task.WhenAll(interactive);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_batch_of_an_interactive_text_is_not_filled_up_with_bulk()
+    public async Task A_batch_with_an_interactive_text_contains_no_bulk_texts()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var batches = new List<string[]>();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
+                pause.Enter();
                 batches.Add(batch.Texts);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task bulk = pool.EmbedAsync([.. Enumerable.Range(0, 20).Select(i => $"bulk {i:000}")], null, Bulk);
         Task interactive = pool.EmbedAsync("interactive");
-        gate.Open();
+        pause.Release();
         await Task.WhenAll(first, bulk, interactive);
         Assert.That(batches[1], Is.EqualTo((string[])["interactive"]));
         Assert.That(batches.Count, Is.InRange(4, 6));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    private static async Task ReadAsync(StellaEmbeddingPool pool, CancellationToken stop)
+    private static async Task ReadEndlessStreamAsync(StellaEmbeddingPool pool, CancellationToken stop)
     {
         static async IAsyncEnumerable<string> Source()
         {

@@ -4,50 +4,50 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Blame is assigned after isolation, with the circuit breaker as it is by default.</summary>
+/// <summary>The pool isolates a faulty text before it blames the text or the model. The circuit breaker has its default options.</summary>
 internal sealed class BlameTests
 {
     private static readonly string[] Texts = [.. Enumerable.Range(0, 32).Select(i => $"text {i:00}")];
 
-    private static StellaPoolOptions Default => PoolOf.Options with { MaxBatchTokens = 1000 };
+    private static StellaPoolOptions Default => TestPool.Options with { MaxBatchTokens = 1000 };
 
-    public enum Fault
+    public enum ForwardFault
     {
-        /// <summary>The forward fails and the session lives on.</summary>
+        /// <summary>The forward pass fails and the session stays usable.</summary>
         Forward,
 
-        /// <summary>The session is lost.</summary>
+        /// <summary>A panic breaks the session.</summary>
         Panic,
 
-        /// <summary>The library is in an unknown state, and the session is lost.</summary>
+        /// <summary>An internal error leaves the library in an unknown state and breaks the session.</summary>
         Internal,
     }
 
     [Test]
-    public async Task A_call_with_a_faulty_text_costs_no_other_caller_anything([Values] Fault fault, [Values(2, 32)] int count)
+    public async Task A_call_with_a_faulty_text_does_not_affect_other_callers([Values] ForwardFault fault, [Values(2, 32)] int count)
     {
-        FakeModel model = Poisoned(fault);
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        FakeModel model = FailsOnFaultyText(fault);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         for (int round = 0; round < 8; round++)
         {
             StellaEmbeddings found = await pool.EmbedAsync(
-                [.. Texts.Take(count - 1), "guilty"], null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
+                [.. Texts.Take(count - 1), "faulty"], null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
             Assert.That(found.Summary.Failures.Single().TextIndex, Is.EqualTo(count - 1));
             Assert.That(await pool.EmbedAsync($"other {round}"), Is.EqualTo(FakeModel.Vector($"other {round}")));
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_caller_of_single_faulty_texts_costs_no_other_caller_anything([Values] Fault fault, [Values] bool othersCallBetween)
+    public async Task Repeated_calls_with_one_faulty_text_do_not_affect_other_callers([Values] ForwardFault fault, [Values] bool othersCallBetween)
     {
-        FakeModel model = Poisoned(fault);
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        FakeModel model = FailsOnFaultyText(fault);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         for (int round = 0; round < 12; round++)
         {
-            Assert.That(async () => await pool.EmbedAsync("guilty"), Throws.TypeOf<StellaInputException>());
+            Assert.That(async () => await pool.EmbedAsync("faulty"), Throws.TypeOf<StellaInputException>());
             if (othersCallBetween)
             {
                 Assert.That(await pool.EmbedAsync($"other {round}"), Is.EqualTo(FakeModel.Vector($"other {round}")));
@@ -56,39 +56,39 @@ internal sealed class BlameTests
 
         Assert.That(await pool.EmbedAsync("other"), Is.EqualTo(FakeModel.Vector("other")));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_model_that_fails_whatever_it_is_given_is_refused_after_five_failures([Values] Fault fault, [Values(1, 8)] int count)
+    public async Task A_model_that_fails_every_forward_pass_is_refused_after_five_failures([Values] ForwardFault fault, [Values(1, 8)] int count)
     {
         var model = new FakeModel { OnForward = _ => throw Error(fault) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         string[] texts = [.. Texts.Take(count)];
         for (int i = 0; i < 5; i++)
         {
             Assert.That(async () => await pool.EmbedAsync(texts), Throws.TypeOf<StellaInputException>(), $"call {i}");
             int seen = i;
-            await Wait.UntilAsync(
-                () => pool.GetHealth().Status == (seen < 4 ? StellaPoolStatus.Healthy : StellaPoolStatus.Unhealthy), $"call {i} is judged");
+            await Eventually.IsTrueAsync(
+                () => pool.GetHealth().Status == (seen < 4 ? StellaPoolStatus.Healthy : StellaPoolStatus.Unhealthy), $"the breaker has counted call {i}");
         }
 
         Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaCircuitOpenException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_head_that_cannot_be_loaded_is_refused_alone()
+    public async Task Only_calls_of_a_head_that_cannot_be_loaded_are_refused()
     {
         var model = new FakeModel();
-        model.OnForwardOf = (_, kind) =>
+        model.OnForwardWithKind = (_, kind) =>
         {
             if (kind.Dimension == FakeModel.OtherDimension)
             {
                 throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "2_Dense_8/model.safetensors is missing");
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         var other = new StellaEmbedOptions { Dimension = FakeModel.OtherDimension };
         for (int i = 0; i < 5; i++)
         {
@@ -96,7 +96,7 @@ internal sealed class BlameTests
             Assert.That(await pool.EmbedAsync("good"), Is.EqualTo(FakeModel.Vector("good")));
         }
 
-        Assert.That(model.Forwards, Is.EqualTo(10), "no text has a part in it, so none is tried alone");
+        Assert.That(model.Forwards, Is.EqualTo(10), "no text is tried alone, because the head is at fault");
         Assert.That(async () => await pool.EmbedAsync("text", other), Throws.TypeOf<StellaCircuitOpenException>());
         Assert.That(await pool.EmbedAsync("still good"), Is.EqualTo(FakeModel.Vector("still good")));
         Assert.That(
@@ -105,21 +105,21 @@ internal sealed class BlameTests
         Assert.That((health.Status, health.Reason), Is.EqualTo((
             StellaPoolStatus.Degraded,
             "calls of one head are refused: the last 5 forward passes of dimension 8 failed: 2_Dense_8/model.safetensors is missing")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_head_that_fails_in_the_forward_is_refused_alone()
+    public async Task Only_calls_of_a_head_that_fails_its_forward_passes_are_refused()
     {
         var model = new FakeModel();
-        model.OnForwardOf = (_, kind) =>
+        model.OnForwardWithKind = (_, kind) =>
         {
             if (kind.Dimension == FakeModel.OtherDimension)
             {
-                throw Error(Fault.Forward);
+                throw Error(ForwardFault.Forward);
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         var other = new StellaEmbedOptions { Dimension = FakeModel.OtherDimension };
         for (int i = 0; i < 5; i++)
         {
@@ -128,25 +128,25 @@ internal sealed class BlameTests
 
         Assert.That(async () => await pool.EmbedAsync("text", other), Throws.TypeOf<StellaCircuitOpenException>());
         Assert.That(await pool.EmbedAsync("good"), Is.EqualTo(FakeModel.Vector("good")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task What_a_bad_call_writes_to_the_log_does_not_grow_with_its_texts([Values] Fault fault)
+    public async Task The_number_of_log_records_of_a_failed_call_does_not_grow_with_its_texts([Values] ForwardFault fault)
     {
         using var provider = new FakeLoggerProvider();
         using var loggers = new LoggerFactory([provider]);
-        FakeModel model = Poisoned(fault);
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default with { LoggerFactory = loggers });
+        FakeModel model = FailsOnFaultyText(fault);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default with { LoggerFactory = loggers });
         _ = await pool.WarmUpAsync();
         provider.Collector.Clear();
-        Assert.That(async () => await pool.EmbedAsync([.. Texts, "guilty"]), Throws.TypeOf<StellaInputException>());
+        Assert.That(async () => await pool.EmbedAsync([.. Texts, "faulty"]), Throws.TypeOf<StellaInputException>());
         int warnings(int id) => provider.Collector.GetSnapshot().Count(record => record.Level >= LogLevel.Warning && (id == 0 || record.Id.Id == id));
-        Assert.That(warnings(130), Is.EqualTo(1), "one for the fault");
-        Assert.That(warnings(131), Is.Zero, "none for the call, which has its error");
+        Assert.That(warnings(130), Is.EqualTo(1), "one warning for the fault");
+        Assert.That(warnings(131), Is.Zero, "no warning for the call, because the caller gets the error");
 
-        // A session that is lost costs a worker at each step of the search, and each worker is worth a record.
-        Assert.That(warnings(0), Is.LessThanOrEqualTo(fault == Fault.Forward ? 1 : 1 + 7));
+        // If the fault breaks the session, each step of the search costs a worker, and the pool logs each replacement.
+        Assert.That(warnings(0), Is.LessThanOrEqualTo(fault == ForwardFault.Forward ? 1 : 1 + 7));
 
         provider.Collector.Clear();
         for (int i = 0; i < 100; i++)
@@ -155,53 +155,53 @@ internal sealed class BlameTests
         }
 
         Assert.That(provider.Collector.GetSnapshot().Count(record => record.Level >= LogLevel.Warning && record.Id.Id is 130 or 131), Is.Zero);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_search_that_nobody_waits_for_any_more_blames_nobody([Values(Fault.Panic, Fault.Internal)] Fault fault)
+    public async Task A_cancelled_search_for_a_faulty_text_does_not_open_the_circuit_breaker([Values(ForwardFault.Panic, ForwardFault.Internal)] ForwardFault fault)
     {
         CancellationTokenSource? cancel = null;
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                if (batch.Texts.Contains("guilty"))
+                if (batch.Texts.Contains("faulty"))
                 {
-                    // The caller goes while the batch fails, so its halves are never tried.
+                    // The caller cancels while the batch fails, so that the halves of the batch are never tried.
                     cancel!.Cancel();
                     throw Error(fault);
                 }
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Default);
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
         for (int round = 0; round < 2 * Default.CircuitBreaker.ReplacementThreshold; round++)
         {
             cancel = new CancellationTokenSource();
-            Assert.That(async () => await pool.EmbedAsync(["one", "guilty"], cancellationToken: cancel.Token), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(async () => await pool.EmbedAsync(["one", "faulty"], cancellationToken: cancel.Token), Throws.InstanceOf<OperationCanceledException>());
             Assert.That(await pool.EmbedAsync($"other {round}"), Is.EqualTo(FakeModel.Vector($"other {round}")));
             cancel.Dispose();
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    private static StellaException Error(Fault fault) => new(
+    private static StellaException Error(ForwardFault fault) => new(
         fault switch
         {
-            Fault.Forward => StellaErrorCode.ForwardFailed,
-            Fault.Panic => StellaErrorCode.Panic,
+            ForwardFault.Forward => StellaErrorCode.ForwardFailed,
+            ForwardFault.Panic => StellaErrorCode.Panic,
             _ => StellaErrorCode.Internal,
         },
-        "made by a test");
+        "thrown by the test");
 
-    /// <summary>A model that cannot bear one text.</summary>
-    private static FakeModel Poisoned(Fault fault) => new()
+    /// <summary>Creates a model that fails every batch with the text "faulty".</summary>
+    private static FakeModel FailsOnFaultyText(ForwardFault fault) => new()
     {
         OnForward = batch =>
         {
-            if (batch.Texts.Contains("guilty"))
+            if (batch.Texts.Contains("faulty"))
             {
                 throw Error(fault);
             }

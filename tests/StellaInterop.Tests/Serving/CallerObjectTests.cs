@@ -9,16 +9,16 @@ using Microsoft.Extensions.Time.Testing;
 namespace StellaInterop.Tests.Serving;
 
 /// <summary>
-/// Every object that belongs to a caller or the host: it throws, it changes, it blocks, it calls back into the pool. Nobody else
-/// notices, the process lives, and the pool can be disposed.
+/// Objects of a caller or the host that throw, change, block, or call back into the pool. Other callers are not affected, the process
+/// survives, and the pool can be disposed.
 /// </summary>
 internal sealed class CallerObjectTests
 {
-    [ThreadStatic]
-    private static bool isCallingBack;
+    /// <summary>Whether a call comes from a callback. It flows with the call, so that the calls of a callback do not multiply.</summary>
+    private static readonly AsyncLocal<bool> IsCallingBack = new();
 
-    /// <summary>The behaviour of an object that the pool touches.</summary>
-    public enum Mischief
+    /// <summary>The behavior of an object whose code the pool runs.</summary>
+    public enum Misbehavior
     {
         Throws,
         Blocks,
@@ -29,45 +29,45 @@ internal sealed class CallerObjectTests
     // ------------------------------------------------------------------------------------------------ texts
 
     [Test]
-    public async Task An_array_that_is_refilled_during_the_call_gives_nobody_a_wrong_vector([Values] bool asList)
+    public async Task An_array_changed_during_a_call_causes_no_wrong_vector([Values] bool asList)
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxCacheBytes = 1 << 20 });
         Task first = pool.EmbedAsync("runs");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
 
-        // More than a part: the rest is tokenized and queued long after the caller refilled its buffer.
+        // The texts are more than one part. The later parts are tokenized after the caller has changed its array.
         string[] buffer = [.. Enumerable.Range(0, 400).Select(i => $"old text {i:000}")];
         float[] rows = new float[buffer.Length * FakeModel.DefaultDimension];
         Task call = asList
             ? Task.Run(async () => (await pool.EmbedAsync(buffer)).Vectors.CopyTo(rows))
             : pool.EmbedAsync((ReadOnlyMemory<string>)buffer, rows);
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokenCount > 100, "the call waits");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().QueuedTokenCount > 100, "the call waits");
         for (int i = 0; i < buffer.Length; i++)
         {
             buffer[i] = $"new text {i:000}";
         }
 
-        gate.Open();
+        pause.Release();
         await Task.WhenAll(first, call);
         for (int i = 0; i < buffer.Length; i++)
         {
             Assert.That(
                 rows.AsSpan(i * FakeModel.DefaultDimension, FakeModel.DefaultDimension).ToArray(),
-                Is.EqualTo(FakeModel.Vector($"old text {i:000}")), "the texts as they were when the call began");
-            Assert.That(await pool.EmbedAsync($"new text {i:000}"), Is.EqualTo(FakeModel.Vector($"new text {i:000}")), "of an honest caller");
+                Is.EqualTo(FakeModel.Vector($"old text {i:000}")), "the vector of the text at the beginning of the call");
+            Assert.That(await pool.EmbedAsync($"new text {i:000}"), Is.EqualTo(FakeModel.Vector($"new text {i:000}")), "the vector of another caller");
             Assert.That(await pool.EmbedAsync($"old text {i:000}"), Is.EqualTo(FakeModel.Vector($"old text {i:000}")));
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_list_that_lies_about_its_length_or_throws_fails_its_own_call_alone()
+    public async Task A_list_that_changes_its_length_or_throws_affects_only_its_own_call()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         StellaEmbeddings found = await pool.EmbedAsync(new ChangingList());
         Assert.That(found.Count, Is.EqualTo(found.TokenCounts.Count));
         for (int i = 0; i < found.Count; i++)
@@ -75,133 +75,132 @@ internal sealed class CallerObjectTests
             Assert.That(found[i].ToArray(), Is.EqualTo(FakeModel.Vector($"{i}")));
         }
 
-        Assert.That(async () => await pool.EmbedAsync(new ChangingList { Fails = true }), Throws.TypeOf<IOException>());
+        Assert.That(async () => await pool.EmbedAsync(new ChangingList { EnumerationThrows = true }), Throws.TypeOf<IOException>());
         Assert.That(await pool.EmbedAsync("other"), Is.EqualTo(FakeModel.Vector("other")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     // ------------------------------------------------------------------------------------------------ memory
 
     [Test]
-    public async Task Memory_that_misbehaves_fails_or_holds_up_its_own_call_alone(
-        [Values(Mischief.Throws, Mischief.Blocks, Mischief.CallsBack)] Mischief mischief, [Values] bool faulty, [Values] bool counts)
+    public async Task Misbehaving_memory_fails_or_delays_only_its_own_call(
+        [Values(Misbehavior.Throws, Misbehavior.Blocks, Misbehavior.CallsBack)] Misbehavior misbehavior, [Values] bool isTextFaulty, [Values] bool inCounts)
     {
-        using var gate = new ManualResetEventSlim();
-        var model = new FakeModel { OnForward = batch => ThrowIfGuilty(batch) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        string[] texts = ["shared", faulty ? "guilty" : "text"];
-        void act() => Do(mischief, pool, gate);
-        using var rows = new OddMemory<float>(texts.Length * FakeModel.DefaultDimension, counts ? () => { } : act);
-        using var lengths = new OddMemory<StellaTokenCount>(texts.Length, counts ? act : () => { });
-        Task<StellaCallSummary> odd = Task.Run(() => pool.EmbedAsync(
-            texts, rows.Memory, lengths.Memory, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report }));
+        using var release = new ManualResetEventSlim();
+        var model = new FakeModel { OnForward = batch => ThrowIfFaulty(batch) };
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        string[] texts = ["shared", isTextFaulty ? "faulty" : "text"];
+        void misbehave() => Misbehave(misbehavior, pool, release);
+        using var vectors = new CallbackMemory<float>(texts.Length * FakeModel.DefaultDimension, inCounts ? () => { } : misbehave);
+        using var counts = new CallbackMemory<StellaTokenCount>(texts.Length, inCounts ? misbehave : () => { });
+        Task<StellaCallSummary> call = Task.Run(() => pool.EmbedAsync(
+            texts, vectors.Memory, counts.Memory, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report }));
         Assert.That(await pool.EmbedAsync("shared"), Is.EqualTo(FakeModel.Vector("shared")), "while the memory misbehaves");
         Assert.That(await pool.EmbedAsync("other"), Is.EqualTo(FakeModel.Vector("other")));
-        gate.Set();
-        if (mischief == Mischief.Throws)
+        release.Set();
+        if (misbehavior == Misbehavior.Throws)
         {
-            Assert.That(async () => await odd, Throws.TypeOf<InvalidOperationException>().With.Message.EqualTo("made by a test"));
+            Assert.That(async () => await call, Throws.TypeOf<InvalidOperationException>().With.Message.EqualTo("thrown by the test"));
         }
         else
         {
-            Assert.That((await odd).Failures, Has.Count.EqualTo(faulty ? 1 : 0));
-            Assert.That(rows.Items[..4], Is.EqualTo(FakeModel.Vector("shared")));
-            Assert.That(rows.Items[4..], Is.EqualTo(faulty ? new float[4] : FakeModel.Vector("text")));
-            Assert.That(lengths.Items[0].Kept, Is.EqualTo("shared".Length + 1));
+            Assert.That((await call).Failures, Has.Count.EqualTo(isTextFaulty ? 1 : 0));
+            Assert.That(vectors.Items[..4], Is.EqualTo(FakeModel.Vector("shared")));
+            Assert.That(vectors.Items[4..], Is.EqualTo(isTextFaulty ? new float[4] : FakeModel.Vector("text")));
+            Assert.That(counts.Items[0].Kept, Is.EqualTo("shared".Length + 1));
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Memory_that_is_gone_before_a_faulty_text_is_reported_fails_its_own_call_alone()
+    public async Task Memory_freed_before_a_faulty_text_is_reported_fails_only_its_own_call()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
-                ThrowIfGuilty(batch);
+                pause.Enter();
+                ThrowIfFaulty(batch);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        bool gone = false;
-        using var memory = new OddMemory<float>(FakeModel.DefaultDimension, () => ObjectDisposedException.ThrowIf(gone, typeof(CallerObjectTests)));
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        bool isFreed = false;
+        using var memory = new CallbackMemory<float>(FakeModel.DefaultDimension, () => ObjectDisposedException.ThrowIf(isFreed, typeof(CallerObjectTests)));
         Task<StellaCallSummary> call = pool.EmbedAsync(
-            (string[])["guilty"], memory.Memory, default, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
-        await gate.ArrivedAsync();
-        gone = true;
-        gate.Open();
+            (string[])["faulty"], memory.Memory, default, null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
+        await pause.EnteredAsync();
+        isFreed = true;
+        pause.Release();
         Assert.That(async () => await call, Throws.TypeOf<ObjectDisposedException>());
         Assert.That(await pool.EmbedAsync("other"), Is.EqualTo(FakeModel.Vector("other")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     // ------------------------------------------------------------------------------------------------ loggers, listeners, clocks
 
     [Test]
-    public async Task A_logger_that_misbehaves_keeps_nobody_from_an_answer([Values(Mischief.Throws, Mischief.CallsBack)] Mischief mischief)
+    public async Task Calls_are_answered_despite_a_misbehaving_logger([Values(Misbehavior.Throws, Misbehavior.CallsBack)] Misbehavior misbehavior)
     {
-        FakeModel model = Troubled();
+        FakeModel model = PanicsOnFaultyText();
         StellaEmbeddingPool? pool = null;
-        using var logger = new ListeningLoggers(id =>
+        using var logger = new CallbackLoggerFactory(id =>
         {
-            // Its own calls log too, and so on.
+            // The calls of the logger log these records themselves.
             if (id.Name is not ("TextFailed" or "CallFailed"))
             {
-                Do(mischief, pool!);
+                Misbehave(misbehavior, pool!);
             }
         });
-        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = logger });
-        await WorkAsync(pool);
-        Assert.That(logger.Heard, Is.Not.Empty);
-        await PoolOf.AllIsBackAsync(pool, model);
+        pool = TestPool.Create(model, TestPool.Options with { LoggerFactory = logger });
+        await CheckCallsAsync(pool);
+        Assert.That(logger.EventIds, Is.Not.Empty);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_logger_that_blocks_a_worker_leaves_the_others_working()
+    public async Task A_logger_that_blocks_one_worker_does_not_stop_the_others()
     {
-        using var gate = new ManualResetEventSlim();
+        using var release = new ManualResetEventSlim();
         using var arrived = new ManualResetEventSlim();
-        using var held = new Gate();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                if (batch.Texts.Contains("guilty"))
+                if (batch.Texts.Contains("faulty"))
                 {
-                    throw new StellaException(StellaErrorCode.ForwardFailed, "made by a test");
+                    throw new StellaException(StellaErrorCode.ForwardFailed, "thrown by the test");
                 }
             },
         };
-        using var logger = new ListeningLoggers(id =>
+        using var logger = new CallbackLoggerFactory(id =>
         {
             if (id.Name == "ForwardFailed")
             {
                 arrived.Set();
-                Wait.Until(gate);
+                Eventually.IsSet(release);
             }
         });
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = logger, MinWorkers = 2, MaxWorkers = 2 });
-        Task<float[]> guilty = pool.EmbedAsync("guilty");
-        Wait.Until(arrived);
-        Assert.That(async () => await guilty.WaitAsync(Wait.Limit), Throws.TypeOf<StellaInputException>(), "answers come before the log");
-        Assert.That(await pool.EmbedAsync("other").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("other")));
-        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "health says so");
-        gate.Set();
-        await PoolOf.AllIsBackAsync(pool, model);
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { LoggerFactory = logger, MinWorkers = 2, MaxWorkers = 2 });
+        Task<float[]> faulty = pool.EmbedAsync("faulty");
+        Eventually.IsSet(arrived);
+        Assert.That(async () => await faulty.WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaInputException>(), "calls are answered before the pool logs");
+        Assert.That(await pool.EmbedAsync("other").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("other")));
+        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "health counts the blocked worker as busy");
+        release.Set();
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_listener_that_misbehaves_keeps_nobody_from_an_answer([Values] Mischief mischief)
+    public async Task Calls_are_answered_despite_a_misbehaving_metrics_listener([Values] Misbehavior misbehavior)
     {
-        using var gate = new ManualResetEventSlim();
-        using var factory = new OneMeter();
-        FakeModel model = Troubled();
+        using var release = new ManualResetEventSlim();
+        using var factory = new SingleMeterFactory();
+        FakeModel model = PanicsOnFaultyText();
         StellaEmbeddingPool? pool = null;
-        int heard = 0;
+        int measurements = 0;
         using var listener = new MeterListener
         {
             InstrumentPublished = (instrument, self) =>
@@ -212,12 +211,12 @@ internal sealed class CallerObjectTests
                 }
             },
         };
-        void act(Instrument instrument)
+        void onMeasurement(Instrument instrument)
         {
             // The listener blocks once, for the first call. Measurements of forward passes come from workers and do not matter here.
-            if (Interlocked.Increment(ref heard) == 1 || (mischief != Mischief.Blocks && !instrument.IsObservable))
+            if (Interlocked.Increment(ref measurements) == 1 || (misbehavior != Misbehavior.Blocks && !instrument.IsObservable))
             {
-                Do(mischief, pool!, gate);
+                Misbehave(misbehavior, pool!, release);
             }
         }
 
@@ -225,33 +224,33 @@ internal sealed class CallerObjectTests
         {
             if (instrument.Name == "stella.calls")
             {
-                act(instrument);
+                onMeasurement(instrument);
             }
         });
         listener.SetMeasurementEventCallback<double>((_, _, _, _) => { });
         listener.Start();
-        pool = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
-        if (mischief == Mischief.Disposes)
+        pool = TestPool.Create(model, TestPool.Options with { MeterFactory = factory });
+        if (misbehavior == Misbehavior.Disposes)
         {
-            Assert.That(await pool.EmbedAsync("one").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("one")));
+            Assert.That(await pool.EmbedAsync("one").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("one")));
             Assert.That(async () => await pool.EmbedAsync("two"), Throws.TypeOf<ObjectDisposedException>());
         }
         else
         {
             Task<float[]> first = pool.EmbedAsync("one");
-            await Wait.UntilAsync(() => heard > 0, "the listener hears of the first call");
-            await WorkAsync(pool);
-            gate.Set();
-            Assert.That(await first.WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("one")));
+            await Eventually.IsTrueAsync(() => measurements > 0, "the listener has a measurement of the first call");
+            await CheckCallsAsync(pool);
+            release.Set();
+            Assert.That(await first.WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("one")));
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_listener_that_reads_while_a_pool_is_made_finds_a_whole_pool()
+    public async Task A_listener_that_reads_gauges_during_the_constructor_sees_a_complete_pool()
     {
-        using var factory = new OneMeter();
+        using var factory = new SingleMeterFactory();
         var errors = new List<Exception>();
         int read = 0;
         using var listener = new MeterListener
@@ -275,16 +274,16 @@ internal sealed class CallerObjectTests
         listener.SetMeasurementEventCallback<long>((_, _, _, _) => read++);
         listener.Start();
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MeterFactory = factory });
         Assert.That(errors, Is.Empty);
         Assert.That(read, Is.GreaterThanOrEqualTo(5));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_meter_has_one_set_of_instruments_however_many_pools_there_were()
+    public async Task A_meter_has_one_set_of_instruments_for_all_its_pools()
     {
-        using var factory = new OneMeter();
+        using var factory = new SingleMeterFactory();
         var published = new List<string>();
         var queued = new List<(string? Model, long Value)>();
         using var listener = new MeterListener
@@ -303,83 +302,83 @@ internal sealed class CallerObjectTests
         };
         listener.SetMeasurementEventCallback<long>((_, value, tags, _) => queued.Add(((string?)tags[0].Value, value)));
         listener.Start();
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
         for (int i = 0; i < 50; i++)
         {
-            await PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory }).DisposeAsync();
+            await TestPool.Create(model, TestPool.Options with { MeterFactory = factory }).DisposeAsync();
         }
 
         Assert.That(published, Is.Unique);
-        StellaEmbeddingPool first = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
-        StellaEmbeddingPool second = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
+        StellaEmbeddingPool first = TestPool.Create(model, TestPool.Options with { MeterFactory = factory });
+        StellaEmbeddingPool second = TestPool.Create(model, TestPool.Options with { MeterFactory = factory });
         Task[] calls = [first.EmbedAsync("one"), second.EmbedAsync("one"), second.EmbedAsync("two")];
         listener.RecordObservableInstruments();
-        Assert.That(queued, Is.EqualTo(new (string?, long)[] { ("fake", 3) }), "pools of one name are one measurement");
-        gate.Open();
+        Assert.That(queued, Is.EqualTo(new (string?, long)[] { ("fake", 3) }), "pools with the same model name are one measurement");
+        pause.Release();
         await Task.WhenAll(calls);
         await first.DisposeAsync();
-        await PoolOf.AllIsBackAsync(second, model);
+        await TestPool.DisposeAndCheckAsync(second, model);
     }
 
     [Test]
-    public async Task A_clock_that_misbehaves_while_the_pool_works_keeps_nobody_from_an_answer(
-        [Values(Mischief.Throws, Mischief.Blocks, Mischief.CallsBack)] Mischief mischief)
+    public async Task Calls_are_answered_despite_a_misbehaving_clock(
+        [Values(Misbehavior.Throws, Misbehavior.Blocks, Misbehavior.CallsBack)] Misbehavior misbehavior)
     {
-        FakeModel model = Troubled();
+        FakeModel model = PanicsOnFaultyText();
         StellaEmbeddingPool? pool = null;
-        using var gate = new ManualResetEventSlim();
+        using var release = new ManualResetEventSlim();
         using var blocked = new ManualResetEventSlim();
         int inside = 0;
-        bool once = false;
-        var clock = new OddClock();
-        pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 2, MaxWorkers = 2 });
+        bool hasBlocked = false;
+        var clock = new CallbackClock();
+        pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock, MinWorkers = 2, MaxWorkers = 2 });
         _ = await pool.WarmUpAsync();
         clock.OnRead = () =>
         {
-            if (mischief == Mischief.Blocks)
+            if (misbehavior == Misbehavior.Blocks)
             {
-                // One reading blocks, on whichever thread it is.
-                if (!once && (once = true))
+                // Only the first read of the clock blocks, on any thread.
+                if (!hasBlocked && (hasBlocked = true))
                 {
                     blocked.Set();
-                    Wait.Until(gate);
+                    Eventually.IsSet(release);
                 }
             }
-            else if (mischief == Mischief.Throws)
+            else if (misbehavior == Misbehavior.Throws)
             {
-                throw new InvalidOperationException("a clock");
+                throw new InvalidOperationException("thrown by the clock");
             }
             else if (Interlocked.Increment(ref inside) == 1)
             {
-                Do(mischief, pool);
+                Misbehave(misbehavior, pool);
                 Interlocked.Exchange(ref inside, 0);
             }
         };
-        Task<float[]> first = Task.Run(() => pool.EmbedAsync("held up"));
-        if (mischief == Mischief.Blocks)
+        Task<float[]> first = Task.Run(() => pool.EmbedAsync("delayed"));
+        if (misbehavior == Misbehavior.Blocks)
         {
-            Wait.Until(blocked);
+            Eventually.IsSet(blocked);
         }
 
-        await WorkAsync(pool);
-        gate.Set();
-        Assert.That(await first.WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("held up")));
+        await CheckCallsAsync(pool);
+        release.Set();
+        Assert.That(await first.WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("delayed")));
         clock.OnRead = () => { };
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_clock_that_disposes_the_pool_does_not_wait_for_the_call_whose_end_reads_it([Values] bool duringLoad)
+    public async Task A_clock_that_disposes_the_pool_at_the_end_of_a_call_does_not_deadlock([Values] bool duringLoad)
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         using var cancel = new CancellationTokenSource();
-        var model = new FakeModel { OnLoad = duringLoad ? gate.Pass : () => { }, OnForward = gate.Pass };
+        var model = new FakeModel { OnLoad = duringLoad ? pause.Enter : () => { }, OnForward = pause.Enter };
         StellaEmbeddingPool? pool = null;
-        var clock = new OddClock();
-        pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        var clock = new CallbackClock();
+        pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         Task<float[]> call = pool.EmbedAsync("one", cancellationToken: cancel.Token);
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task cancelled = Task.Run(() =>
         {
             int thread = Environment.CurrentManagedThreadId;
@@ -393,55 +392,55 @@ internal sealed class CallerObjectTests
             cancel.Cancel();
             clock.OnRead = () => { };
         });
-        await cancelled.WaitAsync(Wait.Limit);
-        gate.Open();
+        await cancelled.WaitAsync(Eventually.Timeout);
+        pause.Release();
         Assert.That(async () => await call, Throws.InstanceOf<OperationCanceledException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_clock_whose_timers_cannot_be_disposed_ends_no_process_and_holds_up_no_drain()
+    public async Task A_timer_whose_dispose_throws_blocks_neither_calls_nor_a_drain()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new OddClock { KeepsTimers = true } });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = new CallbackClock { TimerDisposeThrows = true } });
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromSeconds(30));
-        gate.Open();
-        Assert.That(await call.WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("one")));
-        await drain.WaitAsync(Wait.Limit);
-        await PoolOf.AllIsBackAsync(pool, model);
+        pause.Release();
+        Assert.That(await call.WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("one")));
+        await drain.WaitAsync(Eventually.Timeout);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public void A_pool_that_cannot_be_made_leaves_neither_timers_nor_memory_behind()
+    public void A_failed_constructor_disposes_its_timers_and_leaves_no_reference_in_the_governor()
     {
         var governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue });
-        var clock = new OddClock { RefusedTimer = 2 };
-        WeakReference loggers = Make(clock, governor);
+        var clock = new CallbackClock { RefusedTimer = 2 };
+        WeakReference loggers = CreatePool(clock, governor);
         Assert.That(clock.DisposedTimers, Is.EqualTo(1));
         GC.Collect();
         GC.WaitForPendingFinalizers();
         GC.Collect();
-        Assert.That(loggers.IsAlive, Is.False, "the governor has no pool that nobody got");
+        Assert.That(loggers.IsAlive, Is.False, "the governor keeps a reference to the failed pool");
         GC.KeepAlive(governor);
 
         [MethodImpl(MethodImplOptions.NoInlining)]
-        static WeakReference Make(TimeProvider clock, StellaMemoryGovernor governor)
+        static WeakReference CreatePool(TimeProvider clock, StellaMemoryGovernor governor)
         {
-            var loggers = new ListeningLoggers(_ => { });
+            var loggers = new CallbackLoggerFactory(_ => { });
             Assert.That(
-                () => PoolOf.Fake(new FakeModel(), PoolOf.Options with { Governor = governor, TimeProvider = clock, LoggerFactory = loggers }),
+                () => TestPool.Create(new FakeModel(), TestPool.Options with { Governor = governor, TimeProvider = clock, LoggerFactory = loggers }),
                 Throws.TypeOf<NotSupportedException>());
             return new WeakReference(loggers);
         }
     }
 
     [Test]
-    public async Task A_listener_that_fails_at_one_gauge_does_not_cost_the_others()
+    public async Task A_listener_that_throws_at_one_gauge_still_sees_the_others()
     {
-        using var factory = new OneMeter();
+        using var factory = new SingleMeterFactory();
         var published = new List<string>();
         using var listener = new MeterListener
         {
@@ -450,96 +449,96 @@ internal sealed class CallerObjectTests
                 if (ReferenceEquals(instrument.Meter.Scope, factory) && instrument.IsObservable)
                 {
                     published.Add(instrument.Name);
-                    throw new InvalidOperationException("a listener");
+                    throw new InvalidOperationException("thrown by the listener");
                 }
             },
         };
         listener.Start();
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MeterFactory = factory });
         Assert.That(published, Has.Count.EqualTo(5).And.Unique);
         Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     // ------------------------------------------------------------------------------------------------ contexts
 
     [Test]
-    public async Task Workers_loads_and_timers_run_without_the_context_of_the_request_that_started_them()
+    public async Task Workers_loads_and_timers_do_not_run_in_the_context_of_the_request_that_started_them()
     {
         var request = new AsyncLocal<object?>();
-        var seen = new List<(string Where, object? Request, Activity? Activity)>();
-        void see(string where)
+        var contexts = new List<(string Place, object? Request, Activity? Activity)>();
+        void record(string place)
         {
-            lock (seen)
+            lock (contexts)
             {
-                seen.Add((where, request.Value, Activity.Current));
+                contexts.Add((place, request.Value, Activity.Current));
             }
         }
 
-        var clock = new FlowingClock();
-        using var logger = new ListeningLoggers(id => see($"log {id.Name}"));
+        var clock = new ContextFlowingClock();
+        using var logger = new CallbackLoggerFactory(id => record($"log {id.Name}"));
         var model = new FakeModel
         {
-            OnLoad = () => see("load"),
-            OnSession = _ => see("session"),
-            OnForward = _ => see("forward"),
+            OnLoad = () => record("load"),
+            OnSession = _ => record("session"),
+            OnForward = _ => record("forward"),
         };
         StellaEmbeddingPool pool;
-        (pool, WeakReference kept) = await FirstRequestAsync();
+        (pool, WeakReference state) = await FirstRequestAsync();
         request.Value = "second request";
         _ = await pool.EmbedAsync("two");
         request.Value = null;
         clock.Advance(TimeSpan.FromMinutes(10));
-        await Wait.UntilAsync(() => model.Models == 0, "the timer unloads the model");
-        Assert.That(seen.Select(one => one.Where), Is.SupersetOf((string[])["load", "session", "forward", "log Loaded", "log Unloaded"]));
-        Assert.That(seen.Where(one => one.Request is not null || one.Activity is not null), Is.Empty);
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(() => model.Models == 0, "the timer has unloaded the model");
+        Assert.That(contexts.Select(context => context.Place), Is.SupersetOf((string[])["load", "session", "forward", "log Loaded", "log Unloaded"]));
+        Assert.That(contexts.Where(context => context.Request is not null || context.Activity is not null), Is.Empty);
+        await Eventually.IsTrueAsync(
             () =>
             {
                 GC.Collect();
                 GC.WaitForPendingFinalizers();
-                return !kept.IsAlive;
+                return !state.IsAlive;
             },
-            "what the first request had to go, while the pool lives");
-        await PoolOf.AllIsBackAsync(pool, model);
+            "the state of the first request is collected while the pool is alive");
+        await TestPool.DisposeAndCheckAsync(pool, model);
 
-        // In a method of its own, whose variables and context are gone afterwards.
-        async Task<(StellaEmbeddingPool Pool, WeakReference Kept)> FirstRequestAsync()
+        // A separate method, so that no local variable or context keeps the state of the request alive.
+        async Task<(StellaEmbeddingPool Pool, WeakReference State)> FirstRequestAsync()
         {
             using var activity = new Activity("the first request");
             _ = activity.Start();
-            object held = new byte[1 << 20];
-            request.Value = held;
-            StellaEmbeddingPool made = PoolOf.Fake(
-                model, PoolOf.Options with { MinWorkers = 0, IdleTimeout = TimeSpan.FromMinutes(1), LoggerFactory = logger, TimeProvider = clock });
+            object requestState = new byte[1 << 20];
+            request.Value = requestState;
+            StellaEmbeddingPool made = TestPool.Create(
+                model, TestPool.Options with { MinWorkers = 0, IdleTimeout = TimeSpan.FromMinutes(1), LoggerFactory = logger, TimeProvider = clock });
             _ = await made.EmbedAsync("one");
             request.Value = null;
-            return (made, new WeakReference(held));
+            return (made, new WeakReference(requestState));
         }
     }
 
     // ------------------------------------------------------------------------------------------------ helpers
 
-    /// <summary>Acts as an object that is touched.</summary>
-    private static void Do(Mischief mischief, StellaEmbeddingPool pool, ManualResetEventSlim? gate = null)
+    /// <summary>Runs the misbehavior of an object in the call of the pool.</summary>
+    private static void Misbehave(Misbehavior misbehavior, StellaEmbeddingPool pool, ManualResetEventSlim? release = null)
     {
-        switch (mischief)
+        switch (misbehavior)
         {
-            case Mischief.Throws:
-                throw new InvalidOperationException("made by a test");
-            case Mischief.Blocks:
-                Wait.Until(gate!);
+            case Misbehavior.Throws:
+                throw new InvalidOperationException("thrown by the test");
+            case Misbehavior.Blocks:
+                Eventually.IsSet(release!);
                 break;
-            case Mischief.CallsBack when !isCallingBack:
-                // These calls touch the object again.
-                isCallingBack = true;
+            case Misbehavior.CallsBack when !IsCallingBack.Value:
+                // These calls run the code of the object again.
+                IsCallingBack.Value = true;
                 _ = pool.GetHealth();
                 _ = pool.EmbedAsync("called back");
                 _ = pool.EmbedAsync("bad").ContinueWith(task => task.Exception, TaskScheduler.Default);
-                isCallingBack = false;
+                IsCallingBack.Value = false;
                 break;
-            case Mischief.CallsBack:
+            case Misbehavior.CallsBack:
                 break;
             default:
                 pool.Dispose();
@@ -547,34 +546,34 @@ internal sealed class CallerObjectTests
         }
     }
 
-    /// <summary>Good and bad calls, each with the answer that it should have.</summary>
-    private static async Task WorkAsync(StellaEmbeddingPool pool)
+    /// <summary>Makes valid and faulty calls, and checks the answer of each.</summary>
+    private static async Task CheckCallsAsync(StellaEmbeddingPool pool)
     {
         for (int i = 0; i < 5; i++)
         {
-            Assert.That(await pool.EmbedAsync($"text {i}").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector($"text {i}")));
-            Assert.That(async () => await pool.EmbedAsync("bad").WaitAsync(Wait.Limit), Throws.TypeOf<StellaInputException>());
-            Assert.That(async () => await pool.EmbedAsync("guilty").WaitAsync(Wait.Limit), Throws.TypeOf<StellaInputException>());
+            Assert.That(await pool.EmbedAsync($"text {i}").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector($"text {i}")));
+            Assert.That(async () => await pool.EmbedAsync("bad").WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaInputException>());
+            Assert.That(async () => await pool.EmbedAsync("faulty").WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaInputException>());
             _ = pool.GetHealth();
         }
     }
 
-    private static void ThrowIfGuilty(FakeBatch batch)
+    private static void ThrowIfFaulty(FakeBatch batch)
     {
-        if (batch.Texts.Contains("guilty"))
+        if (batch.Texts.Contains("faulty"))
         {
-            throw new StellaException(StellaErrorCode.ForwardFailed, "made by a test");
+            throw new StellaException(StellaErrorCode.ForwardFailed, "thrown by the test");
         }
     }
 
-    /// <summary>A model with a text that costs a worker, so that everything that can be logged is.</summary>
-    private static FakeModel Troubled() => new()
+    /// <summary>Creates a model with a text that breaks its worker, so that the pool logs failures and replacements too.</summary>
+    private static FakeModel PanicsOnFaultyText() => new()
     {
         OnForward = batch =>
         {
-            if (batch.Texts.Contains("guilty"))
+            if (batch.Texts.Contains("faulty"))
             {
-                throw new StellaException(StellaErrorCode.Panic, "made by a test");
+                throw new StellaException(StellaErrorCode.Panic, "thrown by the test");
             }
         },
     };

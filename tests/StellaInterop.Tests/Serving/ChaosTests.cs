@@ -3,11 +3,11 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Everything at once, by chance: every call has one answer, every vector is right, and nothing stays behind.</summary>
+/// <summary>Random faults, cancellations, reloads and disposal at the same time.</summary>
 internal sealed class ChaosTests
 {
     [Test]
-    public void Whatever_happens_every_call_has_one_answer() =>
+    public void Every_call_has_one_answer_under_random_faults_cancellations_and_disposal() =>
         Gen.Int[0, int.MaxValue].Sample(seed => RunAsync(seed).GetAwaiter().GetResult(), iter: 40, threads: 2);
 
     private static async Task RunAsync(int seed)
@@ -26,35 +26,35 @@ internal sealed class ChaosTests
         {
             if (next(20) == 0)
             {
-                throw new StellaException(next(2) == 0 ? StellaErrorCode.Panic : StellaErrorCode.ForwardFailed, "chance");
+                throw new StellaException(next(2) == 0 ? StellaErrorCode.Panic : StellaErrorCode.ForwardFailed, "A random fault.");
             }
 
             if (next(20) == 0)
             {
-                throw new StellaInputException(StellaErrorCode.ResultZero, "chance", next(batch.Texts.Length));
+                throw new StellaInputException(StellaErrorCode.ResultZero, "A random fault.", next(batch.Texts.Length));
             }
 
             Thread.SpinWait(next(20_000));
             if (batch.IsCancelled)
             {
-                throw new OperationCanceledException("stopped");
+                throw new OperationCanceledException("The forward pass was cancelled.");
             }
         };
         model.OnLoad = () =>
         {
             if (next(4) == 0)
             {
-                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "chance");
+                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "A random fault.");
             }
         };
         model.OnSession = _ =>
         {
             if (next(10) == 0)
             {
-                throw new StellaException(StellaErrorCode.OutOfMemory, "chance");
+                throw new StellaException(StellaErrorCode.OutOfMemory, "A random fault.");
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with
         {
             MinWorkers = next(2),
             MaxWorkers = 3,
@@ -92,12 +92,12 @@ internal sealed class ChaosTests
 
             await (next(2) == 0 ? pool.DisposeAsync().AsTask() : Task.Run(pool.Dispose));
         }) : null;
-        await Task.WhenAll(callers).WaitAsync(Wait.Limit);
-        await (disposal ?? Task.CompletedTask).WaitAsync(Wait.Limit);
+        await Task.WhenAll(callers).WaitAsync(Eventually.Timeout);
+        await (disposal ?? Task.CompletedTask).WaitAsync(Eventually.Timeout);
         Assert.That(answers, Is.EqualTo(12 * 30));
         await done.CancelAsync();
         await watching;
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     private static async Task CallAsync(StellaEmbeddingPool pool, int caller, Func<int, int> next)
@@ -126,7 +126,7 @@ internal sealed class ChaosTests
             HashSet<int> failed = [.. found.Summary.Failures.Select(failure => failure.TextIndex)];
             for (int i = 0; i < texts.Length; i++)
             {
-                string used = texts[i][..Math.Min(texts[i].Length, PoolOf.MaxTokens - 1)];
+                string used = texts[i][..Math.Min(texts[i].Length, TestPool.MaxTokens - 1)];
                 float[] expected = failed.Contains(i) ? new float[dimension] : FakeModel.Vector(used, dimension: dimension);
                 Assert.That(found[i].Span.SequenceEqual(expected), $"caller {caller}, text {i}");
             }
@@ -138,7 +138,7 @@ internal sealed class ChaosTests
         {
             Assert.That(
                 e is StellaPoolException or StellaInputException or StellaModelFolderException || e.Code == StellaErrorCode.OutOfMemory,
-                $"nobody made this: {e}");
+                $"the test caused no such error: {e}");
         }
     }
 }

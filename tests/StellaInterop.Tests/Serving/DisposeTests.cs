@@ -3,50 +3,50 @@ using StellaInterop.Tests.Memory;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Draining and disposing, from any thread and at any moment.</summary>
+/// <summary>Draining and disposing on any thread and at any time.</summary>
 internal sealed class DisposeTests
 {
     [Test]
-    public async Task A_drain_answers_what_was_accepted_and_takes_no_more()
+    public async Task A_drain_answers_accepted_calls_and_refuses_new_calls()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         int embedded = 0;
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
+                pause.Enter();
                 _ = Interlocked.Add(ref embedded, batch.Texts.Length);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
-        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
         Assert.That(async () => await pool.EmbedAsync("late"), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(drain.IsCompleted, Is.False);
-        gate.Open();
+        pause.Release();
         await drain;
         Assert.That(embedded, Is.EqualTo(accepted.Length));
 
-        // The drain has their answers; that a caller's own task has ended too may take the thread pool a moment longer.
-        float[][] vectors = await Task.WhenAll(accepted).WaitAsync(Wait.Limit);
+        // All calls are answered when the drain ends. The tasks of the callers may complete a little later, on the thread pool.
+        float[][] vectors = await Task.WhenAll(accepted).WaitAsync(Eventually.Timeout);
         Assert.That(vectors, Is.EqualTo(Enumerable.Range(0, 30).Select(i => FakeModel.Vector($"{i}"))));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_drain_whose_time_is_over_ends_the_rest()
+    public async Task An_expired_drain_ends_the_remaining_calls()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         Task<float[]>[] accepted = [.. Enumerable.Range(0, 30).Select(i => pool.EmbedAsync($"{i}"))];
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromSeconds(5));
-        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Closed, "the drain has begun");
         while (!drain.IsCompleted)
         {
             clock.Advance(TimeSpan.FromSeconds(5));
@@ -59,80 +59,80 @@ internal sealed class DisposeTests
             Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Dispose_cuts_a_drain_short_and_may_come_from_anywhere_more_than_once()
+    public async Task Dispose_ends_a_drain_early_and_can_run_concurrently_and_repeatedly()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         ValueTask slow = pool.DisposeAsync();
         await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(pool.Dispose)));
         await slow;
         Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Dispose_waits_for_a_load_and_frees_what_it_made()
+    public async Task Dispose_waits_for_a_running_load_and_frees_its_model()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task dispose = Task.Run(pool.Dispose);
         Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
-        gate.Open();
+        pause.Release();
         await dispose;
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_pool_that_nobody_called_is_disposed_too()
+    public async Task An_unused_pool_is_disposed_without_loading_the_model()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        await PoolOf.AllIsBackAsync(pool, model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That(model.Loads, Is.Zero);
     }
 
     [Test]
-    public async Task A_time_that_no_timer_takes_is_refused_before_anything_closes([Values(-1L, long.MaxValue)] long ticks)
+    public async Task A_drain_timeout_outside_the_timer_range_is_refused_and_the_pool_stays_open([Values(-1L, long.MaxValue)] long ticks)
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That(() => pool.DrainAsync(TimeSpan.FromTicks(ticks)), Throws.TypeOf<ArgumentOutOfRangeException>().With.Message.Contains("49 days"));
-        Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")), "the pool is open");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await pool.EmbedAsync("one"), Is.EqualTo(FakeModel.Vector("one")), "the pool is still open");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_model_that_cannot_be_freed_keeps_neither_the_other_steps_nor_the_next_dispose_from_success()
+    public async Task A_model_whose_dispose_throws_stops_neither_the_close_nor_the_next_dispose()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
-        var model = new FakeModel { OnDispose = () => throw new IOException("it stays") };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        var model = new FakeModel { OnDispose = () => throw new IOException("The model cannot be disposed.") };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { Governor = governor });
         _ = await pool.EmbedAsync("one");
         await pool.DrainAsync(TimeSpan.FromMinutes(1));
         pool.Dispose();
         Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Calls_are_told_whether_the_pool_drains_or_is_disposed()
+    public async Task Refused_calls_distinguish_a_draining_pool_from_a_disposed_pool()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromMinutes(1));
         Assert.That(async () => await pool.EmbedAsync("two"), Throws.TypeOf<StellaPoolClosedException>());
         await Task.Run(pool.Dispose);
@@ -140,18 +140,18 @@ internal sealed class DisposeTests
         Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(async () => await pool.EmbedAsync("three"), Throws.TypeOf<ObjectDisposedException>());
         Assert.That(async () => await pool.WarmUpAsync(), Throws.TypeOf<ObjectDisposedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task DisposeAsync_waits_no_longer_than_its_own_time_for_a_drain_that_has_more()
+    public async Task DisposeAsync_limits_a_running_drain_to_the_DrainTimeout()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, DrainTimeout = TimeSpan.FromSeconds(30) });
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock, DrainTimeout = TimeSpan.FromSeconds(30) });
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task drain = pool.DrainAsync(TimeSpan.FromHours(1));
         Task dispose = pool.DisposeAsync().AsTask();
         for (int i = 0; i < 60 && !dispose.IsCompleted; i++)
@@ -160,28 +160,28 @@ internal sealed class DisposeTests
             await Task.Delay(10);
         }
 
-        await dispose.WaitAsync(Wait.Limit);
+        await dispose.WaitAsync(Eventually.Timeout);
         await drain;
         Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     private static readonly string[] Records =
     [
-        "WorkerStarted", // a worker, while the load waits for it
-        "Loaded", // the thread of a load
-        "ForwardFailed", // a worker in the middle of its work
-        "WorkerReplaced", // a worker that is leaving
-        "WorkerEnded", // a worker that was told to end
-        "Unloaded", // a timer
-        "CallFailed", // the path of a caller
-        "LoadFailed", // the thread of a load that failed
-        "Draining", // the path of whoever closes the pool
-        "Closed", // the same at the end
+        "WorkerStarted", // by a worker, while the load waits for it
+        "Loaded", // by the thread of a load
+        "ForwardFailed", // by a worker that keeps running
+        "WorkerReplaced", // by a worker that broke
+        "WorkerEnded", // by a worker that was asked to stop
+        "Unloaded", // by a timer
+        "CallFailed", // on the path of a caller
+        "LoadFailed", // by the thread of a failed load
+        "Draining", // on the path that closes the pool
+        "Closed", // on the same path, at its end
     ];
 
     [Test]
-    public async Task Dispose_returns_at_once_from_a_logger_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
+    public async Task Dispose_called_by_a_logger_returns_on_any_thread([ValueSource(nameof(Records))] string record, [Values] bool isAsync)
     {
         var clock = new FakeTimeProvider();
         int forwards = 0;
@@ -189,10 +189,10 @@ internal sealed class DisposeTests
         {
             OnForward = batch =>
             {
-                // The first forward fails and costs no worker, the second costs one.
+                // The first forward pass fails without breaking its worker. The third breaks its worker.
                 if (Interlocked.Increment(ref forwards) is 1 or 3)
                 {
-                    throw new StellaException(forwards == 1 ? StellaErrorCode.ForwardFailed : StellaErrorCode.Panic, "made by a test");
+                    throw new StellaException(forwards == 1 ? StellaErrorCode.ForwardFailed : StellaErrorCode.Panic, "thrown by the test");
                 }
             },
         };
@@ -200,7 +200,7 @@ internal sealed class DisposeTests
         var returned = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
         int disposals = 0;
-        using var loggers = new ListeningLoggers(id =>
+        using var loggers = new CallbackLoggerFactory(id =>
         {
             if (id.Name == record && Interlocked.Increment(ref disposals) == 1)
             {
@@ -216,7 +216,7 @@ internal sealed class DisposeTests
                 returned.SetResult();
             }
         });
-        pool = PoolOf.Fake(model, PoolOf.Options with
+        pool = TestPool.Create(model, TestPool.Options with
         {
             DrainTimeout = TimeSpan.Zero,
             LoggerFactory = loggers,
@@ -230,7 +230,7 @@ internal sealed class DisposeTests
             try
             {
                 _ = await pool.EmbedAsync(record == "CallFailed" ? ["one", "two"] : ["one"], record == "CallFailed" ? new StellaEmbedOptions { Dimension = 3 } : null)
-                    .WaitAsync(Wait.Limit);
+                    .WaitAsync(Eventually.Timeout);
             }
             catch (Exception e) when (e is StellaException or ObjectDisposedException)
             {
@@ -242,17 +242,17 @@ internal sealed class DisposeTests
         clock.Advance(TimeSpan.FromMinutes(1));
         if (record is "WorkerEnded" or "Draining" or "Closed")
         {
-            await Task.Run(pool.Dispose).WaitAsync(Wait.Limit);
+            await Task.Run(pool.Dispose).WaitAsync(Eventually.Timeout);
         }
 
-        // A worker that waits for the pool, which waits for the worker, would take the 30 s after which workers are given up.
+        // A deadlock between worker and pool would last for the join timeout of 30 s.
         await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
-        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the last thread frees the model");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, "the last thread has disposed the model");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Dispose_returns_from_the_load_itself_and_the_load_frees_what_it_made()
+    public async Task Dispose_called_during_the_load_returns_and_the_load_frees_the_model()
     {
         var returned = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -260,20 +260,20 @@ internal sealed class DisposeTests
         {
             OnLoad = () =>
             {
-                // As a logger of the native library does.
+                // A logger of the native library can do the same.
                 pool!.Dispose();
                 returned.SetResult();
             },
         };
-        pool = PoolOf.Fake(model);
+        pool = TestPool.Create(model);
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
         await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
-        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, "the load has disposed the model");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Dispose_returns_from_the_start_of_a_session_and_again_when_the_worker_leaves([Values] bool startFails)
+    public async Task Dispose_called_at_the_start_of_a_session_and_at_the_end_of_its_worker_returns([Values] bool startFails)
     {
         var returned = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -281,12 +281,12 @@ internal sealed class DisposeTests
         {
             OnSession = _ =>
             {
-                // As a logger of the native library does, while the load waits for this worker.
+                // A logger of the native library can do the same while the load waits for this worker.
                 pool!.Dispose();
                 _ = startFails ? throw new StellaException(StellaErrorCode.Internal, "no session") : 0;
             },
         };
-        using var loggers = new ListeningLoggers(id =>
+        using var loggers = new CallbackLoggerFactory(id =>
         {
             pool!.Dispose();
             if (id.Name is "WorkerEnded" or "WorkerRefused")
@@ -294,15 +294,15 @@ internal sealed class DisposeTests
                 returned.TrySetResult();
             }
         });
-        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        pool = TestPool.Create(model, TestPool.Options with { LoggerFactory = loggers });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
         await returned.Task.WaitAsync(TimeSpan.FromSeconds(25));
-        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "the load frees the model");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, "the load has disposed the model");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_logger_that_disposes_the_pool_at_each_record_never_waits_for_itself([Values] bool loadFails)
+    public async Task A_logger_that_disposes_the_pool_at_each_record_does_not_deadlock([Values] bool loadFails)
     {
         var ended = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
@@ -314,7 +314,7 @@ internal sealed class DisposeTests
                 _ = loadFails ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
             },
         };
-        using var loggers = new ListeningLoggers(id =>
+        using var loggers = new CallbackLoggerFactory(id =>
         {
             pool!.Dispose();
             if (id.Name == "LoadFailed")
@@ -322,14 +322,14 @@ internal sealed class DisposeTests
                 ended.TrySetResult();
             }
         });
-        pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = loggers });
+        pool = TestPool.Create(model, TestPool.Options with { LoggerFactory = loggers });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaPoolClosedException>());
         await ended.Task.WaitAsync(TimeSpan.FromSeconds(25));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_load_that_ends_while_the_pool_closes_leaves_nothing_behind()
+    public async Task A_load_that_ends_during_the_close_frees_its_model()
     {
         for (int round = 0; round < 200; round++)
         {
@@ -339,24 +339,24 @@ internal sealed class DisposeTests
             var model = new FakeModel();
             model.OnLoad = () =>
             {
-                // Nobody waits for the thread of this load any more, and the close runs beside it.
+                // The caller of this load is gone, and the close runs concurrently with the load.
                 cancel.Cancel();
                 disposed = pool!.DisposeAsync();
                 Thread.SpinWait(20 * round);
             };
-            pool = PoolOf.Fake(model);
+            pool = TestPool.Create(model);
             Assert.That(async () => await pool.WarmUpAsync(cancel.Token), Throws.InstanceOf<OperationCanceledException>());
-            await Wait.UntilAsync(() => model.Loads == 1, "it is being loaded");
+            await Eventually.IsTrueAsync(() => model.Loads == 1, "the load has begun");
             await disposed;
-            await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, $"round {round} frees the model");
-            await PoolOf.AllIsBackAsync(pool, model);
+            await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, $"the model of round {round} is disposed");
+            await TestPool.DisposeAndCheckAsync(pool, model);
         }
     }
 
     [Test]
-    public async Task Dispose_from_elsewhere_frees_everything_also_after_a_worker_disposed_the_pool()
+    public async Task Dispose_frees_everything_after_a_worker_has_disposed_the_pool()
     {
-        using var gate = new ManualResetEventSlim();
+        using var release = new ManualResetEventSlim();
         var disposed = new TaskCompletionSource();
         StellaEmbeddingPool? pool = null;
         var model = new FakeModel();
@@ -364,17 +364,17 @@ internal sealed class DisposeTests
         {
             pool!.Dispose();
             disposed.TrySetResult();
-            Wait.Until(gate);
+            Eventually.IsSet(release);
         };
-        pool = PoolOf.Fake(model);
+        pool = TestPool.Create(model);
         Task<float[]> call = pool.EmbedAsync("one");
         await disposed.Task.WaitAsync(TimeSpan.FromSeconds(25));
         Assert.That(async () => await call, Throws.TypeOf<StellaPoolClosedException>());
-        Assert.That(model.Models, Is.EqualTo(1), "the worker is still there");
-        Task elsewhere = Task.Run(pool.Dispose);
-        gate.Set();
-        await elsewhere.WaitAsync(Wait.Limit);
-        Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "at the moment at which it returns");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Models, Is.EqualTo(1), "the worker still uses the model");
+        Task dispose = Task.Run(pool.Dispose);
+        release.Set();
+        await dispose.WaitAsync(Eventually.Timeout);
+        Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "everything is freed when Dispose returns");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 }

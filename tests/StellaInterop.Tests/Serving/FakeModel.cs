@@ -4,8 +4,8 @@ using StellaInterop.Serving;
 namespace StellaInterop.Tests.Serving;
 
 /// <summary>
-/// A model whose tokens and vectors are plain functions of the text, and which does what a test tells it: holds a forward,
-/// fails, loads slowly. Counts what is made and freed, and notices what a pool must never do.
+/// A model whose token ids and vectors are simple functions of the text. A test can make its loads and forward passes block or fail. The
+/// model counts its loads, sessions and forward passes, and records violations of its contract.
 /// </summary>
 internal sealed class FakeModel : IPoolModelSource
 {
@@ -20,34 +20,34 @@ internal sealed class FakeModel : IPoolModelSource
 
     public string Name => "fake";
 
-    /// <summary>Tokens of the prompt before every text; they carry nothing into the vector.</summary>
+    /// <summary>The number of tokens of the prompt before every text. They do not change the vector.</summary>
     public int PromptTokens { get; set; }
 
-    /// <summary>The characters that every character of a text becomes, as a normalizer may do: tokens that no estimate foresees.</summary>
+    /// <summary>The number of tokens per character. Above 1, a text has more tokens than the pool estimates, as after normalization.</summary>
     public int Expansion { get; set; } = 1;
 
-    /// <summary>Heads beside the two usual ones.</summary>
+    /// <summary>The dimensions of heads besides the two default heads.</summary>
     public int[] MoreDimensions { get; set; } = [];
 
-    /// <summary>Tokens that a text of the next load may have.</summary>
-    public int MaxTokens { get; set; } = PoolOf.MaxTokens;
+    /// <summary>The token limit of a text, from the next load on.</summary>
+    public int MaxTokens { get; set; } = TestPool.MaxTokens;
 
-    /// <summary>The files that the next load finds.</summary>
+    /// <summary>The file stamp of the next load.</summary>
     public ulong FileStamp { get; set; }
 
-    /// <summary>Before a load; what it throws is the load's error.</summary>
+    /// <summary>Runs before a load. An exception fails the load.</summary>
     public Action OnLoad { get; set; } = () => { };
 
-    /// <summary>Before a session is made, with its number from 1.</summary>
+    /// <summary>Runs before a session is made, with the number of the session from 1. An exception fails the session.</summary>
     public Action<int> OnSession { get; set; } = _ => { };
 
-    /// <summary>In a forward, with the texts of the batch; what it throws is the forward's error.</summary>
+    /// <summary>Runs in a forward pass, with the texts of the batch. An exception fails the forward pass.</summary>
     public Action<FakeBatch> OnForward { get; set; } = _ => { };
 
-    /// <summary>The same with the form of the vectors.</summary>
-    public Action<FakeBatch, VectorKind> OnForwardOf { get; set; } = (_, _) => { };
+    /// <summary>Runs in a forward pass like <see cref="OnForward"/>, also with the form of the vectors.</summary>
+    public Action<FakeBatch, VectorKind> OnForwardWithKind { get; set; } = (_, _) => { };
 
-    /// <summary>The fingerprint, of every model; what it throws is the error of that.</summary>
+    /// <summary>Returns the fingerprint. An exception fails the request.</summary>
     public Func<string> OnFingerprint { get; set; } = () => "fake";
 
     public int Loads => Volatile.Read(ref loads);
@@ -60,17 +60,20 @@ internal sealed class FakeModel : IPoolModelSource
 
     public int Forwards => Volatile.Read(ref forwards);
 
-    /// <summary>What a pool did that it must not do.</summary>
-    public string? Offence { get; private set; }
+    /// <summary>The first violation of the contract of a model or session; <see langword="null"/> if there was none.</summary>
+    public string? Violation { get; private set; }
 
-    /// <summary>Its memory: weights, tokenizer, loading, a session, and the total.</summary>
+    /// <summary>Makes the memory that holds the token ids of a text. A test can count the reads of it.</summary>
+    public Func<string, uint[], ReadOnlyMemory<uint>> MakeIds { get; set; } = (_, ids) => ids;
+
+    /// <summary>The memory estimate of the model.</summary>
     public StellaMemoryEstimate Memory { get; set; } =
         new() { WeightsBytes = 1000, TokenizerBytes = 10, LoadingBytes = 100, SessionBytes = 50, TotalBytes = 1160 };
 
-    /// <summary>After a session is freed; what it throws is the error of that.</summary>
+    /// <summary>Runs after a session was freed. An exception leaves its Dispose.</summary>
     public Action OnSessionDispose { get; set; } = () => { };
 
-    /// <summary>Before a model is freed; what it throws is the error of that.</summary>
+    /// <summary>Runs after a model was freed. An exception leaves its Dispose.</summary>
     public Action OnDispose { get; set; } = () => { };
 
     public StellaMemoryEstimate Estimate(int threads, int batchTokens) => Memory;
@@ -80,10 +83,10 @@ internal sealed class FakeModel : IPoolModelSource
         Interlocked.Increment(ref loads);
         OnLoad();
         Interlocked.Increment(ref models);
-        return new Loaded(this);
+        return new FakeLoadedModel(this);
     }
 
-    /// <summary>The vector of a text.</summary>
+    /// <summary>Returns the vector of a text.</summary>
     public static float[] Vector(string text, StellaPrompt prompt = default, int dimension = DefaultDimension)
     {
         float[] row = new float[dimension];
@@ -91,21 +94,21 @@ internal sealed class FakeModel : IPoolModelSource
         return row;
     }
 
-    /// <summary>The first id tells the prompt; those of the prompt's own tokens are zero and skipped everywhere.</summary>
+    /// <summary>Returns the token ids of a text: the number of the prompt, one id per character, and zeros for the tokens of the prompt.</summary>
     private static uint[] Ids(string text, StellaPrompt prompt, int maxTokens, int promptTokens = 0, int expansion = 1) =>
     [
         .. text.SelectMany(c => Enumerable.Repeat((uint)c, expansion))
-            .Prepend(1000u + Number(prompt))
+            .Prepend(1000u + PromptNumber(prompt))
             .Concat(Enumerable.Repeat(0u, promptTokens))
             .Take(maxTokens),
     ];
 
-    private static uint Number(StellaPrompt prompt) => prompt.Name switch
+    private static uint PromptNumber(StellaPrompt prompt) => prompt.Name switch
     {
         null or "document" => 0,
         "s2p" => 1,
         "s2s" => 2,
-        string name => throw new StellaOptionException(StellaErrorCode.UnknownPrompt, $"the model has no prompt {name}"),
+        string name => throw new StellaOptionException(StellaErrorCode.UnknownPrompt, $"The model has no prompt {name}."),
     };
 
     private static void Fill(ReadOnlySpan<uint> ids, Span<float> row)
@@ -122,9 +125,9 @@ internal sealed class FakeModel : IPoolModelSource
         }
     }
 
-    private void Offend(string what) => Offence ??= what;
+    private void RecordViolation(string violation) => Violation ??= violation;
 
-    private sealed class Loaded(FakeModel fake) : IPoolModel
+    private sealed class FakeLoadedModel(FakeModel fake) : IPoolModel
     {
         private bool disposed;
 
@@ -165,18 +168,19 @@ internal sealed class FakeModel : IPoolModelSource
                 string? text = texts[i];
                 if (text is null || text.StartsWith("bad", StringComparison.Ordinal))
                 {
-                    throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"text {firstText + i} is bad", firstText + i);
+                    throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"Text {firstText + i} is bad.", firstText + i);
                 }
 
                 int total = (text.Length * fake.Expansion) + 1 + fake.PromptTokens;
                 if (total > Info.MaxTokens && options.LongTextBehavior == StellaLongTextBehavior.Error)
                 {
-                    throw new StellaInputException(StellaErrorCode.TextTooLong, $"text {firstText + i} is long", firstText + i);
+                    throw new StellaInputException(StellaErrorCode.TextTooLong, $"Text {firstText + i} is too long.", firstText + i);
                 }
 
                 uint[] ids = Ids(text, options.Prompt, Info.MaxTokens, fake.PromptTokens, fake.Expansion);
                 tokens[i] = new TokenizedText(
-                    ids, new StellaTokenCount { Kept = ids.Length, Total = total, Truncation = total > ids.Length ? StellaTruncation.Tokens : StellaTruncation.None });
+                    fake.MakeIds(text, ids),
+                    new StellaTokenCount { Kept = ids.Length, Total = total, Truncation = total > ids.Length ? StellaTruncation.Tokens : StellaTruncation.None });
             }
         }
 
@@ -190,24 +194,24 @@ internal sealed class FakeModel : IPoolModelSource
         {
             if (disposed)
             {
-                fake.Offend("a session was started on a disposed model");
+                fake.RecordViolation("a session was started on a disposed model");
             }
 
             if (batchTokens < Info.MaxTokens)
             {
-                fake.Offend($"a session for {batchTokens} tokens, and a text has up to {Info.MaxTokens}");
+                fake.RecordViolation($"a session for {batchTokens} tokens was started, but a text has up to {Info.MaxTokens} tokens");
             }
 
             fake.OnSession(Interlocked.Increment(ref fake.sessionsMade));
             Interlocked.Increment(ref fake.sessions);
-            return new Session(fake, batchTokens);
+            return new FakeSession(fake, batchTokens);
         }
 
         public void Dispose()
         {
             if (disposed)
             {
-                fake.Offend("a model was disposed twice");
+                fake.RecordViolation("a model was disposed twice");
             }
 
             disposed = true;
@@ -216,7 +220,7 @@ internal sealed class FakeModel : IPoolModelSource
         }
     }
 
-    private sealed class Session(FakeModel fake, int batchTokens) : IPoolSession
+    private sealed class FakeSession(FakeModel fake, int batchTokens) : IPoolSession
     {
         private int inUse;
         private bool disposed;
@@ -228,17 +232,17 @@ internal sealed class FakeModel : IPoolModelSource
             ReadOnlySpan<uint> cuSeqlens = tokens.CuSeqlens;
             if (Interlocked.Exchange(ref inUse, 1) != 0)
             {
-                fake.Offend("two calls on a session at once");
+                fake.RecordViolation("a session had two calls at once");
             }
 
             if (disposed || broken)
             {
-                fake.Offend("a call on a session that is disposed or broken");
+                fake.RecordViolation("a disposed or broken session was called");
             }
 
             if (ids.Length > batchTokens || ids.Length != cuSeqlens[^1] || rows.Length != (cuSeqlens.Length - 1) * kind.Dimension)
             {
-                fake.Offend($"a batch of {ids.Length} tokens, {cuSeqlens.Length - 1} texts and {rows.Length} numbers");
+                fake.RecordViolation($"the sizes of a batch do not match: {ids.Length} tokens, {cuSeqlens.Length - 1} texts and {rows.Length} numbers");
             }
 
             Interlocked.Increment(ref fake.forwards);
@@ -253,7 +257,7 @@ internal sealed class FakeModel : IPoolModelSource
                 }
 
                 var batch = new FakeBatch(texts, ids.Length, cancelFlag);
-                fake.OnForwardOf(batch, kind);
+                fake.OnForwardWithKind(batch, kind);
                 fake.OnForward(batch);
             }
             catch (StellaException e) when (e.Code == StellaErrorCode.Panic)
@@ -271,7 +275,7 @@ internal sealed class FakeModel : IPoolModelSource
         {
             if (disposed || Volatile.Read(ref inUse) != 0)
             {
-                fake.Offend("a session was disposed twice or in a call");
+                fake.RecordViolation("a session was disposed twice or during a call");
             }
 
             disposed = true;
@@ -281,97 +285,8 @@ internal sealed class FakeModel : IPoolModelSource
     }
 }
 
-/// <summary>What a forward of the fake model sees.</summary>
+/// <summary>The texts of one forward pass of the fake model, and its cancel flag.</summary>
 internal sealed record FakeBatch(string[] Texts, int Tokens, uint[] CancelFlag)
 {
     public bool IsCancelled => Volatile.Read(ref CancelFlag[0]) != 0;
-}
-
-/// <summary>Stops forwards, or whatever passes, until it is opened.</summary>
-internal sealed class Gate : IDisposable
-{
-    private readonly ManualResetEventSlim open = new();
-    private readonly SemaphoreSlim arrived = new(0);
-
-    /// <summary>Says that somebody is here, and waits.</summary>
-    public void Pass()
-    {
-        arrived.Release();
-        Wait.Until(open);
-    }
-
-    /// <summary>The same, but for a forward that is stopped, as native code does at its next layer.</summary>
-    public void Pass(FakeBatch batch)
-    {
-        arrived.Release();
-        while (!open.Wait(1))
-        {
-            if (batch.IsCancelled)
-            {
-                throw new OperationCanceledException("stopped");
-            }
-        }
-    }
-
-    /// <summary>Waits for the next one who is here.</summary>
-    public async Task ArrivedAsync() => Assert.That(await arrived.WaitAsync(Wait.Limit), "nobody came");
-
-    public void Open() => open.Set();
-
-    public void Dispose()
-    {
-        open.Set();
-        open.Dispose();
-        arrived.Dispose();
-    }
-}
-
-/// <summary>Waiting for what must come. The limit only ends a test that failed.</summary>
-internal static class Wait
-{
-    public static TimeSpan Limit { get; } = TimeSpan.FromSeconds(60);
-
-    public static void Until(ManualResetEventSlim signal) => Assert.That(signal.Wait(Limit), "the signal did not come");
-
-    public static async Task UntilAsync(Func<bool> condition, string what)
-    {
-        using var limit = new CancellationTokenSource(Limit);
-        while (!condition())
-        {
-            Assert.That(limit.IsCancellationRequested, Is.False, what);
-            await Task.Delay(1);
-        }
-    }
-}
-
-/// <summary>Pools over the fake model.</summary>
-internal static class PoolOf
-{
-    /// <summary>Tokens that a text of the fake may have.</summary>
-    public const int MaxTokens = 100;
-
-    public static StellaPoolOptions Options => new()
-    {
-        Model = new StellaModelOptions { MaxTokens = MaxTokens, Threads = 1 },
-        MaxBatchTokens = 100,
-        MaxWorkers = 1,
-        // Far beyond what the fake says it takes, whatever the machine has.
-        Governor = new StellaMemoryGovernor(new StellaMemoryGovernorOptions { LimitBytes = long.MaxValue }),
-    };
-
-    public static StellaEmbeddingPool Fake(FakeModel model, StellaPoolOptions? options = null) => new(model, options ?? Options);
-
-    /// <summary>Disposes the pool, and looks whether everything is back where it was.</summary>
-    public static async Task AllIsBackAsync(StellaEmbeddingPool pool, FakeModel model)
-    {
-        await pool.DisposeAsync();
-        StellaPoolHealth health = pool.GetHealth();
-        Assert.Multiple(() =>
-        {
-            Assert.That(model.Offence, Is.Null);
-            Assert.That((model.Models, model.Sessions), Is.EqualTo((0, 0)), "models and sessions that are left");
-            Assert.That((health.QueuedCallCount, health.QueuedTokenCount, health.QueueFill), Is.EqualTo((0, 0L, 0.0)));
-            Assert.That(health.WorkerCount, Is.Zero);
-        });
-    }
 }

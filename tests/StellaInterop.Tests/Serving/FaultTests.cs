@@ -5,119 +5,119 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Things break: a text, a batch, a worker, the model. Who is not at fault does not notice.</summary>
+/// <summary>Faults of texts, batches, workers and the model. Only the calls at fault fail.</summary>
 internal sealed class FaultTests
 {
     private static readonly string[] Texts = [.. Enumerable.Range(0, 32).Select(i => $"text {i:00}")];
 
-    private static StellaException Panic => new(StellaErrorCode.Panic, "made by a test");
+    private static StellaException Panic => new(StellaErrorCode.Panic, "thrown by the test");
 
-    private static StellaPoolOptions Roomy => PoolOf.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { FailureThreshold = 1000, ReplacementThreshold = 1000 } };
+    private static StellaPoolOptions LargeBatches => TestPool.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { FailureThreshold = 1000, ReplacementThreshold = 1000 } };
 
-    public enum Poison
+    public enum TextFault
     {
-        /// <summary>The error names the text.</summary>
+        /// <summary>The error has the index of the text.</summary>
         Named,
 
-        /// <summary>It does not.</summary>
+        /// <summary>The error has no index.</summary>
         Unnamed,
 
-        /// <summary>The session is lost with it.</summary>
+        /// <summary>The error breaks the session.</summary>
         Panic,
 
-        /// <summary>It fails before it is in a batch.</summary>
+        /// <summary>The text cannot be tokenized.</summary>
         Tokens,
     }
 
     [Test]
-    public async Task A_text_that_is_at_fault_fails_alone([Values] Poison poison, [Values(0, 1, 15, 30, 31)] int place)
+    public async Task A_faulty_text_fails_alone([Values] TextFault fault, [Values(0, 1, 15, 30, 31)] int index)
     {
         var model = new FakeModel();
-        string guilty = poison == Poison.Tokens ? "bad" : "guilty";
-        model.OnForward = batch => Throw(poison, Array.IndexOf(batch.Texts, guilty));
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
+        string faulty = fault == TextFault.Tokens ? "bad" : "faulty";
+        model.OnForward = batch => Throw(fault, Array.IndexOf(batch.Texts, faulty));
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches);
         string[] texts = [.. Texts];
-        texts[place] = guilty;
+        texts[index] = faulty;
         StellaEmbeddings found = await pool.EmbedAsync(
             texts,
             new StellaEmbedOptions { FirstTextIndex = 100 },
             new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report });
         StellaTextFailure failure = found.Summary.Failures.Single();
-        Assert.That(failure.TextIndex, Is.EqualTo(place));
-        Assert.That(((StellaInputException)failure.Error).TextIndex, Is.EqualTo(100 + place), "in the caller's own list");
+        Assert.That(failure.TextIndex, Is.EqualTo(index));
+        Assert.That(((StellaInputException)failure.Error).TextIndex, Is.EqualTo(100 + index), "the index in the caller's list");
         for (int i = 0; i < texts.Length; i++)
         {
-            Assert.That(found[i].ToArray(), Is.EqualTo(i == place ? new float[4] : FakeModel.Vector(texts[i])), $"text {i}");
+            Assert.That(found[i].ToArray(), Is.EqualTo(i == index ? new float[4] : FakeModel.Vector(texts[i])), $"text {i}");
         }
 
         Assert.That(
-            async () => await pool.EmbedAsync(texts), Throws.TypeOf<StellaInputException>().With.Property("TextIndex").EqualTo(place));
-        await PoolOf.AllIsBackAsync(pool, model);
+            async () => await pool.EmbedAsync(texts), Throws.TypeOf<StellaInputException>().With.Property("TextIndex").EqualTo(index));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Other_callers_of_the_batch_do_not_notice([Values(Poison.Named, Poison.Unnamed, Poison.Panic)] Poison poison)
+    public async Task Other_callers_in_the_batch_of_a_faulty_text_get_their_vectors([Values(TextFault.Named, TextFault.Unnamed, TextFault.Panic)] TextFault fault)
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel();
         model.OnForward = batch =>
         {
-            gate.Pass();
-            Throw(poison, Array.IndexOf(batch.Texts, "guilty"));
+            pause.Enter();
+            Throw(fault, Array.IndexOf(batch.Texts, "faulty"));
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches);
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]>[] others = [.. Texts.Select(text => pool.EmbedAsync(text))];
-        Task<float[]> guilty = pool.EmbedAsync("guilty");
-        gate.Open();
+        Task<float[]> faulty = pool.EmbedAsync("faulty");
+        pause.Release();
         await first;
         for (int i = 0; i < others.Length; i++)
         {
             Assert.That(await others[i], Is.EqualTo(FakeModel.Vector(Texts[i])));
         }
 
-        Assert.That(async () => await guilty, Throws.TypeOf<StellaInputException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(async () => await faulty, Throws.TypeOf<StellaInputException>());
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_worker_that_broke_is_replaced_and_never_asked_again()
+    public async Task A_broken_worker_is_replaced_and_its_session_is_never_used_again()
     {
         FakeModel model = PanicsOnce();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
-        Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length), "its halves went well");
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches);
+        Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length), "the halves of the batch were not computed");
         Assert.That(model.SessionsMade, Is.EqualTo(2));
-        await Wait.UntilAsync(() => model.Sessions == 1, "the broken session is freed");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => model.Sessions == 1, "the broken session is disposed");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_worker_that_broke_is_replaced_once_although_work_comes_at_that_moment()
+    public async Task A_broken_worker_is_replaced_once_when_a_call_arrives_during_the_replacement()
     {
         FakeModel model = PanicsOnce();
         StellaEmbeddingPool? pool = null;
         Task<float[]>? late = null;
-        using var loggers = new ListeningLoggers(e =>
+        using var loggers = new CallbackLoggerFactory(e =>
         {
             if (e.Name == "WorkerReplaced")
             {
                 late = pool!.EmbedAsync("late");
-                Assert.That(SpinWait.SpinUntil(() => model.SessionsMade == 2, Wait.Limit), "there is a worker for it");
+                Assert.That(SpinWait.SpinUntil(() => model.SessionsMade == 2, Eventually.Timeout), "no replacement was started");
             }
         });
-        pool = PoolOf.Fake(model, Roomy with { LoggerFactory = loggers });
+        pool = TestPool.Create(model, LargeBatches with { LoggerFactory = loggers });
         Assert.That((await pool.EmbedAsync(Texts)).Count, Is.EqualTo(Texts.Length));
-        await Wait.UntilAsync(() => late is not null, "the worker was replaced");
+        await Eventually.IsTrueAsync(() => late is not null, "the worker is replaced");
         Assert.That(await late!, Is.EqualTo(FakeModel.Vector("late")));
-        await PoolOf.AllIsBackAsync(pool, model);
-        Assert.That(model.SessionsMade, Is.EqualTo(2), "one worker is allowed");
+        await TestPool.DisposeAndCheckAsync(pool, model);
+        Assert.That(model.SessionsMade, Is.EqualTo(2), "MaxWorkers is 1");
     }
 
     [Test]
-    public async Task When_no_worker_can_be_had_any_more_all_who_wait_are_told_and_the_next_call_loads_anew()
+    public async Task Losing_the_last_worker_fails_all_waiting_calls_and_the_next_call_loads_again()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel();
         model.OnSession = number =>
         {
@@ -130,48 +130,48 @@ internal sealed class FaultTests
         {
             if (model.Loads == 1)
             {
-                gate.Pass();
+                pause.Enter();
                 throw Panic;
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy);
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches);
         Task<StellaEmbeddings> first = pool.EmbedAsync(Texts);
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> second = pool.EmbedAsync("waits");
-        gate.Open();
+        pause.Release();
         Assert.That(async () => await first, Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
         Assert.That(async () => await second, Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
         Assert.That(await pool.EmbedAsync("later"), Is.EqualTo(FakeModel.Vector("later")));
         Assert.That(model.Loads, Is.EqualTo(2));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_model_that_fails_again_and_again_is_left_alone_for_a_while()
+    public async Task Repeated_failures_open_the_circuit_breaker_until_probes_succeed()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel();
         model.OnForward = _ =>
         {
             if (fails)
             {
-                throw new StellaException(StellaErrorCode.ForwardFailed, "it fails");
+                throw new StellaException(StellaErrorCode.ForwardFailed, "the forward pass fails");
             }
 
-            gate.Pass();
+            pause.Enter();
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 3, BreakDuration = TimeSpan.FromSeconds(5), MaxProbes = 2 } });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 3, BreakDuration = TimeSpan.FromSeconds(5), MaxProbes = 2 } });
         for (int i = 0; i < 3; i++)
         {
             Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaInputException>());
         }
 
         var open = Assert.ThrowsAsync<StellaCircuitOpenException>(() => pool.EmbedAsync("text"))!;
-        Assert.That(open.Message, Does.Contain("5 s").And.Contain("it fails"));
-        Assert.That(open.InnerException!.Message, Is.EqualTo("it fails"));
+        Assert.That(open.Message, Does.Contain("5 s").And.Contain("the forward pass fails"));
+        Assert.That(open.InnerException!.Message, Is.EqualTo("the forward pass fails"));
         Assert.That(open.RetryAfter, Is.EqualTo(TimeSpan.FromSeconds(5)));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Unhealthy));
 
@@ -180,69 +180,69 @@ internal sealed class FaultTests
         clock.Advance(TimeSpan.FromSeconds(1));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Degraded));
         Assert.That(async () => await pool.EmbedAsync("still"), Throws.TypeOf<StellaInputException>());
-        Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaCircuitOpenException>(), "one failure opens it again");
+        Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaCircuitOpenException>(), "one failed probe opens the circuit again");
 
         clock.Advance(TimeSpan.FromSeconds(5));
         fails = false;
         Task<float[]> probe = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> other = pool.EmbedAsync("two");
-        Assert.That(async () => await pool.EmbedAsync("three"), Throws.TypeOf<StellaCircuitOpenException>(), "two at once, to see");
-        gate.Open();
+        Assert.That(async () => await pool.EmbedAsync("three"), Throws.TypeOf<StellaCircuitOpenException>(), "at most two probes at once");
+        pause.Release();
         await Task.WhenAll(probe, other);
         Assert.That(await pool.EmbedAsync("three"), Is.EqualTo(FakeModel.Vector("three")));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_probe_that_is_taken_back_makes_room_for_another()
+    public async Task A_cancelled_probe_makes_room_for_another_probe()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel();
         model.OnForward = batch =>
         {
             if (fails)
             {
-                throw new StellaException(StellaErrorCode.ForwardFailed, "it fails");
+                throw new StellaException(StellaErrorCode.ForwardFailed, "the forward pass fails");
             }
 
-            gate.Pass(batch);
+            pause.Enter(batch);
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 1, MaxProbes = 1 } });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { TimeProvider = clock, CircuitBreaker = new() { FailureThreshold = 1, MaxProbes = 1 } });
         Assert.That(async () => await pool.EmbedAsync("text"), Throws.TypeOf<StellaInputException>());
         fails = false;
         clock.Advance(TimeSpan.FromSeconds(5));
         using var cancel = new CancellationTokenSource();
         Task<float[]> probe = pool.EmbedAsync("one", cancellationToken: cancel.Token);
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         await cancel.CancelAsync();
         Assert.That(async () => await probe, Throws.InstanceOf<OperationCanceledException>());
-        gate.Open();
+        pause.Release();
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Bad_texts_say_nothing_about_the_model()
+    public async Task Faulty_texts_do_not_open_the_circuit_breaker()
     {
         var model = new FakeModel();
-        model.OnForward = batch => Throw(Poison.Named, Array.IndexOf(batch.Texts, "guilty"));
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { CircuitBreaker = new() { FailureThreshold = 1 } });
+        model.OnForward = batch => Throw(TextFault.Named, Array.IndexOf(batch.Texts, "faulty"));
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { CircuitBreaker = new() { FailureThreshold = 1 } });
         for (int i = 0; i < 10; i++)
         {
-            Assert.That(async () => await pool.EmbedAsync(i % 2 == 0 ? "bad" : "guilty"), Throws.TypeOf<StellaInputException>());
+            Assert.That(async () => await pool.EmbedAsync(i % 2 == 0 ? "bad" : "faulty"), Throws.TypeOf<StellaInputException>());
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Workers_that_break_too_often_open_the_breaker_although_forwards_go_well_between()
+    public async Task Frequent_worker_replacements_open_the_circuit_breaker_despite_successful_forward_passes()
     {
         var model = new FakeModel();
         model.OnForward = batch =>
@@ -252,17 +252,17 @@ internal sealed class FaultTests
                 throw Panic;
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { ReplacementThreshold = 3 } });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxBatchTokens = 1000, CircuitBreaker = new() { ReplacementThreshold = 3 } });
         _ = await pool.EmbedAsync(Texts.Take(8).ToArray());
-        // The last text has its vector before its worker reports the outcome of the search.
-        await Wait.UntilAsync(() => pool.GetHealth().Reason.Contains("workers had to be replaced", StringComparison.Ordinal), "the circuit opens");
+        // The call is answered before the worker reports the outcome of its search for the faulty text.
+        await Eventually.IsTrueAsync(() => pool.GetHealth().Reason.Contains("workers had to be replaced", StringComparison.Ordinal), "the circuit is open");
         var error = Assert.ThrowsAsync<StellaCircuitOpenException>(() => pool.EmbedAsync("text"))!;
         Assert.That(error.Message, Does.Contain("workers had to be replaced"));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Who_listens_and_throws_does_no_harm()
+    public async Task A_throwing_metrics_listener_or_logger_does_not_fail_calls()
     {
         using var listener = new MeterListener();
         listener.InstrumentPublished = (instrument, self) =>
@@ -272,8 +272,8 @@ internal sealed class FaultTests
                 self.EnableMeasurementEvents(instrument);
             }
         };
-        listener.SetMeasurementEventCallback<long>((_, _, _, _) => throw new InvalidOperationException("a listener"));
-        listener.SetMeasurementEventCallback<double>((_, _, _, _) => throw new InvalidOperationException("a listener"));
+        listener.SetMeasurementEventCallback<long>((_, _, _, _) => throw new InvalidOperationException("thrown by the listener"));
+        listener.SetMeasurementEventCallback<double>((_, _, _, _) => throw new InvalidOperationException("thrown by the listener"));
         listener.Start();
         int forwards = 0;
         var model = new FakeModel();
@@ -284,56 +284,56 @@ internal sealed class FaultTests
                 throw Panic;
             }
         };
-        using var loggers = new ListeningLoggers(_ => throw new InvalidOperationException("a logger"));
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Roomy with { LoggerFactory = loggers });
+        using var loggers = new CallbackLoggerFactory(_ => throw new InvalidOperationException("thrown by the logger"));
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches with { LoggerFactory = loggers });
         Assert.That((await pool.EmbedAsync(Texts))[5].ToArray(), Is.EqualTo(FakeModel.Vector(Texts[5])));
         Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Memory_that_is_gone_fails_its_own_call()
+    public async Task Freed_caller_memory_fails_only_its_own_call()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        using var memory = new GoneMemory();
-        Task<StellaCallSummary> gone = pool.EmbedAsync((string[])["shared", "text"], memory.Memory);
-        await gate.ArrivedAsync();
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        using var memory = new FreeableMemory();
+        Task<StellaCallSummary> freed = pool.EmbedAsync((string[])["shared", "text"], memory.Memory);
+        await pause.EnteredAsync();
         Task<float[]> other = pool.EmbedAsync("shared");
-        memory.Go();
-        gate.Open();
-        Assert.That(async () => await gone, Throws.TypeOf<ObjectDisposedException>());
+        memory.Free();
+        pause.Release();
+        Assert.That(async () => await freed, Throws.TypeOf<ObjectDisposedException>());
         Assert.That(await other, Is.EqualTo(FakeModel.Vector("shared")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_clock_without_timers_does_not_leave_a_call_behind()
+    public async Task A_call_whose_timer_is_refused_leaves_the_queue()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = new OddClock { RefusedTimer = 3 } });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = new CallbackClock { RefusedTimer = 3 } });
         Assert.That(
             async () => await pool.EmbedAsync("text", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(1) }),
             Throws.TypeOf<NotSupportedException>());
         Assert.That(pool.GetHealth().QueuedCallCount, Is.Zero);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    private static void Throw(Poison poison, int index)
+    private static void Throw(TextFault fault, int index)
     {
         if (index >= 0)
         {
-            throw poison switch
+            throw fault switch
             {
-                Poison.Named => new StellaInputException(StellaErrorCode.ResultNotFinite, "it is not finite", index),
-                Poison.Unnamed => new StellaException(StellaErrorCode.ForwardFailed, "something failed"),
+                TextFault.Named => new StellaInputException(StellaErrorCode.ResultNotFinite, "The result is not finite.", index),
+                TextFault.Unnamed => new StellaException(StellaErrorCode.ForwardFailed, "The forward pass failed."),
                 _ => Panic,
             };
         }
     }
 
-    /// <summary>A model whose first forward takes the session with it.</summary>
+    /// <summary>Creates a model whose first forward pass breaks its session.</summary>
     private static FakeModel PanicsOnce()
     {
         var model = new FakeModel();
@@ -348,14 +348,14 @@ internal sealed class FaultTests
         return model;
     }
 
-    /// <summary>Memory of the caller's that is freed too early.</summary>
-    private sealed class GoneMemory : MemoryManager<float>
+    /// <summary>Memory of a caller that can be freed during the call.</summary>
+    private sealed class FreeableMemory : MemoryManager<float>
     {
         private volatile float[]? numbers = new float[2 * FakeModel.DefaultDimension];
 
-        public void Go() => numbers = null;
+        public void Free() => numbers = null;
 
-        public override Span<float> GetSpan() => numbers ?? throw new ObjectDisposedException("the caller's memory");
+        public override Span<float> GetSpan() => numbers ?? throw new ObjectDisposedException("caller memory");
 
         public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
 

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Health tells the truth, and a pool without traffic heals by itself.</summary>
+/// <summary>Health is correct, and a pool without calls recovers by retries.</summary>
 internal sealed class HealthTests
 {
     [Test]
@@ -17,25 +17,25 @@ internal sealed class HealthTests
                 throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, "the disk hiccuped once");
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaModelFolderException>());
         StellaPoolHealth health = pool.GetHealth();
         Assert.That((health.Status, health.Reason), Is.EqualTo((
             StellaPoolStatus.Unhealthy, "the model could not be loaded, and is tried again: the disk hiccuped once")));
         clock.Advance(TimeSpan.FromSeconds(1));
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, ModelState: StellaPoolModelState.Loaded, LastLoadError: null }, "it heals");
+        await Eventually.IsTrueAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Healthy, ModelState: StellaPoolModelState.Loaded, LastLoadError: null }, "the pool has recovered");
         Assert.That(model.Loads, Is.EqualTo(2));
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_breaker_that_failed_loads_opened_closes_when_a_load_without_a_call_goes_well()
+    public async Task A_breaker_opened_by_failed_loads_closes_when_a_retried_load_succeeds()
     {
         var clock = new FakeTimeProvider();
         bool fails = true;
         var model = new FakeModel { OnLoad = () => _ = fails ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0 };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         for (int i = 0; i < 5; i++)
         {
             Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
@@ -44,80 +44,80 @@ internal sealed class HealthTests
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaCircuitOpenException>());
         fails = false;
         clock.Advance(TimeSpan.FromMinutes(1));
-        await Wait.UntilAsync(() => pool.GetHealth().Status == StellaPoolStatus.Healthy, "it heals without a call");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().Status == StellaPoolStatus.Healthy, "the pool has recovered without a call");
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_pool_that_was_loaded_without_a_call_is_unloaded_after_its_idle_time_and_not_before()
+    public async Task A_model_loaded_by_a_retry_is_unloaded_after_the_idle_timeout_and_not_before()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
         model.OnLoad = () => _ = model.Loads == 1 ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(100) });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(100) });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
         clock.Advance(TimeSpan.FromSeconds(1));
-        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, "it is loaded");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Loaded, "the model is loaded");
         clock.Advance(TimeSpan.FromSeconds(75));
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
         clock.Advance(TimeSpan.FromSeconds(50));
-        await Wait.UntilAsync(() => model.Models == 0, "it is unloaded");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => model.Models == 0, "the model is unloaded");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_load_that_a_call_has_made_good_is_not_made_again_for_nobody()
+    public async Task A_failed_load_is_not_retried_after_a_call_has_loaded_the_model()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
         model.OnLoad = () => _ = model.Loads == 1 ? throw new StellaException(StellaErrorCode.Internal, "no load") : 0;
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(400) });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { TimeProvider = clock, MinWorkers = 0, IdleTimeout = TimeSpan.FromMilliseconds(400) });
         Assert.That(async () => await pool.EmbedAsync("one"), Throws.TypeOf<StellaException>());
         _ = await pool.EmbedAsync("two");
-        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
+        await Eventually.IsTrueAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "the pool is idle");
         clock.Advance(TimeSpan.FromMilliseconds(600));
-        await Wait.UntilAsync(() => model.Models == 0, "it is unloaded before the next attempt would be due");
+        await Eventually.IsTrueAsync(() => model.Models == 0, "the model is unloaded before the retry is due");
         clock.Advance(TimeSpan.FromMilliseconds(600));
         Assert.That((pool.GetHealth().ModelState, model.Loads), Is.EqualTo((StellaPoolModelState.Unloaded, 2)));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_load_that_takes_long_is_reported_as_long_as_it_does()
+    public async Task A_slow_load_is_reported_as_degraded_until_it_ends()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         clock.Advance(TimeSpan.FromSeconds(60));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
         clock.Advance(TimeSpan.FromSeconds(5));
         StellaPoolHealth health = pool.GetHealth();
         Assert.That((health.Status, health.Reason), Is.EqualTo((StellaPoolStatus.Degraded, "the model has been loading for 65 s")));
-        gate.Open();
+        pause.Release();
         Assert.That(await call, Is.EqualTo(FakeModel.Vector("one")));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task The_time_after_which_a_load_is_long_is_an_option()
+    public async Task SlowLoadThreshold_sets_the_time_after_which_a_load_is_reported_as_degraded()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, SlowLoadThreshold = TimeSpan.FromSeconds(2) });
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock, SlowLoadThreshold = TimeSpan.FromSeconds(2) });
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         clock.Advance(TimeSpan.FromSeconds(3));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Degraded));
-        gate.Open();
+        pause.Release();
         _ = await call;
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 }

@@ -7,114 +7,114 @@ using StellaInterop.Tests.Threading;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Loading, growing, shrinking and unloading.</summary>
+/// <summary>Loading and unloading of the model, starting and stopping of workers.</summary>
 internal sealed class LifecycleTests
 {
     [Test]
     public async Task Sixty_four_first_callers_share_one_load()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]>[] callers = [.. Enumerable.Range(0, 64).Select(i => Task.Run(() => pool.EmbedAsync($"{i}")))];
-        await gate.ArrivedAsync();
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount == 64, "all callers wait");
+        await pause.EnteredAsync();
+        await Eventually.IsTrueAsync(() => pool.GetHealth().QueuedCallCount == 64, "all callers wait");
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loading));
-        gate.Open();
+        pause.Release();
         await Task.WhenAll(callers);
         Assert.That(model.Loads, Is.EqualTo(1));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_load_that_fails_is_told_to_all_at_once_and_the_next_call_tries_again()
+    public async Task A_failed_load_fails_all_waiting_calls_and_the_next_call_loads_again()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel();
         model.OnLoad = () =>
         {
             if (model.Loads == 1)
             {
-                gate.Pass();
-                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "not there");
+                pause.Enter();
+                throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "The file is missing.");
             }
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]>[] callers = [.. Enumerable.Range(0, 10).Select(i => pool.EmbedAsync($"{i}"))];
-        gate.Open();
+        pause.Release();
         foreach (Task<float[]> caller in callers)
         {
-            Assert.That(async () => await caller, Throws.TypeOf<StellaModelFolderException>().With.Message.EqualTo("not there"));
+            Assert.That(async () => await caller, Throws.TypeOf<StellaModelFolderException>().With.Message.EqualTo("The file is missing."));
         }
 
         Assert.That(model.Loads, Is.EqualTo(1));
         StellaPoolHealth health = pool.GetHealth();
-        Assert.That((health.Status, health.LastLoadError!.Message), Is.EqualTo((StellaPoolStatus.Unhealthy, "not there")));
+        Assert.That((health.Status, health.LastLoadError!.Message), Is.EqualTo((StellaPoolStatus.Unhealthy, "The file is missing.")));
         Assert.That(await pool.EmbedAsync("again"), Is.EqualTo(FakeModel.Vector("again")));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Healthy));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Who_waits_for_a_load_is_answered_at_its_own_deadline()
+    public async Task A_call_that_waits_for_a_load_is_answered_at_its_own_deadline()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         Task<float[]> hurried = pool.EmbedAsync("hurried", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(1) });
         Task<float[]> patient = pool.EmbedAsync("patient");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         clock.Advance(TimeSpan.FromSeconds(1));
         Assert.That(async () => await hurried, Throws.TypeOf<StellaTimeoutException>());
-        gate.Open();
+        pause.Release();
         Assert.That(await patient, Is.EqualTo(FakeModel.Vector("patient")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Workers_come_when_work_waits_and_go_when_there_is_none([Values] bool areFreed)
+    public async Task Workers_are_added_while_texts_wait_and_stopped_when_idle([Values] bool disposeSucceeds)
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
         var model = new FakeModel
         {
-            OnForward = _ => gate.Pass(),
-            OnSessionDispose = () => _ = areFreed ? 0 : throw new InvalidOperationException("it stays"),
+            OnForward = _ => pause.Enter(),
+            OnSessionDispose = () => _ = disposeSucceeds ? 0 : throw new InvalidOperationException("The session cannot be disposed."),
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { MaxWorkers = 3, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { MaxWorkers = 3, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
-        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(1), "nothing waits");
+        await pause.EnteredAsync();
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(1), "no text is queued");
         Task[] more = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
-        await gate.ArrivedAsync();
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
+        await pause.EnteredAsync();
         Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3));
-        gate.Open();
+        pause.Release();
         await Task.WhenAll([first, .. more]);
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 0, "all are done");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().BusyWorkerCount == 0, "all workers are idle");
         clock.Advance(TimeSpan.FromSeconds(5));
-        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3), "not yet");
+        Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3), "the idle timeout is not over");
         clock.Advance(TimeSpan.FromSeconds(10));
-        await Wait.UntilAsync(() => model.Sessions == 1, "two have gone");
+        await Eventually.IsTrueAsync(() => model.Sessions == 1, "two workers have stopped");
         Assert.That(await pool.EmbedAsync("still"), Is.EqualTo(FakeModel.Vector("still")));
-        Assert.That((pool.GetHealth().WorkerCount, model.SessionsMade), Is.EqualTo((1, 3)), "a worker that was told to end has no successor");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That((pool.GetHealth().WorkerCount, model.SessionsMade), Is.EqualTo((1, 3)), "stopped workers are not replaced");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public Task A_worker_more_that_cannot_be_had_is_no_error() => OneWorkerServesAllAsync("no session");
+    public Task One_worker_answers_all_calls_when_no_further_worker_can_start() => CheckOneWorkerAnswersAllAsync("no session");
 
     [Test]
-    public async Task The_error_of_a_worker_that_could_not_start_is_told_by_the_pool_and_not_by_the_runtime()
+    public async Task The_error_of_a_worker_that_could_not_start_is_not_an_unobserved_task_exception()
     {
-        const string Error = "no session, and nobody waits for it";
-        var unseen = new ConcurrentQueue<string>();
+        const string Error = "no session for an additional worker";
+        var unobserved = new ConcurrentQueue<string>();
         TaskScheduler.UnobservedTaskException += Note;
         try
         {
-            await OneWorkerServesAllAsync(Error);
+            await CheckOneWorkerAnswersAllAsync(Error);
             GC.Collect();
             GC.WaitForPendingFinalizers();
         }
@@ -123,68 +123,68 @@ internal sealed class LifecycleTests
             TaskScheduler.UnobservedTaskException -= Note;
         }
 
-        Assert.That(unseen, Is.Empty);
+        Assert.That(unobserved, Is.Empty);
 
-        // Tests run side by side, and others may leave errors of their own.
+        // Tests run in parallel, and other tests may leave unobserved errors.
         void Note(object? sender, UnobservedTaskExceptionEventArgs e)
         {
             foreach (Exception inner in e.Exception.InnerExceptions.Where(inner => inner.Message == Error))
             {
-                unseen.Enqueue(inner.Message);
+                unobserved.Enqueue(inner.Message);
             }
         }
     }
 
     [Test]
-    public async Task Without_workers_that_stay_the_model_goes_and_comes_back()
+    public async Task An_idle_model_without_minimum_workers_is_unloaded_and_loaded_again()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
         _ = await pool.EmbedAsync("one");
         clock.Advance(TimeSpan.FromSeconds(5));
         Assert.That(model.Models, Is.EqualTo(1));
         clock.Advance(TimeSpan.FromSeconds(10));
-        await Wait.UntilAsync(() => model.Models == 0 && model.Sessions == 0, "it is unloaded");
+        await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, "the model is unloaded");
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
         Assert.That(model.Loads, Is.EqualTo(2));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_model_in_use_stays()
+    public async Task A_model_in_use_is_not_unloaded()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { MinWorkers = 0, TimeProvider = clock, IdleTimeout = TimeSpan.FromSeconds(10) });
         Task<float[]> call = pool.EmbedAsync("one");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         clock.Advance(TimeSpan.FromSeconds(100));
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
-        gate.Open();
+        pause.Release();
         Assert.That(await call, Is.EqualTo(FakeModel.Vector("one")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task An_idle_model_makes_room_for_another()
+    public async Task An_idle_model_is_unloaded_to_make_room_for_another_reservation()
     {
         using var system = new FakeSystem();
-        // What the process uses already, and the fake model with its worker twice.
+        // The limit has room for the memory that the process uses already, and for the fake model with its worker twice.
         var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = (1000 * FakeSystem.MiB) + (2 * 1160) });
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { Governor = governor });
         _ = await pool.EmbedAsync("one");
-        await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
-        Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(1010 + 50), "weights and tokenizer, and a worker");
-        governor.Reserve("a test", 1000).Dispose();
-        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "there was room for both");
+        await Eventually.IsTrueAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "the pool is idle");
+        Assert.That(governor.GetStatus().ReservedBytes, Is.EqualTo(1010 + 50), "weights and tokenizer, and one session");
+        governor.Reserve("the test", 1000).Dispose();
+        Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded), "the budget has room for both");
 
-        using (governor.Reserve("a test", 2 * 1160))
+        using (governor.Reserve("the test", 2 * 1160))
         {
             Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
             var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("two"))!;
@@ -193,75 +193,75 @@ internal sealed class LifecycleTests
         }
 
         Assert.That(await pool.EmbedAsync("three"), Is.EqualTo(FakeModel.Vector("three")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
     }
 
     [Test]
-    public async Task A_pool_that_grows_for_nobody_unloads_no_model()
+    public async Task Growing_to_the_minimum_of_workers_unloads_no_other_model()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
         var clock = new FakeTimeProvider();
-        // The second worker of each, so that the pools begin with one and have to grow.
+        // Refuses the second worker of each pool, so that both pools start with one worker and have to grow.
         var threads = new FakeThreads { Refuses = n => n is 3 or 6 };
         StellaPoolOptions options = threads.Options with { Governor = governor, TimeProvider = clock, MinWorkers = 2, MaxWorkers = 2 };
         FakeModel[] models = [new(), new()];
-        StellaEmbeddingPool[] pools = [.. models.Select(model => PoolOf.Fake(model, options))];
+        StellaEmbeddingPool[] pools = [.. models.Select(model => TestPool.Create(model, options))];
         foreach (StellaEmbeddingPool pool in pools)
         {
             _ = await pool.EmbedAsync("one");
-            await Wait.UntilAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "it is idle");
+            await Eventually.IsTrueAsync(() => pool.GetHealth() is { BusyWorkerCount: 0, QueuedCallCount: 0 }, "the pool is idle");
         }
 
         using MemoryReservation rest = governor.Reserve("the rest", governor.GetStatus().AvailableBytes);
         for (int i = 0; i < 5; i++)
         {
-            // Beyond the pause after a refusal, and the time of the maintenance that grows the pool.
-            int before = threads.Asked;
+            // Longer than the pause after a refusal and than the interval of the maintenance that grows the pool.
+            int before = threads.Requested;
             clock.Advance(TimeSpan.FromSeconds(60));
-            await Wait.UntilAsync(() => threads.Asked >= before + 2 && pools.All(pool => pool.GetHealth().WorkerCount == 1), "both have tried to grow");
+            await Eventually.IsTrueAsync(() => threads.Requested >= before + 2 && pools.All(pool => pool.GetHealth().WorkerCount == 1), "both pools have tried to grow");
         }
 
         foreach ((FakeModel model, StellaEmbeddingPool pool) in models.Zip(pools))
         {
             Assert.That((pool.GetHealth().ModelState, model.Loads), Is.EqualTo((StellaPoolModelState.Loaded, 1)));
-            await PoolOf.AllIsBackAsync(pool, model);
+            await TestPool.DisposeAndCheckAsync(pool, model);
         }
     }
 
     [Test]
-    public async Task A_session_that_cannot_be_freed_gives_its_memory_back()
+    public async Task The_reservation_of_a_session_whose_dispose_throws_is_returned()
     {
         using var system = new FakeSystem();
         var governor = new StellaMemoryGovernor(system.Options);
-        var model = new FakeModel { OnSessionDispose = () => throw new InvalidOperationException("it stays") };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        var model = new FakeModel { OnSessionDispose = () => throw new InvalidOperationException("The session cannot be disposed.") };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { Governor = governor });
         _ = await pool.EmbedAsync("one");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
     }
 
     [Test]
-    public async Task A_load_that_hangs_keeps_nothing_of_the_calls_that_were_answered_meanwhile()
+    public async Task A_hanging_load_keeps_no_texts_of_answered_calls_alive()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnLoad = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnLoad = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         var first = Start();
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         List<WeakReference> texts = [first, Start(), Start()];
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedCallCount == 0, "all are answered");
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(() => pool.GetHealth().QueuedCallCount == 0, "all calls have timed out");
+        await Eventually.IsTrueAsync(
             () =>
             {
                 GC.Collect();
                 GC.WaitForPendingFinalizers();
                 return texts.TrueForAll(text => !text.IsAlive);
             },
-            "their texts are gone");
-        gate.Open();
-        await PoolOf.AllIsBackAsync(pool, model);
+            "their texts are collected");
+        pause.Release();
+        await TestPool.DisposeAndCheckAsync(pool, model);
 
         [MethodImpl(MethodImplOptions.NoInlining)]
         WeakReference Start()
@@ -274,37 +274,37 @@ internal sealed class LifecycleTests
     }
 
     [Test]
-    public async Task Warm_up_loads_and_tells_what_the_model_is()
+    public async Task Warm_up_loads_the_model_and_returns_its_info()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That(pool.Info?.DefaultDimension, Is.Null);
         Assert.That((await pool.WarmUpAsync()).DefaultDimension, Is.EqualTo(FakeModel.DefaultDimension));
         Assert.That((pool.ModelName, pool.Info?.DefaultDimension), Is.EqualTo(("fake", (int?)FakeModel.DefaultDimension)));
         Assert.That((model.Loads, model.Forwards), Is.EqualTo((1, 1)));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_model_whose_first_worker_does_not_fit_is_not_loaded()
+    public async Task A_model_whose_first_worker_exceeds_the_budget_is_not_loaded()
     {
         using var system = new FakeSystem();
         var model = new FakeModel { Memory = new StellaMemoryEstimate { WeightsBytes = 1000, TokenizerBytes = 10, LoadingBytes = 100, SessionBytes = 500, TotalBytes = 1610 } };
         var governor = new StellaMemoryGovernor(system.Options with { LimitBytes = (1000 * FakeSystem.MiB) + 1500 });
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { Governor = governor });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { Governor = governor });
         var refused = Assert.ThrowsAsync<StellaMemoryException>(() => pool.EmbedAsync("one"))!;
-        Assert.That(refused.RequestedBytes, Is.EqualTo(1510), "the model and its first worker");
+        Assert.That(refused.RequestedBytes, Is.EqualTo(1510), "the request covers the model and its first worker");
         Assert.That(model.Loads, Is.Zero);
         Assert.That(governor.GetStatus().ReservedBytes, Is.Zero);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Vectors_are_kept_over_a_reload_of_the_same_files_and_not_of_others()
+    public async Task Cached_vectors_survive_a_reload_of_the_same_files_and_not_of_changed_files()
     {
         var clock = new FakeTimeProvider();
         var model = new FakeModel { FileStamp = 1 };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with
         {
             MinWorkers = 0,
             IdleTimeout = TimeSpan.FromSeconds(10),
@@ -317,22 +317,22 @@ internal sealed class LifecycleTests
             model.FileStamp = stamp;
             Assert.That(await pool.EmbedAsync("text"), Is.EqualTo(FakeModel.Vector("text")));
             forwards += computed ? 1 : 0;
-            Assert.That(model.Forwards, Is.EqualTo(forwards), $"files {stamp}");
+            Assert.That(model.Forwards, Is.EqualTo(forwards), $"file stamp {stamp}");
             clock.Advance(TimeSpan.FromSeconds(15));
-            await Wait.UntilAsync(() => model.Models == 0, "the model is unloaded");
+            await Eventually.IsTrueAsync(() => model.Models == 0, "the model is unloaded");
         }
 
         Assert.That(model.Loads, Is.EqualTo(4));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>More waits than one worker takes at once, and no other can be had, for this reason.</summary>
-    private static async Task OneWorkerServesAllAsync(string error)
+    /// <summary>Queues more texts than one worker can take, while every other worker fails to start with an error.</summary>
+    private static async Task CheckOneWorkerAnswersAllAsync(string error)
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var model = new FakeModel
         {
-            OnForward = _ => gate.Pass(),
+            OnForward = _ => pause.Enter(),
             OnSession = number =>
             {
                 if (number > 1)
@@ -341,11 +341,11 @@ internal sealed class LifecycleTests
                 }
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxWorkers = 3 });
         Task[] calls = [.. Enumerable.Range(0, 40).Select(i => pool.EmbedAsync($"{i:00}{new string('x', 97)}"))];
-        await Wait.UntilAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, WorkerCount: 1 }, "it is told");
-        gate.Open();
+        await Eventually.IsTrueAsync(() => pool.GetHealth() is { Status: StellaPoolStatus.Degraded, WorkerCount: 1 }, "the pool reports one worker and is degraded");
+        pause.Release();
         await Task.WhenAll(calls);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 }

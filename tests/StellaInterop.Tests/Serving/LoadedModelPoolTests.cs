@@ -3,7 +3,7 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A pool over a model that its caller has loaded.</summary>
+/// <summary>Pools over a model that the caller has loaded.</summary>
 [NonParallelizable]
 internal sealed class LoadedModelPoolTests
 {
@@ -12,7 +12,7 @@ internal sealed class LoadedModelPoolTests
     private static ulong Loads => NativeMethods.stella_counter((uint)NativeCounter.Loads);
 
     [Test]
-    public async Task A_pool_over_a_loaded_model_loads_nothing_and_gives_its_vectors()
+    public async Task A_pool_over_a_loaded_model_loads_nothing_and_returns_its_vectors()
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1, Name = "mine" });
         await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { MaxWorkers = 2 });
@@ -29,7 +29,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_model_stays_when_its_pool_is_idle_or_disposed()
+    public async Task A_loaded_model_stays_usable_when_its_pool_is_idle_or_disposed()
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         float[] expected = model.Embed("bread");
@@ -37,28 +37,28 @@ internal sealed class LoadedModelPoolTests
         var pool = new StellaEmbeddingPool(
             model, new StellaPoolOptions { MinWorkers = 0, IdleTimeout = TimeSpan.FromSeconds(1), TimeProvider = clock });
         _ = await pool.EmbedAsync("bread");
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 clock.Advance(TimeSpan.FromSeconds(1));
                 return pool.GetHealth().ModelState == StellaPoolModelState.Unloaded;
             },
-            "the idle pool kept its workers");
+            "the idle pool has stopped its workers");
         Assert.That(pool.GetHealth().WorkerCount, Is.Zero);
-        Assert.That(await pool.EmbedAsync("bread"), Is.EqualTo(expected), "after it was idle");
+        Assert.That(await pool.EmbedAsync("bread"), Is.EqualTo(expected), "the pool works after it was idle");
         await pool.DisposeAsync();
-        Assert.That(model.Embed("bread"), Is.EqualTo(expected), "after the pool is disposed");
+        Assert.That(model.Embed("bread"), Is.EqualTo(expected), "the model works after the pool was disposed");
     }
 
     [Test]
-    public async Task A_disposed_model_is_told_to_the_callers_of_its_pool()
+    public async Task Calls_throw_ObjectDisposedException_after_the_model_of_the_pool_was_disposed()
     {
         StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         await using var pool = new StellaEmbeddingPool(model);
         model.Dispose();
         for (int call = 0; call < 10; call++)
         {
-            Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>(), "no circuit breaker asks for patience");
+            Assert.That(async () => await pool.EmbedAsync("bread"), Throws.TypeOf<ObjectDisposedException>(), "the circuit breaker stays closed");
         }
 
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Unhealthy));
@@ -66,7 +66,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_budget_counts_the_workers_and_not_the_model()
+    public async Task The_budget_of_a_pool_over_a_loaded_model_counts_only_its_workers()
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
         var governor = new StellaMemoryGovernor();
@@ -77,7 +77,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task The_folder_may_be_gone_when_the_pool_starts()
+    public async Task A_pool_over_a_loaded_model_does_not_need_the_folder()
     {
         using var folder = new TemporaryFolder();
         string copy = folder.File("model");
@@ -95,7 +95,7 @@ internal sealed class LoadedModelPoolTests
         await using var late = new StellaEmbeddingPool(model, new StellaPoolOptions { Governor = new StellaMemoryGovernor() });
         Assert.That(await early.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
         Assert.That(await late.EmbedAsync("bread"), Is.EqualTo(model.Embed("bread")));
-        Assert.That(governor.GetStatus().ReservedBytes, Is.LessThan(model.Info.MemoryEstimateBytes), "a worker, estimated when the folder was there");
+        Assert.That(governor.GetStatus().ReservedBytes, Is.LessThan(model.Info.MemoryEstimateBytes), "one worker, estimated before the folder was deleted");
     }
 
     [Test]
@@ -116,7 +116,7 @@ internal sealed class LoadedModelPoolTests
     }
 
     [Test]
-    public async Task Options_that_are_changed_after_the_constructor_have_no_effect()
+    public async Task Options_changed_after_the_constructor_have_no_effect()
     {
         var modelOptions = new StellaModelOptions { Threads = 1, MaxTokens = 8 };
         var options = new StellaPoolOptions { MaxQueuedCalls = 3 };

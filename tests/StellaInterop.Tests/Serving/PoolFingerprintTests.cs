@@ -3,26 +3,26 @@ using StellaInterop.Tests.Threading;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>The fingerprint through a pool: on a thread of its own, for callers that wait, cancel and outlive the pool.</summary>
+/// <summary>The fingerprint that a pool reads on a separate thread, for callers that wait, cancel, or outlive the pool.</summary>
 internal sealed class PoolFingerprintTests
 {
     [Test]
-    public async Task A_pool_returns_the_fingerprint_of_its_model_and_loads_it_for_that()
+    public async Task A_fingerprint_request_loads_the_model_and_returns_its_fingerprint()
     {
         using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
-        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), PoolOf.Options);
-        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo(model.GetFingerprint()));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), TestPool.Options);
+        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Is.EqualTo(model.GetFingerprint()));
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Loaded));
     }
 
     [Test]
-    public async Task Each_dimension_has_a_fingerprint_and_an_unknown_one_harms_no_other_caller()
+    public async Task Each_dimension_has_its_own_fingerprint_and_an_unknown_dimension_fails_only_its_caller()
     {
         using var model = StellaModel.Load(Fixtures.Model("tiny-new"));
-        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), PoolOf.Options);
-        Task<string>[] asked = [.. new int?[] { null, 256, 512, 768, 1024 }.Select(dimension => pool.GetFingerprintAsync(dimension))];
-        Assert.That(async () => await asked[2].WaitAsync(Wait.Limit), Throws.TypeOf<StellaOptionException>());
-        string[] found = await Task.WhenAll(asked[0], asked[1], asked[3], asked[4]).WaitAsync(Wait.Limit);
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), TestPool.Options);
+        Task<string>[] requests = [.. new int?[] { null, 256, 512, 768, 1024 }.Select(dimension => pool.GetFingerprintAsync(dimension))];
+        Assert.That(async () => await requests[2].WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOptionException>());
+        string[] found = await Task.WhenAll(requests[0], requests[1], requests[3], requests[4]).WaitAsync(Eventually.Timeout);
         Assert.That(
             found,
             Is.EqualTo(new[] { model.GetFingerprint(1024), model.GetFingerprint(256), model.GetFingerprint(768), model.GetFingerprint() }));
@@ -31,9 +31,9 @@ internal sealed class PoolFingerprintTests
     }
 
     [Test]
-    public async Task A_caller_with_another_dimension_is_answered_by_the_thread_that_reads()
+    public async Task A_request_for_another_dimension_is_answered_by_the_running_fingerprint_thread()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var reading = new ManualResetEventSlim();
         int reads = 0;
         var threads = new FakeThreads();
@@ -42,27 +42,27 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 reading.Set();
-                go.Wait();
+                resume.Wait();
                 return $"f{Interlocked.Increment(ref reads)}";
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
-        _ = await pool.WarmUpAsync().WaitAsync(Wait.Limit);
-        int before = threads.Asked;
+        StellaEmbeddingPool pool = TestPool.Create(model, threads.Options);
+        _ = await pool.WarmUpAsync().WaitAsync(Eventually.Timeout);
+        int before = threads.Requested;
         Task<string> first = pool.GetFingerprintAsync();
         reading.Wait();
         Task<string> second = pool.GetFingerprintAsync(2);
-        go.Set();
-        Assert.That(await Task.WhenAll(first, second).WaitAsync(Wait.Limit), Is.EqualTo(new[] { "f1", "f2" }));
-        Assert.That(await pool.GetFingerprintAsync(2).WaitAsync(Wait.Limit), Is.EqualTo("f2"));
-        Assert.That(threads.Asked - before, Is.EqualTo(1));
-        await PoolOf.AllIsBackAsync(pool, model);
+        resume.Set();
+        Assert.That(await Task.WhenAll(first, second).WaitAsync(Eventually.Timeout), Is.EqualTo(new[] { "f1", "f2" }));
+        Assert.That(await pool.GetFingerprintAsync(2).WaitAsync(Eventually.Timeout), Is.EqualTo("f2"));
+        Assert.That(threads.Requested - before, Is.EqualTo(1));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Callers_share_one_thread_and_texts_are_embedded_meanwhile()
+    public async Task Callers_share_one_fingerprint_thread_and_texts_are_embedded_meanwhile()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         int reads = 0;
         var threads = new FakeThreads();
         var model = new FakeModel
@@ -70,75 +70,75 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 Interlocked.Increment(ref reads);
-                go.Wait();
+                resume.Wait();
                 return "f";
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
-        _ = await pool.WarmUpAsync().WaitAsync(Wait.Limit);
-        int before = threads.Asked;
-        Task<string>[] asked = [.. Enumerable.Range(0, 5).Select(_ => pool.GetFingerprintAsync())];
-        Assert.That(await pool.EmbedAsync("a").WaitAsync(Wait.Limit), Is.EqualTo(FakeModel.Vector("a")));
-        Assert.That(asked.Any(one => one.IsCompleted), Is.False);
-        go.Set();
-        Assert.That(await Task.WhenAll(asked).WaitAsync(Wait.Limit), Is.All.EqualTo("f"));
-        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo("f"));
-        Assert.That((reads, threads.Asked - before), Is.EqualTo((1, 1)), "one read on one thread, and kept");
-        await PoolOf.AllIsBackAsync(pool, model);
+        StellaEmbeddingPool pool = TestPool.Create(model, threads.Options);
+        _ = await pool.WarmUpAsync().WaitAsync(Eventually.Timeout);
+        int before = threads.Requested;
+        Task<string>[] requests = [.. Enumerable.Range(0, 5).Select(_ => pool.GetFingerprintAsync())];
+        Assert.That(await pool.EmbedAsync("a").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("a")));
+        Assert.That(requests.Any(request => request.IsCompleted), Is.False);
+        resume.Set();
+        Assert.That(await Task.WhenAll(requests).WaitAsync(Eventually.Timeout), Is.All.EqualTo("f"));
+        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
+        Assert.That((reads, threads.Requested - before), Is.EqualTo((1, 1)), "the fingerprint is read once, on one thread, and cached");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_caller_that_cancels_is_answered_and_the_others_wait_on()
+    public async Task A_cancelled_caller_is_answered_and_the_other_callers_keep_waiting()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var source = new CancellationTokenSource();
-        var model = new FakeModel { OnFingerprint = () => { go.Wait(); return "f"; } };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        var model = new FakeModel { OnFingerprint = () => { resume.Wait(); return "f"; } };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<string> cancelled = pool.GetFingerprintAsync(cancellationToken: source.Token);
         Task<string> other = pool.GetFingerprintAsync();
         await source.CancelAsync();
-        Assert.That(async () => await cancelled.WaitAsync(Wait.Limit), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(async () => await cancelled.WaitAsync(Eventually.Timeout), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(other.IsCompleted, Is.False);
-        go.Set();
-        Assert.That(await other.WaitAsync(Wait.Limit), Is.EqualTo("f"));
+        resume.Set();
+        Assert.That(await other.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         Assert.That(async () => await pool.GetFingerprintAsync(cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task An_error_reaches_all_callers_and_is_not_kept()
+    public async Task A_fingerprint_error_is_not_cached()
     {
-        var error = new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, "made by a test");
+        var error = new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, "thrown by the test");
         var model = new FakeModel { OnFingerprint = () => throw error };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Throws.Exception.SameAs(error));
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Throws.Exception.SameAs(error));
         model.OnFingerprint = () => "f";
-        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo("f"));
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_refused_thread_is_a_typed_error_and_the_next_caller_gets_the_fingerprint()
+    public async Task A_refused_fingerprint_thread_is_a_typed_error_and_the_next_caller_gets_the_fingerprint()
     {
         var model = new FakeModel();
         var threads = new FakeThreads();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, threads.Options);
-        _ = await pool.WarmUpAsync().WaitAsync(Wait.Limit);
-        int next = threads.Asked + 1;
+        StellaEmbeddingPool pool = TestPool.Create(model, threads.Options);
+        _ = await pool.WarmUpAsync().WaitAsync(Eventually.Timeout);
+        int next = threads.Requested + 1;
         threads.Refuses = n => n == next;
-        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Throws.TypeOf<StellaThreadException>());
-        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Is.EqualTo("fake"));
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaThreadException>());
+        Assert.That(await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Is.EqualTo("fake"));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_load_that_fails_is_the_error_of_the_fingerprint()
+    public async Task A_failed_load_is_the_error_of_the_fingerprint()
     {
-        var error = new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "made by a test");
+        var error = new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "thrown by the test");
         var model = new FakeModel { OnLoad = () => throw error };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Throws.Exception.SameAs(error));
-        await PoolOf.AllIsBackAsync(pool, model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Throws.Exception.SameAs(error));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
@@ -147,50 +147,50 @@ internal sealed class PoolFingerprintTests
         using var blocked = new BlockedRead();
         FakeModel model = blocked.Model;
         var clock = new FakeTimeProvider();
-        StellaPoolOptions options = PoolOf.Options with { MinWorkers = 0, TimeProvider = clock };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, options);
-        Task<string> asked = pool.GetFingerprintAsync();
-        Wait.Until(blocked.Reading);
+        StellaPoolOptions options = TestPool.Options with { MinWorkers = 0, TimeProvider = clock };
+        StellaEmbeddingPool pool = TestPool.Create(model, options);
+        Task<string> request = pool.GetFingerprintAsync();
+        Eventually.IsSet(blocked.Reading);
         clock.Advance(options.IdleTimeout * 2);
-        Assert.That((model.Models, asked.IsCompleted), Is.EqualTo((1, false)));
-        blocked.Go.Set();
-        Assert.That(await asked.WaitAsync(Wait.Limit), Is.EqualTo("f"));
+        Assert.That((model.Models, request.IsCompleted), Is.EqualTo((1, false)));
+        blocked.Resume.Set();
+        Assert.That(await request.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
         clock.Advance(options.IdleTimeout * 2);
-        Assert.That(model.Models, Is.Zero, "the idle model is unloaded");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Models, Is.Zero, "the idle model was not unloaded");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_pool_that_is_disposed_answers_at_once_and_waits_for_the_read()
+    public async Task Dispose_answers_fingerprint_callers_at_once_and_waits_for_the_read()
     {
         using var blocked = new BlockedRead();
         FakeModel model = blocked.Model;
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Task<string> asked = pool.GetFingerprintAsync();
-        Wait.Until(blocked.Reading);
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Task<string> request = pool.GetFingerprintAsync();
+        Eventually.IsSet(blocked.Reading);
         Task disposed = Task.Run(pool.Dispose);
-        Assert.That(async () => await asked.WaitAsync(Wait.Limit), Throws.TypeOf<StellaPoolClosedException>());
+        Assert.That(async () => await request.WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(disposed.IsCompleted, Is.False);
-        blocked.Go.Set();
-        await disposed.WaitAsync(Wait.Limit);
+        blocked.Resume.Set();
+        await disposed.WaitAsync(Eventually.Timeout);
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<ObjectDisposedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_pool_that_is_disposed_during_a_load_answers_the_callers_that_wait_for_the_fingerprint()
+    public async Task Dispose_during_a_load_answers_the_fingerprint_callers()
     {
-        using var go = new ManualResetEventSlim();
+        using var resume = new ManualResetEventSlim();
         using var loads = new ManualResetEventSlim();
-        var model = new FakeModel { OnLoad = () => { loads.Set(); go.Wait(); } };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Task<string> asked = pool.GetFingerprintAsync();
-        Assert.That(loads.Wait(Wait.Limit));
+        var model = new FakeModel { OnLoad = () => { loads.Set(); resume.Wait(); } };
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Task<string> request = pool.GetFingerprintAsync();
+        Assert.That(loads.Wait(Eventually.Timeout));
         Task disposed = Task.Run(pool.Dispose);
-        Assert.That(async () => await asked.WaitAsync(Wait.Limit), Throws.TypeOf<StellaPoolClosedException>());
-        go.Set();
-        await disposed.WaitAsync(Wait.Limit);
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(async () => await request.WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaPoolClosedException>());
+        resume.Set();
+        await disposed.WaitAsync(Eventually.Timeout);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
@@ -198,29 +198,29 @@ internal sealed class PoolFingerprintTests
     {
         using var blocked = new BlockedRead();
         FakeModel model = blocked.Model;
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Task<string> asked = pool.GetFingerprintAsync();
-        Wait.Until(blocked.Reading);
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Task<string> request = pool.GetFingerprintAsync();
+        Eventually.IsSet(blocked.Reading);
         Task drained = pool.DrainAsync(TimeSpan.FromMinutes(5));
         Assert.That(async () => await pool.GetFingerprintAsync(), Throws.TypeOf<StellaPoolClosedException>());
         Assert.That(drained.IsCompleted, Is.False);
-        blocked.Go.Set();
-        Assert.That(await asked.WaitAsync(Wait.Limit), Is.EqualTo("f"));
-        await drained.WaitAsync(Wait.Limit);
-        await PoolOf.AllIsBackAsync(pool, model);
+        blocked.Resume.Set();
+        Assert.That(await request.WaitAsync(Eventually.Timeout), Is.EqualTo("f"));
+        await drained.WaitAsync(Eventually.Timeout);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Code_on_the_thread_of_the_fingerprint_may_dispose_the_pool()
+    public async Task Dispose_on_the_fingerprint_thread_does_not_deadlock()
     {
         StellaEmbeddingPool? pool = null;
         var model = new FakeModel { OnFingerprint = () => { pool!.Dispose(); return "f"; } };
-        pool = PoolOf.Fake(model);
-        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Wait.Limit), Throws.TypeOf<StellaPoolClosedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        pool = TestPool.Create(model);
+        Assert.That(async () => await pool.GetFingerprintAsync().WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaPoolClosedException>());
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>A model whose fingerprint is read until the test lets it end.</summary>
+    /// <summary>A model whose fingerprint read blocks until the test sets <see cref="Resume"/>.</summary>
     private sealed class BlockedRead : IDisposable
     {
         public BlockedRead() => Model = new FakeModel
@@ -228,7 +228,7 @@ internal sealed class PoolFingerprintTests
             OnFingerprint = () =>
             {
                 Reading.Set();
-                Go.Wait();
+                Resume.Wait();
                 return "f";
             },
         };
@@ -237,12 +237,12 @@ internal sealed class PoolFingerprintTests
 
         public ManualResetEventSlim Reading { get; } = new();
 
-        public ManualResetEventSlim Go { get; } = new();
+        public ManualResetEventSlim Resume { get; } = new();
 
         public void Dispose()
         {
             Reading.Dispose();
-            Go.Dispose();
+            Resume.Dispose();
         }
     }
 }

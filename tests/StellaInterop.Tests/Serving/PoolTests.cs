@@ -2,7 +2,7 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>What a caller gets from a pool: the right vectors in the right order, whoever else calls.</summary>
+/// <summary>Results of calls: correct vectors in the order of the texts, also with concurrent callers and the cache.</summary>
 internal sealed class PoolTests
 {
     private static ulong Loads => NativeMethods.stella_counter((uint)NativeCounter.Loads);
@@ -12,10 +12,10 @@ internal sealed class PoolTests
     private static readonly StellaPrompt[] Prompts = [StellaPrompt.Document, StellaPrompt.SearchQuery, StellaPrompt.SentenceSimilarity];
 
     [Test]
-    public async Task Vectors_come_in_the_order_of_the_texts()
+    public async Task Vectors_are_returned_in_the_order_of_the_texts()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         StellaEmbeddings found = await pool.EmbedAsync(Words);
         for (int i = 0; i < Words.Length; i++)
         {
@@ -24,15 +24,15 @@ internal sealed class PoolTests
         }
 
         Assert.That(found.Summary.TokenCount, Is.EqualTo(Words.Sum(word => word.Length + 1)));
-        Assert.That(model.Forwards, Is.GreaterThan(10), "a batch is 100 tokens");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Forwards, Is.GreaterThan(10), "a batch has at most 100 tokens");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Many_callers_get_their_own()
+    public async Task Concurrent_callers_get_the_vectors_of_their_own_texts()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxWorkers = 3, MaxQueuedTokens = 1_000_000 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxWorkers = 3, MaxQueuedTokens = 1_000_000 });
         await Parallel.ForEachAsync(Enumerable.Range(0, 400), new ParallelOptions { MaxDegreeOfParallelism = 64 }, async (i, token) =>
         {
             string[] texts = [.. Enumerable.Range(0, 1 + (i % 9)).Select(j => $"{i} {Words[(i + j) % Words.Length]}")];
@@ -47,23 +47,23 @@ internal sealed class PoolTests
                     Is.EqualTo(FakeModel.Vector(texts[j], Prompts[i % 3], dimension)));
             }
         });
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task No_texts_need_no_model()
+    public async Task A_call_without_texts_does_not_load_the_model()
     {
         var model = new FakeModel();
-        await using StellaEmbeddingPool pool = PoolOf.Fake(model);
+        await using StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That((await pool.EmbedAsync((IReadOnlyList<string>)[])).Count, Is.Zero);
         Assert.That(model.Loads, Is.Zero);
     }
 
     [Test]
-    public async Task Wrong_arguments_are_refused_by_name()
+    public async Task Invalid_arguments_are_refused_and_named()
     {
         var model = new FakeModel();
-        await using StellaEmbeddingPool pool = PoolOf.Fake(model);
+        await using StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.Multiple(() =>
         {
             Assert.That(async () => await pool.EmbedAsync((string)null!), Throws.ArgumentNullException);
@@ -87,9 +87,9 @@ internal sealed class PoolTests
     }
 
     [Test]
-    public async Task The_same_text_in_flight_is_computed_once()
+    public async Task A_text_shared_by_concurrent_calls_is_computed_once()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         int forwards = 0;
         var model = new FakeModel
         {
@@ -97,52 +97,52 @@ internal sealed class PoolTests
             {
                 if (Interlocked.Increment(ref forwards) == 1)
                 {
-                    gate.Pass();
+                    pause.Enter();
                 }
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        Task<float[]> first = pool.EmbedAsync("held");
-        await gate.ArrivedAsync();
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        Task<float[]> first = pool.EmbedAsync("running");
+        await pause.EnteredAsync();
         using var cancel = new CancellationTokenSource();
 
-        // Of a text that runs and one that waits; the first who wanted it leaves.
-        Task<float[]> leaves = pool.EmbedAsync("waits", cancellationToken: cancel.Token);
+        // Ten calls share the running text and ten the waiting text. The first call of the waiting text is cancelled.
+        Task<float[]> cancelled = pool.EmbedAsync("waiting", cancellationToken: cancel.Token);
         Task<float[]>[] others =
-            [.. Enumerable.Range(0, 20).Select(i => pool.EmbedAsync(i % 2 == 0 ? "held" : "waits"))];
+            [.. Enumerable.Range(0, 20).Select(i => pool.EmbedAsync(i % 2 == 0 ? "running" : "waiting"))];
         await cancel.CancelAsync();
-        Assert.That(async () => await leaves, Throws.InstanceOf<OperationCanceledException>());
-        gate.Open();
+        Assert.That(async () => await cancelled, Throws.InstanceOf<OperationCanceledException>());
+        pause.Release();
         foreach ((float[] vector, int i) in (await Task.WhenAll(others)).Select((vector, i) => (vector, i)))
         {
-            Assert.That(vector, Is.EqualTo(FakeModel.Vector(i % 2 == 0 ? "held" : "waits")));
+            Assert.That(vector, Is.EqualTo(FakeModel.Vector(i % 2 == 0 ? "running" : "waiting")));
         }
 
-        Assert.That(await first, Is.EqualTo(FakeModel.Vector("held")));
+        Assert.That(await first, Is.EqualTo(FakeModel.Vector("running")));
         Assert.That(model.Forwards, Is.EqualTo(2));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task The_same_text_for_another_use_is_another_text()
+    public async Task A_text_is_computed_again_for_another_prompt_dimension_or_normalization()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxCacheBytes = 1 << 20 });
         _ = await pool.EmbedAsync("text");
         Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }), Is.EqualTo(FakeModel.Vector("text", StellaPrompt.SearchQuery)));
         Assert.That(await pool.EmbedAsync("text", new StellaEmbedOptions { Dimension = 8 }), Is.EqualTo(FakeModel.Vector("text", dimension: 8)));
         _ = await pool.EmbedAsync("text", new StellaEmbedOptions { Normalize = false });
         Assert.That(model.Forwards, Is.EqualTo(4));
         _ = await pool.EmbedAsync("text");
-        Assert.That(model.Forwards, Is.EqualTo(4), "the first one is kept");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Forwards, Is.EqualTo(4), "the first vector is still in the cache");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task The_cache_is_bounded_in_bytes_and_lets_go_of_the_least_recently_used()
+    public async Task The_cache_is_bounded_in_bytes_and_evicts_the_least_recently_used_vector()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 600 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxCacheBytes = 600 });
         foreach (string text in new[] { "a", "b", "c", "a", "d" })
         {
             _ = await pool.EmbedAsync(text);
@@ -151,61 +151,61 @@ internal sealed class PoolTests
 
         Assert.That(model.Forwards, Is.EqualTo(4));
         _ = await pool.EmbedAsync("a");
-        Assert.That(model.Forwards, Is.EqualTo(4), "it was used again");
+        Assert.That(model.Forwards, Is.EqualTo(4), "the vector was used again and stays in the cache");
         _ = await pool.EmbedAsync("b");
-        Assert.That(model.Forwards, Is.EqualTo(5), "it was not");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(model.Forwards, Is.EqualTo(5), "the vector was not used again and is evicted");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task What_is_kept_does_not_hide_that_a_text_is_too_long()
+    public async Task A_cached_vector_of_a_truncated_text_still_reports_the_truncation()
     {
         string text = new('x', 150);
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxCacheBytes = 1 << 20 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxCacheBytes = 1 << 20 });
         _ = await pool.EmbedAsync(text);
         StellaEmbeddings again = await pool.EmbedAsync([text]);
         Assert.That(again.TokenCounts[0].IsTruncated && again.Summary.TruncatedTextCount == 1);
         Assert.That(
             async () => await pool.EmbedAsync(text, new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error }),
             Throws.TypeOf<StellaInputException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_long_call_does_not_hold_up_short_ones_and_takes_bounded_room()
+    public async Task A_long_call_does_not_delay_a_short_call_and_queues_about_two_batches()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var order = new List<string>();
-        long most = 0;
+        long maxQueuedTokens = 0;
         StellaEmbeddingPool? pool = null;
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
-                most = Math.Max(most, pool!.GetHealth().QueuedTokenCount);
+                pause.Enter();
+                maxQueuedTokens = Math.Max(maxQueuedTokens, pool!.GetHealth().QueuedTokenCount);
                 order.AddRange(batch.Texts);
             },
         };
-        pool = PoolOf.Fake(model);
+        pool = TestPool.Create(model);
         string[] bulk = [.. Enumerable.Range(0, 2000).Select(i => $"bulk {i:0000}")];
         float[] vectors = new float[bulk.Length * FakeModel.DefaultDimension];
         Task<StellaCallSummary> large = pool.EmbedAsync(bulk, vectors, default, null, new StellaCallOptions { Priority = StellaPriority.Bulk });
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> small = pool.EmbedAsync("small");
-        gate.Open();
+        pause.Release();
         Assert.That(await small, Is.EqualTo(FakeModel.Vector("small")));
         Assert.That((await large).TokenCount, Is.EqualTo(2000 * 10));
-        Assert.That(order.IndexOf("small"), Is.LessThan(2 * 10), "it is in the second batch");
+        Assert.That(order.IndexOf("small"), Is.LessThan(2 * 10), "the short call is in the second batch");
         Assert.That(order.Where(text => text != "small"), Is.EqualTo(bulk));
-        Assert.That(most, Is.InRange(1, 2 * 100 + 6));
+        Assert.That(maxQueuedTokens, Is.InRange(1, 2 * 100 + 6));
         Assert.That(vectors.AsSpan(^FakeModel.DefaultDimension..).ToArray(), Is.EqualTo(FakeModel.Vector(bulk[^1])));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_real_pool_gives_the_bits_of_the_model_and_loads_it_once()
+    public async Task A_pool_returns_the_same_bits_as_its_model_and_loads_it_once()
     {
         string[] texts = [.. Enumerable.Range(0, 100).Select(i => string.Join(' ', Enumerable.Repeat($"river {i}", 1 + (i % 40))))];
         ulong loads = Loads;

@@ -2,243 +2,243 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A bounded queue: refusals, waiting for room, deadlines and cancellation.</summary>
+/// <summary>The bounded queue: refusals, waiting for room, deadlines and cancellation.</summary>
 internal sealed class QueueTests
 {
     private static StellaCallOptions Waiting => new() { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromMinutes(1) };
 
     [Test]
-    public async Task A_full_queue_refuses_at_once_and_says_how_full_it_is()
+    public async Task A_full_queue_refuses_at_once_and_reports_its_counts_and_limits()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 3 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 3 });
         Task<float[]>[] accepted = [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync($"{i}"))];
-        var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one too many"))!;
+        var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("beyond the limit"))!;
         Assert.Multiple(() =>
         {
             Assert.That((error.Code, error.QueuedCallCount, error.MaxQueuedCalls, error.MaxQueuedTokens), Is.EqualTo((StellaErrorCode.Overloaded, 3, 3, 6400L)));
             Assert.That(error.RetryAfter, Is.GreaterThan(TimeSpan.Zero));
             Assert.That(error.Message, Does.Contain("3 of 3 calls").And.Contain("of 6400 tokens"));
         });
-        gate.Open();
+        pause.Release();
         await Task.WhenAll(accepted);
         Assert.That(await pool.EmbedAsync("again"), Is.EqualTo(FakeModel.Vector("again")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task The_limit_of_tokens_holds_too()
+    public async Task A_call_beyond_the_token_limit_is_refused()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 300 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedTokens = 300 });
         Task<float[]> first = pool.EmbedAsync("runs");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]>[] queued = [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync($"{i}{new string('x', 98)}"))];
         Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo(300));
         var error = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedAsync("one"))!;
         Assert.That((error.ReservedTokenCount, error.MaxQueuedTokens), Is.EqualTo((300L, 300L)));
-        gate.Open();
+        pause.Release();
         await first;
         await Task.WhenAll(queued);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Who_waits_for_room_gets_it_in_the_order_of_arrival()
+    public async Task At_most_as_many_calls_wait_for_room_as_are_accepted()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var order = new List<string>();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
+                pause.Enter();
                 order.AddRange(batch.Texts);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 1 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 1 });
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task[] waiting = [.. Enumerable.Range(0, 1).Select(i => pool.EmbedAsync($"{i}", null, Waiting))];
         Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(2));
         Assert.That(
             async () => await pool.EmbedAsync("also waits", null, Waiting), Throws.TypeOf<StellaOverloadedException>(),
-            "as many may wait as may be accepted");
+            "one call may wait if one call is accepted");
         Assert.That(async () => await pool.EmbedAsync("does not wait"), Throws.TypeOf<StellaOverloadedException>());
-        gate.Open();
+        pause.Release();
         await first;
         await Task.WhenAll(waiting);
         Assert.That(order, Is.EqualTo((string[])["first", "0"]));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Who_waits_for_room_is_answered_when_its_time_is_over()
+    public async Task A_call_that_waits_for_room_is_answered_at_its_deadline()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 1, TimeProvider = clock });
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 1, TimeProvider = clock });
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> waiting = pool.EmbedAsync("waits", null, Waiting);
         clock.Advance(TimeSpan.FromMinutes(1));
         Assert.That(async () => await waiting, Throws.TypeOf<StellaTimeoutException>());
         Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(1));
-        gate.Open();
+        pause.Release();
         await first;
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_deadline_is_answered_while_the_forward_runs_and_the_buffer_is_the_callers_again()
+    public async Task An_expired_call_is_answered_during_its_forward_pass_and_its_buffer_is_not_written_afterwards()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock });
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock });
         float[] vectors = new float[2 * FakeModel.DefaultDimension];
         Task<StellaCallSummary> late = pool.EmbedAsync(
             (string[])["late", "shared"], vectors, default, null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(2) });
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> other = pool.EmbedAsync("shared");
         clock.Advance(TimeSpan.FromSeconds(2));
         var error = Assert.ThrowsAsync<StellaTimeoutException>(() => late)!;
         Assert.That((error.Code, error.Timeout), Is.EqualTo((StellaErrorCode.TimedOut, TimeSpan.FromSeconds(2))));
         Assert.That(error.Message, Does.Contain("2 s").And.Contain("0 of its 2 texts"));
-        gate.Open();
-        Assert.That(await other, Is.EqualTo(FakeModel.Vector("shared")), "it wanted the same text and still does");
+        pause.Release();
+        Assert.That(await other, Is.EqualTo(FakeModel.Vector("shared")), "the other call shares the text and still waits for it");
         Assert.That(vectors, Is.All.Zero);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_call_that_is_taken_back_is_not_computed()
+    public async Task A_cancelled_call_is_not_computed()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = _ => gate.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = _ => pause.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Task<float[]> first = pool.EmbedAsync("runs");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         using var cancel = new CancellationTokenSource();
         Task[] queued = [.. Enumerable.Range(0, 50).Select(i => pool.EmbedAsync($"queued {i}", cancellationToken: cancel.Token))];
         Assert.That(pool.GetHealth().QueuedTokenCount, Is.GreaterThan(400));
         await cancel.CancelAsync();
-        Assert.That(pool.GetHealth().QueuedTokenCount, Is.Zero, "at once, while the worker is busy");
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.Zero, "cancelled texts leave the queue while the worker is busy");
         foreach (Task task in queued)
         {
             var error = Assert.CatchAsync<OperationCanceledException>(() => task)!;
             Assert.That(error.CancellationToken, Is.EqualTo(cancel.Token));
         }
 
-        gate.Open();
+        pause.Release();
         await first;
         Assert.That(model.Forwards, Is.EqualTo(1));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_forward_that_nobody_wants_any_more_is_stopped()
+    public async Task A_forward_pass_is_stopped_when_its_last_caller_cancels()
     {
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(model);
         using var cancel = new CancellationTokenSource();
-        Task<float[]> both = pool.EmbedAsync("both", cancellationToken: cancel.Token);
-        Task<float[]> other = pool.EmbedAsync("both");
-        await gate.ArrivedAsync();
+        Task<float[]> cancelled = pool.EmbedAsync("shared", cancellationToken: cancel.Token);
+        Task<float[]> other = pool.EmbedAsync("shared");
+        await pause.EnteredAsync();
         await cancel.CancelAsync();
-        Assert.That(async () => await both, Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "somebody still wants it");
-        gate.Open();
-        Assert.That(await other, Is.EqualTo(FakeModel.Vector("both")));
+        Assert.That(async () => await cancelled, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(pool.GetHealth().BusyWorkerCount, Is.EqualTo(1), "one caller still waits for the text");
+        pause.Release();
+        Assert.That(await other, Is.EqualTo(FakeModel.Vector("shared")));
 
-        using var closed = new Gate();
-        model.OnForward = closed.Pass;
+        using var closed = new PausePoint();
+        model.OnForward = closed.Enter;
         using var again = new CancellationTokenSource();
         Task<float[]> alone = pool.EmbedAsync("alone", cancellationToken: again.Token);
-        await closed.ArrivedAsync();
+        await closed.EnteredAsync();
         await again.CancelAsync();
         Assert.That(async () => await alone, Throws.InstanceOf<OperationCanceledException>());
-        await Wait.UntilAsync(() => pool.GetHealth().BusyWorkerCount == 0, "the forward goes on for nobody");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().BusyWorkerCount == 0, "the forward pass is stopped");
         model.OnForward = _ => { };
-        Assert.That(await pool.EmbedAsync("alone"), Is.EqualTo(FakeModel.Vector("alone")), "the text that was given up is a new one");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await pool.EmbedAsync("alone"), Is.EqualTo(FakeModel.Vector("alone")), "a cancelled text can be computed again");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Interactive_calls_go_before_bulk_and_bulk_does_not_starve()
+    public async Task Interactive_texts_run_before_bulk_texts_and_bulk_texts_get_one_turn_in_seventeen()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var order = new List<string>();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
+                pause.Enter();
                 order.AddRange(batch.Texts);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 100_000, MaxQueuedCalls = 10_000 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedTokens = 100_000, MaxQueuedCalls = 10_000 });
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         string[] texts = [.. Enumerable.Range(0, 400).Select(i => $"{i:000000000}")];
         Task bulk = pool.EmbedAsync(
             [.. texts.Take(20).Select(text => "b" + text[1..])], null, new StellaCallOptions { Priority = StellaPriority.Bulk });
         Task[] interactive = [.. texts.Select(text => pool.EmbedAsync(text))];
-        gate.Open();
+        pause.Release();
         await Task.WhenAll([first, bulk, .. interactive]);
-        int[] places = [.. order.Select((text, i) => (text, i)).Where(pair => pair.text[0] == 'b').Select(pair => pair.i)];
-        Assert.That(places, Has.Length.EqualTo(20));
-        Assert.That(places[0], Is.LessThan(12));
-        for (int i = 1; i < places.Length; i++)
+        int[] positions = [.. order.Select((text, i) => (text, i)).Where(pair => pair.text[0] == 'b').Select(pair => pair.i)];
+        Assert.That(positions, Has.Length.EqualTo(20));
+        Assert.That(positions[0], Is.LessThan(12));
+        for (int i = 1; i < positions.Length; i++)
         {
-            Assert.That(places[i] - places[i - 1], Is.InRange(16, 18), "one of seventeen, as long as both queue");
+            Assert.That(positions[i] - positions[i - 1], Is.InRange(16, 18), "one bulk text among 17 texts, while both priorities are queued");
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Callers_take_turns_by_tokens_whatever_they_ask_for()
+    public async Task Callers_take_turns_by_tokens_regardless_of_their_text_lengths()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var order = new List<string>();
         var model = new FakeModel
         {
             OnForward = batch =>
             {
-                gate.Pass();
+                pause.Enter();
                 order.AddRange(batch.Texts);
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedTokens = 100_000 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedTokens = 100_000 });
         Task first = pool.EmbedAsync("first");
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
 
-        // Three long calls, of short and of long texts, and behind them a short one.
+        // Three long calls with short and long texts, followed by a short call.
         Task[] calls =
         [
             .. new[] { ('a', 9), ('b', 9), ('c', 39) }.Select(caller => pool.EmbedAsync(
                 [.. Enumerable.Range(0, 200 / (caller.Item2 + 1)).Select(i => caller.Item1 + $"{i:000}".PadRight(caller.Item2 - 1))])),
             pool.EmbedAsync("last"),
         ];
-        Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo((3 * 200) + 5), "all of it waits, so that turns alone decide");
-        gate.Open();
+        Assert.That(pool.GetHealth().QueuedTokenCount, Is.EqualTo((3 * 200) + 5), "all texts are queued, so that only the turns decide");
+        pause.Release();
         await Task.WhenAll([first, .. calls]);
-        Assert.That(order.TakeWhile(text => text != "last").Sum(text => text.Length + 1), Is.LessThan(3 * 100), "it waits for a turn of each");
+        Assert.That(order.TakeWhile(text => text != "last").Sum(text => text.Length + 1), Is.LessThan(3 * 100), "the last call waits for one turn of each other call");
         var tokens = new Dictionary<char, int> { ['a'] = 0, ['b'] = 0, ['c'] = 0 };
         foreach (string text in order.Where(text => text.Length >= 9))
         {
             tokens[text[0]] += text.Length + 1;
             if (tokens.Values.All(count => count < 200))
             {
-                Assert.That(tokens.Values.Max() - tokens.Values.Min(), Is.LessThanOrEqualTo(64 + 64 + 40), "a turn, and a text beyond it, until one has all");
+                Assert.That(tokens.Values.Max() - tokens.Values.Min(), Is.LessThanOrEqualTo(64 + 64 + 40), "callers differ by at most two turns and one text");
             }
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 }

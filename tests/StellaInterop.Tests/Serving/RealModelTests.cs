@@ -5,7 +5,7 @@ using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Pools over the real library and folders that change: prompts of any length, heads that are gone, files that were replaced.</summary>
+/// <summary>Pools over the native library and changing folders: long prompts, deleted heads, replaced files.</summary>
 internal sealed class RealModelTests
 {
     private static readonly StellaModelOptions OneThread = new() { Threads = 1 };
@@ -13,7 +13,7 @@ internal sealed class RealModelTests
     private static StellaPoolOptions Options => new() { MaxWorkers = 1 };
 
     [Test]
-    public async Task A_folder_with_a_long_prompt_serves_any_number_of_texts([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
+    public async Task A_model_with_a_long_prompt_answers_calls_of_any_size([Values(20, 200, 600)] int words, [Values("tiny-new", "tiny-qwen2")] string name)
     {
         using TemporaryFolder folder = Fixtures.Copy(name);
         SetPrompt(folder, string.Join(' ', Enumerable.Repeat("river", words)) + ": ");
@@ -23,8 +23,8 @@ internal sealed class RealModelTests
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         foreach (int count in new[] { 1, 2, 3, 5, 6, 7, 8, 24 })
         {
-            // No timeout: a call that is never answered fails by the test's own limit.
-            StellaEmbeddings found = await pool.EmbedAsync(texts[..count], options).WaitAsync(Wait.Limit);
+            // The call has no timeout. The limit of the test ends a call that is never answered.
+            StellaEmbeddings found = await pool.EmbedAsync(texts[..count], options).WaitAsync(Eventually.Timeout);
             for (int i = 0; i < count; i++)
             {
                 Assert.That(found[i].ToArray(), Is.EqualTo(model.Embed(texts[i], options)), $"text {i} of {count}");
@@ -33,7 +33,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public void The_lengths_that_a_model_tells_are_those_of_its_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
+    public void The_token_counts_of_prompts_and_special_tokens_match_the_tokenizer([Values("tiny-new", "tiny-qwen2", "stella-mini")] string name)
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model(name), OneThread);
         int frame = model.Tokenize("").TokenCount.Total;
@@ -57,27 +57,27 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public async Task A_head_whose_file_is_gone_is_refused_alone_with_the_breaker_as_it_is()
+    public async Task Only_calls_of_a_head_whose_file_was_deleted_are_refused_with_the_default_breaker()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         await using var pool = new StellaEmbeddingPool(folder.Path, OneThread, Options);
         float[] before = await pool.EmbedAsync("river");
         File.Delete(folder.File("2_Dense_256/model.safetensors"));
-        var gone = new StellaEmbedOptions { Dimension = 256 };
+        var deletedHead = new StellaEmbedOptions { Dimension = 256 };
         for (int i = 0; i < 5; i++)
         {
-            var error = Assert.ThrowsAsync<StellaModelFolderException>(() => pool.EmbedAsync(["one", "two", "three"], gone))!;
+            var error = Assert.ThrowsAsync<StellaModelFolderException>(() => pool.EmbedAsync(["one", "two", "three"], deletedHead))!;
             Assert.That(error.Message, Does.Contain("2_Dense_256"));
             Assert.That(await pool.EmbedAsync("river"), Is.EqualTo(before));
         }
 
-        Assert.That(async () => await pool.EmbedAsync("four", gone), Throws.TypeOf<StellaCircuitOpenException>());
+        Assert.That(async () => await pool.EmbedAsync("four", deletedHead), Throws.TypeOf<StellaCircuitOpenException>());
         Assert.That(await pool.EmbedAsync("river"), Is.EqualTo(before));
         Assert.That(pool.GetHealth().Status, Is.EqualTo(StellaPoolStatus.Degraded));
     }
 
     [Test]
-    public void A_head_that_was_replaced_after_the_model_was_opened_is_an_error_that_names_its_file(
+    public void A_head_file_replaced_after_the_load_is_an_error_that_names_the_file(
         [Values] StellaLoadMode mode)
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
@@ -87,12 +87,12 @@ internal sealed class RealModelTests
         var error = Assert.Throws<StellaModelFolderException>(() => model.Embed("river", new StellaEmbedOptions { Dimension = 256 }))!;
         Assert.That(error.Code, Is.EqualTo(StellaErrorCode.ModelFileInvalid));
         Assert.That(error.Message, Does.Contain("2_Dense_256").And.Contain("model.safetensors"));
-        Assert.That(model.Embed("river"), Is.EqualTo(before), "the head that was loaded with the model goes on");
-        Assert.That(model.Embed("river", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768), "and so does one whose file is as it was");
+        Assert.That(model.Embed("river"), Is.EqualTo(before), "the head that was loaded with the model still works");
+        Assert.That(model.Embed("river", new StellaEmbedOptions { Dimension = 768 }), Has.Length.EqualTo(768), "a head with an unchanged file can be loaded");
     }
 
     [Test]
-    public async Task A_pool_never_gives_vectors_of_files_that_were_replaced_before_its_model_was_loaded_again()
+    public async Task A_reload_after_a_file_was_replaced_returns_no_cached_vectors_of_the_old_file()
     {
         using TemporaryFolder folder = Fixtures.Copy("tiny-new");
         var clock = new FakeTimeProvider();
@@ -106,7 +106,7 @@ internal sealed class RealModelTests
         float[] old = await pool.EmbedAsync("a text");
         Assert.That(await pool.EmbedAsync("a text"), Is.EqualTo(old));
         clock.Advance(TimeSpan.FromSeconds(15));
-        await Wait.UntilAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
+        await Eventually.IsTrueAsync(() => pool.GetHealth().ModelState == StellaPoolModelState.Unloaded, "the model is unloaded");
         Perturb(folder, StellaModelFiles.WeightsFileName);
         float[] now = await pool.EmbedAsync("a text");
         using StellaModel model = StellaModel.Load(folder.Path, OneThread);
@@ -114,7 +114,7 @@ internal sealed class RealModelTests
     }
 
     [Test]
-    public async Task A_drain_with_a_time_that_no_timer_takes_leaves_a_pool_that_can_be_disposed()
+    public async Task A_pool_can_be_disposed_after_a_drain_timeout_outside_the_timer_range_was_refused()
     {
         var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"), OneThread, Options);
         _ = await pool.EmbedAsync("river");
@@ -132,7 +132,7 @@ internal sealed class RealModelTests
         File.WriteAllText(path, settings.ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
     }
 
-    /// <summary>Puts another file in a file's place: sound numbers, and others.</summary>
+    /// <summary>Replaces a file by one of the same size with other valid numbers.</summary>
     private static void Perturb(TemporaryFolder folder, string name)
     {
         byte[] content = File.ReadAllBytes(folder.File(name));

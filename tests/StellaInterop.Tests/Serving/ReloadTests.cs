@@ -3,98 +3,98 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A model is loaded again from changed files, and its texts may be shorter or longer than before.</summary>
+/// <summary>Reloads of a model whose token limit has changed.</summary>
 internal sealed class ReloadTests
 {
-    private const int Long = 2000;
-    private const int Short = 10;
+    private const int LongLimit = 2000;
+    private const int ShortLimit = 10;
 
     private static readonly StellaCallOptions Waiting = new() { QueueFullMode = StellaQueueFullMode.Wait, Timeout = TimeSpan.FromHours(1) };
 
-    /// <summary>The limits follow the model: with long texts 4,000 tokens may wait, with short ones 1,024.</summary>
-    private static StellaPoolOptions Following => PoolOf.Options with
+    /// <summary>The queue limit follows the token limit of the model: 4,000 tokens with the long limit, 1,024 with the short limit.</summary>
+    private static StellaPoolOptions QueueFollowsModel => TestPool.Options with
     {
         Model = new StellaModelOptions { Threads = 1 },
-        MaxBatchTokens = Short,
+        MaxBatchTokens = ShortLimit,
         MaxQueuedTokens = 1024,
         CircuitBreaker = new() { FailureThreshold = 1000, ReplacementThreshold = 1000 },
     };
 
     [Test]
-    public async Task Calls_that_waited_for_more_room_than_the_next_model_has_are_answered(
+    public async Task Waiting_calls_larger_than_the_queue_of_the_reloaded_model_are_answered(
         [Values] StellaPriority priority)
     {
-        using var gate = new Gate();
-        FakeModel model = LosesItsFirstWorker(gate);
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Following);
+        using var pause = new PausePoint();
+        FakeModel model = LosesFirstWorker(pause);
+        StellaEmbeddingPool pool = TestPool.Create(model, QueueFollowsModel);
         _ = await pool.WarmUpAsync();
         Task<StellaEmbeddings> lost = pool.EmbedAsync(Texts("lost"), null, Waiting with { Priority = priority });
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<StellaEmbeddings>[] waiting =
             [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync(Texts($"waits {i}"), null, Waiting with { Priority = priority }))];
         Assert.That(pool.GetHealth().QueuedCallCount, Is.EqualTo(4));
-        model.MaxTokens = Short;
-        gate.Open();
+        model.MaxTokens = ShortLimit;
+        pause.Release();
         Assert.That(async () => await lost, Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
-        StellaEmbeddings[] found = await Task.WhenAll(waiting).WaitAsync(Wait.Limit);
+        StellaEmbeddings[] found = await Task.WhenAll(waiting).WaitAsync(Eventually.Timeout);
         for (int i = 0; i < found.Length; i++)
         {
-            Assert.That(found[i][0].ToArray(), Is.EqualTo(FakeModel.Vector($"waits {i}, text 0"[..(Short - 1)])));
+            Assert.That(found[i][0].ToArray(), Is.EqualTo(FakeModel.Vector($"waits {i}, text 0"[..(ShortLimit - 1)])));
         }
 
         Assert.That(model.Loads, Is.EqualTo(2));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Texts_that_were_tokenized_for_a_lost_model_never_reach_the_next_one()
+    public async Task Texts_tokenized_for_a_lost_model_never_reach_the_next_model()
     {
-        using var gate = new Gate();
-        FakeModel model = LosesItsFirstWorker(gate);
+        using var pause = new PausePoint();
+        FakeModel model = LosesFirstWorker(pause);
         StellaEmbeddingPool? pool = null;
         Task<float[]>? late = null;
-        // The timer of the next attempt is set while the model is given up: a call that comes at that moment loads it anew.
-        var clock = new OddClock
+        // The pool sets the timer of its retry while it gives up the model. A call that arrives at that moment loads the model again.
+        var clock = new CallbackClock
         {
             OnChange = () =>
             {
                 late = Task.Run(() => pool!.EmbedAsync("late"));
-                Assert.That(late.Wait(Wait.Limit), "the call is answered");
+                Assert.That(late.Wait(Eventually.Timeout), "the late call was not answered");
             },
         };
-        pool = PoolOf.Fake(model, Following with { TimeProvider = clock });
+        pool = TestPool.Create(model, QueueFollowsModel with { TimeProvider = clock });
         _ = await pool.WarmUpAsync();
         Task<float[]> first = pool.EmbedAsync(new string('a', 1500));
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> second = pool.EmbedAsync(new string('b', 1500));
-        await Wait.UntilAsync(() => pool.GetHealth().QueuedTokenCount > 0, "a text waits");
-        model.MaxTokens = Short;
-        gate.Open();
+        await Eventually.IsTrueAsync(() => pool.GetHealth().QueuedTokenCount > 0, "the second text is queued");
+        model.MaxTokens = ShortLimit;
+        pause.Release();
         Assert.That(async () => await first, Throws.InstanceOf<StellaException>());
         Assert.That(async () => await second, Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
-        await Wait.UntilAsync(() => late is not null, "the model is given up");
+        await Eventually.IsTrueAsync(() => late is not null, "the pool gave up the model");
         Assert.That(await late!, Is.EqualTo(FakeModel.Vector("late")));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_worker_that_begins_after_its_model_was_unloaded_has_the_batches_of_its_own_model()
+    public async Task A_worker_that_starts_after_its_model_was_unloaded_uses_the_batch_size_of_its_own_model()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         var clock = new FakeTimeProvider();
         var model = new FakeModel
         {
-            MaxTokens = Long,
+            MaxTokens = LongLimit,
             OnForward = batch =>
             {
                 if (batch.Texts[0] != "warm")
                 {
-                    gate.Pass();
+                    pause.Enter();
                 }
             },
         };
         Thread? late = null;
-        StellaEmbeddingPool pool = PoolOf.Fake(model, Following with
+        StellaEmbeddingPool pool = TestPool.Create(model, QueueFollowsModel with
         {
             MinWorkers = 0,
             MaxWorkers = 2,
@@ -114,34 +114,34 @@ internal sealed class ReloadTests
             },
         });
         _ = await pool.WarmUpAsync();
-        Task<float[]> first = pool.EmbedAsync(new string('a', Long - 1));
-        await gate.ArrivedAsync();
-        Task<float[]>[] calls = [first, .. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"{i}{new string('a', Long - 2)}"))];
-        await Wait.UntilAsync(() => late is not null, "a second worker is started");
-        gate.Open();
+        Task<float[]> first = pool.EmbedAsync(new string('a', LongLimit - 1));
+        await pause.EnteredAsync();
+        Task<float[]>[] calls = [first, .. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"{i}{new string('a', LongLimit - 2)}"))];
+        await Eventually.IsTrueAsync(() => late is not null, "a second worker was requested");
+        pause.Release();
         _ = await Task.WhenAll(calls);
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 clock.Advance(TimeSpan.FromSeconds(15));
                 return pool.GetHealth().ModelState == StellaPoolModelState.Unloaded;
             },
             "the model is unloaded");
-        model.MaxTokens = Short;
+        model.MaxTokens = ShortLimit;
         Assert.That(await pool.EmbedAsync("short"), Is.EqualTo(FakeModel.Vector("short")));
         late!.UnsafeStart();
-        Assert.That(late.Join(Wait.Limit), "the late worker ends");
+        Assert.That(late.Join(Eventually.Timeout), "the late worker did not end");
         Assert.That(model.SessionsMade, Is.EqualTo(3));
         await pool.DisposeAsync();
-        // Without a join time the pool waits for none of its workers.
-        await Wait.UntilAsync(() => (model.Models, model.Sessions) == (0, 0), "the other worker ends");
-        await PoolOf.AllIsBackAsync(pool, model);
+        // With a join timeout of zero, Dispose does not wait for the workers.
+        await Eventually.IsTrueAsync(() => (model.Models, model.Sessions) == (0, 0), "the other worker has ended");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>A model with long texts whose worker breaks in its second forward, and has no successor.</summary>
-    private static FakeModel LosesItsFirstWorker(Gate gate)
+    /// <summary>Creates a model whose first worker breaks in its second forward pass and cannot be replaced.</summary>
+    private static FakeModel LosesFirstWorker(PausePoint pause)
     {
-        var model = new FakeModel { MaxTokens = Long };
+        var model = new FakeModel { MaxTokens = LongLimit };
         model.OnSession = number =>
         {
             if (number == 2)
@@ -153,16 +153,16 @@ internal sealed class ReloadTests
         {
             if (model.Loads == 1 && batch.Texts[0] != "warm")
             {
-                gate.Pass();
-                throw new StellaException(StellaErrorCode.Panic, "made by a test");
+                pause.Enter();
+                throw new StellaException(StellaErrorCode.Panic, "thrown by the test");
             }
         };
         return model;
     }
 
     /// <summary>
-    /// Texts of one call: so many that the first call keeps its whole reservation while its first batch runs, and so short that
-    /// this batch holds several, none of which is blamed alone.
+    /// Returns the texts of one call. They are enough that the call keeps its whole reservation during its first batch, and so short that
+    /// the batch has several texts and no single text is blamed.
     /// </summary>
     private static string[] Texts(string name) =>
         [.. Enumerable.Range(0, 40).Select(i => $"{name}, text {i}".PadRight(300, '.'))];

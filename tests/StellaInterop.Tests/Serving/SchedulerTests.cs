@@ -5,8 +5,8 @@ using StellaInterop.Threading;
 namespace StellaInterop.Tests.Serving;
 
 /// <summary>
-/// Admission and scheduler as state machines: after any sequence of operations their counts are right, and every text reaches each call that
-/// wants it exactly once.
+/// Admission and scheduler as state machines: after any sequence of operations their counts are correct, and each call gets every one of
+/// its texts exactly once.
 /// </summary>
 internal sealed class SchedulerTests
 {
@@ -17,55 +17,55 @@ internal sealed class SchedulerTests
     private enum Step
     {
         Arrive,
-        Feed,
+        Enqueue,
         Take,
         Finish,
         FailOne,
         FailAll,
-        Leave,
+        Cancel,
     }
 
     [Test]
     public void Token_accounting_holds_after_any_sequence_of_operations()
     {
         Gen<(Step, int)[]> steps = Gen.Select(Gen.Frequency(
-            (6, Gen.Const(Step.Arrive)), (10, Gen.Const(Step.Feed)), (10, Gen.Const(Step.Take)), (8, Gen.Const(Step.Finish)),
-            (1, Gen.Const(Step.FailOne)), (1, Gen.Const(Step.FailAll)), (2, Gen.Const(Step.Leave))), Gen.Int[0, 1 << 30]).Array[0, 120];
+            (6, Gen.Const(Step.Arrive)), (10, Gen.Const(Step.Enqueue)), (10, Gen.Const(Step.Take)), (8, Gen.Const(Step.Finish)),
+            (1, Gen.Const(Step.FailOne)), (1, Gen.Const(Step.FailAll)), (2, Gen.Const(Step.Cancel))), Gen.Int[0, 1 << 30]).Array[0, 120];
         steps.Sample(
             sequence =>
             {
-                var world = new World();
+                var simulation = new Simulation();
                 foreach ((Step step, int choice) in sequence)
                 {
-                    world.Do(step, choice);
-                    world.Check();
+                    simulation.Apply(step, choice);
+                    simulation.Check();
                 }
 
-                world.DrainAndCheck();
+                simulation.DrainAndCheck();
             },
             iter: 3000);
     }
 
-    /// <summary>One scheduler with its callers and workers.</summary>
-    private sealed class World
+    /// <summary>A scheduler and an admission with simulated callers and workers.</summary>
+    private sealed class Simulation
     {
         private static readonly string[] Words =
             ["", "a", "ab", "river", "stone bridge", new string('x', 60), new string('y', 98), new string('z', 30)];
 
-        private static readonly StellaPoolOptions Options = PoolOf.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
+        private static readonly StellaPoolOptions Options = TestPool.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
 
         private static readonly PoolLimits Limits = new(Options);
 
         private readonly Admission admission = new(Options, Limits);
         private readonly Scheduler scheduler = new(new PoolClock(TimeProvider.System), Limits);
-        private readonly List<Caller> callers = [];
+        private readonly List<SimulatedCaller> callers = [];
         private readonly List<FaultCase> faults = [];
-        private readonly List<Taker> takers;
+        private readonly List<SimulatedTaker> takers;
         private long clock;
 
-        public World() => takers = [new(faults), new(faults), new(faults)];
+        public Simulation() => takers = [new(faults), new(faults), new(faults)];
 
-        public void Do(Step step, int choice)
+        public void Apply(Step step, int choice)
         {
             var random = new PCG((uint)choice);
             switch (step)
@@ -73,8 +73,8 @@ internal sealed class SchedulerTests
                 case Step.Arrive:
                     Arrive(random);
                     break;
-                case Step.Feed:
-                    Pick(callers.Where(caller => caller.CanFeed).ToList(), random)?.Feed(scheduler, (int)(random.Next() % 4) + 1);
+                case Step.Enqueue:
+                    Pick(callers.Where(caller => caller.CanEnqueue).ToList(), random)?.Enqueue(scheduler, (int)(random.Next() % 4) + 1);
                     break;
                 case Step.Take:
                     Pick(takers.Where(taker => taker.Batch is null && !taker.IsAsleep).ToList(), random)?.Take(scheduler);
@@ -101,39 +101,39 @@ internal sealed class SchedulerTests
             AdmissionState admitted = admission.State;
             long waiting = callers.Sum(caller => caller.Call.Entry.Waiting.Distinct()
                 .Where(item => item.State == TextState.Waiting).Sum(item => (long)item.Ids.Length));
-            Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "the queued tokens are those of the calls");
+            Assert.That(state.QueuedTokens, Is.EqualTo(waiting), "the queued tokens are not the sum over the calls");
             Assert.That(admitted.ReservedTokens, Is.EqualTo(callers.Sum(caller => caller.Reserved)));
             Assert.That(admitted.ReservedTokens, Is.LessThanOrEqualTo(Limit));
             Assert.That(state.QueuedTokens, Is.LessThanOrEqualTo(Limit));
-            Caller[] bulk = [.. callers.Where(caller => caller.Call.Options.Priority == StellaPriority.Bulk)];
+            SimulatedCaller[] bulk = [.. callers.Where(caller => caller.Call.Options.Priority == StellaPriority.Bulk)];
             Assert.That(bulk.Count(caller => caller.IsAdmitted), Is.LessThanOrEqualTo(MaxCalls * 3 / 4));
             Assert.That(bulk.Sum(caller => caller.Reserved), Is.LessThanOrEqualTo(Limit * 3 / 4));
             Assert.That(bulk.Sum(caller => caller.Call.Entry.QueuedTokens), Is.LessThanOrEqualTo(Limit * 3 / 4));
             Assert.That(admitted.Calls, Is.EqualTo(callers.Count(caller => caller.IsAdmitted)).And.LessThanOrEqualTo(MaxCalls));
             Assert.That(state.RunningBatches, Is.EqualTo(takers.Count(taker => taker.Batch is not null)));
-            foreach (Caller caller in callers)
+            foreach (SimulatedCaller caller in callers)
             {
                 caller.Check();
             }
 
             if (state.QueuedTokens > 0)
             {
-                Assert.That(state.IdleTakers, Is.LessThan(takers.Count), "texts wait and every taker sleeps");
+                Assert.That(state.IdleTakers, Is.LessThan(takers.Count), "texts are queued while every taker sleeps");
             }
         }
 
-        /// <summary>Feeds and computes every call to its end.</summary>
+        /// <summary>Queues and computes all remaining texts, then checks that nothing is left.</summary>
         public void DrainAndCheck()
         {
             for (int round = 0; callers.Exists(caller => !caller.Call.IsAnswered); round++)
             {
-                Assert.That(round, Is.LessThan(10_000), "some call is never answered");
-                foreach (Caller caller in callers.Where(caller => caller.CanFeed))
+                Assert.That(round, Is.LessThan(10_000), "a call is never answered");
+                foreach (SimulatedCaller caller in callers.Where(caller => caller.CanEnqueue))
                 {
-                    caller.Feed(scheduler, 3);
+                    caller.Enqueue(scheduler, 3);
                 }
 
-                foreach (Taker taker in takers)
+                foreach (SimulatedTaker taker in takers)
                 {
                     if (taker.Batch is not null)
                     {
@@ -149,9 +149,9 @@ internal sealed class SchedulerTests
             }
 
             takers.ForEach(taker => taker.Finish(scheduler));
-            foreach (Taker taker in takers.Where(taker => !taker.IsAsleep))
+            foreach (SimulatedTaker taker in takers.Where(taker => !taker.IsAsleep))
             {
-                // Retries that no call wants any more are dropped when a taker looks for a batch.
+                // Retries whose calls have ended are dropped when a taker looks for a batch.
                 taker.Take(scheduler);
             }
 
@@ -159,8 +159,8 @@ internal sealed class SchedulerTests
             AdmissionState admitted = admission.State;
             Assert.That(
                 (admitted.Calls, admitted.WaitingCalls, admitted.ReservedTokens, scheduler.State.QueuedTokens), Is.EqualTo((0, 0, 0L, 0L)));
-            Assert.That(callers, Has.All.Property(nameof(Caller.Answers)).EqualTo(1));
-            Assert.That(faults, Has.All.Property(nameof(FaultCase.OpenBatches)).Zero, "every search for a cause ends");
+            Assert.That(callers, Has.All.Property(nameof(SimulatedCaller.Answers)).EqualTo(1));
+            Assert.That(faults, Has.All.Property(nameof(FaultCase.OpenBatches)).Zero, "a search for a faulty text has not ended");
         }
 
         private static T? Pick<T>(List<T> from, PCG random)
@@ -169,7 +169,7 @@ internal sealed class SchedulerTests
         private void Arrive(PCG random)
         {
             string[] texts = [.. Enumerable.Range(0, (int)(random.Next() % 12) + 1).Select(_ => Words[random.Next() % Words.Length])];
-            var caller = new Caller(
+            var caller = new SimulatedCaller(
                 texts,
                 new StellaCallOptions
                 {
@@ -178,7 +178,7 @@ internal sealed class SchedulerTests
                     TextFailureMode = (StellaTextFailureMode)(random.Next() % 2),
                 },
                 random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
-                // One in four knows less than half of its tokens beforehand.
+                // One caller in four estimates only a third of its tokens.
                 underestimate: random.Next() % 4 == 0 ? 3 : 1,
                 clock++);
             callers.Add(caller);
@@ -186,7 +186,7 @@ internal sealed class SchedulerTests
         }
     }
 
-    private sealed class Caller
+    private sealed class SimulatedCaller
     {
         private readonly string[] texts;
         private readonly int dimension;
@@ -198,7 +198,7 @@ internal sealed class SchedulerTests
         private Task queued = Task.CompletedTask;
         private int next;
 
-        public Caller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now)
+        public SimulatedCaller(string[] texts, StellaCallOptions options, int dimension, int underestimate, long now)
         {
             this.underestimate = underestimate;
             this.texts = texts;
@@ -217,7 +217,7 @@ internal sealed class SchedulerTests
 
         public long Reserved => slot?.Reserved ?? 0;
 
-        public bool CanFeed => next < texts.Length && IsAdmitted && queued.IsCompleted && !Call.IsAnswered;
+        public bool CanEnqueue => next < texts.Length && IsAdmitted && queued.IsCompleted && !Call.IsAnswered;
 
         public void Arrive(Admission admission)
         {
@@ -234,7 +234,7 @@ internal sealed class SchedulerTests
             }
         }
 
-        public void Feed(Scheduler scheduler, int count)
+        public void Enqueue(Scheduler scheduler, int count)
         {
             if (!isOpen)
             {
@@ -280,13 +280,13 @@ internal sealed class SchedulerTests
         }
     }
 
-    /// <summary>Counts the answers of a caller: a call disposes its leases once.</summary>
-    private sealed class AnswerCount(Caller caller) : IDisposable
+    /// <summary>A lease that counts the answers of a caller: a call disposes its leases once per answer.</summary>
+    private sealed class AnswerCount(SimulatedCaller caller) : IDisposable
     {
         public void Dispose() => caller.Answers++;
     }
 
-    private sealed class Taker(List<FaultCase> faults) : IBatchTaker
+    private sealed class SimulatedTaker(List<FaultCase> faults) : IBatchTaker
     {
         public Batch? Batch { get; private set; }
 
@@ -294,13 +294,13 @@ internal sealed class SchedulerTests
 
         public void Wake()
         {
-            Assert.That(IsAsleep, "only a sleeping taker is woken");
+            Assert.That(IsAsleep, "a taker was woken that did not sleep");
             IsAsleep = false;
         }
 
         public void Take(Scheduler scheduler)
         {
-            // Before the call: it may be woken as soon as it counts as idle.
+            // Set before the call, because the scheduler may wake an idle taker at once.
             IsAsleep = true;
             Batch = scheduler.TryTake(this);
             IsAsleep = Batch is null;
@@ -309,8 +309,8 @@ internal sealed class SchedulerTests
                 Assert.That(batch.Items, Is.Not.Empty);
                 Assert.That(batch.Tokens, Is.EqualTo(batch.Items.Sum(item => item.Ids.Length)).And.LessThanOrEqualTo(BatchTokens));
                 Assert.That(batch.Items, Has.All.Matches<TextItem>(item => item.Key.Kind == batch.Kind));
-                Assert.That(batch.Wanted, Is.GreaterThan(0), "a batch that no call wants");
-                Assert.That(batch.Fault?.OpenBatches, Is.Null.Or.Positive, "a search for a cause that is over");
+                Assert.That(batch.Wanted, Is.GreaterThan(0), "no call waits for the batch");
+                Assert.That(batch.Fault?.OpenBatches, Is.Null.Or.Positive, "the search of the batch has already ended");
             }
         }
 
@@ -341,7 +341,7 @@ internal sealed class SchedulerTests
             TextItem faulty = batch.Items[(int)(random.Next() % batch.Items.Count)];
             foreach (var (call, index) in scheduler.Finish(faulty))
             {
-                call.FailText(index, new StellaInputException(StellaErrorCode.ResultNotFinite, "faulty", index));
+                call.FailText(index, new StellaInputException(StellaErrorCode.ResultNotFinite, "The text is faulty.", index));
             }
 
             _ = batch.Items.Remove(faulty);
@@ -352,7 +352,7 @@ internal sealed class SchedulerTests
         {
             Batch batch = Batch!;
             Batch = null;
-            batch.Fault ??= new FaultCase(new StellaException(StellaErrorCode.ForwardFailed, "fails"));
+            batch.Fault ??= new FaultCase(new StellaException(StellaErrorCode.ForwardFailed, "The forward pass failed."));
             faults.Add(batch.Fault);
             int half = batch.Items.Count / 2;
             scheduler.Return(batch, batch.Items[..half], batch.Items[half..]);

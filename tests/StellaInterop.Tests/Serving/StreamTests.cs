@@ -1,22 +1,22 @@
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Streams of texts, in order and in bounded memory.</summary>
+/// <summary>Streams return vectors in order and use bounded memory.</summary>
 internal sealed class StreamTests
 {
     [Test]
-    public async Task Vectors_come_in_order_and_the_source_is_not_read_far_ahead()
+    public async Task Vectors_arrive_in_order_and_the_source_is_not_read_far_ahead()
     {
         int read = 0;
-        int given = 0;
+        int returned = 0;
         int farthest = 0;
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxQueuedCalls = 2 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 2 });
         async IAsyncEnumerable<string> Source()
         {
             for (int i = 0; i < 5000; i++)
             {
                 read++;
-                farthest = Math.Max(farthest, read - given);
+                farthest = Math.Max(farthest, read - returned);
                 yield return $"text {i}";
                 await Task.Yield();
             }
@@ -24,21 +24,21 @@ internal sealed class StreamTests
 
         await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
-            Assert.That(embedding.TextIndex, Is.EqualTo(given));
-            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given}")));
-            given++;
+            Assert.That(embedding.TextIndex, Is.EqualTo(returned));
+            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {returned}")));
+            returned++;
         }
 
-        Assert.That(given, Is.EqualTo(5000));
+        Assert.That(returned, Is.EqualTo(5000));
         Assert.That(farthest, Is.LessThan(500));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
     public async Task Texts_that_were_read_do_not_wait_for_a_slow_source()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         var more = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         async IAsyncEnumerable<string> Source()
         {
@@ -51,24 +51,24 @@ internal sealed class StreamTests
         await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
         foreach (string text in (string[])["a", "b"])
         {
-            Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+            Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Eventually.Timeout));
             Assert.That(embeddings.Current.Vector.ToArray(), Is.EqualTo(FakeModel.Vector(text)));
         }
 
         more.SetResult();
-        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Eventually.Timeout));
         Assert.That(embeddings.Current.TextIndex, Is.EqualTo(2));
-        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Wait.Limit), Is.False);
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await embeddings.MoveNextAsync().AsTask().WaitAsync(Eventually.Timeout), Is.False);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Short_waits_for_a_source_do_not_make_a_call_of_each_text()
+    public async Task Texts_that_arrive_during_a_call_are_sent_as_one_call()
     {
-        using var gate = new Gate();
+        using var pause = new PausePoint();
         int forwards = 0;
-        var model = new FakeModel { OnForward = _ => { if (Interlocked.Increment(ref forwards) == 1) { gate.Pass(); } } };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000 });
+        var model = new FakeModel { OnForward = _ => { if (Interlocked.Increment(ref forwards) == 1) { pause.Enter(); } } };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxBatchTokens = 1000 });
         int read = 0;
         async IAsyncEnumerable<string> Source()
         {
@@ -81,25 +81,25 @@ internal sealed class StreamTests
 
         await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
         Task<bool> first = embeddings.MoveNextAsync().AsTask();
-        await Wait.UntilAsync(() => Volatile.Read(ref read) == 60, "the source was not read while a call ran");
-        gate.Open();
-        int given = 1;
-        Assert.That(await first.WaitAsync(Wait.Limit));
+        await Eventually.IsTrueAsync(() => Volatile.Read(ref read) == 60, "the source is read to its end during the first call");
+        pause.Release();
+        int returned = 1;
+        Assert.That(await first.WaitAsync(Eventually.Timeout));
         while (await embeddings.MoveNextAsync())
         {
-            given++;
+            returned++;
         }
 
-        Assert.That((given, forwards), Is.EqualTo((60, 2)), "the texts that came during the first call make the second");
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That((returned, forwards), Is.EqualTo((60, 2)), "the texts that arrive during the first call are the second call");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_reader_that_pauses_gets_full_parts_afterwards()
+    public async Task Texts_read_while_the_reader_pauses_are_sent_in_full_parts()
     {
         int forwards = 0;
         var model = new FakeModel { OnForward = _ => Interlocked.Increment(ref forwards) };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { MaxBatchTokens = 1000 });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxBatchTokens = 1000 });
         int read = 0;
         async IAsyncEnumerable<string> Source()
         {
@@ -112,22 +112,22 @@ internal sealed class StreamTests
 
         await using IAsyncEnumerator<StellaTextEmbedding> embeddings = pool.EmbedStreamAsync(Source()).GetAsyncEnumerator();
         Assert.That(await embeddings.MoveNextAsync());
-        // The reader has the first part. The next one is sent, and the texts after it are collected to parts of 64.
-        await Wait.UntilAsync(() => Volatile.Read(ref read) >= 190, "the source was not read while the reader paused");
-        int given = 1;
+        // The reader has the first part. The second part is sent, and later texts are collected into parts of 64 texts.
+        await Eventually.IsTrueAsync(() => Volatile.Read(ref read) >= 190, "the source is read while the reader pauses");
+        int returned = 1;
         while (await embeddings.MoveNextAsync())
         {
-            given++;
+            returned++;
         }
 
-        Assert.That(given, Is.EqualTo(200));
-        // At the end of the source the reader waits again, and gets each text at once.
+        Assert.That(returned, Is.EqualTo(200));
+        // Near the end of the source the reader waits again, and each text is sent at once.
         Assert.That(forwards, Is.LessThan(40));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_stream_without_a_priority_is_bulk_whatever_other_options_it_has()
+    public async Task A_stream_without_a_priority_is_bulk_with_any_other_options()
     {
         var priorities = new System.Collections.Concurrent.ConcurrentBag<object?>();
         using var listener = new System.Diagnostics.ActivityListener
@@ -144,7 +144,7 @@ internal sealed class StreamTests
         };
         System.Diagnostics.ActivitySource.AddActivityListener(listener);
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         string[] texts = ["a", "b", "c"];
         foreach (StellaCallOptions? options in (StellaCallOptions?[])[null, new(), new() { TextFailureMode = StellaTextFailureMode.Report }])
         {
@@ -155,14 +155,14 @@ internal sealed class StreamTests
         _ = await pool.EmbedStreamAsync(texts.ToAsyncEnumerable(), null, new() { Priority = StellaPriority.Interactive }).CountAsync();
         _ = await pool.EmbedAsync(texts, null, new() { TextFailureMode = StellaTextFailureMode.Report });
         Assert.That(priorities.Count("interactive".Equals), Is.EqualTo(2));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task Who_leaves_early_leaves_nothing_behind()
+    public async Task Leaving_a_stream_early_disposes_its_source_and_frees_everything()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         bool ended = false;
         async IAsyncEnumerable<string> Source()
         {
@@ -188,15 +188,15 @@ internal sealed class StreamTests
             }
         }
 
-        await Wait.UntilAsync(() => Volatile.Read(ref ended), "the source is disposed");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => Volatile.Read(ref ended), "the source is disposed");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task An_error_of_the_source_comes_after_all_texts_that_were_read([Values(0, 1, 2, 100)] int texts, [Values] bool waits)
+    public async Task An_error_of_the_source_is_thrown_after_the_vectors_of_all_texts_before_it([Values(0, 1, 2, 100)] int texts, [Values] bool waits)
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         async IAsyncEnumerable<string> Source()
         {
             for (int i = 0; i < texts; i++)
@@ -209,7 +209,7 @@ internal sealed class StreamTests
                 await Task.Delay(20);
             }
 
-            throw new IOException("the disk is gone");
+            throw new IOException("The disk is not available.");
         }
 
         var seen = new List<long>();
@@ -223,15 +223,15 @@ internal sealed class StreamTests
             },
             Throws.TypeOf<IOException>());
         Assert.That(seen, Is.EqualTo(Enumerable.Range(0, texts)));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_bad_text_ends_the_stream_or_is_reported()
+    public async Task A_faulty_text_ends_the_stream_by_default_and_is_reported_in_report_mode()
     {
         string[] texts = [.. Enumerable.Range(0, 300).Select(i => i == 200 ? "bad" : $"text {i}")];
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That(
             async () =>
             {
@@ -249,15 +249,15 @@ internal sealed class StreamTests
             index++;
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_token_ends_the_stream()
+    public async Task A_cancelled_token_ends_the_stream()
     {
         using var cancel = new CancellationTokenSource();
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         Assert.That(
             async () =>
             {
@@ -271,13 +271,13 @@ internal sealed class StreamTests
                 }
             },
             Throws.InstanceOf<OperationCanceledException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>Texts before a source is held: few enough to be read ahead of the text at which the stream is left.</summary>
-    private const int HeldAt = 130;
+    /// <summary>The number of texts before a source stalls. The pool reads all of them before the test leaves the stream.</summary>
+    private const int StallAfter = 130;
 
-    /// <summary>How a stream is left while its source does not answer.</summary>
+    /// <summary>How the test leaves a stream whose source stalls.</summary>
     public enum Leaving
     {
         Break,
@@ -286,43 +286,43 @@ internal sealed class StreamTests
     }
 
     [Test]
-    public async Task Leaving_does_not_wait_for_a_source_that_ignores_its_token([Values] Leaving leaving)
+    public async Task Leaving_a_stream_does_not_wait_for_a_source_that_ignores_its_token([Values] Leaving leaving)
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        var source = new HeldSource(HeldAt, new TaskCompletionSource<bool>());
-        Task stream = LeaveAsync(pool, source, source.Held, leaving);
-        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit)), Is.SameAs(stream), "the stream waits for its source");
-        Assert.That(source.IsDisposed, Is.False, "a source is not disposed while it is being read");
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        var source = new StallingSource(StallAfter, new TaskCompletionSource<bool>());
+        Task stream = LeaveAsync(pool, source, source.Stalled, leaving);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Eventually.Timeout)), Is.SameAs(stream), "leaving the stream waited for its source");
+        Assert.That(source.IsDisposed, Is.False, "the source was disposed during a read");
         int forwards = model.Forwards;
 
-        // Even if the source goes on, no part of it is started any more.
+        // If the source continues, the pool starts no further part.
         source.Answer.SetResult(true);
-        await Wait.UntilAsync(() => source.IsDisposed, "the abandoned source is disposed");
-        await PoolOf.AllIsBackAsync(pool, model);
+        await Eventually.IsTrueAsync(() => source.IsDisposed, "the abandoned source is disposed");
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That(model.Forwards, Is.EqualTo(forwards));
     }
 
     [Test]
-    public async Task Leaving_does_not_wait_for_a_source_that_blocks_its_thread([Values] Leaving leaving)
+    public async Task Leaving_a_stream_does_not_wait_for_a_source_that_blocks_its_thread([Values] Leaving leaving)
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        // Not disposed: the source holds it longer than the stream runs.
-        var open = new ManualResetEventSlim();
-        var held = new TaskCompletionSource();
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        // The event is not disposed, because the source uses it after the stream has ended.
+        var release = new ManualResetEventSlim();
+        var stalled = new TaskCompletionSource();
         bool ended = false;
         async IAsyncEnumerable<string> Source()
         {
             try
             {
-                for (int i = 0; i < HeldAt; i++)
+                for (int i = 0; i < StallAfter; i++)
                 {
                     yield return $"text {i}";
                 }
 
-                held.SetResult();
-                Wait.Until(open);
+                stalled.SetResult();
+                Eventually.IsSet(release);
                 await Task.Yield();
             }
             finally
@@ -331,24 +331,24 @@ internal sealed class StreamTests
             }
         }
 
-        Task stream = LeaveAsync(pool, Source(), held.Task, leaving);
-        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit / 2)), Is.SameAs(stream), "the stream waits for its source");
+        Task stream = LeaveAsync(pool, Source(), stalled.Task, leaving);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Eventually.Timeout / 2)), Is.SameAs(stream), "leaving the stream waited for its source");
         Assert.That(Volatile.Read(ref ended), Is.False);
-        open.Set();
-        await Wait.UntilAsync(() => Volatile.Read(ref ended), "the abandoned source is disposed");
-        await PoolOf.AllIsBackAsync(pool, model);
+        release.Set();
+        await Eventually.IsTrueAsync(() => Volatile.Read(ref ended), "the abandoned source is disposed");
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_callback_of_the_source_on_its_token_does_not_hold_the_stream()
+    public async Task A_blocking_cancellation_callback_of_the_source_does_not_block_the_stream()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
-        // Not disposed: the source holds it longer than the stream runs.
-        var open = new ManualResetEventSlim();
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        // The event is not disposed, because the source uses it after the stream has ended.
+        var release = new ManualResetEventSlim();
         async IAsyncEnumerable<string> Source([System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken token = default)
         {
-            token.Register(() => Wait.Until(open));
+            token.Register(() => Eventually.IsSet(release));
             for (int i = 0; ; i++)
             {
                 yield return $"text {i}";
@@ -357,12 +357,12 @@ internal sealed class StreamTests
         }
 
         Task stream = LeaveAsync(pool, Source(), Task.CompletedTask, Leaving.Break);
-        Assert.That(await Task.WhenAny(stream, Task.Delay(Wait.Limit / 2)), Is.SameAs(stream), "the stream waits for the callback");
-        open.Set();
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(await Task.WhenAny(stream, Task.Delay(Eventually.Timeout / 2)), Is.SameAs(stream), "leaving the stream waited for the callback");
+        release.Set();
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>Errors that arise after leaving have no reader, and must not reach the host as unobserved either.</summary>
+    /// <summary>Errors after the stream was left have no reader. They must not reach the host as unobserved task exceptions.</summary>
     [Test]
     [NonParallelizable]
     public async Task An_error_of_an_abandoned_source_is_observed([Values] bool inDispose)
@@ -373,9 +373,9 @@ internal sealed class StreamTests
         try
         {
             var model = new FakeModel();
-            StellaEmbeddingPool pool = PoolOf.Fake(model);
+            StellaEmbeddingPool pool = TestPool.Create(model);
             await AbandonAsync(pool, inDispose);
-            await PoolOf.AllIsBackAsync(pool, model);
+            await TestPool.DisposeAndCheckAsync(pool, model);
             for (int i = 0; i < 3; i++)
             {
                 GC.Collect();
@@ -389,11 +389,11 @@ internal sealed class StreamTests
             TaskScheduler.UnobservedTaskException -= Note;
         }
 
-        // A method of its own, so that no local keeps the tasks alive.
+        // A separate method, so that no local variable keeps the tasks alive.
         static async Task AbandonAsync(StellaEmbeddingPool pool, bool inDispose)
         {
-            var source = new HeldSource(HeldAt, new TaskCompletionSource<bool>(), inDispose ? new IOException("after leaving") : null);
-            await LeaveAsync(pool, source, source.Held, Leaving.Break);
+            var source = new StallingSource(StallAfter, new TaskCompletionSource<bool>(), inDispose ? new IOException("after leaving") : null);
+            await LeaveAsync(pool, source, source.Stalled, Leaving.Break);
             if (inDispose)
             {
                 source.Answer.SetResult(false);
@@ -403,18 +403,18 @@ internal sealed class StreamTests
                 source.Answer.SetException(new IOException("after leaving"));
             }
 
-            await Wait.UntilAsync(() => source.IsDisposed, "the abandoned source is disposed");
+            await Eventually.IsTrueAsync(() => source.IsDisposed, "the abandoned source is disposed");
         }
     }
 
     [Test]
-    public async Task An_error_that_arises_when_the_source_is_opened_or_disposed_ends_the_stream([Values] bool inDispose)
+    public async Task An_error_when_the_source_is_opened_or_disposed_ends_the_stream([Values] bool inDispose)
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         var answer = new TaskCompletionSource<bool>();
         answer.SetResult(false);
-        var source = new HeldSource(3, answer, inDispose ? new IOException("at the end") : null) { FailsToOpen = !inDispose };
+        var source = new StallingSource(3, answer, inDispose ? new IOException("thrown at the end") : null) { OpenThrows = !inDispose };
         int seen = 0;
         Assert.That(
             async () =>
@@ -426,14 +426,14 @@ internal sealed class StreamTests
             },
             Throws.TypeOf<IOException>());
         Assert.That(seen, Is.EqualTo(inDispose ? 3 : 0));
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_source_that_calls_back_into_the_pool_is_answered()
+    public async Task A_source_can_call_its_own_pool()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         async IAsyncEnumerable<string> Source()
         {
             for (int i = 0; i < 300; i++)
@@ -448,21 +448,21 @@ internal sealed class StreamTests
             }
         }
 
-        int given = 0;
+        int returned = 0;
         await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
-            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
+            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {returned++}")));
         }
 
-        Assert.That(given, Is.EqualTo(300));
-        await PoolOf.AllIsBackAsync(pool, model);
+        Assert.That(returned, Is.EqualTo(300));
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
     public async Task A_source_that_disposes_the_pool_ends_its_stream()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         async IAsyncEnumerable<string> Source()
         {
             yield return "one";
@@ -478,14 +478,14 @@ internal sealed class StreamTests
                 }
             },
             Throws.InstanceOf<StellaPoolClosedException>().Or.InstanceOf<ObjectDisposedException>());
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task A_source_that_reuses_what_it_gives_is_read_at_once()
+    public async Task A_source_can_reuse_its_buffer_after_each_text()
     {
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         string[] buffer = ["text"];
         async IAsyncEnumerable<string> Source()
         {
@@ -498,17 +498,17 @@ internal sealed class StreamTests
             }
         }
 
-        int given = 0;
+        int returned = 0;
         await foreach (StellaTextEmbedding embedding in pool.EmbedStreamAsync(Source()))
         {
-            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {given++}")));
+            Assert.That(embedding.Vector.ToArray(), Is.EqualTo(FakeModel.Vector($"text {returned++}")));
         }
 
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
-    /// <summary>Reads 100 vectors, waits until the source is held, and leaves.</summary>
-    private static async Task LeaveAsync(StellaEmbeddingPool pool, IAsyncEnumerable<string> source, Task held, Leaving leaving)
+    /// <summary>Reads 100 vectors, waits until the source stalls, and leaves the stream.</summary>
+    private static async Task LeaveAsync(StellaEmbeddingPool pool, IAsyncEnumerable<string> source, Task stalled, Leaving leaving)
     {
         using var cancel = new CancellationTokenSource();
         try
@@ -520,13 +520,13 @@ internal sealed class StreamTests
                     continue;
                 }
 
-                await held.WaitAsync(Wait.Limit);
+                await stalled.WaitAsync(Eventually.Timeout);
                 switch (leaving)
                 {
                     case Leaving.Throw:
                         throw new InvalidTimeZoneException("leaving");
                     case Leaving.Cancel:
-                        // The stream then waits for texts that do not come.
+                        // Until the cancellation, the stream waits for texts that do not arrive.
                         cancel.CancelAfter(TimeSpan.FromMilliseconds(1));
                         continue;
                     default:
@@ -539,40 +539,40 @@ internal sealed class StreamTests
             return;
         }
 
-        Assert.Fail("the stream came to an end");
+        Assert.Fail("the stream ended before the test left it");
     }
 
-    /// <summary>A source that ignores its token: some texts, and then what <see cref="Answer"/> says.</summary>
-    private sealed class HeldSource(int texts, TaskCompletionSource<bool> answer, Exception? disposeError = null)
+    /// <summary>A source that ignores its token. After some texts, it stalls until <see cref="Answer"/> is set.</summary>
+    private sealed class StallingSource(int texts, TaskCompletionSource<bool> answer, Exception? disposeError = null)
         : IAsyncEnumerable<string>, IAsyncEnumerator<string>
     {
-        private int given;
+        private int moves;
         private int disposed;
-        private readonly TaskCompletionSource held = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        /// <summary>Completes when the source is asked for what it does not answer.</summary>
-        public Task Held => held.Task;
+        /// <summary>Completes when the pool waits for the stalled source.</summary>
+        public Task Stalled => stalled.Task;
 
-        /// <summary>Whether there is another text, once it is known.</summary>
+        /// <summary>Set by the test: whether the source has another text, or its error.</summary>
         public TaskCompletionSource<bool> Answer { get; } = answer;
 
-        public bool FailsToOpen { get; init; }
+        public bool OpenThrows { get; init; }
 
         public bool IsDisposed => Volatile.Read(ref disposed) != 0;
 
-        public string Current => $"text {given}";
+        public string Current => $"text {moves}";
 
         public IAsyncEnumerator<string> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
-            FailsToOpen ? throw new IOException("at the start") : this;
+            OpenThrows ? throw new IOException("thrown at the start") : this;
 
         public ValueTask<bool> MoveNextAsync()
         {
-            if (++given <= texts)
+            if (++moves <= texts)
             {
                 return ValueTask.FromResult(true);
             }
 
-            held.TrySetResult();
+            stalled.TrySetResult();
             return new ValueTask<bool>(Answer.Task);
         }
 

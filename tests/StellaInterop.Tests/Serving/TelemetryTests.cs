@@ -6,11 +6,11 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>What a pool tells while it works.</summary>
+/// <summary>Metrics, activities, log records and health of a pool.</summary>
 internal sealed class TelemetryTests
 {
     [Test]
-    public async Task A_meter_that_lives_on_says_nothing_of_a_pool_that_is_closed_and_does_not_keep_it()
+    public async Task A_shared_meter_reports_no_closed_pool_and_does_not_keep_it_alive()
     {
         using var factory = new MeterFactory();
         using var listener = new MeterListener
@@ -27,22 +27,22 @@ internal sealed class TelemetryTests
         listener.SetMeasurementEventCallback<long>((_, _, _, _) => measurements++);
         listener.Start();
         WeakReference closed = await UseAsync(factory);
-        await using StellaEmbeddingPool second = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+        await using StellaEmbeddingPool second = TestPool.Create(new FakeModel(), TestPool.Options with { MeterFactory = factory });
         listener.RecordObservableInstruments();
         Assert.That(measurements, Is.EqualTo(1));
-        await Wait.UntilAsync(
+        await Eventually.IsTrueAsync(
             () =>
             {
                 GC.Collect();
                 GC.WaitForPendingFinalizers();
                 return !closed.IsAlive;
             },
-            "the pool that is closed to go");
+            "the closed pool is collected");
 
-        // In a method of its own, whose variables are gone afterwards.
+        // A separate method, so that no local variable keeps the pool alive.
         static async Task<WeakReference> UseAsync(IMeterFactory factory)
         {
-            StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel(), PoolOf.Options with { MeterFactory = factory });
+            StellaEmbeddingPool pool = TestPool.Create(new FakeModel(), TestPool.Options with { MeterFactory = factory });
             await pool.EmbedAsync("one");
             await pool.DisposeAsync();
             return new WeakReference(pool);
@@ -50,14 +50,14 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task Metrics_count_calls_by_outcome_texts_tokens_and_times()
+    public async Task Metrics_record_calls_by_outcome_tokens_truncation_and_durations()
     {
         using var factory = new MeterFactory();
         var clock = new FakeTimeProvider();
-        using var gate = new Gate();
-        var model = new FakeModel { OnForward = gate.Pass };
-        StellaEmbeddingPool pool = PoolOf.Fake(
-            model, PoolOf.Options with { MeterFactory = factory, TimeProvider = clock, MaxQueuedCalls = 2 });
+        using var pause = new PausePoint();
+        var model = new FakeModel { OnForward = pause.Enter };
+        StellaEmbeddingPool pool = TestPool.Create(
+            model, TestPool.Options with { MeterFactory = factory, TimeProvider = clock, MaxQueuedCalls = 2 });
         using var calls = new MetricCollector<long>(factory, "StellaInterop", "stella.calls");
         using var tokens = new MetricCollector<long>(factory, "StellaInterop", "stella.tokens");
         using var truncated = new MetricCollector<long>(factory, "StellaInterop", "stella.texts.truncated");
@@ -68,18 +68,18 @@ internal sealed class TelemetryTests
         using var queued = new MetricCollector<long>(factory, "StellaInterop", "stella.queue.calls");
 
         Task<StellaEmbeddings> good = pool.EmbedAsync(["one", new string('x', 200)]);
-        await gate.ArrivedAsync();
+        await pause.EnteredAsync();
         Task<float[]> late = pool.EmbedAsync("late", null, new StellaCallOptions { Timeout = TimeSpan.FromSeconds(3) });
         Assert.That(async () => await pool.EmbedAsync("refused"), Throws.TypeOf<StellaOverloadedException>());
         queued.RecordObservableInstruments();
         workers.RecordObservableInstruments();
         clock.Advance(TimeSpan.FromSeconds(3));
         Assert.That(async () => await late, Throws.TypeOf<StellaTimeoutException>());
-        gate.Open();
+        pause.Release();
         StellaEmbeddings found = await good;
         Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
         Assert.That(
-            async () => await pool.EmbedAsync("taken back", cancellationToken: new CancellationToken(canceled: true)),
+            async () => await pool.EmbedAsync("cancelled", cancellationToken: new CancellationToken(canceled: true)),
             Throws.InstanceOf<OperationCanceledException>());
 
         Assert.Multiple(() =>
@@ -92,13 +92,13 @@ internal sealed class TelemetryTests
             Assert.That(truncated.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(1));
             Assert.That(forward.GetMeasurementSnapshot(), Is.Not.Empty);
             Assert.That(queue.GetMeasurementSnapshot(), Is.Not.Empty);
-            Assert.That(batch.GetMeasurementSnapshot().Sum(one => one.Value), Is.EqualTo(104));
+            Assert.That(batch.GetMeasurementSnapshot().Sum(measurement => measurement.Value), Is.EqualTo(104));
             Assert.That(queued.LastMeasurement!.Value, Is.EqualTo(2));
             Assert.That(
-                workers.GetMeasurementSnapshot().Select(one => (one.Tags["stella.state"], one.Value)),
+                workers.GetMeasurementSnapshot().Select(measurement => (measurement.Tags["stella.state"], measurement.Value)),
                 Is.EquivalentTo(new (object?, long)[] { ("busy", 1), ("idle", 0) }));
         });
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
@@ -116,7 +116,7 @@ internal sealed class TelemetryTests
         };
         listener.Start();
         var model = new FakeModel();
-        await PoolOf.AllIsBackAsync(PoolOf.Fake(model, PoolOf.Options with { MeterFactory = factory }), model);
+        await TestPool.DisposeAndCheckAsync(TestPool.Create(model, TestPool.Options with { MeterFactory = factory }), model);
         string[] rows = File.ReadAllLines(Path.Combine(SourceTree.Root, "docs/service.md"));
         Assert.That(instruments, Has.Count.GreaterThan(15));
         foreach (Instrument instrument in instruments)
@@ -128,7 +128,7 @@ internal sealed class TelemetryTests
     }
 
     [Test]
-    public async Task A_call_is_an_activity_with_its_queue_and_its_forward_inside()
+    public async Task A_call_is_an_activity_with_child_activities_for_queue_and_forward_pass()
     {
         var ended = new List<Activity>();
         using var root = new Activity("the caller");
@@ -147,7 +147,7 @@ internal sealed class TelemetryTests
         };
         ActivitySource.AddActivityListener(listener);
         var model = new FakeModel();
-        StellaEmbeddingPool pool = PoolOf.Fake(model);
+        StellaEmbeddingPool pool = TestPool.Create(model);
         _ = await pool.EmbedAsync(["one", "two"]);
         Assert.That(async () => await pool.EmbedAsync("bad"), Throws.TypeOf<StellaInputException>());
         Activity[] mine = [.. ended.Where(activity => activity.TraceId == root.TraceId)];
@@ -162,11 +162,11 @@ internal sealed class TelemetryTests
             Assert.That(mine[^1].Status, Is.EqualTo(ActivityStatusCode.Error));
             Assert.That(mine[^1].GetTagItem("error.type"), Is.EqualTo(typeof(StellaInputException).FullName));
         });
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
     [Test]
-    public async Task The_log_names_what_happened_by_ids_that_stay()
+    public async Task Log_records_have_stable_event_ids()
     {
         using var provider = new FakeLoggerProvider();
         using var factory = new Microsoft.Extensions.Logging.LoggerFactory([provider]);
@@ -177,31 +177,31 @@ internal sealed class TelemetryTests
             {
                 if (Interlocked.Increment(ref forwards) == 1)
                 {
-                    throw new StellaException(StellaErrorCode.Panic, "made by a test");
+                    throw new StellaException(StellaErrorCode.Panic, "thrown by the test");
                 }
             },
         };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { LoggerFactory = factory });
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { LoggerFactory = factory });
         _ = await pool.EmbedAsync(["one", "two"]);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That(
             provider.Collector.GetSnapshot().Select(record => record.Id.Id), Is.SupersetOf((int[])[100, 112, 130, 140, 141, 102]));
     }
 
     [Test]
-    public async Task Health_is_told_while_everything_else_waits()
+    public async Task Health_is_returned_at_once_while_loads_and_forward_passes_block()
     {
-        using var forward = new Gate();
-        using var load = new Gate();
+        using var forward = new PausePoint();
+        using var load = new PausePoint();
         var clock = new FakeTimeProvider();
-        var model = new FakeModel { OnLoad = load.Pass, OnForward = _ => forward.Pass() };
-        StellaEmbeddingPool pool = PoolOf.Fake(model, PoolOf.Options with { TimeProvider = clock, MaxQueuedCalls = 10 });
+        var model = new FakeModel { OnLoad = load.Enter, OnForward = _ => forward.Enter() };
+        StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { TimeProvider = clock, MaxQueuedCalls = 10 });
         Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Unloaded)));
         Task<float[]> call = pool.EmbedAsync("one");
-        await load.ArrivedAsync();
+        await load.EnteredAsync();
         Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Healthy, StellaPoolModelState.Loading)));
-        load.Open();
-        await forward.ArrivedAsync();
+        load.Release();
+        await forward.EnteredAsync();
         Assert.That((pool.GetHealth().Status, pool.GetHealth().BusyWorkerCount), Is.EqualTo((StellaPoolStatus.Healthy, 1)));
         clock.Advance(TimeSpan.FromSeconds(31));
         StellaPoolHealth hanging = pool.GetHealth();
@@ -209,9 +209,9 @@ internal sealed class TelemetryTests
         Assert.That(hanging.Reason, Does.Contain("31 s"));
         Task[] more = [.. Enumerable.Range(0, 9).Select(i => pool.EmbedAsync($"{i}"))];
         Assert.That(pool.GetHealth().QueueFill, Is.EqualTo(1));
-        forward.Open();
+        forward.Release();
         await Task.WhenAll([call, .. more]);
-        await PoolOf.AllIsBackAsync(pool, model);
+        await TestPool.DisposeAndCheckAsync(pool, model);
         Assert.That((pool.GetHealth().Status, pool.GetHealth().ModelState), Is.EqualTo((StellaPoolStatus.Unhealthy, StellaPoolModelState.Closed)));
     }
 

@@ -2,12 +2,12 @@ using StellaInterop.Serving;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>An invalid argument throws at the call itself. The task of a call has all other errors.</summary>
+/// <summary>An invalid argument throws at the call itself. All other errors are in the task of the call.</summary>
 internal sealed class UsageErrorTests
 {
     private static readonly string[] Texts = ["a", "b"];
 
-    private static IEnumerable<TestCaseData> WrongOptions()
+    private static IEnumerable<TestCaseData> InvalidOptions()
     {
         yield return new TestCaseData(new StellaEmbedOptions { Dimension = 0 }, null, "Dimension");
         yield return new TestCaseData(new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }, null, "LongTextBehavior");
@@ -19,10 +19,10 @@ internal sealed class UsageErrorTests
         yield return new TestCaseData(null, new StellaCallOptions { TextFailureMode = (StellaTextFailureMode)7 }, "TextFailureMode");
     }
 
-    [TestCaseSource(nameof(WrongOptions))]
-    public async Task Every_way_to_embed_throws_for_a_wrong_option_at_once(StellaEmbedOptions? options, StellaCallOptions? call, string name)
+    [TestCaseSource(nameof(InvalidOptions))]
+    public async Task Every_embed_method_throws_at_the_call_for_an_invalid_option(StellaEmbedOptions? options, StellaCallOptions? call, string name)
     {
-        await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        await using StellaEmbeddingPool pool = TestPool.Create(new FakeModel());
         foreach (Action embed in (Action[])
         [
             () => _ = pool.EmbedAsync("a", options, call),
@@ -35,7 +35,7 @@ internal sealed class UsageErrorTests
 
         if (name != "QueueFullMode")
         {
-            // A stream always waits, whatever the option says.
+            // A stream ignores the option and always waits.
             Assert.That(
                 Assert.Throws<ArgumentOutOfRangeException>(() => { _ = pool.EmbedStreamAsync(Texts.ToAsyncEnumerable(), options, call); })!.ParamName,
                 Is.EqualTo(name));
@@ -43,9 +43,9 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task Every_way_to_embed_throws_for_a_null_at_once()
+    public async Task Every_embed_method_throws_at_the_call_for_null()
     {
-        await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        await using StellaEmbeddingPool pool = TestPool.Create(new FakeModel());
         Assert.Multiple(() =>
         {
             Assert.That(() => { _ = pool.EmbedAsync((string)null!); }, Throws.ArgumentNullException);
@@ -56,7 +56,7 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public void A_constructor_throws_for_a_wrong_option_of_the_model_or_of_the_pool()
+    public void The_constructor_throws_for_an_invalid_option_of_the_model_or_of_the_pool()
     {
         string path = Fixtures.Model("tiny-new");
         Assert.Multiple(() =>
@@ -74,31 +74,31 @@ internal sealed class UsageErrorTests
     }
 
     [Test]
-    public async Task A_single_text_refuses_to_report_its_error_in_a_vector_of_zeros()
+    public async Task A_call_for_a_single_text_refuses_the_report_mode()
     {
-        await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        await using StellaEmbeddingPool pool = TestPool.Create(new FakeModel());
         Assert.That(
             () => { _ = pool.EmbedAsync("bad", null, new StellaCallOptions { TextFailureMode = StellaTextFailureMode.Report }); },
             Throws.ArgumentException.With.Message.Contains("FailCall"));
     }
 
     [Test]
-    public async Task A_short_buffer_throws_at_once_as_soon_as_the_dimension_is_known()
+    public async Task A_short_buffer_throws_at_the_call_once_the_dimension_is_known()
     {
-        await using StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        await using StellaEmbeddingPool pool = TestPool.Create(new FakeModel());
         var named = new StellaEmbedOptions { Dimension = FakeModel.OtherDimension };
         Assert.That(() => { _ = pool.EmbedAsync(Texts, new float[(2 * FakeModel.OtherDimension) - 1], default, named); }, Throws.ArgumentException);
         Assert.That(() => { _ = pool.EmbedAsync(Texts, new float[100], new StellaTokenCount[1]); }, Throws.ArgumentException);
 
         Task<StellaCallSummary> first = pool.EmbedAsync(Texts, new float[(2 * FakeModel.DefaultDimension) - 1]);
-        Assert.That(async () => await first, Throws.ArgumentException, "no model is loaded, so that the call has to wait for its dimension");
+        Assert.That(async () => await first, Throws.ArgumentException, "before the load, the call does not know its dimension");
         Assert.That(() => { _ = pool.EmbedAsync(Texts, new float[(2 * FakeModel.DefaultDimension) - 1]); }, Throws.ArgumentException);
     }
 
     [Test]
-    public async Task Other_errors_are_in_the_task()
+    public async Task Errors_other_than_invalid_arguments_are_in_the_task()
     {
-        StellaEmbeddingPool pool = PoolOf.Fake(new FakeModel());
+        StellaEmbeddingPool pool = TestPool.Create(new FakeModel());
         Task<float[]> bad = pool.EmbedAsync("bad");
         Assert.That(async () => await bad, Throws.TypeOf<StellaInputException>());
         await pool.DisposeAsync();

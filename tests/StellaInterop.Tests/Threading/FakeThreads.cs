@@ -2,19 +2,20 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Threading;
 
-/// <summary>The system's threads, as many as it gives.</summary>
+/// <summary>Starts the threads of a pool, and refuses some of them like a system at its limit.</summary>
 internal sealed class FakeThreads
 {
-    private int asked;
+    private int requested;
 
     public OutOfMemoryException Error { get; } = new("Thread failed to start.");
 
-    /// <summary>Whether the thread of this number, from 1, is refused.</summary>
+    /// <summary>Returns whether the thread of a number, from 1, is refused.</summary>
     public Func<int, bool> Refuses { get; set; } = _ => false;
 
-    public int Asked => Volatile.Read(ref asked);
+    /// <summary>The number of threads that the pool asked for.</summary>
+    public int Requested => Volatile.Read(ref requested);
 
-    /// <summary>Threads that were started and have not ended.</summary>
+    /// <summary>The number of threads that were started and have not ended.</summary>
     public int Alive
     {
         get
@@ -28,11 +29,11 @@ internal sealed class FakeThreads
 
     private readonly List<Thread> started = [];
 
-    public StellaPoolOptions Options => PoolOf.Options with { MaxBatchTokens = 1000, StartThread = Start };
+    public StellaPoolOptions Options => TestPool.Options with { MaxBatchTokens = 1000, StartThread = Start };
 
     private void Start(Thread thread)
     {
-        if (Refuses(Interlocked.Increment(ref asked)))
+        if (Refuses(Interlocked.Increment(ref requested)))
         {
             throw Error;
         }

@@ -2,18 +2,18 @@ using Microsoft.Extensions.Logging;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>Tells what is logged, on the thread that logs it, and keeps it.</summary>
-internal sealed class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, ILogger
+/// <summary>Calls back for each record, on the thread that logs it, and keeps the event ids.</summary>
+internal sealed class CallbackLoggerFactory(Action<EventId> onLog) : ILoggerFactory, ILogger
 {
-    private readonly List<EventId> all = [];
+    private readonly List<EventId> eventIds = [];
 
-    public IReadOnlyList<EventId> Heard
+    public IReadOnlyList<EventId> EventIds
     {
         get
         {
-            lock (all)
+            lock (eventIds)
             {
-                return [.. all];
+                return [.. eventIds];
             }
         }
     }
@@ -32,12 +32,12 @@ internal sealed class ListeningLoggers(Action<EventId> heard) : ILoggerFactory, 
     public void Log<TState>(
         LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        lock (all)
+        lock (eventIds)
         {
-            all.Add(eventId);
+            eventIds.Add(eventId);
         }
 
-        heard(eventId);
+        onLog(eventId);
     }
 
     public void Dispose()

@@ -3,15 +3,15 @@ using StellaInterop.Tests.Serving;
 
 namespace StellaInterop.Tests.Memory;
 
-/// <summary>Holds one reservation, and lets go of it when it is idle and asked to.</summary>
-internal sealed class IdleHolder : IIdleMemory, IDisposable
+/// <summary>An owner of one reservation, which it releases on request while it is idle.</summary>
+internal sealed class FakeIdleMemory : IIdleMemory, IDisposable
 {
     private readonly MemoryReservation reservation;
     private readonly IDisposable registration;
     private long? idleSince;
-    private int asked;
+    private int releaseRequests;
 
-    public IdleHolder(StellaMemoryGovernor governor, string name, long bytes, long? idleSince)
+    public FakeIdleMemory(StellaMemoryGovernor governor, string name, long bytes, long? idleSince)
     {
         Name = name;
         this.idleSince = idleSince;
@@ -27,14 +27,14 @@ internal sealed class IdleHolder : IIdleMemory, IDisposable
 
     public bool Released { get; private set; }
 
-    /// <summary>Called when it is asked to let go, before it does. What it returns is whether it does.</summary>
+    /// <summary>Runs at each request, before the release. Returns whether the owner releases its reservation.</summary>
     public Func<bool> OnRelease { get; set; } = static () => true;
 
-    public int Asked => Volatile.Read(ref asked);
+    public int ReleaseRequests => Volatile.Read(ref releaseRequests);
 
     public bool TryRelease()
     {
-        Interlocked.Increment(ref asked);
+        Interlocked.Increment(ref releaseRequests);
         if (!OnRelease())
         {
             return false;
@@ -45,7 +45,7 @@ internal sealed class IdleHolder : IIdleMemory, IDisposable
         return true;
     }
 
-    /// <summary>Is in use from here on.</summary>
+    /// <summary>Marks the owner as in use.</summary>
     public void Use() => idleSince = null;
 
     public void Unregister() => registration.Dispose();

@@ -5,30 +5,30 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace StellaInterop.Tests.Serving;
 
-/// <summary>A list whose length differs at each look, or that throws.</summary>
+/// <summary>A list with a different count at each read, or with an enumerator that throws.</summary>
 internal sealed class ChangingList : IReadOnlyList<string>
 {
-    private int looks;
+    private int countReads;
 
-    public bool Fails { get; init; }
+    public bool EnumerationThrows { get; init; }
 
-    public int Count => 3 + (looks++ % 2);
+    public int Count => 3 + (countReads++ % 2);
 
     public string this[int index] => $"{index}";
 
-    public IEnumerator<string> GetEnumerator() => Fails ? throw new IOException("a list") : Enumerable.Range(0, 3).Select(i => $"{i}").GetEnumerator();
+    public IEnumerator<string> GetEnumerator() => EnumerationThrows ? throw new IOException("thrown by the list") : Enumerable.Range(0, 3).Select(i => $"{i}").GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 }
 
-/// <summary>Memory that is no array, and does something when it is touched.</summary>
-internal sealed class OddMemory<T>(int length, Action touched) : MemoryManager<T>
+/// <summary>Memory that is not an array, and runs a callback each time its span is read.</summary>
+internal sealed class CallbackMemory<T>(int length, Action onGetSpan) : MemoryManager<T>
 {
     public T[] Items { get; } = new T[length];
 
     public override Span<T> GetSpan()
     {
-        touched();
+        onGetSpan();
         return Items;
     }
 
@@ -45,8 +45,8 @@ internal sealed class OddMemory<T>(int length, Action touched) : MemoryManager<T
     }
 }
 
-/// <summary>A clock whose timers run with the context of whoever made them, as the system's do.</summary>
-internal sealed class FlowingClock : FakeTimeProvider
+/// <summary>A clock whose timers run in the execution context of their creator, like the timers of the system.</summary>
+internal sealed class ContextFlowingClock : FakeTimeProvider
 {
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
@@ -59,8 +59,8 @@ internal sealed class FlowingClock : FakeTimeProvider
     }
 }
 
-/// <summary>Makes one meter, and always the same.</summary>
-internal sealed class OneMeter : IMeterFactory
+/// <summary>A factory that always returns the same meter.</summary>
+internal sealed class SingleMeterFactory : IMeterFactory
 {
     private Meter? meter;
 
@@ -73,23 +73,23 @@ internal sealed class OneMeter : IMeterFactory
     public void Dispose() => meter?.Dispose();
 }
 
-/// <summary>The system's clock, which does what a test tells it.</summary>
-internal sealed class OddClock : TimeProvider
+/// <summary>The clock of the system, with callbacks and with timers that fail on request.</summary>
+internal sealed class CallbackClock : TimeProvider
 {
     private int timers;
     private int disposed;
 
-    /// <summary>Before each timestamp, on the thread that asks.</summary>
+    /// <summary>Runs before each timestamp, on the thread that reads it.</summary>
     public Action OnRead { get; set; } = () => { };
 
-    /// <summary>Before a timer is set anew, on the thread that sets it.</summary>
+    /// <summary>Runs before a timer is changed, on the thread that changes it.</summary>
     public Action OnChange { get; set; } = () => { };
 
-    /// <summary>The timer, from 1, that cannot be made; 0 for none.</summary>
+    /// <summary>The number, from 1, of the timer that cannot be created; 0 for none.</summary>
     public int RefusedTimer { get; init; }
 
-    /// <summary>Whether disposing a timer fails.</summary>
-    public bool KeepsTimers { get; init; }
+    /// <summary>Whether disposing a timer throws.</summary>
+    public bool TimerDisposeThrows { get; init; }
 
     public int DisposedTimers => Volatile.Read(ref disposed);
 
@@ -101,10 +101,10 @@ internal sealed class OddClock : TimeProvider
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
         Interlocked.Increment(ref timers) == RefusedTimer
-            ? throw new NotSupportedException("no timer")
+            ? throw new NotSupportedException("The clock refuses this timer.")
             : new Timer(this, base.CreateTimer(callback, state, dueTime, period));
 
-    private sealed class Timer(OddClock clock, ITimer inner) : ITimer
+    private sealed class Timer(CallbackClock clock, ITimer inner) : ITimer
     {
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
@@ -116,9 +116,9 @@ internal sealed class OddClock : TimeProvider
         {
             inner.Dispose();
             Interlocked.Increment(ref clock.disposed);
-            if (clock.KeepsTimers)
+            if (clock.TimerDisposeThrows)
             {
-                throw new InvalidOperationException("a timer");
+                throw new InvalidOperationException("thrown by the timer");
             }
         }
 
