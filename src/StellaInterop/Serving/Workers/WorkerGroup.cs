@@ -381,6 +381,8 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
                 }
 
                 Array.ForEach(unanswered, call => call.EndBy(error));
+                // Before the lease ends: a new load, and a close, wait until the memory of the lost model is free.
+                FreeIfEmpty();
             }
 
             pool.Telemetry.Unloaded();
