@@ -37,7 +37,7 @@ internal sealed class ModelArguments
         "--dimension", "Length of the vectors; `stella info` lists those there are. Default: the model's own.");
 
     private readonly Option<int?> maxTokens = Positive(
-        "--max-tokens", $"Tokens that a text may have, 1 to {StellaModelOptions.MaxTokensLimit}. Default: what the folder says, or 512.");
+        "--max-tokens", $"Tokens that a text may have, 1 to {ModelLimits.MaxTextTokens}. Default: what the folder says, or 512.");
 
     private readonly Option<int?> threads = Positive(
         "--threads", "Threads to compute with. Default: as many as this process may use.");
@@ -91,9 +91,9 @@ internal sealed class ModelArguments
         maxTokens.Validators.Add(result =>
         {
             if (result.Tokens.Count > 0
-                && int.TryParse(result.Tokens[^1].Value, out int given) && given > StellaModelOptions.MaxTokensLimit)
+                && int.TryParse(result.Tokens[^1].Value, out int given) && given > ModelLimits.MaxTextTokens)
             {
-                result.AddError($"--max-tokens is {given}; it must be 1 to {StellaModelOptions.MaxTokensLimit}.");
+                result.AddError($"--max-tokens is {given}; it must be 1 to {ModelLimits.MaxTextTokens}.");
             }
         });
     }

@@ -34,7 +34,7 @@ internal sealed class LoadFailureTests
         string message = Refusal();
         Assert.That(message, Does.Contain($"{Library}: no such file").And.Contain("(the runtime's own search): "));
         Assert.That(message, Does.Contain(Programs.Workshop.At($"broken/runtimes/{Workshop.Rid}/native/{Workshop.LibraryFile}")));
-        Assert.That(message, Does.Contain($"runs on {Workshop.Rid}, for which the package StellaInterop has one in runtimes/{Workshop.Rid}/native"));
+        Assert.That(message, Does.Contain($"runs on {Workshop.Rid}, for which the package StellaInterop has a library in runtimes/{Workshop.Rid}/native"));
     }
 
     [Test]
@@ -44,7 +44,7 @@ internal sealed class LoadFailureTests
         string other = Workshop.Rid.Replace('-', '_');
         File.WriteAllBytes(Assembly, Replaced(assembly, Workshop.Rid, other));
         File.Delete(Library);
-        Assert.That(Refusal(), Does.Contain($"runs on {Workshop.Rid}, for which the package StellaInterop has none (it has {other}"));
+        Assert.That(Refusal(), Does.Contain($"runs on {Workshop.Rid}, for which the package StellaInterop has no library (it supports {other}"));
     }
 
     [Test]
@@ -79,7 +79,7 @@ internal sealed class LoadFailureTests
     public void A_dependency_that_is_missing_is_named()
     {
         File.WriteAllBytes(Library, Replaced(library, "libgcc_s.so.1", "libgcc_x.so.1"));
-        Assert.That(Refusal(), Does.Contain($"{Library}: it depends on what is not here: ").And.Contain("libgcc_x.so.1"));
+        Assert.That(Refusal(), Does.Contain($"{Library}: a dependency is missing: ").And.Contain("libgcc_x.so.1"));
     }
 
     private static string Refusal()

@@ -33,7 +33,7 @@ internal sealed class InputTests
         });
         var error = Assert.Throws<StellaInputException>(() => model.Embed(["a", null!, "b"], new float[3 * 1024]));
         Assert.That(error!.TextIndex, Is.EqualTo(1));
-        Assert.That(error.Message, Is.EqualTo("text 1 is null"));
+        Assert.That(error.Message, Does.StartWith("Text 1 is null."));
     }
 
     [TestCase("")]

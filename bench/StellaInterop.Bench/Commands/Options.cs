@@ -9,7 +9,7 @@ internal static class Options
     private const int UsualThreads = 2;
 
     public static Option<int> Threads() =>
-        Number("--threads", "Threads of each engine.", UsualThreads, StellaModelOptions.ThreadsLimit);
+        Number("--threads", "Threads of each engine.", UsualThreads, ModelLimits.MaxThreads);
 
     /// <summary>Where the synthetic model is kept between runs.</summary>
     public static Option<string> SyntheticFolder()

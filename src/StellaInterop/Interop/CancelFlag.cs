@@ -1,12 +1,38 @@
 namespace StellaInterop.Interop;
 
-/// <summary>A number that native code polls, set when a token is cancelled.</summary>
+/// <summary>Sets a number that native code polls when a <see cref="CancellationToken"/> is cancelled.</summary>
+/// <remarks>
+/// <para>Cancellation reaches the middle of a native forward pass in these steps:</para>
+/// <list type="number">
+/// <item><description>
+/// The constructor registers a callback with the token, and the callback writes 1 to the flag. A pool uses no token here: its
+/// <c>Batch.Cancel</c> writes the flag of a batch when no call wants a text of the batch any more.
+/// </description></item>
+/// <item><description>
+/// <see cref="SessionHandle.Embed"/> passes the address of the flag to <c>stella_session_embed</c>.
+/// </description></item>
+/// <item><description>
+/// <c>session.rs</c> of the crate stella-ffi turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
+/// </description></item>
+/// <item><description>
+/// <c>session.rs</c> of the crate stella-core passes the flag to the forward pass of the encoder.
+/// </description></item>
+/// <item><description>
+/// <c>cpu_encoder.rs</c> checks the flag before every layer. If the flag is set, the forward pass ends with the error
+/// <c>Cancelled</c>.
+/// </description></item>
+/// <item><description>
+/// <see cref="NativeErrors"/> turns the error into an <see cref="OperationCanceledException"/>, and <see cref="SessionLease"/> adds the
+/// token of the caller.
+/// </description></item>
+/// </list>
+/// </remarks>
 internal readonly ref struct CancelFlag : IDisposable
 {
     private readonly CancellationTokenRegistration registration;
 
-    /// <param name="flag">Memory of one number that no other call uses meanwhile.</param>
-    /// <param name="token">What sets it.</param>
+    /// <param name="flag">An array of one number on the pinned heap. No other call may use it at the same time.</param>
+    /// <param name="token">The token that sets the flag.</param>
     public CancelFlag(uint[] flag, CancellationToken token)
     {
         if (token.CanBeCanceled)
@@ -17,9 +43,9 @@ internal readonly ref struct CancelFlag : IDisposable
         }
     }
 
-    /// <summary>What native code polls; empty for a token that cannot be cancelled.</summary>
+    /// <summary>Gets the flag that native code polls; empty for a token that cannot be cancelled.</summary>
     public ReadOnlySpan<uint> Span { get; }
 
-    /// <summary>Waits for a cancellation that is on its way: the flag is not written to after this.</summary>
+    /// <summary>Waits for a callback that is running, so that the flag is not written after this.</summary>
     public void Dispose() => registration.Dispose();
 }

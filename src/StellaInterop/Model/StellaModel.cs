@@ -1,9 +1,6 @@
 using System.Runtime.CompilerServices;
-using System.Text;
-using Microsoft.Extensions.Logging;
 using StellaInterop.Interop;
 using StellaInterop.ModelFiles;
-using StellaInterop.Serving;
 
 namespace StellaInterop;
 
@@ -13,42 +10,35 @@ namespace StellaInterop;
 /// done; <see cref="StellaEmbeddingPool"/> has asynchronous calls. <see cref="Dispose"/> may be called at any time, from any thread and
 /// more than once: running calls finish, later ones throw <see cref="ObjectDisposedException"/>.
 /// </remarks>
-public sealed unsafe class StellaModel : IDisposable
+public sealed class StellaModel : IDisposable
 {
-    /// <summary>The tokens of one native call: enough to keep every thread busy. More would only need memory.</summary>
-    internal const int BatchTokens = (int)NativeMethods.STELLA_DEFAULT_BATCH_TOKENS;
-
-    private readonly ModelHandle handle;
     private readonly SessionCache sessions;
     private readonly int batchTokens;
     private volatile bool disposed;
 
     private StellaModel(ModelHandle handle, string path, StellaModelOptions options)
     {
-        this.handle = handle;
+        Handle = handle;
         Options = options;
         Info = ModelInfoReader.Read(handle, path, NameOf(path, options));
-        Condenser = new TextCondenser(handle, Info.MaxTextBytes);
-        batchTokens = Math.Max(BatchTokens, Info.MaxTokens);
-        sessions = new SessionCache(handle, new NativeSessionOptions
-        {
-            size = (uint)sizeof(NativeSessionOptions),
-            threads = (uint)(options.Threads ?? 0),
-            max_batch_tokens = (uint)batchTokens,
-        });
+        Tokenizer = new ModelTokenizer(handle, Info);
+        batchTokens = Math.Max(ModelLimits.DefaultBatchTokens, Info.MaxTokens);
+        sessions = new SessionCache(handle, options.Threads ?? 0, batchTokens, typeof(StellaModel));
     }
 
     /// <summary>Gets the properties of the model.</summary>
     public StellaModelInfo Info { get; }
 
-    /// <summary>The handle, for code that runs the model beside its own calls.</summary>
-    internal ModelHandle Handle => handle;
+    /// <summary>Gets the handle, for sessions that are not those of the model's own calls.</summary>
+    internal ModelHandle Handle { get; }
 
-    /// <summary>The options that the model was loaded with.</summary>
+    /// <summary>Gets the options that the model was loaded with.</summary>
     internal StellaModelOptions Options { get; }
 
-    /// <summary>Knows how much of a long text the model's tokenizer reads.</summary>
-    internal ITextCondenser Condenser { get; }
+    /// <summary>Gets the tokenizer.</summary>
+    internal ModelTokenizer Tokenizer { get; }
+
+    internal bool IsDisposed => disposed;
 
     /// <summary>Loads a model from a folder of the sentence-transformers layout. Blocks for the load, which takes seconds for a large model.</summary>
     /// <param name="path">The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.</param>
@@ -66,8 +56,7 @@ public sealed unsafe class StellaModel : IDisposable
     public static StellaModel Load(string path, StellaModelOptions? options = null)
     {
         options = CheckedCopy(path, options);
-        NativeLibraryLoader.EnsureLoaded();
-        ModelHandle handle = Open(path, options);
+        ModelHandle handle = ModelFolderReader.Open(path, options);
         try
         {
             return new StellaModel(handle, path, options);
@@ -118,32 +107,7 @@ public sealed unsafe class StellaModel : IDisposable
         options = CheckedCopy(path, options);
         workload ??= new StellaWorkload();
         workload.Check();
-        NativeLibraryLoader.EnsureLoaded();
-        byte[] utf8 = Encoding.UTF8.GetBytes(path);
-        byte[] manifest = Encoding.UTF8.GetBytes(options.ManifestPath ?? string.Empty);
-        var nativeWorkload = new NativeWorkload
-        {
-            size = (uint)sizeof(NativeWorkload),
-            sessions = (uint)workload.Sessions,
-            threads = (uint)(workload.Threads ?? options.Threads ?? 0),
-            max_batch_tokens = (uint)workload.MaxBatchTokens,
-        };
-        var found = new NativeMemoryEstimate { size = (uint)sizeof(NativeMemoryEstimate) };
-        fixed (byte* pathPointer = utf8, manifestPointer = manifest)
-        {
-            NativeModelOptions native = ToNative(options, manifestPointer, manifest.Length);
-            NativeErrors.ThrowIfFailed(
-                NativeMethods.stella_model_estimate(pathPointer, (nuint)utf8.Length, &native, &nativeWorkload, &found));
-        }
-
-        return new StellaMemoryEstimate
-        {
-            WeightsBytes = checked((long)found.weights),
-            TokenizerBytes = checked((long)found.tokenizer),
-            LoadingBytes = checked((long)found.loading),
-            SessionBytes = checked((long)found.session),
-            TotalBytes = checked((long)found.total),
-        };
+        return ModelFolderReader.EstimateMemory(path, options, workload);
     }
 
     /// <summary>Embeds one text. Blocks the calling thread.</summary>
@@ -270,23 +234,16 @@ public sealed unsafe class StellaModel : IDisposable
         CancellationToken cancellationToken = default)
     {
         options ??= StellaEmbedOptions.Default;
-        options.Check();
-        ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
+        options.Check(texts.Length);
         int dimension = Info.DimensionOf(options);
-        if (destination.Length / dimension < texts.Length)
-        {
-            throw new ArgumentException(
-                $"{texts.Length} vectors of {dimension} need {(long)texts.Length * dimension} numbers; there is room for {destination.Length}.",
-                nameof(destination));
-        }
-
+        Guard.ThrowIfNoRoomForVectors(texts.Length, dimension, destination.Length, nameof(destination));
         if (!tokenCounts.IsEmpty && tokenCounts.Length < texts.Length)
         {
             throw new ArgumentException(
                 $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
         }
 
-        ObjectDisposedException.ThrowIf(disposed, this);
+        ThrowIfDisposed();
         cancellationToken.ThrowIfCancellationRequested();
         if (texts.IsEmpty)
         {
@@ -294,23 +251,19 @@ public sealed unsafe class StellaModel : IDisposable
         }
 
         using var lease = new SessionLease(sessions, cancellationToken);
-        Session session = lease.Session;
+        BufferedSession session = lease.Session;
         using var cancel = new CancelFlag(session.CancelFlag, cancellationToken);
         try
         {
-            for (int first = 0; first < texts.Length; first += session.Texts.Count)
+            foreach ((int start, TokenizedPack pack) in
+                Tokenizer.Tokenize(texts, options.FirstTextIndex, options, session.Buffers, cancellationToken))
             {
-                session.Texts.Fill(texts[first..], options.FirstTextIndex + first, options.InvalidTextBehavior, Condenser);
-                session.Tokens.Fill(handle, session.Texts, options, Info);
-                if (!tokenCounts.IsEmpty)
+                for (int i = 0; i < pack.Count && !tokenCounts.IsEmpty; i++)
                 {
-                    for (int i = 0; i < session.Texts.Count; i++)
-                    {
-                        tokenCounts[first + i] = session.Tokens.CountOf(i, session.Texts.Replaced[i]);
-                    }
+                    tokenCounts[start + i] = pack.CountOf(i);
                 }
 
-                EmbedPack(session, destination[(first * dimension)..], options, cancel);
+                session.Embed(pack, batchTokens, dimension, options.Normalize, cancel.Span, destination[(start * dimension)..]);
             }
         }
         catch (Exception e) when (lease.Replaces(e, out Exception replacement))
@@ -334,7 +287,7 @@ public sealed unsafe class StellaModel : IDisposable
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
         options.Check();
-        PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
+        TokensWithOffsets tokens = Tokenizer.TokenizeWithOffsets(text, options);
         float[] hidden = new float[tokens.Ids.Length * Info.HiddenSize];
         RunTokens(tokens, [], hidden, [], options, cancellationToken);
         return new StellaTokenEmbeddings(tokens.Ids, tokens.Offsets, tokens.TokenCount, hidden, Info.HiddenSize);
@@ -385,20 +338,9 @@ public sealed unsafe class StellaModel : IDisposable
         options ??= StellaEmbedOptions.Default;
         options.Check();
         int dimension = Info.DimensionOf(options);
-        if (destination.Length / dimension < parts.Length)
-        {
-            throw new ArgumentException(
-                $"{parts.Length} vectors of {dimension} need {(long)parts.Length * dimension} numbers; there is room for {destination.Length}.",
-                nameof(destination));
-        }
-
-        PlacedTokens tokens = PlacedTokens.Of(handle, Condenser, text, options);
-        var spans = new NativeSpan[parts.Length];
-        for (int i = 0; i < parts.Length; i++)
-        {
-            spans[i] = tokens.SpanOf(parts[i], text.Length, i);
-        }
-
+        Guard.ThrowIfNoRoomForVectors(parts.Length, dimension, destination.Length, nameof(destination));
+        TokensWithOffsets tokens = Tokenizer.TokenizeWithOffsets(text, options);
+        NativeSpan[] spans = tokens.SpansOf(parts, text.Length);
         RunTokens(tokens, spans, [], destination[..(parts.Length * dimension)], options, cancellationToken);
         return tokens.TokenCount;
     }
@@ -447,20 +389,15 @@ public sealed unsafe class StellaModel : IDisposable
         ReadOnlySpan<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= StellaEmbedOptions.Default;
-        options.Check();
-        ThrowIfOutOfRange(options.FirstTextIndex, texts.Length);
-        ObjectDisposedException.ThrowIf(disposed, this);
+        options.Check(texts.Length);
+        ThrowIfDisposed();
         var result = new StellaTokens[texts.Length];
-        var pack = new PackedTexts();
-        var tokens = new TokenizedPack();
-        for (int first = 0; first < texts.Length; first += pack.Count)
+        foreach ((int start, TokenizedPack pack) in
+            Tokenizer.Tokenize(texts, options.FirstTextIndex, options, new TokenizerBuffers(), cancellationToken))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            pack.Fill(texts[first..], options.FirstTextIndex + first, options.InvalidTextBehavior, Condenser);
-            tokens.Fill(handle, pack, options, Info);
             for (int i = 0; i < pack.Count; i++)
             {
-                result[first + i] = new StellaTokens(tokens.IdsOf(i).ToArray(), tokens.CountOf(i, pack.Replaced[i]));
+                result[start + i] = new StellaTokens(pack.IdsOf(i).ToArray(), pack.CountOf(i));
             }
         }
 
@@ -493,95 +430,44 @@ public sealed unsafe class StellaModel : IDisposable
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public string GetFingerprint(int? dimension = null)
     {
-        OptionRules.ThrowIfNotPositive(dimension, nameof(dimension));
-        uint asked = (uint)(dimension ?? 0);
-        ObjectDisposedException.ThrowIf(disposed, this);
-        Span<byte> hash = stackalloc byte[(int)NativeMethods.STELLA_HASH_BYTES];
-        using var lease = new HandleLease(handle);
-        fixed (byte* pointer = hash)
-        {
-            NativeErrors.ThrowIfFailed(
-                NativeMethods.stella_model_fingerprint((NativeModel*)lease.Value, asked, pointer, (nuint)hash.Length));
-        }
-
-        return Convert.ToHexStringLower(hash);
+        Guard.ThrowIfNotPositive(dimension, nameof(dimension));
+        ThrowIfDisposed();
+        return Handle.GetFingerprint(dimension);
     }
-
-    internal bool IsDisposed => disposed;
-
-    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
-    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(disposed, this);
 
     /// <summary>Frees the model when the last running call has ended. May be called more than once, from any thread.</summary>
     public void Dispose()
     {
         disposed = true;
         sessions.Dispose();
-        handle.Dispose();
+        Handle.Dispose();
     }
 
-    /// <summary>Embeds a session's tokens in batches of at most <see cref="batchTokens"/>, in order.</summary>
-    private void EmbedPack(Session session, Span<float> destination, StellaEmbedOptions options, CancelFlag cancel)
-    {
-        int dimension = Info.DimensionOf(options);
-        TokenizedPack tokens = session.Tokens;
-        for (int start = 0; start < tokens.Count;)
-        {
-            int end = tokens.BatchEnd(start, batchTokens);
-            TokenBatch batch = tokens.Batch(start, end);
-            session.Handle.Embed(
-                batch,
-                new NativeEmbedOptions
-                {
-                    size = (uint)sizeof(NativeEmbedOptions),
-                    dimension = (uint)dimension,
-                    raw = options.Normalize ? 0u : 1u,
-                    first_text = (uint)(tokens.FirstText + start),
-                },
-                cancel.Span,
-                destination.Slice(start * dimension, (end - start) * dimension));
-            start = end;
-        }
-    }
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
+    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(disposed, this);
+
+    /// <summary>Returns the display name of a model.</summary>
+    internal static string NameOf(string path, StellaModelOptions options) => Printable.Line(
+        options.Name
+        ?? HuggingFaceCache.NameOf(path)
+        ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
 
     private void RunTokens(
-        PlacedTokens tokens,
+        TokensWithOffsets tokens,
         ReadOnlySpan<NativeSpan> spans,
-        Span<float> hidden,
+        Span<float> hiddenStates,
         Span<float> vectors,
         StellaEmbedOptions options,
         CancellationToken cancellationToken)
     {
-        ObjectDisposedException.ThrowIf(disposed, this);
+        ThrowIfDisposed();
         cancellationToken.ThrowIfCancellationRequested();
-        var native = new NativeEmbedOptions
-        {
-            size = (uint)sizeof(NativeEmbedOptions),
-            dimension = (uint)Info.DimensionOf(options),
-            raw = options.Normalize ? 0u : 1u,
-        };
+        int dimension = Info.DimensionOf(options);
         using var lease = new SessionLease(sessions, cancellationToken);
         using var cancel = new CancelFlag(lease.Session.CancelFlag, cancellationToken);
         try
         {
-            using var session = new HandleLease(lease.Session.Handle);
-            fixed (uint* ids = tokens.Ids, cancelled = cancel.Span)
-            fixed (NativeSpan* spansPointer = spans)
-            fixed (float* hiddenPointer = hidden, vectorsPointer = vectors)
-            {
-                NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed_tokens(
-                    (NativeSession*)session.Value,
-                    ids,
-                    (nuint)tokens.Ids.Length,
-                    spansPointer,
-                    (nuint)spans.Length,
-                    &native,
-                    cancelled,
-                    hiddenPointer,
-                    (nuint)hidden.Length,
-                    vectorsPointer,
-                    (nuint)vectors.Length));
-            }
+            lease.Session.Handle.EmbedTokens(tokens.Ids, spans, dimension, options.Normalize, cancel.Span, hiddenStates, vectors);
         }
         catch (Exception e) when (lease.Replaces(e, out Exception replacement))
         {
@@ -589,13 +475,7 @@ public sealed unsafe class StellaModel : IDisposable
         }
     }
 
-    /// <summary>The display name of a model.</summary>
-    internal static string NameOf(string path, StellaModelOptions options) => Printable.Line(
-        options.Name
-        ?? HuggingFaceCache.NameOf(path)
-        ?? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))));
-
-    /// <summary>Returns a copy of the options, so that the caller may change its own.</summary>
+    /// <summary>Checks the options and copies them, so that the caller may change its own.</summary>
     /// <exception cref="ArgumentException">The path is null or empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     private static StellaModelOptions CheckedCopy(string path, StellaModelOptions? options)
@@ -604,43 +484,5 @@ public sealed unsafe class StellaModel : IDisposable
         StellaModelOptions copy = options is null ? new StellaModelOptions() : options with { };
         copy.Check();
         return copy;
-    }
-
-    private static ModelHandle Open(string path, StellaModelOptions options)
-    {
-        using LogSinkHandle? sink =
-            options.LoggerFactory is { } factory ? NativeLog.CreateSink(factory.CreateLogger(NativeLog.Category)) : null;
-        byte[] utf8 = Encoding.UTF8.GetBytes(path);
-        byte[] manifest = Encoding.UTF8.GetBytes(options.ManifestPath ?? string.Empty);
-        NativeModel* model;
-        fixed (byte* pathPointer = utf8, manifestPointer = manifest)
-        {
-            NativeModelOptions native = ToNative(options, manifestPointer, manifest.Length);
-            NativeErrors.ThrowIfFailed(NativeMethods.stella_model_open(
-                pathPointer, (nuint)utf8.Length, &native, (NativeLogSink*)(sink?.DangerousGetHandle() ?? 0), &model));
-        }
-
-        return new ModelHandle(model);
-    }
-
-    private static NativeModelOptions ToNative(StellaModelOptions options, byte* manifest, int manifestLength) => new()
-    {
-        size = (uint)sizeof(NativeModelOptions),
-        precision = (uint)options.Precision,
-        max_tokens = (uint)(options.MaxTokens ?? 0),
-        dimension = (uint)(options.Dimension ?? 0),
-        load_mode = (uint)options.LoadMode,
-        unchecked_weights = options.CheckWeights ? 0u : 1u,
-        encoder = (uint)options.Encoder,
-        manifest = manifest,
-        manifest_length = (nuint)manifestLength,
-    };
-
-    /// <summary>Every index of the call must be a number that an error can name.</summary>
-    internal static void ThrowIfOutOfRange(int firstTextIndex, int texts)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(firstTextIndex, nameof(StellaEmbedOptions.FirstTextIndex));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(
-            firstTextIndex, int.MaxValue - texts, nameof(StellaEmbedOptions.FirstTextIndex));
     }
 }

@@ -106,7 +106,7 @@ internal static class TextStream
             // Dispose would wait for callbacks of the source.
             _ = stopsSource.Unregister();
             // Here and now, since no code of the source hangs on it, and a thread might be refused.
-            Guard.Run(stopParts.Cancel);
+            ForeignCode.Run(stopParts.Cancel);
             lock (gate)
             {
                 isLeft = true;
@@ -281,7 +281,7 @@ internal static class TextStream
         private async Task StopSourceAsync()
         {
             await new ThreadPoolSwitch();
-            Guard.Run(stopSource.Cancel);
+            ForeignCode.Run(stopSource.Cancel);
         }
 
         private static async Task ObserveAsync(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

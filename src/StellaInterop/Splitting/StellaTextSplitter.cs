@@ -19,8 +19,8 @@ namespace StellaInterop;
 public sealed class StellaTextSplitter
 {
     /// <summary>
-    /// Tokens of text that a passage must have room for. One character may have a dozen tokens, when normalisation makes several of it
-    /// and the tokenizer spells each by its bytes.
+    /// The smallest room for text in a passage, in tokens. One character may have a dozen tokens, if normalization expands it and the
+    /// tokenizer encodes the result byte by byte.
     /// </summary>
     private const int MinTextTokens = 16;
 
@@ -28,7 +28,7 @@ public sealed class StellaTextSplitter
     private readonly StellaEmbedOptions embedOptions;
     private readonly int overlapTokens;
     private readonly int besideTokens;
-    private TokenCounter? spare;
+    private TokenCounter? idleCounter;
 
     /// <summary>Initializes a splitter for the passages of a model.</summary>
     /// <param name="model">The model that embeds the passages. Do not dispose it before the last enumeration has ended.</param>
@@ -48,7 +48,7 @@ public sealed class StellaTextSplitter
     {
         ArgumentNullException.ThrowIfNull(model);
         options ??= new StellaTextSplitterOptions();
-        OptionRules.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
+        Guard.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
         ArgumentOutOfRangeException.ThrowIfNegative(options.OverlapTokens, nameof(options.OverlapTokens));
         this.model = model;
         embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, InvalidTextBehavior = options.InvalidTextBehavior };
@@ -60,14 +60,14 @@ public sealed class StellaTextSplitter
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"A passage of {MaxTokens} tokens does not fit the model, whose limit is {model.Info.MaxTokens}. Load the model with a larger MaxTokens, or set a smaller one here.");
+                $"A passage of {MaxTokens} tokens does not fit the model, whose limit is {model.Info.MaxTokens} tokens. Load the model with a larger MaxTokens, or set a smaller one here.");
         }
 
         if (room < MinTextTokens)
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {besideTokens}, and {MinTextTokens} are needed beside them. Set MaxTokens to at least {besideTokens + MinTextTokens}.");
+                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {besideTokens}, and the text needs at least {MinTextTokens}. Set MaxTokens to at least {besideTokens + MinTextTokens}.");
         }
 
         if (overlapTokens >= room)
@@ -111,8 +111,8 @@ public sealed class StellaTextSplitter
 
     private IEnumerable<StellaPassage> Passages(Func<TextReader> open, CancellationToken cancellationToken)
     {
-        // One thread after the other uses the memory of a counter; threads at the same time have one each.
-        TokenCounter counter = Interlocked.Exchange(ref spare, null) ?? new TokenCounter(model, embedOptions);
+        // Consecutive enumerations share the buffers of one counter; concurrent enumerations have their own.
+        TokenCounter counter = Interlocked.Exchange(ref idleCounter, null) ?? new TokenCounter(model, embedOptions);
         try
         {
             var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, besideTokens, overlapTokens);
@@ -123,7 +123,7 @@ public sealed class StellaTextSplitter
         }
         finally
         {
-            spare = counter;
+            idleCounter = counter;
         }
     }
 }

@@ -76,10 +76,10 @@ internal sealed class PoolClock
 internal sealed class PoolTimer(ITimer timer) : IDisposable
 {
     /// <summary>Lets the timer fire once. A timer that cannot be set never fires.</summary>
-    public void Fire(TimeSpan dueTime) => Guard.Run(() => timer.Change(dueTime, Timeout.InfiniteTimeSpan));
+    public void Fire(TimeSpan dueTime) => ForeignCode.Run(() => timer.Change(dueTime, Timeout.InfiniteTimeSpan));
 
     /// <summary>Stops the timer without waiting for what it runs.</summary>
-    public void Dispose() => Guard.Run(timer.Dispose);
+    public void Dispose() => ForeignCode.Run(timer.Dispose);
 }
 
 /// <summary>

@@ -56,15 +56,25 @@ public sealed record StellaEmbedOptions
     public StellaInvalidTextBehavior InvalidTextBehavior { get; init; } = StellaInvalidTextBehavior.Error;
 
     /// <summary>
-    /// The index of the call's first text in the list of the caller, for a list that is embedded in parts: errors count from here.
+    /// Gets the index of the call's first text in the list of the caller, for a list that is embedded in parts. Indices in errors count
+    /// from it.
     /// </summary>
     internal int FirstTextIndex { get; init; }
 
-    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    /// <param name="textCount">The number of texts of the call, each of which must have an index that an error can name.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
+    internal void Check(int textCount)
+    {
+        Check();
+        ArgumentOutOfRangeException.ThrowIfNegative(FirstTextIndex, nameof(FirstTextIndex));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstTextIndex, int.MaxValue - textCount, nameof(FirstTextIndex));
+    }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
     internal void Check()
     {
-        OptionRules.ThrowIfNotPositive(Dimension, nameof(Dimension));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(LongTextBehavior), LongTextBehavior));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
+        Guard.ThrowIfNotPositive(Dimension, nameof(Dimension));
+        Guard.ThrowIf(Guard.Defined(nameof(LongTextBehavior), LongTextBehavior));
+        Guard.ThrowIf(Guard.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
     }
 }

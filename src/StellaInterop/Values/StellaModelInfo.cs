@@ -167,7 +167,7 @@ public sealed record StellaModelInfo
     /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
     internal int DimensionOf(StellaEmbedOptions options)
     {
-        OptionRules.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
+        Guard.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
         int dimension = options.Dimension ?? DefaultDimension;
         // By index, as above.
         for (int i = 0; i < Dimensions.Count; i++)

@@ -84,15 +84,6 @@ public enum StellaLoadMode
 /// </remarks>
 public sealed record StellaModelOptions : IValidatableObject
 {
-    /// <summary>The largest <see cref="MaxTokens"/>.</summary>
-    internal const int MaxTokensLimit = 8192;
-
-    /// <summary>The largest <see cref="Threads"/>.</summary>
-    internal const int ThreadsLimit = 1024;
-
-    /// <summary>The limit of a text if neither the caller nor the folder names one.</summary>
-    internal const int DefaultMaxTokens = 512;
-
     /// <summary>
     /// Gets or sets the display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,
     /// <c>org/name</c>, for a folder in the Hugging Face cache, and the folder's name otherwise.
@@ -147,15 +138,15 @@ public sealed record StellaModelOptions : IValidatableObject
     public ILoggerFactory? LoggerFactory { get; set; }
 
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
-    internal void Check() => OptionRules.ThrowFirst(Errors());
+    internal void Check() => Guard.ThrowFirst(Errors());
 
     /// <summary>Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.</summary>
-    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => Guard.Results(Errors());
 
-    private IEnumerable<OptionError> Errors() => OptionRules.All(
-        OptionRules.Range(nameof(MaxTokens), MaxTokens, 1, MaxTokensLimit),
-        OptionRules.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
-        OptionRules.Range(nameof(Threads), Threads, 1, ThreadsLimit),
-        OptionRules.Defined(nameof(Precision), Precision),
-        OptionRules.Defined(nameof(LoadMode), LoadMode));
+    private IEnumerable<OptionError> Errors() => Guard.All(
+        Guard.Range(nameof(MaxTokens), MaxTokens, 1, ModelLimits.MaxTextTokens),
+        Guard.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
+        Guard.Range(nameof(Threads), Threads, 1, ModelLimits.MaxThreads),
+        Guard.Defined(nameof(Precision), Precision),
+        Guard.Defined(nameof(LoadMode), LoadMode));
 }

@@ -14,38 +14,59 @@ namespace StellaInterop.Interop
         const string __DllName = "stella_interop";
 
         /// <summary>
-        ///  Version of this ABI. Raised when a signature, a struct or a meaning changes.
+        ///  The version of this ABI. It is raised when a signature, a struct or a meaning changes.
         /// </summary>
         internal const uint STELLA_ABI_VERSION = 7;
         /// <summary>
-        ///  Bytes of a hash.
+        ///  The size of a hash and of a fingerprint, in bytes.
         /// </summary>
         internal const uint STELLA_HASH_BYTES = 32;
         /// <summary>
-        ///  Tokens that one call may carry unless a caller says otherwise.
+        ///  The limit of tokens of a text if neither the caller nor the model folder has one.
+        /// </summary>
+        internal const uint STELLA_DEFAULT_TEXT_TOKENS = 512;
+        /// <summary>
+        ///  The largest limit of tokens of a text that a caller may set.
+        /// </summary>
+        internal const uint STELLA_MAX_TEXT_TOKENS = 8192;
+        /// <summary>
+        ///  The tokens of one call if the caller sets no limit.
         /// </summary>
         internal const uint STELLA_DEFAULT_BATCH_TOKENS = 512;
+        /// <summary>
+        ///  The largest limit of tokens of one call that a caller may set.
+        /// </summary>
+        internal const uint STELLA_MAX_BATCH_TOKENS = 1048576;
+        /// <summary>
+        ///  The largest number of threads of a session.
+        /// </summary>
+        internal const uint STELLA_MAX_THREADS = 1024;
+        /// <summary>
+        ///  The largest number of sessions of a memory estimate.
+        /// </summary>
+        internal const uint STELLA_MAX_SESSIONS = 65536;
 
         /// <summary>
-        ///  The version of this ABI.
+        ///  Returns the version of the ABI of the loaded library. Compare it with STELLA_ABI_VERSION before any other call.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_abi_version", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern uint stella_abi_version();
 
         /// <summary>
-        ///  Size in bytes of a struct of this ABI (a value of StellaStruct), 0 for one that is not known.
+        ///  Returns the size in bytes of a struct of this ABI (a value of StellaStruct), or 0 for an unknown struct. Compare it with the
+        ///  size in your declarations.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_abi_struct_size", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern nuint stella_abi_struct_size(uint which);
 
         /// <summary>
-        ///  The value of a counter (a value of StellaCounter); 0 for one that is not known.
+        ///  Returns the value of a counter (a value of StellaCounter), or 0 for an unknown counter. Any thread may call it.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_counter", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern ulong stella_counter(uint which);
 
         /// <summary>
-        ///  Code of an error (a value of ErrorCode); 0 for null.
+        ///  Returns the code of an error (a value of ErrorCode), or 0 for null. Any thread may call it.
         ///
         ///  # Safety
         ///  `error` is null or an error that was not freed.
@@ -54,7 +75,8 @@ namespace StellaInterop.Interop
         internal static extern int stella_error_code(NativeError* error);
 
         /// <summary>
-        ///  Index within the call of the text that caused the error; -1 when no single text did.
+        ///  Returns the index of the text that caused an error: the index in the call, plus `first_text` of the options. Returns -1 if
+        ///  no single text caused the error, and for null.
         ///
         ///  # Safety
         ///  `error` is null or an error that was not freed.
@@ -63,7 +85,7 @@ namespace StellaInterop.Interop
         internal static extern long stella_error_text_index(NativeError* error);
 
         /// <summary>
-        ///  Number of messages in the chain: the error's own and those of its causes. 0 for null.
+        ///  Returns the number of messages of an error: its own and one for each cause, at least 1. Returns 0 for null.
         ///
         ///  # Safety
         ///  `error` is null or an error that was not freed.
@@ -72,11 +94,14 @@ namespace StellaInterop.Interop
         internal static extern nuint stella_error_chain_length(NativeError* error);
 
         /// <summary>
-        ///  Writes message `level` of the chain (0 is the error's own) into `utf8` as far as it fits and returns its
-        ///  whole length in bytes. Asked with a capacity of 0 it only tells the length. 0 for a level that is not there.
+        ///  Copies a message of an error into `utf8` and returns the full length of the message in bytes. Level 0 is the message of
+        ///  the error, level 1 the message of its cause, and so on.
+        ///
+        ///  At most `capacity` bytes are written, without a terminating NUL; the last character may be incomplete. Call it with a
+        ///  capacity of 0 to get the length. Returns 0 for null and for a level that does not exist.
         ///
         ///  # Safety
-        ///  `error` is null or an error that was not freed; `utf8` points to `capacity` writable bytes.
+        ///  `error` is null or an error that was not freed. `utf8` points to `capacity` writable bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_error_message", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern nuint stella_error_message(NativeError* error, nuint level, byte* utf8, nuint capacity);
@@ -91,7 +116,14 @@ namespace StellaInterop.Interop
         internal static extern void stella_error_free(NativeError* error);
 
         /// <summary>
-        ///  Starts a hash.
+        ///  Returns the number of live handles of a kind (a value of StellaHandleKind) in the whole process. A handle is live from its
+        ///  `_new` or `_open` until its `_free`. Returns 0 for an unknown kind. Any thread may call it.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "stella_live_handles", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern nuint stella_live_handles(uint kind);
+
+        /// <summary>
+        ///  Starts a BLAKE3 hash. Writes the handle to `hasher`, which stella_hasher_free frees.
         ///
         ///  # Safety
         ///  `hasher` is writable.
@@ -100,19 +132,21 @@ namespace StellaInterop.Interop
         internal static extern NativeError* stella_hasher_new(NativeHasher** hasher);
 
         /// <summary>
-        ///  Takes the bytes that come next.
+        ///  Appends bytes to the input of a hash.
         ///
         ///  # Safety
-        ///  `hasher` is a live hash; `bytes` points to `length` bytes.
+        ///  `hasher` is a live hash. `bytes` points to `length` bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_hasher_update", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_hasher_update(NativeHasher* hasher, byte* bytes, nuint length);
 
         /// <summary>
-        ///  Writes the hash of all bytes so far: STELLA_HASH_BYTES of them. More bytes may follow.
+        ///  Writes the hash of all bytes so far to the first STELLA_HASH_BYTES bytes of `hash`. More bytes may be appended afterwards.
+        ///
+        ///  Errors: BufferTooSmall if `capacity` is less than STELLA_HASH_BYTES.
         ///
         ///  # Safety
-        ///  `hasher` is a live hash; `hash` points to `capacity` writable bytes.
+        ///  `hasher` is a live hash. `hash` points to `capacity` writable bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_hasher_finish", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_hasher_finish(NativeHasher* hasher, byte* hash, nuint capacity);
@@ -127,24 +161,25 @@ namespace StellaInterop.Interop
         internal static extern void stella_hasher_free(NativeHasher* hasher);
 
         /// <summary>
-        ///  Handles of a kind (a value of StellaHandleKind) that were made and not freed, in the whole process.
-        /// </summary>
-        [DllImport(__DllName, EntryPoint = "stella_live_handles", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
-        internal static extern nuint stella_live_handles(uint kind);
-
-        /// <summary>
-        ///  Makes a log sink. `write` gets every record of at least `min_level` from any thread that works for a model
-        ///  opened with the sink. `release` gets `user_data` exactly once, after the last `write`, when the sink's
-        ///  handle and every such model are freed. Neither may unwind.
+        ///  Creates a log sink, which `stella_model_open` takes. Writes the handle to `sink`, which stella_log_sink_free frees.
+        ///
+        ///  `write` receives each record of at least `min_level`: the level (0 trace, 1 debug, 2 information, 3 warning, 4 error), the
+        ///  target, which is the name of the module that logs, and the message. Both texts are UTF-8 and valid only during the call.
+        ///  Threads that work for a model of the sink call `write`, several of them at once. It may call the library.
+        ///
+        ///  `release` receives `user_data` exactly once, after the last `write`, when the sink and every model and session that use it
+        ///  are freed. Neither callback may unwind.
+        ///
+        ///  Errors: InvalidArgument if a callback or `sink` is null.
         ///
         ///  # Safety
-        ///  `write` and `release` may be called from any thread with `user_data`; `sink` is writable.
+        ///  Any thread may call `write` and `release` with `user_data`. `sink` is writable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_log_sink_new", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_log_sink_new(delegate* unmanaged[Cdecl]<void*, uint, byte*, nuint, byte*, nuint, void> write, delegate* unmanaged[Cdecl]<void*, void> release, void* user_data, uint min_level, NativeLogSink** sink);
 
         /// <summary>
-        ///  Frees a sink's handle. Models that were opened with it go on logging. Null is allowed.
+        ///  Frees the handle of a sink. Models that were opened with it continue to log to it. Null is allowed.
         ///
         ///  # Safety
         ///  `sink` is null or a sink that was not freed, and no other call uses it.
@@ -153,70 +188,82 @@ namespace StellaInterop.Interop
         internal static extern void stella_log_sink_free(NativeLogSink* sink);
 
         /// <summary>
-        ///  Opens the model in a folder. `options` may be null for the defaults, `sink` for silence. A folder that is open
-        ///  already with the same options is not loaded again: both handles share its weights.
+        ///  Loads the model in a folder. `path` is UTF-8. Null `options` mean the defaults, and a null `sink` drops log records. If the
+        ///  same files are open already with the same options, the handles share the weights and nothing is loaded.
+        ///
+        ///  Writes the handle to `model`, which stella_model_free frees. Does not write it if the call fails. Any number of threads may
+        ///  call it at once. Calls for the same model wait for one load.
+        ///
+        ///  Errors: ModelFolderNotFound; a code from ModelFileMissing to TokenizerInvalid for files that cannot be used;
+        ///  InvalidArgument, PrecisionUnavailable or UnknownDimension for the options; OutOfMemory; ThreadRefused.
         ///
         ///  # Safety
-        ///  `path` points to `path_length` bytes of UTF-8; `options` is null or points to options that say their size and
-        ///  whose `manifest` is null or points to `manifest_length` bytes;
-        ///  `sink` is null or a live sink; `model` is writable.
+        ///  `path` points to `path_length` bytes. `options` is null or points to options with their size set, whose `manifest` is null
+        ///  or points to `manifest_length` bytes. `sink` is null or a live sink. `model` is writable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_open", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_open(byte* path, nuint path_length, NativeModelOptions* options, NativeLogSink* sink, NativeModel** model);
 
         /// <summary>
-        ///  Estimates the memory that the model in a folder would take, from its configuration and the headers of its files.
-        ///  Nothing is loaded. Path and options as for `stella_model_open`; `workload` may be null for one session with the
-        ///  defaults. `estimate-&gt;size` must be set.
+        ///  Estimates the memory of the model in a folder from its configuration and the headers of its files. Loads no weights.
+        ///  `path` and `options` are those of `stella_model_open`. A null `workload` means one session with the defaults.
+        ///
+        ///  Errors: those of `stella_model_open`; InvalidArgument for a workload out of range.
         ///
         ///  # Safety
-        ///  As for `stella_model_open`; `workload` is null or points to a workload that says its size; `estimate` points to a
-        ///  writable struct whose size field is readable.
+        ///  As for `stella_model_open`. `workload` is null or points to a workload with its size set. `estimate` points to a writable
+        ///  struct with its size set.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_estimate", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_estimate(byte* path, nuint path_length, NativeModelOptions* options, NativeWorkload* workload, NativeMemoryEstimate* estimate);
 
         /// <summary>
-        ///  Describes a model. `info-&gt;size` must be set.
+        ///  Writes the properties of a model to `info`.
         ///
         ///  # Safety
-        ///  `model` is a live model; `info` points to a writable struct whose size field is readable.
+        ///  `model` is a live model. `info` points to a writable struct with its size set.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_info", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_info(NativeModel* model, NativeModelInfo* info);
 
         /// <summary>
-        ///  Describes a prompt of a model, by its number from 1 to the model's prompt_count. `info-&gt;size` must be set.
+        ///  Writes a prompt of a model to `info`. `number` is 1 to `prompt_count` of StellaModelInfo.
+        ///
+        ///  Errors: InvalidArgument for another number.
         ///
         ///  # Safety
-        ///  `model` is a live model; `info` points to a writable struct whose size field is readable.
+        ///  `model` is a live model. `info` points to a writable struct with its size set.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_prompt", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_prompt(NativeModel* model, uint number, NativePromptInfo* info);
 
         /// <summary>
-        ///  Writes the dimensions for which the model has a head, ascending, as far as they fit, and their whole number
-        ///  to `count`.
+        ///  Writes the dimensions for which the model has a head to `dimensions`, in ascending order and at most `capacity` of them.
+        ///  Writes the number of all of them to `count`.
         ///
         ///  # Safety
-        ///  `model` is a live model; `dimensions` points to `capacity` writable numbers; `count` is writable.
+        ///  `model` is a live model. `dimensions` points to `capacity` writable numbers. `count` is writable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_dimensions", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_dimensions(NativeModel* model, uint* dimensions, nuint capacity, nuint* count);
 
         /// <summary>
-        ///  Writes the fingerprint of a model's vectors of a dimension, 0 for the default: STELLA_HASH_BYTES of SHA-256 over the
-        ///  weights and settings that make them, the same on every machine. The first call may read all files of the model, about 1 to 2 seconds for a gigabyte; the result is kept. A
-        ///  file that changed since the model was opened is an error.
+        ///  Writes the fingerprint of the vectors of a dimension, 0 for the default, to the first STELLA_HASH_BYTES bytes of
+        ///  `fingerprint`. It is a SHA-256 hash of the weights and settings that determine the vectors, the same on every machine.
+        ///
+        ///  The first call may read all files of the model, which takes 1 to 2 seconds per gigabyte. The result is kept. Any number of
+        ///  threads may call it at once; they wait for one computation.
+        ///
+        ///  Errors: UnknownDimension; BufferTooSmall; ModelFileInvalid if a file changed after the model was opened.
         ///
         ///  # Safety
-        ///  `model` is a live model; `fingerprint` points to `capacity` writable bytes.
+        ///  `model` is a live model. `fingerprint` points to `capacity` writable bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_fingerprint", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_fingerprint(NativeModel* model, uint dimension, byte* fingerprint, nuint capacity);
 
         /// <summary>
-        ///  Frees a model's handle. Sessions that were started from it go on working. Null is allowed.
+        ///  Frees the handle of a model. Sessions of the model stay usable and keep the weights. Null is allowed.
         ///
         ///  # Safety
         ///  `model` is null or a model that was not freed, and no other call uses it.
@@ -225,40 +272,64 @@ namespace StellaInterop.Interop
         internal static extern void stella_model_free(NativeModel* model);
 
         /// <summary>
-        ///  Starts a session. It keeps the model alive by itself. `options` may be null for the defaults.
+        ///  Creates a session of a model: starts its threads and allocates its scratch memory. Null `options` mean the defaults. The
+        ///  session keeps the model loaded, so the handle of the model may be freed first.
+        ///
+        ///  Writes the handle to `session`, which stella_session_free frees. Does not write it if the call fails. Any number of threads
+        ///  may call it at once.
+        ///
+        ///  Errors: InvalidArgument for options out of range; OutOfMemory; ThreadRefused.
         ///
         ///  # Safety
-        ///  `model` is a live model; `options` is null or points to options that say their size; `session` is writable.
+        ///  `model` is a live model. `options` is null or points to options with their size set. `session` is writable.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_session_new", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_session_new(NativeModel* model, NativeSessionOptions* options, NativeSession** session);
 
         /// <summary>
-        ///  Embeds packed token ids: text i is ids\[cu_seqlens\[i\]\] to ids\[cu_seqlens\[i + 1\]\]. Writes one row of
-        ///  `dimension` numbers a text. The call stops with Cancelled soon after another thread makes `*cancel` other
-        ///  than 0.
+        ///  Embeds a packed batch of texts. The tokens of text i are `ids` from position cu_seqlens\[i\] up to, but not including,
+        ///  cu_seqlens\[i + 1\]. `cu_seqlens` has one number more than there are texts, begins with 0 and ends with `ids_length`. Each text
+        ///  has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
+        ///  `options` mean the defaults.
+        ///
+        ///  Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
+        ///  undefined. The vector of a text has the same bits in any batch and on any number of threads.
+        ///
+        ///  If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
+        ///  pass polls the number before each layer, or before each text with the encoder Candle.
+        ///
+        ///  Errors: SessionBusy if another call uses the session; InvalidArgument for ids, `cu_seqlens` or options that contradict the
+        ///  rules above; UnknownDimension; BufferTooSmall if `vectors_length` is too small; Cancelled; ResultNotFinite or ResultZero for a
+        ///  text whose vector is unusable; Panic if this or an earlier call of the session panicked.
         ///
         ///  # Safety
-        ///  `session` is a live session; `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers;
-        ///  `options` is null or points to options that say their size and whose `left_out` is null or points to `left_out_length`
-        ///  numbers; `cancel` is null or points to a number that
-        ///  lives during the call and is written to atomically; `vectors` points to `vectors_length` writable numbers.
+        ///  `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null
+        ///  or points to options with their size set, whose `left_out` is null or points to `left_out_length` numbers. `cancel` is null or
+        ///  points to a number that is alive during the call and is written to only atomically. `vectors` points to `vectors_length`
+        ///  writable numbers.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_session_embed", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_session_embed(NativeSession* session, uint* ids, nuint ids_length, uint* cu_seqlens, nuint cu_seqlens_length, NativeEmbedOptions* options, uint* cancel, float* vectors, nuint vectors_length);
 
         /// <summary>
-        ///  Runs one text and writes what its tokens became: their hidden states, one row of hidden_size numbers a token, unless
-        ///  `hidden_length` is 0; and for each span one row of `dimension` numbers, the vector of the mean of its tokens.
+        ///  Runs a forward pass over the tokens of one text, and embeds parts of the text in the context of the whole (late chunking).
+        ///  Null `options` mean the defaults.
+        ///
+        ///  Writes to `hidden` one row of `hidden_size` numbers per token, the last hidden state, unless `hidden_length` is 0. Writes to
+        ///  `vectors` one row of `dimension` numbers per span: the vector of the mean of the hidden states of its tokens. Spans need a
+        ///  model with mean pooling. `cancel` is that of `stella_session_embed`.
+        ///
+        ///  Errors: those of `stella_session_embed`, with the index of the span as text index; InvalidArgument for a span that is empty
+        ///  or goes beyond the text, and for any span of a model without mean pooling.
         ///
         ///  # Safety
-        ///  As for `stella_session_embed`; `spans` points to `span_count` spans, `hidden` to `hidden_length` writable numbers.
+        ///  As for `stella_session_embed`. `spans` points to `span_count` spans, and `hidden` to `hidden_length` writable numbers.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_session_embed_tokens", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_session_embed_tokens(NativeSession* session, uint* ids, nuint ids_length, NativeSpan* spans, nuint span_count, NativeEmbedOptions* options, uint* cancel, float* hidden, nuint hidden_length, float* vectors, nuint vectors_length);
 
         /// <summary>
-        ///  Frees a session and ends its threads. Null is allowed.
+        ///  Frees a session and ends its threads. Frees the model too if no handle or session uses it any more. Null is allowed.
         ///
         ///  # Safety
         ///  `session` is null or a session that was not freed, and no other call uses it.
@@ -267,43 +338,55 @@ namespace StellaInterop.Interop
         internal static extern void stella_session_free(NativeSession* session);
 
         /// <summary>
-        ///  Tokenizes texts: text i is the bytes from offsets\[i\] to offsets\[i + 1\] of `utf8`. Writes the ids of all
-        ///  texts one after the other, a count for each text, and the number of ids. When the ids do not fit, that number
-        ///  is still written and the error is BufferTooSmall.
+        ///  Tokenizes texts. Text i is the bytes of `utf8` from offsets\[i\] up to, but not including, offsets\[i + 1\], so `offsets` has
+        ///  `text_count` + 1 numbers. Null `options` mean the defaults.
+        ///
+        ///  Writes the ids of all texts one after the other to `ids`, a count per text to `counts`, and the number of all ids to
+        ///  `ids_length`. If the ids do not fit, `counts` and `ids_length` are still written and the error is BufferTooSmall. Any number
+        ///  of threads may call it at once.
+        ///
+        ///  Errors: InvalidArgument for offsets that fall or go beyond `utf8`, and for options out of range; UnknownPrompt;
+        ///  TextNotUnicode; TextTooLong; TextNotTokenized; BufferTooSmall.
         ///
         ///  # Safety
-        ///  `model` is a live model; `utf8` points to `utf8_length` bytes, `offsets` to `text_count + 1` numbers, `ids`
-        ///  to `ids_capacity` and `counts` to `text_count` writable values; `ids_length` is writable; `options` is null
-        ///  or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
+        ///  `model` is a live model. `utf8` points to `utf8_length` bytes and `offsets` to `text_count` + 1 numbers. `ids` points to
+        ///  `ids_capacity` and `counts` to `text_count` writable values. `ids_length` is writable. `options` is null or points to options
+        ///  with their size set, whose `prompt` is null or points to `prompt_length` bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_tokenize", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_tokenize(NativeModel* model, byte* utf8, nuint utf8_length, nuint* offsets, nuint text_count, NativeTokenizeOptions* options, uint* ids, nuint ids_capacity, NativeTokenCount* counts, nuint* ids_length);
 
         /// <summary>
-        ///  Shortens a text of more than max_text_bytes, or its beginning, without a change of its tokens. It takes out blanks behind
-        ///  blanks, characters that the tokenizer drops, and the rest of words that it does not look up. It ends where no further token
-        ///  can matter.
+        ///  Condenses the beginning of a text of more than `max_text_bytes` bytes: removes bytes that do not change its tokens. These are
+        ///  repeated blanks, characters that the tokenizer drops, and the rest of words that are too long for the vocabulary. The result
+        ///  ends where no further token can be kept.
         ///
-        ///  The result replaces the text, and `length` is its length. `is_enough` becomes 1 if the rest of the text is not looked at.
-        ///  It becomes 0 if more is needed: put the next part of the text behind the result, and call again.
+        ///  The result replaces the text in `utf8`, and `length` receives its length. `is_enough` becomes 1 if the tokenizer does not read
+        ///  what follows in the text. It becomes 0 if more is needed: append the next part of the text to the result and call again.
         ///
-        ///  `units` has a number for each byte and one for the end. The numbers move with their bytes. A caller that sets them to
-        ///  positions in its own text reads there where each byte of the result comes from.
+        ///  `units`, if not null, has one number per byte and one for the end. The numbers move with their bytes: if the caller sets
+        ///  them to positions in its own text, they tell afterwards which position each byte of the result came from.
+        ///
+        ///  Errors: TextNotUnicode.
         ///
         ///  # Safety
-        ///  `model` is a live model; `utf8` points to `utf8_length` bytes that nobody else uses; `units` is null or points to
-        ///  `utf8_length + 1` writable numbers; `length` and `is_enough` are writable.
+        ///  `model` is a live model. `utf8` points to `utf8_length` writable bytes. `units` is null or points to `utf8_length` + 1 writable
+        ///  numbers. `length` and `is_enough` are writable. Nothing else uses this memory during the call.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_condense", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_condense(NativeModel* model, byte* utf8, nuint utf8_length, uint* units, nuint* length, uint* is_enough);
 
         /// <summary>
-        ///  Tokenizes one text and tells where in it each token comes from. Writes as many ids as places, their number and the
-        ///  text's length. When they do not fit, the number is still written and the error is BufferTooSmall.
+        ///  Tokenizes one text and locates its tokens. Writes an id and a place per token, the count of the text to `count`, and the
+        ///  number of ids to `ids_length`. If they do not fit into `capacity`, `count` and `ids_length` are still written and the error is
+        ///  BufferTooSmall. Null `options` mean the defaults. Any number of threads may call it at once.
+        ///
+        ///  Errors: those of `stella_model_tokenize`.
         ///
         ///  # Safety
-        ///  `model` is a live model; `utf8` points to `utf8_length` bytes, `ids` and `places` to `capacity` writable values
-        ///  each; `count` and `ids_length` are writable; `options` is null or points to options that say their size and whose `prompt` is null or points to `prompt_length` bytes.
+        ///  `model` is a live model. `utf8` points to `utf8_length` bytes. `ids` and `places` point to `capacity` writable values each.
+        ///  `count` and `ids_length` are writable. `options` is null or points to options with their size set, whose `prompt` is null or
+        ///  points to `prompt_length` bytes.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_model_tokenize_places", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_model_tokenize_places(NativeModel* model, byte* utf8, nuint utf8_length, NativeTokenizeOptions* options, uint* ids, NativePlace* places, nuint capacity, NativeTokenCount* count, nuint* ids_length);
@@ -311,7 +394,7 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  An error: its code, the index of the text that caused it, and the messages of its chain of causes.
+    ///  An error of a call. Immutable; any number of threads may read it at once.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeError
@@ -319,7 +402,7 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  A BLAKE3 hash on its way. Calls from several threads take turns.
+    ///  A BLAKE3 hash that is being computed. Any thread may call it; calls of several threads take turns.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeHasher
@@ -327,7 +410,7 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  Where log records go. Shared by the handle and by every model that was opened with it.
+    ///  The destination of log records. The handle and every model that was opened with it share it.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeLogSink
@@ -343,13 +426,13 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  How to open a model.
+    ///  Options of `stella_model_open` and `stella_model_estimate`. A field of 0 means its default.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeModelOptions
     {
         /// <summary>
-        ///  Size of this struct in bytes.
+        ///  The size of this struct in bytes.
         /// </summary>
         public uint size;
         /// <summary>
@@ -357,12 +440,13 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint precision;
         /// <summary>
-        ///  Tokens that a text may have, 1 to 8192; 0 for what the folder says, at most as many as the model has positions, or
-        ///  for 512 if the folder says nothing.
+        ///  The largest number of tokens of a text, special tokens and prompt included, 1 to STELLA_MAX_TEXT_TOKENS. 0 for the limit
+        ///  of the folder, or STELLA_DEFAULT_TEXT_TOKENS if the folder has none. The number of positions of the model caps both.
         /// </summary>
         public uint max_tokens;
         /// <summary>
-        ///  The head that is used when a call names none; 0 for the one that modules.json names.
+        ///  The dimension of calls that name none: the length of a vector, for which the model needs a head. 0 for the head that
+        ///  modules.json names.
         /// </summary>
         public uint dimension;
         /// <summary>
@@ -370,7 +454,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint load_mode;
         /// <summary>
-        ///  0 to refuse weights that are NaN or infinite, 1 to load them unseen.
+        ///  0 to refuse weights that are NaN or infinite, 1 to load them without this check.
         /// </summary>
         public uint unchecked_weights;
         /// <summary>
@@ -382,23 +466,23 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint reserved;
         /// <summary>
-        ///  Path of the manifest of the folder's files, as UTF-8; null for the one in the folder, if there is one.
+        ///  The path of the manifest of the files, as UTF-8. Null for stella.manifest.json in the folder, if it exists.
         /// </summary>
         public byte* manifest;
         /// <summary>
-        ///  Length of `manifest` in bytes.
+        ///  The length of `manifest` in bytes.
         /// </summary>
         public nuint manifest_length;
     }
 
     /// <summary>
-    ///  What a model is.
+    ///  The properties of a model.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeModelInfo
     {
         /// <summary>
-        ///  Size of this struct in bytes, to be set before the call.
+        ///  The size of this struct in bytes. Set it before the call.
         /// </summary>
         public uint size;
         /// <summary>
@@ -406,7 +490,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint architecture;
         /// <summary>
-        ///  What is computed: a value of StellaPrecision, never Auto.
+        ///  The precision of the encoder: a value of StellaPrecision, never Auto.
         /// </summary>
         public uint precision;
         /// <summary>
@@ -414,31 +498,31 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint device;
         /// <summary>
-        ///  Width of a hidden state.
+        ///  The length of a hidden state.
         /// </summary>
         public uint hidden_size;
         /// <summary>
-        ///  Number of layers.
+        ///  The number of layers.
         /// </summary>
         public uint layers;
         /// <summary>
-        ///  Number of attention heads.
+        ///  The number of attention heads.
         /// </summary>
         public uint heads;
         /// <summary>
-        ///  Rows of the embedding table.
+        ///  The number of token ids: rows of the embedding table. Every id is below it.
         /// </summary>
         public uint vocabulary_size;
         /// <summary>
-        ///  Tokens that a text may have.
+        ///  The largest number of tokens of a text, special tokens and prompt included.
         /// </summary>
         public uint max_tokens;
         /// <summary>
-        ///  Length of the vectors of a call that names no dimension.
+        ///  The dimension of calls that name none.
         /// </summary>
         public uint default_dimension;
         /// <summary>
-        ///  Number of dimensions for which there is a head.
+        ///  The number of dimensions for which the model has a head.
         /// </summary>
         public uint dimension_count;
         /// <summary>
@@ -450,7 +534,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint cpu_level;
         /// <summary>
-        ///  Special tokens that are added to every text.
+        ///  The number of special tokens that are added to every text.
         /// </summary>
         public uint frame_tokens;
         /// <summary>
@@ -458,69 +542,69 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint pooling;
         /// <summary>
-        ///  1 where the tokens of a prompt take no part in a text's vector, else 0.
+        ///  1 if the pooling excludes the tokens of a prompt, otherwise 0.
         /// </summary>
         public uint leaves_prompt_out;
         /// <summary>
-        ///  Number of prompts.
+        ///  The number of prompts.
         /// </summary>
         public uint prompt_count;
         /// <summary>
-        ///  The default prompt, for texts without a named one, counted from 1; 0 for none.
+        ///  The number of the default prompt, which is used for calls that name none, from 1. 0 for no prompt.
         /// </summary>
         public uint default_prompt;
         /// <summary>
-        ///  Parameters of the encoder and the default head.
+        ///  The number of parameters of the encoder and the default head.
         /// </summary>
         public ulong parameters;
         /// <summary>
-        ///  Estimated bytes of the model with one session at its peak.
+        ///  An estimate of the memory in bytes of the model with one session at its peak.
         /// </summary>
         public ulong memory_estimate;
         /// <summary>
-        ///  Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut. Characters
+        ///  The number of bytes of prompt and text that the tokenizer reads. The rest of a longer text is cut off. Characters
         ///  without a token do not count: see stella_model_condense.
         /// </summary>
         public ulong max_text_bytes;
         /// <summary>
-        ///  Hash of the stamps (path, length, times, device, inode) of the folder's files when the model was opened. Equal in
-        ///  every process on one machine; differs once a file was changed, replaced or touched.
+        ///  A hash of the file stamps (path, length, times, device, inode) of the folder when the model was opened. It is equal in
+        ///  every process on one machine, and differs after a file was changed, replaced or touched.
         /// </summary>
         public ulong file_stamp;
     }
 
     /// <summary>
-    ///  What a model is to do, as far as memory depends on it.
+    ///  The calls that a model will run, for an estimate of their memory.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeWorkload
     {
         /// <summary>
-        ///  Size of this struct in bytes.
+        ///  The size of this struct in bytes.
         /// </summary>
         public uint size;
         /// <summary>
-        ///  Sessions that embed at once, 1 to 65536; 0 for 1.
+        ///  The number of sessions that embed at once, 1 to STELLA_MAX_SESSIONS; 0 for 1.
         /// </summary>
         public uint sessions;
         /// <summary>
-        ///  Threads of each, as in StellaSessionOptions.
+        ///  The number of threads of each session, as in StellaSessionOptions.
         /// </summary>
         public uint threads;
         /// <summary>
-        ///  Tokens that one call may carry, as in StellaSessionOptions; more where a text may be longer.
+        ///  The largest number of tokens of a call, as in StellaSessionOptions. A text of `max_tokens` tokens always fits.
         /// </summary>
         public uint max_batch_tokens;
     }
 
     /// <summary>
-    ///  Memory in bytes, by what it is for.
+    ///  An estimate of memory in bytes, by purpose.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeMemoryEstimate
     {
         /// <summary>
-        ///  Size of this struct in bytes, to be set before the call.
+        ///  The size of this struct in bytes. Set it before the call.
         /// </summary>
         public uint size;
         /// <summary>
@@ -528,43 +612,43 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint reserved;
         /// <summary>
-        ///  Encoder, default head and rotary tables, shared by all sessions.
+        ///  The encoder, the default head and the rotary tables, which all sessions share.
         /// </summary>
         public ulong weights;
         /// <summary>
-        ///  The tokenizer.
+        ///  The tokenizer, which all sessions share.
         /// </summary>
         public ulong tokenizer;
         /// <summary>
-        ///  What loading takes beside the weights, and gives back.
+        ///  The memory that a load needs besides the weights and frees at its end.
         /// </summary>
         public ulong loading;
         /// <summary>
-        ///  The peak of one session.
+        ///  One session at its peak.
         /// </summary>
         public ulong session;
         /// <summary>
-        ///  All of it, at the worse of two peaks: the end of loading, and all sessions at work.
+        ///  The larger of two peaks: the end of the load, and all sessions at work.
         /// </summary>
         public ulong total;
     }
 
     /// <summary>
-    ///  A prompt of a model.
+    ///  A prompt of a model: a text that is put before each text of a call.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativePromptInfo
     {
         /// <summary>
-        ///  Size of this struct in bytes, to be set before the call.
+        ///  The size of this struct in bytes. Set it before the call.
         /// </summary>
         public uint size;
         /// <summary>
-        ///  Tokens of its text without special tokens.
+        ///  The number of tokens of the prompt, without special tokens.
         /// </summary>
         public uint tokens;
         /// <summary>
-        ///  1 if the folder lacks it, so that the text is that of the model card of Stella v5; else 0.
+        ///  1 if the folder does not have the prompt, so that it is that of the model card of Stella v5; otherwise 0.
         /// </summary>
         public uint from_card;
         /// <summary>
@@ -572,25 +656,25 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint reserved;
         /// <summary>
-        ///  Its name, as UTF-8 that lives as long as the model.
+        ///  The name, as UTF-8 that is valid as long as the handle of the model.
         /// </summary>
         public byte* name;
         /// <summary>
-        ///  Length of `name` in bytes.
+        ///  The length of `name` in bytes.
         /// </summary>
         public nuint name_length;
         /// <summary>
-        ///  The text that is put before a text, as UTF-8 that lives as long as the model.
+        ///  The text of the prompt, as UTF-8 that is valid as long as the handle of the model.
         /// </summary>
         public byte* text;
         /// <summary>
-        ///  Length of `text` in bytes.
+        ///  The length of `text` in bytes.
         /// </summary>
         public nuint text_length;
     }
 
     /// <summary>
-    ///  One worker. Takes one call at a time, from any thread.
+    ///  The threads and the scratch memory for calls of a model. It takes one call at a time, from any thread.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeSession
@@ -598,83 +682,84 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  How to start a session.
+    ///  Options of `stella_session_new`. A field of 0 means its default.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeSessionOptions
     {
         /// <summary>
-        ///  Size of this struct in bytes.
+        ///  The size of this struct in bytes.
         /// </summary>
         public uint size;
         /// <summary>
-        ///  Threads that compute, 1 to 1024; 0 for as many as the process may use.
+        ///  The number of threads that compute, the thread of the caller included, 1 to STELLA_MAX_THREADS. 0 for one per processor
+        ///  that the process may use, by its affinity and the quota of its container.
         /// </summary>
         public uint threads;
         /// <summary>
-        ///  Tokens that one call may carry; at least the model's max_tokens; 0 for
-        ///  STELLA_DEFAULT_BATCH_TOKENS, or more where a text may be longer.
+        ///  The largest number of tokens of a call: at least `max_tokens` of the model, at most STELLA_MAX_BATCH_TOKENS. 0 for
+        ///  STELLA_DEFAULT_BATCH_TOKENS, or `max_tokens` of the model if that is larger. The scratch memory grows with it.
         /// </summary>
         public uint max_batch_tokens;
     }
 
     /// <summary>
-    ///  What a call is to give.
+    ///  Options of `stella_session_embed` and `stella_session_embed_tokens`. A field of 0 means its default.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeEmbedOptions
     {
         /// <summary>
-        ///  Size of this struct in bytes.
+        ///  The size of this struct in bytes.
         /// </summary>
         public uint size;
         /// <summary>
-        ///  Length of the vectors; 0 for the model's default.
+        ///  The dimension: the length of a vector, one of stella_model_dimensions. 0 for the default of the model.
         /// </summary>
         public uint dimension;
         /// <summary>
-        ///  0 to scale vectors to length 1, 1 to leave them as the modules of the model give them.
+        ///  0 to scale vectors to length 1, 1 for the vectors as the modules of the model compute them.
         /// </summary>
         public uint raw;
         /// <summary>
-        ///  Number of this call's first text in the caller's list; errors count from there.
+        ///  The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
         /// </summary>
         public uint first_text;
         /// <summary>
-        ///  For each text how many tokens at its beginning take no part in its vector, as stella_model_tokenize tells; null for
-        ///  none. stella_session_embed_tokens does not look at it.
+        ///  For each text, the number of tokens at its beginning that the pooling excludes: `left_out` of StellaTokenCount. Null for
+        ///  zeros. `stella_session_embed_tokens` ignores it.
         /// </summary>
         public uint* left_out;
         /// <summary>
-        ///  Numbers that `left_out` points to: none, or one for each text.
+        ///  The number of elements of `left_out`: 0, or the number of texts.
         /// </summary>
         public nuint left_out_length;
     }
 
     /// <summary>
-    ///  A range of tokens.
+    ///  A range of tokens of a text.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeSpan
     {
         /// <summary>
-        ///  The first token.
+        ///  The index of the first token.
         /// </summary>
         public uint begin;
         /// <summary>
-        ///  The token after the last.
+        ///  The index after the last token; greater than `begin`.
         /// </summary>
         public uint end;
     }
 
     /// <summary>
-    ///  How to tokenize.
+    ///  Options of `stella_model_tokenize` and `stella_model_tokenize_places`. A field of 0 means its default.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeTokenizeOptions
     {
         /// <summary>
-        ///  Size of this struct in bytes.
+        ///  The size of this struct in bytes.
         /// </summary>
         public uint size;
         /// <summary>
@@ -682,7 +767,7 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint long_text;
         /// <summary>
-        ///  Number of this call's first text in the caller's list; errors count from there.
+        ///  The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
         /// </summary>
         public uint first_text;
         /// <summary>
@@ -690,53 +775,55 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint reserved;
         /// <summary>
-        ///  Name of the prompt of each text, as UTF-8: one of the model's, `s2p`, `s2s`, or `document` for nothing before the
-        ///  text; null for the model's default.
+        ///  The name of the prompt of all texts, as UTF-8: a name of stella_model_prompt, `s2p`, `s2s`, or `document` for no prompt.
+        ///  Null for the default prompt of the model.
         /// </summary>
         public byte* prompt;
         /// <summary>
-        ///  Length of `prompt` in bytes.
+        ///  The length of `prompt` in bytes.
         /// </summary>
         public nuint prompt_length;
     }
 
     /// <summary>
-    ///  Length of a text in tokens, special tokens and prompt included.
+    ///  The length of a text in tokens, special tokens and prompt included.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativeTokenCount
     {
         /// <summary>
-        ///  Tokens that are there.
+        ///  The number of ids that were written for the text.
         /// </summary>
         public uint kept;
         /// <summary>
-        ///  Tokens of the text; more than `kept` when it was cut. Of a text that was cut by bytes, the tokens of what was
-        ///  looked at.
+        ///  The number of tokens of the whole text, greater than `kept` if it was truncated. If `cut` is Bytes, only the tokens of
+        ///  the bytes that were read count.
         /// </summary>
         public uint total;
         /// <summary>
-        ///  What cut it: a value of StellaCut.
+        ///  The limit that truncated the text: a value of StellaCut.
         /// </summary>
         public uint cut;
         /// <summary>
-        ///  Tokens at its beginning that take no part in its vector: those of a prompt that the model's pooling leaves out.
+        ///  The number of tokens at the beginning that the pooling excludes, which are those of the prompt. Pass it on in
+        ///  StellaEmbedOptions.
         /// </summary>
         public uint left_out;
     }
 
     /// <summary>
-    ///  Where in a text a token comes from, in bytes of its UTF-8. Empty for special tokens and those of the prompt.
+    ///  The bytes of a text that a token comes from, as offsets in its UTF-8. Both are equal for special tokens and tokens of the
+    ///  prompt.
     /// </summary>
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe partial struct NativePlace
     {
         /// <summary>
-        ///  The first byte.
+        ///  The offset of the first byte.
         /// </summary>
         public uint begin;
         /// <summary>
-        ///  The byte after the last.
+        ///  The offset after the last byte.
         /// </summary>
         public uint end;
     }
@@ -847,7 +934,7 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  The structs whose size both sides must agree on.
+    ///  The structs of this ABI, as arguments of stella_abi_struct_size.
     /// </summary>
     internal enum NativeStruct : uint
     {
@@ -898,34 +985,34 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  What is counted, in the whole process.
+    ///  The counters of the process. All but LiveBytes only rise.
     /// </summary>
     internal enum NativeCounter : uint
     {
         /// <summary>
-        ///  Models whose weights were loaded. A model that is opened again while it is open does not count.
+        ///  Models whose weights were loaded. Opening a folder again while it is open does not count.
         /// </summary>
         Loads = 0,
         /// <summary>
-        ///  Files that were mapped.
+        ///  Files that were mapped into memory.
         /// </summary>
         Maps = 1,
         /// <summary>
-        ///  Tensors that memory was taken for, to be read into it or copied out of a map.
+        ///  Tensors for which memory was allocated, to read the tensor into it or to copy it from a map.
         /// </summary>
         Tensors = 2,
         /// <summary>
-        ///  Bytes that the library has allocated and not freed. The one that falls again.
+        ///  Bytes that the library has allocated and not freed.
         /// </summary>
         LiveBytes = 3,
         /// <summary>
-        ///  Times that the library asked for memory.
+        ///  Allocations of the library.
         /// </summary>
         Allocations = 4,
     }
 
     /// <summary>
-    ///  The kinds of handle that are counted.
+    ///  The kinds of handles.
     /// </summary>
     internal enum NativeHandleKind : uint
     {
@@ -957,7 +1044,7 @@ namespace StellaInterop.Interop
     internal enum NativePrecision : uint
     {
         /// <summary>
-        ///  Chosen by the machine.
+        ///  Bf16 on processors with dot products of bfloat16, otherwise F32.
         /// </summary>
         Auto = 0,
         /// <summary>
@@ -965,37 +1052,37 @@ namespace StellaInterop.Interop
         /// </summary>
         F32 = 1,
         /// <summary>
-        ///  bfloat16 weights, 32-bit sums.
+        ///  bfloat16 weights, 32-bit accumulators.
         /// </summary>
         Bf16 = 2,
         /// <summary>
-        ///  8-bit integers.
+        ///  8-bit integers with per-row scales.
         /// </summary>
         Int8 = 3,
     }
 
     /// <summary>
-    ///  Which implementation computes.
+    ///  The implementation of the encoder.
     /// </summary>
     internal enum NativeEncoder : uint
     {
         /// <summary>
-        ///  The library's own kernels.
+        ///  The kernels of this library.
         /// </summary>
         Kernels = 0,
         /// <summary>
-        ///  candle's model, the reference: in 32 bits, and slower.
+        ///  The model of candle, as a reference: slower, and only in 32-bit floating point.
         /// </summary>
         Candle = 1,
     }
 
     /// <summary>
-    ///  Instructions that are used.
+    ///  The instruction set that the kernels use. Each level includes the levels before it.
     /// </summary>
     internal enum NativeCpuLevel : uint
     {
         /// <summary>
-        ///  Those of every processor.
+        ///  The instructions that every processor of the architecture has.
         /// </summary>
         Portable = 0,
         /// <summary>
@@ -1007,70 +1094,70 @@ namespace StellaInterop.Interop
         /// </summary>
         Avx512 = 2,
         /// <summary>
-        ///  AVX-512 with products of bytes.
+        ///  AVX-512 with dot products of bytes (VNNI).
         /// </summary>
         Avx512Vnni = 3,
         /// <summary>
-        ///  AVX-512 with products of bytes and bfloat16.
+        ///  AVX-512 with dot products of bytes and of bfloat16.
         /// </summary>
         Avx512Bf16 = 4,
         /// <summary>
-        ///  Tiles.
+        ///  Tiles of bytes and of bfloat16 (Intel AMX).
         /// </summary>
         Amx = 5,
     }
 
     /// <summary>
-    ///  How the bytes of weights come into memory.
+    ///  The way in which weights are read from disk.
     /// </summary>
     internal enum NativeLoadMode : uint
     {
         /// <summary>
-        ///  By ordinary reads.
+        ///  Ordinary reads. A file that is truncated during the load causes an error.
         /// </summary>
         Copied = 0,
         /// <summary>
-        ///  Out of a map.
+        ///  A copy from a memory map. A file that is truncated during the load ends the process with SIGBUS.
         /// </summary>
         Mapped = 1,
     }
 
     /// <summary>
-    ///  The kind of encoder.
+    ///  The architecture of the encoder.
     /// </summary>
     internal enum NativeArchitecture : uint
     {
         /// <summary>
-        ///  NewModel, of the 400M model.
+        ///  NewModel, the architecture of Stella 400M.
         /// </summary>
         New = 0,
         /// <summary>
-        ///  Qwen2 without its causal mask, of the 1.5B model.
+        ///  Qwen2 without a causal mask, the architecture of Stella 1.5B.
         /// </summary>
         Qwen2 = 1,
     }
 
     /// <summary>
-    ///  Which tokens of a text make its vector.
+    ///  The pooling, which makes the vector of a text from the hidden states of its tokens.
     /// </summary>
     internal enum NativePooling : uint
     {
         /// <summary>
-        ///  All of them: the mean of their hidden states.
+        ///  The mean of the hidden states of all tokens.
         /// </summary>
         Mean = 0,
         /// <summary>
-        ///  The first one.
+        ///  The hidden state of the first token.
         /// </summary>
         Cls = 1,
         /// <summary>
-        ///  The last one.
+        ///  The hidden state of the last token.
         /// </summary>
         LastToken = 2,
     }
 
     /// <summary>
-    ///  Where the encoder computes.
+    ///  The device on which the encoder computes.
     /// </summary>
     internal enum NativeDevice : uint
     {
@@ -1081,35 +1168,35 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  What to do with a text that has too many tokens.
+    ///  The treatment of texts with more tokens than `max_tokens`.
     /// </summary>
     internal enum NativeLongText : uint
     {
         /// <summary>
-        ///  Cut it at the end.
+        ///  Truncate the text at its end and keep the special tokens.
         /// </summary>
         Truncate = 0,
         /// <summary>
-        ///  Refuse it with TextTooLong.
+        ///  Refuse the call with TextTooLong.
         /// </summary>
         Refuse = 1,
     }
 
     /// <summary>
-    ///  What cut a text.
+    ///  The limit that truncated a text.
     /// </summary>
     internal enum NativeCut : uint
     {
         /// <summary>
-        ///  Nothing.
+        ///  The text is complete.
         /// </summary>
         None = 0,
         /// <summary>
-        ///  It has more than max_tokens tokens.
+        ///  The text has more than `max_tokens` tokens.
         /// </summary>
         Tokens = 1,
         /// <summary>
-        ///  It has more than max_text_bytes; the rest was not looked at. Characters without a token do not count.
+        ///  The text has more than `max_text_bytes` bytes, and the rest was not read. Characters without a token do not count.
         /// </summary>
         Bytes = 2,
     }
