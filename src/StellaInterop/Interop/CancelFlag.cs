@@ -12,13 +12,13 @@ namespace StellaInterop.Interop;
 /// <see cref="SessionHandle.Embed"/> passes the address of the flag to <c>stella_session_embed</c>.
 /// </description></item>
 /// <item><description>
-/// <c>session.rs</c> of the crate stella-ffi turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
+/// In the crate stella-ffi, <c>session.rs</c> turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
 /// </description></item>
 /// <item><description>
-/// <c>session.rs</c> of the crate stella-core passes the flag to the forward pass of the encoder.
+/// In the crate stella-core, <c>session.rs</c> passes the flag to the forward pass of the encoder.
 /// </description></item>
 /// <item><description>
-/// <c>cpu_encoder.rs</c> checks the flag before every layer. If the flag is set, the forward pass ends with the error
+/// The encoder, <c>cpu_encoder.rs</c>, checks the flag before every layer. If it is set, the forward pass ends with the error
 /// <c>Cancelled</c>.
 /// </description></item>
 /// <item><description>

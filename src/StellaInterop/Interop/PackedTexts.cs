@@ -262,7 +262,7 @@ internal sealed class PackedTexts
     /// <summary>Represents the length of a whole text and its lone surrogates.</summary>
     /// <param name="Bytes">The length in UTF-8 with each lone surrogate replaced. It may exceed an <see cref="int"/>.</param>
     /// <param name="LoneSurrogates">The number of surrogates without a partner.</param>
-    /// <param name="FirstLoneSurrogate">The index of the first lone surrogate; 0 if there is none.</param>
+    /// <param name="FirstLoneSurrogate">The index of the first lone surrogate; 0 without lone surrogates.</param>
     private readonly record struct Survey(long Bytes, int LoneSurrogates, int FirstLoneSurrogate)
     {
         private const int StepBytes = 4096;

@@ -91,7 +91,7 @@ internal sealed class TokensWithOffsets
         (int offset, int length) = part.GetOffsetAndLength(textLength);
         if (length == 0)
         {
-            // An empty range inside a token would share that token, and its vector would be the one of the characters around it.
+            // An empty range inside a token would get the vector of that whole token.
             throw new StellaInputException(
                 StellaErrorCode.InvalidArgument,
                 $"Part {index} has no characters: it begins and ends at character {offset}. Pass a range of at least one character.",

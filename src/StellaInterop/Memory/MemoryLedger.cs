@@ -15,7 +15,7 @@ internal sealed record MemoryLedger(ImmutableArray<LedgerEntry> Entries, long Un
 {
     public static MemoryLedger Empty { get; } = new([], 0);
 
-    /// <summary>Gets the sum of all reservations. It is computed anew each time, so that it cannot drift.</summary>
+    /// <summary>Gets the sum of all reservations. The sum is computed each time, so that it cannot drift.</summary>
     public long Reserved => Saturating.Sum(Entries, entry => entry.Bytes);
 
     private long Touched => Saturating.Sum(Entries, entry => entry.IsTouched ? entry.Bytes : 0);

@@ -129,10 +129,10 @@ public sealed class StellaModel : IDisposable
     /// or not finite.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
-    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
@@ -145,7 +145,7 @@ public sealed class StellaModel : IDisposable
 
     /// <summary>Embeds texts. Blocks the calling thread.</summary>
     /// <remarks>
-    /// One call with many texts is faster than many calls: the model makes batches of them.
+    /// One call with many texts is faster than many calls, because the model embeds the texts in batches.
     /// <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/> does not
     /// block.
     /// </remarks>
@@ -157,17 +157,17 @@ public sealed class StellaModel : IDisposable
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>A list with one vector per text, in the order of the texts, and the number of tokens of each text.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
-    /// <exception cref="ArgumentException">The vectors are more numbers than an array holds.</exception>
+    /// <exception cref="ArgumentException">The vectors have more numbers than an array can have.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
     /// A text is null, not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
     /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
-    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     [OverloadResolutionPriority(2)] // An array is also a span, and options may be written new() { … }, null or default.
@@ -202,7 +202,7 @@ public sealed class StellaModel : IDisposable
 
     /// <summary>Embeds texts into a buffer of the caller and counts their tokens. Blocks the calling thread.</summary>
     /// <remarks>
-    /// Allocates no managed memory once a call of its size was made, with texts of up to a million characters: the model keeps its
+    /// Allocates no managed memory after the first call of its size, with texts of up to a million characters, because the model keeps its
     /// buffers. A token that can be cancelled costs the registration of a callback with its source.
     /// </remarks>
     /// <param name="texts">The texts, in any number. A blank text is embedded as its special tokens.</param>
@@ -220,10 +220,10 @@ public sealed class StellaModel : IDisposable
     /// zero or not finite. <see cref="StellaInputException.TextIndex"/> is its index.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
-    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public void Embed(
@@ -321,8 +321,8 @@ public sealed class StellaModel : IDisposable
     /// The model has no head of the dimension of the options, or no prompt of the name; or <see cref="StellaModelInfo.PoolingMode"/> is not
     /// <see cref="StellaPoolingMode.Mean"/>.
     /// </exception>
-    /// <exception cref="StellaModelFolderException">The head of the dimension is read at its first use, and cannot be.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
+    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
@@ -405,13 +405,13 @@ public sealed class StellaModel : IDisposable
     }
 
     /// <summary>
-    /// Gets the fingerprint of the vectors of a dimension: a hash of the weights and settings that make them, the same on every
+    /// Gets the fingerprint of the vectors of a dimension: a hash of the weights and settings that determine them, the same on every
     /// machine. Stores and caches of vectors use it as the key of the model; logs and metrics show <see cref="StellaModelInfo.Name"/>.
     /// </summary>
     /// <remarks>
     /// <para>
-    /// The first call hashes the files and the model keeps the hashes, so later calls take microseconds. The hashes of files come from the
-    /// manifest or from the names of the blobs in a Hugging Face cache, which are taken at their word. Other files are read whole,
+    /// The first call hashes the files. The model keeps the hashes, so that later calls take microseconds. The hashes of files come from the
+    /// manifest or from the names of the blobs in a Hugging Face cache, which are not verified. Other files are read whole,
     /// about 1 to 2 seconds for a gigabyte. Models that were loaded from the same files share the hashes. Thread-safe: callers
     /// that ask at once wait for one computation.
     /// </para>

@@ -9,7 +9,7 @@ namespace StellaInterop.Splitting;
 /// boundary before that position. It is then tokenized by itself, because the tokens at a cut differ from those of the whole text.
 /// </remarks>
 internal sealed class PassageCutter(
-    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int besideTokens, int overlapTokens)
+    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int extraTokens, int overlapTokens)
 {
     /// <summary>
     /// The largest number of characters per token of a passage. It bounds the memory for texts with few tokens, such as long runs of
@@ -45,7 +45,7 @@ internal sealed class PassageCutter(
             TokensWithOffsets tokens = Tokenize(window, out int length);
             if (Next(window, tokens, length, overlap) is not { } passage)
             {
-                // Nothing new fits beside the overlap.
+                // No new text fits together with the overlap.
                 window.Advance(overlap);
                 overlap = 0;
                 continue;
@@ -89,7 +89,7 @@ internal sealed class PassageCutter(
         }
     }
 
-    /// <summary>Returns the passage at the beginning of the window; <see langword="null"/> if nothing fits beside the overlap.</summary>
+    /// <summary>Returns the passage at the beginning of the window; <see langword="null"/> if no new text fits together with the overlap.</summary>
     private StellaPassage? Next(TextWindow window, TokensWithOffsets tokens, int length, int overlap)
     {
         ReadOnlySpan<char> text = window.Text;
@@ -98,7 +98,7 @@ internal sealed class PassageCutter(
             return new StellaPassage { Text = new string(text[..length]), Start = window.Position, TokenCount = tokens.TokenCount.Total };
         }
 
-        int reach = Reach(tokens, length, maxTokens - besideTokens);
+        int reach = Reach(tokens, length, maxTokens - extraTokens);
 
         // A quarter more than fits, so that the next window is rarely too small.
         windowLength = Math.Clamp((reach * 5 / 4) + LookAhead, LookAhead, maxWindow);
@@ -189,7 +189,7 @@ internal sealed class PassageCutter(
         while (begin < end)
         {
             begin = TextBoundary.FirstBegin(text[..end], begin, end);
-            if (begin == end || counter.Count(new string(text[begin..end])).Total - besideTokens <= overlapTokens)
+            if (begin == end || counter.Count(new string(text[begin..end])).Total - extraTokens <= overlapTokens)
             {
                 break;
             }

@@ -27,7 +27,7 @@ public sealed class StellaTextSplitter
     private readonly StellaModel model;
     private readonly StellaEmbedOptions embedOptions;
     private readonly int overlapTokens;
-    private readonly int besideTokens;
+    private readonly int extraTokens;
     private TokenCounter? idleCounter;
 
     /// <summary>Initializes a splitter for the passages of a model.</summary>
@@ -54,8 +54,8 @@ public sealed class StellaTextSplitter
         embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, InvalidTextBehavior = options.InvalidTextBehavior };
         MaxTokens = options.MaxTokens ?? model.Info.MaxTokens;
         overlapTokens = options.OverlapTokens;
-        besideTokens = model.Tokenize("", embedOptions).TokenCount.Total;
-        int room = MaxTokens - besideTokens;
+        extraTokens = model.Tokenize("", embedOptions).TokenCount.Total;
+        int room = MaxTokens - extraTokens;
         if (MaxTokens > model.Info.MaxTokens)
         {
             throw new StellaOptionException(
@@ -67,14 +67,14 @@ public sealed class StellaTextSplitter
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {besideTokens}, and the text needs at least {MinTextTokens}. Set MaxTokens to at least {besideTokens + MinTextTokens}.");
+                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {extraTokens}, and the text needs at least {MinTextTokens}. Set MaxTokens to at least {extraTokens + MinTextTokens}.");
         }
 
         if (overlapTokens >= room)
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"An overlap of {overlapTokens} tokens leaves nothing for new text in a passage of {MaxTokens}, {besideTokens} of them special tokens and prompt. Set OverlapTokens below {room}.");
+                $"An overlap of {overlapTokens} tokens leaves nothing for new text in a passage of {MaxTokens}, {extraTokens} of them special tokens and prompt. Set OverlapTokens below {room}.");
         }
     }
 
@@ -115,7 +115,7 @@ public sealed class StellaTextSplitter
         TokenCounter counter = Interlocked.Exchange(ref idleCounter, null) ?? new TokenCounter(model, embedOptions);
         try
         {
-            var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, besideTokens, overlapTokens);
+            var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, extraTokens, overlapTokens);
             foreach (StellaPassage passage in cutter.Cut(open(), cancellationToken))
             {
                 yield return passage;

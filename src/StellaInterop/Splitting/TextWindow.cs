@@ -96,7 +96,7 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
             {
                 throw new StellaInputException(
                     StellaErrorCode.TextNotUnicode,
-                    $"Text 0 is not valid Unicode: the surrogate U+{(int)buffer[at]:X4} at index {Position + at - start} has no partner. "
+                    $"Text 0 is not valid Unicode: the surrogate U+{(int)buffer[at]:X4} at {Position + at - start} has no partner. "
                     + "Correct the text, or set InvalidTextBehavior to Replace.",
                     textIndex: 0);
             }

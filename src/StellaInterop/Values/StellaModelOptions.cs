@@ -18,7 +18,7 @@ public enum StellaPrecision
 
     /// <summary>
     /// bfloat16 weights with 32-bit sums: half the memory, and at least twice as fast if the processor multiplies bfloat16 in
-    /// hardware. The cosine between a vector and that of <see cref="Float32"/> is above 0.999.
+    /// hardware. The cosine with the vector of <see cref="Float32"/> is above 0.999.
     /// </summary>
     BFloat16 = 2,
 
@@ -72,7 +72,7 @@ public enum StellaLoadMode
 
     /// <summary>
     /// A copy out of a memory map, which is unmapped at the end of the load. A file that is truncated during the load ends the process
-    /// with SIGBUS, so use it only for folders that nobody writes to.
+    /// with SIGBUS, so use this mode only for folders that are not written to.
     /// </summary>
     Mapped = 1,
 }
@@ -91,20 +91,20 @@ public sealed record StellaModelOptions : IValidatableObject
     public string? Name { get; set; }
 
     /// <summary>
-    /// Gets or sets the length of vectors for calls that do not name one; one of <see cref="StellaModelInfo.Dimensions"/>.
+    /// Gets or sets the length of vectors for calls that do not set a dimension; one of <see cref="StellaModelInfo.Dimensions"/>.
     /// <see langword="null"/> takes the dimension that the folder's <c>modules.json</c> names.
     /// </summary>
     public int? Dimension { get; set; }
 
     /// <summary>
     /// Gets or sets the largest number of tokens of a text, special tokens and prompt included: 1 to 8192, and at most the positions of
-    /// the model. <see langword="null"/>, the default, takes the folder's own limit, or 512 if it has none. The folder's limit is
+    /// the model. The default is <see langword="null"/>: the limit of the folder, or 512 if it has none. The folder's limit is
     /// <c>max_seq_length</c>, or <c>model_max_length</c> of the tokenizer, and at most the positions of the model.
     /// </summary>
     public int? MaxTokens { get; set; }
 
     /// <summary>
-    /// Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default, which depends on the processor. Name a
+    /// Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default, which depends on the processor. Set a
     /// precision if vectors of several machines are compared.
     /// </summary>
     public StellaPrecision Precision { get; set; } = StellaPrecision.Auto;
@@ -113,8 +113,8 @@ public sealed record StellaModelOptions : IValidatableObject
     internal StellaEncoder Encoder { get; set; } = StellaEncoder.Kernels;
 
     /// <summary>
-    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. <see langword="null"/>, the default, takes one
-    /// per processor that the process may use, by its affinity and the quota of its container. A pool takes at most 8 by default.
+    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. The default is <see langword="null"/>: one
+    /// thread per processor that the process may use, by its affinity and the quota of its container. A pool uses at most 8 by default.
     /// </summary>
     public int? Threads { get; set; }
 
@@ -137,7 +137,7 @@ public sealed record StellaModelOptions : IValidatableObject
     [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; set; }
 
-    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
     internal void Check() => Guard.ThrowFirst(Errors());
 
     /// <summary>Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.</summary>

@@ -829,9 +829,9 @@ namespace StellaInterop.Interop
     }
 
     /// <summary>
-    ///  What went wrong, as a number that never changes its meaning.
+    ///  The code of an error. A code never changes its meaning.
     ///
-    ///  Grouped by hundreds, with gaps left for what comes; a retired number is never given out again.
+    ///  Codes are grouped by hundreds, with gaps for new codes. The code of a removed error is not used again.
     /// </summary>
     internal enum NativeErrorCode : int
     {
@@ -840,7 +840,7 @@ namespace StellaInterop.Interop
         /// </summary>
         Internal = 1,
         /// <summary>
-        ///  A panic was caught at the library's boundary. The handle that was in use should be replaced.
+        ///  A panic was caught at the boundary of the library. Replace the handle of the call.
         /// </summary>
         Panic = 2,
         /// <summary>
@@ -848,7 +848,7 @@ namespace StellaInterop.Interop
         /// </summary>
         InvalidArgument = 100,
         /// <summary>
-        ///  The caller's buffer is too small; the needed length was reported.
+        ///  The buffer of the caller is too small. The call reported the needed length.
         /// </summary>
         BufferTooSmall = 101,
         /// <summary>
@@ -856,23 +856,23 @@ namespace StellaInterop.Interop
         /// </summary>
         SessionBusy = 102,
         /// <summary>
-        ///  The asked precision is not available in this build or on this machine.
+        ///  The requested precision is not available in this build or on this machine.
         /// </summary>
         PrecisionUnavailable = 103,
         /// <summary>
-        ///  The model has no head of the asked dimension.
+        ///  The model has no head of the requested dimension.
         /// </summary>
         UnknownDimension = 104,
         /// <summary>
-        ///  The system could not allocate the memory that is needed.
+        ///  There is not enough memory.
         /// </summary>
         OutOfMemory = 105,
         /// <summary>
-        ///  The system refused a thread.
+        ///  The system refused to start a thread.
         /// </summary>
         ThreadRefused = 106,
         /// <summary>
-        ///  The model has no prompt of the asked name.
+        ///  The model has no prompt of the requested name.
         /// </summary>
         UnknownPrompt = 107,
         /// <summary>
@@ -880,7 +880,7 @@ namespace StellaInterop.Interop
         /// </summary>
         ModelFolderNotFound = 200,
         /// <summary>
-        ///  A file that the model needs is not in its folder.
+        ///  A required file is not in the model folder.
         /// </summary>
         ModelFileMissing = 201,
         /// <summary>
@@ -888,7 +888,7 @@ namespace StellaInterop.Interop
         /// </summary>
         ModelFileUnreadable = 202,
         /// <summary>
-        ///  A file of the model is damaged or not what its name says.
+        ///  A file of the model is damaged, or its contents do not match its name.
         /// </summary>
         ModelFileInvalid = 203,
         /// <summary>
@@ -896,7 +896,7 @@ namespace StellaInterop.Interop
         /// </summary>
         ModelInconsistent = 204,
         /// <summary>
-        ///  The model is well formed but of a kind that this library does not compute.
+        ///  The model is valid, but has a feature that this library does not support.
         /// </summary>
         ModelUnsupported = 205,
         /// <summary>
@@ -908,7 +908,7 @@ namespace StellaInterop.Interop
         /// </summary>
         TextNotUnicode = 400,
         /// <summary>
-        ///  A text has more tokens than the limit, and the caller asked for an error instead of a cut.
+        ///  A text has more tokens than the limit, and the caller did not allow truncation.
         /// </summary>
         TextTooLong = 401,
         /// <summary>
@@ -920,11 +920,11 @@ namespace StellaInterop.Interop
         /// </summary>
         ForwardFailed = 500,
         /// <summary>
-        ///  The forward pass gave a value that is not finite.
+        ///  The forward pass returned a value that is not finite.
         /// </summary>
         ResultNotFinite = 501,
         /// <summary>
-        ///  The forward pass gave a vector of zeros, which has no direction.
+        ///  The forward pass returned a vector of zeros, which has no direction.
         /// </summary>
         ResultZero = 502,
         /// <summary>
