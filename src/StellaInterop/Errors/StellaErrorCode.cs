@@ -174,7 +174,7 @@ public enum StellaErrorCode
 
     /// <summary>The queue of a pool is full.</summary>
     /// <remarks>
-    /// Try again after <see cref="StellaPoolException.RetryAfter"/>, and ask your own callers to do so. With
+    /// Try again after <see cref="StellaPoolException.RetryAfter"/>, and pass this time on to your own callers. With
     /// <see cref="StellaQueueFullMode.Wait"/> a call waits for room instead. docs/service.md explains how to size a pool.
     /// </remarks>
     Overloaded = 910,
