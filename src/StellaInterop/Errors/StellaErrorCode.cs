@@ -162,8 +162,10 @@ public enum StellaErrorCode
     Cancelled = 600,
 
     /// <summary>The native library was not found or could not be loaded.</summary>
-    /// <remarks>The message lists each path with the reason why it failed. If the package has no library for this platform, the message also lists the
-    /// platforms that it supports.</remarks>
+    /// <remarks>
+    /// The message lists each path with the reason why it failed. If the package has no library for this platform, the message also lists
+    /// the platforms that it supports.
+    /// </remarks>
     NativeLibraryNotFound = 900,
 
     /// <summary>The native library has another version of the ABI than the managed library.</summary>

@@ -10,7 +10,9 @@ internal sealed unsafe class ModelHandle : SafeHandle
 
     public override bool IsInvalid => handle == 0;
 
-    /// <summary>Returns the fingerprint of the vectors of a dimension, 64 lower case hexadecimal digits. May read all files of the model.</summary>
+    /// <summary>
+    /// Returns the fingerprint of the vectors of a dimension, 64 lower case hexadecimal digits. May read all files of the model.
+    /// </summary>
     /// <param name="dimension">The dimension; <see langword="null"/> for the model's default.</param>
     public string GetFingerprint(int? dimension)
     {

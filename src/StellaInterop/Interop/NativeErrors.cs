@@ -89,8 +89,12 @@ internal static unsafe class NativeErrors
         }
     }
 
-    /// <summary>Returns the exception type of a native code, or <see langword="null"/> for a code that this version does not know.</summary>
-    /// <remarks>Every code has its own line, because codes with adjacent numbers have different kinds of cause: an option, the machine, a defect.</remarks>
+    /// <summary>
+    /// Returns the exception type of a native code, or <see langword="null"/> for a code that this version does not know.
+    /// </summary>
+    /// <remarks>
+    /// Every code has its own line, because codes with adjacent numbers have different kinds of cause: an option, the machine, a defect.
+    /// </remarks>
     internal static ErrorType? TypeOf(StellaErrorCode code) => code switch
     {
         StellaErrorCode.Internal => ErrorType.Plain,

@@ -41,7 +41,10 @@ internal static class NativeImage
 
     private static string ThisSystem => OperatingSystem.IsWindows() ? "Windows" : OperatingSystem.IsMacOS() ? "macOS" : "Linux";
 
-    /// <summary>Returns the operating system of the format, the processor, and the length of the file by its header; 0 if the header has no length.</summary>
+    /// <summary>
+    /// Returns the operating system of the format, the processor, and the length of the file by its header; 0 if the header has no
+    /// length.
+    /// </summary>
     private static (string? System, Architecture? Machine, long Length) Describe(ReadOnlySpan<byte> header, FileStream file) => header switch
     {
         [0x7f, (byte)'E', (byte)'L', (byte)'F', ..] when header.Length == HeaderBytes => ("Linux", ElfMachine(header), ElfLength(header)),

@@ -29,7 +29,9 @@ internal static unsafe class NativeLibraryLoader
 
     /// <summary>Loads the library at the first call. Thread-safe.</summary>
     /// <remarks>No lock is held while code of the host runs, such as its DllImport resolver or the load context of a plugin.</remarks>
-    /// <exception cref="StellaNativeLibraryNotFoundException">No candidate could be loaded, or the host's resolver returns another library.</exception>
+    /// <exception cref="StellaNativeLibraryNotFoundException">
+    /// No candidate could be loaded, or the host's resolver returns another library.
+    /// </exception>
     /// <exception cref="StellaAbiMismatchException">The library that was found has another version of the ABI.</exception>
     public static void EnsureLoaded()
     {
@@ -55,7 +57,10 @@ internal static unsafe class NativeLibraryLoader
         Volatile.Write(ref isReady, true);
     }
 
-    /// <summary>Sets the DllImport resolver of this assembly. Returns <see langword="false"/> if the host has set one, because an assembly has only one.</summary>
+    /// <summary>
+    /// Sets the DllImport resolver of this assembly. Returns <see langword="false"/> if the host has set one, because an assembly has
+    /// only one.
+    /// </summary>
     private static bool TrySetResolver()
     {
         lock (Gate)
@@ -181,8 +186,8 @@ internal static unsafe class NativeLibraryLoader
     }
 
     /// <summary>
-    /// Returns the candidates: beside this assembly and beside the application, directly or in <c>runtimes/RID/native</c>, and in the native
-    /// folders of packages. A plugin's assembly is not beside the application; a single-file application has no assembly file.
+    /// Returns the candidates: beside this assembly and beside the application, directly or in <c>runtimes/RID/native</c>, and in the
+    /// native folders of packages. A plugin's assembly is not beside the application; a single-file application has no assembly file.
     /// </summary>
     private static IEnumerable<string> Candidates()
     {

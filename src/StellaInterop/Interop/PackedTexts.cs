@@ -40,7 +40,9 @@ internal sealed class PackedTexts
     /// <param name="texts">The remaining texts.</param>
     /// <param name="firstText">The index of the first remaining text in the list of the caller.</param>
     /// <param name="onInvalidText">The behavior for a surrogate without a partner.</param>
-    /// <param name="textCondenser">The part of the tokenizer that shortens long texts; <see langword="null"/> to encode every text as a whole.</param>
+    /// <param name="textCondenser">
+    /// The part of the tokenizer that shortens long texts; <see langword="null"/> to encode every text as a whole.
+    /// </param>
     /// <exception cref="StellaInputException">
     /// A text is null, or has a surrogate without a partner with <see cref="StellaInvalidTextBehavior.Error"/>.
     /// </exception>
@@ -76,8 +78,8 @@ internal sealed class PackedTexts
     }
 
     /// <summary>
-    /// Gets, for each byte of a text that <see cref="FillWithUnits"/> packed, the UTF-16 index at which its character begins. The last entry
-    /// is the end of the text.
+    /// Gets, for each byte of a text that <see cref="FillWithUnits"/> packed, the UTF-16 index at which its character begins. The last
+    /// entry is the end of the text.
     /// </summary>
     public ReadOnlySpan<uint> Units => units;
 

@@ -36,7 +36,9 @@ internal sealed class TokenizedPack
     /// <param name="pack">The texts.</param>
     /// <param name="options">The prompt, and the behavior for long texts.</param>
     /// <param name="info">The properties of the model.</param>
-    /// <exception cref="StellaInputException">A text cannot be tokenized, or is too long with <see cref="StellaLongTextBehavior.Error"/>.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text cannot be tokenized, or is too long with <see cref="StellaLongTextBehavior.Error"/>.
+    /// </exception>
     public void Fill(ModelHandle model, PackedTexts pack, StellaEmbedOptions options, StellaModelInfo info)
     {
         FirstText = pack.FirstText;
@@ -70,7 +72,10 @@ internal sealed class TokenizedPack
         }
     }
 
-    /// <summary>Returns the end of the longest batch from <paramref name="start"/> that has at most <paramref name="maxTokens"/> tokens, or one text.</summary>
+    /// <summary>
+    /// Returns the end of the longest batch from <paramref name="start"/> that has at most <paramref name="maxTokens"/> tokens, or one
+    /// text.
+    /// </summary>
     public int BatchEnd(int start, int maxTokens)
     {
         int end = start + 1;
@@ -82,7 +87,9 @@ internal sealed class TokenizedPack
         return end;
     }
 
-    /// <summary>Returns the texts from <paramref name="start"/> to <paramref name="end"/> as a packed batch. Valid until the next call.</summary>
+    /// <summary>
+    /// Returns the texts from <paramref name="start"/> to <paramref name="end"/> as a packed batch. Valid until the next call.
+    /// </summary>
     public TokenBatch Batch(int start, int end)
     {
         Span<uint> relative = cuSeqlens.AsSpan(0, end - start + 1);

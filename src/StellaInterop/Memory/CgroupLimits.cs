@@ -81,7 +81,9 @@ internal static class CgroupLimits
     /// <summary>The file and key names of one cgroup version. Each list is separated by blanks.</summary>
     /// <param name="LimitFiles">The files that contain a limit and nothing else.</param>
     /// <param name="StatLimit">The key of a limit within <c>memory.stat</c>.</param>
-    /// <param name="UsedInStat">The keys in <c>memory.stat</c> of memory that the system cannot reclaim. They exclude the page cache.</param>
+    /// <param name="UsedInStat">
+    /// The keys in <c>memory.stat</c> of memory that the system cannot reclaim. They exclude the page cache.
+    /// </param>
     private sealed record Version(string LimitFiles, string? StatLimit, string UsedInStat)
     {
         private const string Stat = "memory.stat";

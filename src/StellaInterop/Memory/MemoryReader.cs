@@ -35,7 +35,9 @@ internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
         }
     }
 
-    /// <summary>Returns the memory of the machine. Other processes use all memory that is neither available nor measured in this process.</summary>
+    /// <summary>
+    /// Returns the memory of the machine. Other processes use all memory that is neither available nor measured in this process.
+    /// </summary>
     private MemoryLimit Machine(long measured)
     {
         string file = Path.Combine(options.ProcRoot, "meminfo");

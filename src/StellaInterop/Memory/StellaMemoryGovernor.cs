@@ -212,7 +212,9 @@ public sealed class StellaMemoryGovernor
         }
     }
 
-    /// <summary>Returns the owners that could free idle memory, the least recently used first. Calls the owners, so no lock may be held.</summary>
+    /// <summary>
+    /// Returns the owners that could free idle memory, the least recently used first. Calls the owners, so no lock may be held.
+    /// </summary>
     private Idle[] IdleExcept(HashSet<Registration> asked) =>
     [
         .. registrations

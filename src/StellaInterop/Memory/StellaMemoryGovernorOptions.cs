@@ -14,15 +14,18 @@ public sealed record StellaMemoryGovernorOptions : IValidatableObject
     /// Gets or sets the number of bytes that this process may use in all, managed memory included: 1 or more. <see langword="null"/>, the
     /// default, sets no limit besides those of the system.
     /// </summary>
-    /// <remarks>No headroom is kept free of this limit; <see cref="HeadroomFraction"/> and <see cref="HeadroomBytes"/> are for the system's limits.</remarks>
+    /// <remarks>
+    /// No headroom is kept free of this limit; <see cref="HeadroomFraction"/> and <see cref="HeadroomBytes"/> are for the system's
+    /// limits.
+    /// </remarks>
     public long? LimitBytes { get; set; }
 
     /// <summary>Gets or sets the share of each limit of the system that is kept free as headroom, 0 to 0.5; 0.1 by default.</summary>
     public double HeadroomFraction { get; set; } = 0.1;
 
     /// <summary>
-    /// Gets or sets the number of bytes of each limit of the system that are kept free as headroom, 0 or more; 256 MiB by default. The larger of
-    /// this and <see cref="HeadroomFraction"/> counts, and at most half of a limit, so that something fits under a small one.
+    /// Gets or sets the number of bytes of each limit of the system that are kept free as headroom, 0 or more; 256 MiB by default. The
+    /// larger of this and <see cref="HeadroomFraction"/> counts, and at most half of a limit, so that something fits under a small one.
     /// </summary>
     public long HeadroomBytes { get; set; } = 256L << 20;
 

@@ -40,8 +40,12 @@ public sealed class StellaModel : IDisposable
 
     internal bool IsDisposed => disposed;
 
-    /// <summary>Loads a model from a folder of the sentence-transformers layout. Blocks for the load, which takes seconds for a large model.</summary>
-    /// <param name="path">The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.</param>
+    /// <summary>
+    /// Loads a model from a folder of the sentence-transformers layout. Blocks for the load, which takes seconds for a large model.
+    /// </summary>
+    /// <param name="path">
+    /// The folder, with <c>config.json</c>, <c>tokenizer.json</c>, <c>modules.json</c>, the weights and the heads.
+    /// </param>
     /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
     /// <returns>The model. Dispose it to free its memory.</returns>
     /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
@@ -88,7 +92,9 @@ public sealed class StellaModel : IDisposable
             : ModelLoading.RunAsync(() => Load(path, copy), cancellationToken);
     }
 
-    /// <summary>Estimates the memory of a model from its configuration and the headers of its files, without loading it. Reads a few small files.</summary>
+    /// <summary>
+    /// Estimates the memory of a model from its configuration and the headers of its files, without loading it. Reads a few small files.
+    /// </summary>
     /// <param name="path">The folder, as for <see cref="Load"/>.</param>
     /// <param name="options">The options of the load; <see langword="null"/> for the defaults.</param>
     /// <param name="workload">The calls that the model will run; <see langword="null"/> for one call at a time.</param>
@@ -125,14 +131,16 @@ public sealed class StellaModel : IDisposable
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     /// <exception cref="StellaInputException">
-    /// The text is not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is zero
-    /// or not finite.
+    /// The text is not valid Unicode, too long with <see cref="StellaLongTextBehavior.Error"/>, or has no vector, because the result is
+    /// zero or not finite.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no head of the dimension of the options, or no prompt of the name.</exception>
     /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
+    /// <exception cref="StellaException">
+    /// The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.
+    /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
@@ -146,8 +154,8 @@ public sealed class StellaModel : IDisposable
     /// <summary>Embeds texts. Blocks the calling thread.</summary>
     /// <remarks>
     /// One call with many texts is faster than many calls, because the model embeds the texts in batches.
-    /// <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/> does not
-    /// block.
+    /// <see cref="StellaEmbeddingPool.EmbedAsync(IReadOnlyList{string}, StellaEmbedOptions?, StellaCallOptions?, CancellationToken)"/>
+    /// does not block.
     /// </remarks>
     /// <param name="texts">The texts, in any number. A blank text is embedded as its special tokens.</param>
     /// <param name="options">
@@ -167,7 +175,9 @@ public sealed class StellaModel : IDisposable
     /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
+    /// <exception cref="StellaException">
+    /// The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.
+    /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     [OverloadResolutionPriority(2)] // An array is also a span, and options may be written new() { … }, null or default.
@@ -223,7 +233,9 @@ public sealed class StellaModel : IDisposable
     /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
+    /// <exception cref="StellaException">
+    /// The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.
+    /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public void Embed(
@@ -322,7 +334,9 @@ public sealed class StellaModel : IDisposable
     /// <see cref="StellaPoolingMode.Mean"/>.
     /// </exception>
     /// <exception cref="StellaModelFolderException">The head of the dimension cannot be read. A head is read at its first use.</exception>
-    /// <exception cref="StellaException">The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.</exception>
+    /// <exception cref="StellaException">
+    /// The forward pass failed; <see cref="StellaException.Code"/> is the kind of the failure.
+    /// </exception>
     /// <exception cref="StellaMemoryException">The system could not allocate the memory of a session or of a head.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread of a session.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
@@ -347,10 +361,14 @@ public sealed class StellaModel : IDisposable
 
     /// <summary>Tokenizes one text, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="options">
+    /// The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.
+    /// </param>
     /// <returns>The ids of the tokens, and their number before truncation.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
-    /// <exception cref="StellaInputException">The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>.</exception>
+    /// <exception cref="StellaInputException">
+    /// The text is not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>.
+    /// </exception>
     /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public StellaTokens Tokenize(string text, StellaEmbedOptions? options = null)
@@ -361,7 +379,9 @@ public sealed class StellaModel : IDisposable
 
     /// <summary>Tokenizes texts, as <see cref="Embed(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
-    /// <param name="options">The options of all texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="options">
+    /// The options of all texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.
+    /// </param>
     /// <param name="cancellationToken">A token that stops the call between texts.</param>
     /// <returns>The tokens of each text, in the order of the texts.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
@@ -375,7 +395,9 @@ public sealed class StellaModel : IDisposable
 
     /// <summary>Tokenizes texts, as <see cref="Embed(string, StellaEmbedOptions?, CancellationToken)"/> does.</summary>
     /// <param name="texts">The texts, in any number.</param>
-    /// <param name="options">The options of the texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="options">
+    /// The options of the texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.
+    /// </param>
     /// <param name="cancellationToken">A token that stops the call between texts.</param>
     /// <returns>The tokens of each text, in the order of the texts.</returns>
     /// <exception cref="StellaInputException">
@@ -410,10 +432,10 @@ public sealed class StellaModel : IDisposable
     /// </summary>
     /// <remarks>
     /// <para>
-    /// The first call hashes the files. The model keeps the hashes, so that later calls take microseconds. The hashes of files come from the
-    /// manifest or from the names of the blobs in a Hugging Face cache, which are not verified. Other files are read whole,
-    /// about 1 to 2 seconds for a gigabyte. Models that were loaded from the same files share the hashes. Thread-safe: callers
-    /// that ask at once wait for one computation.
+    /// The first call hashes the files. The model keeps the hashes, so that later calls take microseconds. The hashes of files come from
+    /// the manifest or from the names of the blobs in a Hugging Face cache, which are not verified. Other files are read whole, about 1
+    /// to 2 seconds for a gigabyte. Models that were loaded from the same files share the hashes. Thread-safe: callers that ask at once
+    /// wait for one computation.
     /// </para>
     /// <para>
     /// The fingerprint is the SHA-256 of the lines that <c>sha256sum</c> prints for the files that a load reads, in the order of the bytes
@@ -426,7 +448,9 @@ public sealed class StellaModel : IDisposable
     /// <returns>64 lower case hexadecimal digits.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The dimension is below 1.</exception>
     /// <exception cref="StellaOptionException">The model has no head of this dimension.</exception>
-    /// <exception cref="StellaModelFolderException">A file cannot be read, or changed since the model was loaded. The next call tries again.</exception>
+    /// <exception cref="StellaModelFolderException">
+    /// A file cannot be read, or changed since the model was loaded. The next call tries again.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public string GetFingerprint(int? dimension = null)
     {

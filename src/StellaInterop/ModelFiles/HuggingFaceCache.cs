@@ -69,7 +69,9 @@ public sealed partial class HuggingFaceCache
         return ModelName().IsMatch(text) && !text.Contains("--", StringComparison.Ordinal) && !text.Contains("..", StringComparison.Ordinal);
     }
 
-    /// <summary>Determines whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.</summary>
+    /// <summary>
+    /// Determines whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.
+    /// </summary>
     /// <param name="text">The text.</param>
     public static bool IsRevision(string text)
     {

@@ -38,7 +38,9 @@ public sealed class StellaManifest
         }
     }
 
-    /// <summary>Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.</summary>
+    /// <summary>
+    /// Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.
+    /// </summary>
     public string? Repository { get; init; }
 
     /// <summary>Gets the commit of the repository; <see langword="null"/> if it is not known.</summary>
@@ -75,7 +77,9 @@ public sealed class StellaManifest
     /// <summary>Reads a manifest from a file.</summary>
     /// <param name="path">The path of the file.</param>
     /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
-    /// <exception cref="StellaModelFolderException">The file is missing, cannot be read, or is not a manifest of version 1 or 2.</exception>
+    /// <exception cref="StellaModelFolderException">
+    /// The file is missing, cannot be read, or is not a manifest of version 1 or 2.
+    /// </exception>
     public static StellaManifest Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -194,7 +198,9 @@ public sealed class StellaManifest
     /// <param name="folder">The folder of the model.</param>
     /// <param name="progress">Receives the progress after each read.</param>
     /// <param name="cancellationToken">A token that stops the hashing.</param>
-    /// <returns>The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.</returns>
+    /// <returns>
+    /// The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.
+    /// </returns>
     /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The folder does not exist, or a file in it cannot be read.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>

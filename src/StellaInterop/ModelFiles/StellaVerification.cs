@@ -18,10 +18,14 @@ public enum StellaFileState
     /// <summary>The file belongs to the model, and the manifest does not list it.</summary>
     Unlisted = 4,
 
-    /// <summary>The SHA-256 differs and the BLAKE3 does not: one of the two hashes of the manifest was not computed from these bytes.</summary>
+    /// <summary>
+    /// The SHA-256 differs and the BLAKE3 does not: one of the two hashes of the manifest was not computed from these bytes.
+    /// </summary>
     WrongSha256 = 5,
 
-    /// <summary>The BLAKE3 differs and the SHA-256 does not: one of the two hashes of the manifest was not computed from these bytes.</summary>
+    /// <summary>
+    /// The BLAKE3 differs and the SHA-256 does not: one of the two hashes of the manifest was not computed from these bytes.
+    /// </summary>
     WrongBlake3 = 6,
 }
 

@@ -11,7 +11,10 @@ internal static class WrongFile
     private static readonly byte[][] HtmlTags =
         [.. new[] { "<!doctype", "<!--", "<html", "<head", "<body", "<title", "<?xml" }.Select(Encoding.ASCII.GetBytes)];
 
-    /// <summary>Returns the fault and the remedy of a file with the wrong content, without the final full stop; <see langword="null"/> for any other file.</summary>
+    /// <summary>
+    /// Returns the fault and the remedy of a file with the wrong content, without the final full stop; <see langword="null"/> for any
+    /// other file.
+    /// </summary>
     public static string? Recognize(ReadOnlySpan<byte> content)
     {
         if (content.StartsWith("version https://git-lfs.github.com/"u8))

@@ -56,7 +56,9 @@ internal sealed class PassageCutter(
         }
     }
 
-    /// <summary>Returns the rest of the text if it fits into one passage; otherwise <see langword="null"/>. Most texts fit as a whole.</summary>
+    /// <summary>
+    /// Returns the rest of the text if it fits into one passage; otherwise <see langword="null"/>. Most texts fit as a whole.
+    /// </summary>
     private StellaPassage? Rest(TextWindow window)
     {
         window.Fill(windowLength + LookAhead);
@@ -89,7 +91,9 @@ internal sealed class PassageCutter(
         }
     }
 
-    /// <summary>Returns the passage at the beginning of the window; <see langword="null"/> if no new text fits together with the overlap.</summary>
+    /// <summary>
+    /// Returns the passage at the beginning of the window; <see langword="null"/> if no new text fits together with the overlap.
+    /// </summary>
     private StellaPassage? Next(TextWindow window, TokensWithOffsets tokens, int length, int overlap)
     {
         ReadOnlySpan<char> text = window.Text;
@@ -154,7 +158,9 @@ internal sealed class PassageCutter(
         return Fits(tokens.TokenCount) ? length : Math.Min(end, length - 1);
     }
 
-    /// <summary>Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.</summary>
+    /// <summary>
+    /// Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.
+    /// </summary>
     private static int End(ReadOnlySpan<char> text, int fresh, int reach)
     {
         // A paragraph is cut if the passage would be less than half full otherwise; a sentence or a word, if less than a quarter full.

@@ -117,7 +117,9 @@ internal static class TextBoundary
         return word != 0 ? word : FirstCharacter(text, first, end);
     }
 
-    /// <summary>Returns the last end of a whole character at or before a position. If the first character is longer, returns an end inside it.</summary>
+    /// <summary>
+    /// Returns the last end of a whole character at or before a position. If the first character is longer, returns an end inside it.
+    /// </summary>
     /// <param name="text">The text.</param>
     /// <param name="first">A position at which a character begins.</param>
     /// <param name="last">A later position.</param>

@@ -49,7 +49,9 @@ internal sealed class PoolClock
     /// <summary>Returns the time since a timestamp.</summary>
     public TimeSpan Since(long begin) => Between(begin, Now);
 
-    /// <summary>Creates a timer that does not capture the execution context of the caller. Errors of the provider reach the caller.</summary>
+    /// <summary>
+    /// Creates a timer that does not capture the execution context of the caller. Errors of the provider reach the caller.
+    /// </summary>
     public PoolTimer CreateTimer(TimerCallback callback, object state, TimeSpan dueTime, TimeSpan period)
     {
         using (NoFlow.Begin())
@@ -58,7 +60,9 @@ internal sealed class PoolClock
         }
     }
 
-    /// <summary>Waits for a task, but at most for the timeout. Errors of the provider reach the caller; errors of the task do not.</summary>
+    /// <summary>
+    /// Waits for a task, but at most for the timeout. Errors of the provider reach the caller; errors of the task do not.
+    /// </summary>
     public async Task WaitAsync(Task task, TimeSpan timeout)
     {
         if (timeout == TimeSpan.Zero)

@@ -27,7 +27,9 @@ internal enum LockRank
     OpenCalls,
 }
 
-/// <summary>A lock with a place in the lock order of the pool. Debug builds assert the order, so a wrong order fails even if no deadlock happens.</summary>
+/// <summary>
+/// A lock with a place in the lock order of the pool. Debug builds assert the order, so a wrong order fails even if no deadlock happens.
+/// </summary>
 /// <remarks>
 /// Locks that call no other code of the pool while they are held, such as the lock of a <see cref="Signal"/>, need no rank. No code of the
 /// caller (loggers, listeners, clocks, memory) runs under any lock.

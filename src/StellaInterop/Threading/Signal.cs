@@ -36,8 +36,8 @@ internal sealed class Signal<T>
     public bool IsSet => outcome is not null;
 
     /// <summary>
-    /// Gets the error of a failed signal, immediately after <see cref="Fail"/>. A task of <see cref="WaitAsync"/> may fail later, even after
-    /// the tasks of signals that were set afterwards.
+    /// Gets the error of a failed signal, immediately after <see cref="Fail"/>. A task of <see cref="WaitAsync"/> may fail later, even
+    /// after the tasks of signals that were set afterwards.
     /// </summary>
     public Exception? Error => outcome?.Exception?.InnerException;
 

@@ -11,7 +11,9 @@ internal static class ModelLimits
     /// <summary>The largest limit of tokens of a text that a caller may set.</summary>
     public const int MaxTextTokens = (int)NativeMethods.STELLA_MAX_TEXT_TOKENS;
 
-    /// <summary>The tokens of one native call by default: enough to keep every thread busy. More tokens would only need more memory.</summary>
+    /// <summary>
+    /// The tokens of one native call by default: enough to keep every thread busy. More tokens would only need more memory.
+    /// </summary>
     public const int DefaultBatchTokens = (int)NativeMethods.STELLA_DEFAULT_BATCH_TOKENS;
 
     /// <summary>The largest number of tokens of one native call.</summary>

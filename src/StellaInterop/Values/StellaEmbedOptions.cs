@@ -3,10 +3,14 @@ namespace StellaInterop;
 /// <summary>Specifies what to do with a text that has more tokens than <see cref="StellaModelInfo.MaxTokens"/>.</summary>
 public enum StellaLongTextBehavior
 {
-    /// <summary>Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.</summary>
+    /// <summary>
+    /// Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.
+    /// </summary>
     Truncate = 0,
 
-    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text. The message has its number of tokens and the limit.</summary>
+    /// <summary>
+    /// Throws <see cref="StellaInputException"/> with the index of the text. The message has its number of tokens and the limit.
+    /// </summary>
     Error = 1,
 }
 

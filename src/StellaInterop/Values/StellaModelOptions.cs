@@ -140,7 +140,9 @@ public sealed record StellaModelOptions : IValidatableObject
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
     internal void Check() => Guard.ThrowFirst(Errors());
 
-    /// <summary>Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.</summary>
+    /// <summary>
+    /// Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.
+    /// </summary>
     IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => Guard.Results(Errors());
 
     private IEnumerable<OptionError> Errors() => Guard.All(

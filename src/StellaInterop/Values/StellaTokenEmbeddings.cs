@@ -9,7 +9,8 @@ public readonly record struct StellaTokenOffset
     public required int Start { get; init; }
 
     /// <summary>
-    /// Gets the position after the last character, in UTF-16 units; equal to <see cref="Start"/> for special tokens and tokens of the prompt.
+    /// Gets the position after the last character, in UTF-16 units; equal to <see cref="Start"/> for special tokens and tokens of the
+    /// prompt.
     /// </summary>
     public required int End { get; init; }
 

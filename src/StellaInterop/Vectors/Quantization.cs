@@ -18,8 +18,8 @@ public static class Quantization
     private const int Int8Max = 127;
 
     /// <summary>
-    /// A row whose largest magnitude is below this counts as zero in 8 bits, because its scale would lose its digits to underflow. It is 127
-    /// times the smallest normal number, about 1.5e-36.
+    /// A row whose largest magnitude is below this counts as zero in 8 bits, because its scale would lose its digits to underflow. It is
+    /// 127 times the smallest normal number, about 1.5e-36.
     /// </summary>
     private const float SmallestInt8Range = Int8Max * 1.17549435e-38f;
 
@@ -50,7 +50,9 @@ public static class Quantization
         TensorPrimitives.ConvertToSingle(source, destination);
     }
 
-    /// <summary>Writes a row as 8-bit integers: q = round(x / scale) in -127 to 127, where scale is the row's largest magnitude / 127.</summary>
+    /// <summary>
+    /// Writes a row as 8-bit integers: q = round(x / scale) in -127 to 127, where scale is the row's largest magnitude / 127.
+    /// </summary>
     /// <param name="source">One row of finite numbers.</param>
     /// <param name="destination">Receives as many integers.</param>
     /// <returns>
@@ -134,7 +136,9 @@ public static class Quantization
     /// <summary>Converts a row of bits to signs: 1 for a set bit, -1 for a cleared bit.</summary>
     /// <param name="source">One row, as <see cref="ToBinary"/> writes it.</param>
     /// <param name="destination">Receives as many numbers as the row has components; its length is the dimension.</param>
-    /// <exception cref="ArgumentException">The length of <paramref name="source"/> is not the <see cref="GetBinaryLength"/> of that dimension.</exception>
+    /// <exception cref="ArgumentException">
+    /// The length of <paramref name="source"/> is not the <see cref="GetBinaryLength"/> of that dimension.
+    /// </exception>
     public static void FromBinary(ReadOnlySpan<byte> source, Span<float> destination)
     {
         Guard.ThrowIfLengthIsNot(GetBinaryLength(destination.Length), source.Length, nameof(source));

@@ -9,8 +9,8 @@ namespace StellaInterop.Vectors;
 /// Thread-safe; nothing is allocated. Methods that end in <c>Rows</c> compare one query with each row of a row-major matrix
 /// <c>[scores.Length, query.Length]</c>. No result is NaN: numbers that are not finite are refused, and so is the cosine of a vector of
 /// length zero. No intermediate result overflows or underflows; a result beyond the largest float throws
-/// <see cref="OverflowException"/>. Vectors of a model have length 1 by default: use <see cref="Dot(ReadOnlySpan{float}, ReadOnlySpan{float})"/>
-/// for them, and a cosine for vectors of any length.
+/// <see cref="OverflowException"/>. Vectors of a model have length 1 by default: use
+/// <see cref="Dot(ReadOnlySpan{float}, ReadOnlySpan{float})"/> for them, and a cosine for vectors of any length.
 /// </remarks>
 public static class Similarity
 {
@@ -156,7 +156,10 @@ public static class Similarity
     /// <summary>Finds the highest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as cosines.</param>
-    /// <param name="indices">Receives the indices of the highest scores, the highest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <param name="indices">
+    /// Receives the indices of the highest scores, the highest first; of equal scores the lower index first. Its length is the number to
+    /// find.
+    /// </param>
     /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int TopK<T>(ReadOnlySpan<T> scores, Span<int> indices)
@@ -165,7 +168,10 @@ public static class Similarity
     /// <summary>Finds the lowest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as distances.</param>
-    /// <param name="indices">Receives the indices of the lowest scores, the lowest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <param name="indices">
+    /// Receives the indices of the lowest scores, the lowest first; of equal scores the lower index first. Its length is the number to
+    /// find.
+    /// </param>
     /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int BottomK<T>(ReadOnlySpan<T> scores, Span<int> indices)
