@@ -34,7 +34,7 @@ internal sealed class LoadFailureTests
         string message = LoadError();
         Assert.That(message, Does.Contain($"{Library}: no such file").And.Contain("(the runtime's own search): "));
         Assert.That(message, Does.Contain(Programs.PackageWorkspace.At($"broken/runtimes/{PackageWorkspace.Rid}/native/{PackageWorkspace.LibraryFile}")));
-        Assert.That(message, Does.Contain($"runs on {PackageWorkspace.Rid}, for which the package StellaInterop has one in runtimes/{PackageWorkspace.Rid}/native"));
+        Assert.That(message, Does.Contain($"runs on {PackageWorkspace.Rid}, for which the package StellaInterop has a library in runtimes/{PackageWorkspace.Rid}/native"));
     }
 
     [Test]
@@ -44,7 +44,7 @@ internal sealed class LoadFailureTests
         string other = PackageWorkspace.Rid.Replace('-', '_');
         File.WriteAllBytes(Assembly, Replaced(assembly, PackageWorkspace.Rid, other));
         File.Delete(Library);
-        Assert.That(LoadError(), Does.Contain($"runs on {PackageWorkspace.Rid}, for which the package StellaInterop has none (it has {other}"));
+        Assert.That(LoadError(), Does.Contain($"runs on {PackageWorkspace.Rid}, for which the package StellaInterop has no library (it supports {other}"));
     }
 
     [Test]
@@ -79,7 +79,7 @@ internal sealed class LoadFailureTests
     public void A_missing_dependency_is_named()
     {
         File.WriteAllBytes(Library, Replaced(library, "libgcc_s.so.1", "libgcc_x.so.1"));
-        Assert.That(LoadError(), Does.Contain($"{Library}: it depends on what is not here: ").And.Contain("libgcc_x.so.1"));
+        Assert.That(LoadError(), Does.Contain($"{Library}: a dependency is missing: ").And.Contain("libgcc_x.so.1"));
     }
 
     private static string LoadError()

@@ -22,7 +22,7 @@ internal sealed class AllocationTests
     {
         // More texts than a pack holds, more tokens than a native call takes, and different lengths.
         string[] texts = [.. Enumerable.Range(0, 260).Select(i => string.Join(' ', Enumerable.Repeat("river", 40 + (i % 60))))];
-        Assert.That(model.Tokenize(texts).Take(256).Sum(tokens => tokens.TokenCount.Kept), Is.GreaterThan(StellaModel.BatchTokens));
+        Assert.That(model.Tokenize(texts).Take(256).Sum(tokens => tokens.TokenCount.Kept), Is.GreaterThan(ModelLimits.DefaultBatchTokens));
         Assert.That(AllocatedBytes(texts, calls: 3, prompt, cancellable: true), Is.Zero);
     }
 

@@ -14,7 +14,7 @@ internal sealed class FormTests
         StellaModelInfo info = model.Info;
         Assert.Multiple(() =>
         {
-            Assert.That(info.MaxTokens, Is.EqualTo(Math.Min(golden.MaxTokens, StellaModelOptions.MaxTokensLimit)));
+            Assert.That(info.MaxTokens, Is.EqualTo(Math.Min(golden.MaxTokens, ModelLimits.MaxTextTokens)));
             Assert.That(info.Dimensions, Is.EqualTo(golden.Dimensions));
             Assert.That(info.PoolingMode, Is.EqualTo(golden.Pooling));
             Assert.That(info.IncludesPrompt, Is.EqualTo(golden.IncludesPrompt));

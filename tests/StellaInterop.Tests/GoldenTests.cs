@@ -107,7 +107,7 @@ internal sealed class GoldenTests
     public void The_shipped_tokenizer_produces_the_ids_of_bert_base_uncased()
     {
         using StellaModel model = StellaModel.Load(
-            Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = StellaModelOptions.MaxTokensLimit });
+            Fixtures.Model("stella-mini"), new StellaModelOptions { MaxTokens = ModelLimits.MaxTextTokens });
         IReadOnlyList<GoldenCase> cases = Golden.Read("tokenizer-bert").Cases;
         StellaTokens[] tokens = model.Tokenize([.. cases.Select(golden => golden.Text)]);
         Assert.Multiple(() =>

@@ -33,7 +33,7 @@ internal sealed class InputTests
         });
         var error = Assert.Throws<StellaInputException>(() => model.Embed(["a", null!, "b"], new float[3 * 1024]));
         Assert.That(error!.TextIndex, Is.EqualTo(1));
-        Assert.That(error.Message, Is.EqualTo("text 1 is null"));
+        Assert.That(error.Message, Does.StartWith("Text 1 is null."));
     }
 
     [TestCase("")]
@@ -57,7 +57,7 @@ internal sealed class InputTests
         var error = Assert.Throws<StellaInputException>(() => model.Embed(texts, new float[texts.Length * 1024]));
         Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.TextNotUnicode));
         Assert.That(error.TextIndex, Is.EqualTo(300));
-        Assert.That(error.Message, Does.Contain("text 300").And.Contain($"at index {at}"));
+        Assert.That(error.Message, Does.Contain("Text 300").And.Contain($"at index {at}"));
         Assert.That(() => model.Tokenize(texts), Throws.TypeOf<StellaInputException>().With.Property("TextIndex").EqualTo(300));
     }
 

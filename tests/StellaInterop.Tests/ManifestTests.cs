@@ -240,7 +240,7 @@ internal sealed class ManifestTests
     }
 
     [TestCase("""{"version":3,"files":{"a":{"sha512":"#"}}}""", "has version 3")]
-    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#","blake3":"#"}}}""", "version 1 does not know")]
+    [TestCase("""{"version":1,"files":{"a":{"size":1,"sha256":"#","blake3":"#"}}}""", "version 1 does not allow")]
     [TestCase("""{"version":2,"files":{"a":{"size":1,"sha256":"#","blake3":"#0"}}}""", "blake3 that is not 64")]
     [TestCase("""{"version":2,"files":{"a":{"size":1,"blake3":"#"}}}""", "sha256")]
     [TestCase("""{"version":1}""", "not the JSON")]

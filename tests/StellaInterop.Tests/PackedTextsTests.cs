@@ -105,15 +105,15 @@ internal sealed class PackedTextsTests
         var pack = new PackedTexts();
         var tokens = new TokenizedPack();
         var refuse = new StellaEmbedOptions { LongTextBehavior = StellaLongTextBehavior.Error };
-        pack.Fill(texts, 5, StellaInvalidTextBehavior.Error, model.Condenser);
+        pack.Fill(texts, 5, StellaInvalidTextBehavior.Error, model.Tokenizer.Condenser);
         Assert.That(ErrorOf(() => tokens.Fill(model.Handle, pack, refuse, model.Info)), Is.EqualTo((StellaErrorCode.TextTooLong, 5)));
-        pack.Fill(["river", texts[1]], 5, StellaInvalidTextBehavior.Error, model.Condenser);
+        pack.Fill(["river", texts[1]], 5, StellaInvalidTextBehavior.Error, model.Tokenizer.Condenser);
         StellaInputException error = Assert.Throws<StellaInputException>(() => tokens.Fill(model.Handle, pack, refuse, model.Info))!;
         Assert.That(error.TextIndex, Is.EqualTo(6));
         Assert.That(error.Message, Does.Contain("3000 bytes").And.Contain("2048").And.Not.Contain("205"));
 
         // The same with token offsets.
-        error = Assert.Throws<StellaInputException>(() => PlacedTokens.Of(model.Handle, model.Condenser, texts[1], refuse with { FirstTextIndex = 9 }))!;
+        error = Assert.Throws<StellaInputException>(() => TokensWithOffsets.Of(model.Handle, model.Tokenizer.Condenser, texts[1], refuse with { FirstTextIndex = 9 }))!;
         Assert.That((error.Code, error.TextIndex), Is.EqualTo((StellaErrorCode.TextTooLong, 9)));
         Assert.That(error.Message, Does.Contain("3000 bytes"));
     }
@@ -129,7 +129,7 @@ internal sealed class PackedTextsTests
             for (int padding = 0; padding < 4; padding++)
             {
                 string text = new string('a', padding) + string.Concat(Enumerable.Repeat(part, 5000));
-                Assert.That(Tokens(text, model.Condenser), Is.EqualTo(Tokens(text, null)));
+                Assert.That(Tokens(text, model.Tokenizer.Condenser), Is.EqualTo(Tokens(text, null)));
             }
         }
 
@@ -139,7 +139,7 @@ internal sealed class PackedTextsTests
             pack.Fill([text], 0, StellaInvalidTextBehavior.Error, condenser);
             var tokens = new TokenizedPack();
             tokens.Fill(model.Handle, pack, options, model.Info);
-            return (tokens.IdsOf(0).ToArray(), tokens.CountOf(0, 0));
+            return (tokens.IdsOf(0).ToArray(), tokens.CountOf(0));
         }
     }
 

@@ -29,7 +29,7 @@ internal sealed class QuantizationTests
         Assert.That(halves, Is.EqualTo(new[] { Half.MaxValue, Half.MinValue }));
         Assert.That(
             () => Quantization.ToHalf([1, -65520], halves),
-            Throws.ArgumentException.With.Message.Contains("number 1 is -65520"));
+            Throws.ArgumentException.With.Message.Contains("Number 1 is -65520"));
     }
 
     [Test]

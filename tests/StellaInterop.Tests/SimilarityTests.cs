@@ -160,8 +160,8 @@ internal sealed class SimilarityTests
     [Test]
     public void A_NaN_score_is_refused()
     {
-        Assert.That(() => Similarity.TopK<float>([1, 2, float.NaN], new int[1]), Refusal("scores", "score 2"));
-        Assert.That(() => Similarity.BottomK<float>([float.NaN], new int[1]), Refusal("scores", "score 0"));
+        Assert.That(() => Similarity.TopK<float>([1, 2, float.NaN], new int[1]), Refusal("scores", "Score 2"));
+        Assert.That(() => Similarity.BottomK<float>([float.NaN], new int[1]), Refusal("scores", "Score 0"));
     }
 
     private static NUnit.Framework.Constraints.EqualStringConstraint Refusal(string argument, string message) =>

@@ -9,7 +9,7 @@ internal static class Options
     private const int DefaultThreads = 2;
 
     public static Option<int> Threads() =>
-        Number("--threads", "Threads of each engine.", DefaultThreads, StellaModelOptions.ThreadsLimit);
+        Number("--threads", "Threads of each engine.", DefaultThreads, ModelLimits.MaxThreads);
 
     /// <summary>Creates the option for the folder of the synthetic model.</summary>
     public static Option<string> SyntheticFolder()

@@ -25,8 +25,8 @@ internal sealed class ModelOptions
 
     private readonly Option<int?> maxTokens = CreateNumberOption(
         "--max-tokens",
-        $"Maximum number of tokens of a text, 1 to {StellaModelOptions.MaxTokensLimit}. Default: the limit in the model folder, or 512.",
-        StellaModelOptions.MaxTokensLimit);
+        $"Maximum number of tokens of a text, 1 to {ModelLimits.MaxTextTokens}. Default: the limit in the model folder, or {ModelLimits.DefaultTextTokens}.",
+        ModelLimits.MaxTextTokens);
 
     private readonly Option<int?> threads = CreateNumberOption(
         "--threads", "Number of threads for computation. Default: the number of processors that this process may use.");

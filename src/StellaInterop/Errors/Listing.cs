@@ -1,12 +1,12 @@
 namespace StellaInterop;
 
-/// <summary>Lists in messages. A folder or a cache may hold thousands of names, and a message is read by a person.</summary>
+/// <summary>Shortens lists in messages. A folder or a cache may have thousands of names.</summary>
 internal static class Listing
 {
-    /// <summary>Names that a message shows.</summary>
+    /// <summary>The largest number of names that a message shows.</summary>
     public const int MaxShown = 20;
 
-    /// <summary>Returns the first names, and the number of the others.</summary>
+    /// <summary>Returns the first names and the number of the other names.</summary>
     public static string Of<T>(IReadOnlyCollection<T> names, string separator = ", ")
     {
         string shown = string.Join(separator, names.Take(MaxShown));

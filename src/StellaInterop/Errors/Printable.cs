@@ -3,7 +3,7 @@ using System.Text;
 
 namespace StellaInterop;
 
-/// <summary>Makes text out of files, servers and command lines safe for a terminal and a log.</summary>
+/// <summary>Escapes text from files, servers and command lines, so that it is safe for a terminal and a log.</summary>
 /// <remarks>
 /// A control character moves a terminal's cursor, sets its title or runs its commands. A line break forges a line of a log. A
 /// bidirectional control reorders the text on the screen. Each becomes an escape such as <c>\n</c> or <c>\u{1b}</c>; all other
@@ -11,26 +11,26 @@ namespace StellaInterop;
 /// </remarks>
 internal static class Printable
 {
-    /// <summary>Line and paragraph separator, the marks and embeddings of Unicode's bidirectional algorithm.</summary>
+    /// <summary>The line and paragraph separators, and the controls of Unicode's bidirectional algorithm.</summary>
     private const string Separators = "\u2028\u2029\u061C\u200E\u200F\u202A\u202B\u202C\u202D\u202E\u2066\u2067\u2068\u2069";
 
     private static readonly SearchValues<char> Unsafe = SearchValues.Create(Controls() + Separators);
 
-    /// <summary>Escapes every character that is not safe, line breaks and tabs included.</summary>
+    /// <summary>Escapes every unsafe character, line breaks and tabs included.</summary>
     public static string Line(string text)
     {
         int first = text.AsSpan().IndexOfAny(Unsafe);
         return first < 0 ? text : Escape(text, first, keepsLayout: false);
     }
 
-    /// <summary>Escapes every character that is not safe but keeps line breaks and tabs, for text of several lines.</summary>
+    /// <summary>Escapes every unsafe character except line breaks and tabs, for text of several lines.</summary>
     public static string Lines(string text)
     {
         int first = text.AsSpan().IndexOfAny(Unsafe);
         return first < 0 ? text : Escape(text, first, keepsLayout: true);
     }
 
-    /// <summary>Whether a text has no character that is escaped.</summary>
+    /// <summary>Returns whether a text has no unsafe character.</summary>
     public static bool IsSafe(ReadOnlySpan<char> text) => !text.ContainsAny(Unsafe);
 
     private static string Escape(string text, int first, bool keepsLayout)

@@ -1,12 +1,10 @@
-using StellaInterop.Vectors;
-
 namespace StellaInterop;
 
 /// <summary>Specifies the kind of an error, by a number that never changes its meaning.</summary>
 /// <remarks>
-/// The native library has the values below 900 too; only the managed library has the others. Each code has one exception type.
-/// <see cref="StellaInputException"/> moreover reports a text that makes a forward pass of a pool fail, with the code of that failure, and
-/// a part of a text that has no token.
+/// The native library has the values below 900 too; the other values exist only in the managed library. Each code has one exception type.
+/// In addition, <see cref="StellaInputException"/> reports a text that makes a forward pass of a pool fail, with the code of that failure,
+/// and a part of a text that has no token.
 /// </remarks>
 public enum StellaErrorCode
 {
@@ -51,7 +49,7 @@ public enum StellaErrorCode
     /// <summary>The model has no head of the requested dimension.</summary>
     /// <remarks>
     /// The message lists the dimensions of the heads; each head is a folder <c>2_Dense_N</c>. <c>stella download MODEL --dimension N</c>
-    /// fetches another head, and <see cref="PrefixTruncation"/> shortens vectors without one.
+    /// fetches another head, and <see cref="Vectors.PrefixTruncation"/> shortens vectors without one.
     /// </remarks>
     UnknownDimension = 104,
 
@@ -164,7 +162,10 @@ public enum StellaErrorCode
     Cancelled = 600,
 
     /// <summary>The native library was not found or could not be loaded.</summary>
-    /// <remarks>The message lists each path with the reason why it failed, and the platforms that the package supports.</remarks>
+    /// <remarks>
+    /// The message lists each path with the reason why it failed. If the package has no library for this platform, the message also lists
+    /// the platforms that it supports.
+    /// </remarks>
     NativeLibraryNotFound = 900,
 
     /// <summary>The native library has another version of the ABI than the managed library.</summary>
@@ -175,7 +176,7 @@ public enum StellaErrorCode
 
     /// <summary>The queue of a pool is full.</summary>
     /// <remarks>
-    /// Try again after <see cref="StellaPoolException.RetryAfter"/>, and tell your own callers the same. With
+    /// Try again after <see cref="StellaPoolException.RetryAfter"/>, and pass this time on to your own callers. With
     /// <see cref="StellaQueueFullMode.Wait"/> a call waits for room instead. docs/service.md explains how to size a pool.
     /// </remarks>
     Overloaded = 910,

@@ -2,7 +2,7 @@ namespace StellaInterop;
 
 /// <summary>Represents an error of this library. The other exception types of the library derive from it.</summary>
 /// <remarks>
-/// Causes that native code reports are in <see cref="Exception.InnerException"/>, each inside its effect. Messages may quote files:
+/// Causes that native code reports form the chain of <see cref="Exception.InnerException"/>. Messages may quote files:
 /// control characters are escaped, so that a message is safe for a terminal and a log.
 /// </remarks>
 public class StellaException : Exception
@@ -10,13 +10,13 @@ public class StellaException : Exception
     /// <summary>Initializes an error.</summary>
     /// <param name="code">The kind of the error.</param>
     /// <param name="message">
-    /// The message: the fault, its place and the remedy. Control characters, line breaks included, are escaped.
+    /// The message: the fault, its location and the remedy. Control characters, line breaks included, are escaped.
     /// </param>
     /// <param name="innerException">The cause; <see langword="null"/> without one.</param>
     public StellaException(StellaErrorCode code, string message, Exception? innerException = null)
         : base(Printable.Line(message ?? ""), innerException) => Code = code;
 
-    /// <summary>Makes an error whose message has several lines.</summary>
+    /// <summary>Initializes an error whose message has several lines.</summary>
     private protected StellaException(StellaErrorCode code, IEnumerable<string> lines, Exception? innerException)
         : base(string.Join('\n', lines.Select(Printable.Line)), innerException) => Code = code;
 

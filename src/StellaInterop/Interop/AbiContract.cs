@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Interop;
 
-/// <summary>What this assembly and the native library must agree on before the first call between them.</summary>
+/// <summary>Checks that this assembly and the native library have the same version of the ABI and the same struct sizes.</summary>
 internal static unsafe class AbiContract
 {
     private static readonly (NativeStruct Which, int Size)[] StructSizes =
@@ -20,14 +20,14 @@ internal static unsafe class AbiContract
         (NativeStruct.PromptInfo, sizeof(NativePromptInfo)),
     ];
 
-    /// <summary>Asks the library at <paramref name="handle"/> directly, before any import is bound to it.</summary>
-    /// <exception cref="StellaAbiMismatchException">Version or a struct size differs, or this is another library.</exception>
+    /// <summary>Checks the library at <paramref name="handle"/> by its exports, before any import is bound to it.</summary>
+    /// <exception cref="StellaAbiMismatchException">The version or a struct size differs, or the file is another library.</exception>
     public static void Check(nint handle, string path)
     {
         if (!NativeLibrary.TryGetExport(handle, "stella_abi_version", out nint version)
             || !NativeLibrary.TryGetExport(handle, "stella_abi_struct_size", out nint structSize))
         {
-            throw new StellaAbiMismatchException($"{path} is not a StellaInterop library: it has no stella_abi_version.");
+            throw new StellaAbiMismatchException($"{path} is not a StellaInterop library: it has no export stella_abi_version. Use the library that came with the assembly.");
         }
 
         Check(
@@ -36,9 +36,9 @@ internal static unsafe class AbiContract
             which => ((delegate* unmanaged[Cdecl]<uint, nuint>)structSize)((uint)which));
     }
 
-    /// <summary>Asks the library that the imports are bound to, whoever resolves them.</summary>
-    /// <param name="library">The library, as the subject of a message.</param>
-    /// <exception cref="StellaAbiMismatchException">Version or a struct size differs.</exception>
+    /// <summary>Checks the library that the imports are bound to.</summary>
+    /// <param name="library">The subject of the message.</param>
+    /// <exception cref="StellaAbiMismatchException">The version or a struct size differs.</exception>
     public static void CheckImports(string library) => Check(
         library, NativeMethods.stella_abi_version(), which => NativeMethods.stella_abi_struct_size((uint)which));
 
@@ -47,7 +47,7 @@ internal static unsafe class AbiContract
         if (version != NativeMethods.STELLA_ABI_VERSION)
         {
             throw new StellaAbiMismatchException(
-                $"{library} speaks version {version} of the ABI, this assembly version {NativeMethods.STELLA_ABI_VERSION}. "
+                $"{library} has version {version} of the ABI; this assembly has version {NativeMethods.STELLA_ABI_VERSION}. "
                 + "Use the library that came with the assembly.");
         }
 
@@ -57,7 +57,7 @@ internal static unsafe class AbiContract
             if (native != (nuint)size)
             {
                 throw new StellaAbiMismatchException(
-                    $"{library} has {native} bytes for {which}, this assembly {size}. Use the library that came with the assembly.");
+                    $"{library} has {native} bytes for the struct {which}; this assembly has {size}. Use the library that came with the assembly.");
             }
         }
     }

@@ -1,9 +1,9 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
-// Everything that crosses is blittable: no marshalling stub, and the same code under native AOT.
+// All types of the imports are blittable, so no marshalling stub is needed and native AOT runs the same code.
 [assembly: DisableRuntimeMarshalling]
 
-// The loader in this folder resolves the one library by itself; this is for the runtime's own probing after it.
+// NativeLibraryLoader resolves the library. These paths are for the search of the runtime after it.
 [assembly: DefaultDllImportSearchPaths(
     DllImportSearchPath.AssemblyDirectory | DllImportSearchPath.ApplicationDirectory | DllImportSearchPath.SafeDirectories)]

@@ -1,20 +1,38 @@
 namespace StellaInterop.Interop;
 
-/// <summary>
-/// The managed side of a cancellation: connects a <see cref="CancellationToken"/> to a number that a native forward pass polls.
-/// </summary>
+/// <summary>Sets a number that native code polls when a <see cref="CancellationToken"/> is cancelled.</summary>
 /// <remarks>
-/// Cancelling the token runs a callback that writes 1 to the number. <c>stella_session_embed</c> and
-/// <c>stella_session_embed_tokens</c> get the address of the number. The native type of the same name (stella-core, encoder)
-/// polls it before each layer and ends the forward pass with the error Cancelled, which becomes an
-/// <see cref="OperationCanceledException"/>.
+/// <para>Cancellation reaches the middle of a native forward pass in these steps:</para>
+/// <list type="number">
+/// <item><description>
+/// The constructor registers a callback with the token, and the callback writes 1 to the flag. A pool uses no token here: its
+/// <c>Batch.Cancel</c> writes the flag of a batch when no call wants a text of the batch any more.
+/// </description></item>
+/// <item><description>
+/// <see cref="SessionHandle.Embed"/> passes the address of the flag to <c>stella_session_embed</c>.
+/// </description></item>
+/// <item><description>
+/// In the crate stella-ffi, <c>session.rs</c> turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
+/// </description></item>
+/// <item><description>
+/// In the crate stella-core, <c>session.rs</c> passes the flag to the forward pass of the encoder.
+/// </description></item>
+/// <item><description>
+/// The encoder, <c>cpu_encoder.rs</c>, checks the flag before every layer. If it is set, the forward pass ends with the error
+/// <c>Cancelled</c>.
+/// </description></item>
+/// <item><description>
+/// <see cref="NativeErrors"/> turns the error into an <see cref="OperationCanceledException"/>, and <see cref="SessionLease"/> adds the
+/// token of the caller.
+/// </description></item>
+/// </list>
 /// </remarks>
 internal readonly ref struct CancelFlag : IDisposable
 {
     private readonly CancellationTokenRegistration registration;
 
-    /// <param name="flag">A pinned array of one number. No other call may use it until the flag is disposed.</param>
-    /// <param name="token">The token whose cancellation sets the number.</param>
+    /// <param name="flag">An array of one number on the pinned heap. No other call may use it at the same time.</param>
+    /// <param name="token">The token that sets the flag.</param>
     public CancelFlag(uint[] flag, CancellationToken token)
     {
         if (token.CanBeCanceled)
@@ -25,9 +43,9 @@ internal readonly ref struct CancelFlag : IDisposable
         }
     }
 
-    /// <summary>Gets the number that native code polls; empty for a token that cannot be cancelled.</summary>
+    /// <summary>Gets the flag that native code polls; empty for a token that cannot be cancelled.</summary>
     public ReadOnlySpan<uint> Span { get; }
 
-    /// <summary>Ends the registration, and waits for a running callback: nothing writes to the number afterwards.</summary>
+    /// <summary>Waits for a callback that is running, so that the flag is not written after this.</summary>
     public void Dispose() => registration.Dispose();
 }

@@ -5,10 +5,10 @@ namespace StellaInterop.Interop;
 /// <summary>Reads the properties of a loaded model.</summary>
 internal static unsafe class ModelInfoReader
 {
-    /// <summary>Reads the properties.</summary>
+    /// <summary>Reads the properties of a model.</summary>
     /// <param name="handle">The model.</param>
-    /// <param name="path">The folder that it was loaded from.</param>
-    /// <param name="name">Its display name.</param>
+    /// <param name="path">The folder that the model was loaded from.</param>
+    /// <param name="name">The display name.</param>
     public static StellaModelInfo Read(ModelHandle handle, string path, string name)
     {
         using var lease = new HandleLease(handle);

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StellaInterop.Interop;
 
-/// <summary>The exception types of native errors.</summary>
+/// <summary>Specifies the exception type of a native error.</summary>
 internal enum ErrorType
 {
     /// <summary><see cref="StellaException"/>.</summary>
@@ -30,10 +30,10 @@ internal enum ErrorType
     Cancelled,
 }
 
-/// <summary>Native errors to exceptions, in one place.</summary>
+/// <summary>Converts native errors to exceptions.</summary>
 internal static unsafe class NativeErrors
 {
-    /// <summary>Throws what <paramref name="error"/> says, and frees it. Null is success.</summary>
+    /// <summary>Throws the exception of an error and frees the error. Returns if the error is null, which means success.</summary>
     public static void ThrowIfFailed(NativeError* error)
     {
         if (error is not null)
@@ -42,12 +42,12 @@ internal static unsafe class NativeErrors
         }
     }
 
-    /// <summary>The code of an error that the caller still owns.</summary>
+    /// <summary>Returns the code of an error, which the caller still owns.</summary>
     public static StellaErrorCode CodeOf(NativeError* error) => (StellaErrorCode)NativeMethods.stella_error_code(error);
 
     /// <summary>
-    /// Throws what <paramref name="error"/> says of packed texts, and frees it. Native code saw only the beginning of a text that
-    /// was cut; the error of such a text tells its whole length.
+    /// Throws the exception of an error about packed texts and frees the error. Native code read only the beginning of a text that was
+    /// cut; the exception for such a text has the length of the whole text.
     /// </summary>
     public static void ThrowIfFailed(NativeError* error, PackedTexts texts)
     {
@@ -63,7 +63,7 @@ internal static unsafe class NativeErrors
         ThrowIfFailed(error);
     }
 
-    /// <summary>Frees an error that was understood without being thrown.</summary>
+    /// <summary>Frees an error that is not thrown.</summary>
     public static void Free(NativeError* error) => NativeMethods.stella_error_free(error);
 
     private static Exception FromOwned(NativeError* error)
@@ -74,7 +74,7 @@ internal static unsafe class NativeErrors
             long text = NativeMethods.stella_error_text_index(error);
             int? textIndex = text < 0 ? null : checked((int)text);
 
-            // The chain is built from its root, so that each message has its cause inside.
+            // From the root cause outwards, because an exception needs its cause at construction.
             Exception? cause = null;
             for (int level = (int)NativeMethods.stella_error_chain_length(error) - 1; level > 0; level--)
             {
@@ -89,8 +89,12 @@ internal static unsafe class NativeErrors
         }
     }
 
-    /// <summary>Returns the exception type of a native code, or <see langword="null"/> for a code that this version does not know.</summary>
-    /// <remarks>Each code stands here by itself, because neighbours in number have different causes: an option, the machine, a defect.</remarks>
+    /// <summary>
+    /// Returns the exception type of a native code, or <see langword="null"/> for a code that this version does not know.
+    /// </summary>
+    /// <remarks>
+    /// Every code has its own line, because codes with adjacent numbers have different kinds of cause: an option, the machine, a defect.
+    /// </remarks>
     internal static ErrorType? TypeOf(StellaErrorCode code) => code switch
     {
         StellaErrorCode.Internal => ErrorType.Plain,
@@ -120,11 +124,11 @@ internal static unsafe class NativeErrors
         _ => null,
     };
 
-    /// <summary>Makes the exception of a native error.</summary>
+    /// <summary>Creates the exception of a native error.</summary>
     /// <param name="code">The native code.</param>
     /// <param name="message">The native message.</param>
-    /// <param name="textIndex">The text that caused the error, if one text did.</param>
-    /// <param name="cause">The cause.</param>
+    /// <param name="textIndex">The index of the text that caused the error; <see langword="null"/> if no single text did.</param>
+    /// <param name="cause">The inner exception.</param>
     internal static Exception Create(StellaErrorCode code, string message, int? textIndex, Exception? cause) =>
         (TypeOf(code), textIndex) switch
         {
@@ -147,7 +151,7 @@ internal static unsafe class NativeErrors
             _ = NativeMethods.stella_error_message(error, level, pointer, length);
         }
 
-        // It may quote a file of the model.
+        // The message may quote a file of the model.
         return Printable.Line(Encoding.UTF8.GetString(utf8));
     }
 }

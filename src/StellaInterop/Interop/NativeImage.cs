@@ -5,15 +5,15 @@ using System.Runtime.InteropServices;
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// Looks at the header of a native library before the system does. Of a library for another processor the system's
-/// loader says that there is no such file, and a library that is cut short ends the process.
+/// Checks the header of a native library before the system loads it. For a library of another processor the system's loader only reports
+/// that there is no such file, and a truncated library would crash the process.
 /// </summary>
 internal static class NativeImage
 {
     private const int HeaderBytes = 64;
 
-    /// <summary>Why the file does not serve this process, or null where its header shows nothing.</summary>
-    public static string? Misfit(string path)
+    /// <summary>Returns the reason why this process cannot load a file; <see langword="null"/> if the header shows none.</summary>
+    public static string? MismatchOf(string path)
     {
         using FileStream file = File.OpenRead(path);
         Span<byte> header = stackalloc byte[HeaderBytes];
@@ -41,12 +41,15 @@ internal static class NativeImage
 
     private static string ThisSystem => OperatingSystem.IsWindows() ? "Windows" : OperatingSystem.IsMacOS() ? "macOS" : "Linux";
 
-    /// <summary>The system that the format belongs to, the processor, and the length that the header promises, where it does.</summary>
+    /// <summary>
+    /// Returns the operating system of the format, the processor, and the length of the file by its header; 0 if the header has no
+    /// length.
+    /// </summary>
     private static (string? System, Architecture? Machine, long Length) Describe(ReadOnlySpan<byte> header, FileStream file) => header switch
     {
         [0x7f, (byte)'E', (byte)'L', (byte)'F', ..] when header.Length == HeaderBytes => ("Linux", ElfMachine(header), ElfLength(header)),
         [0xcf, 0xfa, 0xed, 0xfe, ..] when header.Length == HeaderBytes => ("macOS", MachMachine(header), 0),
-        // For several processors in one file.
+        // A universal binary, for several processors.
         [0xca, 0xfe, 0xba, 0xbe, ..] => ("macOS", null, 0),
         [(byte)'M', (byte)'Z', ..] when header.Length == HeaderBytes => ("Windows", PeMachine(header, file), 0),
         _ => (null, null, 0),
@@ -61,7 +64,7 @@ internal static class NativeImage
         _ => null,
     };
 
-    /// <summary>The table of sections is the last thing in a file of 64 bits.</summary>
+    /// <summary>Returns the end of the section header table, which is the last part of a 64-bit ELF file.</summary>
     private static long ElfLength(ReadOnlySpan<byte> header) => header[4] == 2
         ? (long)BinaryPrimitives.ReadUInt64LittleEndian(header[40..])
             + (BinaryPrimitives.ReadUInt16LittleEndian(header[58..]) * BinaryPrimitives.ReadUInt16LittleEndian(header[60..]))

@@ -5,12 +5,11 @@ using System.Runtime.InteropServices;
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// Finds the native library, checks that it speaks this assembly's ABI, and hands it to every import.
+/// Finds and loads the native library, checks its ABI, and resolves every import of this assembly to it.
 /// </summary>
 /// <remarks>
-/// Nothing happens in a static constructor, where a failure would be hidden behind a
-/// <see cref="TypeInitializationException"/>: <see cref="EnsureLoaded"/> is called before the first import and throws
-/// by itself. A failure is not remembered, so a library that appears later is found.
+/// <see cref="EnsureLoaded"/> must be called before the first import. A static constructor would hide a failure in a
+/// <see cref="TypeInitializationException"/>. A failure is not remembered, so that the next call finds a library that was added since.
 /// </remarks>
 internal static unsafe class NativeLibraryLoader
 {
@@ -19,19 +18,21 @@ internal static unsafe class NativeLibraryLoader
 
     private static readonly Lock Gate = new();
 
-    // One native image serves the process, so these are one value a process.
+    // Static, because a process loads one copy of the native library.
     private static nint library;
     private static bool isReady;
     private static bool resolverIsOurs;
 
-    /// <summary>Whether this thread is calling an import to see where the host's resolver leads.</summary>
+    /// <summary>Whether this thread is calling an import to test the host's resolver.</summary>
     [ThreadStatic]
-    private static bool asksHost;
+    private static bool testsHostResolver;
 
-    /// <summary>Loads the library unless that has been done. Thread-safe.</summary>
-    /// <remarks>No lock is held while code of the host runs: its DllImport resolver, and the load context of a plugin.</remarks>
-    /// <exception cref="StellaNativeLibraryNotFoundException">No candidate could be loaded, or the host's resolver leads elsewhere.</exception>
-    /// <exception cref="StellaAbiMismatchException">The one that was found speaks another ABI.</exception>
+    /// <summary>Loads the library at the first call. Thread-safe.</summary>
+    /// <remarks>No lock is held while code of the host runs, such as its DllImport resolver or the load context of a plugin.</remarks>
+    /// <exception cref="StellaNativeLibraryNotFoundException">
+    /// No candidate could be loaded, or the host's resolver returns another library.
+    /// </exception>
+    /// <exception cref="StellaAbiMismatchException">The library that was found has another version of the ABI.</exception>
     public static void EnsureLoaded()
     {
         if (Volatile.Read(ref isReady))
@@ -44,7 +45,7 @@ internal static unsafe class NativeLibraryLoader
             nint loaded = LoadChecked().Handle;
             if (Interlocked.CompareExchange(ref library, loaded, 0) != 0)
             {
-                // Another thread was faster. Each load counts, so that freeing this one leaves the library where it is.
+                // Another thread was faster. The system counts loads, so this only undoes the load of this thread.
                 NativeLibrary.Free(loaded);
             }
         }
@@ -56,7 +57,10 @@ internal static unsafe class NativeLibraryLoader
         Volatile.Write(ref isReady, true);
     }
 
-    /// <summary>Sets this assembly's resolver. False when the host has set one: an assembly can have one resolver only.</summary>
+    /// <summary>
+    /// Sets the DllImport resolver of this assembly. Returns <see langword="false"/> if the host has set one, because an assembly has
+    /// only one.
+    /// </summary>
     private static bool TrySetResolver()
     {
         lock (Gate)
@@ -82,11 +86,11 @@ internal static unsafe class NativeLibraryLoader
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) =>
         name == LibraryName ? Volatile.Read(ref library) : 0;
 
-    /// <summary>Sees whether the imports reach a library of this ABI through the resolver that the host has set.</summary>
+    /// <summary>Checks that the imports reach a library of this ABI through the resolver that the host has set.</summary>
     private static void CheckHostResolver()
     {
         const string Subject = "The host has set its own DllImport resolver for the assembly StellaInterop";
-        if (asksHost)
+        if (testsHostResolver)
         {
             throw new StellaNativeLibraryNotFoundException(
                 $"{Subject}, and that resolver called StellaInterop while '{LibraryName}' was being resolved. "
@@ -95,7 +99,7 @@ internal static unsafe class NativeLibraryLoader
                 innerException: null);
         }
 
-        // When the resolver returns 0, the runtime looks for the library by its name and finds the one that is loaded.
+        // If the resolver returns 0, the runtime searches by name and finds the library that is loaded here.
         IReadOnlyList<StellaLoadAttempt> attempts = [];
         string advice = $"Let the resolver return the handle of a StellaInterop library for '{LibraryName}'.";
         try
@@ -105,15 +109,15 @@ internal static unsafe class NativeLibraryLoader
         }
         catch (StellaNativeLibraryNotFoundException e)
         {
-            // The host may have the library where this loader does not look.
+            // The host may have the library at a path that is not among the candidates.
             attempts = e.Attempts;
         }
         catch (StellaAbiMismatchException)
         {
-            // The library beside the program is not the one that the resolver returns.
+            // The library beside the program differs from the library that the resolver returns.
         }
 
-        asksHost = true;
+        testsHostResolver = true;
         try
         {
             AbiContract.CheckImports("The library that the host's DllImport resolver returns");
@@ -127,7 +131,7 @@ internal static unsafe class NativeLibraryLoader
         }
         finally
         {
-            asksHost = false;
+            testsHostResolver = false;
         }
     }
 
@@ -144,7 +148,7 @@ internal static unsafe class NativeLibraryLoader
         Exception? cause = null;
         foreach (string path in Candidates().Distinct())
         {
-            if (WhyNot(path) is { } reason)
+            if (MismatchOf(path) is { } reason)
             {
                 attempts.Add(new StellaLoadAttempt { Path = path, Reason = reason });
                 continue;
@@ -161,16 +165,16 @@ internal static unsafe class NativeLibraryLoader
             }
         }
 
-        string message = $"the native library {FileName} could not be loaded. {NativePlatform.Statement}";
+        string message = $"The native library {FileName} could not be loaded. {NativePlatform.Statement}";
         if (!attempts.TrueForAll(attempt => attempt.Reason == NoSuchFile))
         {
-            // The runtime would try the same files, and one that is cut short would end the process.
-            throw new StellaNativeLibraryNotFoundException($"{message} What was found does not serve.", attempts, cause);
+            // The runtime would try the same files, and a truncated file would crash the process.
+            throw new StellaNativeLibraryNotFoundException($"{message} None of the files that were found can be used.", attempts, cause);
         }
 
         try
         {
-            // Asks the load context, too: a host of plugins may know better.
+            // Includes the load context, because a plugin host may have its own search.
             return (NativeLibrary.Load(LibraryName, typeof(NativeLibraryLoader).Assembly, null), LibraryName);
         }
         catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
@@ -182,8 +186,8 @@ internal static unsafe class NativeLibraryLoader
     }
 
     /// <summary>
-    /// Beside this assembly and beside the application, flat or in the folders of a package, and where the host says that
-    /// packages keep natives. A plugin has its assembly elsewhere than the application; a single file has none.
+    /// Returns the candidates: beside this assembly and beside the application, directly or in <c>runtimes/RID/native</c>, and in the
+    /// native folders of packages. A plugin's assembly is not beside the application; a single-file application has no assembly file.
     /// </summary>
     private static IEnumerable<string> Candidates()
     {
@@ -198,15 +202,15 @@ internal static unsafe class NativeLibraryLoader
 
     private static string AssemblyDirectory
     {
-        [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "There the location is empty, and passed over.")]
+        [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "The location is empty there, and an empty folder is skipped.")]
         get => Path.GetDirectoryName(typeof(NativeLibraryLoader).Assembly.Location) ?? "";
     }
 
-    private static string? WhyNot(string path)
+    private static string? MismatchOf(string path)
     {
         try
         {
-            return File.Exists(path) ? NativeImage.Misfit(path) : NoSuchFile;
+            return File.Exists(path) ? NativeImage.MismatchOf(path) : NoSuchFile;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -214,13 +218,13 @@ internal static unsafe class NativeLibraryLoader
         }
     }
 
-    /// <summary>What the system says of a library. Where it names another file, that is a dependency.</summary>
+    /// <summary>Shortens the system's message about a library. A message about another file means that a dependency is missing.</summary>
     private static string Reason(string path, string message) => string.Join(", ", SystemLines(message).Select(line =>
         line.StartsWith($"{path}: ", StringComparison.Ordinal) ? line[(path.Length + 2)..]
         : OperatingSystem.IsWindows() ? line
-        : $"it depends on what is not here: {line}"));
+        : $"a dependency is missing: {line}"));
 
-    /// <summary>On Unix .NET writes a line of advice first, then what the system says of each path.</summary>
+    /// <summary>Returns the system's lines of a message. On Unix, .NET writes a line of advice before them.</summary>
     private static string[] SystemLines(string message) =>
         message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) is [_, _, ..] and var lines && !OperatingSystem.IsWindows()
             ? lines[1..]

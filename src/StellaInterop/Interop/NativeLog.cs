@@ -5,15 +5,15 @@ using Microsoft.Extensions.Logging;
 
 namespace StellaInterop.Interop;
 
-/// <summary>Carries native log records to an <see cref="ILogger"/>.</summary>
+/// <summary>Writes native log records to an <see cref="ILogger"/>.</summary>
 internal static unsafe partial class NativeLog
 {
-    /// <summary>The category under which native records arrive.</summary>
+    /// <summary>The category of native records.</summary>
     public const string Category = "StellaInterop.Native";
 
     /// <summary>
-    /// Makes a sink for a logger. The logger is held until the last model that was opened with the sink is freed;
-    /// native code then says so by calling <see cref="Release"/>, after its last <see cref="Write"/>.
+    /// Creates a sink for a logger. The sink keeps the logger alive until the last model that was opened with it is freed. Native code then
+    /// calls <see cref="Release"/>, after its last <see cref="Write"/>.
     /// </summary>
     public static LogSinkHandle CreateSink(ILogger logger)
     {
@@ -37,7 +37,7 @@ internal static unsafe partial class NativeLog
     {
         try
         {
-            // Native levels are numbered as LogLevel is.
+            // Native levels have the same numbers as LogLevel.
             var logger = (ILogger)GCHandle.FromIntPtr((nint)userData).Target!;
             var logLevel = (LogLevel)level;
             if (logger.IsEnabled(logLevel))
@@ -47,7 +47,7 @@ internal static unsafe partial class NativeLog
                 Record(logger, logLevel, targetText, messageText);
             }
         }
-#pragma warning disable CA1031 // An exception that left this method would end the process; a lost record does not.
+#pragma warning disable CA1031 // An exception that leaves this method would end the process; losing a record is harmless.
         catch
 #pragma warning restore CA1031
         {
@@ -57,7 +57,7 @@ internal static unsafe partial class NativeLog
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Release(void* userData) => GCHandle.FromIntPtr((nint)userData).Free();
 
-    /// <summary>Returns text of a record, which may quote a file of the model.</summary>
+    /// <summary>Decodes a text of a record. It may quote a file of the model, so control characters are escaped.</summary>
     private static string Text(byte* utf8, nuint length) => Printable.Line(Encoding.UTF8.GetString(utf8, checked((int)length)));
 
     [LoggerMessage(EventId = 1, EventName = "NativeRecord", Message = "{Target}: {Message}", SkipEnabledCheck = true)]

@@ -2,48 +2,50 @@ using System.Buffers;
 using System.Numerics;
 using Utf8Text = System.Text.Unicode.Utf8;
 
-using StellaInterop.Threading;
-
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// Texts as one run of UTF-8: text i is the bytes from <c>Offsets[i]</c> to <c>Offsets[i + 1]</c>. The memory serves one
-/// pack after the other.
+/// Encodes texts as one buffer of UTF-8: text i is the bytes from <c>Offsets[i]</c> to <c>Offsets[i + 1]</c>. The buffer is reused for
+/// the next pack.
 /// </summary>
 /// <remarks>
-/// The tokenizer looks at a limited number of bytes. A longer text is encoded part by part, and each part is shortened. That ends
-/// some characters behind the last one that native code looks at, so that it still sees that the text is longer. The rest is only
-/// measured, and searched for surrogates without a partner.
+/// The tokenizer reads a limited number of bytes. A longer text is encoded in parts, and each part is condensed. The encoding stops some
+/// characters after the last character that native code reads, so that native code still sees that the text is longer. The rest of the
+/// text is only measured and searched for surrogates without a partner.
 /// </remarks>
 internal sealed class PackedTexts
 {
-    /// <summary>A pack is closed when it holds this much, so that a long list needs bounded memory.</summary>
+    /// <summary>The size at which a pack takes no more texts, so that a long list needs bounded memory.</summary>
     private const int SoftLimitBytes = 4 << 20;
 
-    /// <summary>Texts in one pack at most.</summary>
+    /// <summary>The largest number of texts in a pack.</summary>
     private const int MaxTexts = 256;
 
-    /// <summary>Bytes of a part beyond the limit: room for the characters that show that the text is longer.</summary>
+    /// <summary>The bytes of a part beyond the limit: room for the characters that show that the text is longer.</summary>
     private const int BeyondLimitBytes = 16;
 
-    /// <summary>What is kept between calls: room for a full pack whose last text has a million characters.</summary>
-    private const int MaxKeptBytes = 8 << 20;
+    /// <summary>The largest buffer that is kept between calls: a full pack whose last text has a million characters.</summary>
+    private const int MaxRetainedBytes = 8 << 20;
 
     private byte[] utf8 = [];
     private nuint[] offsets = [];
     private int[] replaced = [];
 
-    /// <summary>Bytes of each text that was cut; 0 for a text that is whole.</summary>
+    /// <summary>The length in bytes of each text that was cut; 0 for a text that is whole.</summary>
     private long[] cutLengths = [];
     private ITextCondenser? condenser;
     private uint[]? units;
 
-    /// <summary>Packs texts until the pack is full; at least one. What was packed before is gone.</summary>
-    /// <param name="texts">The texts that remain.</param>
-    /// <param name="firstText">Index of the first of them in the caller's list.</param>
-    /// <param name="onInvalidText">Whether a surrogate without a partner is an error or is replaced.</param>
-    /// <param name="textCondenser">Knows how much of a text is looked at; <see langword="null"/> for all of it.</param>
-    /// <exception cref="StellaInputException">A text is null, or has such a surrogate where that is an error.</exception>
+    /// <summary>Packs texts until the pack is full, but at least one text. Replaces the previous pack.</summary>
+    /// <param name="texts">The remaining texts.</param>
+    /// <param name="firstText">The index of the first remaining text in the list of the caller.</param>
+    /// <param name="onInvalidText">The behavior for a surrogate without a partner.</param>
+    /// <param name="textCondenser">
+    /// The part of the tokenizer that shortens long texts; <see langword="null"/> to encode every text as a whole.
+    /// </param>
+    /// <exception cref="StellaInputException">
+    /// A text is null, or has a surrogate without a partner with <see cref="StellaInvalidTextBehavior.Error"/>.
+    /// </exception>
     public void Fill(
         ReadOnlySpan<string> texts, int firstText, StellaInvalidTextBehavior onInvalidText, ITextCondenser? textCondenser = null)
     {
@@ -65,8 +67,10 @@ internal sealed class PackedTexts
         }
     }
 
-    /// <summary>Packs one text, and keeps where in it each byte comes from.</summary>
-    /// <exception cref="StellaInputException">The text has a surrogate without a partner where that is an error.</exception>
+    /// <summary>Packs one text, and records the position in the text that each byte comes from.</summary>
+    /// <exception cref="StellaInputException">
+    /// The text has a surrogate without a partner with <see cref="StellaInvalidTextBehavior.Error"/>.
+    /// </exception>
     public void FillWithUnits(string text, int index, StellaInvalidTextBehavior onInvalidText, ITextCondenser textCondenser)
     {
         units = [0];
@@ -74,31 +78,32 @@ internal sealed class PackedTexts
     }
 
     /// <summary>
-    /// For each byte of the one text the UTF-16 unit at which its character begins, and one more for the end of the last one.
+    /// Gets, for each byte of a text that <see cref="FillWithUnits"/> packed, the UTF-16 index at which its character begins. The last
+    /// entry is the end of the text.
     /// </summary>
     public ReadOnlySpan<uint> Units => units;
 
-    /// <summary>Index of the first text in the caller's list.</summary>
+    /// <summary>Gets the index of the first text in the list of the caller.</summary>
     public int FirstText { get; private set; }
 
-    /// <summary>Number of texts.</summary>
+    /// <summary>Gets the number of texts.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Number of bytes of all texts.</summary>
+    /// <summary>Gets the number of bytes of all texts.</summary>
     public int Length { get; private set; }
 
     public ReadOnlySpan<byte> Utf8 => utf8.AsSpan(0, Length);
 
     public ReadOnlySpan<nuint> Offsets => offsets.AsSpan(0, Count + 1);
 
-    /// <summary>Surrogates of each text that were replaced.</summary>
+    /// <summary>Gets the number of replaced surrogates of each text.</summary>
     public ReadOnlySpan<int> Replaced => replaced.AsSpan(0, Count);
 
     /// <summary>
-    /// Returns the error of a text that native code found too long but saw only in part, with its whole length;
-    /// <see langword="null"/> for a text that native code saw whole.
+    /// Returns the error of a text that is too long and of which native code read only a part, with the whole length;
+    /// <see langword="null"/> for a text that native code read as a whole.
     /// </summary>
-    /// <param name="textIndex">Index of the text in the caller's list.</param>
+    /// <param name="textIndex">The index of the text in the list of the caller.</param>
     public StellaInputException? TooLongError(int textIndex)
     {
         int text = textIndex - FirstText;
@@ -111,10 +116,10 @@ internal sealed class PackedTexts
             : null;
     }
 
-    /// <summary>Lets go of memory that only a text of unusual length needed.</summary>
+    /// <summary>Frees the memory that only a text of unusual length needed.</summary>
     public void Trim()
     {
-        if (utf8.Length > MaxKeptBytes)
+        if (utf8.Length > MaxRetainedBytes)
         {
             utf8 = [];
         }
@@ -124,10 +129,10 @@ internal sealed class PackedTexts
     {
         if (text is null)
         {
-            throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"text {index} is null", index);
+            throw new StellaInputException(StellaErrorCode.TextNotUnicode, $"Text {index} is null. Pass an empty string for a text without characters.", index);
         }
 
-        // Three bytes a UTF-16 unit is the most that UTF-8 takes.
+        // UTF-8 takes at most three bytes per UTF-16 unit.
         long room = Math.Min(3L * text.Length, condenser?.MaxBytes ?? long.MaxValue);
         Reserve(Length + room, index);
         Span<byte> rest = utf8.AsSpan(Length, (int)room);
@@ -136,7 +141,7 @@ internal sealed class PackedTexts
         cutLengths[Count] = 0;
         if (status != OperationStatus.Done)
         {
-            // The rest of a text has to be valid too if only its beginning is encoded.
+            // The whole text must be valid, even if only its beginning is encoded.
             Survey survey = Survey.Of(text);
             if (survey.LoneSurrogates > 0)
             {
@@ -145,7 +150,8 @@ internal sealed class PackedTexts
                     int at = survey.FirstLoneSurrogate;
                     throw new StellaInputException(
                         StellaErrorCode.TextNotUnicode,
-                        $"text {index} is not valid Unicode: the surrogate U+{(int)text[at]:X4} at index {at} has no partner",
+                        $"Text {index} is not valid Unicode: the surrogate U+{(int)text[at]:X4} at index {at} has no partner. "
+                        + "Correct the text, or set InvalidTextBehavior to Replace.",
                         index);
                 }
 
@@ -173,8 +179,8 @@ internal sealed class PackedTexts
         offsets[Count] = (nuint)Length;
     }
 
-    /// <summary>Encodes a long text part by part, each shortened together with what is left of those before it.</summary>
-    /// <returns>The bytes that are left.</returns>
+    /// <summary>Encodes a long text in parts. Each part is condensed together with the result of the parts before it.</summary>
+    /// <returns>The number of bytes after condensing.</returns>
     private int EncodeBeginning(ReadOnlySpan<char> text, int index, ITextCondenser textCondenser, out bool isCut)
     {
         int kept = 0;
@@ -182,7 +188,7 @@ internal sealed class PackedTexts
         isCut = false;
         while (!isCut && read < text.Length)
         {
-            // At least as much as is left, so that the time does not grow faster than the text.
+            // A part is at least as long as the result so far, so that the time grows linearly with the text.
             long room = Math.Max(textCondenser.MaxBytes, kept) + BeyondLimitBytes;
             Reserve((long)Length + kept + room, index, kept);
             Utf8Text.FromUtf16(text[read..], utf8.AsSpan(Length + kept, (int)room), out int more, out int written);
@@ -200,7 +206,10 @@ internal sealed class PackedTexts
         return kept;
     }
 
-    /// <summary>Keeps the units of bytes that were encoded behind others of the same text.</summary>
+    /// <summary>Records the UTF-16 indices of newly encoded bytes.</summary>
+    /// <param name="before">The number of bytes of the text before them.</param>
+    /// <param name="bytes">The new bytes.</param>
+    /// <param name="unit">The UTF-16 index at which they begin.</param>
     private void KeepUnits(int before, ReadOnlySpan<byte> bytes, int unit)
     {
         if (units is null)
@@ -212,7 +221,7 @@ internal sealed class PackedTexts
         int next = unit;
         for (int i = 0; i < bytes.Length; i++)
         {
-            // A byte of the form 10xxxxxx goes on with a character; one of 11110xxx begins one of two units.
+            // A byte 10xxxxxx continues a character. A byte 11110xxx begins a character of two UTF-16 units.
             if ((bytes[i] & 0xC0) != 0x80)
             {
                 unit = next;
@@ -225,7 +234,10 @@ internal sealed class PackedTexts
         units[^1] = (uint)next;
     }
 
-    /// <summary>Makes room for bytes of the text behind those of the texts before it.</summary>
+    /// <summary>Ensures the capacity of the buffer.</summary>
+    /// <param name="needed">The bytes of the finished texts and of the current text.</param>
+    /// <param name="index">The index of the current text, for the error.</param>
+    /// <param name="begun">The bytes of the current text that are encoded already.</param>
     private void Reserve(long needed, int index, int begun = 0)
     {
         if (needed > utf8.Length)
@@ -239,20 +251,20 @@ internal sealed class PackedTexts
         if (needed > Array.MaxLength)
         {
             throw new StellaInputException(
-                StellaErrorCode.TextTooLong, $"text {index} has more characters than can be encoded at once", index);
+                StellaErrorCode.TextTooLong, $"Text {index} needs up to {needed} bytes of UTF-8; the limit is {Array.MaxLength}. Shorten the text.", index);
         }
 
-        // Doubled at least, so that many short texts are not copied for each of them.
+        // At least doubled, so that the texts so far are not copied for every new text.
         byte[] larger = GC.AllocateUninitializedArray<byte>(
             (int)Math.Min(BitOperations.RoundUpToPowerOf2((ulong)needed), (ulong)Array.MaxLength));
         utf8.AsSpan(0, Length + begun).CopyTo(larger);
         utf8 = larger;
     }
 
-    /// <summary>The length of a whole text, and its lone surrogates.</summary>
-    /// <param name="Bytes">Length in UTF-8 with each lone surrogate replaced; it may be more than an <see cref="int"/> holds.</param>
-    /// <param name="LoneSurrogates">Surrogates without a partner.</param>
-    /// <param name="FirstLoneSurrogate">Index of the first of them, or 0.</param>
+    /// <summary>Represents the length of a whole text and its lone surrogates.</summary>
+    /// <param name="Bytes">The length in UTF-8 with each lone surrogate replaced. It may exceed an <see cref="int"/>.</param>
+    /// <param name="LoneSurrogates">The number of surrogates without a partner.</param>
+    /// <param name="FirstLoneSurrogate">The index of the first lone surrogate; 0 without lone surrogates.</param>
     private readonly record struct Survey(long Bytes, int LoneSurrogates, int FirstLoneSurrogate)
     {
         private const int StepBytes = 4096;

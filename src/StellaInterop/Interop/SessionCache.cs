@@ -1,38 +1,43 @@
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// Sessions of one model that are not in use. A call takes one and brings it back, so that concurrent calls never
-/// share a session and a sequence of calls pays for one.
+/// Keeps the idle sessions of one model. Each call rents a session and returns it, so that concurrent calls never share a session, and
+/// consecutive calls start only one. Thread-safe.
 /// </summary>
-internal sealed class SessionCache(ModelHandle model, NativeSessionOptions options) : IDisposable
+/// <param name="model">The model.</param>
+/// <param name="threads">The number of threads of a session; 0 for one per processor.</param>
+/// <param name="maxBatchTokens">The largest number of tokens of a native call.</param>
+/// <param name="owner">The type of the disposed object in an <see cref="ObjectDisposedException"/>.</param>
+internal sealed class SessionCache(ModelHandle model, int threads, int maxBatchTokens, Type owner) : IDisposable
 {
-    // More idle sessions than processors would only hold memory.
+    // At most one running call per processor makes sense. More idle sessions would only hold memory.
     private static readonly int MaxIdle = Environment.ProcessorCount;
 
-    // The one that came back last is the next to go: its memory is still in the caches.
-    private readonly Stack<Session> idle = new(MaxIdle);
+    // A stack, because the memory of the last returned session is still in the processor's caches.
+    private readonly Stack<BufferedSession> idle = new(MaxIdle);
     private readonly Lock gate = new();
     private bool disposed;
 
+    /// <summary>Returns an idle session, or starts a session.</summary>
     /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
-    public Session Take()
+    public BufferedSession Rent()
     {
         lock (gate)
         {
-            ObjectDisposedException.ThrowIf(disposed, typeof(StellaModel));
-            if (idle.TryPop(out Session? session))
+            ObjectDisposedException.ThrowIf(disposed, owner);
+            if (idle.TryPop(out BufferedSession? session))
             {
                 return session;
             }
         }
 
-        return new Session(new SessionHandle(model, options));
+        return new BufferedSession(new SessionHandle(model, threads, maxBatchTokens));
     }
 
-    /// <summary>Brings a session back after a call that went well.</summary>
-    public void Return(Session session)
+    /// <summary>Returns a session that can be used again.</summary>
+    public void Return(BufferedSession session)
     {
-        session.Texts.Trim();
+        session.Buffers.Trim();
         lock (gate)
         {
             if (!disposed && idle.Count < MaxIdle)
@@ -47,14 +52,14 @@ internal sealed class SessionCache(ModelHandle model, NativeSessionOptions optio
 
     public void Dispose()
     {
-        Session[] ended;
+        BufferedSession[] sessions;
         lock (gate)
         {
             disposed = true;
-            ended = [.. idle];
+            sessions = [.. idle];
             idle.Clear();
         }
 
-        Array.ForEach(ended, session => session.Dispose());
+        Array.ForEach(sessions, session => session.Dispose());
     }
 }

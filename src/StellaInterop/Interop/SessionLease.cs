@@ -1,6 +1,6 @@
 namespace StellaInterop.Interop;
 
-/// <summary>A session for the length of one call of a model.</summary>
+/// <summary>Rents a session for one call of a model. Dispose returns the session, or frees it if the call broke it.</summary>
 internal ref struct SessionLease : IDisposable
 {
     private readonly SessionCache sessions;
@@ -11,18 +11,19 @@ internal ref struct SessionLease : IDisposable
     {
         this.sessions = sessions;
         this.cancellationToken = cancellationToken;
-        Session = sessions.Take();
+        Session = sessions.Rent();
     }
 
-    public Session Session { get; }
+    public BufferedSession Session { get; }
 
     /// <summary>
-    /// Whether the call's caller gets another error than <paramref name="error"/>: a cancellation that names the token.
-    /// Notes on the way whether the session can be used again.
+    /// Records an error of the call. Replaces a native cancellation by one that has the token of the caller.
     /// </summary>
+    /// <param name="error">The error.</param>
+    /// <param name="replacement">The exception to throw instead, if the result is <see langword="true"/>.</param>
     public bool Replaces(Exception error, out Exception replacement)
     {
-        // After a panic a session refuses further calls, so the next caller gets another one.
+        // After a panic a session refuses further calls, so it is freed and the next call starts another one.
         broken |= error is StellaException { Code: StellaErrorCode.Panic };
         replacement = error is OperationCanceledException
             ? new OperationCanceledException(error.Message, error, cancellationToken)

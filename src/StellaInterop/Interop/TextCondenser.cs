@@ -1,20 +1,20 @@
 namespace StellaInterop.Interop;
 
-/// <summary>Knows how much of a long text a tokenizer looks at.</summary>
+/// <summary>Shortens long texts to the bytes that a tokenizer reads.</summary>
 internal interface ITextCondenser
 {
-    /// <summary>Bytes of a text, its prompt included, that are looked at in any case.</summary>
+    /// <summary>Gets the number of bytes of a text, its prompt included, that the tokenizer always reads.</summary>
     long MaxBytes { get; }
 
-    /// <summary>Shortens the beginning of a text where it stands, without a change of its tokens.</summary>
-    /// <param name="utf8">The beginning.</param>
-    /// <param name="units">Empty, or a number for each byte and one more, which move with the bytes.</param>
-    /// <param name="isEnough">Whether nothing that follows in the text is looked at.</param>
-    /// <returns>The bytes that are left. If that is not enough, what follows in the text goes behind them.</returns>
+    /// <summary>Condenses the beginning of a text in place: removes bytes that do not affect its tokens.</summary>
+    /// <param name="utf8">The beginning of the text.</param>
+    /// <param name="units">Empty, or one number per byte and one for the end. The numbers move with the bytes.</param>
+    /// <param name="isEnough">Receives whether the tokenizer does not read the rest of the text.</param>
+    /// <returns>The number of bytes that remain. If they are not enough, append the rest of the text to them.</returns>
     int Condense(Span<byte> utf8, Span<uint> units, out bool isEnough);
 }
 
-/// <summary>Asks the tokenizer of a model.</summary>
+/// <summary>Condenses texts by the native tokenizer of a model.</summary>
 internal sealed class TextCondenser(ModelHandle model, long maxBytes) : ITextCondenser
 {
     public long MaxBytes => maxBytes;

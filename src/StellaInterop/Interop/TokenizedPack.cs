@@ -3,27 +3,42 @@ using System.Runtime.InteropServices;
 namespace StellaInterop.Interop;
 
 /// <summary>
-/// The token ids of a pack of texts, one text after the other. The memory serves one pack after the other.
+/// Holds the token ids of a pack of texts, one text after the other. The memory is reused for the next pack.
 /// </summary>
 internal sealed class TokenizedPack
 {
     private uint[] ids = [];
     private NativeTokenCount[] counts = [];
 
-    /// <summary>Where each text begins in <see cref="ids"/>; one more entry than there are texts.</summary>
+    /// <summary>The replaced surrogates of each text.</summary>
+    private int[] replaced = [];
+
+    /// <summary>The start of each text in <see cref="ids"/>, and the end of the last text.</summary>
     private uint[] starts = [];
 
-    /// <summary>The same within one batch.</summary>
+    /// <summary>The <c>cu_seqlens</c> of one batch: the same starts, relative to the batch.</summary>
     private uint[] cuSeqlens = [];
 
-    /// <summary>For each text the tokens at its beginning that take no part in its vector.</summary>
+    /// <summary>The number of tokens at the beginning of each text that the pooling leaves out.</summary>
     private uint[] leftOut = [];
 
-    /// <summary>Tokenizes a pack. What was there before is gone.</summary>
+    /// <summary>Gets the index of the first text in the list of the caller.</summary>
+    public int FirstText { get; private set; }
+
+    /// <summary>Gets the number of texts.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Gets the ids of all texts of the pack, one text after the other. Valid until the next pack.</summary>
+    public ReadOnlySpan<uint> AllTokens => ids.AsSpan(0, (int)starts[Count]);
+
+    /// <summary>Tokenizes a pack, which replaces the previous one.</summary>
     /// <param name="model">The model whose tokenizer is used.</param>
     /// <param name="pack">The texts.</param>
-    /// <param name="options">The prompt and what to do with a long text.</param>
-    /// <param name="info">The description of the model.</param>
+    /// <param name="options">The prompt, and the behavior for long texts.</param>
+    /// <param name="info">The properties of the model.</param>
+    /// <exception cref="StellaInputException">
+    /// A text cannot be tokenized, or is too long with <see cref="StellaLongTextBehavior.Error"/>.
+    /// </exception>
     public void Fill(ModelHandle model, PackedTexts pack, StellaEmbedOptions options, StellaModelInfo info)
     {
         FirstText = pack.FirstText;
@@ -31,23 +46,25 @@ internal sealed class TokenizedPack
         if (counts.Length < Count)
         {
             counts = new NativeTokenCount[Count];
+            replaced = new int[Count];
             starts = new uint[Count + 1];
             cuSeqlens = new uint[Count + 1];
             leftOut = new uint[Count];
         }
 
-        // A token is at least a byte of its text, but for the rare text that grows when it is normalised; for that
-        // one, native code says what it needs.
+        // A token has at least one byte of its text, except in the rare text that normalization makes longer. For such a text, native
+        // code returns the size that it needs.
         long guess = Math.Min((long)Count * info.MaxTokens, pack.Length + ((long)Count * info.TokensBesideText(options.Prompt)));
-        MakeRoom((int)guess);
+        EnsureCapacity((int)guess);
         int needed = Tokenize(model, pack, options);
         if (needed > ids.Length)
         {
-            MakeRoom(needed);
+            EnsureCapacity(needed);
             _ = Tokenize(model, pack, options);
         }
 
         starts[0] = 0;
+        pack.Replaced.CopyTo(replaced);
         for (int i = 0; i < Count; i++)
         {
             starts[i + 1] = starts[i] + counts[i].kept;
@@ -55,17 +72,14 @@ internal sealed class TokenizedPack
         }
     }
 
-    /// <summary>Index of the first text in the caller's list.</summary>
-    public int FirstText { get; private set; }
-
-    /// <summary>Number of texts.</summary>
-    public int Count { get; private set; }
-
-    /// <summary>The end of the longest batch from <paramref name="start"/> on with at most <paramref name="budget"/> tokens.</summary>
-    public int BatchEnd(int start, int budget)
+    /// <summary>
+    /// Returns the end of the longest batch from <paramref name="start"/> that has at most <paramref name="maxTokens"/> tokens, or one
+    /// text.
+    /// </summary>
+    public int BatchEnd(int start, int maxTokens)
     {
         int end = start + 1;
-        while (end < Count && starts[end + 1] - starts[start] <= budget)
+        while (end < Count && starts[end + 1] - starts[start] <= maxTokens)
         {
             end++;
         }
@@ -73,7 +87,9 @@ internal sealed class TokenizedPack
         return end;
     }
 
-    /// <summary>The texts from <paramref name="start"/> to <paramref name="end"/> as native code takes them. Valid until the next call.</summary>
+    /// <summary>
+    /// Returns the texts from <paramref name="start"/> to <paramref name="end"/> as a packed batch. Valid until the next call.
+    /// </summary>
     public TokenBatch Batch(int start, int end)
     {
         Span<uint> relative = cuSeqlens.AsSpan(0, end - start + 1);
@@ -85,34 +101,29 @@ internal sealed class TokenizedPack
         return new TokenBatch(ids.AsSpan((int)starts[start]..(int)starts[end]), relative, leftOut.AsSpan(start..end));
     }
 
-    /// <summary>The ids of a text. Valid until the next pack.</summary>
-    public ReadOnlySpan<int> IdsOf(int text) => MemoryMarshal.Cast<uint, int>(TokensOf(text));
+    /// <summary>Returns the ids of a text. Valid until the next pack.</summary>
+    public ReadOnlySpan<int> IdsOf(int text) => MemoryMarshal.Cast<uint, int>(ids.AsSpan(RangeOf(text)));
 
-    /// <summary>The ids of a text as native code takes them. Valid until the next pack.</summary>
-    public ReadOnlySpan<uint> TokensOf(int text) => ids.AsSpan(RangeOf(text));
-
-    /// <summary>The ids of all texts of the pack, one text after the other. Valid until the next pack.</summary>
-    public ReadOnlySpan<uint> AllTokens => ids.AsSpan(0, (int)starts[Count]);
-
-    /// <summary>The range of a text within <see cref="AllTokens"/>.</summary>
+    /// <summary>Returns the range of a text within <see cref="AllTokens"/>.</summary>
     public Range RangeOf(int text) => (int)starts[text]..(int)starts[text + 1];
 
-    /// <summary>The tokens at the beginning of a text that take no part in its vector.</summary>
+    /// <summary>Returns the number of tokens at the beginning of a text that the pooling leaves out.</summary>
     public uint LeftOutOf(int text) => leftOut[text];
 
-    /// <summary>The length of a text of which <paramref name="replaced"/> surrogates were replaced.</summary>
-    public StellaTokenCount CountOf(int text, int replaced) => counts[text].ToManaged(replaced);
+    /// <summary>Returns the number of tokens of a text.</summary>
+    public StellaTokenCount CountOf(int text) => counts[text].ToManaged(replaced[text]);
 
-    private void MakeRoom(int tokens)
+    private void EnsureCapacity(int tokens)
     {
         if (ids.Length < tokens)
         {
-            // A forward holds them from its begin to its end, so they lie where nothing is moved.
+            // Native code holds the address during a forward pass, so the ids are on the pinned heap, where the collector moves nothing.
             ids = GC.AllocateUninitializedArray<uint>(tokens, pinned: true);
         }
     }
 
-    /// <summary>Fills ids and counts; returns how many ids there are, which may be more than fit.</summary>
+    /// <summary>Fills ids and counts.</summary>
+    /// <returns>The number of ids of the pack. If it is above the capacity, nothing is filled.</returns>
     private unsafe int Tokenize(ModelHandle model, PackedTexts pack, StellaEmbedOptions options)
     {
         var native = new NativeTokenizeOptions
@@ -157,7 +168,7 @@ internal sealed class TokenizedPack
 
 internal static class NativeTokenCountExtensions
 {
-    /// <summary>The count as callers see it.</summary>
+    /// <summary>Converts a native count.</summary>
     public static StellaTokenCount ToManaged(this NativeTokenCount count, int replaced) => new()
     {
         Kept = (int)count.kept,
@@ -168,8 +179,8 @@ internal static class NativeTokenCountExtensions
 }
 
 /// <summary>
-/// Packed token ids: text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>, and its first <c>LeftOut[i]</c> tokens take no part in its
-/// vector.
+/// Represents a packed batch of token ids. Text i is <c>Ids[CuSeqlens[i]..CuSeqlens[i + 1]]</c>, and the pooling leaves out its first
+/// <c>LeftOut[i]</c> tokens.
 /// </summary>
 internal readonly ref struct TokenBatch(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, ReadOnlySpan<uint> leftOut)
 {

@@ -1,10 +1,13 @@
 namespace StellaInterop.Memory;
 
-/// <summary>A limit of a control group, and what all of the group's processes hold under it.</summary>
-internal readonly record struct CgroupLimit(string Name, long Bytes, long Used);
+/// <summary>Represents a memory limit of a control group (cgroup), such as the limit of a container.</summary>
+/// <param name="Source">The file that sets the limit.</param>
+/// <param name="Bytes">The limit.</param>
+/// <param name="Used">The bytes that all processes of the group use, without memory that the system can reclaim.</param>
+internal readonly record struct CgroupLimit(string Source, long Bytes, long Used);
 
 /// <summary>
-/// The memory limits of the control group of this process and of every group around it, as far as they are mounted.
+/// Reads the memory limits of the control group (cgroup) of this process and of every mounted group above it, in version 1 and 2.
 /// </summary>
 internal static class CgroupLimits
 {
@@ -13,18 +16,19 @@ internal static class CgroupLimits
         StatLimit: null,
         "anon shmem sock kernel_stack pagetables percpu slab_unreclaimable");
 
-    // Its groups around the mount cannot be seen from a container; hierarchical_memory_limit tells of them.
+    // A container does not see the groups above its mount. hierarchical_memory_limit includes their limits.
     private static readonly Version Version1 = new(
         "memory.limit_in_bytes", "hierarchical_memory_limit", "total_rss total_shmem");
 
-    /// <param name="mount">Where control groups are mounted.</param>
+    /// <summary>Returns the limits.</summary>
+    /// <param name="mount">The folder where control groups are mounted.</param>
     /// <param name="membership">The text of <c>/proc/self/cgroup</c>.</param>
-    /// <param name="notUnderstood">Gets the files that hold something else than a limit.</param>
-    public static IEnumerable<CgroupLimit> Read(string mount, string? membership, List<string> notUnderstood)
+    /// <param name="unparsed">Receives the files whose content is not a limit.</param>
+    public static IEnumerable<CgroupLimit> Read(string mount, string? membership, List<string> unparsed)
     {
         foreach (string line in (membership ?? string.Empty).Split('\n'))
         {
-            // hierarchy:controllers:path, where the path may hold colons.
+            // hierarchy:controllers:path, where the path may contain colons.
             if (line.Split(':', 3) is not [var hierarchy, var controllers, ['/', ..] path])
             {
                 continue;
@@ -40,7 +44,7 @@ internal static class CgroupLimits
             {
                 foreach (string group in GroupAndParents(root, path.Trim('/')))
                 {
-                    foreach (CgroupLimit limit in version.Read(group, notUnderstood))
+                    foreach (CgroupLimit limit in version.Read(group, unparsed))
                     {
                         yield return limit;
                     }
@@ -49,14 +53,17 @@ internal static class CgroupLimits
         }
     }
 
-    /// <summary>Beside version 1, version 2 has a folder of its own.</summary>
-    private static string UnifiedMount(string mount) =>
-        Path.Combine(mount, "unified") is var unified && Directory.Exists(unified) ? unified : mount;
+    /// <summary>Returns the mount of version 2, which has its own folder if version 1 is mounted too.</summary>
+    private static string UnifiedMount(string mount)
+    {
+        string unified = Path.Combine(mount, "unified");
+        return Directory.Exists(unified) ? unified : mount;
+    }
 
     private static IEnumerable<string> GroupAndParents(string root, string path)
     {
-        // In a container the path may be that of the host, of which only the mount itself is there: what is missing holds
-        // no limit. It may also lead out of what is mounted.
+        // In a container the path may be that of the host, of which only the mount itself exists: a missing folder sets no limit. A path
+        // with ".." leads out of the mount.
         if (path.Split('/').Contains(".."))
         {
             path = string.Empty;
@@ -71,15 +78,17 @@ internal static class CgroupLimits
         yield return root;
     }
 
-    /// <summary>The names of one version of control groups, each a list with blanks between.</summary>
-    /// <param name="LimitFiles">Files that hold a limit and nothing else.</param>
-    /// <param name="StatLimit">A limit within <c>memory.stat</c>.</param>
-    /// <param name="UsedInStat">What in <c>memory.stat</c> the system cannot drop. Page cache is not among it.</param>
+    /// <summary>The file and key names of one cgroup version. Each list is separated by blanks.</summary>
+    /// <param name="LimitFiles">The files that contain a limit and nothing else.</param>
+    /// <param name="StatLimit">The key of a limit within <c>memory.stat</c>.</param>
+    /// <param name="UsedInStat">
+    /// The keys in <c>memory.stat</c> of memory that the system cannot reclaim. They exclude the page cache.
+    /// </param>
     private sealed record Version(string LimitFiles, string? StatLimit, string UsedInStat)
     {
         private const string Stat = "memory.stat";
 
-        public IEnumerable<CgroupLimit> Read(string group, List<string> notUnderstood)
+        public IEnumerable<CgroupLimit> Read(string group, List<string> unparsed)
         {
             string statFile = Path.Combine(group, Stat);
             string? stat = SystemText.TryRead(statFile);
@@ -93,13 +102,13 @@ internal static class CgroupLimits
                 }
                 else if (text is not (null or "max"))
                 {
-                    notUnderstood.Add(file);
+                    unparsed.Add(file);
                 }
             }
 
-            if (StatLimit is not null && SystemText.Field(stat, StatLimit) is { } inStat)
+            if (StatLimit is not null && SystemText.Field(stat, StatLimit) is { } statBytes)
             {
-                yield return new CgroupLimit($"{StatLimit} of {statFile}", inStat, used);
+                yield return new CgroupLimit($"{StatLimit} of {statFile}", statBytes, used);
             }
         }
     }

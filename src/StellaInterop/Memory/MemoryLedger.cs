@@ -2,23 +2,23 @@ using System.Collections.Immutable;
 
 namespace StellaInterop.Memory;
 
-/// <summary>One live reservation.</summary>
+/// <summary>Represents a live reservation.</summary>
 /// <param name="Reservation">The reservation.</param>
 /// <param name="Bytes">Its size.</param>
-/// <param name="Taken">Whether its owner has said that the bytes are touched.</param>
-internal readonly record struct LedgerEntry(MemoryReservation Reservation, long Bytes, bool Taken);
+/// <param name="IsTouched">Whether the owner reported that the bytes are touched, so that measured memory includes them.</param>
+internal readonly record struct LedgerEntry(MemoryReservation Reservation, long Bytes, bool IsTouched);
 
-/// <summary>What is reserved. A value: a change makes another one, so that a reader needs no lock.</summary>
+/// <summary>Lists the live reservations. Immutable: a change makes another ledger, so that readers need no lock.</summary>
 /// <param name="Entries">The live reservations, in the order in which they were made.</param>
-/// <param name="Unreserved">What the process used beside its reservations when the last one was made.</param>
+/// <param name="Unreserved">The memory of the process besides its reservations when the last reservation was made, in bytes.</param>
 internal sealed record MemoryLedger(ImmutableArray<LedgerEntry> Entries, long Unreserved)
 {
     public static MemoryLedger Empty { get; } = new([], 0);
 
-    /// <summary>Added up anew each time, so that no lost or doubled correction can make it drift.</summary>
+    /// <summary>Gets the sum of all reservations. The sum is computed each time, so that it cannot drift.</summary>
     public long Reserved => Saturating.Sum(Entries, entry => entry.Bytes);
 
-    private long Taken => Saturating.Sum(Entries, entry => entry.Taken ? entry.Bytes : 0);
+    private long Touched => Saturating.Sum(Entries, entry => entry.IsTouched ? entry.Bytes : 0);
 
     public int IndexOf(MemoryReservation reservation)
     {
@@ -33,25 +33,28 @@ internal sealed record MemoryLedger(ImmutableArray<LedgerEntry> Entries, long Un
         return -1;
     }
 
-    /// <summary>
-    /// What the process uses beside its reservations. What is measured holds all that was taken, and of what was not yet
-    /// said to be taken anything from nothing to all: between the two bounds, the last value that was known stays.
-    /// </summary>
+    /// <summary>Returns the memory of the process besides its reservations.</summary>
+    /// <remarks>
+    /// Measured memory includes all touched reservations, and an unknown part of the others. This bounds the unreserved memory from both
+    /// sides; within the bounds the last known value is kept.
+    /// </remarks>
     public long UnreservedAt(long measured) => Math.Clamp(
-        Unreserved, Saturating.Subtract(measured, Reserved), Saturating.Subtract(measured, Taken));
+        Unreserved, Saturating.Subtract(measured, Reserved), Saturating.Subtract(measured, Touched));
 
-    /// <summary>What the process uses, and may still use without asking again.</summary>
+    /// <summary>Returns the memory that the process uses or has reserved.</summary>
     public long CommittedAt(long measured) => Saturating.Add(Reserved, UnreservedAt(measured));
 
+    /// <summary>Adds a reservation.</summary>
     public MemoryLedger With(MemoryReservation reservation, long bytes, long measured) =>
-        new(Entries.Add(new LedgerEntry(reservation, bytes, Taken: false)), UnreservedAt(measured));
+        new(Entries.Add(new LedgerEntry(reservation, bytes, IsTouched: false)), UnreservedAt(measured));
 
-    /// <summary>The same with a reservation of bytes that were a part of another one until now.</summary>
-    public MemoryLedger Beside(MemoryReservation reservation, long bytes) =>
-        this with { Entries = Entries.Add(new LedgerEntry(reservation, bytes, Taken: false)) };
+    /// <summary>Adds a reservation of bytes that were part of another reservation until now.</summary>
+    public MemoryLedger WithSplit(MemoryReservation reservation, long bytes) =>
+        this with { Entries = Entries.Add(new LedgerEntry(reservation, bytes, IsTouched: false)) };
 
+    /// <summary>Changes the size of a reservation to the bytes that its owner touched.</summary>
     public MemoryLedger Resized(int index, long bytes) =>
-        this with { Entries = Entries.SetItem(index, Entries[index] with { Bytes = bytes, Taken = true }) };
+        this with { Entries = Entries.SetItem(index, Entries[index] with { Bytes = bytes, IsTouched = true }) };
 
     public MemoryLedger Without(int index) => this with { Entries = Entries.RemoveAt(index) };
 }

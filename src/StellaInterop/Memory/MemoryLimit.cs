@@ -1,25 +1,25 @@
 namespace StellaInterop.Memory;
 
-/// <summary>One of the limits that a process lives under.</summary>
-/// <param name="Name">Where it stands.</param>
-/// <param name="Bytes">What it says.</param>
-/// <param name="Headroom">What of it is kept free.</param>
-/// <param name="Others">What others that live under the same limit hold, without what the system can drop.</param>
-internal sealed record MemoryLimit(string Name, long Bytes, long Headroom, long Others)
+/// <summary>Represents one of the memory limits of this process.</summary>
+/// <param name="Source">The file or option that sets the limit.</param>
+/// <param name="Bytes">The limit.</param>
+/// <param name="Headroom">The bytes of the limit that are kept free.</param>
+/// <param name="UsedByOthers">The bytes that other processes under the same limit use, without memory that the system can reclaim.</param>
+internal sealed record MemoryLimit(string Source, long Bytes, long Headroom, long UsedByOthers)
 {
-    /// <summary>What this process may have in all.</summary>
-    public long Left => Saturating.Subtract(Saturating.Subtract(Bytes, Headroom), Others);
+    /// <summary>Gets the bytes that this process may use in all.</summary>
+    public long Usable => Saturating.Subtract(Saturating.Subtract(Bytes, Headroom), UsedByOthers);
 }
 
-/// <summary>What the system says at one moment.</summary>
-/// <param name="Timestamp">When.</param>
-/// <param name="Measured">Anonymous memory of this process.</param>
-/// <param name="Tightest">The limit that leaves the least.</param>
-/// <param name="NotUnderstood">Files that hold something else than a limit, and so limit nothing.</param>
-internal sealed record MemoryReading(long Timestamp, long Measured, MemoryLimit Tightest, IReadOnlyList<string> NotUnderstood)
+/// <summary>Represents the limits and the memory of the process at one moment.</summary>
+/// <param name="Timestamp">The time of the reading.</param>
+/// <param name="Measured">The anonymous memory of this process in bytes.</param>
+/// <param name="Tightest">The limit with the fewest usable bytes.</param>
+/// <param name="UnparsedFiles">The files that should hold a limit and could not be parsed. They set no limit.</param>
+internal sealed record MemoryReading(long Timestamp, long Measured, MemoryLimit Tightest, IReadOnlyList<string> UnparsedFiles)
 {
-    /// <summary>The tightest limit, and what could not be read beside it.</summary>
-    public string LimitSource => NotUnderstood.Count == 0
-        ? Tightest.Name
-        : $"{Tightest.Name} (not understood: {string.Join(", ", NotUnderstood)})";
+    /// <summary>Gets the source of the tightest limit, and the files that could not be parsed.</summary>
+    public string LimitSource => UnparsedFiles.Count == 0
+        ? Tightest.Source
+        : $"{Tightest.Source} (not understood: {string.Join(", ", UnparsedFiles)})";
 }

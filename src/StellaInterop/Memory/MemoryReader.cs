@@ -1,54 +1,56 @@
 namespace StellaInterop.Memory;
 
-/// <summary>Reads what limits the process and what it uses. Reads anew each time; keeps nothing. Thread-safe.</summary>
+/// <summary>Reads the memory limits of the process and its memory use. Each call reads the files again. Thread-safe.</summary>
 internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
 {
-    /// <summary>Reads everything.</summary>
-    /// <param name="timestamp">The time to note with it.</param>
+    /// <summary>Reads the limits and the use.</summary>
+    /// <param name="timestamp">The time to record with the reading.</param>
     public MemoryReading Read(long timestamp)
     {
         string? process = SystemText.TryRead(Path.Combine(options.ProcRoot, "self/status"));
-        // RssAnon leaves out mapped files, which a load would count twice beside what it copies from them.
+        // RssAnon excludes mapped files. A load copies from them, so they would count twice.
         long measured = SystemText.Field(process, "RssAnon") ?? SystemText.Field(process, "VmRSS") ?? Environment.WorkingSet;
 
-        var notUnderstood = new List<string>();
-        MemoryLimit tightest = Limits(measured, notUnderstood).MinBy(limit => limit.Left)!;
-        return new MemoryReading(timestamp, measured, tightest, notUnderstood);
+        var unparsed = new List<string>();
+        MemoryLimit tightest = Limits(measured, unparsed).MinBy(limit => limit.Usable)!;
+        return new MemoryReading(timestamp, measured, tightest, unparsed);
     }
 
-    private IEnumerable<MemoryLimit> Limits(long measured, List<string> notUnderstood)
+    private IEnumerable<MemoryLimit> Limits(long measured, List<string> unparsed)
     {
-        if (options.LimitBytes is { } own)
+        if (options.LimitBytes is { } limitBytes)
         {
-            // Who names a number has chosen the headroom with it, and nothing kills a process that goes beyond it.
-            yield return new MemoryLimit("LimitBytes of the options", own, Headroom: 0, Others: 0);
+            // No headroom: the user chose the limit, and the system does not kill a process that exceeds it.
+            yield return new MemoryLimit("LimitBytes of the options", limitBytes, Headroom: 0, UsedByOthers: 0);
         }
 
         yield return Machine(measured);
 
         string? membership = SystemText.TryRead(Path.Combine(options.ProcRoot, "self/cgroup"));
-        foreach (CgroupLimit limit in CgroupLimits.Read(options.CgroupRoot, membership, notUnderstood))
+        foreach (CgroupLimit limit in CgroupLimits.Read(options.CgroupRoot, membership, unparsed))
         {
-            // A group without a limit needs no rule: what version 1 writes then is beyond any machine.
+            // A group without a limit needs no special case: cgroup v1 then has a number above the memory of any machine.
             yield return new MemoryLimit(
-                limit.Name, limit.Bytes, options.HeadroomOf(limit.Bytes), Saturating.Subtract(limit.Used, measured));
+                limit.Source, limit.Bytes, options.HeadroomOf(limit.Bytes), Saturating.Subtract(limit.Used, measured));
         }
     }
 
-    /// <summary>The memory of the machine. What others use of it is all that is neither available nor this process's own.</summary>
+    /// <summary>
+    /// Returns the memory of the machine. Other processes use all memory that is neither available nor measured in this process.
+    /// </summary>
     private MemoryLimit Machine(long measured)
     {
         string file = Path.Combine(options.ProcRoot, "meminfo");
         string? text = SystemText.TryRead(file);
         long? total = SystemText.Field(text, "MemTotal");
         long? reachable = SystemText.Field(text, "MemAvailable") is { } available ? Saturating.Add(available, measured) : null;
-        (string name, long bytes) = (reachable, total) switch
+        (string source, long bytes) = (reachable, total) switch
         {
             ({ } most, _) => ($"MemAvailable of {file}", total ?? most),
             (null, { } all) => ($"MemTotal of {file}", all),
-            // What the collector takes for the machine: three quarters of a container's limit, or its own hard limit.
+            // The garbage collector's idea of the machine: three quarters of a container's limit, or its own hard limit.
             _ => ("GCMemoryInfo.TotalAvailableMemoryBytes", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes),
         };
-        return new MemoryLimit(name, bytes, options.HeadroomOf(bytes), Saturating.Subtract(bytes, reachable ?? bytes));
+        return new MemoryLimit(source, bytes, options.HeadroomOf(bytes), Saturating.Subtract(bytes, reachable ?? bytes));
     }
 }

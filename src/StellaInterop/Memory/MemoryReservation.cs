@@ -1,6 +1,6 @@
 namespace StellaInterop.Memory;
 
-/// <summary>Bytes that one owner may take, until it is disposed. Thread-safe.</summary>
+/// <summary>Represents bytes that an owner may allocate until the reservation is disposed. Thread-safe.</summary>
 internal sealed class MemoryReservation : IDisposable
 {
     private readonly StellaMemoryGovernor governor;
@@ -13,13 +13,12 @@ internal sealed class MemoryReservation : IDisposable
 
     public string Owner { get; }
 
-    /// <summary>What is reserved now; zero after it was disposed.</summary>
+    /// <summary>Gets the reserved bytes; zero after a dispose.</summary>
     public long Bytes => governor.BytesOf(this);
 
     /// <summary>
-    /// Says what was really taken. It never fails for want of room: it reports what is true. From here on the governor
-    /// takes these bytes for touched, and so for a part of what it measures; a reservation that was never resized may
-    /// be untouched.
+    /// Resizes the reservation to the bytes that the owner has really allocated. It never fails for lack of room, because the memory is in
+    /// use already. From now on the governor counts these bytes as touched, and so as part of the measured memory.
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="bytes"/> is negative.</exception>
     /// <exception cref="ObjectDisposedException">The reservation is disposed.</exception>
@@ -30,12 +29,12 @@ internal sealed class MemoryReservation : IDisposable
     }
 
     /// <summary>
-    /// Resizes this reservation to the bytes really taken, and makes a second reservation of bytes that are not taken yet. No
+    /// Resizes this reservation to the bytes that are allocated, and makes a second reservation of bytes that are not allocated yet. No
     /// other reservation can slip in between.
     /// </summary>
-    /// <param name="owner">The owner of the second one.</param>
-    /// <param name="bytes">Size of the second one.</param>
-    /// <param name="rest">Bytes that stay with this one. They count as touched.</param>
+    /// <param name="owner">The owner of the second reservation.</param>
+    /// <param name="bytes">The size of the second reservation.</param>
+    /// <param name="rest">The bytes that stay with this reservation. They count as touched.</param>
     /// <exception cref="ObjectDisposedException">The reservation is disposed.</exception>
     public MemoryReservation Split(string owner, long bytes, long rest)
     {
@@ -44,6 +43,6 @@ internal sealed class MemoryReservation : IDisposable
         return second;
     }
 
-    /// <summary>Gives the bytes back. Only the first call does something.</summary>
-    public void Dispose() => governor.GiveBack(this);
+    /// <summary>Releases the bytes. Later calls have no effect.</summary>
+    public void Dispose() => governor.Release(this);
 }

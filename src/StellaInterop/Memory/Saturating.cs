@@ -1,6 +1,8 @@
 namespace StellaInterop.Memory;
 
-/// <summary>Sums and differences of byte counts that are not negative: they stop at the ends of the range, and never wrap.</summary>
+/// <summary>
+/// Computes with byte counts that are not negative. Results saturate: they stop at 0 and at the largest number, and never wrap.
+/// </summary>
 internal static class Saturating
 {
     public static long Add(long a, long b) => a > long.MaxValue - b ? long.MaxValue : a + b;

@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using StellaInterop.Memory;
-using StellaInterop.Serving;
 using StellaInterop.Threading;
 
 namespace StellaInterop;
@@ -11,7 +10,7 @@ namespace StellaInterop;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Thread-safe. Pools share one governor, <see cref="Shared"/> by default, because two governors would each give away all of the memory.
+/// Thread-safe. Pools share one governor, <see cref="Shared"/> by default, because two governors would each hand out all of the memory.
 /// </para>
 /// <para>
 /// A reservation fits if it is at most <c>available = limit - reserved - unreserved</c>. A difference below zero counts as zero.
@@ -48,14 +47,14 @@ namespace StellaInterop;
 /// </remarks>
 public sealed class StellaMemoryGovernor
 {
-    /// <summary>How old what <see cref="GetStatus"/> tells may be. Reservations read anew.</summary>
+    /// <summary>The age up to which <see cref="GetStatus"/> uses the last reading. Reservations always read again.</summary>
     private static readonly TimeSpan ReadingAge = TimeSpan.FromSeconds(1);
 
     private readonly StellaMemoryGovernorOptions options;
     private readonly PoolClock clock;
     private readonly MemoryReader reader;
 
-    // Held by who changes the ledger. Nothing is called under it that could ask for it.
+    // Protects changes of the ledger. No code under it can take it again.
     private readonly Lock gate = new();
     private volatile State state = new(MemoryLedger.Empty, Reading: null);
     private ImmutableArray<Registration> registrations = [];
@@ -73,8 +72,7 @@ public sealed class StellaMemoryGovernor
     }
 
     /// <summary>
-    /// Gets the governor of all pools whose options name none, with default options. There is one per process, because a process has
-    /// one memory.
+    /// Gets the governor with default options that pools use if their options name none. There is one per process.
     /// </summary>
     public static StellaMemoryGovernor Shared { get; } = new();
 
@@ -90,16 +88,16 @@ public sealed class StellaMemoryGovernor
         }
 
         MemoryReading reading = reader.Read(now);
-        // Kept unless the ledger has changed meanwhile: a reading from before a load says too little after it.
+        // Not kept if the ledger changed meanwhile: a reading from before a load is too low after it.
         _ = Interlocked.CompareExchange(ref state, seen with { Reading = reading }, seen);
         return StatusOf(seen.Ledger, reading);
     }
 
-    /// <summary>Reserves memory, if need be by letting go of what is idle.</summary>
-    /// <param name="owner">Who asks, for status and messages.</param>
-    /// <param name="bytes">How much, 0 or more.</param>
-    /// <param name="mayUnload">Whether models that are idle may be unloaded for it.</param>
-    /// <exception cref="StellaMemoryException">There is no room for it.</exception>
+    /// <summary>Reserves memory. Unloads idle models if the reservation does not fit.</summary>
+    /// <param name="owner">The name of the owner in the status and in messages.</param>
+    /// <param name="bytes">The size, 0 or more.</param>
+    /// <param name="mayUnload">Whether idle models may be unloaded.</param>
+    /// <exception cref="StellaMemoryException">The reservation does not fit.</exception>
     internal MemoryReservation Reserve(string owner, long bytes, bool mayUnload = true)
     {
         ArgumentException.ThrowIfNullOrEmpty(owner);
@@ -112,23 +110,23 @@ public sealed class StellaMemoryGovernor
                 return reservation;
             }
 
-            // Above zero, and exact up to the end of the range: what is beyond the limit already has to be freed too.
-            long excess = Saturating.Subtract(ledger.CommittedAt(reading.Measured), reading.Tightest.Left);
+            // If the process is above the limit already, the excess has to be freed too.
+            long excess = Saturating.Subtract(ledger.CommittedAt(reading.Measured), reading.Tightest.Usable);
             long missing = Saturating.Add(excess, bytes - Available(ledger, reading));
             Idle[] idle = mayUnload ? IdleExcept(asked) : [];
-            long idleBytes = Saturating.Sum(idle, one => one.Bytes);
+            long idleBytes = Saturating.Sum(idle, candidate => candidate.Bytes);
             if (idleBytes < missing)
             {
-                throw MemoryRefusal.Of(owner, bytes, idleBytes, ledger, reading, StatusOf(ledger, reading));
+                throw MemoryRefusal.Create(owner, bytes, idleBytes, ledger, reading, StatusOf(ledger, reading));
             }
 
-            // Each is asked once, so this ends. Whatever it answers, somebody may have made room meanwhile.
+            // Each owner is asked once, so the loop ends. It tries again even after a refusal, because other code may have freed memory.
             asked.Add(idle[0].Registration);
             _ = idle[0].Registration.Memory.TryRelease();
         }
     }
 
-    /// <summary>Makes somebody known who can let go of memory, until the result is disposed.</summary>
+    /// <summary>Registers an owner that can free idle memory, until the result is disposed.</summary>
     internal IDisposable Register(IIdleMemory memory)
     {
         var registration = new Registration(this, memory);
@@ -146,19 +144,19 @@ public sealed class StellaMemoryGovernor
     internal bool TryResize(MemoryReservation reservation, long bytes) =>
         Change(reservation, (ledger, index) => ledger.Resized(index, bytes));
 
-    /// <summary>Resizes a reservation and makes a second one under one lock, whether or not there is room.</summary>
+    /// <summary>Resizes a reservation and makes a second one under one lock, even if there is no room.</summary>
     internal MemoryReservation? TrySplit(MemoryReservation reservation, string owner, long bytes, long rest)
     {
         var second = new MemoryReservation(this, owner);
-        return Change(reservation, (ledger, index) => ledger.Resized(index, rest).Beside(second, bytes)) ? second : null;
+        return Change(reservation, (ledger, index) => ledger.Resized(index, rest).WithSplit(second, bytes)) ? second : null;
     }
 
-    internal void GiveBack(MemoryReservation reservation) =>
+    internal void Release(MemoryReservation reservation) =>
         Change(reservation, (ledger, index) => ledger.Without(index));
 
     private static StellaMemoryStatus StatusOf(MemoryLedger ledger, MemoryReading reading) => new()
     {
-        LimitBytes = reading.Tightest.Left,
+        LimitBytes = reading.Tightest.Usable,
         LimitSource = reading.LimitSource,
         ReservedBytes = ledger.Reserved,
         MeasuredBytes = reading.Measured,
@@ -175,12 +173,12 @@ public sealed class StellaMemoryGovernor
     };
 
     private static long Available(MemoryLedger ledger, MemoryReading reading) =>
-        Saturating.Subtract(reading.Tightest.Left, ledger.CommittedAt(reading.Measured));
+        Saturating.Subtract(reading.Tightest.Usable, ledger.CommittedAt(reading.Measured));
 
-    /// <summary>Reads and decides under the lock: between the two nothing can be reserved, and nothing said to be taken.</summary>
+    /// <summary>Measures and decides under one lock, so that no other reservation or resize can slip in between.</summary>
     private MemoryReservation? TryReserve(string owner, long bytes, out MemoryLedger ledger, out MemoryReading reading)
     {
-        // Outside of the lock: the clock is the host's, and may call back.
+        // Read outside the lock, because the host's clock may call back.
         long now = clock.Now;
         lock (gate)
         {
@@ -197,7 +195,7 @@ public sealed class StellaMemoryGovernor
         }
     }
 
-    /// <summary>Changes the entry of a reservation that is live. The reading goes: memory came or went with the change.</summary>
+    /// <summary>Changes the entry of a live reservation, and drops the last reading, because the memory changed with the entry.</summary>
     private bool Change(MemoryReservation reservation, Func<MemoryLedger, int, MemoryLedger> change)
     {
         lock (gate)
@@ -214,19 +212,21 @@ public sealed class StellaMemoryGovernor
         }
     }
 
-    /// <summary>Who could let go of something, the least recently used first. Asks them, so no lock is held here.</summary>
+    /// <summary>
+    /// Returns the owners that could free idle memory, the least recently used first. Calls the owners, so no lock may be held.
+    /// </summary>
     private Idle[] IdleExcept(HashSet<Registration> asked) =>
     [
         .. registrations
             .Where(registration => !asked.Contains(registration))
             .Select(registration => (Registration: registration, Since: registration.Memory.IdleSince))
-            .Where(one => one.Since is not null)
-            .OrderBy(one => one.Since)
-            .Select(one => new Idle(one.Registration, one.Registration.Memory.IdleBytes))
-            .Where(one => one.Bytes > 0),
+            .Where(owner => owner.Since is not null)
+            .OrderBy(owner => owner.Since)
+            .Select(owner => new Idle(owner.Registration, owner.Registration.Memory.IdleBytes))
+            .Where(idle => idle.Bytes > 0),
     ];
 
-    /// <summary>What a reader needs, in one reference.</summary>
+    /// <summary>The ledger and the last reading in one reference, so that readers need no lock.</summary>
     private sealed record State(MemoryLedger Ledger, MemoryReading? Reading);
 
     private readonly record struct Idle(Registration Registration, long Bytes);

@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace StellaInterop.Memory;
 
-/// <summary>The small text files in which Linux tells about memory. None of them has to exist, or to make sense.</summary>
+/// <summary>Reads the small text files in which Linux reports memory. A missing or malformed file is not an error.</summary>
 internal static class SystemText
 {
-    /// <summary>The text of a file; <see langword="null"/> if there is none that can be read.</summary>
+    /// <summary>Returns the text of a file; <see langword="null"/> if it cannot be read.</summary>
     public static string? TryRead(string path)
     {
         try
@@ -18,7 +18,7 @@ internal static class SystemText
         }
     }
 
-    /// <summary>A number of bytes; one that is too large for the type is the largest.</summary>
+    /// <summary>Parses a number of bytes. A number that does not fit becomes the largest number.</summary>
     public static long? Bytes(ReadOnlySpan<char> text)
     {
         text = text.Trim();
@@ -27,7 +27,7 @@ internal static class SystemText
             : long.MaxValue;
     }
 
-    /// <summary>The bytes behind a key, in lines such as <c>anon 4096</c> and <c>RssAnon:    4 kB</c>.</summary>
+    /// <summary>Returns the bytes of a key, in lines such as <c>anon 4096</c> and <c>RssAnon:    4 kB</c>.</summary>
     public static long? Field(string? text, string key)
     {
         foreach (ReadOnlySpan<char> line in text.AsSpan().EnumerateLines())

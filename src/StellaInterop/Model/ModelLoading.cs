@@ -2,7 +2,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop;
 
-/// <summary>Loads a model on a thread of its own: a load takes seconds, and the thread pool has few threads.</summary>
+/// <summary>Loads a model on a dedicated thread, because a load takes seconds and the thread pool has few threads.</summary>
 internal static class ModelLoading
 {
     /// <exception cref="StellaThreadException">The system refused the thread.</exception>
@@ -21,7 +21,7 @@ internal static class ModelLoading
         StellaModel model = load();
         if (!loaded.TrySet(model))
         {
-            // The caller has given up.
+            // The wait was cancelled, so no caller takes the model.
             model.Dispose();
         }
     }

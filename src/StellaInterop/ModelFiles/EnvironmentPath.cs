@@ -2,7 +2,7 @@ using System.Text.RegularExpressions;
 
 namespace StellaInterop;
 
-/// <summary>Paths in environment variables, expanded as Python's <c>expandvars(expanduser(path))</c> does.</summary>
+/// <summary>Reads paths from environment variables, and expands them like Python's <c>expandvars(expanduser(path))</c>.</summary>
 internal static partial class EnvironmentPath
 {
     public static string UserFolder => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
@@ -19,7 +19,7 @@ internal static partial class EnvironmentPath
             path = UserFolder + path[1..];
         }
 
-        // A name that is not set stays as it is.
+        // A reference to a variable that is not set stays unchanged.
         string expanded = Reference().Replace(
             path, found => Environment.GetEnvironmentVariable(found.Groups["name"].Value) ?? found.Value);
         return OperatingSystem.IsWindows() ? Environment.ExpandEnvironmentVariables(expanded) : expanded;

@@ -6,26 +6,27 @@ namespace StellaInterop.ModelFiles;
 
 /// <summary>Finds models in the cache of the Hugging Face tools.</summary>
 /// <remarks>
-/// A repository is a folder <c>models--org--name</c>. Its <c>blobs</c> are files by their hash, <c>snapshots/&lt;commit&gt;</c> has the
-/// files of a commit as links into <c>blobs</c>, and <c>refs</c> has a file with the commit of each branch or tag. No method connects
+/// A repository is a folder <c>models--org--name</c>. Its folder <c>blobs</c> has files named by their hash,
+/// <c>snapshots/&lt;commit&gt;</c> has the files of a commit as links into <c>blobs</c>, and <c>refs</c> has a file with the commit of each
+/// branch or tag. No method connects
 /// to a network. Immutable and thread-safe.
 /// </remarks>
 public sealed partial class HuggingFaceCache
 {
-    /// <summary>The revision that is used if none is named.</summary>
+    /// <summary>The revision that is used by default.</summary>
     public const string DefaultRevision = "main";
 
-    /// <summary>How the name of a repository's folder begins.</summary>
+    /// <summary>The prefix of the folder of a model repository.</summary>
     private const string Prefix = "models--";
 
-    /// <summary>Characters of a revision. A file system takes no more of a name.</summary>
+    /// <summary>The largest length of a revision, as of a file name.</summary>
     private const int MaxRevision = 255;
 
-    /// <summary>Characters that git allows in no name of a branch or tag.</summary>
+    /// <summary>The characters that git forbids in the name of a branch or tag.</summary>
     private static readonly SearchValues<char> NotInRevisions = SearchValues.Create(
         [.. Enumerable.Range(0, ' ' + 1).Select(c => (char)c), '\x7f', '~', '^', ':', '?', '*', '[', '\\']);
 
-    /// <summary>A commit has 40, and a line end may follow.</summary>
+    /// <summary>The largest size of a file in <c>refs</c>: a commit has 40 characters, and a line end may follow.</summary>
     private const int MaxReferenceBytes = 100;
 
     /// <summary>Initializes a cache in a folder.</summary>
@@ -41,7 +42,7 @@ public sealed partial class HuggingFaceCache
     public string Folder { get; }
 
     /// <summary>
-    /// Returns the cache that the environment names: <c>HF_HUB_CACHE</c>, or the older <c>HUGGINGFACE_HUB_CACHE</c>, or <c>hub</c> in
+    /// Returns the cache of the environment: <c>HF_HUB_CACHE</c>, or the older <c>HUGGINGFACE_HUB_CACHE</c>, or <c>hub</c> in
     /// <see cref="GetHomeFromEnvironment"/>.
     /// </summary>
     /// <remarks>
@@ -64,16 +65,18 @@ public sealed partial class HuggingFaceCache
     public static bool IsModelName(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        // The two are refused by Hugging Face too: one parts org from name in the cache, the other leads out of a folder.
+        // Hugging Face refuses both too: "--" separates org from name in the cache, and ".." leads out of a folder.
         return ModelName().IsMatch(text) && !text.Contains("--", StringComparison.Ordinal) && !text.Contains("..", StringComparison.Ordinal);
     }
 
-    /// <summary>Determines whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.</summary>
+    /// <summary>
+    /// Determines whether a text has the form of a revision: a branch or a tag by the rules of git, or a commit of 40 hexadecimal digits.
+    /// </summary>
     /// <param name="text">The text.</param>
     public static bool IsRevision(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        // The rules of git check-ref-format. None of the names that they allow leads out of a folder.
+        // The rules of git check-ref-format. No name that they allow leads out of a folder.
         return text.Length is > 0 and <= MaxRevision
             && text != "@"
             && !text.StartsWith('-')
@@ -84,9 +87,9 @@ public sealed partial class HuggingFaceCache
             && text.Split('/').All(part => part.Length > 0 && part[0] != '.' && !part.EndsWith(".lock", StringComparison.Ordinal));
     }
 
-    /// <summary>A revision as it stands in a command that is typed into a shell.</summary>
+    /// <summary>Returns a revision as an argument of a shell command, quoted if necessary.</summary>
     /// <param name="revision">The revision.</param>
-    internal static string InShell(string revision) => revision.All(c => char.IsAsciiLetterOrDigit(c) || "._-/+@#".Contains(c, StringComparison.Ordinal))
+    internal static string QuoteForShell(string revision) => revision.All(c => char.IsAsciiLetterOrDigit(c) || "._-/+@#".Contains(c, StringComparison.Ordinal))
         && revision[0] is not ('#' or '@')
             ? revision
             : $"'{Printable.Line(revision).Replace("'", @"'\''", StringComparison.Ordinal)}'";
@@ -106,7 +109,7 @@ public sealed partial class HuggingFaceCache
     {
         if (!IsModelName(model))
         {
-            throw new ArgumentException($"'{Printable.Line(model)}' is not the name of a model; a name is org/name.", nameof(model));
+            throw new ArgumentException($"'{Printable.Line(model)}' is not the name of a model. A name has the form org/name.", nameof(model));
         }
 
         return Path.Combine(Folder, $"{Prefix}{model.Replace("/", "--", StringComparison.Ordinal)}");
@@ -127,9 +130,9 @@ public sealed partial class HuggingFaceCache
             return folder;
         }
 
-        string[] others = RevisionsIn(repository);
-        string found = others.Length == 0 ? "" : $" The cache has {Listing.Of(others)}.";
-        string option = revision == DefaultRevision ? "" : $" --revision {InShell(revision)}";
+        string[] revisions = RevisionsIn(repository);
+        string found = revisions.Length == 0 ? "" : $" The cache has {Listing.Of(revisions)}.";
+        string option = revision == DefaultRevision ? "" : $" --revision {QuoteForShell(revision)}";
         throw new StellaModelFolderException(
             StellaErrorCode.ModelFolderNotFound,
             $"{model} at revision {Printable.Line(revision)} is not in the Hugging Face cache; looked for {searched}.{found} "
@@ -163,7 +166,7 @@ public sealed partial class HuggingFaceCache
         return folder is not null;
     }
 
-    /// <summary>The name of the repository that a folder is a snapshot of, if it is one.</summary>
+    /// <summary>Returns the name of the repository of a snapshot folder; <see langword="null"/> for any other folder.</summary>
     /// <param name="path">The folder.</param>
     internal static string? NameOf(string path)
     {
@@ -204,7 +207,7 @@ public sealed partial class HuggingFaceCache
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The list only helps: without it the message still says what is missing.
+            // The list is optional: without it the message still names the missing revision.
             return [];
         }
     }
@@ -230,11 +233,11 @@ public sealed partial class HuggingFaceCache
                 return null;
             }
 
-            // A pipe has length 0, and to read it is to wait for who writes to it.
+            // A pipe has length 0, and reading it would wait for a writer.
             string commit = FileHash.Length(path) is > 0 and <= MaxReferenceBytes ? File.ReadAllText(path).Trim() : "";
             return IsCommit(commit)
                 ? commit
-                : throw new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, $"{path} does not hold a commit");
+                : throw new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, $"{path} does not hold a commit. Download the model again.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,28 +1,24 @@
-using System.Buffers;
-using System.Security.Cryptography;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using StellaInterop.Interop;
 
 namespace StellaInterop.ModelFiles;
 
 /// <summary>Represents the sizes and hashes of the files of a model, against which a folder can be verified.</summary>
 /// <remarks>
-/// A manifest is kept beside the model, as <see cref="FileName"/>. Immutable and thread-safe. A manifest of which no file has a
-/// BLAKE3 is written as version 1 of the format, any other as version 2, which readers of version 1 refuse.
+/// A manifest is kept beside the model, as <see cref="FileName"/>. Immutable and thread-safe. A manifest without a BLAKE3
+/// is written as version 1 of the format, and any other as version 2, which readers of version 1 refuse.
 /// </remarks>
 public sealed class StellaManifest
 {
     /// <summary>The name of the manifest's file in the folder of its model.</summary>
     public const string FileName = "stella.manifest.json";
 
-    /// <summary>Knows SHA-256 alone.</summary>
+    /// <summary>The version with SHA-256 only.</summary>
     private const int Version1 = 1;
 
-    /// <summary>Knows BLAKE3 too, for any of its files.</summary>
+    /// <summary>The version in which each file may also have a BLAKE3.</summary>
     private const int Version2 = 2;
 
-    /// <summary>Far above the manifest of any model; a file beyond it is something else.</summary>
+    /// <summary>The largest size of a manifest, far above that of any model. A larger file is not a manifest.</summary>
     private const long MaxFileBytes = 4 << 20;
 
     private readonly SortedDictionary<string, StellaManifestFile> files;
@@ -38,11 +34,13 @@ public sealed class StellaManifest
         this.files = new SortedDictionary<string, StellaManifestFile>(files.ToDictionary(), StringComparer.Ordinal);
         if (Defect(this.files) is { } defect)
         {
-            throw new ArgumentException(defect, nameof(files));
+            throw new ArgumentException($"The manifest {defect}", nameof(files));
         }
     }
 
-    /// <summary>Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.</summary>
+    /// <summary>
+    /// Gets the repository of the files, such as <c>NovaSearch/stella_en_400M_v5</c>; <see langword="null"/> if it is not known.
+    /// </summary>
     public string? Repository { get; init; }
 
     /// <summary>Gets the commit of the repository; <see langword="null"/> if it is not known.</summary>
@@ -68,7 +66,7 @@ public sealed class StellaManifest
         if (paths.Count == 0)
         {
             throw new StellaModelFolderException(
-                StellaErrorCode.ModelFileMissing, $"{folder} holds no file of a model, such as config.json or model.safetensors");
+                StellaErrorCode.ModelFileMissing, $"{folder} has no file of a model, such as config.json or model.safetensors. Pass the folder of a model.");
         }
 
         var hashing = new Hashing(paths.Sum(path => FileHash.Length(Path.Combine(folder, path))), progress, cancellationToken);
@@ -79,35 +77,37 @@ public sealed class StellaManifest
     /// <summary>Reads a manifest from a file.</summary>
     /// <param name="path">The path of the file.</param>
     /// <exception cref="ArgumentException"><paramref name="path"/> is null or empty.</exception>
-    /// <exception cref="StellaModelFolderException">The file is missing, cannot be read, or is not a manifest of version 1 or 2.</exception>
+    /// <exception cref="StellaModelFolderException">
+    /// The file is missing, cannot be read, or is not a manifest of version 1 or 2.
+    /// </exception>
     public static StellaManifest Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         byte[] content = [];
         try
         {
-            // Asked before the file is opened, as by FileHash.Compute: to read a pipe is to wait for who writes to it.
+            // Checked before the open, as in FileHash.Compute: reading a pipe waits for a writer.
             switch (FileHash.Length(path))
             {
                 case 0:
-                    throw Invalid(path, "is empty or not a regular file");
+                    throw Invalid(path, "is empty or not a regular file.");
                 case var length and > MaxFileBytes:
-                    throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}");
+                    throw Invalid(path, $"has {length} bytes; a manifest has at most {MaxFileBytes}.");
             }
 
             content = File.ReadAllBytes(path);
-            // Read first, so that a newer format is refused by its number, whatever else it holds.
+            // The version is read first, so that a newer format is refused by its number even if its other content is unknown.
             if (JsonSerializer.Deserialize(content, ManifestVersionContext.Default.ManifestVersion)
                 is { Version: not (Version1 or Version2) and var version })
             {
-                throw Invalid(path, $"has version {version}; this library reads versions {Version1} and {Version2}");
+                throw Invalid(path, $"has version {version}; this library reads versions {Version1} and {Version2}. Update this library, or write the manifest again with: stella manifest");
             }
 
             ManifestJson json = JsonSerializer.Deserialize(content, ManifestJsonContext.Default.ManifestJson)
-                ?? throw Invalid(path, "is null");
+                ?? throw Invalid(path, "is null instead of a manifest.");
             if (json.Version == Version1 && json.Files.Values.Any(file => file?.Blake3 is not null))
             {
-                throw Invalid(path, "gives a blake3, which version 1 does not know");
+                throw Invalid(path, "has a blake3, which version 1 does not allow. Set version 2.");
             }
 
             var files = json.Files.ToDictionary(
@@ -124,9 +124,9 @@ public sealed class StellaManifest
         }
         catch (JsonException e)
         {
-            // The parser's message quotes names of the file.
+            // The message of the parser quotes names in the file.
             var cause = new JsonException(Printable.Line(e.Message), path: null, e.LineNumber, e.BytePositionInLine);
-            throw Invalid(path, WrongFile.Recognize(content) ?? "is not the JSON of a manifest", cause);
+            throw Invalid(path, $"{WrongFile.Recognize(content) ?? "is not the JSON of a manifest"}.", cause);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -169,20 +169,20 @@ public sealed class StellaManifest
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Where the folder is missing there is nothing to delete, and Delete would throw for it.
+            // If the folder does not exist, there is nothing to delete, and Delete would throw.
             if (File.Exists(temporary))
             {
                 File.Delete(temporary);
             }
 
-            throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{path} cannot be written", e);
+            throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{path} cannot be written.", e);
         }
     }
 
-    /// <summary>Writes to a file that has nothing to lose. To replace it would put a file where a device or a pipe was.</summary>
+    /// <summary>Writes to a device, a pipe or an empty file in place. Replacing it would turn a device or a pipe into a file.</summary>
     private static bool TryWriteInPlace(string path, byte[] content)
     {
-        // Without a share of everything, .NET locks the file; the lock of /dev/null would be that of every process.
+        // Without these share flags .NET locks the file, and a lock on /dev/null would affect every process.
         using var stream = new FileStream(
             path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
         if (stream.CanSeek && stream.Length > 0)
@@ -198,7 +198,9 @@ public sealed class StellaManifest
     /// <param name="folder">The folder of the model.</param>
     /// <param name="progress">Receives the progress after each read.</param>
     /// <param name="cancellationToken">A token that stops the hashing.</param>
-    /// <returns>The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.</returns>
+    /// <returns>
+    /// The state of every file of the manifest, and of every file of a model that is in the folder but not in the manifest.
+    /// </returns>
     /// <exception cref="ArgumentException"><paramref name="folder"/> is null or empty.</exception>
     /// <exception cref="StellaModelFolderException">The folder does not exist, or a file in it cannot be read.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
@@ -228,7 +230,7 @@ public sealed class StellaManifest
         }
 
         StellaManifestFile found = hashing.Hash(path, fullPath);
-        // What the manifest does not say cannot differ.
+        // A hash that the manifest does not have cannot differ.
         return (found.Sha256 == expected.Sha256, expected.Blake3 is null || found.Blake3 == expected.Blake3) switch
         {
             (true, true) => StellaFileState.Valid,
@@ -238,28 +240,28 @@ public sealed class StellaManifest
         };
     }
 
-    /// <summary>What makes the list of files unusable.</summary>
+    /// <summary>Returns the reason why a list of files is invalid; <see langword="null"/> if it is valid.</summary>
     private static string? Defect(IReadOnlyDictionary<string, StellaManifestFile> files)
     {
         foreach (var (path, file) in files)
         {
             if (!StellaModelFiles.IsPlainPath(path))
             {
-                return $"lists '{Printable.Line(path)}', which is not a plain path inside the model folder";
+                return $"lists '{Printable.Line(path)}', which is not a plain path inside the model folder.";
             }
 
             if (file is not { Size: > 0 } || !IsHash(file.Sha256))
             {
-                return $"lists '{path}' without a size above 0 and a sha256 of 64 lower case hexadecimal digits";
+                return $"lists '{path}' without a size above 0 and a sha256 of 64 lower case hexadecimal digits.";
             }
 
             if (file.Blake3 is { } blake3 && !IsHash(blake3))
             {
-                return $"lists '{path}' with a blake3 that is not 64 lower case hexadecimal digits";
+                return $"lists '{path}' with a blake3 that is not 64 lower case hexadecimal digits.";
             }
         }
 
-        return files.Count == 0 ? "lists no files" : null;
+        return files.Count == 0 ? "lists no files." : null;
     }
 
     private static bool IsHash(string digits) => digits is { Length: 64 } && digits.All(char.IsAsciiHexDigitLower);
@@ -267,7 +269,7 @@ public sealed class StellaManifest
     private static StellaModelFolderException Invalid(string path, string reason, Exception? cause = null) =>
         new(StellaErrorCode.ModelFileInvalid, $"{path} {reason}", cause);
 
-    /// <summary>Hashes one file after the other and tells how far it is.</summary>
+    /// <summary>Hashes files one after the other and reports the progress.</summary>
     private sealed class Hashing(long total, IProgress<StellaHashProgress>? progress, CancellationToken cancellationToken)
     {
         private long done;
@@ -318,170 +320,8 @@ public readonly record struct StellaHashProgress
     public required long HashedBytes { get; init; }
 
     /// <summary>
-    /// Gets the number of bytes of all files. In a verification that is the sum of the manifest, of which missing files and files of
-    /// another size are not hashed.
+    /// Gets the number of bytes of all files. In a verification that is the sum of the manifest, although missing files and
+    /// files of another size are not hashed.
     /// </summary>
     public required long TotalBytes { get; init; }
 }
-
-/// <summary>Specifies how a file compares with a manifest.</summary>
-public enum StellaFileState
-{
-    /// <summary>Size and hashes are those of the manifest.</summary>
-    Valid = 0,
-
-    /// <summary>The manifest lists the file, and the folder does not have it.</summary>
-    Missing = 1,
-
-    /// <summary>The size differs; the file was not hashed.</summary>
-    WrongSize = 2,
-
-    /// <summary>The hash differs; both hashes if the manifest has two.</summary>
-    WrongHash = 3,
-
-    /// <summary>The file belongs to the model, and the manifest does not list it.</summary>
-    Unlisted = 4,
-
-    /// <summary>The SHA-256 differs and the BLAKE3 does not: one of the two was not computed from these bytes.</summary>
-    WrongSha256 = 5,
-
-    /// <summary>The BLAKE3 differs and the SHA-256 does not: one of the two was not computed from these bytes.</summary>
-    WrongBlake3 = 6,
-}
-
-/// <summary>Represents a file that was compared with a manifest.</summary>
-public sealed record StellaVerifiedFile
-{
-    internal StellaVerifiedFile()
-    {
-    }
-
-    /// <summary>Gets the path of the file relative to the model folder, with forward slashes.</summary>
-    public required string Path { get; init; }
-
-    /// <summary>Gets the state of the file, compared with the manifest.</summary>
-    public required StellaFileState State { get; init; }
-}
-
-/// <summary>Represents the result of comparing a folder with a manifest. Immutable and thread-safe.</summary>
-public sealed class StellaVerification
-{
-    internal StellaVerification(IReadOnlyList<StellaVerifiedFile> files) => Files = files;
-
-    /// <summary>Gets the files of the manifest in its order, then the files that the manifest does not list.</summary>
-    public IReadOnlyList<StellaVerifiedFile> Files { get; }
-
-    /// <summary>Gets whether the folder has every file as the manifest states it, and no other file of a model.</summary>
-    public bool IsValid => Files.All(file => file.State == StellaFileState.Valid);
-}
-
-/// <summary>Hashes of files of any size.</summary>
-internal static class FileHash
-{
-    private const int BufferBytes = 1 << 20;
-
-    /// <summary>The length of a file, links followed. What is no regular file has none.</summary>
-    public static long Length(string path)
-    {
-        try
-        {
-            var file = new FileInfo(path);
-            return (file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file).Length;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unreadable(path, e);
-        }
-    }
-
-    /// <summary>Hashes a file; <paramref name="onRead"/> is told the bytes of each read.</summary>
-    public static StellaManifestFile Compute(string path, Action<int> onRead, CancellationToken cancellationToken)
-    {
-        // Asked before the open: pipes and devices have length 0, and opening a pipe waits for a writer.
-        if (Length(path) == 0)
-        {
-            throw new StellaModelFolderException(StellaErrorCode.ModelFileInvalid, $"{path} is empty or not a regular file");
-        }
-
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
-        try
-        {
-            using var sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            using var blake3 = new HasherHandle();
-            using var stream = new FileStream(
-                path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
-            long size = 0;
-            while (stream.Read(buffer) is var read and > 0)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                sha256.AppendData(buffer, 0, read);
-                blake3.Append(buffer.AsSpan(0, read));
-                size += read;
-                onRead(read);
-            }
-
-            return new StellaManifestFile
-            {
-                Size = size,
-                Sha256 = Convert.ToHexStringLower(sha256.GetHashAndReset()),
-                Blake3 = blake3.Finish(),
-            };
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unreadable(path, e);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
-
-    public static StellaModelFolderException Unreadable(string path, Exception cause) =>
-        cause is FileNotFoundException or DirectoryNotFoundException
-            ? new(StellaErrorCode.ModelFileMissing, $"{path} does not exist", cause)
-            : new(StellaErrorCode.ModelFileUnreadable, $"{path} cannot be read", cause);
-}
-
-/// <summary>The file's form.</summary>
-internal sealed record ManifestJson
-{
-    public required int Version { get; init; }
-
-    public string? Model { get; init; }
-
-    public string? Revision { get; init; }
-
-    public required IReadOnlyDictionary<string, ManifestFileJson> Files { get; init; }
-}
-
-/// <summary>The form of one file. The check of the list reports a missing size or hash with the path.</summary>
-internal sealed record ManifestFileJson
-{
-    public long Size { get; init; }
-
-    public string? Sha256 { get; init; }
-
-    public string? Blake3 { get; init; }
-}
-
-[JsonSourceGenerationOptions(
-    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
-    AllowDuplicateProperties = false,
-    RespectNullableAnnotations = true,
-    WriteIndented = true,
-    NewLine = "\n")]
-[JsonSerializable(typeof(ManifestJson))]
-internal sealed partial class ManifestJsonContext : JsonSerializerContext;
-
-/// <summary>What every version of the form has.</summary>
-internal sealed record ManifestVersion
-{
-    public required int Version { get; init; }
-}
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, AllowDuplicateProperties = false)]
-[JsonSerializable(typeof(ManifestVersion))]
-internal sealed partial class ManifestVersionContext : JsonSerializerContext;

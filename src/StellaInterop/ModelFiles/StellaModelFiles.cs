@@ -5,8 +5,8 @@ namespace StellaInterop.ModelFiles;
 
 /// <summary>Determines which files of a folder in the sentence-transformers layout belong to the model.</summary>
 /// <remarks>
-/// A repository has other files too: code, other formats of the same weights, a model card. <see cref="StellaModel.Load"/> reads the
-/// files of the model and no other; manifests list them, and downloads fetch them. Thread-safe.
+/// A repository has other files too: code, other formats of the same weights, a model card. <see cref="StellaModel.Load"/> reads only the
+/// files of the model; manifests list them, and downloads fetch them. Thread-safe.
 /// </remarks>
 public static partial class StellaModelFiles
 {
@@ -51,12 +51,12 @@ public static partial class StellaModelFiles
         ArgumentException.ThrowIfNullOrEmpty(folder);
         if (!Directory.Exists(folder))
         {
-            throw new StellaModelFolderException(StellaErrorCode.ModelFolderNotFound, $"{folder} does not exist or is not a folder");
+            throw new StellaModelFolderException(StellaErrorCode.ModelFolderNotFound, $"{folder} does not exist or is not a folder.");
         }
 
         try
         {
-            // No file of a model lies deeper than one folder, so a large tree around it is not walked.
+            // Files of a model are at most one folder deep, so a large tree around the model is not searched.
             var depth = new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 };
             HashSet<string> modules = NamedBy(
                 Path.Combine(folder, ModulesFileName),
@@ -71,14 +71,14 @@ public static partial class StellaModelFiles
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{folder} cannot be listed", e);
+            throw new StellaModelFolderException(StellaErrorCode.ModelFileUnreadable, $"{folder} cannot be listed.", e);
         }
     }
 
     private static bool IsFileOfModule(string path, HashSet<string> modules) =>
         path.Split('/') is [{ } folder, "config.json" or WeightsFileName] && modules.Contains(folder);
 
-    /// <summary>Returns the files or folders that a file names, whatever they are called. None if it cannot be read, which a load reports.</summary>
+    /// <summary>Returns the files or folders that a settings file lists; empty if the file cannot be read, which a load reports.</summary>
     private static HashSet<string> NamedBy(string path, Func<JsonElement, IEnumerable<string?>> names)
     {
         try

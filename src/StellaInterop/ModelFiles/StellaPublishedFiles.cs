@@ -23,9 +23,9 @@ public sealed record StellaPublishedFile
     public long? Size { get; init; }
 }
 
-/// <summary>Lists published Stella files by hash, so that a download is recognized whatever its folder is called.</summary>
+/// <summary>Lists published Stella files by hash, so that a download is recognized under any folder name.</summary>
 /// <remarks>
-/// The list has the weights and every head of the two Stella v5 models, and no other files. Thread-safe.
+/// The list has the weights and every head of the two Stella v5 models, Stella 400M and Stella 1.5B, and no other files. Thread-safe.
 /// </remarks>
 public static class StellaPublishedFiles
 {

@@ -167,6 +167,6 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
     /// Before the first load, the lengths of prompt and special tokens are unknown and count as 0.
     /// </summary>
     private long Estimate(string? text, StellaPrompt prompt, StellaModelInfo? info) => Math.Min(
-        info?.MaxTokens ?? options.Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens,
+        info?.MaxTokens ?? options.Model.MaxTokens ?? ModelLimits.DefaultTextTokens,
         (TokensPerCharacter * (long)(text?.Length ?? 0)) + (info?.TokensBesideText(prompt) ?? 0));
 }

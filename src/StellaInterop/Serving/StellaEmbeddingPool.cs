@@ -110,7 +110,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             new CircuitBreaker(options.CircuitBreaker, clock),
             options.MaxCacheBytes > 0 ? new ResultCache(options.MaxCacheBytes) : null,
             new PoolTelemetry(source.Name, options, clock));
-        calls = new OpenCalls(source.Name);
+        calls = new OpenCalls(source.Name, nameof(StellaEmbeddingPool));
         TimeSpan period = TimeSpan.FromTicks(Math.Clamp(
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
@@ -215,7 +215,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     public Task<string> GetFingerprintAsync(int? dimension = null, CancellationToken cancellationToken = default)
     {
-        OptionRules.ThrowIfNotPositive(dimension, nameof(dimension));
+        Guard.ThrowIfNotPositive(dimension, nameof(dimension));
         return ReadFingerprintAsync(dimension, cancellationToken);
     }
 
@@ -468,12 +468,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="timeout"/> is below zero or above 49 days; nothing is closed then.</exception>
     public Task DrainAsync(TimeSpan timeout)
     {
-        if (timeout < TimeSpan.Zero || timeout > PoolTimes.Longest)
-        {
-            throw new ArgumentOutOfRangeException(
-                nameof(timeout), timeout, $"The time of a drain must be 0 to {PoolTimes.Longest.TotalDays} days.");
-        }
-
+        Guard.ThrowIfNotTimer(timeout, nameof(timeout), "The time of a drain");
         return closing.DrainAsync(timeout);
     }
 
@@ -530,8 +525,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         embedOptions ??= StellaEmbedOptions.Default;
         callOptions ??= StellaCallOptions.Default;
-        StellaModel.ThrowIfOutOfRange(embedOptions.FirstTextIndex, texts.Length);
-        embedOptions.Check();
+        embedOptions.Check(texts.Length);
         callOptions.Check();
         TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? parts.Options.DefaultTimeout;
         if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)

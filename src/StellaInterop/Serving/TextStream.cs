@@ -106,7 +106,7 @@ internal static class TextStream
             // Dispose would wait for callbacks of the source.
             _ = stopsSource.Unregister();
             // On this thread: no code of the source runs here, and a new thread might be refused.
-            Guard.Run(stopParts.Cancel);
+            ForeignCode.Run(stopParts.Cancel);
             lock (gate)
             {
                 isLeft = true;
@@ -281,7 +281,7 @@ internal static class TextStream
         private async Task StopSourceAsync()
         {
             await new ThreadPoolSwitch();
-            Guard.Run(stopSource.Cancel);
+            ForeignCode.Run(stopSource.Cancel);
         }
 
         private static async Task ObserveAsync(Task task) => await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -3,24 +3,24 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Splitting;
 
-/// <summary>Cuts one text. Looks at little more of it than the next passage.</summary>
+/// <summary>Cuts one text into passages. Reads little more of the text than the next passage.</summary>
 /// <remarks>
-/// A window of the text is tokenized, and the places of its tokens tell how far a passage can reach. The passage ends at the best
-/// boundary before that. It is then tokenized by itself, because a text that is cut has other tokens at the cut than the whole.
+/// The cutter tokenizes a window of the text, and the offsets of the tokens show how far a passage can reach. The passage ends at the best
+/// boundary before that position. It is then tokenized by itself, because the tokens at a cut differ from those of the whole text.
 /// </remarks>
 internal sealed class PassageCutter(
-    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int besideTokens, int overlapTokens)
+    StellaModel model, StellaEmbedOptions options, TokenCounter counter, int maxTokens, int extraTokens, int overlapTokens)
 {
     /// <summary>
-    /// Characters of a passage for each of its tokens, at most. It bounds the memory for texts with few tokens, such as long runs of
-    /// blanks or words that are unknown as a whole. Prose has four or five.
+    /// The largest number of characters per token of a passage. It bounds the memory for texts with few tokens, such as long runs of
+    /// blanks or words that are one unknown token. Prose has four or five characters per token.
     /// </summary>
     private const int MaxCharactersPerToken = 64;
 
-    /// <summary>The first guess of the same.</summary>
+    /// <summary>The number of characters per token that the first window assumes.</summary>
     private const int UsualCharactersPerToken = 6;
 
-    /// <summary>Characters beyond a window that tell what ends at its last one.</summary>
+    /// <summary>The number of characters after a window that decide which boundary its end is.</summary>
     private const int LookAhead = 256;
 
     private readonly int maxWindow = (maxTokens * MaxCharactersPerToken) + LookAhead;
@@ -31,7 +31,7 @@ internal sealed class PassageCutter(
     {
         var window = new TextWindow(reader, maxWindow + LookAhead, options.InvalidTextBehavior);
 
-        // Characters at the beginning of the window that the passage before has too.
+        // The number of characters at the beginning of the window that the previous passage has too.
         int overlap = 0;
         while (overlap > 0 || window.SkipWhiteSpace())
         {
@@ -42,10 +42,10 @@ internal sealed class PassageCutter(
                 yield break;
             }
 
-            PlacedTokens tokens = Tokenize(window, out int length);
+            TokensWithOffsets tokens = Tokenize(window, out int length);
             if (Next(window, tokens, length, overlap) is not { } passage)
             {
-                // Nothing new fits beside the overlap.
+                // No new text fits together with the overlap.
                 window.Advance(overlap);
                 overlap = 0;
                 continue;
@@ -56,7 +56,9 @@ internal sealed class PassageCutter(
         }
     }
 
-    /// <summary>Returns all that is left of the text if it fits, as most texts do from the beginning on.</summary>
+    /// <summary>
+    /// Returns the rest of the text if it fits into one passage; otherwise <see langword="null"/>. Most texts fit as a whole.
+    /// </summary>
     private StellaPassage? Rest(TextWindow window)
     {
         window.Fill(windowLength + LookAhead);
@@ -70,8 +72,8 @@ internal sealed class PassageCutter(
         return Fits(count) ? new StellaPassage { Text = rest, Start = window.Position, TokenCount = count.Total } : null;
     }
 
-    /// <summary>Tokenizes as much of the window as a passage needs.</summary>
-    private PlacedTokens Tokenize(TextWindow window, out int length)
+    /// <summary>Tokenizes the part of the window that a passage may need.</summary>
+    private TokensWithOffsets Tokenize(TextWindow window, out int length)
     {
         while (true)
         {
@@ -79,7 +81,7 @@ internal sealed class PassageCutter(
             ReadOnlySpan<char> text = window.Text;
             bool all = window.Ended && text.Length <= windowLength;
             length = text[..TextBoundary.NotInPair(text, Math.Min(windowLength, text.Length))].TrimEnd().Length;
-            PlacedTokens tokens = PlacedTokens.Of(model.Handle, model.Condenser, new string(text[..length]), options);
+            TokensWithOffsets tokens = model.Tokenizer.TokenizeWithOffsets(new string(text[..length]), options);
             if (all || windowLength == maxWindow || !Fits(tokens.TokenCount))
             {
                 return tokens;
@@ -89,8 +91,10 @@ internal sealed class PassageCutter(
         }
     }
 
-    /// <summary>Returns the passage at the beginning of the window; <see langword="null"/> if nothing fits beside the overlap.</summary>
-    private StellaPassage? Next(TextWindow window, PlacedTokens tokens, int length, int overlap)
+    /// <summary>
+    /// Returns the passage at the beginning of the window; <see langword="null"/> if no new text fits together with the overlap.
+    /// </summary>
+    private StellaPassage? Next(TextWindow window, TokensWithOffsets tokens, int length, int overlap)
     {
         ReadOnlySpan<char> text = window.Text;
         if (Fits(tokens.TokenCount) && text[length..].IsWhiteSpace() && window.Ended)
@@ -98,13 +102,13 @@ internal sealed class PassageCutter(
             return new StellaPassage { Text = new string(text[..length]), Start = window.Position, TokenCount = tokens.TokenCount.Total };
         }
 
-        int reach = Reach(tokens, length, maxTokens - besideTokens);
+        int reach = Reach(tokens, length, maxTokens - extraTokens);
 
-        // A quarter more than fits, so that the next window is not tokenized twice.
+        // A quarter more than fits, so that the next window is rarely too small.
         windowLength = Math.Clamp((reach * 5 / 4) + LookAhead, LookAhead, maxWindow);
         int fresh = text[overlap..].Length - text[overlap..].TrimStart().Length + overlap;
 
-        // Rather no overlap than a character in two.
+        // The end of the first new character. With an overlap, a passage must reach it; otherwise the overlap is dropped.
         int character = Math.Min(fresh + StringInfo.GetNextTextElementLength(text[fresh..]), Math.Max(length, fresh + 1));
         int least = overlap > 0 ? character : fresh + TextBoundary.FirstScalar(text[fresh..]);
         reach = overlap > 0 ? reach : Math.Max(reach, character);
@@ -123,12 +127,12 @@ internal sealed class PassageCutter(
             {
                 throw new StellaInputException(
                     StellaErrorCode.TextTooLong,
-                    $"The character at {window.Position + fresh} alone has {count.Total} tokens, and the limit of a passage is {maxTokens}. Set a larger MaxTokens.",
+                    $"The character at {window.Position + fresh} alone has {count.Total} tokens; a passage has at most {maxTokens}. Set a larger MaxTokens.",
                     textIndex: 0);
             }
 
-            // The places are those of the window: a word that it has as one unknown token may have many when it is cut.
-            int kept = Array.FindLastIndex(tokens.Offsets, place => !place.IsEmpty && place.Start < end) - Math.Max(count.Total - maxTokens, 1);
+            // The offsets are those of the window. A word that is one unknown token there may have many tokens when it is cut.
+            int kept = Array.FindLastIndex(tokens.Offsets, offset => !offset.IsEmpty && offset.Start < end) - Math.Max(count.Total - maxTokens, 1);
             reach = Math.Max(kept < 0 ? 0 : tokens.Offsets[kept + 1].Start, fresh + ((end - fresh) / 2));
             reach = Math.Min(end > character ? Math.Max(reach, character) : reach, end - 1);
         }
@@ -136,43 +140,45 @@ internal sealed class PassageCutter(
         return null;
     }
 
-    /// <summary>Returns the position after as much of a window as has a number of tokens.</summary>
-    private int Reach(PlacedTokens tokens, int length, int room)
+    /// <summary>Returns the position up to which a window has <paramref name="room"/> tokens.</summary>
+    private int Reach(TokensWithOffsets tokens, int length, int room)
     {
         int seen = 0;
         int end = 0;
-        foreach (StellaTokenOffset place in tokens.Offsets)
+        foreach (StellaTokenOffset offset in tokens.Offsets)
         {
-            if (!place.IsEmpty && seen++ == room)
+            if (!offset.IsEmpty && seen++ == room)
             {
-                return place.Start;
+                return offset.Start;
             }
 
-            end = Math.Max(end, place.End);
+            end = Math.Max(end, offset.End);
         }
 
         return Fits(tokens.TokenCount) ? length : Math.Min(end, length - 1);
     }
 
-    /// <summary>Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.</summary>
+    /// <summary>
+    /// Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.
+    /// </summary>
     private static int End(ReadOnlySpan<char> text, int fresh, int reach)
     {
-        // A paragraph is cut rather than a passage left half empty, and a sentence or a word rather than one left three quarters empty.
+        // A paragraph is cut if the passage would be less than half full otherwise; a sentence or a word, if less than a quarter full.
         int quarter = (reach - fresh) / 4;
         int end = TextBoundary.LastEnd(text, fresh + Math.Max(quarter, 1), fresh + (2 * quarter), reach);
         return end > 0 ? end : text[..TextBoundary.LastCharacterEnd(text, fresh, reach)].TrimEnd().Length;
     }
 
     /// <summary>Moves the window to the next passage.</summary>
-    /// <returns>Characters of the passage that was cut with which the next one begins.</returns>
-    private int Advance(TextWindow window, PlacedTokens tokens, int end)
+    /// <returns>The number of characters of the overlap: the end of this passage that the next passage repeats.</returns>
+    private int Advance(TextWindow window, TokensWithOffsets tokens, int end)
     {
         int begin = overlapTokens > 0 ? OverlapBegin(window.Text, tokens, end) : end;
         window.Fill(end + LookAhead);
-        bool goesOn = !window.Text[end..].IsWhiteSpace();
-        if (begin == end || !goesOn)
+        bool hasMore = !window.Text[end..].IsWhiteSpace();
+        if (begin == end || !hasMore)
         {
-            // The rest is blank, or too far away for an overlap.
+            // There is no overlap, or only white space follows within the look-ahead.
             window.Advance(end);
             return 0;
         }
@@ -181,15 +187,15 @@ internal sealed class PassageCutter(
         return end - begin;
     }
 
-    private int OverlapBegin(ReadOnlySpan<char> text, PlacedTokens tokens, int end)
+    private int OverlapBegin(ReadOnlySpan<char> text, TokensWithOffsets tokens, int end)
     {
-        int last = Array.FindLastIndex(tokens.Offsets, place => !place.IsEmpty && place.Start < end);
+        int last = Array.FindLastIndex(tokens.Offsets, offset => !offset.IsEmpty && offset.Start < end);
         int first = last - overlapTokens + 1;
         int begin = first < 0 ? 1 : Math.Max(tokens.Offsets[first].Start, 1);
         while (begin < end)
         {
             begin = TextBoundary.FirstBegin(text[..end], begin, end);
-            if (begin == end || counter.Count(new string(text[begin..end])).Total - besideTokens <= overlapTokens)
+            if (begin == end || counter.Count(new string(text[begin..end])).Total - extraTokens <= overlapTokens)
             {
                 break;
             }

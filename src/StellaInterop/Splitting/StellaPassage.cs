@@ -18,7 +18,9 @@ public sealed record StellaPassage
     /// <summary>Gets the position after the last character in the whole text, in UTF-16 units.</summary>
     public long End => Start + Text.Length;
 
-    /// <summary>Returns the range of the passage in the whole text, for <see cref="StellaModel.EmbedParts"/> and for slices of a string.</summary>
+    /// <summary>
+    /// Returns the range of the passage in the whole text, for <see cref="StellaModel.EmbedParts"/> and for slices of a string.
+    /// </summary>
     /// <exception cref="OverflowException">The passage ends beyond the largest length of a string.</exception>
     public Range ToRange() => checked((int)Start..(int)End);
 }

@@ -19,16 +19,16 @@ namespace StellaInterop;
 public sealed class StellaTextSplitter
 {
     /// <summary>
-    /// Tokens of text that a passage must have room for. One character may have a dozen tokens, when normalisation makes several of it
-    /// and the tokenizer spells each by its bytes.
+    /// The smallest room for text in a passage, in tokens. One character may have a dozen tokens, if normalization expands it and the
+    /// tokenizer encodes the result byte by byte.
     /// </summary>
     private const int MinTextTokens = 16;
 
     private readonly StellaModel model;
     private readonly StellaEmbedOptions embedOptions;
     private readonly int overlapTokens;
-    private readonly int besideTokens;
-    private TokenCounter? spare;
+    private readonly int extraTokens;
+    private TokenCounter? idleCounter;
 
     /// <summary>Initializes a splitter for the passages of a model.</summary>
     /// <param name="model">The model that embeds the passages. Do not dispose it before the last enumeration has ended.</param>
@@ -48,33 +48,33 @@ public sealed class StellaTextSplitter
     {
         ArgumentNullException.ThrowIfNull(model);
         options ??= new StellaTextSplitterOptions();
-        OptionRules.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
+        Guard.ThrowIfNotPositive(options.MaxTokens, nameof(options.MaxTokens));
         ArgumentOutOfRangeException.ThrowIfNegative(options.OverlapTokens, nameof(options.OverlapTokens));
         this.model = model;
         embedOptions = new StellaEmbedOptions { Prompt = options.Prompt, InvalidTextBehavior = options.InvalidTextBehavior };
         MaxTokens = options.MaxTokens ?? model.Info.MaxTokens;
         overlapTokens = options.OverlapTokens;
-        besideTokens = model.Tokenize("", embedOptions).TokenCount.Total;
-        int room = MaxTokens - besideTokens;
+        extraTokens = model.Tokenize("", embedOptions).TokenCount.Total;
+        int room = MaxTokens - extraTokens;
         if (MaxTokens > model.Info.MaxTokens)
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"A passage of {MaxTokens} tokens does not fit the model, whose limit is {model.Info.MaxTokens}. Load the model with a larger MaxTokens, or set a smaller one here.");
+                $"A passage of {MaxTokens} tokens does not fit the model, whose limit is {model.Info.MaxTokens} tokens. Load the model with a larger MaxTokens, or set a smaller one here.");
         }
 
         if (room < MinTextTokens)
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {besideTokens}, and {MinTextTokens} are needed beside them. Set MaxTokens to at least {besideTokens + MinTextTokens}.");
+                $"A passage of {MaxTokens} tokens is too short: special tokens and prompt take {extraTokens}, and the text needs at least {MinTextTokens}. Set MaxTokens to at least {extraTokens + MinTextTokens}.");
         }
 
         if (overlapTokens >= room)
         {
             throw new StellaOptionException(
                 StellaErrorCode.InvalidArgument,
-                $"An overlap of {overlapTokens} tokens leaves nothing for new text in a passage of {MaxTokens}, {besideTokens} of them special tokens and prompt. Set OverlapTokens below {room}.");
+                $"An overlap of {overlapTokens} tokens leaves nothing for new text in a passage of {MaxTokens}, {extraTokens} of them special tokens and prompt. Set OverlapTokens below {room}.");
         }
     }
 
@@ -111,11 +111,11 @@ public sealed class StellaTextSplitter
 
     private IEnumerable<StellaPassage> Passages(Func<TextReader> open, CancellationToken cancellationToken)
     {
-        // One thread after the other uses the memory of a counter; threads at the same time have one each.
-        TokenCounter counter = Interlocked.Exchange(ref spare, null) ?? new TokenCounter(model, embedOptions);
+        // Consecutive enumerations share the buffers of one counter; concurrent enumerations have their own.
+        TokenCounter counter = Interlocked.Exchange(ref idleCounter, null) ?? new TokenCounter(model, embedOptions);
         try
         {
-            var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, besideTokens, overlapTokens);
+            var cutter = new PassageCutter(model, embedOptions, counter, MaxTokens, extraTokens, overlapTokens);
             foreach (StellaPassage passage in cutter.Cut(open(), cancellationToken))
             {
                 yield return passage;
@@ -123,7 +123,7 @@ public sealed class StellaTextSplitter
         }
         finally
         {
-            spare = counter;
+            idleCounter = counter;
         }
     }
 }

@@ -12,9 +12,9 @@ public sealed record StellaTextSplitterOptions
     public int? MaxTokens { get; set; }
 
     /// <summary>
-    /// Gets or sets the largest number of tokens at the end of a passage that the next passage repeats, 0 or more and below the room for text; 0 by
-    /// default. The overlap begins at a sentence if one begins in these tokens, otherwise at a word, otherwise at a character. Its tokens
-    /// count towards <see cref="MaxTokens"/>.
+    /// Gets or sets the largest number of tokens at the end of a passage that the next passage repeats, 0 or more and below the room for
+    /// text; 0 by default. The overlap begins at a sentence if one begins in these tokens, otherwise at a word, otherwise at a character.
+    /// Its tokens count towards <see cref="MaxTokens"/>.
     /// </summary>
     public int OverlapTokens { get; set; }
 
@@ -25,8 +25,8 @@ public sealed record StellaTextSplitterOptions
     public StellaPrompt Prompt { get; set; }
 
     /// <summary>
-    /// Gets or sets the treatment of a surrogate without a partner; <see cref="StellaInvalidTextBehavior.Error"/> by default. A passage keeps the
-    /// surrogate in any case, so embed passages with the same value.
+    /// Gets or sets the treatment of a surrogate without a partner; <see cref="StellaInvalidTextBehavior.Error"/> by default. A passage
+    /// keeps the surrogate in any case, so embed passages with the same value.
     /// </summary>
     public StellaInvalidTextBehavior InvalidTextBehavior { get; set; } = StellaInvalidTextBehavior.Error;
 }

@@ -3,10 +3,10 @@ using System.Text;
 
 namespace StellaInterop.Splitting;
 
-/// <summary>A kind of place at which a text can be cut, the better the higher.</summary>
+/// <summary>Specifies the kind of a position at which a text can be cut. A higher value is a better cut.</summary>
 internal enum BoundaryKind
 {
-    /// <summary>Inside of a word.</summary>
+    /// <summary>Inside a word.</summary>
     None = 0,
 
     /// <summary>After a word.</summary>
@@ -28,7 +28,7 @@ internal enum BoundaryKind
 /// <summary>Finds the ends of paragraphs, sentences, lines, words and characters.</summary>
 /// <remarks>
 /// The rules are a small part of Unicode's text segmentation (UAX #29), without its tables: .NET has these only with ICU, and
-/// programs may run without ICU. Only the clusters of a character come from the runtime, which knows them always.
+/// programs may run without ICU. Only grapheme clusters come from the runtime, which always knows them.
 /// </remarks>
 internal static class TextBoundary
 {
@@ -38,13 +38,13 @@ internal static class TextBoundary
     /// <summary>Marks that end a sentence in scripts that put no space after it.</summary>
     private const string WideTerminators = "。！？｡．";
 
-    /// <summary>Marks that end a clause in such scripts, and the space without a width, which separates words in some of them.</summary>
+    /// <summary>Marks that end a clause in these scripts, and the zero-width space, which separates words in some of them.</summary>
     private const string WideClauseMarks = "，、；：､\u200b";
 
-    /// <summary>Quotes and brackets after a sentence that are looked through.</summary>
+    /// <summary>The largest number of quotes and brackets between the end of a sentence and its terminator.</summary>
     private const int MaxClosers = 8;
 
-    /// <summary>Returns what ends at a position. A position after white space ends nothing.</summary>
+    /// <summary>Returns the boundary at a position. A position after white space is not a boundary.</summary>
     public static BoundaryKind At(ReadOnlySpan<char> text, int position)
     {
         if (position <= 0 || position >= text.Length || char.IsWhiteSpace(text[position - 1]))
@@ -67,8 +67,8 @@ internal static class TextBoundary
             : BoundaryKind.None;
     }
 
-    /// <summary>Returns the best end in a range of positions; 0 if the range is inside of a word.</summary>
-    /// <param name="text">The text, with some characters after <paramref name="last"/> if it goes on.</param>
+    /// <summary>Returns the best end in a range of positions; 0 if the range is inside a word.</summary>
+    /// <param name="text">The text, with some characters after <paramref name="last"/> unless it ends there.</param>
     /// <param name="first">Ends of sentences, lines and words before this position do not count.</param>
     /// <param name="middle">An end of a paragraph before this position counts as the end of a sentence.</param>
     /// <param name="last">The last position.</param>
@@ -93,7 +93,8 @@ internal static class TextBoundary
     }
 
     /// <summary>
-    /// Returns the first position in a range at which a sentence begins, else a word, else a character; <paramref name="end"/> if none does.
+    /// Returns the first position in a range at which a sentence begins; otherwise a word; otherwise a character; otherwise
+    /// <paramref name="end"/>.
     /// </summary>
     public static int FirstBegin(ReadOnlySpan<char> text, int first, int end)
     {
@@ -116,7 +117,9 @@ internal static class TextBoundary
         return word != 0 ? word : FirstCharacter(text, first, end);
     }
 
-    /// <summary>Returns the last end of a whole character at or before a position, or of a part of one if the first is longer.</summary>
+    /// <summary>
+    /// Returns the last end of a whole character at or before a position. If the first character is longer, returns an end inside it.
+    /// </summary>
     /// <param name="text">The text.</param>
     /// <param name="first">A position at which a character begins.</param>
     /// <param name="last">A later position.</param>
@@ -140,7 +143,7 @@ internal static class TextBoundary
     /// <summary>Returns the length of the first Unicode scalar of a text, in UTF-16 units.</summary>
     public static int FirstScalar(ReadOnlySpan<char> text) => text.Length > 1 && char.IsSurrogatePair(text[0], text[1]) ? 2 : 1;
 
-    /// <summary>Returns a position, or the one before it if it is inside of a surrogate pair.</summary>
+    /// <summary>Returns a position, or the position before it if it is inside a surrogate pair.</summary>
     public static int NotInPair(ReadOnlySpan<char> text, int position) =>
         position > 0 && position < text.Length && char.IsSurrogatePair(text[position - 1], text[position]) ? position - 1 : position;
 
@@ -172,7 +175,7 @@ internal static class TextBoundary
         char mark = BeforeClosers(text[..position]);
         bool ends = Terminators.Contains(mark, StringComparison.Ordinal) || WideTerminators.Contains(mark, StringComparison.Ordinal);
 
-        // UAX #29, rule SB8: a full stop before a small letter is the one of an abbreviation.
+        // UAX #29, rule SB8: a full stop before a lower case letter belongs to an abbreviation.
         bool abbreviates = mark == '.' && next < text.Length && char.IsLower(text[next]);
         return ends && !abbreviates ? BoundaryKind.Sentence : breaks > 0 ? BoundaryKind.Line : BoundaryKind.Word;
     }

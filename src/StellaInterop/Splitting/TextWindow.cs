@@ -1,25 +1,25 @@
 namespace StellaInterop.Splitting;
 
-/// <summary>The part of a text that is looked at: it moves forward over a reader, in memory of a fixed size.</summary>
+/// <summary>Reads a text forward through a window of bounded size.</summary>
 internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidTextBehavior onInvalidText)
 {
     private const int SmallestBuffer = 1024;
 
-    /// <summary>Grows to <c>capacity</c> as it is asked for, so that a short text takes little.</summary>
+    /// <summary>Grows up to <c>capacity</c> as needed, so that a short text takes little memory.</summary>
     private char[] buffer = [];
     private int start;
     private int end;
 
-    /// <summary>Characters of the buffer before this one are valid Unicode.</summary>
+    /// <summary>The index in the buffer up to which the characters are known to be valid Unicode.</summary>
     private int valid;
 
-    /// <summary>Position of the first character in the whole text.</summary>
+    /// <summary>Gets the position of the first character in the whole text.</summary>
     public long Position { get; private set; }
 
-    /// <summary>Whether the text ends with the window.</summary>
+    /// <summary>Gets whether the text ends with the window.</summary>
     public bool Ended { get; private set; }
 
-    /// <summary>The characters that were read. Valid until the next call.</summary>
+    /// <summary>Gets the characters of the window. Valid until the next call.</summary>
     public ReadOnlySpan<char> Text => buffer.AsSpan(start..end);
 
     /// <summary>Reads until the window has a number of characters, at most its capacity, or the text ends.</summary>
@@ -40,7 +40,7 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
             buffer = next;
         }
 
-        // As much as there is room for: a read of a few characters costs a reader more than it returns.
+        // Fills the whole buffer, because many small reads are slow.
         int read = reader.ReadBlock(buffer, end, buffer.Length - end);
         Ended = read < buffer.Length - end;
         end += read;
@@ -96,7 +96,8 @@ internal sealed class TextWindow(TextReader reader, int capacity, StellaInvalidT
             {
                 throw new StellaInputException(
                     StellaErrorCode.TextNotUnicode,
-                    $"text 0 is not valid Unicode: the surrogate U+{(int)buffer[at]:X4} at {Position + at - start} has no partner",
+                    $"Text 0 is not valid Unicode: the surrogate U+{(int)buffer[at]:X4} at {Position + at - start} has no partner. "
+                    + "Correct the text, or set InvalidTextBehavior to Replace.",
                     textIndex: 0);
             }
 

@@ -4,45 +4,45 @@ using System.Diagnostics;
 namespace StellaInterop.Threading;
 
 /// <summary>
-/// Runs code that waited for something: on the thread pool, or on a thread of its own when the thread pool has none free for a
-/// while. Thread-safe.
+/// Runs continuations on the thread pool, or on a dedicated thread if the thread pool has no free thread for a while. Thread-safe.
 /// </summary>
 /// <remarks>
-/// Callers may wait for a pool by blocking a thread. When they block every thread of the thread pool, the code that would
-/// answer them has none left, and all wait for ever. So each piece of code that is late is taken away from the thread pool. A watching
-/// thread never runs such code itself, as that may block too. It starts another thread when those that it started get nowhere.
+/// Callers may block threads while they wait for an embedding pool. If they block every thread of the thread pool, no thread is left for
+/// the continuations that would answer them, and all of them deadlock. So late continuations are taken away from the thread pool. The
+/// watching thread never runs a continuation itself, because it may block too. It starts another thread if those that it started make no
+/// progress.
 /// </remarks>
 internal sealed class Continuations(TimeSpan patience, Action<Thread> startThread)
 {
-    /// <summary>How often the watching thread looks at late code.</summary>
+    /// <summary>The interval at which the watching thread checks late continuations.</summary>
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(10);
 
-    /// <summary>How long the watching thread stays without work.</summary>
-    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(2);
+    /// <summary>The time after which the watching thread ends if there is no work.</summary>
+    private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(2);
 
     private readonly ConcurrentQueue<Item> pending = new();
     private readonly ConcurrentQueue<Item> late = new();
 
-    /// <summary>Pulsed when code comes while the watching thread rests.</summary>
+    /// <summary>Pulsed when a continuation is added while the watching thread waits.</summary>
     private readonly object gate = new();
     private volatile bool isWatched;
-    private volatile bool isResting;
+    private volatile bool isIdle;
     private int runners;
     private int progress;
 
     /// <summary>
-    /// The one of the process, as the thread pool is. A tenth of a second is long for a thread pool with a free thread, and short for
-    /// whoever waits for one without.
+    /// Gets the instance of the process, which has one thread pool. A tenth of a second is long for a thread pool with a free thread, and
+    /// short for a caller of a starved one.
     /// </summary>
     public static Continuations Shared { get; } = new(TimeSpan.FromMilliseconds(100), static thread => thread.UnsafeStart());
 
-    /// <summary>Runs code soon, on another thread. Never throws: the code is kept if the system refuses a thread.</summary>
+    /// <summary>Queues code that runs soon on another thread. Never throws: the code stays queued if the system refuses a thread.</summary>
     public void Run(Action code)
     {
         var item = new Item(code);
         pending.Enqueue(item);
         QueueingCode.Run(() => ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false));
-        if (isResting || !isWatched)
+        if (isIdle || !isWatched)
         {
             Watch();
         }
@@ -82,33 +82,33 @@ internal sealed class Continuations(TimeSpan patience, Action<Thread> startThrea
         }
     }
 
-    /// <summary>Moves code that the thread pool does not begin, and forgets what it began.</summary>
+    /// <summary>Moves code that the thread pool has not started in time, and drops code that it has started.</summary>
     private void MoveLate()
     {
-        while (pending.TryPeek(out Item? item) && (item.IsTaken || item.Age >= patience))
+        while (pending.TryPeek(out Item? item) && (item.IsStarted || item.Age >= patience))
         {
             _ = pending.TryDequeue(out _);
-            if (!item.IsTaken)
+            if (!item.IsStarted)
             {
                 late.Enqueue(item);
             }
         }
     }
 
-    /// <summary>Waits for code. <see langword="false"/> when there was none for long: the thread is free to end.</summary>
+    /// <summary>Waits for code. Returns <see langword="false"/> if there was none for a while, so that the thread can end.</summary>
     private bool WaitForWork()
     {
         lock (gate)
         {
-            isResting = true;
+            isIdle = true;
             Interlocked.MemoryBarrier();
             if (pending.IsEmpty)
             {
-                _ = Monitor.Wait(gate, Rest);
+                _ = Monitor.Wait(gate, IdleTime);
             }
 
-            isResting = false;
-            // Code that comes from here on sees that nobody watches, or it is seen here.
+            isIdle = false;
+            // Code that is added from here on starts a watching thread, or this thread sees it.
             isWatched = false;
             Interlocked.MemoryBarrier();
             isWatched = !pending.IsEmpty;
@@ -141,18 +141,18 @@ internal sealed class Continuations(TimeSpan patience, Action<Thread> startThrea
         }
         catch (StellaThreadException)
         {
-            // The thread pool still has the code, and the next piece of code tries again.
+            // The thread pool still has the code, and the next call of Run tries again.
             return false;
         }
     }
 
-    /// <summary>Code that runs once, wherever it is begun first.</summary>
+    /// <summary>Code that runs once, on the first thread that starts it.</summary>
     private sealed class Item(Action code) : IThreadPoolWorkItem
     {
         private readonly long queuedAt = Stopwatch.GetTimestamp();
         private Action? code = code;
 
-        public bool IsTaken => Volatile.Read(ref code) is null;
+        public bool IsStarted => Volatile.Read(ref code) is null;
 
         public TimeSpan Age => Stopwatch.GetElapsedTime(queuedAt);
 

@@ -4,22 +4,22 @@ using System.Runtime.ExceptionServices;
 
 namespace StellaInterop.Threading;
 
-/// <summary>Items on their way from one writer to one reader, in order and a few at a time.</summary>
+/// <summary>Passes items from one writer to one reader, in order and through a bounded buffer.</summary>
 /// <remarks>
-/// A channel of the runtime does the same, but it loses the item that it gives out when waking its writer wants a thread that the
-/// system refuses. Waking by a <see cref="Signal"/> never fails.
+/// A channel of .NET does the same, but it loses an item if waking its writer needs a thread that the system refuses. Waking by a
+/// <see cref="Signal"/> never fails.
 /// </remarks>
 internal sealed class Handover<T>(int capacity)
 {
     private readonly Lock gate = new();
     private readonly Queue<T> items = new(capacity);
 
-    /// <summary>Set and replaced when anything changes. The reader waits for an item, the writer for room or for the reader.</summary>
+    /// <summary>Set and replaced at every change. The reader waits for an item; the writer waits for room or for the reader.</summary>
     private Signal change = new();
     private bool isEnded;
     private Exception? error;
 
-    /// <summary>Waits until one more item has room. For the writer.</summary>
+    /// <summary>Waits until there is room for one more item. For the writer.</summary>
     public async Task WaitForRoomAsync(CancellationToken cancellationToken)
     {
         while (ChangeUnless(() => items.Count < capacity) is { } next)
@@ -37,7 +37,7 @@ internal sealed class Handover<T>(int capacity)
         }
     }
 
-    /// <summary>Adds an item, for which there is room. For the writer.</summary>
+    /// <summary>Adds an item. There must be room for it. For the writer.</summary>
     public void Add(T item)
     {
         lock (gate)
@@ -48,7 +48,7 @@ internal sealed class Handover<T>(int capacity)
         Wake();
     }
 
-    /// <summary>Says that no further item comes, and why if it is an error. For the writer.</summary>
+    /// <summary>Ends the sequence, with an error if there is one. For the writer.</summary>
     public void End(Exception? reason)
     {
         lock (gate)
@@ -59,7 +59,7 @@ internal sealed class Handover<T>(int capacity)
         Wake();
     }
 
-    /// <summary>Gives the items in order. The writer's error comes after them. For the reader.</summary>
+    /// <summary>Enumerates the items in order, and throws the writer's error after the last item. For the reader.</summary>
     public async IAsyncEnumerable<T> ReadAllAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
         while (true)
@@ -87,22 +87,22 @@ internal sealed class Handover<T>(int capacity)
     /// <summary>Takes the next item if there is one. For the reader.</summary>
     public bool TryTake([MaybeNullWhen(false)] out T item)
     {
-        bool isThere;
+        bool found;
         lock (gate)
         {
-            isThere = items.TryDequeue(out item);
+            found = items.TryDequeue(out item);
         }
 
         Wake();
-        return isThere;
+        return found;
     }
 
-    /// <summary>Returns a task that ends at the next change, or nothing if it is so already.</summary>
-    private Task? ChangeUnless(Func<bool> isSo)
+    /// <summary>Returns a task that ends at the next change; <see langword="null"/> if the condition is already true.</summary>
+    private Task? ChangeUnless(Func<bool> condition)
     {
         lock (gate)
         {
-            return isSo() ? null : change.WaitAsync();
+            return condition() ? null : change.WaitAsync();
         }
     }
 

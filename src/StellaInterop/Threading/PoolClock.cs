@@ -1,9 +1,9 @@
 namespace StellaInterop.Threading;
 
-/// <summary>The clock of a pool: the host's <see cref="TimeProvider"/> behind a guard. Thread-safe.</summary>
+/// <summary>The clock of a pool: the host's <see cref="TimeProvider"/> without its failures. Thread-safe.</summary>
 /// <remarks>
-/// The provider is foreign code that may throw, block or call back into the pool. So no lock is held while it is read, and a
-/// reading that throws is replaced by the last one that did not.
+/// The provider is foreign code that may throw, block or call back into the pool. So no lock may be held while it is read. If it throws,
+/// the last successful reading is used.
 /// </remarks>
 internal sealed class PoolClock
 {
@@ -11,7 +11,7 @@ internal sealed class PoolClock
     private readonly double ticksPerUnit;
     private long last;
 
-    /// <summary>Reads the provider's frequency once. Errors of the provider reach whoever makes the pool.</summary>
+    /// <summary>Reads the provider's frequency once. Errors of the provider reach the code that creates the pool.</summary>
     /// <param name="provider">The clock that the host chose.</param>
     public PoolClock(TimeProvider provider)
     {
@@ -40,7 +40,7 @@ internal sealed class PoolClock
         }
     }
 
-    /// <summary>Gets the last timestamp that was read, for code that may not run the host's.</summary>
+    /// <summary>Gets the last timestamp that was read, for code that may not call the host's provider.</summary>
     public long LastRead => Volatile.Read(ref last);
 
     /// <summary>Returns the time between two timestamps.</summary>
@@ -49,7 +49,9 @@ internal sealed class PoolClock
     /// <summary>Returns the time since a timestamp.</summary>
     public TimeSpan Since(long begin) => Between(begin, Now);
 
-    /// <summary>Makes a timer that does not keep the execution context of the caller. Errors of the provider reach the caller.</summary>
+    /// <summary>
+    /// Creates a timer that does not capture the execution context of the caller. Errors of the provider reach the caller.
+    /// </summary>
     public PoolTimer CreateTimer(TimerCallback callback, object state, TimeSpan dueTime, TimeSpan period)
     {
         using (NoFlow.Begin())
@@ -58,7 +60,9 @@ internal sealed class PoolClock
         }
     }
 
-    /// <summary>Waits for a task, at most for a time. Errors of the provider reach the caller, those of the task do not.</summary>
+    /// <summary>
+    /// Waits for a task, but at most for the timeout. Errors of the provider reach the caller; errors of the task do not.
+    /// </summary>
     public async Task WaitAsync(Task task, TimeSpan timeout)
     {
         if (timeout == TimeSpan.Zero)
@@ -72,18 +76,18 @@ internal sealed class PoolClock
     }
 }
 
-/// <summary>A timer of the pool's clock, whose failures are nobody's.</summary>
+/// <summary>A timer of the pool's clock. Failures of the host's timer are ignored.</summary>
 internal sealed class PoolTimer(ITimer timer) : IDisposable
 {
-    /// <summary>Lets the timer fire once. A timer that cannot be set never fires.</summary>
-    public void Fire(TimeSpan dueTime) => Guard.Run(() => timer.Change(dueTime, Timeout.InfiniteTimeSpan));
+    /// <summary>Sets the timer to fire once. If the host's timer throws, it never fires.</summary>
+    public void Fire(TimeSpan dueTime) => ForeignCode.Run(() => timer.Change(dueTime, Timeout.InfiniteTimeSpan));
 
-    /// <summary>Stops the timer without waiting for what it runs.</summary>
-    public void Dispose() => Guard.Run(timer.Dispose);
+    /// <summary>Stops the timer without waiting for a running callback.</summary>
+    public void Dispose() => ForeignCode.Run(timer.Dispose);
 }
 
 /// <summary>
-/// Keeps the execution context of a request (its activity, log scopes, principal) out of timers and tasks that outlive it.
+/// Suppresses the flow of the execution context (activity, log scopes, principal) into timers and tasks that outlive a request.
 /// </summary>
 internal static class NoFlow
 {

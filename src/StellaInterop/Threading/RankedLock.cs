@@ -27,7 +27,9 @@ internal enum LockRank
     OpenCalls,
 }
 
-/// <summary>A lock with a place in the lock order of the pool. Debug builds assert the order, so a wrong order fails even if no deadlock happens.</summary>
+/// <summary>
+/// A lock with a place in the lock order of the pool. Debug builds assert the order, so a wrong order fails even if no deadlock happens.
+/// </summary>
 /// <remarks>
 /// Locks that call no other code of the pool while they are held, such as the lock of a <see cref="Signal"/>, need no rank. No code of the
 /// caller (loggers, listeners, clocks, memory) runs under any lock.
@@ -41,24 +43,24 @@ internal sealed class RankedLock(LockRank rank)
     {
         LockOrder.AssertHigher(rank);
         gate.Enter();
-        LockOrder.Take(rank);
+        LockOrder.Add(rank);
         return new Scope(this);
     }
 
     private void Exit()
     {
-        LockOrder.Free(rank);
+        LockOrder.Remove(rank);
         gate.Exit();
     }
 
-    /// <summary>The time for which a thread holds the lock.</summary>
+    /// <summary>The scope in which a thread holds the lock.</summary>
     public readonly ref struct Scope(RankedLock owner)
     {
         public void Dispose() => owner.Exit();
     }
 }
 
-/// <summary>The ranks of the locks that the current thread holds. Debug builds alone keep them.</summary>
+/// <summary>Tracks the ranks of the locks that the current thread holds, in debug builds only.</summary>
 internal static class LockOrder
 {
     /// <summary>The held ranks as bits.</summary>
@@ -71,10 +73,10 @@ internal static class LockOrder
         IsHigher(held, rank), $"The lock of rank {rank} was taken under a lock of the same or a higher rank. Held ranks as bits: {held:b}.");
 
     [Conditional("DEBUG")]
-    public static void Take(LockRank rank) => held |= 1 << (int)rank;
+    public static void Add(LockRank rank) => held |= 1 << (int)rank;
 
     [Conditional("DEBUG")]
-    public static void Free(LockRank rank) => held &= ~(1 << (int)rank);
+    public static void Remove(LockRank rank) => held &= ~(1 << (int)rank);
 
     /// <summary>Returns whether a rank is higher than every rank of a set of bits.</summary>
     public static bool IsHigher(int held, LockRank rank) => held >> (int)rank == 0;

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace StellaInterop.Threading;
 
-/// <summary>Something that happens once and is waited for. Code that waits goes on by <see cref="Continuations"/>. Thread-safe.</summary>
+/// <summary>An event that happens once. Waiting code continues through <see cref="Continuations"/>. Thread-safe.</summary>
 internal sealed class Signal
 {
     private readonly Signal<bool> signal = new();
@@ -12,20 +12,20 @@ internal sealed class Signal
     /// <inheritdoc cref="Signal{T}.Error"/>
     public Exception? Error => signal.Error;
 
-    /// <summary>Returns a task that ends when this is set.</summary>
+    /// <summary>Returns a task that ends when the signal is set.</summary>
     public Task WaitAsync() => signal.WaitAsync();
 
-    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
+    /// <summary>Ends all waiting tasks. Has no effect if the signal was set before.</summary>
     public void Set() => signal.Set(true);
 
-    /// <summary>Ends the tasks of all who wait by an error, unless it was set before. The error counts as seen.</summary>
+    /// <summary>Fails all waiting tasks. Has no effect if the signal was set before. The error counts as observed.</summary>
     public void Fail(Exception error) => signal.Fail(error);
 }
 
 /// <summary>A <see cref="Signal"/> with a result.</summary>
 /// <remarks>
-/// Setting it never fails, and never runs the waiting code. Everybody who waits gets a task of their own, so that the code of one does
-/// not hold up that of another.
+/// Setting the signal never fails, and never runs waiting code. Each waiting caller has its own task, so that the continuation of one
+/// does not delay another.
 /// </remarks>
 internal sealed class Signal<T>
 {
@@ -36,12 +36,12 @@ internal sealed class Signal<T>
     public bool IsSet => outcome is not null;
 
     /// <summary>
-    /// The error that this was failed with, from that moment on. A task of <see cref="WaitAsync"/> may have it later, even after the tasks of
-    /// signals that were set afterwards.
+    /// Gets the error of a failed signal, immediately after <see cref="Fail"/>. A task of <see cref="WaitAsync"/> may fail later, even
+    /// after the tasks of signals that were set afterwards.
     /// </summary>
     public Exception? Error => outcome?.Exception?.InnerException;
 
-    /// <summary>Returns a task that ends when this is set. It is kept until then.</summary>
+    /// <summary>Returns a task that ends when the signal is set. The signal keeps the task until then.</summary>
     public Task<T> WaitAsync()
     {
         lock (gate)
@@ -57,14 +57,14 @@ internal sealed class Signal<T>
         }
     }
 
-    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
+    /// <summary>Ends all waiting tasks. Has no effect if the signal was set before.</summary>
     public void Set(T result) => TrySet(result);
 
-    /// <summary>Ends the tasks of all who wait, unless it was set before.</summary>
-    /// <returns>Whether it was not set before.</returns>
+    /// <summary>Ends all waiting tasks. Has no effect if the signal was set before.</summary>
+    /// <returns>Whether this call set the signal.</returns>
     public bool TrySet(T result) => End(Task.FromResult(result));
 
-    /// <summary>Ends the tasks of all who wait by an error, unless it was set before. The error counts as seen.</summary>
+    /// <summary>Fails all waiting tasks. Has no effect if the signal was set before. The error counts as observed.</summary>
     public void Fail(Exception error) => End(Task.FromException<T>(error));
 
     private bool End(Task<T> ended)
@@ -82,7 +82,7 @@ internal sealed class Signal<T>
             waiters.Clear();
         }
 
-        // The runtime tells the host of errors that nobody looked at, and all who waited may have had another answer.
+        // Marks the error as observed. Otherwise the runtime reports it to the host if no caller awaits its task.
         _ = ended.Exception;
         foreach (TaskCompletionSource<T> waiter in all)
         {
@@ -98,12 +98,12 @@ internal sealed class Signal<T>
 }
 
 /// <summary>
-/// Runs code of the runtime whose last step is to queue work to the thread pool, which throws if it wants one more thread and the
-/// system refuses it. The work is queued by then, so another thread of the thread pool runs it.
+/// Runs code whose last step queues work to the thread pool. Queueing throws if the thread pool needs one more thread and the system
+/// refuses it. The work is queued by then, so another thread of the thread pool runs it.
 /// </summary>
 internal static class QueueingCode
 {
-    /// <summary>Runs it. That the system refuses the thread pool one more thread is no error: the work is queued.</summary>
+    /// <summary>Runs the code, and ignores the exception of a refused thread.</summary>
     public static void Run(Action queue)
     {
         try
@@ -116,10 +116,10 @@ internal static class QueueingCode
     }
 }
 
-/// <summary>Code after <c>await</c> of this runs by <see cref="Continuations"/>, on another thread.</summary>
+/// <summary>Continues an <c>await</c> through <see cref="Continuations"/>, on another thread.</summary>
 internal readonly struct ThreadPoolSwitch : ICriticalNotifyCompletion
 {
-    /// <summary>Always <see langword="false"/>, so that the code after it never runs on the calling thread.</summary>
+    /// <summary>Gets <see langword="false"/> always, so that the continuation never runs on the calling thread.</summary>
     public bool IsCompleted => false;
 
     public ThreadPoolSwitch GetAwaiter() => this;

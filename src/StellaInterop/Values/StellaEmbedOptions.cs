@@ -3,10 +3,14 @@ namespace StellaInterop;
 /// <summary>Specifies what to do with a text that has more tokens than <see cref="StellaModelInfo.MaxTokens"/>.</summary>
 public enum StellaLongTextBehavior
 {
-    /// <summary>Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.</summary>
+    /// <summary>
+    /// Drops the tokens at the end and keeps the special tokens. <see cref="StellaTokenCount"/> tells that the text was truncated.
+    /// </summary>
     Truncate = 0,
 
-    /// <summary>Throws <see cref="StellaInputException"/> with the index of the text. The message has its number of tokens and the limit.</summary>
+    /// <summary>
+    /// Throws <see cref="StellaInputException"/> with the index of the text. The message has its number of tokens and the limit.
+    /// </summary>
     Error = 1,
 }
 
@@ -56,15 +60,25 @@ public sealed record StellaEmbedOptions
     public StellaInvalidTextBehavior InvalidTextBehavior { get; init; } = StellaInvalidTextBehavior.Error;
 
     /// <summary>
-    /// The index of the call's first text in the list of the caller, for a list that is embedded in parts: errors count from here.
+    /// Gets the index of the call's first text in the list of the caller, for a list that is embedded in parts. Indices in errors count
+    /// from it.
     /// </summary>
     internal int FirstTextIndex { get; init; }
 
-    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
+    /// <param name="textCount">The number of texts of the call, each of which must have an index that an error can name.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
+    internal void Check(int textCount)
+    {
+        Check();
+        ArgumentOutOfRangeException.ThrowIfNegative(FirstTextIndex, nameof(FirstTextIndex));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(FirstTextIndex, int.MaxValue - textCount, nameof(FirstTextIndex));
+    }
+
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
     internal void Check()
     {
-        OptionRules.ThrowIfNotPositive(Dimension, nameof(Dimension));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(LongTextBehavior), LongTextBehavior));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
+        Guard.ThrowIfNotPositive(Dimension, nameof(Dimension));
+        Guard.ThrowIf(Guard.Defined(nameof(LongTextBehavior), LongTextBehavior));
+        Guard.ThrowIf(Guard.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
     }
 }

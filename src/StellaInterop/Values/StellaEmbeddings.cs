@@ -100,14 +100,14 @@ public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     /// <summary>Allocates the rows of a call.</summary>
-    /// <exception cref="ArgumentException">They are more numbers than an array holds.</exception>
+    /// <exception cref="ArgumentException">The vectors have more numbers than an array can have.</exception>
     internal static float[] Rows(int texts, int dimension)
     {
         long length = (long)texts * dimension;
         return length <= Array.MaxLength
             ? GC.AllocateUninitializedArray<float>((int)length)
             : throw new ArgumentException(
-                $"{texts} vectors of {dimension} are {length} numbers, and an array holds {Array.MaxLength}. Embed the texts in parts, or as a stream.",
+                $"{texts} vectors of {dimension} are {length} numbers; an array has at most {Array.MaxLength}. Embed the texts in parts, or as a stream.",
                 nameof(texts));
     }
 }
@@ -119,8 +119,8 @@ public sealed class StellaTextEmbedding
     public required long TextIndex { get; init; }
 
     /// <summary>
-    /// Gets the vector of the text; empty if <see cref="Error"/> is not null. It is a slice of an array that it shares with neighbours in the
-    /// stream and that is never written to again. Copy the vector to keep few of many.
+    /// Gets the vector of the text; empty if <see cref="Error"/> is not null. It is a slice of an array that other vectors
+    /// of the stream share, and that is never written to again. Copy the vector to keep it without the others.
     /// </summary>
     public required ReadOnlyMemory<float> Vector { get; init; }
 

@@ -1,13 +1,9 @@
-using StellaInterop.Interop;
-
 namespace StellaInterop;
 
 /// <summary>Represents the calls that a model will run, for an estimate of their memory.</summary>
 /// <remarks>Immutable and thread-safe.</remarks>
 public sealed record StellaWorkload
 {
-    private const int MaxSessions = (int)NativeMethods.STELLA_MAX_SESSIONS;
-
     /// <summary>Gets the number of calls that embed at once, 1 to 65536; 1 by default.</summary>
     public int Sessions { get; init; } = 1;
 
@@ -20,13 +16,13 @@ public sealed record StellaWorkload
     /// <summary>
     /// Gets the largest number of tokens of one native call, 1 to 1048576; 512 by default. A text of the largest length always fits.
     /// </summary>
-    public int MaxBatchTokens { get; init; } = StellaModel.BatchTokens;
+    public int MaxBatchTokens { get; init; } = ModelLimits.DefaultBatchTokens;
 
     /// <exception cref="ArgumentOutOfRangeException">A number is outside its range.</exception>
-    internal void Check() => OptionRules.ThrowFirst(OptionRules.All(
-        OptionRules.Range(nameof(Sessions), Sessions, 1, MaxSessions),
-        OptionRules.Range(nameof(Threads), Threads, 1, StellaModelOptions.ThreadsLimit),
-        OptionRules.Range(nameof(MaxBatchTokens), MaxBatchTokens, 1, StellaPoolOptions.BatchTokensLimit)));
+    internal void Check() => Guard.ThrowFirst(Guard.All(
+        Guard.Range(nameof(Sessions), Sessions, 1, ModelLimits.MaxSessions),
+        Guard.Range(nameof(Threads), Threads, 1, ModelLimits.MaxThreads),
+        Guard.Range(nameof(MaxBatchTokens), MaxBatchTokens, 1, ModelLimits.MaxBatchTokens)));
 }
 
 /// <summary>Represents an estimate of memory in bytes, by purpose.</summary>

@@ -46,7 +46,7 @@ public sealed record StellaPromptInfo
     /// <summary>Gets the number of tokens of <see cref="Text"/>, without special tokens.</summary>
     public required int TokenCount { get; init; }
 
-    /// <summary>Gets whether the folder lacks the prompt, so that its text is that of the model card of Stella v5.</summary>
+    /// <summary>Gets whether the text comes from the model card of Stella v5, because the folder lacks the prompt.</summary>
     public required bool IsFromModelCard { get; init; }
 }
 
@@ -69,7 +69,7 @@ public sealed record StellaModelInfo
     /// <summary>Gets the lengths of vectors for which the model has a head, ascending.</summary>
     public required IReadOnlyList<int> Dimensions { get; init; }
 
-    /// <summary>Gets the length of vectors for calls that do not name one.</summary>
+    /// <summary>Gets the length of vectors for calls that do not set a dimension.</summary>
     public required int DefaultDimension { get; init; }
 
     /// <summary>Gets the length of a hidden state.</summary>
@@ -90,16 +90,16 @@ public sealed record StellaModelInfo
     /// <summary>Gets the arithmetic of the encoder; never <see cref="StellaPrecision.Auto"/>.</summary>
     public required StellaPrecision Precision { get; init; }
 
-    /// <summary>The implementation of the encoder.</summary>
+    /// <summary>Gets the implementation of the encoder.</summary>
     internal StellaEncoder Encoder { get; init; }
 
     /// <summary>
-    /// Gets the instruction set of the kernels: the best of the processor, at most the one that the environment variable
-    /// <c>STELLA_CPU_LEVEL</c> names.
+    /// Gets the instruction set of the kernels: the best one of the processor, limited by the environment variable
+    /// <c>STELLA_CPU_LEVEL</c>.
     /// </summary>
     public required StellaCpuLevel CpuLevel { get; init; }
 
-    /// <summary>The device that runs the encoder.</summary>
+    /// <summary>Gets the device that runs the encoder.</summary>
     internal StellaDevice Device { get; init; }
 
     /// <summary>Gets the largest number of tokens of a text, special tokens and prompt included.</summary>
@@ -126,12 +126,12 @@ public sealed record StellaModelInfo
     public override string ToString() =>
         $"{Name}: {Architecture}, {Precision}, dimensions {string.Join(", ", Dimensions)} (default {DefaultDimension}), {MaxTokens} tokens";
 
-    /// <summary>Special tokens that the tokenizer adds to every text.</summary>
+    /// <summary>Gets the number of special tokens that the tokenizer adds to every text.</summary>
     internal int FrameTokens { get; init; }
 
     /// <summary>
-    /// Tokens that a text gets beside its own, at most: those of its frame and its prompt. Native code knows which prompt a name
-    /// means; one that is not the name of a prompt may mean any of them here.
+    /// Returns the largest number of tokens that a text gets besides its own: special tokens and the tokens of its prompt. Only native code
+    /// resolves alternative names of prompts, so an unknown name counts as the longest prompt.
     /// </summary>
     internal int TokensBesideText(StellaPrompt prompt)
     {
@@ -142,7 +142,7 @@ public sealed record StellaModelInfo
         }
 
         int longest = 0;
-        // By index: an enumerator would be an object of each call.
+        // By index, because an enumerator would be allocated in each call.
         for (int i = 0; i < Prompts.Count; i++)
         {
             StellaPromptInfo info = Prompts[i];
@@ -157,19 +157,19 @@ public sealed record StellaModelInfo
         return FrameTokens + (prompt == StellaPrompt.Document ? 0 : longest);
     }
 
-    /// <summary>Bytes of prompt and text that the tokenizer looks at; the rest of a longer text is cut.</summary>
+    /// <summary>Gets the number of bytes of prompt and text that the tokenizer reads. The rest of a longer text is cut.</summary>
     internal long MaxTextBytes { get; init; } = long.MaxValue;
 
-    /// <summary>Hash of the stamps of the model's files at load: differs when a file was replaced, changed or touched.</summary>
+    /// <summary>Gets a hash of the file stamps at the load. It differs after a file was replaced, changed or touched.</summary>
     internal ulong FileStamp { get; init; }
 
     /// <summary>Returns the length of the vectors of a call.</summary>
     /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
     internal int DimensionOf(StellaEmbedOptions options)
     {
-        OptionRules.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
+        Guard.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
         int dimension = options.Dimension ?? DefaultDimension;
-        // By index, as above.
+        // By index, because an enumerator would be allocated in each call.
         for (int i = 0; i < Dimensions.Count; i++)
         {
             if (Dimensions[i] == dimension)
@@ -180,6 +180,6 @@ public sealed record StellaModelInfo
 
         throw new StellaOptionException(
             StellaErrorCode.UnknownDimension,
-            $"the model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}");
+            $"The model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}. Choose one of these dimensions, or download the head.");
     }
 }

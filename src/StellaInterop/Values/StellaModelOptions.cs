@@ -1,7 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
-using StellaInterop.Interop;
 
 namespace StellaInterop;
 
@@ -19,7 +18,7 @@ public enum StellaPrecision
 
     /// <summary>
     /// bfloat16 weights with 32-bit sums: half the memory, and at least twice as fast if the processor multiplies bfloat16 in
-    /// hardware. The cosine between a vector and that of <see cref="Float32"/> is above 0.999.
+    /// hardware. The cosine with the vector of <see cref="Float32"/> is above 0.999.
     /// </summary>
     BFloat16 = 2,
 
@@ -73,7 +72,7 @@ public enum StellaLoadMode
 
     /// <summary>
     /// A copy out of a memory map, which is unmapped at the end of the load. A file that is truncated during the load ends the process
-    /// with SIGBUS, so use it only for folders that nobody writes to.
+    /// with SIGBUS, so use this mode only for folders that are not written to.
     /// </summary>
     Mapped = 1,
 }
@@ -85,15 +84,6 @@ public enum StellaLoadMode
 /// </remarks>
 public sealed record StellaModelOptions : IValidatableObject
 {
-    /// <summary>The largest <see cref="MaxTokens"/>.</summary>
-    internal const int MaxTokensLimit = (int)NativeMethods.STELLA_MAX_TEXT_TOKENS;
-
-    /// <summary>The largest <see cref="Threads"/>.</summary>
-    internal const int ThreadsLimit = (int)NativeMethods.STELLA_MAX_THREADS;
-
-    /// <summary>The limit of a text if neither the caller nor the folder names one.</summary>
-    internal const int DefaultMaxTokens = (int)NativeMethods.STELLA_DEFAULT_TEXT_TOKENS;
-
     /// <summary>
     /// Gets or sets the display name of the model in logs, metrics and metadata. <see langword="null"/> takes the repository's name,
     /// <c>org/name</c>, for a folder in the Hugging Face cache, and the folder's name otherwise.
@@ -101,20 +91,20 @@ public sealed record StellaModelOptions : IValidatableObject
     public string? Name { get; set; }
 
     /// <summary>
-    /// Gets or sets the length of vectors for calls that do not name one; one of <see cref="StellaModelInfo.Dimensions"/>.
+    /// Gets or sets the length of vectors for calls that do not set a dimension; one of <see cref="StellaModelInfo.Dimensions"/>.
     /// <see langword="null"/> takes the dimension that the folder's <c>modules.json</c> names.
     /// </summary>
     public int? Dimension { get; set; }
 
     /// <summary>
     /// Gets or sets the largest number of tokens of a text, special tokens and prompt included: 1 to 8192, and at most the positions of
-    /// the model. <see langword="null"/>, the default, takes the folder's own limit, or 512 if it has none. The folder's limit is
+    /// the model. The default is <see langword="null"/>: the limit of the folder, or 512 if it has none. The folder's limit is
     /// <c>max_seq_length</c>, or <c>model_max_length</c> of the tokenizer, and at most the positions of the model.
     /// </summary>
     public int? MaxTokens { get; set; }
 
     /// <summary>
-    /// Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default, which depends on the processor. Name a
+    /// Gets or sets the arithmetic of the encoder; <see cref="StellaPrecision.Auto"/> by default, which depends on the processor. Set a
     /// precision if vectors of several machines are compared.
     /// </summary>
     public StellaPrecision Precision { get; set; } = StellaPrecision.Auto;
@@ -123,8 +113,8 @@ public sealed record StellaModelOptions : IValidatableObject
     internal StellaEncoder Encoder { get; set; } = StellaEncoder.Kernels;
 
     /// <summary>
-    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. <see langword="null"/>, the default, takes one
-    /// per processor that the process may use, by its affinity and the quota of its container. A pool takes at most 8 by default.
+    /// Gets or sets the number of threads of one call, 1 to 1024; in a pool, of one worker. The default is <see langword="null"/>: one
+    /// thread per processor that the process may use, by its affinity and the quota of its container. A pool uses at most 8 by default.
     /// </summary>
     public int? Threads { get; set; }
 
@@ -147,16 +137,18 @@ public sealed record StellaModelOptions : IValidatableObject
     [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; set; }
 
-    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
-    internal void Check() => OptionRules.ThrowFirst(Errors());
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message names it.</exception>
+    internal void Check() => Guard.ThrowFirst(Errors());
 
-    /// <summary>Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.</summary>
-    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+    /// <summary>
+    /// Returns an error for each option that is outside its range. Whether a model has the dimension shows when it is loaded.
+    /// </summary>
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => Guard.Results(Errors());
 
-    private IEnumerable<OptionError> Errors() => OptionRules.All(
-        OptionRules.Range(nameof(MaxTokens), MaxTokens, 1, MaxTokensLimit),
-        OptionRules.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
-        OptionRules.Range(nameof(Threads), Threads, 1, ThreadsLimit),
-        OptionRules.Defined(nameof(Precision), Precision),
-        OptionRules.Defined(nameof(LoadMode), LoadMode));
+    private IEnumerable<OptionError> Errors() => Guard.All(
+        Guard.Range(nameof(MaxTokens), MaxTokens, 1, ModelLimits.MaxTextTokens),
+        Guard.Range(nameof(Dimension), Dimension, 1, int.MaxValue),
+        Guard.Range(nameof(Threads), Threads, 1, ModelLimits.MaxThreads),
+        Guard.Defined(nameof(Precision), Precision),
+        Guard.Defined(nameof(LoadMode), LoadMode));
 }

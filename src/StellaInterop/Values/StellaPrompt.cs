@@ -57,7 +57,7 @@ public readonly struct StellaPrompt : IEquatable<StellaPrompt>
     /// <summary>Gets the name; <see langword="null"/> for <see cref="Default"/>.</summary>
     public string? Name => name;
 
-    /// <summary>The name as native code takes it; empty for <see cref="Default"/>.</summary>
+    /// <summary>Gets the name in UTF-8, for native code; empty for <see cref="Default"/>.</summary>
     internal ReadOnlySpan<byte> Utf8 => utf8;
 
     /// <summary>Returns the prompt of a name.</summary>

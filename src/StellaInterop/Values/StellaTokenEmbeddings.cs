@@ -9,11 +9,12 @@ public readonly record struct StellaTokenOffset
     public required int Start { get; init; }
 
     /// <summary>
-    /// Gets the position after the last character, in UTF-16 units; equal to <see cref="Start"/> for special tokens and those of the prompt.
+    /// Gets the position after the last character, in UTF-16 units; equal to <see cref="Start"/> for special tokens and tokens of the
+    /// prompt.
     /// </summary>
     public required int End { get; init; }
 
-    /// <summary>Gets whether the token is a special one or one of the prompt, and so comes from no character of the text.</summary>
+    /// <summary>Gets whether the token comes from no character of the text, because it is a special token or part of the prompt.</summary>
     public bool IsEmpty => Start >= End;
 }
 
@@ -24,7 +25,7 @@ public sealed class StellaTokenEmbeddings
     internal StellaTokenEmbeddings(
         uint[] ids, StellaTokenOffset[] offsets, StellaTokenCount tokenCount, ReadOnlyMemory<float> hiddenStates, int hiddenSize)
     {
-        // The same bits: an id is far below the largest int.
+        // A cast keeps the values, because an id is far below the largest int.
         Ids = MemoryMarshal.Cast<uint, int>(ids).ToArray();
         Offsets = offsets;
         TokenCount = tokenCount;

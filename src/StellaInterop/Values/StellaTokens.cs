@@ -55,6 +55,8 @@ public sealed class StellaTokens
     /// <summary>Gets the ids that the encoder reads, special tokens and prompt included.</summary>
     public ReadOnlyMemory<int> Ids { get; }
 
-    /// <summary>Gets the number of tokens before and after truncation. <see cref="Ids"/> has <see cref="StellaTokenCount.Kept"/> tokens.</summary>
+    /// <summary>
+    /// Gets the number of tokens before and after truncation. <see cref="Ids"/> has <see cref="StellaTokenCount.Kept"/> tokens.
+    /// </summary>
     public StellaTokenCount TokenCount { get; }
 }

@@ -26,7 +26,7 @@ public static class PrefixTruncation
 
         ReadOnlySpan<float> prefix = vector[..destination.Length];
         double norm = Similarity.Norm(prefix, nameof(vector));
-        // The factor itself may be out of a float's range where the numbers are not.
+        // In two factors, because 1 / norm may be outside a float's range although the results are not.
         float power = (float)Math.ScaleB(1, -Math.ILogB(norm) / 2);
         float rest = (float)(1 / norm / power);
         TensorPrimitives.Multiply(prefix, power, destination);

@@ -7,7 +7,7 @@ namespace StellaInterop.Vectors;
 /// component.
 /// </summary>
 /// <remarks>
-/// Thread-safe; nothing is allocated. Numbers of a source must be finite: the error names the index of the first that is not. One call
+/// Thread-safe; nothing is allocated. Numbers of a source must be finite: the error names the index of the first bad number. One call
 /// can convert a row-major matrix to <see cref="Half"/>; the other forms convert one row per call.
 /// </remarks>
 public static class Quantization
@@ -18,8 +18,8 @@ public static class Quantization
     private const int Int8Max = 127;
 
     /// <summary>
-    /// Rows whose largest magnitude is below this count as zero in 8 bits, since their scale would lose its digits to
-    /// underflow: 127 times the smallest normal number, about 1.5e-36.
+    /// A row whose largest magnitude is below this counts as zero in 8 bits, because its scale would lose its digits to underflow. It is
+    /// 127 times the smallest normal number, about 1.5e-36.
     /// </summary>
     private const float SmallestInt8Range = Int8Max * 1.17549435e-38f;
 
@@ -29,12 +29,12 @@ public static class Quantization
     /// <exception cref="ArgumentException">A number is not finite or too large, or the lengths differ.</exception>
     public static void ToHalf(ReadOnlySpan<float> source, Span<Half> destination)
     {
-        ThrowIfLengthsDiffer(source.Length, destination.Length, nameof(destination));
+        Guard.ThrowIfLengthIsNot(source.Length, destination.Length, nameof(destination));
         if (MaxMagnitude(source, nameof(source)) >= HalfLimit)
         {
             int index = FirstIndex(source, x => MathF.Abs(x) >= HalfLimit);
             throw new ArgumentException(
-                $"number {index} is {source[index]}; the largest magnitude of a Half is {Half.MaxValue}", nameof(source));
+                $"Number {index} is {source[index]}; the largest magnitude of a Half is {Half.MaxValue}. Scale the vector, for example to length 1.", nameof(source));
         }
 
         TensorPrimitives.ConvertToHalf(source, destination);
@@ -46,11 +46,13 @@ public static class Quantization
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public static void FromHalf(ReadOnlySpan<Half> source, Span<float> destination)
     {
-        ThrowIfLengthsDiffer(source.Length, destination.Length, nameof(destination));
+        Guard.ThrowIfLengthIsNot(source.Length, destination.Length, nameof(destination));
         TensorPrimitives.ConvertToSingle(source, destination);
     }
 
-    /// <summary>Writes a row as 8-bit integers: q = round(x / scale) in -127 to 127, where scale is the row's largest magnitude / 127.</summary>
+    /// <summary>
+    /// Writes a row as 8-bit integers: q = round(x / scale) in -127 to 127, where scale is the row's largest magnitude / 127.
+    /// </summary>
     /// <param name="source">One row of finite numbers.</param>
     /// <param name="destination">Receives as many integers.</param>
     /// <returns>
@@ -60,7 +62,7 @@ public static class Quantization
     /// <exception cref="ArgumentException">A number is not finite, or the lengths differ.</exception>
     public static float ToInt8(ReadOnlySpan<float> source, Span<sbyte> destination)
     {
-        ThrowIfLengthsDiffer(source.Length, destination.Length, nameof(destination));
+        Guard.ThrowIfLengthIsNot(source.Length, destination.Length, nameof(destination));
         float max = MaxMagnitude(source, nameof(source));
         if (max < SmallestInt8Range)
         {
@@ -71,13 +73,13 @@ public static class Quantization
         float scale = max / Int8Max;
         if (float.IsInfinity(scale * Int8Max))
         {
-            // Rounded up at the end of a float's range: what it stands for must be a number.
+            // The division rounded up at the end of a float's range: 127 times the scale must be finite.
             scale = MathF.BitDecrement(scale);
         }
 
         for (int i = 0; i < source.Length; i++)
         {
-            // The quotient of the largest rounds to 127 exactly: division errs by less than one part in ten million.
+            // The quotient of the largest magnitude rounds to exactly 127, because the division error is below one part in ten million.
             destination[i] = (sbyte)MathF.Round(source[i] / scale);
         }
 
@@ -92,8 +94,8 @@ public static class Quantization
     /// <exception cref="ArgumentOutOfRangeException">The scale is negative or not finite.</exception>
     public static void FromInt8(ReadOnlySpan<sbyte> source, float scale, Span<float> destination)
     {
-        ThrowIfLengthsDiffer(source.Length, destination.Length, nameof(destination));
-        ThrowIfNoScale(scale, nameof(scale));
+        Guard.ThrowIfLengthIsNot(source.Length, destination.Length, nameof(destination));
+        Guard.ThrowIfNotScale(scale, nameof(scale));
         for (int i = 0; i < source.Length; i++)
         {
             destination[i] = source[i] * scale;
@@ -119,7 +121,7 @@ public static class Quantization
     /// <exception cref="ArgumentException">A number is not finite, or the destination has another length.</exception>
     public static void ToBinary(ReadOnlySpan<float> source, Span<byte> destination)
     {
-        ThrowIfLengthsDiffer(GetBinaryLength(source.Length), destination.Length, nameof(destination));
+        Guard.ThrowIfLengthIsNot(GetBinaryLength(source.Length), destination.Length, nameof(destination));
         _ = MaxMagnitude(source, nameof(source));
         destination.Clear();
         for (int i = 0; i < source.Length; i++)
@@ -131,24 +133,26 @@ public static class Quantization
         }
     }
 
-    /// <summary>Converts a row of bits to signs: 1 for a set bit, -1 for a cleared one.</summary>
+    /// <summary>Converts a row of bits to signs: 1 for a set bit, -1 for a cleared bit.</summary>
     /// <param name="source">One row, as <see cref="ToBinary"/> writes it.</param>
     /// <param name="destination">Receives as many numbers as the row has components; its length is the dimension.</param>
-    /// <exception cref="ArgumentException">The length of <paramref name="source"/> is not the <see cref="GetBinaryLength"/> of that dimension.</exception>
+    /// <exception cref="ArgumentException">
+    /// The length of <paramref name="source"/> is not the <see cref="GetBinaryLength"/> of that dimension.
+    /// </exception>
     public static void FromBinary(ReadOnlySpan<byte> source, Span<float> destination)
     {
-        ThrowIfLengthsDiffer(GetBinaryLength(destination.Length), source.Length, nameof(source));
+        Guard.ThrowIfLengthIsNot(GetBinaryLength(destination.Length), source.Length, nameof(source));
         for (int i = 0; i < destination.Length; i++)
         {
             destination[i] = (source[i / 8] & (0x80 >> (i % 8))) != 0 ? 1 : -1;
         }
     }
 
-    /// <summary>The largest magnitude of finite numbers; 0 for none.</summary>
+    /// <summary>Returns the largest magnitude of finite numbers; 0 for an empty span.</summary>
     /// <exception cref="ArgumentException">A number is not finite.</exception>
     internal static float MaxMagnitude(ReadOnlySpan<float> source, string name)
     {
-        // It is NaN where any number is.
+        // The result is NaN if any number is NaN.
         float max = source.IsEmpty ? 0 : MathF.Abs(TensorPrimitives.MaxMagnitude(source));
         if (!float.IsFinite(max))
         {
@@ -157,14 +161,6 @@ public static class Quantization
         }
 
         return max;
-    }
-
-    internal static void ThrowIfNoScale(float scale, string name)
-    {
-        if (!float.IsFinite(scale) || scale < 0)
-        {
-            throw new ArgumentOutOfRangeException(name, scale, "a scale is finite and not negative");
-        }
     }
 
     private static int FirstIndex(ReadOnlySpan<float> source, Predicate<float> match)
@@ -176,13 +172,5 @@ public static class Quantization
         }
 
         return index;
-    }
-
-    private static void ThrowIfLengthsDiffer(int needed, int found, string name)
-    {
-        if (needed != found)
-        {
-            throw new ArgumentException($"{name} has {found} elements; {needed} are needed.", name);
-        }
     }
 }

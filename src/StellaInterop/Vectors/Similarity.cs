@@ -9,26 +9,26 @@ namespace StellaInterop.Vectors;
 /// Thread-safe; nothing is allocated. Methods that end in <c>Rows</c> compare one query with each row of a row-major matrix
 /// <c>[scores.Length, query.Length]</c>. No result is NaN: numbers that are not finite are refused, and so is the cosine of a vector of
 /// length zero. No intermediate result overflows or underflows; a result beyond the largest float throws
-/// <see cref="OverflowException"/>. Vectors of a model have length 1 by default: use <see cref="Dot(ReadOnlySpan{float}, ReadOnlySpan{float})"/>
-/// for them, and a cosine for vectors of any length.
+/// <see cref="OverflowException"/>. Vectors of a model have length 1 by default: use
+/// <see cref="Dot(ReadOnlySpan{float}, ReadOnlySpan{float})"/> for them, and a cosine for vectors of any length.
 /// </remarks>
 public static class Similarity
 {
-    /// <summary>Sums of squares in this range were neither overflown nor robbed of their digits by underflow.</summary>
+    /// <summary>A sum of products in this range has neither overflowed nor lost its digits to underflow.</summary>
     private const float SmallestSum = 1e-30f;
     private const float LargestSum = 1e30f;
 
-    /// <summary>Vectors of 8-bit products that a lane of 32 bits can add: each adds at most four times 2^14.</summary>
+    /// <summary>The number of steps that a 32-bit lane can add without overflow: each step adds at most four products of 2^14.</summary>
     private const int Int8Steps = 1 << 14;
 
     /// <summary>Returns the cosine of the angle between two vectors.</summary>
     /// <param name="a">A vector of finite numbers that are not all zero.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A vector of the same length.</param>
     /// <returns>-1 to 1; 1 for the same direction.</returns>
     /// <exception cref="ArgumentException">The lengths differ, a number is not finite, or all numbers of a vector are zero.</exception>
     public static float Cosine(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
         return Cosine(a, Norm(a, nameof(a)), b, nameof(b));
     }
 
@@ -39,7 +39,7 @@ public static class Similarity
     /// <exception cref="ArgumentException">The lengths do not fit, a number is not finite, or all numbers of a vector are zero.</exception>
     public static void CosineRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
     {
-        ThrowIfNoMatrix(query.Length, rows, scores.Length);
+        Guard.ThrowIfNotMatrix(query.Length, scores.Length, rows.Length, nameof(rows));
         double norm = Norm(query, nameof(query));
         for (int i = 0; i < scores.Length; i++)
         {
@@ -49,12 +49,12 @@ public static class Similarity
 
     /// <summary>Returns the dot product of two vectors: the cosine, if both have length 1.</summary>
     /// <param name="a">A vector of finite numbers.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A vector of the same length.</param>
     /// <exception cref="ArgumentException">The lengths differ or a number is not finite.</exception>
     /// <exception cref="OverflowException">The product is beyond the largest float.</exception>
     public static float Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
         return Dot(a, nameof(a), b, nameof(b));
     }
 
@@ -66,7 +66,7 @@ public static class Similarity
     /// <exception cref="OverflowException">A product is beyond the largest float.</exception>
     public static void DotRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> scores)
     {
-        ThrowIfNoMatrix(query.Length, rows, scores.Length);
+        Guard.ThrowIfNotMatrix(query.Length, scores.Length, rows.Length, nameof(rows));
         for (int i = 0; i < scores.Length; i++)
         {
             scores[i] = Dot(query, nameof(query), rows.Slice(i * query.Length, query.Length), nameof(rows));
@@ -75,13 +75,13 @@ public static class Similarity
 
     /// <summary>Returns the Euclidean distance of two vectors.</summary>
     /// <param name="a">A vector of finite numbers.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A vector of the same length.</param>
     /// <returns>0 for the same vector, more for others.</returns>
     /// <exception cref="ArgumentException">The lengths differ or a number is not finite.</exception>
     /// <exception cref="OverflowException">The distance is beyond the largest float.</exception>
     public static float EuclideanDistance(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
         return EuclideanDistance(a, nameof(a), b, nameof(b));
     }
 
@@ -93,7 +93,7 @@ public static class Similarity
     /// <exception cref="OverflowException">A distance is beyond the largest float.</exception>
     public static void EuclideanDistanceRows(ReadOnlySpan<float> query, ReadOnlySpan<float> rows, Span<float> distances)
     {
-        ThrowIfNoMatrix(query.Length, rows, distances.Length);
+        Guard.ThrowIfNotMatrix(query.Length, distances.Length, rows.Length, nameof(rows));
         for (int i = 0; i < distances.Length; i++)
         {
             distances[i] = EuclideanDistance(query, nameof(query), rows.Slice(i * query.Length, query.Length), nameof(rows));
@@ -102,12 +102,12 @@ public static class Similarity
 
     /// <summary>Returns the cosine of the angle between two vectors of 8-bit integers. Their scales do not matter.</summary>
     /// <param name="a">A vector that is not all zero, as <see cref="Quantization.ToInt8"/> writes it.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A vector of the same length.</param>
     /// <returns>-1 to 1.</returns>
     /// <exception cref="ArgumentException">The lengths differ, or all numbers of a vector are zero.</exception>
     public static float Cosine(ReadOnlySpan<sbyte> a, ReadOnlySpan<sbyte> b)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
         double norms = Math.Sqrt(SumOfSquares(a, nameof(a))) * Math.Sqrt(SumOfSquares(b, nameof(b)));
         return (float)Math.Clamp(SumOfProducts(a, b) / norms, -1, 1);
     }
@@ -115,27 +115,27 @@ public static class Similarity
     /// <summary>Returns the dot product of two vectors of 8-bit integers. The sum of the integers is exact at any length.</summary>
     /// <param name="a">A vector, as <see cref="Quantization.ToInt8"/> writes it.</param>
     /// <param name="scaleOfA">The scale of <paramref name="a"/>.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A vector of the same length.</param>
     /// <param name="scaleOfB">The scale of <paramref name="b"/>.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A scale is negative or not finite.</exception>
     /// <exception cref="OverflowException">The product is beyond the largest float.</exception>
     public static float Dot(ReadOnlySpan<sbyte> a, float scaleOfA, ReadOnlySpan<sbyte> b, float scaleOfB)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
-        Quantization.ThrowIfNoScale(scaleOfA, nameof(scaleOfA));
-        Quantization.ThrowIfNoScale(scaleOfB, nameof(scaleOfB));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfNotScale(scaleOfA, nameof(scaleOfA));
+        Guard.ThrowIfNotScale(scaleOfB, nameof(scaleOfB));
         return Narrow(SumOfProducts(a, b) * (double)scaleOfA * scaleOfB);
     }
 
     /// <summary>Returns the number of bits in which two rows of bits differ.</summary>
     /// <param name="a">A row of bits, as <see cref="Quantization.ToBinary"/> writes it.</param>
-    /// <param name="b">Another of the same length.</param>
+    /// <param name="b">A row of the same length.</param>
     /// <returns>0 for the same signs, at most the dimension. The cosine is about cos(pi * distance / dimension).</returns>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public static long HammingDistance(ReadOnlySpan<byte> a, ReadOnlySpan<byte> b)
     {
-        ThrowIfLengthsDiffer(a.Length, b.Length, nameof(b));
+        Guard.ThrowIfDimensionsDiffer(a.Length, b.Length, nameof(b));
         return TensorPrimitives.HammingBitDistance(a, b);
     }
 
@@ -146,7 +146,7 @@ public static class Similarity
     /// <exception cref="ArgumentException">The lengths do not fit.</exception>
     public static void HammingDistanceRows(ReadOnlySpan<byte> query, ReadOnlySpan<byte> rows, Span<long> distances)
     {
-        ThrowIfNoMatrix(query.Length, rows, distances.Length);
+        Guard.ThrowIfNotMatrix(query.Length, distances.Length, rows.Length, nameof(rows));
         for (int i = 0; i < distances.Length; i++)
         {
             distances[i] = TensorPrimitives.HammingBitDistance(query, rows.Slice(i * query.Length, query.Length));
@@ -156,7 +156,10 @@ public static class Similarity
     /// <summary>Finds the highest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as cosines.</param>
-    /// <param name="indices">Receives the indices of the highest scores, the highest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <param name="indices">
+    /// Receives the indices of the highest scores, the highest first; of equal scores the lower index first. Its length is the number to
+    /// find.
+    /// </param>
     /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int TopK<T>(ReadOnlySpan<T> scores, Span<int> indices)
@@ -165,14 +168,17 @@ public static class Similarity
     /// <summary>Finds the lowest scores.</summary>
     /// <typeparam name="T">The type of a score.</typeparam>
     /// <param name="scores">Scores in any order, such as distances.</param>
-    /// <param name="indices">Receives the indices of the lowest scores, the lowest first; of equal scores the lower index first. Its length is the number to find.</param>
+    /// <param name="indices">
+    /// Receives the indices of the lowest scores, the lowest first; of equal scores the lower index first. Its length is the number to
+    /// find.
+    /// </param>
     /// <returns>The number of indices that were written: the smaller of the two lengths.</returns>
     /// <exception cref="ArgumentException">A score is NaN.</exception>
     public static int BottomK<T>(ReadOnlySpan<T> scores, Span<int> indices)
         where T : INumber<T> => Select(scores, indices, static (a, b) => a < b);
 
-    /// <summary>The Euclidean length of a vector of finite numbers.</summary>
-    /// <exception cref="ArgumentException">A number is not finite, or all are zero.</exception>
+    /// <summary>Returns the Euclidean length of a vector of finite numbers.</summary>
+    /// <exception cref="ArgumentException">A number is not finite, or all numbers are zero.</exception>
     internal static double Norm(ReadOnlySpan<float> vector, string name)
     {
         float sum = TensorPrimitives.SumOfSquares(vector);
@@ -183,7 +189,7 @@ public static class Similarity
 
         if (Quantization.MaxMagnitude(vector, name) == 0)
         {
-            throw new ArgumentException($"All numbers of {name} are zero, so that it has no direction.", name);
+            throw new ArgumentException($"All numbers of {name} are zero, so the vector has no direction.", name);
         }
 
         double exact = 0;
@@ -196,7 +202,7 @@ public static class Similarity
     }
 
     private static float Cosine(ReadOnlySpan<float> a, double normOfA, ReadOnlySpan<float> b, string name) =>
-        // Rounding may lead past the ends.
+        // Rounding may lead out of the range.
         (float)Math.Clamp(DotProduct(a, b) / (normOfA * Norm(b, name)), -1, 1);
 
     private static float Dot(ReadOnlySpan<float> a, string nameOfA, ReadOnlySpan<float> b, string nameOfB)
@@ -211,7 +217,7 @@ public static class Similarity
         return Narrow(dot);
     }
 
-    /// <summary>Not finite only where a number is not.</summary>
+    /// <summary>Returns the dot product. The result is not finite only if a number of a vector is not.</summary>
     private static double DotProduct(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
         float dot = TensorPrimitives.Dot(a, b);
@@ -232,7 +238,7 @@ public static class Similarity
     private static float EuclideanDistance(ReadOnlySpan<float> a, string nameOfA, ReadOnlySpan<float> b, string nameOfB)
     {
         float distance = TensorPrimitives.Distance(a, b);
-        // The roots of the sums that can be trusted.
+        // The square roots of the range in which a sum is exact enough.
         if (distance is >= 1e-15f and <= 1e15f)
         {
             return distance;
@@ -253,7 +259,7 @@ public static class Similarity
     private static long SumOfSquares(ReadOnlySpan<sbyte> vector, string name)
     {
         long sum = SumOfProducts(vector, vector);
-        return sum > 0 ? sum : throw new ArgumentException($"All numbers of {name} are zero, so that it has no direction.", name);
+        return sum > 0 ? sum : throw new ArgumentException($"All numbers of {name} are zero, so the vector has no direction.", name);
     }
 
     private static long SumOfProducts(ReadOnlySpan<sbyte> a, ReadOnlySpan<sbyte> b)
@@ -289,10 +295,10 @@ public static class Similarity
     private static float Narrow(double number)
     {
         float narrow = (float)number;
-        return float.IsFinite(narrow) ? narrow : throw new OverflowException($"{number} is beyond the largest float");
+        return float.IsFinite(narrow) ? narrow : throw new OverflowException($"The result {number} is beyond the largest float. Scale the vectors, for example to length 1.");
     }
 
-    /// <summary>Keeps the best of what was seen in a heap whose root is the worst of them, then sorts them.</summary>
+    /// <summary>Keeps the best scores so far in a heap whose root is the worst of them, then sorts the heap.</summary>
     private static int Select<T>(ReadOnlySpan<T> scores, Span<int> indices, Func<T, T, bool> isBetter)
         where T : INumber<T>
     {
@@ -302,7 +308,7 @@ public static class Similarity
         {
             if (T.IsNaN(scores[i]))
             {
-                throw new ArgumentException($"score {i} is NaN", nameof(scores));
+                throw new ArgumentException($"Score {i} is NaN. Remove it, or correct the vector that it comes from.", nameof(scores));
             }
 
             if (i < count)
@@ -318,7 +324,7 @@ public static class Similarity
             }
             else if (count > 0 && isBetter(scores[i], scores[heap[0]]))
             {
-                // Of equal scores those that came first are kept.
+                // Equal scores keep the earlier index.
                 heap[0] = i;
                 SiftDown(scores, heap, 0, isBetter);
             }
@@ -358,21 +364,4 @@ public static class Similarity
 
     private static bool IsWorse<T>(ReadOnlySpan<T> scores, int a, int b, Func<T, T, bool> isBetter) =>
         isBetter(scores[b], scores[a]) || (!isBetter(scores[a], scores[b]) && a > b);
-
-    private static void ThrowIfLengthsDiffer(int a, int b, string name)
-    {
-        if (a != b)
-        {
-            throw new ArgumentException($"{name} has {b} elements, and the other vector {a}. Only vectors of one dimension can be compared.", name);
-        }
-    }
-
-    private static void ThrowIfNoMatrix<T>(int dimension, ReadOnlySpan<T> rows, int count)
-    {
-        if ((long)dimension * count != rows.Length)
-        {
-            throw new ArgumentException(
-                $"{nameof(rows)} has {rows.Length} elements; {count} rows of {dimension} have {(long)dimension * count}. Query and rows must have one dimension.", nameof(rows));
-        }
-    }
 }

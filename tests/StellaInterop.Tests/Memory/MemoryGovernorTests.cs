@@ -132,10 +132,10 @@ internal sealed class MemoryGovernorTests
             Assert.That(
                 (error.RequestedBytes, error.AvailableBytes, error.LimitBytes, error.LimitSource),
                 Is.EqualTo((64 * MiB + 1, 50 * MiB, 1000 * MiB, "LimitBytes of the options")));
-            Assert.That(error.Message, Does.StartWith("stella-new asked for 64.0 MiB of memory and 50.0 MiB are there. "));
-            Assert.That(error.Message, Does.Contain("LimitBytes of the options sets 1000.0 MiB"));
+            Assert.That(error.Message, Does.StartWith("stella-new requested 64.0 MiB of memory, and 50.0 MiB are available. "));
+            Assert.That(error.Message, Does.Contain("LimitBytes of the options sets a limit of 1000.0 MiB"));
             Assert.That(error.Message, Does.Contain("650.0 MiB are reserved (stella-large: 500.0 MiB, stella-mini: 150.0 MiB)"));
-            Assert.That(error.Message, Does.Contain("Nothing is idle. Take a smaller precision, fewer workers"));
+            Assert.That(error.Message, Does.Contain("Nothing is idle. Choose a lower precision, fewer workers"));
         });
     }
 
@@ -231,7 +231,7 @@ internal sealed class MemoryGovernorTests
         using var busy = new FakeIdleMemory(governor, "busy", 300 * MiB, idleSince: null);
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("new", 401 * MiB));
         Assert.That((idle.ReleaseRequests, busy.ReleaseRequests, idle.Released), Is.EqualTo((0, 0, false)));
-        Assert.That(error!.Message, Does.Contain("All that is idle would give 300.0 MiB."));
+        Assert.That(error!.Message, Does.Contain("Unloading all idle models would free 300.0 MiB."));
         using MemoryReservation fits = governor.Reserve("new", 400 * MiB);
         Assert.That((idle.Released, busy.Released), Is.EqualTo((true, false)));
     }

@@ -156,8 +156,8 @@ internal sealed class MemoryLimitTests
         var error = Assert.Throws<StellaMemoryException>(() => governor.Reserve("tiny", 1));
         Assert.That(
             error!.Message,
-            Does.Contain($"{system.PathOf("cgroup")}/memory.max sets 300.0 MiB, of which 150.0 MiB are kept free")
-                .And.Contain("it uses 1000.0 MiB"));
+            Does.Contain($"{system.PathOf("cgroup")}/memory.max sets a limit of 300.0 MiB, of which 150.0 MiB are kept free")
+                .And.Contain("the process uses 1000.0 MiB"));
     }
 
     [Test]

@@ -90,7 +90,7 @@ internal sealed class FakeModel : IPoolModelSource
     public static float[] Vector(string text, StellaPrompt prompt = default, int dimension = DefaultDimension)
     {
         float[] row = new float[dimension];
-        Fill(Ids(text, prompt, StellaModelOptions.MaxTokensLimit), row);
+        Fill(Ids(text, prompt, ModelLimits.MaxTextTokens), row);
         return row;
     }
 

@@ -75,9 +75,9 @@ public sealed record StellaCallOptions
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     internal void Check()
     {
-        OptionRules.ThrowIf(OptionRules.Positive(nameof(Timeout), Timeout));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(Priority), Priority ?? StellaPriority.Interactive));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(QueueFullMode), QueueFullMode));
-        OptionRules.ThrowIf(OptionRules.Defined(nameof(TextFailureMode), TextFailureMode));
+        Guard.ThrowIf(Guard.Positive(nameof(Timeout), Timeout));
+        Guard.ThrowIf(Guard.Defined(nameof(Priority), Priority ?? StellaPriority.Interactive));
+        Guard.ThrowIf(Guard.Defined(nameof(QueueFullMode), QueueFullMode));
+        Guard.ThrowIf(Guard.Defined(nameof(TextFailureMode), TextFailureMode));
     }
 }

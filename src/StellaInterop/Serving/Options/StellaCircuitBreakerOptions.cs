@@ -31,12 +31,12 @@ public sealed record StellaCircuitBreakerOptions : IValidatableObject
     public int MaxProbes { get; set; } = 2;
 
     /// <summary>Returns an error for each option that is outside its range.</summary>
-    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => Guard.Results(Errors());
 
-    internal IEnumerable<OptionError> Errors() => OptionRules.All(
-        OptionRules.Range(nameof(FailureThreshold), FailureThreshold, 1, int.MaxValue),
-        OptionRules.Range(nameof(ReplacementThreshold), ReplacementThreshold, 1, int.MaxValue),
-        OptionRules.Positive(nameof(SamplingDuration), SamplingDuration),
-        OptionRules.Positive(nameof(BreakDuration), BreakDuration),
-        OptionRules.Range(nameof(MaxProbes), MaxProbes, 1, int.MaxValue));
+    internal IEnumerable<OptionError> Errors() => Guard.All(
+        Guard.Range(nameof(FailureThreshold), FailureThreshold, 1, int.MaxValue),
+        Guard.Range(nameof(ReplacementThreshold), ReplacementThreshold, 1, int.MaxValue),
+        Guard.Positive(nameof(SamplingDuration), SamplingDuration),
+        Guard.Positive(nameof(BreakDuration), BreakDuration),
+        Guard.Range(nameof(MaxProbes), MaxProbes, 1, int.MaxValue));
 }

@@ -2,7 +2,6 @@ using System.ComponentModel.DataAnnotations;
 using System.Diagnostics.Metrics;
 using System.Text.Json.Serialization;
 using Microsoft.Extensions.Logging;
-using StellaInterop.Interop;
 using StellaInterop.Serving;
 
 namespace StellaInterop;
@@ -16,9 +15,6 @@ public sealed record StellaPoolOptions : IValidatableObject
 {
     /// <summary>The largest number of workers.</summary>
     internal const int WorkersLimit = 256;
-
-    /// <summary>The largest number of tokens of a batch.</summary>
-    internal const int BatchTokensLimit = (int)NativeMethods.STELLA_MAX_BATCH_TOKENS;
 
     /// <summary>Threads of a worker by default, if the machine has as many: more threads speed up one forward pass ever less.</summary>
     private const int DefaultThreads = 8;
@@ -41,7 +37,7 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// Gets or sets the largest number of tokens of a batch, 1 to 1048576; 512 by default. A larger batch is no faster per token, and
     /// interactive calls wait longer for its end. A text of the largest length always fits, whatever this is.
     /// </summary>
-    public int MaxBatchTokens { get; set; } = StellaModel.BatchTokens;
+    public int MaxBatchTokens { get; set; } = ModelLimits.DefaultBatchTokens;
 
     /// <summary>Gets or sets the largest number of calls that are accepted and not answered yet, at least 1; 1024 by default.</summary>
     public int MaxQueuedCalls { get; set; } = 1024;
@@ -125,7 +121,7 @@ public sealed record StellaPoolOptions : IValidatableObject
     internal TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>The tokens of a batch before the model was loaded, a text of the largest length included.</summary>
-    internal int EffectiveBatchTokens => Math.Max(MaxBatchTokens, Model.MaxTokens ?? StellaModelOptions.DefaultMaxTokens);
+    internal int EffectiveBatchTokens => Math.Max(MaxBatchTokens, Model.MaxTokens ?? ModelLimits.DefaultTextTokens);
 
     /// <summary>The threads of a worker.</summary>
     internal int EffectiveThreads => Model.Threads ?? Math.Min(Environment.ProcessorCount, DefaultThreads);
@@ -141,36 +137,36 @@ public sealed record StellaPoolOptions : IValidatableObject
         ArgumentNullException.ThrowIfNull(CircuitBreaker);
         ArgumentNullException.ThrowIfNull(TimeProvider);
         model.Check();
-        OptionRules.ThrowFirst(Errors());
+        Guard.ThrowFirst(Errors());
         return this with { Model = model with { }, CircuitBreaker = CircuitBreaker with { } };
     }
 
     /// <summary>Returns an error for each option that is outside its range.</summary>
-    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => OptionRules.Results(Errors());
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext validationContext) => Guard.Results(Errors());
 
-    private IEnumerable<OptionError> Errors() => OptionRules.All(
+    private IEnumerable<OptionError> Errors() => Guard.All(
     [
-        OptionRules.Range(nameof(MinWorkers), MinWorkers, 0, WorkersLimit),
-        OptionRules.Range(nameof(MaxWorkers), MaxWorkers, 1, WorkersLimit),
+        Guard.Range(nameof(MinWorkers), MinWorkers, 0, WorkersLimit),
+        Guard.Range(nameof(MaxWorkers), MaxWorkers, 1, WorkersLimit),
         MinWorkers > (MaxWorkers ?? WorkersLimit)
             ? new OptionError(nameof(MinWorkers), MinWorkers, $"{nameof(MinWorkers)} must not be above {nameof(MaxWorkers)}, {MaxWorkers}.")
             : null,
-        OptionRules.Range(nameof(MaxBatchTokens), MaxBatchTokens, 1, BatchTokensLimit),
-        OptionRules.Range(nameof(MaxQueuedCalls), MaxQueuedCalls, 1, int.MaxValue),
+        Guard.Range(nameof(MaxBatchTokens), MaxBatchTokens, 1, ModelLimits.MaxBatchTokens),
+        Guard.Range(nameof(MaxQueuedCalls), MaxQueuedCalls, 1, int.MaxValue),
         MaxQueuedTokens < 2L * MaxBatchTokens
             ? new OptionError(
                 nameof(MaxQueuedTokens),
                 MaxQueuedTokens,
                 $"{nameof(MaxQueuedTokens)} must hold at least two batches of {MaxBatchTokens} tokens.")
             : null,
-        OptionRules.Share(nameof(BulkShare), BulkShare),
-        OptionRules.Range(nameof(MaxCacheBytes), MaxCacheBytes, 0, long.MaxValue),
-        OptionRules.Positive(nameof(DefaultTimeout), DefaultTimeout),
-        OptionRules.Positive(nameof(IdleTimeout), IdleTimeout),
-        OptionRules.Positive(nameof(SlowLoadThreshold), SlowLoadThreshold),
-        OptionRules.NotNegative(nameof(DrainTimeout), DrainTimeout),
-        OptionRules.NotNull(nameof(TimeProvider), TimeProvider),
-        OptionRules.NotNull(nameof(CircuitBreaker), CircuitBreaker),
-        .. OptionRules.Under(nameof(CircuitBreaker), CircuitBreaker?.Errors() ?? []),
+        Guard.Share(nameof(BulkShare), BulkShare),
+        Guard.Range(nameof(MaxCacheBytes), MaxCacheBytes, 0, long.MaxValue),
+        Guard.Positive(nameof(DefaultTimeout), DefaultTimeout),
+        Guard.Positive(nameof(IdleTimeout), IdleTimeout),
+        Guard.Positive(nameof(SlowLoadThreshold), SlowLoadThreshold),
+        Guard.NotNegative(nameof(DrainTimeout), DrainTimeout),
+        Guard.NotNull(nameof(TimeProvider), TimeProvider),
+        Guard.NotNull(nameof(CircuitBreaker), CircuitBreaker),
+        .. Guard.Under(nameof(CircuitBreaker), CircuitBreaker?.Errors() ?? []),
     ]);
 }

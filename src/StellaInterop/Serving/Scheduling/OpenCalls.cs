@@ -4,7 +4,8 @@ namespace StellaInterop.Serving;
 
 /// <summary>The calls of a pool that have no answer yet. Tells when the last of them has one after the pool was closed. Thread-safe.</summary>
 /// <param name="modelName">The name of the model, for errors.</param>
-internal sealed class OpenCalls(string modelName)
+/// <param name="poolTypeName">The name of the pool's type, for an <see cref="ObjectDisposedException"/>.</param>
+internal sealed class OpenCalls(string modelName, string poolTypeName)
 {
     private readonly RankedLock gate = new(LockRank.OpenCalls);
     private readonly Signal drained = new();
@@ -48,7 +49,7 @@ internal sealed class OpenCalls(string modelName)
             if (closed)
             {
                 throw disposed
-                    ? new ObjectDisposedException("StellaEmbeddingPool")
+                    ? new ObjectDisposedException(poolTypeName)
                     : new StellaPoolClosedException($"The pool of {modelName} is draining and takes no more calls.");
             }
 

@@ -67,7 +67,7 @@ internal sealed class PoolGauges
 
     private static void Gauge(Meter meter, string name, string unit, string description, Func<IEnumerable<Measurement<long>>> read) =>
         // A listener that fails at one gauge must not cost the others.
-        Guard.Run(() => meter.CreateObservableUpDownCounter(name, read, unit, description));
+        ForeignCode.Run(() => meter.CreateObservableUpDownCounter(name, read, unit, description));
 
     private sealed record Entry(
         PoolGauges Set, KeyValuePair<string, object?> Model, Func<StellaPoolHealth> Health, StellaMemoryGovernor Governor) : IDisposable

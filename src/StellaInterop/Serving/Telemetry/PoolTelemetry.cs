@@ -76,7 +76,7 @@ internal sealed class PoolTelemetry : IDisposable
     {
         Interlocked.Increment(ref users);
         Activity? activity = null;
-        Guard.Run(() => activity = Source.StartActivity("stella.embed", ActivityKind.Internal)
+        ForeignCode.Run(() => activity = Source.StartActivity("stella.embed", ActivityKind.Internal)
             ?.SetTag("stella.model", ModelName)
             .SetTag("stella.texts", textCount)
             .SetTag("stella.priority", options.Priority == StellaPriority.Bulk ? "bulk" : "interactive"));
@@ -94,10 +94,10 @@ internal sealed class PoolTelemetry : IDisposable
         Activity? activity, PoolCall call, CallOutcome outcome, TimeSpan? queued, StellaCallSummary? summary, Exception? error)
     {
         TimeSpan elapsed = clock.Since(call.ArrivedAt);
-        Guard.Run(() => Count(outcome, elapsed, queued, summary, error));
+        ForeignCode.Run(() => Count(outcome, elapsed, queued, summary, error));
         if (activity is not null)
         {
-            Guard.Run(() => End(activity, elapsed, queued, summary, error));
+            ForeignCode.Run(() => End(activity, elapsed, queued, summary, error));
         }
 
         if (outcome == CallOutcome.Failed)
@@ -116,11 +116,11 @@ internal sealed class PoolTelemetry : IDisposable
         Release();
     }
 
-    public void CacheHit() => Guard.Run(() => cached.Add(1, model));
+    public void CacheHit() => ForeignCode.Run(() => cached.Add(1, model));
 
-    public void Tokenized(TimeSpan elapsed) => Guard.Run(() => tokenizeTime.Record(elapsed.TotalSeconds, model));
+    public void Tokenized(TimeSpan elapsed) => ForeignCode.Run(() => tokenizeTime.Record(elapsed.TotalSeconds, model));
 
-    public void Forward(int textCount, int tokenCount, TimeSpan elapsed) => Guard.Run(() =>
+    public void Forward(int textCount, int tokenCount, TimeSpan elapsed) => ForeignCode.Run(() =>
     {
         forwardTime.Record(elapsed.TotalSeconds, model);
         batchTexts.Record(textCount, model);
@@ -159,7 +159,7 @@ internal sealed class PoolTelemetry : IDisposable
         }
         else
         {
-            Guard.Run(() => replaced.Add(1, model));
+            ForeignCode.Run(() => replaced.Add(1, model));
             PoolLog.WorkerReplaced(logger, number, ModelName, broken);
         }
     }
@@ -208,7 +208,7 @@ internal sealed class PoolTelemetry : IDisposable
 
     public void Dispose()
     {
-        Guard.Run(() => gauges?.Dispose());
+        ForeignCode.Run(() => gauges?.Dispose());
         if (Interlocked.Exchange(ref isDisposed, 1) == 0)
         {
             Release();
@@ -220,7 +220,7 @@ internal sealed class PoolTelemetry : IDisposable
         // A meter of a factory belongs to the factory.
         if (Interlocked.Decrement(ref users) == 0 && ownsMeter)
         {
-            Guard.Run(meter.Dispose);
+            ForeignCode.Run(meter.Dispose);
         }
     }
 
@@ -287,12 +287,12 @@ internal sealed class PoolTelemetry : IDisposable
         public bool IsEnabled(LogLevel logLevel)
         {
             bool enabled = false;
-            Guard.Run(() => enabled = inner.IsEnabled(logLevel));
+            ForeignCode.Run(() => enabled = inner.IsEnabled(logLevel));
             return enabled;
         }
 
         public void Log<TState>(
             LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Guard.Run(() => inner.Log(logLevel, eventId, state, exception, formatter));
+            ForeignCode.Run(() => inner.Log(logLevel, eventId, state, exception, formatter));
     }
 }

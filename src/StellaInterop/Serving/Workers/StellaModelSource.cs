@@ -3,7 +3,7 @@ using StellaInterop.Interop;
 
 namespace StellaInterop.Serving;
 
-/// <summary>A model in a folder.</summary>
+/// <summary>Loads the model of a pool from a folder.</summary>
 internal sealed class StellaModelSource(string path, StellaModelOptions options) : IPoolModelSource
 {
     /// <inheritdoc/>
@@ -15,7 +15,7 @@ internal sealed class StellaModelSource(string path, StellaModelOptions options)
     public IPoolModel Load() => new LoadedStellaModel(StellaModel.Load(path, options), ownsModel: true);
 }
 
-/// <summary>A loaded model that belongs to the caller of the pool.</summary>
+/// <summary>Provides a loaded model that the caller of the pool owns.</summary>
 internal sealed class LoadedModelSource : IPoolModelSource
 {
     private readonly StellaModel model;
@@ -26,7 +26,7 @@ internal sealed class LoadedModelSource : IPoolModelSource
     public LoadedModelSource(StellaModel model, StellaPoolOptions options)
     {
         this.model = model;
-        // Once: the folder may be gone or replaced later, and the model is as it was loaded.
+        // Estimated once, because the folder may be gone or replaced later, while the loaded model does not change.
         sessionBytes = EstimateSession(model, options.EffectiveThreads, Math.Max(options.MaxBatchTokens, model.Info.MaxTokens));
     }
 
@@ -36,7 +36,7 @@ internal sealed class LoadedModelSource : IPoolModelSource
 
     public bool IsDisposed => model.IsDisposed;
 
-    /// <summary>Estimates the memory of a worker. That of the model is already in the process, where the memory budget measures it.</summary>
+    /// <summary>Estimates the memory of a worker. The memory budget already measures the model, because it is loaded.</summary>
     public StellaMemoryEstimate Estimate(int threads, int batchTokens)
     {
         model.ThrowIfDisposed();
@@ -65,48 +65,40 @@ internal sealed class LoadedModelSource : IPoolModelSource
         }
         catch (StellaException)
         {
-            // The folder is gone or another one since the load. This bound includes one call at its peak.
+            // The folder was removed or replaced after the load. This upper bound includes one call at its peak.
             return model.Info.MemoryEstimateBytes;
         }
     }
 }
 
-/// <summary>A model of the library behind the pool's seam.</summary>
+/// <summary>Adapts a loaded model to the interface of the pool.</summary>
 internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPoolModel
 {
-    /// <summary>Memory of calls to the tokenizer, as many as there were at once.</summary>
-    private readonly ConcurrentBag<(PackedTexts Texts, TokenizedPack Tokens)> buffers = [];
+    /// <summary>The idle buffers of calls to the tokenizer: at most as many as calls have run at once.</summary>
+    private readonly ConcurrentBag<TokenizerBuffers> idleBuffers = [];
 
     public StellaModelInfo Info => model.Info;
 
     public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens)
     {
-        if (!buffers.TryTake(out var buffer))
+        TokenizerBuffers buffers = idleBuffers.TryTake(out TokenizerBuffers? idle) ? idle : new TokenizerBuffers();
+        foreach ((int start, TokenizedPack pack) in model.Tokenizer.Tokenize(texts, firstText, options, buffers))
         {
-            buffer = (new PackedTexts(), new TokenizedPack());
-        }
-
-        var (pack, packTokens) = buffer;
-        for (int first = 0; first < texts.Length; first += pack.Count)
-        {
-            pack.Fill(texts[first..], firstText + first, options.InvalidTextBehavior, model.Condenser);
-            packTokens.Fill(model.Handle, pack, options, Info);
             // One array for the pack: the texts of a pack leave the queue at about the same time.
-            ReadOnlyMemory<uint> ids = packTokens.AllTokens.ToArray();
+            ReadOnlyMemory<uint> ids = pack.AllTokens.ToArray();
             for (int i = 0; i < pack.Count; i++)
             {
-                tokens[first + i] = new TokenizedText(
-                    ids[packTokens.RangeOf(i)], packTokens.CountOf(i, pack.Replaced[i]), packTokens.LeftOutOf(i));
+                tokens[start + i] = new TokenizedText(ids[pack.RangeOf(i)], pack.CountOf(i), pack.LeftOutOf(i));
             }
         }
 
-        pack.Trim();
-        buffers.Add(buffer);
+        buffers.Trim();
+        idleBuffers.Add(buffers);
     }
 
     public string GetFingerprint(int? dimension) => model.GetFingerprint(dimension);
 
-    public IPoolSession StartSession(int threads, int batchTokens) => new StellaPoolSession(model.Handle, threads, batchTokens);
+    public IPoolSession StartSession(int threads, int batchTokens) => new StellaPoolSession(new SessionHandle(model.Handle, threads, batchTokens));
 
     public void Dispose()
     {
@@ -117,27 +109,11 @@ internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPo
     }
 }
 
-/// <summary>A session of the library behind the pool's seam.</summary>
-internal sealed unsafe class StellaPoolSession(ModelHandle model, int threads, int batchTokens) : IPoolSession
+/// <summary>Adapts a native session to the interface of the workers.</summary>
+internal sealed class StellaPoolSession(SessionHandle session) : IPoolSession
 {
-    private readonly SessionHandle handle = new(model, new NativeSessionOptions
-    {
-        size = (uint)sizeof(NativeSessionOptions),
-        threads = (uint)threads,
-        max_batch_tokens = (uint)batchTokens,
-    });
-
     public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows) =>
-        handle.Embed(
-            batch,
-            new NativeEmbedOptions
-            {
-                size = (uint)sizeof(NativeEmbedOptions),
-                dimension = (uint)kind.Dimension,
-                raw = kind.Normalize ? 0u : 1u,
-            },
-            cancelFlag,
-            rows);
+        session.Embed(batch, kind.Dimension, kind.Normalize, firstTextIndex: 0, cancelFlag, rows);
 
-    public void Dispose() => handle.Dispose();
+    public void Dispose() => session.Dispose();
 }

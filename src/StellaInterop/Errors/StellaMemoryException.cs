@@ -7,16 +7,17 @@ namespace StellaInterop;
 /// </remarks>
 public sealed class StellaMemoryException : StellaException
 {
-    internal StellaMemoryException(string message, long requestedBytes, StellaMemoryStatus status)
+    /// <summary>Initializes the error of a reservation that does not fit into a memory budget.</summary>
+    internal StellaMemoryException(string message, long requestedBytes, long availableBytes, long limitBytes, string limitSource)
         : base(StellaErrorCode.MemoryExhausted, message)
     {
         RequestedBytes = requestedBytes;
-        AvailableBytes = status.AvailableBytes;
-        LimitBytes = status.LimitBytes;
-        LimitSource = status.LimitSource;
+        AvailableBytes = availableBytes;
+        LimitBytes = limitBytes;
+        LimitSource = limitSource;
     }
 
-    /// <summary>Makes the error of an allocation that the system refused.</summary>
+    /// <summary>Initializes the error of an allocation that the system refused.</summary>
     /// <param name="message">The message, which names the size and the purpose.</param>
     /// <param name="innerException">The cause.</param>
     internal StellaMemoryException(string message, Exception? innerException)
