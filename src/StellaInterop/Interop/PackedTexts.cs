@@ -49,19 +49,19 @@ internal sealed class PackedTexts
     public void Fill(
         ReadOnlySpan<string> texts, int firstText, StellaInvalidTextBehavior onInvalidText, ITextCondenser? textCondenser = null)
     {
-        int most = Math.Min(texts.Length, MaxTexts);
-        if (replaced.Length < most)
+        int maxCount = Math.Min(texts.Length, MaxTexts);
+        if (replaced.Length < maxCount)
         {
-            offsets = new nuint[most + 1];
-            replaced = new int[most];
-            cutLengths = new long[most];
+            offsets = new nuint[maxCount + 1];
+            replaced = new int[maxCount];
+            cutLengths = new long[maxCount];
         }
 
         condenser = textCondenser;
         FirstText = firstText;
         Count = 0;
         Length = 0;
-        while (Count < most && (Count == 0 || Length < SoftLimitBytes))
+        while (Count < maxCount && (Count == 0 || Length < SoftLimitBytes))
         {
             Append(texts[Count], firstText + Count, onInvalidText);
         }
@@ -168,7 +168,7 @@ internal sealed class PackedTexts
             }
         }
 
-        KeepUnits(0, utf8.AsSpan(Length, written), 0);
+        RecordUnits(0, utf8.AsSpan(Length, written), 0);
         Finish(written);
     }
 
@@ -192,7 +192,7 @@ internal sealed class PackedTexts
             long room = Math.Max(textCondenser.MaxBytes, kept) + BeyondLimitBytes;
             Reserve((long)Length + kept + room, index, kept);
             Utf8Text.FromUtf16(text[read..], utf8.AsSpan(Length + kept, (int)room), out int more, out int written);
-            KeepUnits(kept, utf8.AsSpan(Length + kept, written), read);
+            RecordUnits(kept, utf8.AsSpan(Length + kept, written), read);
             read += more;
             Span<uint> unitsOfText = units is null ? default : units.AsSpan(0, kept + written + 1);
             kept = textCondenser.Condense(utf8.AsSpan(Length, kept + written), unitsOfText, out isCut);
@@ -210,7 +210,7 @@ internal sealed class PackedTexts
     /// <param name="before">The number of bytes of the text before them.</param>
     /// <param name="bytes">The new bytes.</param>
     /// <param name="unit">The UTF-16 index at which they begin.</param>
-    private void KeepUnits(int before, ReadOnlySpan<byte> bytes, int unit)
+    private void RecordUnits(int before, ReadOnlySpan<byte> bytes, int unit)
     {
         if (units is null)
         {
@@ -237,16 +237,16 @@ internal sealed class PackedTexts
     /// <summary>Ensures the capacity of the buffer.</summary>
     /// <param name="needed">The bytes of the finished texts and of the current text.</param>
     /// <param name="index">The index of the current text, for the error.</param>
-    /// <param name="begun">The bytes of the current text that are encoded already.</param>
-    private void Reserve(long needed, int index, int begun = 0)
+    /// <param name="encodedBytes">The bytes of the current text that are encoded already.</param>
+    private void Reserve(long needed, int index, int encodedBytes = 0)
     {
         if (needed > utf8.Length)
         {
-            Grow(needed, index, begun);
+            Grow(needed, index, encodedBytes);
         }
     }
 
-    private void Grow(long needed, int index, int begun)
+    private void Grow(long needed, int index, int encodedBytes)
     {
         if (needed > Array.MaxLength)
         {
@@ -257,7 +257,7 @@ internal sealed class PackedTexts
         // At least doubled, so that the texts so far are not copied for every new text.
         byte[] larger = GC.AllocateUninitializedArray<byte>(
             (int)Math.Min(BitOperations.RoundUpToPowerOf2((ulong)needed), (ulong)Array.MaxLength));
-        utf8.AsSpan(0, Length + begun).CopyTo(larger);
+        utf8.AsSpan(0, Length + encodedBytes).CopyTo(larger);
         utf8 = larger;
     }
 

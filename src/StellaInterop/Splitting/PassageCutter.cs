@@ -106,16 +106,16 @@ internal sealed class PassageCutter(
 
         // A quarter more than fits, so that the next window is rarely too small.
         windowLength = Math.Clamp((reach * 5 / 4) + LookAhead, LookAhead, maxWindow);
-        int fresh = text[overlap..].Length - text[overlap..].TrimStart().Length + overlap;
+        int newStart = text[overlap..].Length - text[overlap..].TrimStart().Length + overlap;
 
         // The end of the first new character. With an overlap, a passage must reach it; otherwise the overlap is dropped.
-        int character = Math.Min(fresh + StringInfo.GetNextTextElementLength(text[fresh..]), Math.Max(length, fresh + 1));
-        int least = overlap > 0 ? character : fresh + TextBoundary.FirstScalar(text[fresh..]);
-        reach = overlap > 0 ? reach : Math.Max(reach, character);
-        while (reach >= least || overlap == 0)
+        int firstCharacterEnd = Math.Min(newStart + StringInfo.GetNextTextElementLength(text[newStart..]), Math.Max(length, newStart + 1));
+        int minReach = overlap > 0 ? firstCharacterEnd : newStart + TextBoundary.FirstScalar(text[newStart..]);
+        reach = overlap > 0 ? reach : Math.Max(reach, firstCharacterEnd);
+        while (reach >= minReach || overlap == 0)
         {
-            reach = Math.Max(reach, least);
-            int end = End(text, fresh, reach);
+            reach = Math.Max(reach, minReach);
+            int end = End(text, newStart, reach);
             string passage = new(text[..end]);
             StellaTokenCount count = counter.Count(passage);
             if (Fits(count))
@@ -123,18 +123,18 @@ internal sealed class PassageCutter(
                 return new StellaPassage { Text = passage, Start = window.Position, TokenCount = count.Total };
             }
 
-            if (end <= least && overlap == 0)
+            if (end <= minReach && overlap == 0)
             {
                 throw new StellaInputException(
                     StellaErrorCode.TextTooLong,
-                    $"The character at {window.Position + fresh} alone has {count.Total} tokens; a passage has at most {maxTokens}. Set a larger MaxTokens.",
+                    $"The character at {window.Position + newStart} alone has {count.Total} tokens; a passage has at most {maxTokens}. Set a larger MaxTokens.",
                     textIndex: 0);
             }
 
             // The offsets are those of the window. A word that is one unknown token there may have many tokens when it is cut.
-            int kept = Array.FindLastIndex(tokens.Offsets, offset => !offset.IsEmpty && offset.Start < end) - Math.Max(count.Total - maxTokens, 1);
-            reach = Math.Max(kept < 0 ? 0 : tokens.Offsets[kept + 1].Start, fresh + ((end - fresh) / 2));
-            reach = Math.Min(end > character ? Math.Max(reach, character) : reach, end - 1);
+            int lastToken = Array.FindLastIndex(tokens.Offsets, offset => !offset.IsEmpty && offset.Start < end) - Math.Max(count.Total - maxTokens, 1);
+            reach = Math.Max(lastToken < 0 ? 0 : tokens.Offsets[lastToken + 1].Start, newStart + ((end - newStart) / 2));
+            reach = Math.Min(end > firstCharacterEnd ? Math.Max(reach, firstCharacterEnd) : reach, end - 1);
         }
 
         return null;
@@ -159,14 +159,14 @@ internal sealed class PassageCutter(
     }
 
     /// <summary>
-    /// Returns the best end of a passage whose new text begins at <paramref name="fresh"/>, at most <paramref name="reach"/>.
+    /// Returns the best end of a passage whose new text begins at <paramref name="newStart"/>; at most <paramref name="reach"/>.
     /// </summary>
-    private static int End(ReadOnlySpan<char> text, int fresh, int reach)
+    private static int End(ReadOnlySpan<char> text, int newStart, int reach)
     {
         // A paragraph is cut if the passage would be less than half full otherwise; a sentence or a word, if less than a quarter full.
-        int quarter = (reach - fresh) / 4;
-        int end = TextBoundary.LastEnd(text, fresh + Math.Max(quarter, 1), fresh + (2 * quarter), reach);
-        return end > 0 ? end : text[..TextBoundary.LastCharacterEnd(text, fresh, reach)].TrimEnd().Length;
+        int quarter = (reach - newStart) / 4;
+        int end = TextBoundary.LastEnd(text, newStart + Math.Max(quarter, 1), newStart + (2 * quarter), reach);
+        return end > 0 ? end : text[..TextBoundary.LastCharacterEnd(text, newStart, reach)].TrimEnd().Length;
     }
 
     /// <summary>Moves the window to the next passage.</summary>
