@@ -6,7 +6,8 @@ namespace StellaInterop.DocsTests;
 /// <summary>Files, types and functions that ARCHITECTURE.md and docs/decisions name in backticks exist.</summary>
 /// <remarks>
 /// A path is relative to the root, to a folder that its row or paragraph names before it, to a folder of the paragraph that introduces its
-/// list, or to the folder of a sentence "Files without a folder are in ...". A name is a word of the sources.
+/// list, or to the folder of a sentence "Files without a folder are in ...". A name is a word of the sources. In "`name` in `file`" and
+/// "`file`: `name`" it is a word of that file.
 /// </remarks>
 internal sealed partial class CodeMapTests
 {
@@ -66,6 +67,10 @@ internal sealed partial class CodeMapTests
     [TestCase("`StellaModel.Embed` calls `stella_session_embed`.", true)]
     [TestCase("`StellaModel.Embedd` calls it.", false)]
     [TestCase("It calls `stella_session_embeds`.", false)]
+    [TestCase("`detect` in `native/stella-kernels/src/cpu.rs`", true)]
+    [TestCase("`detect` in `native/stella-kernels/src/math.rs`", false)]
+    [TestCase("`native/stella-kernels/src/cpu.rs`: `detect`", true)]
+    [TestCase("`native/stella-kernels/src/math.rs`: `detect`", false)]
     [TestCase("```\nIt calls `stella_session_embeds`.\n```", true, Description = "code is not prose")]
     public void A_path_or_name_that_does_not_exist_is_found(string text, bool exists) =>
         Assert.That(Unknown(text), exists ? Is.Empty : Is.Not.Empty);
@@ -79,29 +84,53 @@ internal sealed partial class CodeMapTests
         {
             bool isItem = text.TrimStart().StartsWith("- ", StringComparison.Ordinal);
             List<string> folders = [.. whole, .. isItem ? introduced : []];
-            foreach (string span in Span().Matches(text).Select(span => span.Groups[1].Value))
+            Match? before = null;
+            string? beforePath = null;
+            foreach (Match match in Span().Matches(text))
             {
+                string span = match.Groups[1].Value;
+                string between = before is null ? string.Empty : text[(before.Index + before.Length)..match.Index];
+                string? path = null;
                 if (!IsPath(span))
                 {
-                    unknown.AddRange(Word().Matches(span).Select(word => word.Value).Where(word => !Words.Value.Contains(word)).Select(word => $"line {line}: {word} in `{span}`"));
+                    string[] words = [.. Word().Matches(span).Select(word => word.Value)];
+                    unknown.AddRange(words.Where(word => !Words.Value.Contains(word)).Select(word => $"line {line}: {word} in `{span}`"));
+                    if (beforePath is not null && between == ": ")
+                    {
+                        unknown.AddRange(MissingIn(beforePath, words).Select(word => $"line {line}: {word} is not in {beforePath}"));
+                    }
                 }
-                else if (folders.Prepend("").Select(folder => folder + span).FirstOrDefault(Exists) is { } path)
+                else
                 {
-                    if (path.EndsWith('/'))
+                    path = folders.Prepend("").Select(folder => folder + span).FirstOrDefault(Exists);
+                    if (path is null && (span.Contains('/', StringComparison.Ordinal) || !FileNames.Value.Contains(span)))
+                    {
+                        unknown.Add($"line {line}: `{span}`");
+                    }
+                    else if (path is not null && path.EndsWith('/'))
                     {
                         folders.Add(path);
                     }
+                    else if (path is not null && before is not null && beforePath is null && between.TrimStart(',') == " in ")
+                    {
+                        string[] words = [.. Word().Matches(before.Groups[1].Value).Select(word => word.Value)];
+                        unknown.AddRange(MissingIn(path, words).Select(word => $"line {line}: {word} is not in {path}"));
+                    }
                 }
-                else if (span.Contains('/', StringComparison.Ordinal) || !FileNames.Value.Contains(span))
-                {
-                    unknown.Add($"line {line}: `{span}`");
-                }
+
+                (before, beforePath) = (match, path is not null && File.Exists(Path.Combine(SourceTree.Root, path)) ? path : null);
             }
 
             introduced = isItem ? introduced : folders;
         }
 
         return unknown;
+    }
+
+    private static IEnumerable<string> MissingIn(string file, IEnumerable<string> words)
+    {
+        HashSet<string> known = [.. Word().Matches(File.ReadAllText(Path.Combine(SourceTree.Root, file))).Select(word => word.Value)];
+        return words.Where(word => !known.Contains(word));
     }
 
     /// <summary>Splits a table into its rows.</summary>
