@@ -48,7 +48,7 @@ impl CandleEncoder {
         let factor = config.rope.ntk_factor(config.head_dim());
         if factor > MAX_NTK_FACTOR {
             return Err(format!(
-                "The rotary scaling corresponds to static NTK scaling by {factor:?}. The candle encoder supports factors up \
+                "The rotary scaling corresponds to static NTK scaling by {factor:?}. The candle encoder computes factors up \
                  to {MAX_NTK_FACTOR}. Use the kernels encoder."
             ));
         }
