@@ -82,7 +82,7 @@ impl CheckedFolder {
         let default_head = layout.head(dimension)?.clone();
         let head_specs = head_specs(&default_head, config.hidden_size);
         let parameters = specs.iter().chain(&head_specs).map(|s| s.elements() as u64).sum();
-        let tokenizer_bytes = folder.open_file(TOKENIZER_FILE, "it converts texts to token ids")?.len;
+        let tokenizer_bytes = folder.open_file(TOKENIZER_FILE, "it turns text into token ids")?.len;
         Ok(Self {
             folder,
             config,

@@ -1,8 +1,8 @@
 //! A Stella v5 embedding model: from a folder on disk to vectors.
 //!
-//! The rooms of the crate, from the bottom to the top. A room imports only from rooms above it in this table.
+//! The modules of the crate. Each one imports only from modules above it in this table.
 //!
-//! | room | contents |
+//! | module | contents |
 //! | --- | --- |
 //! | [`base`] | errors and their codes, limits, counters, fault injection, the context that new threads inherit |
 //! | [`files`] | the model folder, `config.json`, the sentence-transformers layout, manifest, hashes, file stamps, fingerprint |
@@ -13,8 +13,8 @@
 //! | crate root | [`model`], [`model_options`], [`model_registry`], [`memory_estimate`], [`session`] |
 //!
 //! A [`model::Model`] is immutable and shared between threads, and no forward pass takes a lock on it. Mutable state
-//! belongs to one [`session::Session`]. There are two exceptions: heads that are loaded at their first use, and the
-//! cache of words whose token ids are known.
+//! belongs to one [`session::Session`]. The exceptions are values that a model computes once and keeps: heads that are loaded
+//! at their first use, hashes of files, and the caches of the tokenizer for words and characters.
 
 pub mod base;
 pub mod encoder;

@@ -55,8 +55,8 @@ impl Workload {
     }
 }
 
-/// A memory estimate in bytes, by purpose. It is safe rather than sharp: above the measured memory, and below twice the
-/// measured memory.
+/// A memory estimate in bytes, by purpose. It is meant to be too high rather than too low: above the measured memory, and
+/// below twice the measured memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
     /// Encoder, default head and rotary tables. All sessions share them.

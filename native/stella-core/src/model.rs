@@ -353,7 +353,8 @@ impl Model {
         let Some(at) = self.prompts.find(prompt)? else { return Ok(("", 0)) };
         let leaves_out = self.layout.pooling.mode == PoolingMode::Mean && !self.layout.pooling.include_prompt;
         let prompt = &self.prompts.all()[at].text;
-        let left_out = if leaves_out && !prompt.is_empty() { self.prompt_lengths[at].with_frame } else { 0 };
+        let left_out =
+            if leaves_out && !prompt.is_empty() { self.prompt_lengths[at].with_special } else { 0 };
         Ok((prompt, left_out))
     }
 
@@ -387,8 +388,9 @@ impl Model {
 struct PromptLength {
     /// Tokens of the prompt itself.
     tokens: usize,
-    /// Tokens at the beginning of a text that are left out by pooling without the prompt. 0 for an empty prompt.
-    with_frame: usize,
+    /// Tokens at the beginning of a text, special tokens included, that a pooling without the prompt leaves out. 0 for an empty
+    /// prompt.
+    with_special: usize,
 }
 
 impl PromptLength {
@@ -397,14 +399,14 @@ impl PromptLength {
             .count_text_tokens(&prompt.text)
             .and_then(|tokens| Ok((tokens, tokenizer.prompt_tokens_with_special(&prompt.text)?)));
         match counted {
-            Ok((tokens, _)) if prompt.text.is_empty() => Self { tokens, with_frame: 0 },
-            Ok((tokens, with_frame)) => Self { tokens, with_frame },
+            Ok((tokens, _)) if prompt.text.is_empty() => Self { tokens, with_special: 0 },
+            Ok((tokens, with_special)) => Self { tokens, with_special },
             Err(e) => {
                 let name = &prompt.name;
                 log::warn!(
                     "The tokenizer fails on the prompt {name:?}, so it will fail on every text with this prompt: {e}"
                 );
-                Self { tokens: 0, with_frame: 0 }
+                Self { tokens: 0, with_special: 0 }
             }
         }
     }

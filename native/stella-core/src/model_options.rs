@@ -13,7 +13,7 @@ use crate::weights::weight_set::{LoadMode, LoadOptions};
 /// The precision of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// bf16 if the instruction set multiplies it, else f32.
+    /// bf16 for the CPU kernels if the instruction set can multiply bf16, else f32.
     Auto,
     /// 32-bit floating point.
     F32,
@@ -74,7 +74,8 @@ pub struct ModelOptions {
     pub precision: Precision,
     /// The implementation of the encoder.
     pub encoder: EncoderKind,
-    /// The instruction set of the kernels; `None` for the best one of this machine.
+    /// The instruction set of the kernels; `None` for the best one of this machine. An instruction set that the machine lacks
+    /// is an error.
     pub level: Option<CpuLevel>,
     /// The way in which the bytes of weights get into memory.
     pub mode: LoadMode,

@@ -157,7 +157,7 @@ impl Session {
     /// unless `hidden` is empty.
     ///
     /// # Errors
-    /// As [`Self::embed`]; [`Error::ResultNotFinite`] and [`Error::ResultZero`] have the index of the span.
+    /// Those of [`Self::embed`]; [`Error::ResultNotFinite`] and [`Error::ResultZero`] have the index of the span.
     /// [`Error::InvalidArgument`] for a span that is empty or extends beyond the text, and for any span of a model
     /// without mean pooling.
     pub fn embed_tokens(
@@ -194,7 +194,11 @@ impl Session {
         }
         let state_len = ids.len() * config.hidden_size;
         if !hidden.is_empty() && hidden.len() < state_len {
-            return Err(Error::BufferTooSmall { what: "hidden", capacity: hidden.len(), needed: state_len });
+            return Err(Error::BufferTooSmall {
+                what: "hidden states",
+                capacity: hidden.len(),
+                needed: state_len,
+            });
         }
         let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
         let needed = spans.len() * head.dimension();

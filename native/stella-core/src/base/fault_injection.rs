@@ -1,7 +1,7 @@
 //! Fault injection: tests make a stage panic or wait. They check that a panic leaks nothing, and that a slow stage delays no
 //! other caller. [`reach`] is empty without the feature `fault-injection`, which no shipped library has.
 
-/// A stage that a test can make panic or wait. The stages are in the order in which a load and a call reach them.
+/// A stage that a test can make panic or wait. The stages are roughly in the order in which a load and a call reach them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// An export begins, inside the boundary that catches panics.

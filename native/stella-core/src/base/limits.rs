@@ -4,7 +4,7 @@
 pub const DEFAULT_MAX_TOKENS: usize = 512;
 /// The largest number of tokens of a text that a caller may ask for.
 pub const MAX_MAX_TOKENS: usize = 8192;
-/// Default for the tokens of one call. Beyond some hundred tokens a forward pass gets no faster per token (see
+/// Default for the tokens of one call. From a few hundred tokens on, a forward pass gets no faster per token (see
 /// `bench/README.md`), while its memory keeps growing.
 pub const DEFAULT_MAX_BATCH_TOKENS: usize = 512;
 /// The largest number of tokens of one call that a caller may ask for.

@@ -1,4 +1,4 @@
-//! Errors, limits, and hooks of the whole process. Modules of this room import nothing from the other rooms.
+//! Errors, limits, and hooks of the whole process. These modules import nothing from the rest of the crate.
 
 pub mod counters;
 pub mod error;

@@ -14,7 +14,7 @@
 //! 2. Run a forward pass in bf16. Record the largest activation of the same channels.
 //! 3. Compute the smoothing scales, and load the weights again, in int8.
 //! 4. Run the forward pass in bf16 again. Compare each int8 product with the bf16 product of the same input.
-//! 5. Keep the bf16 weights of each product whose error is too large.
+//! 5. Keep the bf16 weights of each product whose error is too large, as far as the memory budget allows.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub(crate) fn load(
     let norm_before = |layer: usize, product| {
         PRODUCTS_AFTER_NORMS
             .iter()
-            .position(|&behind| behind == product)
+            .position(|&candidate| candidate == product)
             .map(|norm| PRODUCTS_AFTER_NORMS.len() * layer + norm)
     };
     let bf16 = CpuWeights::load(plan, Arithmetic::Bf16, &[], read, &mut |layer, product, rows| {

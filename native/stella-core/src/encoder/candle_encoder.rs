@@ -17,7 +17,7 @@ use crate::text::batch::PackedBatch;
 use crate::weights::tensor::Tensors;
 use crate::weights::tensor_table::{Naming, TensorSlot, TensorSpec, encoder_tensors};
 
-/// The largest factor of static NTK rotary scaling that candle computes.
+/// The largest factor of static NTK rotary scaling that the candle encoder accepts.
 const MAX_NTK_FACTOR: f64 = 64.5;
 
 /// The model of candle with its weights.
@@ -200,7 +200,7 @@ impl SimpleBackend for Backend<'_> {
         }
         let tensor = self.get_unchecked(name, dtype, device)?;
         if tensor.shape() != &shape {
-            candle_core::bail!("Tensor {name} has shape {:?}, but candle needs {shape:?}.", tensor.shape());
+            candle_core::bail!("tensor {name} has shape {:?}, but candle needs {shape:?}", tensor.shape());
         }
         Ok(tensor)
     }

@@ -4,8 +4,8 @@
 //! `stella-kernels`, with the kernels of the step:
 //!
 //! 1. Embedding (`embedding.rs`): looks up the row of each token id. Stella 400M adds the row of its token type.
-//! 2. First norm (`norm.rs`, `kernel/norm.rs`): `norms[0]`. It is a layer norm in Stella 400M and an RMS norm in Stella 1.5B. Like every
-//!    norm it also converts its rows to the input of the next layer product: f32, bf16 or quantized int8.
+//! 2. First norm (`norm.rs`, `kernel/norm.rs`): `norms[0]`. It is a layer norm in Stella 400M and an RMS norm in Stella
+//!    1.5B. Like every norm it also converts its rows to the input of the next layer product: f32, bf16 or quantized int8.
 //! 3. For each layer:
 //!    1. Cancellation: polls the [`CancelFlag`].
 //!    2. Queries, keys and values (`linear.rs`, `tile.rs`): one product for all three.

@@ -160,7 +160,8 @@ impl CpuWeights {
     pub(crate) fn bytes(plan: Plan<'_>, arithmetic: Arithmetic) -> u64 {
         let Plan { config, max_tokens, .. } = plan;
         let hidden = config.hidden_size;
-        // Four vectors: two norms of a layer with bias. Before the layers: the first norm and the token type row.
+        // Four vectors of f32: the weights and biases of the two norms of a layer. The same size once more covers the norm
+        // outside the layers and the token type row.
         let norms = 4 * 4 * hidden as u64;
         let layer = Layer::bytes(config, arithmetic) + norms;
         let rotary = 4 * (max_tokens * config.head_dim()) as u64;
@@ -187,7 +188,7 @@ impl CpuWeights {
         let slots: HashMap<_, _> = tensors.into_iter().map(|(spec, slot)| (spec.name, slot)).collect();
         let mut weights = None;
         read(&mut |entry, first, rows| {
-            // Allocate only now: the first piece arrives after all checks of the headers.
+            // Allocate only now: a model that is refused before its first piece then costs no memory.
             let weights = match &mut weights {
                 Some(weights) => weights,
                 None => weights.insert(Self::empty(plan, arithmetic, smoothing_scales)?),

@@ -83,7 +83,7 @@ pub(crate) fn thread_start() -> ThreadStart {
 ///    callback of the token writes 1 to a pinned `uint`. A pool writes to the flag of a batch when no caller waits for
 ///    a text of the batch any more.
 /// 2. C# passes the address of this number to `stella_session_embed` or `stella_session_embed_tokens` as `cancel`. The
-///    FFI crate wraps the address in a `CancelFlag`. A null pointer is a flag that nobody sets.
+///    FFI crate wraps the address in a `CancelFlag`. A null pointer stands for a flag that is never set.
 /// 3. [`Session::embed`](crate::session::Session::embed) passes the flag to [`EncoderState::forward`], which calls
 ///    [`check`](Self::check) before each layer (the CPU encoder) or each text (candle).
 /// 4. A set flag ends the forward pass with [`Error::Cancelled`]. The session can be used for the next call. C# throws
@@ -94,7 +94,7 @@ pub(crate) fn thread_start() -> ThreadStart {
 pub struct CancelFlag<'a>(Option<&'a AtomicU32>);
 
 impl<'a> CancelFlag<'a> {
-    /// Wraps a number that is 0 until another thread cancels. `None` is a flag that nobody sets.
+    /// Wraps a number that is 0 until another thread cancels. `None` stands for a flag that is never set.
     pub fn new(flag: Option<&'a AtomicU32>) -> Self {
         Self(flag)
     }

@@ -17,7 +17,7 @@ const COUNT_END: usize = 1 << 21;
 /// opened, so millions of layers would cost gigabytes.
 const MAX_LAYERS: usize = 1 << 10;
 
-/// The architecture of an encoder. `weights/tensor_table.rs` lists the places that a further architecture needs.
+/// The architecture of an encoder. `weights/tensor_table.rs` lists the changes that a further architecture needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Stella 400M (`NewModel`): a post-norm encoder with layer norm and a GELU gate.
@@ -44,7 +44,7 @@ const CLASSES: [Class; 4] = [
 ];
 
 impl Architecture {
-    /// Gets the name of the Python class for which the architecture is known.
+    /// Returns the name of the best-known Python class of the architecture.
     pub fn name(self) -> &'static str {
         match self {
             Self::NewModel => "NewModel",
@@ -53,7 +53,8 @@ impl Architecture {
     }
 }
 
-/// The architecture and the sizes of an encoder. All values are checked: sizes are not zero, and divide without remainder.
+/// The architecture and the sizes of an encoder. All values are checked: only `type_vocab_size` may be zero, and the sizes of
+/// heads divide without remainder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The architecture.
@@ -76,7 +77,8 @@ pub struct ModelConfig {
     pub rope: Rope,
     /// Epsilon of the norms.
     pub norm_eps: f64,
-    /// Rows of the token type table, of which only row 0 is used. 0 for a model without the table, such as [`Architecture::Qwen2`].
+    /// Rows of the token type table, of which only row 0 is used. 0 for a model without the table, such as
+    /// [`Architecture::Qwen2`].
     pub type_vocab_size: usize,
 }
 

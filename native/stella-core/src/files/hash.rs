@@ -106,7 +106,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn the_hash_does_not_depend_on_the_split_of_the_input(length in 0usize..100_000, cuts in proptest::collection::vec(0usize..100_000, 0..4)) {
+        fn the_hash_does_not_depend_on_the_split_of_the_input(
+            length in 0usize..100_000, cuts in proptest::collection::vec(0usize..100_000, 0..4)
+        ) {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(length)).chain([0, length]).collect();
             cuts.sort_unstable();

@@ -89,7 +89,7 @@ impl Manifest {
             let (algorithm, hash) = match &file.blake3 {
                 Some(_) if version == 1 => {
                     let reason = format!(
-                        "The file {name:?} has a blake3, which version 1 does not support. Write version 2."
+                        "The file {name:?} has a blake3, which version 1 does not support. Set the version to 2."
                     );
                     return Err(invalid(reason, None));
                 }

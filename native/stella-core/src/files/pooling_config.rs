@@ -65,9 +65,9 @@ const POOLING_FLAGS: [(&str, &str); 6] = [
 /// Reads the configuration of the Pooling module in the subfolder `name`.
 ///
 /// # Errors
-/// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`](crate::base::error::Error::Unsupported) for a pooling that this library does not support;
-/// [`Error::Inconsistent`](crate::base::error::Error::Inconsistent) for settings that contradict each
-/// other or `hidden_size`.
+/// Those of [`ModelFolder::read_json`]; [`Error::Unsupported`](crate::base::error::Error::Unsupported) for a pooling that
+/// this library does not support; [`Error::Inconsistent`](crate::base::error::Error::Inconsistent) for settings that
+/// contradict each other or `hidden_size`.
 pub(crate) fn read_pooling(folder: &ModelFolder, name: &str, hidden_size: usize) -> Result<Pooling> {
     let mut settings = Settings::read(folder, &format!("{name}/config.json"), "it sets the pooling")?;
     let width = settings

@@ -58,7 +58,7 @@ impl Prompts {
     /// Those of [`ModelFolder::read_json`], except that the file may be missing; [`Error::Unsupported`] for settings that
     /// are not supported; [`Error::Inconsistent`] for settings that contradict each other.
     pub fn read(folder: &ModelFolder, has_dense: bool) -> Result<Self> {
-        let mut settings = Settings::read_if_there(folder, PROMPTS_FILE, "it holds the prompts")?;
+        let mut settings = Settings::read_if_there(folder, PROMPTS_FILE, "it contains the prompts")?;
         let mut all = Vec::new();
         if let Some(named) = settings.entries("prompts")? {
             for (name, text) in named {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_the_folder_precedes_the_alias_of_the_same_name() {
+    fn a_prompt_of_the_folder_wins_over_an_alias_of_the_same_name() {
         let json = r#"{"prompts": {"document": "passage: ", "s2p": "mine: ", "s2p_query": "other: "}}"#;
         for has_dense in [false, true] {
             let prompts = read(json, has_dense).unwrap();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_card_does_not_replace_a_prompts_file_that_is_removed_after_the_snapshot() {
+    fn the_model_card_does_not_replace_a_prompts_file_that_is_removed_after_the_folder_was_pinned() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(PROMPTS_FILE), "{}").unwrap();
         let folder = ModelFolder::open_pinned(dir.path(), None).unwrap();
@@ -246,7 +246,7 @@ mod tests {
         let read = Prompts::read(&folder, true).unwrap();
         assert!(
             read.all().iter().all(|prompt| prompt.from_card),
-            "a file created after the snapshot is not read"
+            "a file that is created after the folder was pinned is not read"
         );
     }
 }

@@ -10,7 +10,8 @@ use crate::files::folder::ModelFolder;
 use crate::files::settings::{Rule, Settings};
 use crate::text::tokenizer_claims::Claims;
 
-/// `model_max_length` from which a tokenizer has no limit. transformers writes a far larger number then.
+/// The smallest `model_max_length` that means no limit. For a tokenizer without a limit, transformers writes a far larger
+/// number.
 const UNLIMITED_LENGTH: f64 = (1u64 << 31) as f64;
 
 /// The text settings of a folder.
@@ -66,8 +67,10 @@ impl TokenLimit {
                 "max_tokens is {tokens}, but the tokenizer {adds}. It must be at least {special_tokens}."
             )),
             LimitSource::Default => {
-                let reason =
-                    format!("The tokenizer {adds}, but the default limit of a text is {tokens} tokens.");
+                let reason = format!(
+                    "The tokenizer {adds}, but the default limit of a text is {tokens} tokens. Set max_tokens to at least \
+                     {special_tokens}."
+                );
                 Error::TokenizerInvalid { path: tokenizer, reason, source: None }
             }
             LimitSource::Setting { path, key } => Error::Inconsistent {

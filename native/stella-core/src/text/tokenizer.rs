@@ -41,11 +41,11 @@ pub enum LongText {
 /// five. Without this limit, a text of many megabytes would be tokenized for seconds and then be truncated to 512 tokens.
 ///
 /// The limit never costs a text a token that the model would see. Characters without a token do not count (see
-/// [`Tokenizer::condense`]). For a tokenizer that maps every byte to a token, the limit is higher if the vocabulary has
-/// a longer token.
+/// [`Tokenizer::condense`]). For a tokenizer that drops no byte (BPE), the limit is higher if the vocabulary has longer
+/// tokens.
 pub const MAX_BYTES_PER_TOKEN: usize = 256;
-/// The highest limit that a vocabulary with long tokens leads to.
-const MOST_BYTES_PER_TOKEN: usize = 1024;
+/// The highest byte limit for each token, for a BPE vocabulary with very long tokens.
+const MAX_BYTES_PER_LONG_TOKEN: usize = 1024;
 /// Length in bytes of a word from which it is condensed before the tokenizer library gets it.
 const LONG_WORD: usize = 1024;
 /// Maximum ratio of the length of a text to the length of its composed form: a syllable of Korean consists of three letters.
@@ -67,7 +67,8 @@ pub enum Truncation {
 pub struct TokenCount {
     /// Number of tokens after truncation.
     pub kept: usize,
-    /// Number of tokens before truncation. If the byte limit truncated the text, only tokens up to this limit count.
+    /// Number of tokens before truncation. If the byte limit truncated the text, only the tokens of the bytes within the limit
+    /// count.
     pub total: usize,
     /// The limit that truncated the text.
     pub truncation: Truncation,
@@ -186,7 +187,7 @@ impl Tokenizer {
             ModelWrapper::BPE(_) => vocabulary.keys().map(String::len).max().unwrap_or_default(),
             _ => 0,
         };
-        let per_token = (MAX_COMPOSITION * longest).clamp(MAX_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN);
+        let per_token = (MAX_COMPOSITION * longest).clamp(MAX_BYTES_PER_TOKEN, MAX_BYTES_PER_LONG_TOKEN);
         let max_tokens = limit.tokens;
         Ok(Self {
             inner,
@@ -388,8 +389,8 @@ impl Tokenizer {
 }
 
 /// Calls the tokenizer library and turns a panic into an error, because the library panics on some files and some texts. A
-/// panic leaves no state half changed: a tokenizer is immutable except for its cache, and it never waits for the locks of
-/// this cache.
+/// panic leaves no state half changed: a tokenizer of the library is immutable except for its own cache. The library only
+/// tries the lock of this cache, and does without the cache if the lock is poisoned.
 fn catching_library_panics<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         let text = into_text(payload).unwrap_or_default();

@@ -26,7 +26,7 @@
 //! 4. `encoder/cpu_encoder.rs`: the forward pass, if it differs beyond the gate and the order of the norms.
 //! 5. `encoder/candle_encoder.rs`: the model of candle in `candle_config`.
 //! 6. `memory_estimate.rs`: the temporary memory of candle. The memory of the CPU encoder follows from this table.
-//! 7. `stella-ffi/src/model.rs`: a value of `StellaArchitecture`.
+//! 7. `stella-ffi/src/model.rs`: a value of `StellaArchitecture`, and the same value in the C# enum of this name.
 
 use crate::files::config::{Architecture, ModelConfig};
 use crate::files::layout::HeadLayout;

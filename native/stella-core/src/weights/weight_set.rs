@@ -170,7 +170,7 @@ impl WeightSet {
             Some((name, &at)) => Err(Error::Inconsistent {
                 path: self.files[at].path.clone(),
                 reason: format!(
-                    "The file contains the tensor {name:?}, which the config.json next to it does not include."
+                    "The file contains the tensor {name:?}, which the config.json next to it does not describe."
                 ),
             }),
             None => Ok(()),
