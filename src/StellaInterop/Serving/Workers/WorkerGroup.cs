@@ -222,33 +222,33 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
     public IPoolSession StartSession() => parts.Model.StartSession(pool.Options.EffectiveThreads, parts.BatchTokens);
 
-    public void HasStarted(PoolWorker worker) => pool.Telemetry.WorkerStarted(worker.Number);
+    public void ReportStarted(PoolWorker worker) => pool.Telemetry.WorkerStarted(worker.Number);
 
-    public void ThreadFailed(Exception error) => pool.Telemetry.ThreadFailed(error);
+    public void ReportThreadFailed(Exception error) => pool.Telemetry.ThreadFailed(error);
 
     /// <summary>Removes a worker that could not start. If it was the only one, no worker would ever answer the calls.</summary>
-    public void FailedToStart(PoolWorker worker, Exception error)
+    public void RemoveUnstarted(PoolWorker worker, Exception error)
     {
         long now = pool.Clock.Now;
-        bool isLast;
+        Departure departure;
         using (gate.Enter())
         {
             _ = workers.Remove(worker);
             refusedAt = now;
-            isLast = IsLost(error);
+            departure = Classify(error);
         }
 
-        EndIfLost(isLast);
+        FreeAfter(departure);
     }
 
     public void ReportRefused(int number, Exception error) => Report(new Refusal(number, error));
 
     /// <summary>Removes a worker that has ended. A broken worker that was not asked to stop gets a successor.</summary>
-    public void HasEnded(PoolWorker worker, Exception? broken)
+    public void RemoveEnded(PoolWorker worker, Exception? broken)
     {
         long now = pool.Clock.Now;
         Refusal? refused = null;
-        bool isLast;
+        Departure departure;
         using (gate.Enter())
         {
             _ = workers.Remove(worker);
@@ -258,20 +258,27 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
                 _ = Start(now, out refused);
             }
 
-            isLast = IsLost(refused?.Error ?? broken);
+            departure = Classify(refused?.Error ?? broken);
         }
 
-        EndIfLost(isLast);
-        pool.Telemetry.WorkerEnded(worker.Number, broken);
-        Report(refused);
+        try
+        {
+            FreeAfter(departure);
+        }
+        finally
+        {
+            // Even if the model could not be freed.
+            pool.Telemetry.WorkerEnded(worker.Number, broken);
+            Report(refused);
+        }
     }
 
     /// <summary>Records a successful forward pass.</summary>
     /// <returns>Whether it closed a circuit, so that calls are accepted again.</returns>
-    public bool Succeeded(Batch batch, TimeSpan elapsed)
+    public bool RecordSuccess(Batch batch, TimeSpan elapsed)
     {
         pool.Admission.RecordSpeed(batch.Tokens, elapsed);
-        return HeadWorks(batch.Kind.Dimension);
+        return RecordHeadSuccess(batch.Kind.Dimension);
     }
 
     /// <summary>Reports a successful forward pass, after the vectors are delivered.</summary>
@@ -290,9 +297,9 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
     public void ReportOpened(string? opened) => pool.Telemetry.BreakerOpened(opened);
 
-    public bool HeadWorks(int dimension) => pool.Breaker.Succeeded(dimension);
+    public bool RecordHeadSuccess(int dimension) => pool.Breaker.Succeeded(dimension);
 
-    public string? HeadFailed(int dimension, Exception error) => pool.Breaker.Failed(dimension, error);
+    public string? RecordHeadFailure(int dimension, Exception error) => pool.Breaker.Failed(dimension, error);
 
     /// <inheritdoc cref="Scheduler.Return"/>
     public void Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
@@ -352,42 +359,51 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         return worker;
     }
 
-    /// <summary>Records that no worker is left although none was asked to stop. To be called under the lock.</summary>
-    private bool IsLost(Exception? error)
+    /// <summary>Decides what follows from the removal of a worker. To be called under the lock that removed it.</summary>
+    private Departure Classify(Exception? error)
     {
         if (Staying > 0 || starting || stopping || error is null)
         {
-            return false;
+            return stopping && workers.Count == 0 ? Departure.OfLast : Departure.OfOne;
         }
 
         lostTo = error;
         // No call may start another worker of a model that is given up.
         stopping = true;
-        return true;
+        return Departure.LosesModel;
     }
 
-    /// <summary>Gives the model up if no worker is left, and frees it if the group is stopping.</summary>
-    private void EndIfLost(bool isLost)
+    /// <summary>Gives the model up if its workers are lost, and frees it after its last worker.</summary>
+    private void FreeAfter(Departure departure)
     {
-        if (isLost)
+        if (departure == Departure.OfLast)
         {
-            Exception error = lostTo!;
-            using (lifetime.Abandon(this, error))
+            FreeIfEmpty();
+        }
+        else if (departure == Departure.LosesModel)
+        {
+            try
             {
-                PoolCall[] unanswered;
-                using (gate.Enter())
-                {
-                    unanswered = [.. calls];
-                }
-
-                Array.ForEach(unanswered, call => call.EndBy(error));
-                // Before the lease ends: a new load, and a close, wait until the memory of the lost model is free.
-                FreeIfEmpty();
+                GiveUp(lostTo!);
             }
+            finally
+            {
+                pool.Telemetry.Unloaded();
+            }
+        }
+    }
 
-            pool.Telemetry.Unloaded();
+    /// <summary>Answers the calls of a lost model, and frees it. A new load and a close wait until its memory is free.</summary>
+    private void GiveUp(Exception error)
+    {
+        using IDisposable abandoned = lifetime.Abandon(this, error);
+        PoolCall[] unanswered;
+        using (gate.Enter())
+        {
+            unanswered = [.. calls];
         }
 
+        Array.ForEach(unanswered, call => call.EndBy(error));
         FreeIfEmpty();
     }
 
@@ -425,6 +441,19 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     }
 
     private bool RecentlyRefused(long now) => refusedAt is { } at && pool.Clock.Between(at, now) < RefusalPause;
+
+    /// <summary>What the removal of a worker means for its group.</summary>
+    private enum Departure
+    {
+        /// <summary>Other workers are left, or none is needed.</summary>
+        OfOne,
+
+        /// <summary>The group is stopping, and this was its last worker: the model is freed.</summary>
+        OfLast,
+
+        /// <summary>No worker is left although the group was not asked to stop: the model is given up.</summary>
+        LosesModel,
+    }
 
     private sealed class Membership(WorkerGroup group, PoolCall call) : IDisposable
     {
