@@ -2,7 +2,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>The calls of a pool that have no answer yet. Tells when the last of them has one after the pool was closed. Thread-safe.</summary>
+/// <summary>The calls of a pool that have no answer yet. After the pool was closed, signals when the last call has its answer. Thread-safe.</summary>
 /// <param name="modelName">The name of the model, for errors.</param>
 internal sealed class OpenCalls(string modelName)
 {
@@ -10,7 +10,7 @@ internal sealed class OpenCalls(string modelName)
     private readonly Signal drained = new();
     private readonly HashSet<PoolCall> calls = [];
 
-    /// <summary>Callers that wait for something else than vectors, such as a fingerprint.</summary>
+    /// <summary>The number of callers that wait for anything else than vectors, such as a fingerprint.</summary>
     private int others;
     private bool closed;
     private volatile bool disposed;
@@ -38,7 +38,7 @@ internal sealed class OpenCalls(string modelName)
     }
 
     /// <summary>Adds a call until its lease is disposed.</summary>
-    /// <param name="call">The call; <see langword="null"/> for a caller that waits for something else than vectors.</param>
+    /// <param name="call">The call; <see langword="null"/> for a caller that waits for anything else than vectors, such as a fingerprint.</param>
     /// <exception cref="StellaPoolClosedException">The pool is draining.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
     public IDisposable Enter(PoolCall? call)

@@ -26,7 +26,7 @@ internal sealed class LoadedModelSource : IPoolModelSource
     public LoadedModelSource(StellaModel model, StellaPoolOptions options)
     {
         this.model = model;
-        // Once: the folder may be gone or replaced later, and the model is as it was loaded.
+        // Estimated now: the folder may be deleted or replaced later, while the loaded model stays as it is.
         sessionBytes = EstimateSession(model, options.EffectiveThreads, Math.Max(options.MaxBatchTokens, model.Info.MaxTokens));
     }
 
@@ -36,7 +36,7 @@ internal sealed class LoadedModelSource : IPoolModelSource
 
     public bool IsDisposed => model.IsDisposed;
 
-    /// <summary>Estimates the memory of a worker. That of the model is already in the process, where the memory budget measures it.</summary>
+    /// <summary>Estimates the memory of a worker. The model is already in memory, where the budget measures it.</summary>
     public StellaMemoryEstimate Estimate(int threads, int batchTokens)
     {
         model.ThrowIfDisposed();
@@ -65,16 +65,16 @@ internal sealed class LoadedModelSource : IPoolModelSource
         }
         catch (StellaException)
         {
-            // The folder is gone or another one since the load. This bound includes one call at its peak.
+            // The folder was deleted or replaced since the load. This bound includes the peak of one call.
             return model.Info.MemoryEstimateBytes;
         }
     }
 }
 
-/// <summary>A model of the library behind the pool's seam.</summary>
+/// <summary>Lets a pool use a <see cref="StellaModel"/>.</summary>
 internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPoolModel
 {
-    /// <summary>Memory of calls to the tokenizer, as many as there were at once.</summary>
+    /// <summary>The buffers of the tokenizer that no call uses now. Each concurrent call takes one.</summary>
     private readonly ConcurrentBag<(PackedTexts Texts, TokenizedPack Tokens)> buffers = [];
 
     public StellaModelInfo Info => model.Info;
@@ -117,7 +117,7 @@ internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPo
     }
 }
 
-/// <summary>A session of the library behind the pool's seam.</summary>
+/// <summary>Lets a worker use a native session.</summary>
 internal sealed unsafe class StellaPoolSession(ModelHandle model, int threads, int batchTokens) : IPoolSession
 {
     private readonly SessionHandle handle = new(model, new NativeSessionOptions

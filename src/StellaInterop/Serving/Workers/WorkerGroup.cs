@@ -10,7 +10,7 @@ namespace StellaInterop.Serving;
 /// <param name="Reservation">The memory of the model.</param>
 /// <param name="Worker">The memory of the first worker.</param>
 /// <param name="Estimate">The estimated memory of the model and of a worker.</param>
-internal sealed record LoadedParts(
+internal sealed record WorkerResources(
     IPoolModel Model, int BatchTokens, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);
 
 /// <summary>
@@ -18,7 +18,7 @@ internal sealed record LoadedParts(
 /// that ends frees the model. Thread-safe.
 /// </summary>
 /// <remarks>No code of the caller runs under the lock: the clock is read before, and telemetry runs after.</remarks>
-internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifetime lifetime)
+internal sealed class WorkerGroup(WorkerResources resources, PoolServices pool, ModelLifetime lifetime)
 {
     /// <summary>The pause after a worker could not be started.</summary>
     private static readonly TimeSpan RefusalPause = TimeSpan.FromSeconds(5);
@@ -36,7 +36,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     private bool stopping;
     private bool freed;
     private long? refusedAt;
-    private MemoryReservation? firstReservation = parts.Worker;
+    private MemoryReservation? firstReservation = resources.Worker;
     private ModelCheck? check;
     private volatile Exception? lostTo;
 
@@ -50,7 +50,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     public PoolClock Clock => pool.Clock;
 
     /// <summary>The tokens of a text that any model can embed: one letter.</summary>
-    public ReadOnlyMemory<uint> HarmlessText { get; } = TokenizeLetter(parts.Model);
+    public ReadOnlyMemory<uint> HarmlessText { get; } = TokenizeLetter(resources.Model);
 
     /// <summary>The error that ended the last worker; <see langword="null"/> while there is a worker.</summary>
     public Exception? LostTo => lostTo;
@@ -62,7 +62,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         {
             using (gate.Enter())
             {
-                return workers.Count * parts.Estimate.SessionBytes;
+                return workers.Count * resources.Estimate.SessionBytes;
             }
         }
     }
@@ -151,7 +151,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         {
             bool isWanted = state.IdleTakers == 0
                 && Staying < pool.Options.EffectiveMaxWorkers
-                && state.QueuedTokens > (long)Staying * parts.BatchTokens;
+                && state.QueuedTokens > (long)Staying * resources.BatchTokens;
             if (!(isWanted || Staying < pool.Options.MinWorkers) || RecentlyRefused(now))
             {
                 return;
@@ -218,9 +218,9 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
     public MemoryReservation ReserveSession(PoolWorker worker) =>
         Interlocked.Exchange(ref firstReservation, null)
-        ?? lifetime.ReserveWorker($"worker {worker.Number} of {pool.Telemetry.ModelName}", parts.Estimate.SessionBytes);
+        ?? lifetime.ReserveWorker($"worker {worker.Number} of {pool.Telemetry.ModelName}", resources.Estimate.SessionBytes);
 
-    public IPoolSession StartSession() => parts.Model.StartSession(pool.Options.EffectiveThreads, parts.BatchTokens);
+    public IPoolSession StartSession() => resources.Model.StartSession(pool.Options.EffectiveThreads, resources.BatchTokens);
 
     public void ReportStarted(PoolWorker worker) => pool.Telemetry.WorkerStarted(worker.Number);
 
@@ -422,13 +422,13 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
         try
         {
-            parts.Model.Dispose();
+            resources.Model.Dispose();
         }
         finally
         {
             // Memory of a model that cannot be freed stays in use, and the budget measures the memory in use.
             Interlocked.Exchange(ref firstReservation, null)?.Dispose();
-            parts.Reservation.Dispose();
+            resources.Reservation.Dispose();
         }
     }
 
