@@ -510,7 +510,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        using IDisposable place = calls.Enter(null);
+        using IDisposable lease = calls.EnterForFingerprint();
         return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
     }
 

@@ -442,7 +442,7 @@ internal sealed class WorkerGroup(WorkerResources resources, PoolServices pool, 
 
     private bool RecentlyRefused(long now) => refusedAt is { } at && pool.Clock.Between(at, now) < RefusalPause;
 
-    /// <summary>What the removal of a worker means for its group.</summary>
+    /// <summary>The effect that the removal of a worker has on its group.</summary>
     private enum Departure
     {
         /// <summary>Other workers are left, or none is needed.</summary>
