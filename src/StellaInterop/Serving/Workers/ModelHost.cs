@@ -174,8 +174,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         int? stuck = last is null ? null : await StopAsync(last).ConfigureAwait(false);
         if (Fingerprint.Thread is { } reader)
         {
-            // It reads files of the model, and uses the model until then.
-            // By the system's clock: the caller's clock may stand still.
+            // The thread may still read files of the model. By the system's clock: the caller's clock may stand still.
             await new PoolClock(TimeProvider.System).WaitAsync(reader.WaitGoneAsync(), joinTimeout).ConfigureAwait(false);
         }
 

@@ -108,7 +108,7 @@ internal sealed class PoolWorker : IBatchTaker
         Leave(broken);
     }
 
-    /// <summary>Takes batches from start to end, and frees reservation and session whatever fails.</summary>
+    /// <summary>Takes batches from start to end, and frees session and reservation even if something fails.</summary>
     /// <returns>The error that broke the session; <see langword="null"/> if the worker was asked to stop.</returns>
     private Exception? Work()
     {
