@@ -69,7 +69,10 @@ public sealed record StellaCallOptions
     /// <summary>Whether the call has no timeout, even if the pool has a default one.</summary>
     internal bool HasNoTimeout { get; init; }
 
-    /// <summary>Whether the call is a part of a stream. Such a call may wait for room even behind a full waiting line: a stream has few at a time.</summary>
+    /// <summary>
+    /// Whether the call is a part of a stream. Such a call may wait for room even behind a full waiting line, because a stream has few calls
+    /// at a time.
+    /// </summary>
     internal bool IsPartOfStream { get; init; }
 
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>

@@ -20,7 +20,10 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// <summary>The largest number of tokens of a batch.</summary>
     internal const int BatchTokensLimit = (int)NativeMethods.STELLA_MAX_BATCH_TOKENS;
 
-    /// <summary>The default number of threads of a worker on a machine with as many processors. Further threads hardly speed up a forward pass.</summary>
+    /// <summary>
+    /// The default number of threads of a worker, on a machine with at least as many processors. Further threads hardly speed up a forward
+    /// pass.
+    /// </summary>
     private const int DefaultThreads = 8;
 
     /// <summary>

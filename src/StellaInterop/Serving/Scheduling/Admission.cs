@@ -48,7 +48,9 @@ internal sealed class Admission
     /// <summary>Accepts a call, lets it wait for its turn, or refuses it.</summary>
     /// <param name="call">The options of the call.</param>
     /// <param name="estimate">The estimated number of tokens of its texts.</param>
-    /// <returns>The call's place; dispose it when the call ends. <see cref="AdmissionSlot.AdmittedAsync"/> waits until the call is accepted.</returns>
+    /// <returns>
+    /// The call's place; dispose it when the call ends. <see cref="AdmissionSlot.AdmittedAsync"/> waits until the call is accepted.
+    /// </returns>
     /// <exception cref="StellaOverloadedException">There is no room, and the call does not wait.</exception>
     public AdmissionSlot Enter(StellaCallOptions call, long estimate)
     {
@@ -201,7 +203,9 @@ internal sealed class AdmissionLane(int callLimit, Func<long> tokenLimit)
     public bool HasRoomFor(long tokens) => Calls < CallLimit && Reserved + tokens <= TokenLimit;
 }
 
-/// <summary>The place of one call: waiting at first or accepted at once, until it is disposed. Changed under the lock of <see cref="Admission"/>.</summary>
+/// <summary>
+/// The place of one call: waiting at first or accepted at once, until it is disposed. Changed under the lock of <see cref="Admission"/>.
+/// </summary>
 internal sealed class AdmissionSlot(Admission admission, AdmissionLane lane, long estimate) : IDisposable
 {
     public AdmissionLane Lane { get; } = lane;
