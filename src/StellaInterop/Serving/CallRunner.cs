@@ -9,9 +9,10 @@ namespace StellaInterop.Serving;
 /// breaker, reserved tokens, the model, its workers, the queue. Whichever thread answers the call disposes them all.
 /// </summary>
 /// <remarks>
-/// Code of the caller (its cancellation token, clock, memory, loggers and listeners) runs in <see cref="RunAsync"/> and nowhere else.
+/// Code of the caller (its clock, memory, loggers and listeners) may run in every step here, and never under a lock. Disposing a lease and
+/// giving the answer run none of it: the code that waits for the answer continues on another thread.
 /// </remarks>
-internal sealed class CallRunner(PoolParts pool, ModelHost host, OpenCalls calls)
+internal sealed class CallRunner(PoolServices pool, ModelHost host, OpenCalls calls)
 {
     private readonly CallTokenizer tokenizer = new(pool.Options, pool.Limits, pool.Cache, pool.Telemetry);
 
@@ -39,7 +40,7 @@ internal sealed class CallRunner(PoolParts pool, ModelHost host, OpenCalls calls
             }
             else if (!call.IsAnswered)
             {
-                _ = FeedAsync(call);
+                _ = ProcessAsync(call);
             }
 
             (outcome, Exception? failure, Exception? failedRelease) = await call.AnswerAsync().ConfigureAwait(false);
@@ -89,8 +90,8 @@ internal sealed class CallRunner(PoolParts pool, ModelHost host, OpenCalls calls
         }
     }
 
-    /// <summary>Queues the texts of a call, part by part. An error is the answer of the call.</summary>
-    private async Task FeedAsync(PoolCall call)
+    /// <summary>Takes the leases of a call one after the other, then queues its texts. An error is the answer of the call.</summary>
+    private async Task ProcessAsync(PoolCall call)
     {
         try
         {
@@ -123,7 +124,7 @@ internal sealed class CallRunner(PoolParts pool, ModelHost host, OpenCalls calls
             call.Open(new VectorKind(info.DimensionOf(call.EmbedOptions), call.EmbedOptions.Normalize), info.FileStamp);
             if (call.Hold(pool.Scheduler.Open(call, slot)))
             {
-                await FeedAsync(call, loaded).ConfigureAwait(false);
+                await QueueTextsAsync(call, loaded).ConfigureAwait(false);
             }
         }
 #pragma warning disable CA1031 // Any error is the caller's answer.
@@ -134,7 +135,8 @@ internal sealed class CallRunner(PoolParts pool, ModelHost host, OpenCalls calls
         }
     }
 
-    private async Task FeedAsync(PoolCall call, LoadedModel loaded)
+    /// <summary>Tokenizes and queues the texts of a call, part by part, as the queue has room for them.</summary>
+    private async Task QueueTextsAsync(PoolCall call, LoadedModel loaded)
     {
         for (int next = 0; next < call.Texts.Length;)
         {

@@ -8,7 +8,10 @@ namespace StellaInterop.Serving;
 /// </summary>
 internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits, ResultCache? cache, PoolTelemetry telemetry)
 {
-    /// <summary>The largest number of tokens per UTF-16 unit: a unit is at most three bytes, and a token is at least one byte of a text that does not grow.</summary>
+    /// <summary>
+    /// The largest number of tokens per UTF-16 unit, unless normalization makes the text longer: a unit is at most three bytes, and a token is
+    /// at least one byte.
+    /// </summary>
     private const int TokensPerCharacter = 3;
 
     /// <summary>
@@ -31,8 +34,8 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
             return ([], next);
         }
 
-        Slots slot = slots[(int)call.Priority];
-        await slot.EnterAsync().ConfigureAwait(false);
+        Slots slotsOfPriority = slots[(int)call.Priority];
+        await slotsOfPriority.EnterAsync().ConfigureAwait(false);
         TimeSpan elapsed;
         List<QueuedText> texts;
         try
@@ -48,7 +51,7 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
         }
         finally
         {
-            slot.Leave();
+            slotsOfPriority.Leave();
         }
 
         // After the slot is free: listeners may block, and other calls wait for the slot.
@@ -119,7 +122,8 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
         return true;
     }
 
-    /// <summary>Tokenizes the texts of a part. The call gets the errors of texts that cannot be tokenized.</summary>
+    /// <summary>Tokenizes the texts of a part. In report mode, the call gets the errors of texts that cannot be tokenized.</summary>
+    /// <exception cref="StellaInputException">A text cannot be tokenized, and its error fails the call.</exception>
     private static List<QueuedText> Tokenize(PoolCall call, IPoolModel model, List<(int Index, TextKey Key)> part)
     {
         var texts = new List<QueuedText>(part.Count);
@@ -131,7 +135,7 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
             return texts;
         }
 
-        // One by one, so that a bad text fails alone.
+        // One by one, so that a bad text fails alone, or because the texts between have their vectors already.
         foreach ((int Index, TextKey Key) text in part)
         {
             Tokenize(call, model, text.Index, [text], texts);
@@ -150,7 +154,7 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
         {
             model.Tokenize(call.Texts.AsSpan(first, part.Count), embed.FirstTextIndex + first, embed, tokens);
         }
-        catch (StellaInputException e) when (part.Count == 1)
+        catch (StellaInputException e) when (call.Options.TextFailureMode == StellaTextFailureMode.Report)
         {
             call.FailText(first, e);
             return;

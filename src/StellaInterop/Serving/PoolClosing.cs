@@ -5,7 +5,7 @@ namespace StellaInterop.Serving;
 
 /// <summary>Closes a pool: refuses new calls, waits for the answers of the others, then frees everything.</summary>
 internal sealed class PoolClosing(
-    OpenCalls calls, PoolClock clock, Admission admission, ModelHost host, PoolTimer maintenance, PoolTelemetry telemetry)
+    OpenCalls calls, PoolClock clock, ModelHost host, PoolTimer maintenance, PoolTelemetry telemetry)
 {
     private readonly Signal noMoreTime = new();
     private readonly RankedLock gate = new(LockRank.Closing);
@@ -107,7 +107,6 @@ internal sealed class PoolClosing(
         {
             var end = new StellaPoolClosedException(
                 $"The pool of {telemetry.ModelName} was closed before the call was answered.");
-            admission.Close();
             foreach (PoolCall call in calls.Snapshot())
             {
                 call.End(CallOutcome.Cancelled, end);

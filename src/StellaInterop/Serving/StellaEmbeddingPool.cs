@@ -37,16 +37,16 @@ namespace StellaInterop;
 /// </remarks>
 public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 {
-    /// <summary>Part of the queue that is taken when <see cref="GetHealth"/> calls the pool degraded.</summary>
+    /// <summary>The fill of the queue from which <see cref="GetHealth"/> reports the pool as degraded.</summary>
     private const double NearlyFull = 0.9;
 
     private static readonly string[] WarmUpTexts = ["warm"];
 
-    /// <summary>A forward takes seconds at most; one that takes longer hangs, or the machine is far too slow.</summary>
+    /// <summary>A forward pass takes a few seconds at most. After this time it hangs, or the machine is far too slow.</summary>
     private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
 
-    private readonly PoolParts parts;
-#pragma warning disable CA2213 // The closing disposes them, in its order.
+    private readonly PoolServices services;
+#pragma warning disable CA2213 // PoolClosing disposes them, in its order.
     private readonly ModelHost host;
     private readonly PoolTimer maintenance;
 #pragma warning restore CA2213
@@ -101,7 +101,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         var clock = new PoolClock(options.TimeProvider);
         var limits = new PoolLimits(options);
         StellaMemoryGovernor governor = options.Governor ?? StellaMemoryGovernor.Shared;
-        parts = new PoolParts(
+        services = new PoolServices(
             options,
             limits,
             clock,
@@ -115,19 +115,19 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             options.IdleTimeout.Ticks / 4, TimeSpan.TicksPerMillisecond * 100, TimeSpan.TicksPerSecond * 30));
         try
         {
-            host = new ModelHost(source, parts, governor);
-            runner = new CallRunner(parts, host, calls);
+            host = new ModelHost(source, services, governor);
+            runner = new CallRunner(services, host, calls);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
-            closing = new PoolClosing(calls, clock, parts.Admission, host, maintenance, parts.Telemetry);
-            parts.Telemetry.Publish(GetHealth, governor);
+            closing = new PoolClosing(calls, clock, host, maintenance, services.Telemetry);
+            services.Telemetry.Publish(GetHealth, governor);
         }
         catch
         {
             // The clock and the meter are the caller's code, and no caller gets the pool to dispose it.
             maintenance?.Dispose();
             host?.Dispose();
-            parts.Telemetry.Dispose();
+            services.Telemetry.Dispose();
             throw;
         }
     }
@@ -402,7 +402,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         };
         // The options are checked here once, so that an error is thrown before the first text is read.
         _ = NewCall([], textOptions, partOptions, CallBuffers.NewWithCounts());
-        return TextStream.EmbedAsync(texts, parts.Limits.BatchTokens, EmbedPartAsync, cancellationToken);
+        return TextStream.EmbedAsync(texts, services.Limits.BatchTokens, EmbedPartAsync, cancellationToken);
 
         Task<StellaEmbeddings> EmbedPartAsync(string[] part, long first, CancellationToken token) => EmbedListAsync(
             NewCall(part, textOptions with { FirstTextIndex = (int)Math.Min(first, int.MaxValue - part.Length) }, partOptions, CallBuffers.NewWithCounts()), token);
@@ -411,13 +411,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>Returns the state of the pool at once, also while the model is loading or all workers are busy.</summary>
     public StellaPoolHealth GetHealth()
     {
-        AdmissionState admitted = parts.Admission.State;
+        AdmissionState admitted = services.Admission.State;
         ModelState model = host.State;
         var (workers, busy, longest, refused) = model.Loaded?.Workers.State ?? default;
-        BreakerView circuits = parts.Breaker.View(host.Info?.DefaultDimension ?? 0);
+        BreakerView circuits = services.Breaker.View(host.Info?.DefaultDimension ?? 0);
         double fill = Math.Max(
-            (admitted.Calls + admitted.WaitingCalls) / (double)parts.Options.MaxQueuedCalls,
-            admitted.ReservedTokens / (double)parts.Limits.QueuedTokens);
+            (admitted.Calls + admitted.WaitingCalls) / (double)services.Options.MaxQueuedCalls,
+            admitted.ReservedTokens / (double)services.Limits.QueuedTokens);
 
         var (status, reason) = Judge();
         return new StellaPoolHealth
@@ -428,10 +428,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             WorkerCount = workers,
             BusyWorkerCount = busy,
             QueuedCallCount = admitted.Calls + admitted.WaitingCalls,
-            QueuedTokenCount = parts.Scheduler.State.QueuedTokens,
+            QueuedTokenCount = services.Scheduler.State.QueuedTokens,
             QueueFill = Math.Min(fill, 1),
             LongestForwardPass = longest,
-            CacheBytes = parts.Cache?.Bytes ?? 0,
+            CacheBytes = services.Cache?.Bytes ?? 0,
             LastLoadError = model.LastFailure,
         };
 
@@ -444,7 +444,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
             (BreakerState.HalfOpen, _) =>
                 (StellaPoolStatus.Degraded, $"a few calls are let through as probes: {circuits.Reason}"),
-            (_, StellaPoolModelState.Loading) when model.LoadingFor > parts.Options.SlowLoadThreshold =>
+            (_, StellaPoolModelState.Loading) when model.LoadingFor > services.Options.SlowLoadThreshold =>
                 (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
             _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
             _ when admitted.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
@@ -476,7 +476,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// Drains the pool for at most <see cref="StellaPoolOptions.DrainTimeout"/>, also if a drain with a longer timeout is running, and
     /// frees everything. May be called more than once, from any thread.
     /// </summary>
-    public ValueTask DisposeAsync() => closing.DisposeAsync(parts.Options.DrainTimeout);
+    public ValueTask DisposeAsync() => closing.DisposeAsync(services.Options.DrainTimeout);
 
     /// <summary>
     /// Ends all calls at once with <see cref="StellaPoolClosedException"/>, and waits until everything is freed. May be called more than
@@ -505,7 +505,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        using IDisposable place = calls.Enter(null);
+        using IDisposable lease = calls.EnterForFingerprint();
         return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
     }
 
@@ -527,7 +527,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         callOptions ??= StellaCallOptions.Default;
         embedOptions.Check(texts.Length);
         callOptions.Check();
-        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? parts.Options.DefaultTimeout;
+        TimeSpan? timeout = callOptions.HasNoTimeout ? null : callOptions.Timeout ?? services.Options.DefaultTimeout;
         if (callOptions.QueueFullMode == StellaQueueFullMode.Wait && timeout is null && !callOptions.HasNoTimeout)
         {
             throw new ArgumentException(
@@ -535,10 +535,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
                 nameof(callOptions));
         }
 
-        return new PoolCall(texts, embedOptions, callOptions, timeout, buffers) { ArrivedAt = parts.Clock.Now };
+        return new PoolCall(texts, embedOptions, callOptions, timeout, buffers) { ArrivedAt = services.Clock.Now };
     }
 
-    private void Maintain() => parts.Telemetry.Guarded(() =>
+    private void Maintain() => services.Telemetry.Guarded(() =>
     {
         if (host.State.Loaded is { } loaded)
         {
@@ -546,9 +546,9 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
             loaded.Workers.Grow();
         }
 
-        if (parts.Options.MinWorkers == 0)
+        if (services.Options.MinWorkers == 0)
         {
-            _ = host.UnloadIfIdle(parts.Options.IdleTimeout);
+            _ = host.UnloadIfIdle(services.Options.IdleTimeout);
         }
     });
 }

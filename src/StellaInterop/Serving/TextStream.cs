@@ -251,7 +251,7 @@ internal static class TextStream
                 error = e;
             }
 
-            // After the stream was left, nobody reads the error.
+            // If the reader has left the stream, the error is dropped.
             parts.End(error);
             LeaveSource();
             quiet.Set();

@@ -147,6 +147,42 @@ internal sealed class FaultTests
     }
 
     [Test]
+    public async Task A_lost_model_whose_dispose_throws_is_reported_and_the_next_call_loads_again()
+    {
+        using var pause = new PausePoint();
+        using var loggers = new CallbackLoggerFactory(_ => { });
+        var model = new FakeModel();
+        model.OnSession = number =>
+        {
+            if (number == 2)
+            {
+                throw new StellaException(StellaErrorCode.OutOfMemory, "no session");
+            }
+        };
+        model.OnForward = _ =>
+        {
+            if (model.Loads == 1)
+            {
+                throw Panic;
+            }
+        };
+        model.OnDispose = () =>
+        {
+            if (model.Loads == 1)
+            {
+                throw new IOException("The model cannot be disposed.");
+            }
+        };
+        StellaEmbeddingPool pool = TestPool.Create(model, LargeBatches with { LoggerFactory = loggers });
+        Assert.That(async () => await pool.EmbedAsync(Texts), Throws.TypeOf<StellaException>().With.Message.EqualTo("no session"));
+        Assert.That(await pool.EmbedAsync("later").WaitAsync(Eventually.Timeout), Is.EqualTo(FakeModel.Vector("later")));
+        await TestPool.DisposeAndCheckAsync(pool, model);
+        // Unloaded twice; worker 1 replaced, worker 2 refused; the error of the dispose.
+        Assert.That(loggers.EventIds.Count(id => id.Id == 102), Is.EqualTo(2));
+        Assert.That(loggers.EventIds.Select(id => id.Id), Is.SupersetOf((int[])[112, 113, 150]));
+    }
+
+    [Test]
     public async Task Repeated_failures_open_the_circuit_breaker_until_probes_succeed()
     {
         var clock = new FakeTimeProvider();

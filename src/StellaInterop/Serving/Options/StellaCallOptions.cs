@@ -66,10 +66,13 @@ public sealed record StellaCallOptions
     /// </summary>
     public StellaTextFailureMode TextFailureMode { get; init; } = StellaTextFailureMode.FailCall;
 
-    /// <summary>Whether the call waits as long as it takes, whatever the timeout of the pool is.</summary>
+    /// <summary>Whether the call has no timeout, even if the pool has a default one.</summary>
     internal bool HasNoTimeout { get; init; }
 
-    /// <summary>Whether the call is one of the few that a stream has at a time, which wait however many others do.</summary>
+    /// <summary>
+    /// Whether the call is a part of a stream. Such a call may wait for room even behind a full waiting line, because a stream has few calls
+    /// at a time.
+    /// </summary>
     internal bool IsPartOfStream { get; init; }
 
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>

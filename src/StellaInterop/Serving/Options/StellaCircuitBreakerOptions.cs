@@ -5,8 +5,8 @@ namespace StellaInterop;
 /// <summary>Provides options for the circuit breaker of a pool, which refuses calls while the model keeps failing.</summary>
 /// <remarks>
 /// A refused call throws <see cref="StellaCircuitOpenException"/>. After <see cref="BreakDuration"/> some calls are let through as
-/// probes: if they succeed, the circuit closes, otherwise it stays open for another <see cref="BreakDuration"/>. A failure that a
-/// single bad text causes does not count. Not thread-safe while it is being changed; a pool copies it.
+/// probes: if they succeed, the circuit closes. A failed load or forward pass opens it for another <see cref="BreakDuration"/>. A failure
+/// that a single bad text causes does not count. Not thread-safe while it is being changed; a pool copies it.
 /// </remarks>
 public sealed record StellaCircuitBreakerOptions : IValidatableObject
 {

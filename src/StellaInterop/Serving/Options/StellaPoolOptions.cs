@@ -16,7 +16,10 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// <summary>The largest number of workers.</summary>
     internal const int WorkersLimit = 256;
 
-    /// <summary>Threads of a worker by default, if the machine has as many: more threads speed up one forward pass ever less.</summary>
+    /// <summary>
+    /// The default number of threads of a worker, on a machine with at least as many processors. Further threads hardly speed up a forward
+    /// pass.
+    /// </summary>
     private const int DefaultThreads = 8;
 
     /// <summary>
@@ -114,22 +117,22 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// <summary>Gets or sets how the pool's model is loaded. The constructors of the pool set it.</summary>
     internal StellaModelOptions Model { get; set; } = new();
 
-    /// <summary>Gets what starts every thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
+    /// <summary>Gets the action that starts each thread of the pool. Tests replace it to refuse threads, as the system does at a limit.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.UnsafeStart();
 
     /// <summary>Gets the time to wait for workers to end. A forward pass stops at its next layer; a worker that takes longer hangs.</summary>
     internal TimeSpan JoinTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>The tokens of a batch before the model was loaded, a text of the largest length included.</summary>
+    /// <summary>The largest number of tokens of a batch before the first load: room for at least one text of the largest length.</summary>
     internal int EffectiveBatchTokens => Math.Max(MaxBatchTokens, Model.MaxTokens ?? ModelLimits.DefaultTextTokens);
 
-    /// <summary>The threads of a worker.</summary>
+    /// <summary>The number of threads of a worker.</summary>
     internal int EffectiveThreads => Model.Threads ?? Math.Min(Environment.ProcessorCount, DefaultThreads);
 
     internal int EffectiveMaxWorkers =>
         Math.Max(MinWorkers, MaxWorkers ?? Math.Max(1, Environment.ProcessorCount / EffectiveThreads));
 
-    /// <summary>Returns a copy of the options, checked, with a copy of those of a model.</summary>
+    /// <summary>Checks the options, and returns a copy of them with a copy of the model's options.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range; the message says which.</exception>
     /// <exception cref="ArgumentNullException">The circuit breaker or the clock is null.</exception>
     internal StellaPoolOptions Copy(StellaModelOptions model)

@@ -21,7 +21,6 @@ internal sealed class Admission
     private readonly PoolLimits limits;
     private readonly AdmissionLane interactive;
     private readonly AdmissionLane bulk;
-    private bool closed;
     private int calls;
     private long reserved;
     private double tokensPerSecond;
@@ -46,31 +45,18 @@ internal sealed class Admission
         }
     }
 
-    /// <summary>Refuses calls from now on.</summary>
-    public void Close()
-    {
-        using (gate.Enter())
-        {
-            closed = true;
-        }
-    }
-
     /// <summary>Accepts a call, lets it wait for its turn, or refuses it.</summary>
     /// <param name="call">The options of the call.</param>
     /// <param name="estimate">The estimated number of tokens of its texts.</param>
-    /// <returns>The call's place; dispose it when the call ends. <see cref="AdmissionSlot.AdmittedAsync"/> tells when the call is accepted.</returns>
+    /// <returns>
+    /// The call's place; dispose it when the call ends. <see cref="AdmissionSlot.AdmittedAsync"/> waits until the call is accepted.
+    /// </returns>
     /// <exception cref="StellaOverloadedException">There is no room, and the call does not wait.</exception>
-    /// <exception cref="StellaPoolClosedException">The pool accepts no more calls.</exception>
     public AdmissionSlot Enter(StellaCallOptions call, long estimate)
     {
         using (gate.Enter())
         {
-            if (closed)
-            {
-                throw new StellaPoolClosedException("The pool was closed while the call arrived.");
-            }
-
-            AdmissionLane lane = (call.Priority ?? StellaPriority.Interactive) == StellaPriority.Bulk ? bulk : interactive;
+            AdmissionLane lane = call.Priority == StellaPriority.Bulk ? bulk : interactive;
             var slot = new AdmissionSlot(this, lane, estimate);
             if (lane.Waiting.Count == 0 && HasRoomFor(slot))
             {
@@ -137,29 +123,29 @@ internal sealed class Admission
     /// <summary>Whether both bounds have room for a call, without the room that the other priority has a claim on.</summary>
     private bool HasRoomFor(AdmissionSlot slot)
     {
-        long charge = ChargeOf(slot);
+        long tokens = ReservationOf(slot);
         (int claimedCalls, long claimedTokens) = slot.Lane == bulk ? (0, 0) : BulkClaim();
-        return slot.Lane.HasRoomFor(charge)
+        return slot.Lane.HasRoomFor(tokens)
             && calls + claimedCalls < options.MaxQueuedCalls
-            && reserved + charge + claimedTokens <= limits.QueuedTokens;
+            && reserved + tokens + claimedTokens <= limits.QueuedTokens;
     }
 
     /// <summary>Returns the room that the first waiting bulk call may still take of its share.</summary>
     private (int Calls, long Tokens) BulkClaim() =>
-        bulk.Waiting.First is { } first && ChargeOf(first.Value) is var charge && bulk.HasRoomFor(charge) ? (1, charge) : (0, 0);
+        bulk.Waiting.First is { } first && ReservationOf(first.Value) is var tokens && bulk.HasRoomFor(tokens) ? (1, tokens) : (0, 0);
 
     /// <summary>
     /// Returns the tokens that a call reserves. They are computed at admission: a model that was loaded while the call waited may have
     /// lowered the limits, and a reservation above them would never fit.
     /// </summary>
-    private long ChargeOf(AdmissionSlot slot) => Math.Min(slot.Estimate, Math.Min(2L * limits.BatchTokens, slot.Lane.TokenLimit));
+    private long ReservationOf(AdmissionSlot slot) => Math.Min(slot.Estimate, Math.Min(2L * limits.BatchTokens, slot.Lane.TokenLimit));
 
     private void Admit(AdmissionSlot slot)
     {
         calls++;
         slot.Lane.Calls++;
         slot.IsAdmitted = true;
-        Reserve(slot, ChargeOf(slot));
+        Reserve(slot, ReservationOf(slot));
         slot.Admitted.Set();
     }
 
@@ -214,10 +200,12 @@ internal sealed class AdmissionLane(int callLimit, Func<long> tokenLimit)
     /// <summary>The tokens that accepted calls reserve.</summary>
     public long Reserved { get; set; }
 
-    public bool HasRoomFor(long charge) => Calls < CallLimit && Reserved + charge <= TokenLimit;
+    public bool HasRoomFor(long tokens) => Calls < CallLimit && Reserved + tokens <= TokenLimit;
 }
 
-/// <summary>The place of one call: waiting at first or accepted at once, until it is disposed. Changed under the lock of <see cref="Admission"/>.</summary>
+/// <summary>
+/// The place of one call: waiting at first or accepted at once, until it is disposed. Changed under the lock of <see cref="Admission"/>.
+/// </summary>
 internal sealed class AdmissionSlot(Admission admission, AdmissionLane lane, long estimate) : IDisposable
 {
     public AdmissionLane Lane { get; } = lane;

@@ -48,7 +48,7 @@ internal interface IPoolSession : IDisposable
     /// <summary>Embeds packed texts.</summary>
     /// <param name="batch">The texts.</param>
     /// <param name="kind">The form of the vectors.</param>
-    /// <param name="cancelFlag">One number. Native code polls it at every layer, and stops if it is not 0.</param>
+    /// <param name="cancelFlag">An array of one number. Native code polls it at every layer, and stops if it is not 0.</param>
     /// <param name="rows">Receives one vector per text.</param>
     /// <exception cref="StellaInputException">A text cannot be embedded; its index is the one in the batch.</exception>
     /// <exception cref="StellaException">The forward pass failed.</exception>
@@ -64,38 +64,3 @@ internal readonly record struct TokenizedText(ReadOnlyMemory<uint> Ids, StellaTo
 
 /// <summary>The form of a vector. The texts of one native call have it in common.</summary>
 internal readonly record struct VectorKind(int Dimension, bool Normalize);
-
-/// <summary>Identifies a vector: texts with equal keys have the same one.</summary>
-/// <remarks>The hash is computed once, because the text may be long and is looked up more than once.</remarks>
-internal readonly struct TextKey : IEquatable<TextKey>
-{
-    private readonly int hash;
-
-    /// <param name="text">The text.</param>
-    /// <param name="prompt">The prompt before the text.</param>
-    /// <param name="kind">The form of the vector.</param>
-    /// <param name="fileStamp">The files that the model was loaded from: a model of other files has other vectors.</param>
-    public TextKey(string text, StellaPrompt prompt, VectorKind kind, ulong fileStamp)
-    {
-        Text = text;
-        Prompt = prompt;
-        Kind = kind;
-        FileStamp = fileStamp;
-        hash = HashCode.Combine(text, prompt, kind, fileStamp);
-    }
-
-    public string Text { get; }
-
-    public StellaPrompt Prompt { get; }
-
-    public VectorKind Kind { get; }
-
-    public ulong FileStamp { get; }
-
-    public bool Equals(TextKey other) =>
-        hash == other.hash && Text == other.Text && Prompt == other.Prompt && Kind == other.Kind && FileStamp == other.FileStamp;
-
-    public override bool Equals(object? obj) => obj is TextKey other && Equals(other);
-
-    public override int GetHashCode() => hash;
-}

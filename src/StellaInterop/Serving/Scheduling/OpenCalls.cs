@@ -2,7 +2,7 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>The calls of a pool that have no answer yet. Tells when the last of them has one after the pool was closed. Thread-safe.</summary>
+/// <summary>The calls of a pool that have no answer yet. After the pool was closed, signals when the last call has its answer. Thread-safe.</summary>
 /// <param name="modelName">The name of the model, for errors.</param>
 /// <param name="poolTypeName">The name of the pool's type, for an <see cref="ObjectDisposedException"/>.</param>
 internal sealed class OpenCalls(string modelName, string poolTypeName)
@@ -11,8 +11,8 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
     private readonly Signal drained = new();
     private readonly HashSet<PoolCall> calls = [];
 
-    /// <summary>Callers that wait for something else than vectors, such as a fingerprint.</summary>
-    private int others;
+    /// <summary>The number of callers that wait for a fingerprint.</summary>
+    private int fingerprintCallers;
     private bool closed;
     private volatile bool disposed;
 
@@ -22,7 +22,7 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
         {
             using (gate.Enter())
             {
-                return calls.Count + others;
+                return calls.Count + fingerprintCallers;
             }
         }
     }
@@ -39,31 +39,30 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
     }
 
     /// <summary>Adds a call until its lease is disposed.</summary>
-    /// <param name="call">The call; <see langword="null"/> for a caller that waits for something else than vectors.</param>
     /// <exception cref="StellaPoolClosedException">The pool is draining.</exception>
     /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
-    public IDisposable Enter(PoolCall? call)
+    public IDisposable Enter(PoolCall call)
     {
         using (gate.Enter())
         {
-            if (closed)
-            {
-                throw disposed
-                    ? new ObjectDisposedException(poolTypeName)
-                    : new StellaPoolClosedException($"The pool of {modelName} is draining and takes no more calls.");
-            }
-
-            if (call is null)
-            {
-                others++;
-            }
-            else
-            {
-                _ = calls.Add(call);
-            }
+            ThrowIfClosed();
+            _ = calls.Add(call);
         }
 
-        return new Lease(this, call);
+        return new Lease(() => Leave(call));
+    }
+
+    /// <summary>Adds a caller that waits for a fingerprint, until its lease is disposed.</summary>
+    /// <inheritdoc cref="Enter" path="/exception"/>
+    public IDisposable EnterForFingerprint()
+    {
+        using (gate.Enter())
+        {
+            ThrowIfClosed();
+            fingerprintCallers++;
+        }
+
+        return new Lease(LeaveFingerprint);
     }
 
     /// <summary>Records that the pool is disposed, and not only draining.</summary>
@@ -91,33 +90,44 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
     /// <summary>Waits until the pool is closed and every call has its answer.</summary>
     public Task DrainedAsync() => drained.WaitAsync();
 
-    private void Leave(PoolCall? call)
+    private void ThrowIfClosed()
+    {
+        if (closed)
+        {
+            throw disposed
+                ? new ObjectDisposedException(poolTypeName)
+                : new StellaPoolClosedException($"The pool of {modelName} is draining and takes no more calls.");
+        }
+    }
+
+    private void Leave(PoolCall call)
     {
         using (gate.Enter())
         {
-            if (call is null)
-            {
-                others--;
-            }
-            else
-            {
-                _ = calls.Remove(call);
-            }
+            _ = calls.Remove(call);
+            SignalIfDrained();
+        }
+    }
 
+    private void LeaveFingerprint()
+    {
+        using (gate.Enter())
+        {
+            fingerprintCallers--;
             SignalIfDrained();
         }
     }
 
     private void SignalIfDrained()
     {
-        if (closed && calls.Count + others == 0)
+        if (closed && calls.Count + fingerprintCallers == 0)
         {
             drained.Set();
         }
     }
 
-    private sealed class Lease(OpenCalls owner, PoolCall? call) : IDisposable
+    private sealed class Lease(Action leave) : IDisposable
     {
-        public void Dispose() => owner.Leave(call);
+        public void Dispose() => leave();
     }
 }

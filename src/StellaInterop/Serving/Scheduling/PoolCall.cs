@@ -216,7 +216,7 @@ internal sealed class PoolCall(
         return answered;
     }
 
-    /// <summary>Disposes the leases, then gives the answer. Nobody adds a lease any more: the call is answered.</summary>
+    /// <summary>Disposes the leases, then gives the answer. No lease is added meanwhile, because the call counts as answered.</summary>
     private void Complete(CallOutcome outcome, Exception? error)
     {
         Exception? failedRelease = null;
@@ -226,7 +226,7 @@ internal sealed class PoolCall(
             {
                 leases[i].Dispose();
             }
-#pragma warning disable CA1031 // This thread is a worker's, a timer's or the canceller's, and the other leases are due all the same.
+#pragma warning disable CA1031 // The error must not reach this thread (a worker, a timer or the canceller) nor keep the other leases.
             catch (Exception e)
 #pragma warning restore CA1031
             {

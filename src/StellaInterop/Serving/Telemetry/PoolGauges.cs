@@ -7,19 +7,19 @@ namespace StellaInterop.Serving;
 
 /// <summary>The gauges of all pools on one meter: one set of instruments, however many pools come and go. Thread-safe.</summary>
 /// <remarks>
-/// A meter cannot drop an instrument, and a factory's meter outlives its pools. So the set belongs to the meter, and a pool is
-/// an entry in it for as long as it is open.
+/// A meter cannot remove an instrument, and a factory's meter outlives its pools. So the instruments belong to the meter, and each open pool
+/// is an entry that they measure.
 /// </remarks>
 internal sealed class PoolGauges
 {
-    // Meters are shared by name across the process, and nothing else connects the pools of one meter.
+    // Several pools may get the same meter from a factory, and they share nothing else.
     private static readonly ConditionalWeakTable<Meter, PoolGauges> Sets = [];
 
     private ImmutableArray<Entry> pools = [];
     private int published;
 
-    /// <summary>Adds a pool that is complete: a listener may read the gauges before this returns.</summary>
-    /// <returns>Takes the pool out when it is disposed.</returns>
+    /// <summary>Adds a pool, which must be complete: a listener may read the gauges before this method returns.</summary>
+    /// <returns>Dispose it to remove the pool.</returns>
     public static IDisposable Add(
         Meter meter, string model, Func<StellaPoolHealth> health, StellaMemoryGovernor governor)
     {
@@ -44,7 +44,7 @@ internal sealed class PoolGauges
         Gauge(meter, "stella.memory.limit", "By", "Memory that they may reserve.", OfMemory(status => status.LimitBytes));
     }
 
-    /// <summary>Pools of equal tags are one measurement: exporters would keep only the last of several.</summary>
+    /// <summary>Adds up the pools with the same tags: of several measurements with the same tags, an exporter keeps only the last.</summary>
     private Func<IEnumerable<Measurement<long>>> OfHealth(Func<StellaPoolHealth, long> read) => () =>
         ByModel().Select(group => new Measurement<long>(group.Sum(pool => read(pool.Health())), group.Key));
 
@@ -66,7 +66,7 @@ internal sealed class PoolGauges
     private IEnumerable<IGrouping<KeyValuePair<string, object?>, Entry>> ByModel() => pools.GroupBy(pool => pool.Model);
 
     private static void Gauge(Meter meter, string name, string unit, string description, Func<IEnumerable<Measurement<long>>> read) =>
-        // A listener that fails at one gauge must not cost the others.
+        // A listener that fails at one gauge still gets the others.
         ForeignCode.Run(() => meter.CreateObservableUpDownCounter(name, read, unit, description));
 
     private sealed record Entry(

@@ -253,8 +253,8 @@ internal sealed class PoolTelemetry : IDisposable
         if (queued is { } waited)
         {
             DateTime begin = activity.StartTimeUtc;
-            Part("stella.queue", activity, begin, begin + waited);
-            Part("stella.forward", activity, begin + waited, begin + elapsed);
+            AddInner("stella.queue", activity, begin, begin + waited);
+            AddInner("stella.forward", activity, begin + waited, begin + elapsed);
         }
 
         _ = error is null
@@ -263,7 +263,7 @@ internal sealed class PoolTelemetry : IDisposable
         activity.Dispose();
     }
 
-    private static void Part(string name, Activity parent, DateTime begin, DateTime end) =>
+    private static void AddInner(string name, Activity parent, DateTime begin, DateTime end) =>
         Source.StartActivity(name, ActivityKind.Internal, parent.Context, startTime: begin)?.SetEndTime(end).Dispose();
 
     private Histogram<double> Seconds(string name, string description) =>

@@ -3,17 +3,6 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>The parts of a pool that the workers of a model use.</summary>
-internal sealed record PoolParts(
-    StellaPoolOptions Options,
-    PoolLimits Limits,
-    PoolClock Clock,
-    Admission Admission,
-    Scheduler Scheduler,
-    CircuitBreaker Breaker,
-    ResultCache? Cache,
-    PoolTelemetry Telemetry);
-
 /// <summary>
 /// Loads a pool's model when it is first needed, once for all calls that wait, and unloads it when no call uses it. All waiting
 /// calls get the error of a load that failed. The next call tries again, and so does the host by itself after growing pauses.
@@ -22,9 +11,10 @@ internal sealed record PoolParts(
 internal sealed class ModelHost : IIdleMemory, IDisposable
 {
     private readonly IPoolModelSource source;
-    private readonly PoolParts pool;
+    private readonly PoolServices pool;
     private readonly StellaMemoryGovernor governor;
     private readonly TimeSpan joinTimeout;
+    private readonly PoolTimer retryTimer;
     private readonly ModelLifetime lifetime;
     private readonly IDisposable registration;
 
@@ -34,7 +24,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     private readonly List<PoolThread> excused = [];
     private volatile StellaModelInfo? info;
 
-    public ModelHost(IPoolModelSource source, PoolParts pool, StellaMemoryGovernor governor)
+    public ModelHost(IPoolModelSource source, PoolServices pool, StellaMemoryGovernor governor)
     {
         this.source = source;
         this.pool = pool;
@@ -46,8 +36,9 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             pool.Limits.Follow(known);
         }
 
-        lifetime = new ModelLifetime(source.Name, pool.Clock, governor, pool.Clock.CreateTimer(
-            static state => ((ModelHost)state!).Retry(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan));
+        retryTimer = pool.Clock.CreateTimer(
+            static state => ((ModelHost)state!).Retry(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        lifetime = new ModelLifetime(source.Name, pool.Clock, governor, retryTimer);
         Fingerprint = new FingerprintReader(this, pool.Options.StartThread, pool.Telemetry);
         registration = governor.Register(this);
     }
@@ -145,7 +136,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         }
         else
         {
-            thread = groups.Select(group => group.ExcuseCurrentThread()).FirstOrDefault(excused => excused is not null);
+            thread = groups.Select(group => group.ExcuseCurrentThread()).FirstOrDefault(worker => worker is not null);
         }
 
         if (thread is null)
@@ -183,8 +174,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         int? stuck = last is null ? null : await StopAsync(last).ConfigureAwait(false);
         if (Fingerprint.Thread is { } reader)
         {
-            // It reads files of the model, and uses the model until then.
-            // By the system's clock: the caller's clock may stand still.
+            // The thread may still read files of the model. By the system's clock: the caller's clock may stand still.
             await new PoolClock(TimeProvider.System).WaitAsync(reader.WaitGoneAsync(), joinTimeout).ConfigureAwait(false);
         }
 
@@ -194,7 +184,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     public void Dispose()
     {
         registration.Dispose();
-        lifetime.Retry.Dispose();
+        retryTimer.Dispose();
     }
 
     /// <summary>Reports that a model was unloaded.</summary>
@@ -246,10 +236,10 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             LoadedModel loaded = Load();
             bool closedBreaker = pool.Breaker.Loaded();
             info = loaded.Model.Info;
-            if (!lifetime.TryTake(current, loaded, out ModelUse[] waiting))
+            if (!lifetime.TryAccept(current, loaded, out ModelUse[] waiting))
             {
                 _ = StopAsync(loaded.Workers).GetAwaiter().GetResult();
-                throw loaded.Workers.LostTo ?? lifetime.ClosedError("was closed during the load");
+                throw loaded.Workers.LostTo ?? new StellaPoolClosedException($"The pool of {Name} was closed during the load.");
             }
 
             Array.ForEach(waiting, use => use.Set(loaded));
@@ -276,7 +266,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
         if (!IsModelDisposed)
         {
             // If the timer cannot be set, the next call tries.
-            lifetime.Retry.Fire(failed.RetryAfter);
+            retryTimer.Fire(failed.RetryAfter);
         }
 
         pool.Telemetry.LoadFailed(error);
@@ -313,7 +303,7 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
             model = source.Load();
             pool.Limits.Follow(model.Info);
             worker = reservation.Split($"worker 1 of {source.Name}", estimate.SessionBytes, rest: stays);
-            group = new WorkerGroup(new LoadedParts(model, pool.Limits.BatchTokens, reservation, worker, estimate), pool, lifetime);
+            group = new WorkerGroup(new WorkerResources(model, pool.Limits.BatchTokens, reservation, worker, estimate), pool, lifetime);
             lifetime.Add(group);
             group.StartFirst();
             return new LoadedModel(model, group, reservation);

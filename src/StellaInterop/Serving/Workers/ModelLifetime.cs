@@ -3,51 +3,6 @@ using StellaInterop.Threading;
 
 namespace StellaInterop.Serving;
 
-/// <summary>A loaded model and its workers. The last worker that ends frees the model.</summary>
-internal sealed record LoadedModel(IPoolModel Model, WorkerGroup Workers, MemoryReservation Reservation)
-{
-    /// <summary>The fingerprints that were read, by dimension, 0 for the default one. Used under the lock of their reader.</summary>
-    public Dictionary<int, string> Fingerprints { get; } = [];
-}
-
-/// <summary>The use of the model by one call: until it is disposed, the model is not unloaded. Only its call waits for it.</summary>
-internal sealed class ModelUse(ModelLifetime lifetime, ModelLoad load) : IDisposable
-{
-    private readonly Signal<LoadedModel?> loaded = new();
-
-    public ModelLoad Load { get; } = load;
-
-    /// <summary>Waits for the model. Fails by the error of a load that failed.</summary>
-    /// <returns>The model; <see langword="null"/> if the use was disposed before the end of the load.</returns>
-    public Task<LoadedModel?> LoadedAsync() => loaded.WaitAsync();
-
-    public void Set(LoadedModel? model) => loaded.Set(model);
-
-    public void Fail(Exception error) => loaded.Fail(error);
-
-    /// <summary>Ends the use. Runs no code of the caller.</summary>
-    public void Dispose() => lifetime.End(this);
-}
-
-/// <summary>One load of a model and its result. Changed under the lock of <see cref="ModelLifetime"/>.</summary>
-/// <param name="since">The time at which it began, by the pool's clock.</param>
-internal sealed class ModelLoad(long since)
-{
-    public long Since { get; } = since;
-
-    /// <summary>The thread of the load.</summary>
-    public required PoolThread Thread { get; init; }
-
-    /// <summary>The uses that wait for the model.</summary>
-    public HashSet<ModelUse> Waiting { get; } = [];
-
-    /// <summary>The model, from the end of a successful load on.</summary>
-    public LoadedModel? Model { get; set; }
-
-    /// <summary>Set when the load has succeeded or failed.</summary>
-    public Signal Ended { get; } = new();
-}
-
 /// <summary>The state of a pool's model at one moment.</summary>
 /// <param name="Phase">The phase of the model's life.</param>
 /// <param name="Loaded">The model, if it is loaded.</param>
@@ -75,6 +30,7 @@ internal sealed class ModelLifetime
     private readonly string modelName;
     private readonly PoolClock clock;
     private readonly StellaMemoryGovernor governor;
+    private readonly PoolTimer retryTimer;
 
     /// <summary>The workers of all models that are loaded, being loaded or being unloaded.</summary>
     private readonly HashSet<WorkerGroup> groups = [];
@@ -91,19 +47,16 @@ internal sealed class ModelLifetime
     /// <param name="modelName">The name of the model, for errors.</param>
     /// <param name="clock">The pool's clock. It is read outside the lock.</param>
     /// <param name="governor">The memory budget.</param>
-    /// <param name="retry">The timer of the next load after a failed one. Its owner disposes it.</param>
-    public ModelLifetime(string modelName, PoolClock clock, StellaMemoryGovernor governor, PoolTimer retry)
+    /// <param name="retryTimer">The timer of the next load after a failed one. Its owner disposes it.</param>
+    public ModelLifetime(string modelName, PoolClock clock, StellaMemoryGovernor governor, PoolTimer retryTimer)
     {
         this.modelName = modelName;
         this.clock = clock;
         this.governor = governor;
-        Retry = retry;
+        this.retryTimer = retryTimer;
         idleSince = clock.Now;
         unloading.Set();
     }
-
-    /// <summary>The timer of the next load after a failed one.</summary>
-    public PoolTimer Retry { get; }
 
     public ModelState State
     {
@@ -158,14 +111,18 @@ internal sealed class ModelLifetime
         failed = null;
         using (gate.Enter())
         {
-            ThrowIfClosed("is closed");
+            if (closed)
+            {
+                throw new StellaPoolClosedException($"The pool of {modelName} is closed.");
+            }
+
             try
             {
                 load ??= start(unloading);
             }
             catch (StellaThreadException e)
             {
-                failed = Fail(e);
+                failed = RecordFailure(e);
                 throw;
             }
 
@@ -204,7 +161,7 @@ internal sealed class ModelLifetime
             }
             catch (StellaThreadException e)
             {
-                failed = Fail(e);
+                failed = RecordFailure(e);
                 throw;
             }
         }
@@ -276,10 +233,10 @@ internal sealed class ModelLifetime
     /// <param name="loaded">The model.</param>
     /// <param name="waiting">The uses that wait for the model, to be set.</param>
     /// <returns>
-    /// Whether the pool takes the model. It does not if its workers are lost already, or if this very thread closed the pool: the close waits
-    /// for every other load.
+    /// Whether the pool accepts the model. It does not if the workers are lost already, or if the thread of this load closed the pool: the
+    /// close waits for every other load.
     /// </returns>
-    public bool TryTake(ModelLoad current, LoadedModel loaded, out ModelUse[] waiting)
+    public bool TryAccept(ModelLoad current, LoadedModel loaded, out ModelUse[] waiting)
     {
         long now = clock.Now;
         using (gate.Enter())
@@ -287,10 +244,10 @@ internal sealed class ModelLifetime
             idleSince = now;
             failedLoads = 0;
             lastFailure = null;
-            bool isTaken = !(closed && current.Thread.IsGone) && loaded.Workers.LostTo is null;
-            current.Model = isTaken ? loaded : null;
-            waiting = isTaken ? TakeWaiting(current) : [];
-            return isTaken;
+            bool isAccepted = !(closed && current.Thread.IsGone) && loaded.Workers.LostTo is null;
+            current.Model = isAccepted ? loaded : null;
+            waiting = isAccepted ? TakeWaiting(current) : [];
+            return isAccepted;
         }
     }
 
@@ -300,7 +257,7 @@ internal sealed class ModelLifetime
         using (gate.Enter())
         {
             load = null;
-            return Fail(error) with { Waiting = TakeWaiting(current) };
+            return RecordFailure(error) with { Waiting = TakeWaiting(current) };
         }
     }
 
@@ -338,7 +295,7 @@ internal sealed class ModelLifetime
             {
                 load = null;
                 unloading = lease.Unloaded;
-                lease.RetryAfter = Fail(error).RetryAfter;
+                lease.RetryAfter = RecordFailure(error).RetryAfter;
             }
         }
 
@@ -365,16 +322,6 @@ internal sealed class ModelLifetime
         }
     }
 
-    public StellaPoolClosedException ClosedError(string what) => new($"The pool of {modelName} {what}.");
-
-    private void ThrowIfClosed(string what)
-    {
-        if (closed)
-        {
-            throw ClosedError(what);
-        }
-    }
-
     /// <summary>Counts one user less. To be called under the lock.</summary>
     private void Leave()
     {
@@ -385,7 +332,7 @@ internal sealed class ModelLifetime
     }
 
     /// <summary>Records a failed load or a lost model. To be called under the lock.</summary>
-    private FailedLoad Fail(Exception error)
+    private FailedLoad RecordFailure(Exception error)
     {
         lastFailure = error;
         TimeSpan pause = FirstRetry * Math.Pow(2, Math.Min(failedLoads++, 10));
@@ -413,7 +360,7 @@ internal sealed class ModelLifetime
             Unloaded.Set();
             if (RetryAfter is { } pause)
             {
-                lifetime.Retry.Fire(pause);
+                lifetime.retryTimer.Fire(pause);
             }
         }
     }

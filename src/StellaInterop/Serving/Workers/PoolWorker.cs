@@ -26,7 +26,7 @@ internal sealed class PoolWorker : IBatchTaker
     {
         this.group = group;
         Number = number;
-        thread = new PoolThread(string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"), Run, group.ThreadFailed);
+        thread = new PoolThread(string.Create(CultureInfo.InvariantCulture, $"stella worker {number}"), Run, group.ReportThreadFailed);
     }
 
     /// <summary>The number of the worker among those of its model, from 1. A replacement gets a new number.</summary>
@@ -108,7 +108,7 @@ internal sealed class PoolWorker : IBatchTaker
         Leave(broken);
     }
 
-    /// <summary>Takes batches from start to end, and frees reservation and session whatever fails.</summary>
+    /// <summary>Takes batches from start to end, and frees session and reservation even if something fails.</summary>
     /// <returns>The error that broke the session; <see langword="null"/> if the worker was asked to stop.</returns>
     private Exception? Work()
     {
@@ -117,7 +117,7 @@ internal sealed class PoolWorker : IBatchTaker
         try
         {
             started.Set();
-            group.HasStarted(this);
+            group.ReportStarted(this);
             Exception? broken = group.TakeCheck() is { } check ? CheckModel(session, check) : null;
             return broken ?? TakeBatches(session);
         }
@@ -131,14 +131,21 @@ internal sealed class PoolWorker : IBatchTaker
     {
         if (started.IsSet)
         {
-            group.HasEnded(this, broken);
+            group.RemoveEnded(this, broken);
             return;
         }
 
         Exception error = broken ?? new StellaException(StellaErrorCode.Internal, "The worker ended before it started.");
-        group.FailedToStart(this, error);
-        started.Fail(error);
-        group.ReportRefused(Number, error);
+        try
+        {
+            group.RemoveUnstarted(this, error);
+        }
+        finally
+        {
+            // Even if the model could not be freed.
+            started.Fail(error);
+            group.ReportRefused(Number, error);
+        }
     }
 
     /// <returns>The error that broke the session; <see langword="null"/> if the worker was asked to stop.</returns>
@@ -218,7 +225,7 @@ internal sealed class PoolWorker : IBatchTaker
             session.Embed(tokens, batch.Kind, batch.CancelFlag, vectors);
             TimeSpan elapsed = group.Clock.Since(begin);
             batch.Fault?.RecordSuccess();
-            bool closed = group.Succeeded(batch, elapsed);
+            bool closed = group.RecordSuccess(batch, elapsed);
             DeliverRows(batch, vectors);
             group.Return(batch);
             group.ReportForward(texts, batch.Tokens, elapsed, closed);
@@ -281,7 +288,7 @@ internal sealed class PoolWorker : IBatchTaker
         if (error is StellaModelFolderException)
         {
             // The head cannot be loaded: no text is at fault.
-            opened = group.HeadFailed(batch.Kind.Dimension, error);
+            opened = group.RecordHeadFailure(batch.Kind.Dimension, error);
             batch.Items.ForEach(item => Fail(item, error));
             group.Return(batch);
         }
@@ -335,14 +342,14 @@ internal sealed class PoolWorker : IBatchTaker
         {
             var tokens = new TokenBatch(text, [0, (uint)text.Length], []);
             session.Embed(tokens, check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
-            _ = group.HeadWorks(check.Kind.Dimension);
+            _ = group.RecordHeadSuccess(check.Kind.Dimension);
             return null;
         }
 #pragma warning disable CA1031 // Any error is the model's.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            opened = group.HeadFailed(check.Kind.Dimension, check.Error);
+            opened = group.RecordHeadFailure(check.Kind.Dimension, check.Error);
             return e is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : e;
         }
     }

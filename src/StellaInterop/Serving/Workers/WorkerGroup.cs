@@ -10,7 +10,7 @@ namespace StellaInterop.Serving;
 /// <param name="Reservation">The memory of the model.</param>
 /// <param name="Worker">The memory of the first worker.</param>
 /// <param name="Estimate">The estimated memory of the model and of a worker.</param>
-internal sealed record LoadedParts(
+internal sealed record WorkerResources(
     IPoolModel Model, int BatchTokens, MemoryReservation Reservation, MemoryReservation Worker, StellaMemoryEstimate Estimate);
 
 /// <summary>
@@ -18,7 +18,7 @@ internal sealed record LoadedParts(
 /// that ends frees the model. Thread-safe.
 /// </summary>
 /// <remarks>No code of the caller runs under the lock: the clock is read before, and telemetry runs after.</remarks>
-internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifetime lifetime)
+internal sealed class WorkerGroup(WorkerResources resources, PoolServices pool, ModelLifetime lifetime)
 {
     /// <summary>The pause after a worker could not be started.</summary>
     private static readonly TimeSpan RefusalPause = TimeSpan.FromSeconds(5);
@@ -36,7 +36,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     private bool stopping;
     private bool freed;
     private long? refusedAt;
-    private MemoryReservation? firstReservation = parts.Worker;
+    private MemoryReservation? firstReservation = resources.Worker;
     private ModelCheck? check;
     private volatile Exception? lostTo;
 
@@ -50,7 +50,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     public PoolClock Clock => pool.Clock;
 
     /// <summary>The tokens of a text that any model can embed: one letter.</summary>
-    public ReadOnlyMemory<uint> HarmlessText { get; } = TokenizeLetter(parts.Model);
+    public ReadOnlyMemory<uint> HarmlessText { get; } = TokenizeLetter(resources.Model);
 
     /// <summary>The error that ended the last worker; <see langword="null"/> while there is a worker.</summary>
     public Exception? LostTo => lostTo;
@@ -62,7 +62,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         {
             using (gate.Enter())
             {
-                return workers.Count * parts.Estimate.SessionBytes;
+                return workers.Count * resources.Estimate.SessionBytes;
             }
         }
     }
@@ -151,7 +151,7 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         {
             bool isWanted = state.IdleTakers == 0
                 && Staying < pool.Options.EffectiveMaxWorkers
-                && state.QueuedTokens > (long)Staying * parts.BatchTokens;
+                && state.QueuedTokens > (long)Staying * resources.BatchTokens;
             if (!(isWanted || Staying < pool.Options.MinWorkers) || RecentlyRefused(now))
             {
                 return;
@@ -218,37 +218,37 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
     public MemoryReservation ReserveSession(PoolWorker worker) =>
         Interlocked.Exchange(ref firstReservation, null)
-        ?? lifetime.ReserveWorker($"worker {worker.Number} of {pool.Telemetry.ModelName}", parts.Estimate.SessionBytes);
+        ?? lifetime.ReserveWorker($"worker {worker.Number} of {pool.Telemetry.ModelName}", resources.Estimate.SessionBytes);
 
-    public IPoolSession StartSession() => parts.Model.StartSession(pool.Options.EffectiveThreads, parts.BatchTokens);
+    public IPoolSession StartSession() => resources.Model.StartSession(pool.Options.EffectiveThreads, resources.BatchTokens);
 
-    public void HasStarted(PoolWorker worker) => pool.Telemetry.WorkerStarted(worker.Number);
+    public void ReportStarted(PoolWorker worker) => pool.Telemetry.WorkerStarted(worker.Number);
 
-    public void ThreadFailed(Exception error) => pool.Telemetry.ThreadFailed(error);
+    public void ReportThreadFailed(Exception error) => pool.Telemetry.ThreadFailed(error);
 
     /// <summary>Removes a worker that could not start. If it was the only one, no worker would ever answer the calls.</summary>
-    public void FailedToStart(PoolWorker worker, Exception error)
+    public void RemoveUnstarted(PoolWorker worker, Exception error)
     {
         long now = pool.Clock.Now;
-        bool isLast;
+        Departure departure;
         using (gate.Enter())
         {
             _ = workers.Remove(worker);
             refusedAt = now;
-            isLast = IsLost(error);
+            departure = Classify(error);
         }
 
-        EndIfLost(isLast);
+        FreeAfter(departure);
     }
 
     public void ReportRefused(int number, Exception error) => Report(new Refusal(number, error));
 
     /// <summary>Removes a worker that has ended. A broken worker that was not asked to stop gets a successor.</summary>
-    public void HasEnded(PoolWorker worker, Exception? broken)
+    public void RemoveEnded(PoolWorker worker, Exception? broken)
     {
         long now = pool.Clock.Now;
         Refusal? refused = null;
-        bool isLast;
+        Departure departure;
         using (gate.Enter())
         {
             _ = workers.Remove(worker);
@@ -258,20 +258,27 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
                 _ = Start(now, out refused);
             }
 
-            isLast = IsLost(refused?.Error ?? broken);
+            departure = Classify(refused?.Error ?? broken);
         }
 
-        EndIfLost(isLast);
-        pool.Telemetry.WorkerEnded(worker.Number, broken);
-        Report(refused);
+        try
+        {
+            FreeAfter(departure);
+        }
+        finally
+        {
+            // Even if the model could not be freed.
+            pool.Telemetry.WorkerEnded(worker.Number, broken);
+            Report(refused);
+        }
     }
 
     /// <summary>Records a successful forward pass.</summary>
     /// <returns>Whether it closed a circuit, so that calls are accepted again.</returns>
-    public bool Succeeded(Batch batch, TimeSpan elapsed)
+    public bool RecordSuccess(Batch batch, TimeSpan elapsed)
     {
         pool.Admission.RecordSpeed(batch.Tokens, elapsed);
-        return HeadWorks(batch.Kind.Dimension);
+        return RecordHeadSuccess(batch.Kind.Dimension);
     }
 
     /// <summary>Reports a successful forward pass, after the vectors are delivered.</summary>
@@ -290,9 +297,9 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
     public void ReportOpened(string? opened) => pool.Telemetry.BreakerOpened(opened);
 
-    public bool HeadWorks(int dimension) => pool.Breaker.Succeeded(dimension);
+    public bool RecordHeadSuccess(int dimension) => pool.Breaker.Succeeded(dimension);
 
-    public string? HeadFailed(int dimension, Exception error) => pool.Breaker.Failed(dimension, error);
+    public string? RecordHeadFailure(int dimension, Exception error) => pool.Breaker.Failed(dimension, error);
 
     /// <inheritdoc cref="Scheduler.Return"/>
     public void Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
@@ -352,42 +359,51 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
         return worker;
     }
 
-    /// <summary>Records that no worker is left although none was asked to stop. To be called under the lock.</summary>
-    private bool IsLost(Exception? error)
+    /// <summary>Decides what follows from the removal of a worker. To be called under the lock that removed it.</summary>
+    private Departure Classify(Exception? error)
     {
         if (Staying > 0 || starting || stopping || error is null)
         {
-            return false;
+            return stopping && workers.Count == 0 ? Departure.OfLast : Departure.OfOne;
         }
 
         lostTo = error;
         // No call may start another worker of a model that is given up.
         stopping = true;
-        return true;
+        return Departure.LosesModel;
     }
 
-    /// <summary>Gives the model up if no worker is left, and frees it if the group is stopping.</summary>
-    private void EndIfLost(bool isLost)
+    /// <summary>Gives the model up if its workers are lost, and frees it after its last worker.</summary>
+    private void FreeAfter(Departure departure)
     {
-        if (isLost)
+        if (departure == Departure.OfLast)
         {
-            Exception error = lostTo!;
-            using (lifetime.Abandon(this, error))
+            FreeIfEmpty();
+        }
+        else if (departure == Departure.LosesModel)
+        {
+            try
             {
-                PoolCall[] unanswered;
-                using (gate.Enter())
-                {
-                    unanswered = [.. calls];
-                }
-
-                Array.ForEach(unanswered, call => call.EndBy(error));
-                // Before the lease ends: a new load, and a close, wait until the memory of the lost model is free.
-                FreeIfEmpty();
+                GiveUp(lostTo!);
             }
+            finally
+            {
+                pool.Telemetry.Unloaded();
+            }
+        }
+    }
 
-            pool.Telemetry.Unloaded();
+    /// <summary>Answers the calls of a lost model, and frees it. A new load and a close wait until its memory is free.</summary>
+    private void GiveUp(Exception error)
+    {
+        using IDisposable abandoned = lifetime.Abandon(this, error);
+        PoolCall[] unanswered;
+        using (gate.Enter())
+        {
+            unanswered = [.. calls];
         }
 
+        Array.ForEach(unanswered, call => call.EndBy(error));
         FreeIfEmpty();
     }
 
@@ -406,13 +422,13 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
 
         try
         {
-            parts.Model.Dispose();
+            resources.Model.Dispose();
         }
         finally
         {
             // Memory of a model that cannot be freed stays in use, and the budget measures the memory in use.
             Interlocked.Exchange(ref firstReservation, null)?.Dispose();
-            parts.Reservation.Dispose();
+            resources.Reservation.Dispose();
         }
     }
 
@@ -425,6 +441,19 @@ internal sealed class WorkerGroup(LoadedParts parts, PoolParts pool, ModelLifeti
     }
 
     private bool RecentlyRefused(long now) => refusedAt is { } at && pool.Clock.Between(at, now) < RefusalPause;
+
+    /// <summary>The effect that the removal of a worker has on its group.</summary>
+    private enum Departure
+    {
+        /// <summary>Other workers are left, or none is needed.</summary>
+        OfOne,
+
+        /// <summary>The group is stopping, and this was its last worker: the model is freed.</summary>
+        OfLast,
+
+        /// <summary>No worker is left although the group was not asked to stop: the model is given up.</summary>
+        LosesModel,
+    }
 
     private sealed class Membership(WorkerGroup group, PoolCall call) : IDisposable
     {
