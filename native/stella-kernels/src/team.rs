@@ -275,7 +275,7 @@ fn work(shared: &Shared, mut scratch: Buffer<u32>, on_start: Option<ThreadStart>
     if let Some(on_start) = on_start
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_start()))
     {
-        let text = into_text(payload).unwrap_or_default();
+        let text = into_text(payload).unwrap_or_else(|| "a payload that is not text".to_owned());
         log::error!("The start hook of a session's thread panicked: {text}. The thread keeps running.");
     }
     let mut round = 0;
