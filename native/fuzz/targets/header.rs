@@ -13,7 +13,7 @@ const MAX_FILE: usize = 1 << 16;
 
 fuzz_target!(|json: &[u8]| -> Corpus {
     agreed(oracle::compare_files(json));
-    // Both readers must accept the file length that the header asks for, and refuse one byte more.
+    // Both readers must agree about the file length that the header asks for, and about one byte more.
     let wanted = serde_json::from_slice::<Metadata>(json).map_or(0, |m| m.data_len());
     for data_len in [wanted, wanted.saturating_add(1)] {
         agreed(oracle::compare(json, data_len as u64));

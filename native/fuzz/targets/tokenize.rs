@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     let found = tokenizer.encode(0, condensed.as_str(), LongText::Truncate, &mut short, None);
     assert_eq!((found.expect("condensed"), &short), (count, &ids));
     let (largest, _) = &TOKENIZERS[choice - choice % LIMITS.len() + LIMITS.len() - 1];
-    largest.encode(0, text, LongText::Truncate, &mut more, None).expect("with more room");
+    largest.encode(0, text, LongText::Truncate, &mut more, None).expect("with a larger limit");
     assert!(more.starts_with(&ids[..count.kept - 1]), "{ids:?} {more:?}");
 
     let mut refused = Vec::new();

@@ -23,9 +23,9 @@ const TEXTS: [&str; 4] =
 /// The folders for the file: one without settings, and one whose settings add a token after every text.
 static FOLDERS: LazyLock<[(PathBuf, PoolingMode); 2]> = LazyLock::new(|| {
     let settings = r#"{"add_eos_token": true, "eos_token": "a", "do_lower_case": true}"#;
-    let asking = empty_folder();
-    fs::write(asking.join(TOKENIZER_CONFIG_FILE), settings).expect("written");
-    [(empty_folder(), PoolingMode::Mean), (asking, PoolingMode::LastToken)]
+    let with_eos = empty_folder();
+    fs::write(with_eos.join(TOKENIZER_CONFIG_FILE), settings).expect("written");
+    [(empty_folder(), PoolingMode::Mean), (with_eos, PoolingMode::LastToken)]
 });
 
 fuzz_target!(init: let_foreign_panics_unwind(), |data: &[u8]| {

@@ -2,7 +2,7 @@
 //!
 //! An export runs its body in [`infallible`] or in [`fallible`](crate::error::fallible).
 //!
-//! # The way of a panic
+//! # The path of a panic
 //! 1. Code below an export panics, on the thread of the caller or on a thread of the library. The panic hook of this module
 //!    runs on that thread. It logs the message and a backtrace to the log sink of the model. Panics of other threads of the
 //!    process go to the hook that was installed before.

@@ -1,4 +1,4 @@
-//! Counters of loads and of memory. Tests check with them that no weights are loaded twice and that no memory leaks.
+//! Counters of loads and of memory, by which tests check that no weights are loaded twice and that no memory leaks.
 
 use stella_core::base::counters::{LOADS, MAPS, TENSORS};
 use stella_kernels::buffer;

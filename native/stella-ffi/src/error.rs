@@ -1,6 +1,6 @@
 //! Errors as objects that the caller owns.
 //!
-//! # The way of an error
+//! # The path of an error
 //! 1. stella-core returns an [`Error`]: a typed value, often with the error that caused it. If a single text caused the error,
 //!    it holds the index of the text, to which the export adds `first_text` of the options.
 //! 2. [`fallible`] turns the error into a [`StellaError`]: its code, the index of the text, and the messages of the error and
@@ -10,7 +10,7 @@
 //!    `stella_error_message`, and frees it by `stella_error_free`.
 //! 5. C# throws the exception type of the code, with the message and the chain of inner exceptions.
 //!
-//! `fallible` also turns a panic into an error. [`boundary`](crate::boundary) describes the way of a panic.
+//! `fallible` also turns a panic into an error. [`boundary`](crate::boundary) describes the path of a panic.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Escapes text from model files, so that it is safe to show.
 //!
 //! A model folder is untrusted data. A name in it could move the cursor of a terminal, forge a line of a log, or reverse the
-//! direction of the text behind it. Every message and log record of the library shows such characters as escapes.
+//! direction of the text after it. Every message and log record of the library shows such characters as escapes.
 
 use std::borrow::Cow;
 use std::fmt::Write;

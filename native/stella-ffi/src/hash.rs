@@ -27,7 +27,7 @@ impl Handle for StellaHasher {
 impl StellaHasher {
     fn lock(&self) -> stella_core::Result<MutexGuard<'_, Hasher>> {
         // After a panic in an update, the number of hashed bytes is unknown.
-        let panicked = "an earlier call on this hash panicked; free it and start another";
+        let panicked = "An earlier call on this hash panicked. Free the hash and start another.";
         self.hasher.lock().map_err(|_| Error::Internal(panicked.to_owned()))
     }
 }

@@ -566,5 +566,5 @@ pub unsafe extern "C" fn stella_model_free(model: *mut StellaModel) {
 
 fn to_u32(number: usize) -> stella_core::Result<u32> {
     u32::try_from(number)
-        .map_err(|_| stella_core::Error::Internal(format!("{number} does not fit into 32 bits")))
+        .map_err(|_| stella_core::Error::Internal(format!("{number} does not fit into 32 bits.")))
 }

@@ -214,6 +214,7 @@ pub unsafe extern "C" fn stella_model_condense(
             units[target] = units[source];
         }
         *length = found.text.len();
+        // If the text goes on after the condensed part, the tokenizer does not read the rest.
         *is_enough = u32::from(found.has_more);
         Ok(())
     })

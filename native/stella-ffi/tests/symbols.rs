@@ -1,4 +1,4 @@
-//! The symbols of the library: C# declares all its exports, and it imports nothing that reaches a network.
+//! The symbols of the library: C# declares all its exports, and the library imports nothing that reaches a network.
 #![allow(clippy::expect_used)]
 
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 #[test]
 fn every_export_is_in_the_bindings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bindings = std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs"))
-        .expect("bindings");
+    let bindings =
+        std::fs::read_to_string(root.join("../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs"))
+            .expect("bindings");
     let mut exports = 0;
     for file in std::fs::read_dir(root.join("src")).expect("sources") {
         let source = std::fs::read_to_string(file.expect("file").path()).expect("source");

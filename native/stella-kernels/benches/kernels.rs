@@ -1,4 +1,4 @@
-//! Measures each kernel on one thread, beside the limit of the processor: `cargo bench -p stella-kernels [-- FILTER]`
+//! Measures each kernel on one thread, and the limit of the processor: `cargo bench -p stella-kernels [-- FILTER]`
 //!
 //! Elements are operations: a multiplication and an addition are two. `limit/...` runs multiplications whose operands never
 //! leave the registers. The rate of a product divided by the rate of the limit is its utilization. `STELLA_CPU_LEVEL` caps
@@ -68,8 +68,8 @@ fn products(c: &mut Criterion) {
             group.throughput(Throughput::Elements(4 * (rows * HIDDEN * INNER) as u64));
             group.bench_function(BenchmarkId::new("gate", rows), |b| {
                 b.iter(|| {
-                    let then = Epilogue::Gate(Gate::Gelu, &mut y, &mut unquantized);
-                    up_gate.multiply(kernels, &mut team, &x, 0..rows, then);
+                    let epilogue = Epilogue::Gate(Gate::Gelu, &mut y, &mut unquantized);
+                    up_gate.multiply(kernels, &mut team, &x, 0..rows, epilogue);
                 });
             });
         }

@@ -60,7 +60,7 @@ unsafe fn release() {
     asm!("tilerelease", options(nostack, nomem));
 }
 
-/// The rows of a tile that are in use: 16 or 32.
+/// The rows of a tile that are computed: 16 or 32. The number of rows is rounded up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halves {
     /// Only the upper 16 rows.
@@ -75,7 +75,8 @@ pub(crate) enum Halves {
 /// Registers 0 to 3 are the accumulators: 0 and 1 of the upper rows, left and right, 2 and 3 of the lower rows.
 ///
 /// # Safety
-/// The tile registers are configured. Pointers are valid for 16 rows of 64 bytes, `stride` bytes apart.
+/// The tile registers are configured. `sums` is valid for 16 rows of 128 bytes, or 32 rows with [`Halves::Both`], `stride` bytes
+/// apart. `upper` and `lower` are valid for 16 rows of 64 bytes, `a_stride` bytes apart, and `b` for 16 steps of a panel.
 pub(crate) trait TileInstructions {
     unsafe fn zero();
     unsafe fn load(sums: *const u32, stride: usize, halves: Halves);

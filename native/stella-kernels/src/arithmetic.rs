@@ -56,5 +56,6 @@ pub(crate) const ZERO_POINT: i32 = 128;
 /// Largest absolute value of a quantized number, without the zero point. The largest number of a row of activations, or
 /// of a column of weights, is scaled to it.
 pub(crate) const QUANT_MAX: f32 = 127.0;
-/// Steps of a row are a multiple of this, so that tiles have no remainder. In all formats of AMX it is 64 bytes of a row.
+/// The number of steps of a row is a multiple of this, so that tiles have no remainder. In bfloat16 and in int8 it is 64 bytes,
+/// a row of an AMX tile register.
 pub(crate) const STEP_GRANULE: usize = 16;

@@ -9,8 +9,9 @@ use std::marker::PhantomData;
 
 /// Guard that keeps the default state on this thread, and restores the previous state when it is dropped.
 ///
-/// If the state is the default already, the guard only reads the control register. The separate state of the x87 unit
-/// stays untouched, because the library computes nothing there.
+/// Creating the guard writes the control register only if its settings are not the default. Dropping it writes the register
+/// only if the state has changed since, sticky exception flags included. The separate state of the x87 unit stays untouched,
+/// because the library computes nothing there.
 #[derive(Debug)]
 #[must_use]
 pub struct DefaultFloats {

@@ -24,8 +24,8 @@
 //! | linear layers and gated layers (GELU, SwiGLU) | [`linear`] |
 //! | attention within each text of a packed batch | [`attention`] |
 //!
-//! The terms of a sum have one order, which depends only on the instruction set and the size of the layer. It does not depend
-//! on the number of rows, the position of a row, or the number of threads. So the same row always gives the same bits.
+//! The terms of a sum are added in one order, which depends only on the instruction set and the size of the layer. It does not
+//! depend on the number of rows, the position of a row, or the number of threads. So the same row always has the same bits.
 
 pub mod activations;
 pub mod arithmetic;

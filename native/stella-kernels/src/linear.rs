@@ -82,8 +82,8 @@ pub enum Epilogue<'a> {
     Store(&'a mut [f32]),
     /// Adds the result to the output, row-major `[rows, outputs]`: a residual connection.
     Add(&'a mut [f32]),
-    /// Multiplies the up-projection by the function of the gate, and converts the result to activations. If they are
-    /// quantized, the last part holds the rows until they are complete. It needs [`Kernels::gate_buffer_len`] numbers.
+    /// Multiplies the up-projection by the function of the gate, and converts the result to activations. The last field is
+    /// a buffer of [`Kernels::gate_buffer_len`] numbers for the rows before they are quantized.
     Gate(Gate, &'a mut Activations, &'a mut [f32]),
 }
 
@@ -284,7 +284,8 @@ impl Linear {
         self.bias[first..first + bias.len()].copy_from_slice(bias);
     }
 
-    /// Multiplies some rows of `x` by the weights. The first of them becomes the first row of the epilogue's output.
+    /// Multiplies the given rows of `x` by the weights. The result of the first given row is the first row of the epilogue's
+    /// output.
     ///
     /// # Panics
     /// When arithmetic or sizes do not match, or the first row is not a multiple of [`ROW_GRANULE`].

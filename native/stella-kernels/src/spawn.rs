@@ -70,6 +70,7 @@ mod refusal {
 
     pub(super) fn permitted() -> io::Result<()> {
         match LEFT.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
+            // EAGAIN, the error of Linux at a limit of threads.
             Ok(1) => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(()),
         }

@@ -164,7 +164,7 @@ impl Team {
         }
     }
 
-    /// Runs `task` once for each row block of `rows` rows. The blocks are small enough that every thread gets several.
+    /// Runs `task` once for each row block of `rows` rows. With enough rows, every thread gets several blocks.
     pub(crate) fn run_row_blocks(&mut self, rows: usize, task: &(dyn Fn(Range<usize>, &mut [u32]) + Sync)) {
         let block = (rows / (4 * self.threads())).clamp(1, 16);
         self.run(rows.div_ceil(block), &|i, scratch| task(i * block..((i + 1) * block).min(rows), scratch));
@@ -275,7 +275,7 @@ fn work(shared: &Shared, mut scratch: Buffer<u32>, on_start: Option<ThreadStart>
     if let Some(on_start) = on_start
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| on_start()))
     {
-        let text = into_text(payload).unwrap_or_default();
+        let text = into_text(payload).unwrap_or_else(|| "a payload that is not text".to_owned());
         log::error!("The start hook of a session's thread panicked: {text}. The thread keeps running.");
     }
     let mut round = 0;

@@ -154,8 +154,8 @@ proptest! {
                 let mut between = kernels.activations(arithmetic, count, inner).expect("memory");
                 let function = if silu { Gate::Silu } else { Gate::Gelu };
                 let mut unquantized = vec![f32::NAN; kernels.gate_buffer_len(arithmetic, count, inner)];
-                let then = Epilogue::Gate(function, &mut between, &mut unquantized);
-                first.multiply(kernels, &mut team, &x, 0..count, then);
+                let epilogue = Epilogue::Gate(function, &mut between, &mut unquantized);
+                first.multiply(kernels, &mut team, &x, 0..count, epilogue);
                 let mut y = vec![f32::NAN; count * 8];
                 second.multiply(kernels, &mut team, &between, 0..count, Epilogue::Store(&mut y));
                 let size = (want.iter().map(|y| y * y).sum::<f64>() / want.len() as f64).sqrt();

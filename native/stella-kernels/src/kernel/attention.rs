@@ -210,7 +210,7 @@ impl<'a> HeadTask<'a> {
         self.scratch.add(self.layout.probabilities_at)
     }
 
-    /// Zeros the numbers after the last of a row, because whole vectors of a row are packed.
+    /// Zeros the memory after the last number of [`Self::row`], because [`pack_row`] packs whole vectors.
     #[inline(always)]
     unsafe fn clear_row_padding<S: Simd>(&self) {
         let dim = self.job.head_dim;
@@ -228,7 +228,8 @@ impl<'a> HeadTask<'a> {
         pack_row::<S>(job.arithmetic, self.row(), job.head_dim, to, layout.key_steps);
     }
 
-    /// Packs the keys: as rows by whole vectors, panel by panel, each of which is then transposed.
+    /// Packs the keys, panel by panel: first as rows in the queries' memory, which takes whole vectors, then transposed into
+    /// the panel.
     #[inline(always)]
     unsafe fn pack_keys<S: Simd>(&self) {
         let layout = &self.layout;
@@ -378,7 +379,7 @@ unsafe fn run_tiles(kernel: &TileKernel, whole: Tile) {
     }
 }
 
-/// Packs the `count` numbers of a row as `steps` steps. Numbers after the last are zero in the row, up to a whole vector.
+/// Packs the `count` numbers of a row as `steps` steps. The memory after the last number must be zero up to a whole vector.
 #[inline(always)]
 unsafe fn pack_row<S: Simd>(
     arithmetic: Arithmetic,

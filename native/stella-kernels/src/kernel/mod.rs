@@ -1,7 +1,7 @@
 //! Kernel bodies, written over the traits of [`crate::simd`]. `table.rs` compiles each body once for each instruction set.
 //!
-//! A *job* has the operands that all tasks of a kernel share, as raw pointers. The safe functions above the table check the
-//! sizes and create the job.
+//! A *job* has the operands that all tasks of a kernel share, most of them as raw pointers. The safe functions of
+//! `activations.rs`, `attention.rs`, `linear.rs` and `norm.rs` check the sizes and create the job.
 
 // Attention of one head within one text: rotary embeddings, scores, softmax, weighted sum of values.
 pub(crate) mod attention;

@@ -47,7 +47,7 @@ struct Columns {
     offsets: *mut i32,
 }
 
-/// Rounds a number of up to 22 bits when it is added: the lowest bits are then the nearest integer, ties to even.
+/// Added to a number of up to 22 bits, it rounds the number: the lowest bits of the sum are the nearest integer, ties to even.
 const ROUND_MAGIC: f32 = 1.5 * 8_388_608.0;
 /// int8 numbers in [`STEP_GRANULE`] steps.
 const INT8_LINE: usize = 4 * STEP_GRANULE;
@@ -126,8 +126,8 @@ unsafe fn pack_columns<T: Number>(job: &PackJob<'_>, rows: &[T], to: &Columns) {
 }
 
 /// Transposes rows into columns, [`STEP_GRANULE`] steps of all columns at a time, so that reads and writes use whole cache
-/// lines. `steps_of(column, begin, line)` converts `N` numbers of a column, from number `begin` on, to steps. Numbers after
-/// the last are zero.
+/// lines. `steps_of(column, begin, line)` converts `N` numbers of a column, from number `begin` on, to steps. A line that
+/// extends beyond the last number of the column is padded with zeros.
 #[inline(always)]
 unsafe fn transpose_columns<T: Number, const N: usize>(
     job: &PackJob<'_>,

@@ -76,7 +76,7 @@ unsafe fn round_row_to_bf16<S: Simd>(y: *const f32, to: *mut u16, width: usize) 
 ///
 /// The scale is the largest absolute value of the row divided by [`QUANT_MAX`]: symmetric quantization, chosen anew for
 /// each row (token). Numbers are multiplied by `channel_scales` before, which smooths outlier channels (SmoothQuant). If a
-/// number is not finite, neither is the scale, and with it the result of the product.
+/// number is not finite, the scale is not finite either, and so is no result of the product for this row.
 #[inline(always)]
 unsafe fn quantize_row<S: Simd>(
     y: *const f32,

@@ -8,7 +8,8 @@ use crate::simd::Simd;
 /// sum. A row of attention probabilities is the numerators divided by this sum.
 ///
 /// # Safety
-/// The instruction set of `S` is available. `scores` is valid for `padded` numbers, a multiple of the vector width.
+/// The instruction set of `S` is available. `scores` is valid for `padded` numbers: at least `count`, and a multiple of the
+/// vector width.
 #[inline(always)]
 pub(crate) unsafe fn softmax_numerator<S: Simd>(scores: *mut f32, count: usize, padded: usize) -> f32 {
     let whole = count / S::LANES * S::LANES;
