@@ -7,13 +7,15 @@
 //! A new instruction set, for example Neon, needs:
 //!
 //! 1. Here: a variant of [`CpuLevel`], its entries in [`CpuLevel::ALL`] and [`CpuLevel::name`], and its detection in
-//!    `detect`. `choose` prefers the last available variant. The order of the variants is the order of preference.
+//!    `detect`. `choose` prefers the last available variant, but skips AVX-512 BF16 on processors with AMX.
 //! 2. `simd/NAME.rs`, declared in `simd/mod.rs`: an implementation of `Simd` for its `f32` vectors, and of `Dot` for
 //!    products in `f32`, bfloat16 (native, or widened to `f32`) and int8.
 //! 3. `table.rs`: a module that compiles the kernels with its target features, its `KernelTable`, and its arm in
 //!    `KernelTable::of`.
-//! 4. `stella-ffi/src/model.rs` and `src/StellaInterop/StellaModelOptions.cs`: a value of `StellaCpuLevel`. Its number is
-//!    the position of the variant. Existing numbers must not change.
+//! 4. `stella-ffi/src/model.rs` and `src/StellaInterop/Values/StellaModelOptions.cs`: a value of `StellaCpuLevel`, with its
+//!    line in `PublicAPI.Unshipped.txt`. Its number is the position of the variant. Existing numbers must not change.
+//!    The build of the
+//!    library writes the bindings, and `dotnet cake --target=Docs` writes `docs/abi.md`.
 //! 5. Tests: the vectors in the tests of `math.rs`. The other tests run every available instruction set by themselves.
 //!    For benchmarks, the limits in `benches/kernels.rs`.
 

@@ -1,7 +1,8 @@
 //! Rotary position embeddings (RoPE): tables of cosines and sines, and their application to queries and keys.
 //!
-//! `rope.rs` of stella-core computes the inverse frequencies from the configuration of a model. `kernel/attention.rs` applies
-//! the embedding while it packs queries and keys.
+//! Pair `i` of a head of `d` numbers rotates by `base^(-2i/d) / linear_scale` radians from one position to the next: the
+//! inverse frequencies (`inv_freq` in Python). `stella-core/src/files/rope.rs` computes them from the configuration of a
+//! model. `kernel/attention.rs` applies the embedding to queries and keys while it packs them.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use crate::buffer::{Buffer, OutOfMemory};

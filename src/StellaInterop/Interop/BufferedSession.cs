@@ -10,7 +10,7 @@ internal sealed class BufferedSession(SessionHandle handle) : IDisposable
     public TokenizerBuffers Buffers { get; } = new();
 
     /// <summary>
-    /// Gets the number that a <see cref="CancelFlag"/> sets. Native code holds its address during a call, so it is on the pinned heap,
+    /// Gets the number that a <see cref="CancelRegistration"/> sets. Native code holds its address during a call, so it is on the pinned heap,
     /// where the collector moves nothing.
     /// </summary>
     public uint[] CancelFlag { get; } = GC.AllocateArray<uint>(1, pinned: true);

@@ -53,7 +53,7 @@ internal sealed unsafe class SessionHandle : SafeHandle
     /// <param name="dimension">The dimension of the vectors, which selects the head.</param>
     /// <param name="normalize">Whether the vectors are scaled to length 1.</param>
     /// <param name="firstTextIndex">The index of the first text in the list of the caller, for errors.</param>
-    /// <param name="cancelFlag">The flag of a <see cref="CancelFlag"/>; empty for a call that cannot be cancelled.</param>
+    /// <param name="cancelFlag">The flag of a <see cref="CancelRegistration"/>; empty for a call that cannot be cancelled.</param>
     /// <param name="rows">Receives one vector per text.</param>
     public void Embed(
         TokenBatch batch, int dimension, bool normalize, int firstTextIndex, ReadOnlySpan<uint> cancelFlag, Span<float> rows)
@@ -84,7 +84,7 @@ internal sealed unsafe class SessionHandle : SafeHandle
     /// <param name="spans">The tokens of each part; may be empty.</param>
     /// <param name="dimension">The dimension of the vectors, which selects the head.</param>
     /// <param name="normalize">Whether the vectors are scaled to length 1.</param>
-    /// <param name="cancelFlag">The flag of a <see cref="CancelFlag"/>; empty for a call that cannot be cancelled.</param>
+    /// <param name="cancelFlag">The flag of a <see cref="CancelRegistration"/>; empty for a call that cannot be cancelled.</param>
     /// <param name="hiddenStates">Receives one hidden state per token; may be empty.</param>
     /// <param name="vectors">Receives one vector per part.</param>
     public void EmbedTokens(

@@ -264,7 +264,7 @@ public sealed class StellaModel : IDisposable
 
         using var lease = new SessionLease(sessions, cancellationToken);
         BufferedSession session = lease.Session;
-        using var cancel = new CancelFlag(session.CancelFlag, cancellationToken);
+        using var cancel = new CancelRegistration(session.CancelFlag, cancellationToken);
         try
         {
             foreach ((int start, TokenizedPack pack) in
@@ -488,7 +488,7 @@ public sealed class StellaModel : IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         int dimension = Info.DimensionOf(options);
         using var lease = new SessionLease(sessions, cancellationToken);
-        using var cancel = new CancelFlag(lease.Session.CancelFlag, cancellationToken);
+        using var cancel = new CancelRegistration(lease.Session.CancelFlag, cancellationToken);
         try
         {
             lease.Session.Handle.EmbedTokens(tokens.Ids, spans, dimension, options.Normalize, cancel.Span, hiddenStates, vectors);

@@ -79,7 +79,7 @@ pub(crate) fn thread_start() -> ThreadStart {
 ///
 /// The path of a cancellation from .NET to the middle of a forward pass:
 ///
-/// 1. The C# struct of the same name (`Interop/CancelFlag.cs`) owns the registration with a `CancellationToken`. A
+/// 1. The C# struct of the same name (`Interop/CancelRegistration.cs`) owns the registration with a `CancellationToken`. A
 ///    callback of the token writes 1 to a pinned `uint`. A pool writes to the flag of a batch when no caller waits for
 ///    a text of the batch any more.
 /// 2. C# passes the address of this number to `stella_session_embed` or `stella_session_embed_tokens` as `cancel`. The

@@ -27,6 +27,8 @@
 //! 5. `encoder/candle_encoder.rs`: the model of candle in `candle_config`.
 //! 6. `memory_estimate.rs`: the temporary memory of candle. The memory of the CPU encoder follows from this table.
 //! 7. `stella-ffi/src/model.rs`: a value of `StellaArchitecture`, and the same value in the C# enum of this name.
+//! 8. stella-kernels, if its gate is neither GELU nor SiLU: `Gate` in `kernel/epilogue.rs`, and the function in `math.rs`.
+//! 9. `tests/fixtures`: a tiny model with reference vectors, made by `reference.py`.
 
 use crate::files::config::{Architecture, ModelConfig};
 use crate::files::layout::HeadLayout;

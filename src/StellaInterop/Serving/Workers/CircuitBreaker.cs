@@ -22,7 +22,7 @@ internal enum BreakerState
 internal readonly record struct BreakerView(BreakerState State, string Reason, string? Heads);
 
 /// <summary>
-/// Refuses calls while the model fails. There is one circuit for loads, one for workers that had to be replaced, and one for
+/// The circuit breaker of a pool: refuses calls while the model fails. There is one circuit for loads, one for workers that had to be replaced, and one for
 /// each head, so that a head that fails is refused alone. A fault of a text never reaches the breaker. Thread-safe.
 /// </summary>
 /// <remarks>

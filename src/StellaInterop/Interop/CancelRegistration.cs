@@ -12,7 +12,7 @@ namespace StellaInterop.Interop;
 /// <see cref="SessionHandle.Embed"/> passes the address of the flag to <c>stella_session_embed</c>.
 /// </description></item>
 /// <item><description>
-/// In the crate stella-ffi, <c>session.rs</c> turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
+/// In the crate stella-ffi, <c>args.rs</c> turns the address into a <c>CancelFlag</c> around an <c>AtomicU32</c>.
 /// </description></item>
 /// <item><description>
 /// In the crate stella-core, <c>session.rs</c> passes the flag to the forward pass of the encoder.
@@ -27,13 +27,13 @@ namespace StellaInterop.Interop;
 /// </description></item>
 /// </list>
 /// </remarks>
-internal readonly ref struct CancelFlag : IDisposable
+internal readonly ref struct CancelRegistration : IDisposable
 {
     private readonly CancellationTokenRegistration registration;
 
     /// <param name="flag">An array of one number on the pinned heap. No other call may use it at the same time.</param>
     /// <param name="token">The token that sets the flag.</param>
-    public CancelFlag(uint[] flag, CancellationToken token)
+    public CancelRegistration(uint[] flag, CancellationToken token)
     {
         if (token.CanBeCanceled)
         {
