@@ -87,13 +87,13 @@ internal sealed class ErrorTests
         string model = Fixtures.Model("tiny-new");
         StellaResult Embed(byte[] input, params string[] more) =>
             StellaProcess.RunIn(StellaProcess.Folder, input, ["tokenize", "--input", "-", "--model", model, .. more]);
-        Check(Embed([.. "good\n"u8, 0xff, (byte)'\n']), 4, "Line 2: text 1 is not valid UTF-8", rows: 1);
-        Check(Embed([.. "{\"text\": \""u8, 0xff, .. "\"}"u8], "--input-format", "jsonl"), 4, "text 0");
-        Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: text 1", rows: 1);
-        Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: text 1", rows: 1);
-        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0: The model has no prompt \"q\". Its prompts are s2p_query");
-        Check(Embed("{\"text\": \"a\", \"prompt\": \"\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
-        Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "text 0");
+        Check(Embed([.. "good\n"u8, 0xff, (byte)'\n']), 4, "Line 2: Text 1 is not valid UTF-8", rows: 1);
+        Check(Embed([.. "{\"text\": \""u8, 0xff, .. "\"}"u8], "--input-format", "jsonl"), 4, "Text 0");
+        Check(Embed("{\"text\": \"a\"}\n{\"txt\": 1}"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: Text 1", rows: 1);
+        Check(Embed("{\"text\": \"a\"}\nnot json"u8.ToArray(), "--input-format", "jsonl"), 4, "Line 2: Text 1", rows: 1);
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"q\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "Text 0: The model has no prompt \"q\". Its prompts are s2p_query");
+        Check(Embed("{\"text\": \"a\", \"prompt\": \"\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "Text 0");
+        Check(Embed("{\"text\": \"\\ud800\"}"u8.ToArray(), "--input-format", "jsonl"), 4, "Text 0");
 
         // The text is in the second batch, so an index within the batch would be wrong.
         string lines = string.Concat(Enumerable.Repeat("good\n", 300)) + string.Concat(Enumerable.Repeat("long ", 600));
@@ -109,7 +109,7 @@ internal sealed class ErrorTests
         StellaResult result = StellaProcess.RunWithInput(
             input, command, "--input", "-", "--input-format", "jsonl", "--prompt", "q", "--format", "json", "--model", Fixtures.Model("tiny-new"));
         Check(result, 2, "The model has no prompt \"q\". Its prompts are s2p_query, s2s_query");
-        Assert.That(result.Error, Does.Not.Contain("text 0"));
+        Assert.That(result.Error, Does.Not.Contain("Text 0"));
     }
 
     [Test]
@@ -119,7 +119,7 @@ internal sealed class ErrorTests
         StellaResult result = StellaProcess.RunWithInput(
             "{\"text\": \"a\"}\n{\"text\": \"b\", \"prompt\": \"q\"}\n{\"text\": \"c\", \"prompt\": \"q\"}",
             [command, "--input", "-", "--input-format", "jsonl", "--model", Fixtures.Model("tiny-new"), .. option]);
-        Check(result, 4, "text 1: The model has no prompt \"q\". Its prompts are s2p_query", rows: 1);
+        Check(result, 4, "Text 1: The model has no prompt \"q\". Its prompts are s2p_query", rows: 1);
     }
 
     [Test]

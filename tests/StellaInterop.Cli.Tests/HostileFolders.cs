@@ -207,9 +207,9 @@ internal static class HostileFolders
         new("an epsilon that overflows", folder => folder.Edit(Config, "1e-12", "1e999"), Config, "not the JSON"),
         new("an epsilon of zero", folder => folder.Edit(Config, "1e-12", "0.0"), Config, "layer_norm_eps is 0"),
         new("a rotary base below zero", Set(Config, "rope_theta", -1), Config, "rope_theta is -1"),
-        new("another architecture", folder => folder.Edit(Config, "\"NewModel\"", "\"T5\""), Config, "T5", "supported"),
-        new("another activation", Set(Config, "hidden_act", "relu"), Config, "relu", "supported"),
-        new("another rotary scaling", folder => folder.Edit(Config, "\"ntk\"", "\"yarn\""), Config, "yarn", "supported"),
+        new("another architecture", folder => folder.Edit(Config, "\"NewModel\"", "\"T5\""), Config, "T5", "Supported: "),
+        new("another activation", Set(Config, "hidden_act", "relu"), Config, "relu", "Supported: "),
+        new("another rotary scaling", folder => folder.Edit(Config, "\"ntk\"", "\"yarn\""), Config, "yarn", "Supported: "),
         new("causal attention", Set(Config, "is_causal", true), Config, "is_causal") { Model = "tiny-qwen2" },
         new(
             "a number of key-value heads that does not divide the heads",

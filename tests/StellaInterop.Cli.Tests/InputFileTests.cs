@@ -28,9 +28,9 @@ internal sealed class InputFileTests
         Assert.That(result.Output, Is.Empty);
     }
 
-    [TestCase("lines", "good\0text\nfoo bar\n", "Line 1: text 0 has a zero byte at byte 4")]
-    [TestCase("lines", "good\nbad \0\0\0 text\n", "Line 2: text 1 has a zero byte at byte 4")]
-    [TestCase("jsonl", "{\"text\": \"good\0text\"}", "Line 1: text 0 has a zero byte")]
+    [TestCase("lines", "good\0text\nfoo bar\n", "Line 1: Text 0 has a zero byte at byte 4")]
+    [TestCase("lines", "good\nbad \0\0\0 text\n", "Line 2: Text 1 has a zero byte at byte 4")]
+    [TestCase("jsonl", "{\"text\": \"good\0text\"}", "Line 1: Text 0 has a zero byte")]
     public void A_zero_byte_is_refused_without_naming_an_encoding(string format, string input, string says)
     {
         StellaResult result = Tokenize(Encoding.UTF8.GetBytes(input), "--input-format", format);
@@ -53,10 +53,10 @@ internal sealed class InputFileTests
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         Assert.That(result.Rows.Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(new[] { 0, 1 }));
 
-        Fails(Tokenize([.. good, .. "{\"txt\": 1}"u8], "--input-format", "jsonl"), "Line 7: text 2 ");
-        Fails(Tokenize([.. good, .. "{"u8], "--input-format", "jsonl"), "Line 7: text 2 ");
-        Fails(Tokenize([.. good, .. "{\"text\": \"a b c\"}"u8], "--input-format", "jsonl", "--max-tokens", "3", "--on-long-text", "error"), "Line 7: text 2 has 5 tokens");
-        Fails(Tokenize([.. good, .. "{\"text\": \"a\", \"prompt\": \"q\"}"u8], "--input-format", "jsonl"), "Line 7: text 2: The model has no prompt");
+        Fails(Tokenize([.. good, .. "{\"txt\": 1}"u8], "--input-format", "jsonl"), "Line 7: Text 2 ");
+        Fails(Tokenize([.. good, .. "{"u8], "--input-format", "jsonl"), "Line 7: Text 2 ");
+        Fails(Tokenize([.. good, .. "{\"text\": \"a b c\"}"u8], "--input-format", "jsonl", "--max-tokens", "3", "--on-long-text", "error"), "Line 7: Text 2 has 5 tokens");
+        Fails(Tokenize([.. good, .. "{\"text\": \"a\", \"prompt\": \"q\"}"u8], "--input-format", "jsonl"), "Line 7: Text 2: The model has no prompt");
     }
 
     [TestCase("tokenize", "")]
@@ -70,7 +70,7 @@ internal sealed class InputFileTests
         string input = string.Concat(Enumerable.Repeat("good\n", 300)) + bad + "\n" + string.Concat(Enumerable.Repeat("good\n", 300));
         StellaResult result = StellaProcess.RunWithInput(
             input, [command, "--input", "-", "--format", "json", "--model", Fixtures.Model("tiny-new"), "--max-tokens", "4", .. option.Length > 0 ? new[] { option, "error" } : []]);
-        Fails(result, "Line 301: text 300 ");
+        Fails(result, "Line 301: Text 300 ");
         JsonElement rows = StellaResult.Parse(result.Output);
         Assert.That(rows.EnumerateArray().Select(row => row.GetProperty("index").GetInt32()), Is.EqualTo(Enumerable.Range(0, 300)));
     }
@@ -79,7 +79,7 @@ internal sealed class InputFileTests
     public void An_error_in_the_first_line_leaves_an_empty_array()
     {
         StellaResult result = Tokenize([0xFF], "--format", "json");
-        Fails(result, "Line 1: text 0 is not valid UTF-8 at byte 0 of its line.");
+        Fails(result, "Line 1: Text 0 is not valid UTF-8 at byte 0 of its line.");
         Assert.That(StellaResult.Parse(result.Output).GetArrayLength(), Is.Zero);
     }
 

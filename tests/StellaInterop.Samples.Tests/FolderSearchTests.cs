@@ -18,7 +18,7 @@ internal sealed class FolderSearchTests
         (code, string output, error) = Run("index", Path.Combine(SourceTree.Root, "docs"), "--store", store);
         Assert.That((code, error), Is.EqualTo((0, string.Empty)));
         Assert.That(output, Does.Match(@"^\d+ files, \d+ new or changed, 0 gone, 0 skipped; \d+ passages written\n$"));
-        (code, output, error) = Run("search", "What is the memory limit of a container?", "--top", "2", "--store", store);
+        (code, output, error) = Run("search", "Which memory limit does a pool keep to in a container?", "--top", "2", "--store", store);
         Assert.That((code, error), Is.EqualTo((0, string.Empty)));
         Assert.That(output, Does.Match(@"^(0\.\d{3}  \S+\.md:\d+\n       -?0\.\d{3}  .+\n){2}$"));
         Assert.That(output, Does.Contain("  service.md:"));

@@ -119,7 +119,7 @@ internal sealed class InputTests
         {
             Assert.That(error!.Code, Is.EqualTo(StellaErrorCode.TextTooLong));
             Assert.That(error.TextIndex, Is.EqualTo(1270));
-            Assert.That(error.Message, Does.Contain("text 1270").And.Contain($"{total} tokens").And.Contain("512"));
+            Assert.That(error.Message, Does.Contain("Text 1270").And.Contain($"{total} tokens").And.Contain("512"));
         });
     }
 

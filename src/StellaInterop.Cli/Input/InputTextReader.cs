@@ -62,7 +62,7 @@ internal static class InputTextReader
         {
             throw lines.CreateError(
                 line.Number,
-                $"text {index} has a zero byte at byte {zero} of its line, which text must not have. Is the input UTF-8? Write a zero character as \\u0000 in JSON Lines.");
+                $"Text {index} has a zero byte at byte {zero} of its line, which text must not have. Is the input UTF-8? Write a zero character as \\u0000 in JSON Lines.");
         }
     }
 
@@ -75,7 +75,7 @@ internal static class InputTextReader
         }
         catch (DecoderFallbackException e)
         {
-            throw lines.CreateError(line.Number, $"text {index} is not valid UTF-8 at byte {e.Index} of its line.");
+            throw lines.CreateError(line.Number, $"Text {index} is not valid UTF-8 at byte {e.Index} of its line.");
         }
     }
 
@@ -90,7 +90,7 @@ internal static class InputTextReader
                 || !row.TryGetProperty("text", out JsonElement text)
                 || text.ValueKind != JsonValueKind.String)
             {
-                throw lines.CreateError(line.Number, $"text {index} is missing: the line is not a JSON object with a string \"text\".");
+                throw lines.CreateError(line.Number, $"Text {index} is missing: the line is not a JSON object with a string \"text\".");
             }
 
             StellaPrompt prompt = defaultPrompt;
@@ -104,7 +104,7 @@ internal static class InputTextReader
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
             // The line is not JSON, a string has half a surrogate pair, "prompt" is not a string, or the prompt is empty.
-            throw new CliException(ExitCode.BadInput, $"Line {line.Number}: text {index} cannot be parsed.", e);
+            throw new CliException(ExitCode.BadInput, $"Line {line.Number}: Text {index} cannot be parsed.", e);
         }
     }
 }

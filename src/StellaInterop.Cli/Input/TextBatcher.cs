@@ -95,7 +95,7 @@ internal static class TextBatcher
         {
             // The prompt is that of a row, because the prompt of the command line was checked before.
             throw new CliException(
-                ExitCode.BadInput, $"Line {batch.Lines[0]}: text {batch.Options.FirstTextIndex}: {e.Message}", e.InnerException);
+                ExitCode.BadInput, $"Line {batch.Lines[0]}: Text {batch.Options.FirstTextIndex}: {e.Message}", e.InnerException);
         }
     }
 
