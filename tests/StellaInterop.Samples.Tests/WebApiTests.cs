@@ -65,7 +65,7 @@ internal sealed partial class WebApiTests
     [TestCase("""{}""", HttpStatusCode.BadRequest, "'input' must be a text or an array of texts")]
     [TestCase("""{"input": "a", "encoding_format": "hex"}""", HttpStatusCode.BadRequest, "float, base64")]
     [TestCase("""{"input": "a", "input_type": "title"}""", HttpStatusCode.BadRequest, "document, query")]
-    [TestCase("""{"input": "a", "dimensions": 77}""", HttpStatusCode.BadRequest, "its heads have 256, 768, 1024")]
+    [TestCase("""{"input": "a", "dimensions": 77}""", HttpStatusCode.BadRequest, "Its heads have 256, 768, 1024")]
     [TestCase("""{"input": "a", "model": "gpt"}""", HttpStatusCode.BadRequest, "but this generator has 'stella-mini'")]
     [TestCase("""{"input": ["a", "\ud800"]}""", HttpStatusCode.BadRequest, "without unpaired surrogates.")]
     public async Task Invalid_requests_are_refused_with_a_reason(string body, HttpStatusCode status, string words)

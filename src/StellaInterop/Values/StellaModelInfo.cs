@@ -180,6 +180,6 @@ public sealed record StellaModelInfo
 
         throw new StellaOptionException(
             StellaErrorCode.UnknownDimension,
-            $"The model has no head of dimension {dimension}; its heads have {Listing.Of(Dimensions)}. Choose one of these dimensions, or download the head.");
+            $"The model has no head of dimension {dimension}. Its heads have {Listing.Of(Dimensions)}. Choose one of these dimensions, or download the head.");
     }
 }
