@@ -2,57 +2,13 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
 using StellaInterop.ModelFiles;
+using static StellaInterop.Tests.FolderEdits;
 
 namespace StellaInterop.Tests;
-
-/// <summary>Specifies the expected outcome of loading a folder.</summary>
-internal enum Outcome
-{
-    /// <summary>The folder is refused, and the message gives the reason.</summary>
-    Refused,
-
-    /// <summary>The folder loads and gives the vectors of its fixture.</summary>
-    Loaded,
-
-    /// <summary>Both outcomes are allowed, because the change has no effect on vectors.</summary>
-    Either,
-}
-
-/// <summary>Represents a fixture with one change.</summary>
-/// <param name="Name">The description of the fault.</param>
-/// <param name="Change">Applies the change to a copy of the fixture.</param>
-/// <param name="ExpectedTexts">Texts that the error message must contain, such as the name of the file.</param>
-internal sealed record HostileFolder(string Name, Action<TemporaryFolder> Change, params string[] ExpectedTexts)
-{
-    /// <summary>Gets the name of the fixture.</summary>
-    public string Model { get; init; } = "tiny-new";
-
-    public Outcome Outcome { get; init; }
-
-    public override string ToString() => Name;
-}
 
 /// <summary>Provides invalid and unusual model folders, each a fixture with one change.</summary>
 internal static class HostileFolders
 {
-    private const string Config = "config.json";
-    private const string Tokenizer = "tokenizer.json";
-    private const string Modules = "modules.json";
-    private const string Pooling = "1_Pooling/config.json";
-    private const string Head = "2_Dense_1024";
-    private const string HeadConfig = $"{Head}/config.json";
-    private const string HeadWeights = $"{Head}/model.safetensors";
-    private const string Prompts = "config_sentence_transformers.json";
-    private const string Weights = StellaModelFiles.WeightsFileName;
-    private const string Shard = "model-00002-of-00002.safetensors";
-    private const string Index = StellaModelFiles.ShardIndexFileName;
-    private const string Manifest = StellaManifest.FileName;
-
-    private const string Qkv = "new.encoder.layer.0.attention.qkv_proj.weight";
-    private const string Output = "new.encoder.layer.1.attention.o_proj.weight";
-    private const string Down = "new.encoder.layer.2.mlp.down_proj.weight";
-    private const string Last = "new.encoder.layer.2.mlp_ln.bias";
-
     /// <summary>Gets folders whose <see cref="Weights"/> have an invalid header.</summary>
     public static IEnumerable<HostileFolder> Headers { get; } =
     [
@@ -292,13 +248,13 @@ internal static class HostileFolders
             "a truncated shard",
             folder => Truncate(folder, Shard, -8),
             Shard, "bytes of data") { Model = "tiny-qwen2-sharded" },
-        new("an index that is not JSON", Put(Index, "weight_map"u8), Index, "not the JSON") { Model = "tiny-qwen2-sharded" },
-        new("an index without a map", Put(Index, "{}"u8), Index, "weight_map") { Model = "tiny-qwen2-sharded" },
+        new("an index that is not JSON", Put(ShardIndex, "weight_map"u8), ShardIndex, "not the JSON") { Model = "tiny-qwen2-sharded" },
+        new("an index without a map", Put(ShardIndex, "{}"u8), ShardIndex, "weight_map") { Model = "tiny-qwen2-sharded" },
         new(
             "an index nested 100,000 deep",
-            Put(Index, Encoding.UTF8.GetBytes(Nested("{\"weight_map\":", "1", "}", 100_000))),
-            Index) { Model = "tiny-qwen2-sharded" },
-        new("an index of 100,000 shards", Put(Index, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
+            Put(ShardIndex, Encoding.UTF8.GetBytes(Nested("{\"weight_map\":", "1", "}", 100_000))),
+            ShardIndex) { Model = "tiny-qwen2-sharded" },
+        new("an index of 100,000 shards", Put(ShardIndex, ManyShards()), "s0", "is missing") { Model = "tiny-qwen2-sharded" },
         new("a manifest of another version", Put(Manifest, "{\"version\":3,\"files\":{}}"u8), Manifest, "version 3"),
         new("a manifest without the files", Put(Manifest, "{\"version\":1,\"files\":{}}"u8), Config, "not listed"),
         new("a manifest with another size", Put(Manifest, Encoding.UTF8.GetBytes(ManifestOf(1, 64))), Config, "lists 1 bytes"),
@@ -407,13 +363,13 @@ internal static class HostileFolders
             folder.Edit(Manifest, "\"files\": {", $"\"files\": {{ \"config.json\": {{ \"size\": 1, \"sha256\": \"{new string('a', 64)}\" }},");
         }, Manifest, "config.json"),
         new("a pooling flag twice", InsertFirst(Pooling, "\"pooling_mode_mean_tokens\":false,"), Pooling, "pooling_mode_mean_tokens"),
-        new("a tensor twice in an index", folder => folder.Edit(Index, "\"weight_map\": {", $"\"weight_map\": {{ \"model.norm.weight\": \"../x\","), Index, "model.norm.weight") { Model = "tiny-qwen2-sharded" },
+        new("a tensor twice in an index", folder => folder.Edit(ShardIndex, "\"weight_map\": {", $"\"weight_map\": {{ \"model.norm.weight\": \"../x\","), ShardIndex, "model.norm.weight") { Model = "tiny-qwen2-sharded" },
 
         // A manifest that exists but cannot be read must not be ignored.
         new("a manifest that is a folder", folder => Directory.CreateDirectory(folder.File(Manifest)), Manifest),
         new("a manifest that is a broken link", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
 
-        new("an index without tensors", Edit(Index, json => json["weight_map"] = new JsonObject()), Index) { Model = "tiny-qwen2-sharded" },
+        new("an index without tensors", Edit(ShardIndex, json => json["weight_map"] = new JsonObject()), ShardIndex) { Model = "tiny-qwen2-sharded" },
         new("a rotary base of almost zero", folder => folder.Edit(Config, "160000", "1e-320"), Config, "rope_theta"),
         new("a tokenizer without words", Edit(Tokenizer, json => json["model"]!["vocab"] = new JsonObject()), Tokenizer),
     ];
@@ -452,29 +408,6 @@ internal static class HostileFolders
         }
     }
 
-    /// <summary>Creates a normalizer that replaces each x by a thousand of them, five times.</summary>
-    private static JsonObject ExpandingNormalizer() => new()
-    {
-        ["type"] = "Sequence",
-        ["normalizers"] = new JsonArray(
-        [
-            new JsonObject { ["type"] = "Prepend", ["prepend"] = "x" },
-            .. Enumerable.Range(0, 5).Select(_ => new JsonObject
-            {
-                ["type"] = "Replace",
-                ["pattern"] = new JsonObject { ["String"] = "x" },
-                ["content"] = new string('x', 1000),
-            }),
-        ]),
-    };
-
-    private static Action<TemporaryFolder> PrecompiledNormalizer(string map) => Set(
-        Tokenizer, "normalizer", new JsonObject { ["type"] = "Precompiled", ["precompiled_charsmap"] = map });
-
-    /// <summary>Encloses <paramref name="inner"/> in <paramref name="depth"/> pairs of brackets.</summary>
-    private static string Nested(string open, string inner, string close, int depth) =>
-        string.Concat(Enumerable.Repeat(open, depth)) + inner + string.Concat(Enumerable.Repeat(close, depth));
-
     /// <summary>Creates folders in which a file is deeply nested arrays or objects.</summary>
     private static IEnumerable<HostileFolder> Deep(string file, int depth) =>
     [
@@ -483,174 +416,8 @@ internal static class HostileFolders
     ];
 
     private static HostileFolder Sharded(string name, string shard, string says) =>
-        new(name, Edit(Index, json => json["weight_map"]!["model.norm.weight"] = shard), Index, says)
+        new(name, Edit(ShardIndex, json => json["weight_map"]!["model.norm.weight"] = shard), ShardIndex, says)
         {
             Model = "tiny-qwen2-sharded",
         };
-
-    private static string ManifestOf(int size, int digits) =>
-        $"{{\"version\":1,\"files\":{{\"config.json\":{{\"size\":{size},\"sha256\":\"{new string('a', digits)}\"}}}}}}";
-
-    private static byte[] ManyShards() => Encoding.UTF8.GetBytes(
-        $"{{\"weight_map\":{{{string.Join(',', Enumerable.Range(0, 100_000).Select(i => $"\"t{i}\":\"s{i}\""))}}}}}");
-
-    private static Action<TemporaryFolder> Put(string file, ReadOnlySpan<byte> content)
-    {
-        byte[] bytes = content.ToArray();
-        return folder => File.WriteAllBytes(folder.File(file), bytes);
-    }
-
-    private static Action<TemporaryFolder> Append(string file, string text) => folder =>
-        File.AppendAllText(folder.File(file), text);
-
-    /// <summary>Inserts text after the first bracket of a JSON file.</summary>
-    private static Action<TemporaryFolder> InsertFirst(string file, string text) => folder =>
-        File.WriteAllText(folder.File(file), $"{{{text}{File.ReadAllText(folder.File(file)).TrimStart()[1..]}");
-
-    private static Action<TemporaryFolder> Remove(string file) => folder => File.Delete(folder.File(file));
-
-    private static Action<TemporaryFolder> Link(string file, string target) => folder =>
-    {
-        File.Delete(folder.File(file));
-        File.CreateSymbolicLink(folder.File(file), target);
-    };
-
-    /// <summary>Truncates a file to a number of bytes, or removes bytes from its end if the number is negative.</summary>
-    private static void Truncate(TemporaryFolder folder, string file, long bytes) =>
-        Resize(folder, file, bytes < 0 ? new FileInfo(folder.File(file)).Length + bytes : bytes);
-
-    /// <summary>Sets the length of a file. Added bytes are sparse and take no disk space.</summary>
-    private static void Resize(TemporaryFolder folder, string file, long bytes)
-    {
-        using FileStream stream = File.OpenWrite(folder.File(file));
-        stream.SetLength(bytes);
-    }
-
-    private static Action<TemporaryFolder> Edit(string file, Action<JsonNode> edit) => folder =>
-    {
-        JsonNode json = JsonNode.Parse(File.ReadAllText(folder.File(file)))!;
-        edit(json);
-        File.WriteAllText(folder.File(file), json.ToJsonString());
-    };
-
-    private static Action<TemporaryFolder> Set(string file, string field, JsonNode? value) =>
-        Edit(file, json => json[field] = value?.DeepClone());
-
-    private static Action<TemporaryFolder> Pattern(string pattern) => Set(Tokenizer, "pre_tokenizer", new JsonObject
-    {
-        ["type"] = "Split",
-        ["pattern"] = new JsonObject { ["Regex"] = pattern },
-        ["behavior"] = "Isolated",
-        ["invert"] = false,
-    });
-
-    private static Action<TemporaryFolder> Header(Action<SafetensorsFile> edit, string file = Weights) => folder =>
-    {
-        SafetensorsFile weights = SafetensorsFile.Read(folder.File(file));
-        edit(weights);
-        weights.Write();
-    };
-
-    /// <summary>Replaces all tensors of a file by F32 tensors of zeros.</summary>
-    private static Action<TemporaryFolder> Zeros(string file, params (string Name, long[] Shape)[] tensors) => Header(
-        w =>
-        {
-            w.Header.Clear();
-            w.Data = [];
-            foreach (var (name, shape) in tensors)
-            {
-                w.Add(name, "F32", shape, w.Data.Length, w.Data.Length + (4 * shape.Aggregate((a, b) => a * b)));
-            }
-        },
-        file);
-
-    private static Action<TemporaryFolder> Text(Func<string, string> edit) => folder =>
-        SafetensorsFile.Read(folder.File(Weights)).WriteText(edit);
-
-    private static Action<TemporaryFolder> Raw(string header) => Text(_ => header);
-
-    private static Action<TemporaryFolder> Length(ulong length) => folder =>
-    {
-        SafetensorsFile weights = SafetensorsFile.Read(folder.File(Weights));
-        weights.Write(Encoding.UTF8.GetBytes(weights.Header.ToJsonString()), length);
-    };
-
-    private static void LongHeader(TemporaryFolder folder)
-    {
-        Length(80_000_000)(folder);
-        Resize(folder, Weights, 100_000_000);
-    }
-
-    private static void NotUtf8(TemporaryFolder folder)
-    {
-        SafetensorsFile weights = SafetensorsFile.Read(folder.File(Weights));
-        byte[] header = Encoding.UTF8.GetBytes(weights.Header.ToJsonString());
-        header[header.AsSpan().IndexOf("down_proj.bias"u8)] = 0xff;
-        weights.Write(header);
-    }
-
-    private static void AddGap(TemporaryFolder folder) => Header(w =>
-    {
-        w.Move(w.Header[Last]!["data_offsets"]![0]!.GetValue<long>(), 4);
-        w.Data = [.. w.Data, 0, 0, 0, 0];
-    })(folder);
-
-    private static void AddMany(SafetensorsFile weights, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            weights.Add($"t{i}", "U8", [0], 0, 0);
-        }
-    }
-
-    private static Action<TemporaryFolder> AddEmpty(string name, params long[] shape) =>
-        Header(w => w.Add(name, "F32", shape, 0, 0));
-
-    private static Action<TemporaryFolder> Shape(string tensor, params long[] shape) =>
-        Header(w => w.Header[tensor]!["shape"] = new JsonArray([.. shape.Select(n => JsonValue.Create(n))]));
-
-    private static Action<TemporaryFolder> Type(string tensor, string type) => Header(w => w.Header[tensor]!["dtype"] = type);
-
-    private static Action<TemporaryFolder> Rename(string tensor) => Header(w =>
-    {
-        JsonNode entry = w.Header[tensor]!;
-        w.Header.Remove(tensor);
-        w.Header["x"] = entry;
-    });
-
-    private static Action<TemporaryFolder> Offsets(string tensor, Func<long, long, long[]> offsets) => Header(w =>
-    {
-        JsonNode entry = w.Header[tensor]!;
-        long[] changed = offsets(entry["data_offsets"]![0]!.GetValue<long>(), entry["data_offsets"]![1]!.GetValue<long>());
-        entry["data_offsets"] = new JsonArray([.. changed.Select(n => JsonValue.Create(n))]);
-    });
-
-    private static IEnumerable<KeyValuePair<string, JsonNode?>> Texts(int count) =>
-        Enumerable.Range(0, count).Select(i => KeyValuePair.Create($"{i}", (JsonNode?)JsonValue.Create("")));
-
-    /// <summary>Sets all elements of an F32 tensor to one value.</summary>
-    private static Action<TemporaryFolder> Fill(string file, string tensor, float value) => Header(
-        w =>
-        {
-            long[] offsets = [.. w.Header[tensor]!["data_offsets"]!.AsArray().Select(offset => offset!.GetValue<long>())];
-            for (int i = 0; i < (offsets[1] - offsets[0]) / sizeof(float); i++)
-            {
-                w.Poke(tensor, i, BitConverter.GetBytes(value));
-            }
-        },
-        file);
-
-    private static Action<TemporaryFolder> Poke(string file, string tensor, int element, byte[] bytes) =>
-        Header(w => w.Poke(tensor, element, bytes), file);
-}
-
-/// <summary>Provides operations of Unix that .NET lacks.</summary>
-internal static class Unix
-{
-    public static void MakeFifo(string path)
-    {
-        using Process process = Process.Start("mkfifo", [path]);
-        process.WaitForExit();
-        Assert.That(process.ExitCode, Is.Zero);
-    }
 }

@@ -65,7 +65,7 @@ internal sealed class ModuleCycleTests
     private static IEnumerable<TestCaseData> RustCycles()
     {
         yield return new TestCaseData("use crate::low::Low;", "use crate::{high::High, other::{Thing, More}};").SetArgDisplayNames("in groups");
-        yield return new TestCaseData("fn f() { crate::low::f() }", "fn g() -> super::high::High { todo!() }").SetArgDisplayNames("in expressions");
+        yield return new TestCaseData("fn f() { crate::low::f() }", "fn g(_: super::high::High) {}").SetArgDisplayNames("in expressions");
         yield return new TestCaseData("use crate::low;", "use crate::High;").SetArgDisplayNames("through an export of the root");
         yield return new TestCaseData("use super::low::*;", "use crate::high::High as H;").SetArgDisplayNames("renamed");
     }
