@@ -141,6 +141,16 @@ internal static class Guard
         }
     }
 
+    /// <exception cref="ArgumentException">A buffer has room for some token counts of a call, and not for all.</exception>
+    public static void ThrowIfNoRoomForCounts(int textCount, int length, string name)
+    {
+        // An empty buffer wants no counts.
+        if (length > 0 && length < textCount)
+        {
+            throw new ArgumentException($"{textCount} texts need as many counts; there is room for {length}.", name);
+        }
+    }
+
     private static OptionError TimeError(string name, TimeSpan value, string min) => new(
         name,
         value,

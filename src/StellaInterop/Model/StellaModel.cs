@@ -249,11 +249,7 @@ public sealed class StellaModel : IDisposable
         options.Check(texts.Length);
         int dimension = Info.DimensionOf(options);
         Guard.ThrowIfNoRoomForVectors(texts.Length, dimension, destination.Length, nameof(destination));
-        if (!tokenCounts.IsEmpty && tokenCounts.Length < texts.Length)
-        {
-            throw new ArgumentException(
-                $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
-        }
+        Guard.ThrowIfNoRoomForCounts(texts.Length, tokenCounts.Length, nameof(tokenCounts));
 
         ThrowIfDisposed();
         cancellationToken.ThrowIfCancellationRequested();

@@ -325,18 +325,14 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         StellaCallOptions? callOptions = null,
         CancellationToken cancellationToken = default)
     {
-        if (!tokenCounts.IsEmpty && tokenCounts.Length < texts.Length)
-        {
-            throw new ArgumentException(
-                $"{texts.Length} texts need as many counts; there is room for {tokenCounts.Length}.", nameof(tokenCounts));
-        }
+        Guard.ThrowIfNoRoomForCounts(texts.Length, tokenCounts.Length, nameof(tokenCounts));
 
         // A copy: the caller may change the memory from here on.
         PoolCall call = NewCall(texts.ToArray(), options, callOptions, CallBuffers.OfCaller(destination, tokenCounts));
         // Not by the properties of an unloaded model: the next load may find another model.
         if ((call.EmbedOptions.Dimension ?? host.State.Loaded?.Model.Info.DefaultDimension) is { } known)
         {
-            CallBuffers.ThrowIfTooShort(destination, texts.Length, known);
+            Guard.ThrowIfNoRoomForVectors(texts.Length, known, destination.Length, nameof(destination));
         }
 
         return runner.RunAsync(call, cancellationToken);

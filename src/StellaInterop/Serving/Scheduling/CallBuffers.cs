@@ -49,7 +49,8 @@ internal sealed class CallBuffers
         Dimension = dimension;
         if (isCallers)
         {
-            ThrowIfTooShort(vectors, textCount, dimension);
+            // The memory is the parameter "destination" of the pool's call.
+            Guard.ThrowIfNoRoomForVectors(textCount, dimension, vectors.Length, "destination");
         }
         else
         {
@@ -78,16 +79,5 @@ internal sealed class CallBuffers
     {
         writableVectors.CopyOut();
         writableCounts.CopyOut();
-    }
-
-    /// <exception cref="ArgumentException">There is no room for one vector per text.</exception>
-    public static void ThrowIfTooShort(Memory<float> destination, int textCount, int dimension)
-    {
-        if (destination.Length / dimension < textCount)
-        {
-            throw new ArgumentException(
-                $"{textCount} vectors of {dimension} need {(long)textCount * dimension} numbers; there is room for {destination.Length}.",
-                nameof(destination));
-        }
     }
 }
