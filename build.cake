@@ -36,10 +36,7 @@ var rids = XDocument.Load(native.CombineWithFilePath("Rids.props").FullPath)
     .Select(e => new NativeRid((string)e.Attribute("Include"), (string)e.Attribute("RustTarget"), (string)e.Attribute("LibraryFile")))
     .ToDictionary(r => r.Rid);
 
-var host = Argument("rid", HostRid());
-var built = artifacts.Combine("native").Combine(host);
-var prebuilt = native.Combine("prebuilt").Combine(host);
-const string ManifestName = "manifest.json";
+var machine = HostRid();
 
 // The fuzz targets: the maximum input length in bytes, and the limits of one input in seconds and MiB.
 record FuzzTarget(string Name, int MaxLength, int Seconds, int Megabytes);
@@ -54,7 +51,9 @@ var fuzzTargets = new[]
 
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
+#load ".cake/native.cake"
 #load ".cake/packages.cake"
+#load ".cake/toolchains.cake"
 
 // ---------------------------------------------------------------------------------------------------- tasks
 
@@ -75,69 +74,40 @@ Task("Clean")
     }
 });
 
+Task("Toolchains")
+    .Description("Installs the compilers for --rids=A,B, or for all platforms that this machine can build for, into artifacts/toolchains (root on Debian, linux-x64).")
+    .Does(() => InstallToolchains(RidArgument(toolchains.Select(t => t.Rid).ToArray()).Select(ToolchainOf)));
+
 Task("Native")
-    .Description("Builds the native library of this machine reproducibly into artifacts/native/<rid>, with a manifest.")
-    .Does(() =>
-{
-    var entry = rids[host];
-    Cargo("fetch --locked");
-    Cargo($"build {ReleaseSelection()}", ReproducibleFlags());
-    EnsureDirectoryExists(built);
-    CopyFile(native.CombineWithFilePath($"target/{entry.RustTarget}/release/{entry.LibraryFile}"), built.CombineWithFilePath(entry.LibraryFile));
-    WriteManifest(built, entry);
-    CheckExports(built.CombineWithFilePath(entry.LibraryFile));
-    CheckGlibc(built.CombineWithFilePath(entry.LibraryFile));
-    Information("{0}: {1:N0} bytes, sha256 {2}", entry.LibraryFile, FileSize(built.CombineWithFilePath(entry.LibraryFile)), Sha256(built.CombineWithFilePath(entry.LibraryFile)));
-});
+    .Description("Builds the native library of this machine, or of --rid=RID, reproducibly into artifacts/native/<rid>, with a manifest.")
+    .Does(() => BuildNative(Argument("rid", machine)));
 
 Task("Prebuilt")
-    .Description("Replaces the committed library of this machine with a new build.")
-    .IsDependentOn("Native")
+    .Description("Replaces the committed libraries, or those of --rids=A,B, with new builds.")
     .Does(() =>
 {
-    EnsureDirectoryExists(prebuilt);
-    CopyFiles(GetFiles($"{built}/*"), prebuilt);
+    foreach (var rid in RidArgument(prebuiltRids))
+    {
+        BuildNative(rid);
+        EnsureDirectoryExists(PrebuiltFolder(rid));
+        CopyFiles(GetFiles($"{BuiltFolder(rid)}/*"), PrebuiltFolder(rid));
+    }
 });
 
 Task("CheckPrebuilt")
-    .Description("Checks that the committed library belongs to the sources, and that a new build with the same compiler and linker has the same bytes.")
-    .IsDependentOn("Native")
+    .Description("Checks that the committed libraries belong to the sources, and that new builds with the same tools have the same bytes. Builds for the platforms whose compilers are installed.")
     .Does(() =>
 {
-    var entry = rids[host];
-    var committed = ReadManifest(prebuilt);
-    var fresh = ReadManifest(built);
-    var file = prebuilt.CombineWithFilePath(entry.LibraryFile);
-    if (Sha256(file) != committed["library_sha256"])
+    // All committed files are checked before the first build, which takes minutes.
+    foreach (var rid in prebuiltRids)
     {
-        throw new CakeException($"{file} does not have the SHA-256 of its manifest. Run: dotnet cake --target=Prebuilt");
+        CheckCommitted(rid);
     }
 
-    if (committed["sources_sha256"] != fresh["sources_sha256"])
+    foreach (var rid in prebuiltRids)
     {
-        throw new CakeException("The native sources have changed since native/prebuilt was built. Run: dotnet cake --target=Prebuilt");
+        ComparePrebuilt(rid);
     }
-
-    var tools = new[] { "rustc", "linker" };
-    var differing = tools.Where(tool => committed[tool] != fresh[tool]).ToArray();
-    if (differing.Length > 0)
-    {
-        foreach (var tool in differing)
-        {
-            Warning("This machine has {0} {1}, but the manifest names {2}.", tool, fresh[tool], committed[tool]);
-        }
-
-        Warning("NOT COMPARED: the bytes of native/prebuilt cannot be checked with other tools. The tests run on the rebuilt library.");
-        return;
-    }
-
-    if (committed["library_sha256"] != fresh["library_sha256"])
-    {
-        throw new CakeException(
-            $"native/prebuilt/{host}/{entry.LibraryFile} does not match the sources: the committed SHA-256 is {committed["library_sha256"]}, but the same tools built {fresh["library_sha256"]}. Run: dotnet cake --target=Prebuilt");
-    }
-
-    Information("EQUAL: native/prebuilt/{0}/{1} has the same bytes as a build of the sources ({2}).", host, entry.LibraryFile, fresh["library_sha256"]);
 });
 
 Task("Bindings")
@@ -230,7 +200,7 @@ Task("Fuzz")
     });
     if (!failed.IsEmpty)
     {
-        throw new CakeException($"These fuzz targets found faults: {string.Join(", ", failed.Order())}. Reproduce a finding with: native/target/sanitized/{rids[host].RustTarget}/debug/NAME FILE");
+        throw new CakeException($"These fuzz targets found faults: {string.Join(", ", failed.Order())}. Reproduce a finding with: native/target/sanitized/{rids[machine].RustTarget}/debug/NAME FILE");
     }
 });
 
@@ -238,8 +208,8 @@ Task("ShippedTest")
     .Description("Tests the release build of the native library: memory use, freed memory, the float64 reference, equal bits in any batch (Linux).")
     .Does(() =>
 {
-    Cargo($"build {ReleaseSelection()} --example measure", ReproducibleFlags());
-    Cargo($"test {ReleaseSelection()} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', releaseBuildTests)}", ReproducibleFlags());
+    Cargo($"build {ReleaseSelection(BuildOf(machine))} --example measure", ReproducibleFlags(BuildOf(machine)));
+    Cargo($"test {ReleaseSelection(BuildOf(machine))} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', releaseBuildTests)}", ReproducibleFlags(BuildOf(machine)));
 });
 
 Task("Valgrind")
@@ -249,10 +219,10 @@ Task("Valgrind")
     Require("valgrind", "--version", "apt-get install valgrind");
     // Cargo starts the tests with this command. Valgrind runs one thread at a time; without fair scheduling, one thread may run for
     // minutes while others wait.
-    var environment = ReproducibleFlags();
-    environment[$"CARGO_TARGET_{rids[host].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
+    var environment = ReproducibleFlags(BuildOf(machine));
+    environment[$"CARGO_TARGET_{rids[machine].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
         "valgrind --fair-sched=try --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
-    RunTestsAgain($"test {ReleaseSelection()} --test abi -- --test-threads=1", environment);
+    RunTestsAgain($"test {ReleaseSelection(BuildOf(machine))} --test abi -- --test-threads=1", environment);
 });
 
 Task("Restore")
@@ -341,12 +311,18 @@ Task("Soak")
 });
 
 Task("Pack")
-    .Description("Creates the NuGet packages in artifacts/packages. --rids=A,B names the platforms that they must contain; the default is this machine's platform.")
+    .Description("Creates the NuGet packages in artifacts/packages, for the platforms in native/prebuilt or for --rids=A,B. Builds the libraries that are not committed.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
-    PackInto(packages, root);
-    CheckPackages(Argument("rids", host).Split(',', StringSplitOptions.RemoveEmptyEntries));
+    var wanted = RidArgument(prebuiltRids);
+    foreach (var rid in wanted)
+    {
+        ProvideNative(rid);
+    }
+
+    PackInto(packages, root, wanted);
+    CheckPackages(wanted);
 });
 
 Task("ApiBaseline")
@@ -379,7 +355,7 @@ Task("PackAgain")
     var second = artifacts.Combine("again/packages");
     CopyTree(copy);
     DotNetRestore(copy.CombineWithFilePath("StellaInterop.sln").FullPath);
-    PackInto(second, copy);
+    PackInto(second, copy, RidArgument(prebuiltRids));
     ComparePackages(packages, second);
     CleanDirectory(artifacts.Combine("again"));
 });
@@ -470,6 +446,11 @@ void Cargo(string arguments, Dictionary<string, string> environment = null)
     }
 }
 
+/// Returns the folder of the extra cargo configuration, if there is one.
+IEnumerable<string> ExtraCargoFolder() => EnvironmentVariable("STELLA_CARGO_CONFIG") is { Length: > 0 } extra
+    ? [System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(extra, root.FullPath))]
+    : [];
+
 void UseExtraCargoConfig()
 {
     var extra = EnvironmentVariable("STELLA_CARGO_CONFIG");
@@ -491,9 +472,9 @@ void UseExtraCargoConfig()
 /// Fails if a tool does not run, and names the command that installs it.
 void Require(string tool, string arguments, string install)
 {
-    if (!host.StartsWith("linux"))
+    if (!machine.StartsWith("linux"))
     {
-        throw new CakeException($"Sanitized builds, fuzzing and Valgrind run on Linux only, but this machine is {host}.");
+        throw new CakeException($"Sanitized builds, fuzzing and Valgrind run on Linux only, but this machine is {machine}.");
     }
 
     try
@@ -506,12 +487,8 @@ void Require(string tool, string arguments, string install)
     }
 }
 
-/// Returns the cargo arguments of the release build and its tests. They must be equal each time, because cargo builds again for
-/// other arguments.
-string ReleaseSelection() => $"--release --locked --package stella-ffi --target {rids[host].RustTarget}";
-
 /// Returns the cargo arguments of builds and tests with AddressSanitizer.
-string SanitizedSelection() => $"--locked --workspace --all-features --lib --tests --target {rids[host].RustTarget} --target-dir target/sanitized";
+string SanitizedSelection() => $"--locked --workspace --all-features --lib --tests --target {rids[machine].RustTarget} --target-dir target/sanitized";
 
 /// Returns the flags for AddressSanitizer and for the coverage instrumentation of libFuzzer.
 Dictionary<string, string> SanitizerFlags() => RustFlags(
@@ -559,7 +536,7 @@ bool Fuzz(FuzzTarget t, int seconds)
     var scratch = folder.Combine("tmp");
     EnsureDirectoryExists(corpus);
     CleanDirectory(scratch);
-    var start = new ProcessStartInfo(native.CombineWithFilePath($"target/sanitized/{rids[host].RustTarget}/debug/{t.Name}").FullPath)
+    var start = new ProcessStartInfo(native.CombineWithFilePath($"target/sanitized/{rids[machine].RustTarget}/debug/{t.Name}").FullPath)
     {
         WorkingDirectory = native.Combine("fuzz").FullPath,
         RedirectStandardError = true,
@@ -609,108 +586,6 @@ bool Fuzz(FuzzTarget t, int seconds)
         {
             shared.Delete(true);
         }
-    }
-}
-
-/// Returns the flags that make the build independent of its location. They remap the prefix of every source path, and the linker
-/// writes no build id.
-Dictionary<string, string> ReproducibleFlags()
-{
-    var cargoHome = EnvironmentVariable("CARGO_HOME") ?? System.IO.Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cargo");
-    var sources = System.IO.Path.Combine(cargoHome, "registry", "src");
-    var flags = System.IO.Directory.Exists(sources)
-        ? System.IO.Directory.GetDirectories(sources).Order().Select(d => $"--remap-path-prefix={d}=/crates").ToList()
-        : new List<string>();
-    flags.Add($"--remap-path-prefix={native.FullPath}=/stella");
-    if (host.StartsWith("linux"))
-    {
-        flags.Add("-Clink-arg=-Wl,--build-id=none");
-    }
-
-    if (HasGlibc)
-    {
-        flags.AddRange(GlibcFlags());
-    }
-    else if (host.StartsWith("linux-musl"))
-    {
-        // A shared library must use the C library of the process that loads it.
-        flags.Add("-Ctarget-feature=-crt-static");
-    }
-    else if (host.StartsWith("win"))
-    {
-        // Links the C runtime statically, because not every machine has its redistributable package.
-        flags.Add("-Ctarget-feature=+crt-static");
-    }
-
-    return RustFlags(flags.ToArray());
-}
-
-/// Writes the manifest of a library: the hashes of its sources and its bytes, and the tools that built it.
-void WriteManifest(DirectoryPath directory, NativeRid entry)
-{
-    var file = directory.CombineWithFilePath(entry.LibraryFile);
-    var manifest = new SortedDictionary<string, string>(StringComparer.Ordinal)
-    {
-        ["library"] = entry.LibraryFile,
-        ["library_sha256"] = Sha256(file),
-        ["linker"] = Linker(),
-        ["rid"] = entry.Rid,
-        ["rust_target"] = entry.RustTarget,
-        ["rustc"] = string.Join("; ", Output("rustc", "--version --verbose").Where(l => l.StartsWith("rustc") || l.StartsWith("commit-hash") || l.StartsWith("LLVM"))),
-        ["sources_sha256"] = SourcesSha256(),
-    };
-    System.IO.File.WriteAllText(directory.CombineWithFilePath(ManifestName).FullPath, JsonSerializer.Serialize(manifest, new JsonSerializerOptions { WriteIndented = true }) + "\n");
-}
-
-string Linker() =>
-    host.StartsWith("linux") ? $"{Output("cc", "--version")[0]}; {Output("ld", "--version")[0]}"
-    : host.StartsWith("osx") ? Output("cc", "--version")[0]
-    // Rust finds the linker of Visual Studio itself and does not report which one.
-    : "link.exe";
-
-Dictionary<string, string> ReadManifest(DirectoryPath directory)
-{
-    var path = directory.CombineWithFilePath(ManifestName).FullPath;
-    return System.IO.File.Exists(path)
-        ? JsonSerializer.Deserialize<Dictionary<string, string>>(System.IO.File.ReadAllText(path))
-        : throw new CakeException($"{path} does not exist. Run: dotnet cake --target=Prebuilt");
-}
-
-/// Returns one hash over the names and contents of all files that determine the library.
-string SourcesSha256()
-{
-    var files = new[] { "Cargo.toml", "Cargo.lock" }.Select(f => native.CombineWithFilePath(f))
-        .Concat(GetFiles($"{native}/stella-*/Cargo.toml"))
-        .Concat(GetFiles($"{native}/stella-*/build.rs"))
-        .Concat(GetFiles($"{native}/stella-*/src/**/*.rs"))
-        .Select(f => (Name: native.GetRelativePath(f).FullPath, Path: f.FullPath))
-        .OrderBy(f => f.Name, StringComparer.Ordinal);
-    using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    foreach (var (name, path) in files)
-    {
-        // Line endings are normalized, because a checkout may change them.
-        var text = System.IO.File.ReadAllText(path).ReplaceLineEndings("\n");
-        hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{name}\n{text.Length}\n{text}"));
-    }
-
-    return Convert.ToHexStringLower(hash.GetHashAndReset());
-}
-
-/// Checks that a library exports the same names that the bindings import.
-void CheckExports(FilePath library)
-{
-    if (!host.StartsWith("linux"))
-    {
-        Warning("Exports are compared on Linux only.");
-        return;
-    }
-
-    var exported = Output("nm", $"--dynamic --defined-only --format=just-symbols {library}").Where(s => s.Length > 0).Select(s => s.Split('@')[0]).ToHashSet();
-    var imported = Regex.Matches(System.IO.File.ReadAllText(bindings.FullPath), "EntryPoint = \"([^\"]+)\"").Select(m => m.Groups[1].Value).ToHashSet();
-    var differing = exported.Except(imported).Select(s => $"{s} is exported but not imported").Concat(imported.Except(exported).Select(s => $"{s} is imported but not exported")).ToArray();
-    if (differing.Length > 0)
-    {
-        throw new CakeException($"{library.GetFilename()} and {bindings.GetFilename()} differ: {string.Join("; ", differing)}.");
     }
 }
 

@@ -6,17 +6,16 @@
 
 const string MinGlibc = "2.28";
 
-bool HasGlibc => host.StartsWith("linux") && !host.StartsWith("linux-musl");
-
 /// Creates the stub libraries and returns the flags that make the linker use them.
-IEnumerable<string> GlibcFlags()
+IEnumerable<string> GlibcFlags(NativeBuild build)
 {
-    var folder = artifacts.Combine($"glibc-{MinGlibc}");
+    var folder = artifacts.Combine($"glibc-{MinGlibc}").Combine(build.Rid);
     CleanDirectory(folder);
-    var loader = host.EndsWith("arm64") ? "/lib/ld-linux-aarch64.so.1" : "/lib64/ld-linux-x86-64.so.2";
-    var libc = CreateStub(folder, SystemLibrary("libc.so.6"));
-    var libm = CreateStub(folder, SystemLibrary("libm.so.6"));
-    CreateStub(folder, loader);
+    string SystemLibrary(string name) => OutputOf(build, build.Compiler, $"-print-file-name={name}")[0];
+    var loader = build.Rid.EndsWith("arm64") ? "ld-linux-aarch64.so.1" : "ld-linux-x86-64.so.2";
+    var libc = CreateStub(build, folder, SystemLibrary("libc.so.6"));
+    var libm = CreateStub(build, folder, SystemLibrary("libm.so.6"));
+    CreateStub(build, folder, SystemLibrary(loader));
 
     // Before glibc 2.33, libc_nonshared.a compiled these functions into each program.
     var stat = folder.CombineWithFilePath("stat.c");
@@ -33,14 +32,14 @@ IEnumerable<string> GlibcFlags()
         __attribute__((visibility("hidden"))) int lstat64(const char *path, void *out) { return __lxstat64(version, path, out); }
         __attribute__((visibility("hidden"))) int fstat64(int file, void *out) { return __fxstat64(version, file, out); }
         """);
-    Output("cc", $"-O2 -fPIC -c {stat} -o {folder}/stat.o");
-    Output("ar", $"rcD {folder}/libstat.a {folder}/stat.o");
+    OutputOf(build, build.Compiler, $"-O2 -fPIC -c {stat} -o {folder}/stat.o");
+    OutputOf(build, $"{build.Binutils}ar", $"rcD {folder}/libstat.a {folder}/stat.o");
 
     // These two were separate libraries in old versions. The stub of libc has their functions, so the linker needs nothing from them.
     var old = $"{SystemLibrary("libpthread.so.0")} {SystemLibrary("libdl.so.2")}";
     System.IO.File.WriteAllText(
         folder.CombineWithFilePath("libc.so").FullPath,
-        $"GROUP ( {libc} {folder}/libstat.a {SystemLibrary("libc_nonshared.a")} AS_NEEDED ( {folder}/{System.IO.Path.GetFileName(loader)} ) )\n");
+        $"GROUP ( {libc} {folder}/libstat.a {SystemLibrary("libc_nonshared.a")} AS_NEEDED ( {folder}/{loader} ) )\n");
     System.IO.File.WriteAllText(folder.CombineWithFilePath("libm.so").FullPath, $"GROUP ( {libm} )\n");
     // Cargo links in native/. The relative path keeps the location of the source tree out of the result.
     return new[] { $"-Lnative={native.GetRelativePath(folder)}", "-Clink-arg=-Wl,--no-as-needed" }
@@ -50,12 +49,10 @@ IEnumerable<string> GlibcFlags()
         .Append("-Clink-arg=-Wl,--as-needed,-z,defs,--allow-shlib-undefined");
 }
 
-string SystemLibrary(string name) => Output("cc", $"-print-file-name={name}")[0];
-
 /// Creates a library without code that has the functions of a system library, each in the newest version that is not above the minimum.
-FilePath CreateStub(DirectoryPath folder, string library)
+FilePath CreateStub(NativeBuild build, DirectoryPath folder, string library)
 {
-    var symbols = Output("objdump", $"-T {library}")
+    var symbols = OutputOf(build, $"{build.Binutils}objdump", $"-T {library}")
         .Select(line => Regex.Match(line, @"^[0-9a-f]+ .{5}(?<kind>..) (?<section>\S+)\s+(?<size>[0-9a-f]+)\s+\(?(?<version>GLIBC_[\d.]+)\)?\s+(?<name>\S+)$"))
         .Where(m => m.Success && m.Groups["section"].Value != "*UND*" && m.Groups["section"].Value != "*ABS*")
         .Select(m => (
@@ -80,22 +77,14 @@ FilePath CreateStub(DirectoryPath folder, string library)
         .OrderBy(g => g.Key)
         .Select(g => $"GLIBC_{g.Key} {{ {string.Concat(g.Select(s => s.Name + "; "))}}};"));
     var stub = folder.CombineWithFilePath(name);
-    Output("cc", $"-shared -nostdlib -Wl,-soname,{name} -Wl,--version-script={map} {source} -o {stub}");
+    OutputOf(build, build.Compiler, $"-shared -nostdlib -Wl,-soname,{name} -Wl,--version-script={map} {source} -o {stub}");
     return stub;
 }
 
 System.Version GlibcVersion(string name) => System.Version.Parse(name["GLIBC_".Length..]);
 
 /// Returns the oldest glibc that has every function that a library imports.
-System.Version GlibcOf(FilePath library) => Output("objdump", $"-T {library}")
+System.Version GlibcOf(NativeBuild build, FilePath library) => OutputOf(build, $"{build.Binutils}objdump", $"-T {library}")
     .Select(line => Regex.Match(line, @"\*UND\*.*\(?(GLIBC_[\d.]+)\)?"))
     .Where(m => m.Success)
     .Max(m => GlibcVersion(m.Groups[1].Value));
-
-void CheckGlibc(FilePath library)
-{
-    if (HasGlibc && GlibcOf(library) > System.Version.Parse(MinGlibc))
-    {
-        throw new CakeException($"{library.GetFilename()} needs glibc {GlibcOf(library)}, but must run on glibc {MinGlibc}.");
-    }
-}

@@ -15,7 +15,7 @@ DateTimeOffset CommitTime() => DateTimeOffset.FromUnixTimeSeconds(long.Parse(Out
 
 /// Packs the projects of a source tree. The files in the packages have the time of the commit instead of the current time, so that the
 /// same sources result in the same bytes.
-void PackInto(DirectoryPath output, DirectoryPath tree)
+void PackInto(DirectoryPath output, DirectoryPath tree, string[] wanted)
 {
     CleanDirectory(output);
     foreach (var project in projects)
@@ -30,7 +30,8 @@ void PackInto(DirectoryPath output, DirectoryPath tree)
             MSBuildSettings = new DotNetMSBuildSettings()
                 .WithProperty("ContinuousIntegrationBuild", "true")
                 .WithProperty("DeterministicTimestamp", $"{CommitTime().ToUnixTimeSeconds()}")
-                .WithProperty("NativeBuildRoot", $"{artifacts}/native/"),
+                .WithProperty("NativeBuildRoot", $"{artifacts}/native/")
+                .WithProperty("PackedRids", string.Join("%3B", wanted)),
         });
     }
 }
@@ -111,9 +112,7 @@ void CheckPackages(string[] wantedRids)
     }
 }
 
-string NativeEntry(string rid) => rids.TryGetValue(rid, out var entry)
-    ? $"runtimes/{rid}/native/{entry.LibraryFile}"
-    : throw new CakeException($"Unknown runtime identifier '{rid}'. Add it to native/Rids.props.");
+string NativeEntry(string rid) => $"runtimes/{rid}/native/{EntryOf(rid).LibraryFile}";
 
 /// Copies all files that git does not ignore into another working tree of the same repository. Keeps the times of the files.
 void CopyTree(DirectoryPath copy)

@@ -1,0 +1,213 @@
+// Toolchains from Debian packages, for platforms other than that of this machine.
+//
+// They are installed in a Debian folder of their own, artifacts/toolchains/debian, which debootstrap makes. So the machine keeps its own
+// compilers, and each machine gets the same ones.
+
+/// A Debian package, its version when the committed libraries were built, and the folder that it is unpacked to. Packages of another
+/// architecture are unpacked, because installing them would also install the libraries of that architecture.
+record DebianPackage(string Name, string Version, string UnpackTo = null);
+
+/// The tools for one platform. Debian has no standard library of Rust for some targets, so that it is compiled from source.
+record Toolchain(string Rid, string RustTarget, string Compiler, string Binutils, bool CompilesStandardLibrary, string StandardLibraryFlags, DebianPackage[] Packages);
+
+// bookworm is a released suite. Its security updates bring new versions of rustc-web, the compiler for web browsers, so the table's
+// version may no longer be served. `Toolchains` reports that, and the manifest of a library names the versions that built it.
+const string DebianSuite = "bookworm";
+const string DebianMirror = "http://deb.debian.org/debian";
+const string DebianSecurityMirror = "http://deb.debian.org/debian-security";
+
+var debianRust = new DebianPackage[]
+{
+    new("rustc-web", "1.96.0+dfsg1-1~deb12u2"),
+    new("cargo-web", "1.96.0+dfsg1-1~deb12u2"),
+    new("libc6-dev", "2.36-9+deb12u14"),
+    new("gcc-12", "12.2.0-14+deb12u1"),
+    new("binutils", "2.40-2"),
+    // Cargo downloads crates by HTTPS.
+    new("ca-certificates", "20250419~deb12u2"),
+};
+var debianRustSources = new DebianPackage("rust-web-src", "1.96.0+dfsg1-1~deb12u2");
+var debianArm64Compiler = new DebianPackage[]
+{
+    new("gcc-12-aarch64-linux-gnu", "12.2.0-14cross1"),
+    new("gcc-aarch64-linux-gnu", "4:12.2.0-3"),
+    new("binutils-aarch64-linux-gnu", "2.40-2"),
+    new("libc6-dev-arm64-cross", "2.36-8cross1"),
+};
+
+var toolchains = new Toolchain[]
+{
+    new("linux-x64", "x86_64-unknown-linux-gnu", "gcc", "", false, "", debianRust),
+    new("linux-arm64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-", false, "",
+    [
+        .. debianRust, .. debianArm64Compiler,
+        new("libstd-rust-web-dev:arm64", "1.96.0+dfsg1-1~deb12u2", "/"),
+    ]),
+    new("linux-musl-x64", "x86_64-unknown-linux-musl", "x86_64-linux-musl-gcc", "", true, "-Ctarget-feature=-crt-static",
+    [
+        .. debianRust, debianRustSources,
+        new("musl-tools", "1.2.3-1"),
+        new("musl-dev", "1.2.3-1"),
+        new("libunwind-19-dev", "1:19.1.7-3~deb12u1", "/opt/stella/x86_64-unknown-linux-musl"),
+    ]),
+    new("linux-musl-arm64", "aarch64-unknown-linux-musl", "aarch64-linux-musl-gcc", "aarch64-linux-gnu-", true, "-Ctarget-feature=-crt-static",
+    [
+        .. debianRust, debianRustSources, .. debianArm64Compiler,
+        new("musl-dev:arm64", "1.2.3-1", "/"),
+        new("libunwind-19-dev:arm64", "1:19.1.7-3~deb12u1", "/opt/stella/aarch64-unknown-linux-musl"),
+    ]),
+    new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", true, "",
+    [
+        .. debianRust, debianRustSources,
+        new("gcc-mingw-w64-x86-64-win32", "12.2.0-14+deb12u1+25.2+b1"),
+        new("mingw-w64-x86-64-dev", "10.0.0-3"),
+        new("binutils-mingw-w64-x86-64", "2.40-2+10.4"),
+    ]),
+};
+
+var toolchainRoot = artifacts.Combine("toolchains");
+var debian = toolchainRoot.Combine("debian");
+
+bool CanInstallToolchains => machine == "linux-x64" && Environment.UserName == "root" && FileExists("/etc/debian_version");
+
+Toolchain ToolchainOf(string rid) => toolchains.FirstOrDefault(t => t.Rid == rid)
+    ?? throw new CakeException($"{rid} is built on a machine of its own only. A linux-x64 machine builds {string.Join(", ", toolchains.Select(t => t.Rid))}.");
+
+// The marker of an installed toolchain has the names of its packages, so that a changed row is installed again.
+FilePath ToolchainMarker(Toolchain toolchain) => debian.CombineWithFilePath($"var/lib/stella/{toolchain.Rid}");
+
+string ToolchainContents(Toolchain toolchain) => string.Concat(toolchain.Packages.Select(p => $"{p.Name} {p.UnpackTo}\n"))
+    + System.IO.File.ReadAllText(root.CombineWithFilePath(".cake/rust-std.sh").FullPath);
+
+bool HasToolchain(Toolchain toolchain) =>
+    FileExists(ToolchainMarker(toolchain)) && System.IO.File.ReadAllText(ToolchainMarker(toolchain).FullPath) == ToolchainContents(toolchain);
+
+/// Installs the toolchains that are missing, and prints the time and the size.
+void InstallToolchains(IEnumerable<Toolchain> wanted)
+{
+    var missing = wanted.Where(t => !HasToolchain(t)).ToArray();
+    if (missing.Length == 0)
+    {
+        return;
+    }
+
+    if (!CanInstallToolchains)
+    {
+        throw new CakeException($"The toolchains for {string.Join(", ", missing.Select(t => t.Rid))} are missing, and only root on a Debian machine (linux-x64) can install them. Run there: dotnet cake --target=Toolchains");
+    }
+
+    var clock = Stopwatch.StartNew();
+    var before = clock.Elapsed;
+    InstallDebian();
+    Information("{0}: {1:N0} s, {2:N0} MB", DebianSuite, clock.Elapsed.TotalSeconds, FolderMegabytes(debian));
+    InDebian("apt-get", "update -qq");
+    foreach (var toolchain in missing)
+    {
+        before = clock.Elapsed;
+        InstallToolchain(toolchain);
+        Information("{0}: {1:N0} s, now {2:N0} MB in all", toolchain.Rid, (clock.Elapsed - before).TotalSeconds, FolderMegabytes(debian));
+    }
+}
+
+void InstallDebian()
+{
+    var installed = debian.CombineWithFilePath("var/lib/stella/suite");
+    if (FileExists(installed) && System.IO.File.ReadAllText(installed.FullPath) == DebianSuite)
+    {
+        return;
+    }
+
+    if (!IsOnPath("debootstrap"))
+    {
+        Run("apt-get", "install -y -qq debootstrap");
+    }
+
+    // An incomplete installation is useless.
+    Run("rm", $"-rf {debian}");
+    EnsureDirectoryExists(toolchainRoot);
+    Run("debootstrap", $"--variant=minbase {DebianSuite} {debian} {DebianMirror}");
+    System.IO.File.WriteAllText(
+        debian.CombineWithFilePath("etc/apt/sources.list").FullPath,
+        $"deb {DebianMirror} {DebianSuite} main\ndeb {DebianMirror} {DebianSuite}-updates main\ndeb {DebianSecurityMirror} {DebianSuite}-security main\n");
+    InDebian("dpkg", "--add-architecture arm64");
+    EnsureDirectoryExists(installed.GetDirectory());
+    System.IO.File.WriteAllText(installed.FullPath, DebianSuite);
+}
+
+void InstallToolchain(Toolchain toolchain)
+{
+    InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', toolchain.Packages.Where(p => p.UnpackTo is null).Select(p => p.Name))}");
+    foreach (var package in toolchain.Packages.Where(p => p.UnpackTo is not null))
+    {
+        InDebian("sh", $"-euc \"rm -rf /tmp/unpack && mkdir -p /tmp/unpack {package.UnpackTo} && cd /tmp/unpack && apt-get download -qq {package.Name} && dpkg-deb -x *.deb {package.UnpackTo}\"");
+    }
+
+    foreach (var (package, version) in PackageVersions(toolchain).Where(v => v.Package.Version != v.Version))
+    {
+        Warning("MOVED ON: {0} is {1} now. The table in .cake/toolchains.cake names {2}.", package.Name, version, package.Version);
+    }
+
+    if (toolchain.CompilesStandardLibrary)
+    {
+        InDebian(root.CombineWithFilePath(".cake/rust-std.sh").FullPath, toolchain.RustTarget, new() { ["RUSTFLAGS"] = toolchain.StandardLibraryFlags });
+    }
+
+    System.IO.File.WriteAllText(ToolchainMarker(toolchain).FullPath, ToolchainContents(toolchain));
+}
+
+/// Returns the versions of the packages in the Debian folder. An unpacked package is unknown to dpkg, so its version is that of the suite.
+IEnumerable<(DebianPackage Package, string Version)> PackageVersions(Toolchain toolchain)
+{
+    var names = string.Join(' ', toolchain.Packages.Select(p => p.Name));
+    var policy = OutputInDebian("apt-cache", $"policy {names}");
+    return toolchain.Packages.Select(package =>
+    {
+        var lines = policy.SkipWhile(line => line != $"{package.Name}:").ToArray();
+        var key = package.UnpackTo is null ? "  Installed: " : "  Candidate: ";
+        return (package, lines.First(line => line.StartsWith(key))[key.Length..]);
+    });
+}
+
+/// Runs a command in the Debian folder, where the source tree has the same path as outside. Fails if the command fails.
+void InDebian(string tool, string arguments, Dictionary<string, string> environment = null, DirectoryPath folder = null)
+{
+    Information("{0} {1}", tool, arguments);
+    var exitCode = StartProcess(root.CombineWithFilePath(".cake/in-debian.sh"), DebianProcess(tool, arguments, environment, folder));
+    if (exitCode != 0)
+    {
+        throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
+    }
+}
+
+string[] OutputInDebian(string tool, string arguments)
+{
+    var settings = DebianProcess(tool, arguments, null, null);
+    settings.RedirectStandardOutput = true;
+    var exitCode = StartProcess(root.CombineWithFilePath(".cake/in-debian.sh"), settings, out IEnumerable<string> lines);
+    return exitCode == 0 ? lines.ToArray() : throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
+}
+
+ProcessSettings DebianProcess(string tool, string arguments, Dictionary<string, string> environment, DirectoryPath folder)
+{
+    // The folder has no name server of its own, and cargo may read crates from a folder beside the source tree.
+    System.IO.File.Copy("/etc/resolv.conf", debian.CombineWithFilePath("etc/resolv.conf").FullPath, overwrite: true);
+    var folders = new[] { root.FullPath }.Concat(ExtraCargoFolder());
+    return new()
+    {
+        WorkingDirectory = folder ?? root,
+        Arguments = $"{debian} {string.Join(':', folders)} {tool} {arguments}",
+        EnvironmentVariables = new Dictionary<string, string>(environment ?? new())
+        {
+            ["CARGO_HOME"] = toolchainRoot.Combine("cargo").FullPath,
+            ["DEBIAN_FRONTEND"] = "noninteractive",
+            ["HOME"] = "/root",
+            ["LC_ALL"] = "C.UTF-8",
+            ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin",
+        },
+    };
+}
+
+long FolderMegabytes(DirectoryPath folder) => long.Parse(Output("du", $"-sm {folder}")[0].Split('\t')[0]);
+
+bool IsOnPath(string tool) => (EnvironmentVariable("PATH") ?? "").Split(System.IO.Path.PathSeparator)
+    .Any(folder => System.IO.File.Exists(System.IO.Path.Combine(folder, OperatingSystem.IsWindows() ? $"{tool}.exe" : tool)));
