@@ -52,6 +52,7 @@ var fuzzTargets = new[]
     new FuzzTarget("abi", 4096, 20, 1024),
 };
 
+#load ".cake/advisories.cake"
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/packages.cake"
