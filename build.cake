@@ -56,6 +56,7 @@ var fuzzTargets = new[]
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/packages.cake"
+#load ".cake/workflows.cake"
 
 // ---------------------------------------------------------------------------------------------------- tasks
 
@@ -420,6 +421,7 @@ Task("CI")
     .IsDependentOn("ShippedTest")
     .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
+    .IsDependentOn("WorkflowLint")
     .IsDependentOn("LockOrder")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
