@@ -56,6 +56,7 @@ var fuzzTargets = new[]
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/packages.cake"
+#load ".cake/release.cake"
 #load ".cake/workflows.cake"
 
 // ---------------------------------------------------------------------------------------------------- tasks
@@ -426,6 +427,7 @@ Task("CI")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
     .IsDependentOn("Sbom")
+    .IsDependentOn("ReleaseRehearsal")
     .IsDependentOn("AotTest")
     .IsDependentOn("ApiReference")
     .IsDependentOn("PgVector");
