@@ -49,11 +49,14 @@ var fuzzTargets = new[]
     new FuzzTarget("abi", 4096, 20, 1024),
 };
 
+#load ".cake/advisories.cake"
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/native.cake"
 #load ".cake/packages.cake"
+#load ".cake/release.cake"
 #load ".cake/toolchains.cake"
+#load ".cake/workflows.cake"
 
 // ---------------------------------------------------------------------------------------------------- tasks
 
@@ -395,10 +398,12 @@ Task("CI")
     .IsDependentOn("ShippedTest")
     .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
+    .IsDependentOn("WorkflowLint")
     .IsDependentOn("LockOrder")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")
     .IsDependentOn("Sbom")
+    .IsDependentOn("ReleaseRehearsal")
     .IsDependentOn("AotTest")
     .IsDependentOn("ApiReference")
     .IsDependentOn("PgVector");
