@@ -38,18 +38,10 @@ var rids = XDocument.Load(native.CombineWithFilePath("Rids.props").FullPath)
 
 var machine = HostRid();
 
-// The fuzz targets: the maximum input length in bytes, and the limits of one input in seconds and MiB.
-record FuzzTarget(string Name, int MaxLength, int Seconds, int Megabytes);
-var fuzzTargets = new[]
-{
-    new FuzzTarget("header", 4096, 5, 512),
-    new FuzzTarget("config", 4096, 20, 1024),
-    new FuzzTarget("tokenizer_json", 8192, 20, 1024),
-    new FuzzTarget("tokenize", 8192, 10, 1024),
-    new FuzzTarget("abi", 4096, 20, 1024),
-};
-
+#load ".cake/SourceHash.cs"
+#load ".cake/CheckRecord.cs"
 #load ".cake/advisories.cake"
+#load ".cake/checks.cake"
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/native.cake"
@@ -154,78 +146,16 @@ Task("NativeTest")
     .Description("Runs the Rust tests, including those of the ABI.")
     .Does(() => Cargo("test --locked --all-features"));
 
-// Parts of the names of tests that run on the release build and not with AddressSanitizer. The memory of AddressSanitizer would
-// distort the memory tests, and a forward pass on every instruction set takes seventy times as long with it. The tests of the
-// kernels and of the ABI cover the same arithmetic with AddressSanitizer.
-var releaseBuildTests = new[] { "takes_what_was_estimated", "meets_the_reference", "has_the_same_bits_alone", "allocates_nothing", "gives_memory_back" };
-
-// One build with AddressSanitizer has both the tests and the fuzz targets.
-Task("SanitizedBuild")
-    .Description("Builds the Rust tests and the fuzz targets with AddressSanitizer (nightly Rust, Linux).")
-    .Does(() =>
-{
-    Require("cargo", "+nightly --version", "rustup toolchain install nightly --profile minimal");
-    Require("c++", "--version", "apt-get install g++");
-    Cargo($"+nightly build {SanitizedSelection()} --bins", SanitizerFlags());
-});
-
-Task("Sanitize")
-    .Description("Runs the Rust tests with AddressSanitizer, except for those of ShippedTest.")
-    .IsDependentOn("SanitizedBuild")
-    .Does(() =>
-{
-    var environment = SanitizerFlags();
-    // A failed allocation returns null, as in the C library, so that tests can check how the code handles it.
-    environment["ASAN_OPTIONS"] = "allocator_may_return_null=1";
-    environment["LSAN_OPTIONS"] = $"suppressions={native.CombineWithFilePath("lsan.supp").FullPath}:print_suppressions=0";
-    Cargo($"+nightly test {SanitizedSelection()} -- {string.Join(' ', releaseBuildTests.Select(name => $"--skip {name}"))}", environment);
-});
-
-Task("Fuzz")
-    .Description("Runs all fuzz targets, three at a time, or only --fuzz-target=NAME, for --seconds=60 each. Keeps findings in artifacts/fuzz.")
-    .IsDependentOn("SanitizedBuild")
-    .Does(() =>
-{
-    var only = Argument("fuzz-target", "");
-    var chosen = fuzzTargets.Where(t => only == "" || t.Name == only).ToArray();
-    if (chosen.Length == 0)
-    {
-        throw new CakeException($"Unknown fuzz target '{only}'. The fuzz targets are {string.Join(", ", fuzzTargets.Select(t => t.Name))}.");
-    }
-
-    var failed = new System.Collections.Concurrent.ConcurrentBag<string>();
-    System.Threading.Tasks.Parallel.ForEach(chosen, new System.Threading.Tasks.ParallelOptions { MaxDegreeOfParallelism = 3 }, t =>
-    {
-        if (!Fuzz(t, Argument("seconds", 60)))
-        {
-            failed.Add(t.Name);
-        }
-    });
-    if (!failed.IsEmpty)
-    {
-        throw new CakeException($"These fuzz targets found faults: {string.Join(", ", failed.Order())}. Reproduce a finding with: native/target/sanitized/{rids[machine].RustTarget}/debug/NAME FILE");
-    }
-});
-
 Task("ShippedTest")
-    .Description("Tests the release build of the native library: memory use, freed memory, the float64 reference, equal bits in any batch (Linux).")
+    .Description("Tests the release build of the native library: the kernels, memory use, freed memory, the float64 reference, equal bits in any batch (Linux).")
     .Does(() =>
 {
-    Cargo($"build {ReleaseSelection(BuildOf(machine))} --example measure", ReproducibleFlags(BuildOf(machine)));
-    Cargo($"test {ReleaseSelection(BuildOf(machine))} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', releaseBuildTests)}", ReproducibleFlags(BuildOf(machine)));
-});
-
-Task("Valgrind")
-    .Description("Runs the tests of the ABI on the release build under Valgrind (Linux).")
-    .Does(() =>
-{
-    Require("valgrind", "--version", "apt-get install valgrind");
-    // Cargo starts the tests with this command. Valgrind runs one thread at a time; without fair scheduling, one thread may run for
-    // minutes while others wait.
-    var environment = ReproducibleFlags(BuildOf(machine));
-    environment[$"CARGO_TARGET_{rids[machine].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
-        "valgrind --fair-sched=try --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
-    RunTestsAgain($"test {ReleaseSelection(BuildOf(machine))} --test abi -- --test-threads=1", environment);
+    // The kernels have code for each instruction set of the processor, so each machine tests other code.
+    var build = BuildOf(machine);
+    var flags = ReproducibleFlags(build);
+    Cargo($"test {ReleaseSelection(build, "stella-kernels")} --lib --tests", flags);
+    Cargo($"build {ReleaseSelection(build)} --example measure", flags);
+    Cargo($"test {ReleaseSelection(build)} --test estimate --test golden --test allocations --test heap -- {string.Join(' ', releaseBuildTests)}", flags);
 });
 
 Task("Restore")
@@ -387,16 +317,13 @@ Task("Sbom")
     Information("{0} components, each with an allowed licence.", components.DistinctBy(c => c.Name).Count());
 });
 
-Task("CI")
-    .Description("Runs all checks of a change, except for the C# tests, which CI runs with the command of the README.")
+var ci = Task("CI")
+    .Description("Runs all checks of a change, except for the C# tests, which CI runs with the command of the README. Leaves out native checks with recorded results unless --full is given.")
     .IsDependentOn("NativeLint")
     .IsDependentOn("CheckPrebuilt")
     .IsDependentOn("Bindings")
     .IsDependentOn("Notices")
-    .IsDependentOn("Sanitize")
-    .IsDependentOn("Fuzz")
     .IsDependentOn("ShippedTest")
-    .IsDependentOn("Valgrind")
     .IsDependentOn("Lint")
     .IsDependentOn("WorkflowLint")
     .IsDependentOn("LockOrder")
@@ -407,6 +334,10 @@ Task("CI")
     .IsDependentOn("AotTest")
     .IsDependentOn("ApiReference")
     .IsDependentOn("PgVector");
+if (NativeChecksAreDue())
+{
+    ci.IsDependentOn("NativeChecks");
+}
 
 Task("Default")
     .Description("Builds and tests the C# solution.")
@@ -474,123 +405,7 @@ void UseExtraCargoConfig()
     System.IO.File.WriteAllText(native.CombineWithFilePath(".cargo/config.toml").FullPath, $"include = [{{ path = '{path}' }}]\n");
 }
 
-/// Fails if a tool does not run, and names the command that installs it.
-void Require(string tool, string arguments, string install)
-{
-    if (!machine.StartsWith("linux"))
-    {
-        throw new CakeException($"Sanitized builds, fuzzing and Valgrind run on Linux only, but this machine is {machine}.");
-    }
-
-    try
-    {
-        OutputIn(native, tool, arguments);
-    }
-    catch (Exception e) when (e is not OutOfMemoryException)
-    {
-        throw new CakeException($"{tool} {arguments} did not run. Install it with: {install}", e);
-    }
-}
-
-/// Returns the cargo arguments of builds and tests with AddressSanitizer.
-string SanitizedSelection() => $"--locked --workspace --all-features --lib --tests --target {rids[machine].RustTarget} --target-dir target/sanitized";
-
-/// Returns the flags for AddressSanitizer and for the coverage instrumentation of libFuzzer.
-Dictionary<string, string> SanitizerFlags() => RustFlags(
-    "-Zsanitizer=address",
-    "-Cpasses=sancov-module",
-    "-Cllvm-args=-sanitizer-coverage-level=4",
-    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-    "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Ccodegen-units=16",
-    "--cfg fuzzing");
-
 Dictionary<string, string> RustFlags(params string[] flags) => new() { ["RUSTFLAGS"] = string.Join(' ', flags) };
-
-/// Runs tests a second time in another way. Prints their output only if they fail, so that CI does not count them twice.
-void RunTestsAgain(string arguments, Dictionary<string, string> environment)
-{
-    UseExtraCargoConfig();
-    Information("cargo {0}", arguments);
-    var settings = new ProcessSettings
-    {
-        WorkingDirectory = native,
-        Arguments = arguments,
-        EnvironmentVariables = environment,
-        RedirectStandardOutput = true,
-    };
-    var exitCode = StartProcess("cargo", settings, out IEnumerable<string> output);
-    var lines = output.ToArray();
-    var passed = lines.Select(l => Regex.Match(l, @"(\d+) passed;")).Where(m => m.Success).Sum(m => int.Parse(m.Groups[1].Value));
-    if (exitCode != 0 || passed == 0)
-    {
-        lines.ToList().ForEach(Console.WriteLine);
-        throw new CakeException($"cargo {arguments} ended with exit code {exitCode} after {passed} tests.");
-    }
-
-    Information("{0} tests, no fault.", passed);
-}
-
-/// Runs one fuzz target and returns whether it found no fault. Inputs with new coverage are kept in artifacts/fuzz, and the next run
-/// begins with them and the seeds.
-bool Fuzz(FuzzTarget t, int seconds)
-{
-    var folder = artifacts.Combine("fuzz").Combine(t.Name);
-    var corpus = folder.Combine("corpus");
-    var scratch = folder.Combine("tmp");
-    EnsureDirectoryExists(corpus);
-    CleanDirectory(scratch);
-    var start = new ProcessStartInfo(native.CombineWithFilePath($"target/sanitized/{rids[machine].RustTarget}/debug/{t.Name}").FullPath)
-    {
-        WorkingDirectory = native.Combine("fuzz").FullPath,
-        RedirectStandardError = true,
-        RedirectStandardOutput = true,
-    };
-    // Model folders of a target are written to memory if the machine has /dev/shm.
-    var shared = new System.IO.DirectoryInfo($"/dev/shm/stella-fuzz-{Environment.ProcessId}-{t.Name}");
-    if (shared.Parent.Exists)
-    {
-        shared.Create();
-    }
-
-    start.Environment["TMPDIR"] = shared.Exists ? shared.FullName : scratch.FullPath;
-    foreach (var argument in new[]
-    {
-        corpus.FullPath, $"corpus/{t.Name}", "-dict=json.dict", $"-artifact_prefix={folder}/", $"-max_total_time={seconds}",
-        $"-max_len={t.MaxLength}", $"-timeout={t.Seconds}", $"-rss_limit_mb={t.Megabytes}", $"-malloc_limit_mb={t.Megabytes / 2}", "-print_final_stats=1",
-    })
-    {
-        start.ArgumentList.Add(argument);
-    }
-
-    try
-    {
-        using var process = Process.Start(start);
-        var errors = process.StandardError.ReadToEndAsync();
-        process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        var lines = errors.Result.Split('\n');
-        System.IO.File.WriteAllLines(folder.CombineWithFilePath("log").FullPath, lines);
-        var stats = lines.Where(l => l.StartsWith("stat::")).Select(l => Regex.Replace(l["stat::".Length..], " +", " "));
-        if (process.ExitCode == 0)
-        {
-            Information("fuzz {0}: no fault. {1}", t.Name, string.Join(", ", stats));
-            return true;
-        }
-
-        // The report begins at the first message of a panic, of AddressSanitizer or of libFuzzer, and names the file of the input.
-        var begin = Array.FindIndex(lines, l => l.Contains("panicked at") || l.StartsWith("==") || l.Contains("ERROR: "));
-        Error("fuzz {0}: ended with exit code {1}.\n{2}", t.Name, process.ExitCode, string.Join('\n', lines.Skip(Math.Max(begin, 0)).Take(60)));
-        Error("fuzz {0}: {1}", t.Name, string.Join(' ', lines.Where(l => l.Contains("Test unit written to"))));
-        return false;
-    }
-    finally
-    {
-        if (shared.Exists)
-        {
-            shared.Delete(true);
-        }
     }
 }
 

@@ -174,8 +174,8 @@ string TargetFolder(NativeBuild build) => build.Toolchain is null ? "target" : "
 
 /// Returns the cargo arguments of the release build and its tests. They must be equal each time, because cargo builds again for
 /// other arguments.
-string ReleaseSelection(NativeBuild build) =>
-    $"--release --locked --package stella-ffi --target {build.RustTarget}" + (build.Toolchain is null ? "" : $" --target-dir {TargetFolder(build)}");
+string ReleaseSelection(NativeBuild build, string package = "stella-ffi") =>
+    $"--release --locked --package {package} --target {build.RustTarget}" + (build.Toolchain is null ? "" : $" --target-dir {TargetFolder(build)}");
 
 /// Returns the flags that make the build independent of its location. They remap the prefix of every source path, and the linker
 /// writes no build id.
@@ -261,18 +261,8 @@ string SourcesSha256()
     var files = new[] { "Cargo.toml", "Cargo.lock" }.Select(f => native.CombineWithFilePath(f))
         .Concat(GetFiles($"{native}/stella-*/Cargo.toml"))
         .Concat(GetFiles($"{native}/stella-*/build.rs"))
-        .Concat(GetFiles($"{native}/stella-*/src/**/*.rs"))
-        .Select(f => (Name: native.GetRelativePath(f).FullPath, Path: f.FullPath))
-        .OrderBy(f => f.Name, StringComparer.Ordinal);
-    using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-    foreach (var (name, path) in files)
-    {
-        // Line endings are normalized, because a checkout may change them.
-        var text = System.IO.File.ReadAllText(path).ReplaceLineEndings("\n");
-        hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{name}\n{text.Length}\n{text}"));
-    }
-
-    return Convert.ToHexStringLower(hash.GetHashAndReset());
+        .Concat(GetFiles($"{native}/stella-*/src/**/*.rs"));
+    return SourceHash.Of(root.FullPath, "native/", files.Select(f => root.GetRelativePath(f).FullPath));
 }
 
 /// Checks that a library exports the same names that the bindings import.

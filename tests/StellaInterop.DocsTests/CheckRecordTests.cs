@@ -1,0 +1,255 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using StellaInterop.Tests;
+
+namespace StellaInterop.DocsTests;
+
+/// <summary>CI leaves the long native checks out only if native/checks.json has their results for the same files.</summary>
+internal sealed partial class CheckRecordTests
+{
+    private const string Seed = "native/fuzz/corpus/config/10-gte-native-2_normalize";
+    private const string Weights = "tests/fixtures/forms/models/cls-dense/2_Dense_16/model.safetensors";
+
+    /// <summary>One file of each kind that determines the results.</summary>
+    private static readonly string[] Inputs =
+    [
+        "native/stella-core/src/lib.rs",
+        "native/stella-core/tests/load.rs",
+        "native/stella-ffi/build.rs",
+        "native/stella-ffi/Cargo.toml",
+        "native/Cargo.toml",
+        "native/Cargo.lock",
+        "native/lsan.supp",
+        "native/Rids.props",
+        "native/prebuilt/linux-x64/manifest.json",
+        "native/fuzz/targets/abi.rs",
+        "native/fuzz/json.dict",
+        Seed,
+        Weights,
+        "tests/fixtures/models/tiny-new/config.json",
+        "tests/fixtures/golden/tiny-new.json",
+        "src/StellaInterop.Models.Mini/model/config.json",
+        "src/StellaInterop/Interop/Abi/NativeMethods.g.cs",
+        ".cake/checks.cake",
+    ];
+
+    private TemporaryFolder tree = null!;
+
+    [SetUp]
+    public void CopyTreeAndRecordIt()
+    {
+        tree = new TemporaryFolder();
+        foreach (string file in Inputs)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(tree.File(file))!);
+            File.Copy(Path.Combine(SourceTree.Root, file), tree.File(file));
+        }
+
+        NewRecord().Write(tree.Path);
+    }
+
+    [TearDown]
+    public void DeleteTree() => tree.Dispose();
+
+    [Test]
+    public void Recorded_checks_of_the_same_files_are_left_out()
+    {
+        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
+        Assert.That(runAll, Is.False);
+        Assert.That(reason, Does.StartWith("REDUCED: Sanitize, Fuzz").And.Contain("output of rustc --version; output of valgrind --version"));
+        Assert.That(reason, Does.EndWith(" Run all: dotnet cake --target=NativeChecks").And.Not.Contain("\n"));
+    }
+
+    [TestCaseSource(nameof(Inputs))]
+    public void One_changed_byte_makes_all_checks_run(string file)
+    {
+        byte[] bytes = File.ReadAllBytes(tree.File(file));
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(tree.File(file), bytes);
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [TestCaseSource(nameof(Inputs))]
+    public void A_removed_file_makes_all_checks_run(string file)
+    {
+        File.Delete(tree.File(file));
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [TestCase("native/stella-core/tests/new.rs")]
+    [TestCase("native/stella-new/src/lib.rs")]
+    [TestCase("native/new.toml")]
+    [TestCase("native/fuzz/corpus/abi/new")]
+    [TestCase("tests/fixtures/models/new/config.json")]
+    public void An_added_file_makes_all_checks_run(string file)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(tree.File(file))!);
+        File.WriteAllBytes(tree.File(file), []);
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [Test]
+    public void A_renamed_file_makes_all_checks_run()
+    {
+        File.Move(tree.File(Seed), tree.File(Seed + "2"));
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [TestCase("native/target/release/library.so")]
+    [TestCase("native/.cargo/config.toml")]
+    [TestCase("src/StellaInterop/Errors/StellaException.cs")]
+    public void Other_files_do_not_count(string file)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(tree.File(file))!);
+        File.WriteAllText(tree.File(file), "text");
+        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).RunAll, Is.False);
+    }
+
+    [Test]
+    public void Line_ends_that_a_checkout_converts_do_not_count()
+    {
+        string[] text = [.. Inputs.Where(file => file != Weights && !IsUnconverted(file)), CheckRecord.FileName];
+        foreach (string file in text)
+        {
+            File.WriteAllText(tree.File(file), File.ReadAllText(tree.File(file)).ReplaceLineEndings("\r\n"));
+        }
+
+        Assert.That(text, Has.Length.GreaterThan(10));
+        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).RunAll, Is.False);
+    }
+
+    [Test]
+    public void Line_ends_of_a_file_that_no_checkout_converts_count()
+    {
+        File.WriteAllText(tree.File(Seed), File.ReadAllText(tree.File(Seed)).ReplaceLineEndings("\r\n"));
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [Test]
+    public void Invalid_UTF8_counts_byte_for_byte()
+    {
+        // A decoder would replace both bytes with the same character.
+        File.WriteAllBytes(tree.File("native/lsan.supp"), [0x80]);
+        NewRecord().Write(tree.Path);
+        File.WriteAllBytes(tree.File("native/lsan.supp"), [0x81]);
+        AssertAllRun("was written for other native sources, tests or checks");
+    }
+
+    [Test]
+    public void Unconverted_folders_are_those_of_git() => Assert.That(
+        SourceHash.Unconverted,
+        Is.EquivalentTo(UnconvertedByGit().Matches(Document.Read(".gitattributes")).Select(match => match.Groups[1].Value)));
+
+    [Test]
+    public void All_checks_run_on_request()
+    {
+        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: true);
+        Assert.That(runAll, Is.True);
+        Assert.That(reason, Does.StartWith("FULL: ").And.EndsWith(" run, because --full was given."));
+    }
+
+    [Test]
+    public void A_missing_record_makes_all_checks_run()
+    {
+        File.Delete(tree.File(CheckRecord.FileName));
+        AssertAllRun("native/checks.json does not exist");
+    }
+
+    [Test]
+    public void A_truncated_record_makes_all_checks_run()
+    {
+        byte[] whole = File.ReadAllBytes(tree.File(CheckRecord.FileName));
+        // The last two bytes are a brace and a line feed.
+        for (int length = 0; length < whole.Length - 1; length++)
+        {
+            File.WriteAllBytes(tree.File(CheckRecord.FileName), whole[..length]);
+            AssertAllRun("native/checks.json is not valid: ");
+        }
+    }
+
+    [TestCase("\"format\": 1", "\"format\": 0", "its format is 0, not 1")]
+    [TestCase("\"format\": 1,", "", "format")]
+    [TestCase("\"checks\":", "\"unknown\": 1, \"checks\":", "unknown")]
+    [TestCase("\"Valgrind\":", "\"Other\":", "it does not have exactly the checks of the table: Valgrind, Other")]
+    [TestCase("\"count\": 3", "\"count\": 0", "tools, levels or results are missing: Valgrind")]
+    [TestCase("\"levels\": [", "\"levels\": [null,", "tools, levels or results are missing: Sanitize, Fuzz")]
+    [TestCase("output of valgrind --version", "", "tools, levels or results are missing: Valgrind")]
+    [TestCase("\"results\": [", "\"results\": [null,", "tools, levels or results are missing: Sanitize, Fuzz")]
+    public void An_incomplete_record_makes_all_checks_run(string from, string to, string problem)
+    {
+        tree.Edit(CheckRecord.FileName, from, to);
+        AssertAllRun("native/checks.json is not valid: ");
+        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).Reason, Does.Contain(problem));
+    }
+
+    [Test]
+    public void A_record_is_written_only_for_files_that_did_not_change_during_the_checks()
+    {
+        CheckRecord record = NewRecord();
+        File.AppendAllText(tree.File("native/lsan.supp"), "#");
+        Assert.That(() => record.Write(tree.Path), Throws.InvalidOperationException.With.Message.Contains("was changed during the checks"));
+    }
+
+    [Test]
+    public void A_record_without_a_check_is_not_written()
+    {
+        CheckRecord record = NewRecord();
+        record.Checks.Remove("Fuzz");
+        Assert.That(() => record.Write(tree.Path), Throws.InvalidOperationException.With.Message.Contains("Fuzz"));
+    }
+
+    [Test]
+    public void The_committed_record_is_valid_or_absent() =>
+        Assert.That(CheckRecord.Read(SourceTree.Root).Problem, Is.AnyOf("", "native/checks.json does not exist"));
+
+    [Test]
+    public void Every_check_of_the_table_is_a_task_of_its_file()
+    {
+        foreach (NativeCheck check in CheckRecord.Table)
+        {
+            Assert.That(Document.Read(check.DefinedIn), Does.Contain($"Task(\"{check.Task}\")"));
+        }
+    }
+
+    /// <summary>Native code that reads a file outside <c>native/</c> names its path from the root.</summary>
+    [Test]
+    public void Files_that_native_code_reads_are_inputs()
+    {
+        string[] inputs = [.. CheckRecord.InputFiles(SourceTree.Root)];
+        string[] read = [.. inputs.Where(file => file.EndsWith(".rs", StringComparison.Ordinal))
+            .SelectMany(file => PathFromRoot().Matches(Document.Read(file)))
+            .Select(match => match.Value)
+            .Where(path => Path.Exists(Path.Combine(SourceTree.Root, path)))
+            .Distinct()];
+        Assert.That(read, Has.Member("tests/fixtures").And.Member("src/StellaInterop.Models.Mini/model"));
+        Assert.That(read.Where(path => !inputs.Any(input => $"{input}/".StartsWith($"{path}/", StringComparison.Ordinal))), Is.Empty);
+        Assert.That(inputs, Is.SupersetOf(Inputs).And.None.StartsWith("native/target"));
+    }
+
+    private void AssertAllRun(string because)
+    {
+        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
+        Assert.That(runAll, Is.True);
+        Assert.That(reason, Does.StartWith("FULL: Sanitize, Fuzz").And.Contain(because).And.Not.Contain("\n"));
+    }
+
+    private CheckRecord NewRecord()
+    {
+        var record = new CheckRecord(CheckRecord.CurrentFormat, CheckRecord.HashInputs(tree.Path), []);
+        foreach ((int index, NativeCheck check) in CheckRecord.Table.Index())
+        {
+            var result = new CheckResult("tests", index + 1, 0);
+            record.Checks[check.Task] = new CheckRun([.. check.Tools.Select(tool => $"output of {tool}")], ["portable"], [result]);
+        }
+
+        return record;
+    }
+
+    private static bool IsUnconverted(string file) => SourceHash.Unconverted.Any(folder => file.StartsWith(folder, StringComparison.Ordinal));
+
+    [GeneratedRegex(@"^(\S+/)\*\* -text$", RegexOptions.Multiline)]
+    private static partial Regex UnconvertedByGit();
+
+    [GeneratedRegex("(?<=[\"/])(?:bench|docs|samples|src|tests)/[A-Za-z0-9_./-]+")]
+    private static partial Regex PathFromRoot();
+}
