@@ -22,7 +22,7 @@ internal sealed partial class ProseNameTests
         // Other libraries, in the pages about migrating from them.
         "PoolingType", "NativeLogConfig", "SessionOptions", "IntraOpNumThreads", "Embeddings", "AddStackExchangeRedisCache", "AddPrometheusExporter",
         // Properties of MSBuild.
-        "StellaAllowMissingNativeLibrary",
+        "PublishAot", "StellaAllowMissingNativeLibrary",
         // Cake tasks.
         "Soak",
         // HTTP, systems and formats.

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
+using StellaInterop.DocsTests;
 
 namespace StellaInterop.PackageTests;
 
@@ -60,6 +61,17 @@ internal sealed class ProgramTests
             PackageWorkspace.Program("tool", "stella"), "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access");
         Assert.That(run.ExitCode, Is.Zero, run.Errors);
         Assert.That(run.Lines[0], Does.EndWith("Steps to recover access"));
+    }
+
+    [Test]
+    public void The_documented_program_in_one_file_prints_the_documented_output()
+    {
+        CodeBlock program = Document.Blocks("csharp").Single(block => block.Code.StartsWith("#:package", StringComparison.Ordinal));
+        Directory.CreateDirectory(PackageWorkspace.At("file"));
+        File.WriteAllText(PackageWorkspace.At("file/app.cs"), program.Code);
+        // The program names the versions of its packages, unlike the projects beside it.
+        File.WriteAllText(PackageWorkspace.At("file/Directory.Packages.props"), "<Project />");
+        DocumentedOutput.AssertMatches(PackageWorkspace.DotNet("run", "file/app.cs").Output, program.Output!, program.ToString());
     }
 
     private static async Task<string> ListeningAddress(Process service)
