@@ -56,11 +56,20 @@ internal sealed class ProgramTests
     [Test]
     public void The_installed_tool_ranks_texts()
     {
-        PackageWorkspace.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--version", PackageWorkspace.Version);
+        PackageWorkspace.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--prerelease");
         ProgramRun run = ProgramRun.RunIsolated(
             PackageWorkspace.Program("tool", "stella"), "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access");
         Assert.That(run.ExitCode, Is.Zero, run.Errors);
         Assert.That(run.Lines[0], Does.EndWith("Steps to recover access"));
+    }
+
+    [Test]
+    public void The_tool_runs_from_its_package_without_an_installation()
+    {
+        string package = $"StellaInterop.Cli@{PackageWorkspace.Version}";
+        Assert.That(PackageWorkspace.DotNet("dnx", package, "--yes", "--", "--version").Output, Does.StartWith(PackageWorkspace.Version));
+        ProgramRun run = PackageWorkspace.DotNet("dnx", package, "--yes", "similarity", "How do I tune my instrument?", "Mix flour and water.", "Turn the pegs.");
+        Assert.That(run.Lines[0], Does.EndWith("Turn the pegs."));
     }
 
     [Test]
