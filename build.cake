@@ -406,8 +406,6 @@ void UseExtraCargoConfig()
 }
 
 Dictionary<string, string> RustFlags(params string[] flags) => new() { ["RUSTFLAGS"] = string.Join(' ', flags) };
-    }
-}
 
 string[] Output(string tool, string arguments) => OutputIn(root, tool, arguments);
 

@@ -62,7 +62,9 @@ internal sealed class CSharpBlockTests
             Assert.That(Blocks().Where(block => block.Requests is not null), Has.Exactly(1).Matches<CodeBlock>(block => block.Settings is not null));
         });
 
-    private static SyntaxTree Parse(string code) => CSharpSyntaxTree.ParseText(code, new CSharpParseOptions(LanguageVersion.Latest));
+    /// <summary>Parses a program. The compiler skips the lines of a program in one file that are for the SDK, such as <c>#:package</c>.</summary>
+    private static SyntaxTree Parse(string code) => CSharpSyntaxTree.ParseText(
+        code, new CSharpParseOptions(LanguageVersion.Latest).WithFeatures([KeyValuePair.Create("FileBasedProgram", "true")]));
 
     private static async Task<string> RunAsync(Stream program)
     {

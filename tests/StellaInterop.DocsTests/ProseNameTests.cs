@@ -21,6 +21,8 @@ internal sealed partial class ProseNameTests
         "Tanh", "WordPiece", "Unigram", "WordLevel", "SentenceTransformer", "Qwen2",
         // Other libraries, in the pages about migrating from them.
         "PoolingType", "NativeLogConfig", "SessionOptions", "IntraOpNumThreads", "Embeddings", "AddStackExchangeRedisCache", "AddPrometheusExporter",
+        // Properties of MSBuild.
+        "PublishAot", "StellaAllowMissingNativeLibrary",
         // Cake tasks.
         "Soak",
         // HTTP, systems and formats.

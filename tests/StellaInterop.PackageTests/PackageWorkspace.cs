@@ -67,10 +67,13 @@ internal sealed class PackageWorkspace : IDisposable
     /// <summary>Runs a command of the .NET SDK in the workspace and asserts that it succeeds.</summary>
     public ProgramRun DotNet(params string[] arguments)
     {
-        ProgramRun run = ProgramRun.DotNet(folder.Path, folder.File("packages"), arguments);
+        ProgramRun run = TryDotNet(arguments);
         Assert.That(run.ExitCode, Is.Zero, $"dotnet {string.Join(' ', arguments)}\n{run.Output}{run.Errors}");
         return run;
     }
+
+    /// <summary>Runs a command of the .NET SDK in the workspace, which may fail.</summary>
+    public ProgramRun TryDotNet(params string[] arguments) => ProgramRun.DotNet(folder.Path, folder.File("packages"), arguments);
 
     public void Dispose() => folder.Dispose();
 

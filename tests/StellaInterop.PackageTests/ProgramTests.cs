@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
+using StellaInterop.DocsTests;
 
 namespace StellaInterop.PackageTests;
 
@@ -55,11 +56,31 @@ internal sealed class ProgramTests
     [Test]
     public void The_installed_tool_ranks_texts()
     {
-        PackageWorkspace.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--version", PackageWorkspace.Version);
+        PackageWorkspace.DotNet("tool", "install", "StellaInterop.Cli", "--tool-path", "tool", "--prerelease");
         ProgramRun run = ProgramRun.RunIsolated(
             PackageWorkspace.Program("tool", "stella"), "similarity", "How do I reset my password?", "Banana bread with walnuts", "Steps to recover access");
         Assert.That(run.ExitCode, Is.Zero, run.Errors);
         Assert.That(run.Lines[0], Does.EndWith("Steps to recover access"));
+    }
+
+    [Test]
+    public void The_tool_runs_from_its_package_without_an_installation()
+    {
+        string package = $"StellaInterop.Cli@{PackageWorkspace.Version}";
+        Assert.That(PackageWorkspace.DotNet("dnx", package, "--yes", "--", "--version").Output, Does.StartWith(PackageWorkspace.Version));
+        ProgramRun run = PackageWorkspace.DotNet("dnx", package, "--yes", "similarity", "How do I tune my instrument?", "Mix flour and water.", "Turn the pegs.");
+        Assert.That(run.Lines[0], Does.EndWith("Turn the pegs."));
+    }
+
+    [Test]
+    public void The_documented_program_in_one_file_prints_the_documented_output()
+    {
+        CodeBlock program = Document.Blocks("csharp").Single(block => block.Code.StartsWith("#:package", StringComparison.Ordinal));
+        Directory.CreateDirectory(PackageWorkspace.At("file"));
+        File.WriteAllText(PackageWorkspace.At("file/app.cs"), program.Code);
+        // The program names the versions of its packages, unlike the projects beside it.
+        File.WriteAllText(PackageWorkspace.At("file/Directory.Packages.props"), "<Project />");
+        DocumentedOutput.AssertMatches(PackageWorkspace.DotNet("run", "file/app.cs").Output, program.Output!, program.ToString());
     }
 
     private static async Task<string> ListeningAddress(Process service)
