@@ -42,6 +42,7 @@ var machine = HostRid();
 #load ".cake/CheckRecord.cs"
 #load ".cake/advisories.cake"
 #load ".cake/checks.cake"
+#load ".cake/foreign.cake"
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
 #load ".cake/native.cake"

@@ -10,29 +10,30 @@ record DebianPackage(string Name, string Version, string UnpackTo = null);
 /// The tools for one platform. Debian has no standard library of Rust for some targets, so that it is compiled from source.
 record Toolchain(string Rid, string RustTarget, string Compiler, string Binutils, bool CompilesStandardLibrary, string StandardLibraryFlags, DebianPackage[] Packages);
 
-// bookworm is a released suite. Its security updates bring new versions of rustc-web, the compiler for web browsers, so the table's
+// trixie is a released suite. Its security updates bring new versions of rustc-web, the compiler for web browsers, so that the table's
 // version may no longer be served. `Toolchains` reports that, and the manifest of a library names the versions that built it.
-const string DebianSuite = "bookworm";
+const string DebianSuite = "trixie";
 const string DebianMirror = "http://deb.debian.org/debian";
 const string DebianSecurityMirror = "http://deb.debian.org/debian-security";
 
 var debianRust = new DebianPackage[]
 {
-    new("rustc-web", "1.96.0+dfsg1-1~deb12u2"),
-    new("cargo-web", "1.96.0+dfsg1-1~deb12u2"),
-    new("libc6-dev", "2.36-9+deb12u14"),
-    new("gcc-12", "12.2.0-14+deb12u1"),
-    new("binutils", "2.40-2"),
+    new("rustc-web", "1.96.0+dfsg1-1~deb13u1+b1"),
+    new("cargo-web", "1.96.0+dfsg1-1~deb13u1+b1"),
+    new("libc6-dev", "2.41-12+deb13u5"),
+    new("gcc", "4:14.2.0-1"),
+    new("gcc-14", "14.2.0-19"),
+    new("binutils", "2.44-3"),
     // Cargo downloads crates by HTTPS.
-    new("ca-certificates", "20250419~deb12u2"),
+    new("ca-certificates", "20250419+deb13u1"),
 };
-var debianRustSources = new DebianPackage("rust-web-src", "1.96.0+dfsg1-1~deb12u2");
+var debianRustSources = new DebianPackage("rust-web-src", "1.96.0+dfsg1-1~deb13u1");
 var debianArm64Compiler = new DebianPackage[]
 {
-    new("gcc-12-aarch64-linux-gnu", "12.2.0-14cross1"),
-    new("gcc-aarch64-linux-gnu", "4:12.2.0-3"),
-    new("binutils-aarch64-linux-gnu", "2.40-2"),
-    new("libc6-dev-arm64-cross", "2.36-8cross1"),
+    new("gcc-aarch64-linux-gnu", "4:14.2.0-1"),
+    new("gcc-14-aarch64-linux-gnu", "14.2.0-19cross1"),
+    new("binutils-aarch64-linux-gnu", "2.44-3"),
+    new("libc6-dev-arm64-cross", "2.41-11cross1"),
 };
 
 var toolchains = new Toolchain[]
@@ -41,27 +42,27 @@ var toolchains = new Toolchain[]
     new("linux-arm64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-", false, "",
     [
         .. debianRust, .. debianArm64Compiler,
-        new("libstd-rust-web-dev:arm64", "1.96.0+dfsg1-1~deb12u2", "/"),
+        new("libstd-rust-web-dev:arm64", "1.96.0+dfsg1-1~deb13u1+b1", "/"),
     ]),
     new("linux-musl-x64", "x86_64-unknown-linux-musl", "x86_64-linux-musl-gcc", "", true, "-Ctarget-feature=-crt-static",
     [
         .. debianRust, debianRustSources,
-        new("musl-tools", "1.2.3-1"),
-        new("musl-dev", "1.2.3-1"),
-        new("libunwind-19-dev", "1:19.1.7-3~deb12u1", "/opt/stella/x86_64-unknown-linux-musl"),
+        new("musl-tools", "1.2.5-3.1~deb13u1"),
+        new("musl-dev", "1.2.5-3.1~deb13u1"),
+        new("libunwind-19-dev", "1:19.1.7-3+b1", "/opt/stella/x86_64-unknown-linux-musl"),
     ]),
     new("linux-musl-arm64", "aarch64-unknown-linux-musl", "aarch64-linux-musl-gcc", "aarch64-linux-gnu-", true, "-Ctarget-feature=-crt-static",
     [
         .. debianRust, debianRustSources, .. debianArm64Compiler,
-        new("musl-dev:arm64", "1.2.3-1", "/"),
-        new("libunwind-19-dev:arm64", "1:19.1.7-3~deb12u1", "/opt/stella/aarch64-unknown-linux-musl"),
+        new("musl-dev:arm64", "1.2.5-3.1~deb13u1", "/"),
+        new("libunwind-19-dev:arm64", "1:19.1.7-3+b1", "/opt/stella/aarch64-unknown-linux-musl"),
     ]),
     new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", true, "",
     [
         .. debianRust, debianRustSources,
-        new("gcc-mingw-w64-x86-64-win32", "12.2.0-14+deb12u1+25.2+b1"),
-        new("mingw-w64-x86-64-dev", "10.0.0-3"),
-        new("binutils-mingw-w64-x86-64", "2.40-2+10.4"),
+        new("gcc-mingw-w64-x86-64-win32", "14.2.0-19+27+b1"),
+        new("mingw-w64-x86-64-dev", "12.0.0-5"),
+        new("binutils-mingw-w64-x86-64", "2.44-3+12+b1"),
     ]),
 };
 

@@ -35,6 +35,10 @@ internal sealed record ProgramRun(int ExitCode, string Output, string Errors)
     /// <summary>Runs a program to its end, with an empty environment.</summary>
     public static ProgramRun RunIsolated(string path, params string[] arguments) => WaitFor(StartIsolated(path, arguments));
 
+    /// <summary>Runs a program by another program, such as an emulator, in a folder and with the environment of the tests.</summary>
+    public static ProgramRun RunBy(string[] runner, string folder, params string[] arguments) =>
+        WaitFor(Process.Start(Redirected(runner[0], folder, [.. runner[1..], .. arguments]))!);
+
     /// <summary>Runs the .NET SDK in a folder, with its own package folder and without the environment variables of the test runner.</summary>
     public static ProgramRun DotNet(string folder, string packages, params string[] arguments)
     {

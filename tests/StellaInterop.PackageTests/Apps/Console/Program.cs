@@ -3,7 +3,9 @@ using StellaInterop.Models.Mini;
 
 try
 {
-    using var model = StellaModel.Load(StellaMiniModel.Path);
+    // An argument chooses a precision that does not depend on the processor.
+    var precision = args.Length == 0 ? StellaPrecision.Auto : Enum.Parse<StellaPrecision>(args[0]);
+    using var model = StellaModel.Load(StellaMiniModel.Path, new StellaModelOptions { Precision = precision });
     Array.ForEach(Ranking.Of(model), Console.WriteLine);
     return 0;
 }
