@@ -13,6 +13,7 @@ record NativeBuild(NativeRid Entry, string RustTarget, string Compiler, string B
     public bool HasGlibc => Rid.StartsWith("linux-") && !HasMusl;
     public bool HasMusl => Rid.StartsWith("linux-musl-");
     public bool IsWindows => Rid.StartsWith("win-");
+    public bool IsMinGW => RustTarget.EndsWith("-windows-gnu");
 }
 
 DirectoryPath BuiltFolder(string rid) => artifacts.Combine("native").Combine(rid);
@@ -58,7 +59,14 @@ void BuildNative(string rid)
 
     var clock = Stopwatch.StartNew();
     Cargo(build, "fetch --locked");
-    Cargo(build, $"build {ReleaseSelection(build)}", ReproducibleFlags(build));
+    var environment = ReproducibleFlags(build);
+    if (build.IsMinGW)
+    {
+        // The linker of MinGW cannot drop single functions, so the compiler does it.
+        environment["CARGO_PROFILE_RELEASE_LTO"] = "fat";
+    }
+
+    Cargo(build, $"build {ReleaseSelection(build)}", environment);
     var folder = BuiltFolder(rid);
     var library = LibraryIn(folder, rid);
     EnsureDirectoryExists(folder);
@@ -206,7 +214,7 @@ Dictionary<string, string> ReproducibleFlags(NativeBuild build)
     {
         // Links the C runtime statically, because not every machine has its redistributable package.
         flags.Add("-Ctarget-feature=+crt-static");
-        if (build.Toolchain is not null)
+        if (build.IsMinGW)
         {
             // The linker of MinGW writes the time into the header otherwise.
             flags.Add("-Clink-arg=-Wl,--no-insert-timestamp");

@@ -7,8 +7,9 @@
 /// architecture are unpacked, because installing them would also install the libraries of that architecture.
 record DebianPackage(string Name, string Version, string UnpackTo = null);
 
-/// The tools for one platform. Debian has no standard library of Rust for some targets, so that it is compiled from source.
-record Toolchain(string Rid, string RustTarget, string Compiler, string Binutils, bool CompilesStandardLibrary, string StandardLibraryFlags, DebianPackage[] Packages);
+/// The tools for one platform. Debian has no standard library of Rust for some targets, so that it is compiled from source, with the
+/// environment StandardLibrary.
+record Toolchain(string Rid, string RustTarget, string Compiler, string Binutils, Dictionary<string, string> StandardLibrary, DebianPackage[] Packages);
 
 // trixie is a released suite. Its security updates bring new versions of rustc-web, the compiler for web browsers, so that the table's
 // version may no longer be served. `Toolchains` reports that, and the manifest of a library names the versions that built it.
@@ -38,26 +39,26 @@ var debianArm64Compiler = new DebianPackage[]
 
 var toolchains = new Toolchain[]
 {
-    new("linux-x64", "x86_64-unknown-linux-gnu", "gcc", "", false, "", debianRust),
-    new("linux-arm64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-", false, "",
+    new("linux-x64", "x86_64-unknown-linux-gnu", "gcc", "", null, debianRust),
+    new("linux-arm64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-", null,
     [
         .. debianRust, .. debianArm64Compiler,
         new("libstd-rust-web-dev:arm64", "1.96.0+dfsg1-1~deb13u1+b1", "/"),
     ]),
-    new("linux-musl-x64", "x86_64-unknown-linux-musl", "x86_64-linux-musl-gcc", "", true, "-Ctarget-feature=-crt-static",
+    new("linux-musl-x64", "x86_64-unknown-linux-musl", "x86_64-linux-musl-gcc", "", new() { ["RUSTFLAGS"] = "-Ctarget-feature=-crt-static" },
     [
         .. debianRust, debianRustSources,
         new("musl-tools", "1.2.5-3.1~deb13u1"),
         new("musl-dev", "1.2.5-3.1~deb13u1"),
         new("libunwind-19-dev", "1:19.1.7-3+b1", "/opt/stella/x86_64-unknown-linux-musl"),
     ]),
-    new("linux-musl-arm64", "aarch64-unknown-linux-musl", "aarch64-linux-musl-gcc", "aarch64-linux-gnu-", true, "-Ctarget-feature=-crt-static",
+    new("linux-musl-arm64", "aarch64-unknown-linux-musl", "aarch64-linux-musl-gcc", "aarch64-linux-gnu-", new() { ["RUSTFLAGS"] = "-Ctarget-feature=-crt-static" },
     [
         .. debianRust, debianRustSources, .. debianArm64Compiler,
         new("musl-dev:arm64", "1.2.5-3.1~deb13u1", "/"),
         new("libunwind-19-dev:arm64", "1:19.1.7-3+b1", "/opt/stella/aarch64-unknown-linux-musl"),
     ]),
-    new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", true, "",
+    new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", new() { ["CARGO_PROFILE_RELEASE_LTO"] = "fat" },
     [
         .. debianRust, debianRustSources,
         new("gcc-mingw-w64-x86-64-win32", "14.2.0-19+27+b1"),
@@ -78,6 +79,7 @@ Toolchain ToolchainOf(string rid) => toolchains.FirstOrDefault(t => t.Rid == rid
 FilePath ToolchainMarker(Toolchain toolchain) => debian.CombineWithFilePath($"var/lib/stella/{toolchain.Rid}");
 
 string ToolchainContents(Toolchain toolchain) => string.Concat(toolchain.Packages.Select(p => $"{p.Name} {p.UnpackTo}\n"))
+    + string.Concat((toolchain.StandardLibrary ?? new()).Select(v => $"{v.Key}={v.Value}\n"))
     + System.IO.File.ReadAllText(root.CombineWithFilePath(".cake/rust-std.sh").FullPath);
 
 bool HasToolchain(Toolchain toolchain) =>
@@ -148,9 +150,9 @@ void InstallToolchain(Toolchain toolchain)
         Warning("MOVED ON: {0} is {1} now. The table in .cake/toolchains.cake names {2}.", package.Name, version, package.Version);
     }
 
-    if (toolchain.CompilesStandardLibrary)
+    if (toolchain.StandardLibrary is { } environment)
     {
-        InDebian(root.CombineWithFilePath(".cake/rust-std.sh").FullPath, toolchain.RustTarget, new() { ["RUSTFLAGS"] = toolchain.StandardLibraryFlags });
+        InDebian(root.CombineWithFilePath(".cake/rust-std.sh").FullPath, toolchain.RustTarget, environment);
     }
 
     System.IO.File.WriteAllText(ToolchainMarker(toolchain).FullPath, ToolchainContents(toolchain));

@@ -28,6 +28,11 @@ const LIMITS: &str = "src/limits.rs";
 const BINDINGS: &str = "../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs";
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        // A crate with C code gives its own functions names that the linker would export as well.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+    }
+
     let mut builder = csbindgen::Builder::default();
     for input in INPUTS {
         println!("cargo:rerun-if-changed={input}");

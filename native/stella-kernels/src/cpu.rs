@@ -95,6 +95,7 @@ struct Detected {
 
 /// Whether the process can use AMX.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no AMX"))]
 enum AmxState {
     /// The processor has no AMX.
     Absent,
