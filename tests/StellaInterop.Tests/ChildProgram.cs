@@ -24,7 +24,11 @@ internal static class ChildProgram
         [ThreadLimitProgram.Command, var folder] => ThreadLimitProgram.Run(folder),
         [BlockedThreadProgram.Command, var folder] => BlockedThreadProgram.Run(folder),
         [HostResolverProgram.Command, var kind, var library] => HostResolverProgram.Run(Enum.Parse<HostResolverProgram.Kind>(kind), library),
+#if NUNIT_RUNNER
+        _ => MicrosoftTestingPlatformApplication.RunAsync(args).GetAwaiter().GetResult(),
+#else
         _ => 2,
+#endif
     };
 
     /// <summary>Starts this program.</summary>
