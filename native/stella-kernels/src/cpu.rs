@@ -95,12 +95,15 @@ struct Detected {
 
 /// Whether the process can use AMX.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have no AMX"))]
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "other processors have no AMX, and other systems are not asked for it")
+)]
 enum AmxState {
     /// The processor has no AMX.
     Absent,
-    /// The processor has AMX but no AVX-512 BF16, which the AMX kernel table also uses.
-    WithoutAvx512Bf16,
+    /// The processor has AMX, but the kernels cannot use it for this reason.
+    Unusable(&'static str),
     /// The system refused the register state for tiles, with this error.
     Refused(String),
     /// The process may use AMX.
@@ -119,9 +122,9 @@ fn explain(amx: &AmxState, level: CpuLevel) -> Option<(log::Level, String)> {
     }
     match amx {
         AmxState::Absent => None,
-        AmxState::WithoutAvx512Bf16 => Some((
+        AmxState::Unusable(reason) => Some((
             log::Level::Info,
-            format!("The processor has AMX but no AVX-512 BF16, so the kernels use {level}."),
+            format!("The processor has AMX, but {reason}, so the kernels use {level}."),
         )),
         AmxState::Refused(error) => Some((
             log::Level::Warn,
@@ -180,10 +183,9 @@ fn detect() -> (Vec<CpuLevel>, AmxState) {
     let bf16 = vnni && has!("avx512bf16");
     let amx = match (has_amx(), bf16) {
         (false, _) => AmxState::Absent,
-        (true, false) => AmxState::WithoutAvx512Bf16,
-        (true, true) => {
-            request_amx().map_or_else(|e| AmxState::Refused(e.to_string()), |()| AmxState::Permitted)
-        }
+        // The AMX kernel table also has AVX-512 BF16 kernels.
+        (true, false) => AmxState::Unusable("it has no AVX-512 BF16"),
+        (true, true) => request_amx(),
     };
     let levels = [true, avx2, avx512, vnni, bf16, amx == AmxState::Permitted];
     let available =
@@ -211,13 +213,10 @@ fn has_amx() -> bool {
     }
 }
 
-/// Asks the system for the register state of AMX tiles. The permission lasts for the life of the process.
-///
-/// # Errors
-/// The system's error when it refuses.
+/// Asks the system for the register state of AMX tiles, and returns its answer. The permission lasts for the life of the process.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
-fn request_amx() -> std::io::Result<()> {
+fn request_amx() -> AmxState {
     #[cfg(target_os = "linux")]
     {
         const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
@@ -225,12 +224,16 @@ fn request_amx() -> std::io::Result<()> {
         // SAFETY: the arguments of this call are numbers, and it accesses no memory.
         let refused =
             unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0 };
-        if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        if refused {
+            AmxState::Refused(std::io::Error::last_os_error().to_string())
+        } else {
+            AmxState::Permitted
+        }
     }
     // Other systems permit AMX at its first use or have another call. Neither was tested.
     #[cfg(not(target_os = "linux"))]
     {
-        Err(std::io::ErrorKind::Unsupported.into())
+        AmxState::Unusable("this library uses it on Linux only")
     }
 }
 
@@ -276,7 +279,8 @@ mod tests {
         assert!(text.contains("os error 28") && text.contains("avx512-vnni"), "{text}");
         let (severity, text) = explain(&AmxState::Permitted, Avx2).unwrap();
         assert!(severity == log::Level::Info && text.contains(LEVEL_VARIABLE), "{text}");
-        assert!(explain(&AmxState::WithoutAvx512Bf16, Avx2).unwrap().1.contains("BF16"));
+        let (severity, text) = explain(&AmxState::Unusable("it has no AVX-512 BF16"), Avx2).unwrap();
+        assert!(severity == log::Level::Info && text.contains("BF16") && text.contains("avx2"), "{text}");
         assert_eq!(explain(&AmxState::Absent, Avx512Bf16), None);
         assert_eq!(explain(&AmxState::Permitted, Amx), None);
         // On this machine there is a message exactly if the processor has AMX and the kernels do not use it.
