@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Reflection;
 
 namespace StellaInterop.Tests;
 
@@ -35,13 +36,20 @@ internal static class ChildProgram
     public static Process Start(params string[] arguments) => StartCopy(typeof(ChildProgram).Assembly.Location, arguments);
 
     /// <summary>Starts a copy of this program.</summary>
-    public static Process StartCopy(string assembly, params string[] arguments) => Process.Start(
-        new ProcessStartInfo(
-            Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", ["exec", assembly, .. arguments])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+    public static Process StartCopy(string assembly, params string[] arguments)
+    {
+        // A program that runs its tests itself has its own runtime beside it.
+        bool isSelfContained = Assembly.GetEntryAssembly() == typeof(ChildProgram).Assembly;
+        string program = Path.ChangeExtension(assembly, OperatingSystem.IsWindows() ? ".exe" : null);
+        return Process.Start(
+            new ProcessStartInfo(
+                isSelfContained ? program : Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet",
+                isSelfContained ? arguments : ["exec", assembly, .. arguments])
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            })!;
+    }
 
     /// <summary>Waits for a child process to exit with code 0 and returns its output. Kills a child that exceeds the timeout.</summary>
     public static string OutputOf(Process child)

@@ -33,7 +33,7 @@ internal sealed class HuggingFaceCacheTests
 
         File.WriteAllText(Path.Combine(repository, "refs/main"), "../../..");
         var error = Assert.Throws<StellaModelFolderException>(() => cache.GetModelFolder(Model));
-        Assert.That(error!.Message, Does.Contain("refs/main").And.Contain("does not hold a commit"));
+        Assert.That(error!.Message, Does.Contain(Path.Combine("refs", "main")).And.Contain("does not hold a commit"));
         Assert.That(() => cache.TryGetModelFolder(Model, "main", out _), Throws.TypeOf<StellaModelFolderException>());
     }
 
@@ -47,9 +47,9 @@ internal sealed class HuggingFaceCacheTests
         Assert.Multiple(() =>
         {
             Assert.That(main!.Code, Is.EqualTo(StellaErrorCode.ModelFolderNotFound));
-            Assert.That(main.Message, Does.Contain(folder.File("models--NovaSearch--stella_en_400M_v5/refs/main")));
+            Assert.That(main.Message, Does.Contain(Path.Combine(folder.File("models--NovaSearch--stella_en_400M_v5"), "refs", "main")));
             Assert.That(main.Message, Does.EndWith($"stella download {Model}"));
-            Assert.That(commit!.Message, Does.Contain($"snapshots/{Commit}").And.EndWith($"--revision {Commit}"));
+            Assert.That(commit!.Message, Does.Contain(Path.Combine("snapshots", Commit)).And.EndWith($"--revision {Commit}"));
         });
     }
 

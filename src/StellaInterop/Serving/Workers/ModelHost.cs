@@ -262,13 +262,13 @@ internal sealed class ModelHost : IIdleMemory, IDisposable
     {
         // A disposed model cannot be loaded again, so there is nothing to retry.
         string? opened = IsModelDisposed ? null : pool.Breaker.LoadFailed(error);
-        Array.ForEach(failed.Waiting, use => use.Fail(error));
         if (!IsModelDisposed)
         {
-            // If the timer cannot be set, the next call tries.
+            // A caller that got the error may rely on the retry. If the timer cannot be set, the next call tries.
             retryTimer.Fire(failed.RetryAfter);
         }
 
+        Array.ForEach(failed.Waiting, use => use.Fail(error));
         pool.Telemetry.LoadFailed(error);
         pool.Telemetry.BreakerOpened(opened);
     }
