@@ -62,11 +62,15 @@ void BuildNative(string rid)
     var environment = ReproducibleFlags(build);
     if (build.IsMinGW)
     {
-        // The linker of MinGW cannot drop single functions, so the compiler does it.
+        // The linker of MinGW cannot drop single functions, so the compiler does it. Cargo allows that for a library without a Rust form.
         environment["CARGO_PROFILE_RELEASE_LTO"] = "fat";
+        Cargo(build, $"rustc {ReleaseSelection(build)} --lib --crate-type cdylib", environment);
+    }
+    else
+    {
+        Cargo(build, $"build {ReleaseSelection(build)}", environment);
     }
 
-    Cargo(build, $"build {ReleaseSelection(build)}", environment);
     var folder = BuiltFolder(rid);
     var library = LibraryIn(folder, rid);
     EnsureDirectoryExists(folder);

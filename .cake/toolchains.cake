@@ -58,7 +58,7 @@ var toolchains = new Toolchain[]
         new("musl-dev:arm64", "1.2.5-3.1~deb13u1", "/"),
         new("libunwind-19-dev:arm64", "1:19.1.7-3+b1", "/opt/stella/aarch64-unknown-linux-musl"),
     ]),
-    new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", new() { ["CARGO_PROFILE_RELEASE_LTO"] = "fat" },
+    new("win-x64", "x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-", new() { ["RUSTFLAGS"] = "-Cembed-bitcode=yes" },
     [
         .. debianRust, debianRustSources,
         new("gcc-mingw-w64-x86-64-win32", "14.2.0-19+27+b1"),
@@ -153,6 +153,8 @@ void InstallToolchain(Toolchain toolchain)
     if (toolchain.StandardLibrary is { } environment)
     {
         InDebian(root.CombineWithFilePath(".cake/rust-std.sh").FullPath, toolchain.RustTarget, environment);
+        // Cargo does not notice that the standard library of earlier builds is another one.
+        Run("rm", $"-rf {native}/target/debian/{toolchain.RustTarget}");
     }
 
     System.IO.File.WriteAllText(ToolchainMarker(toolchain).FullPath, ToolchainContents(toolchain));
