@@ -31,7 +31,7 @@ void PackInto(DirectoryPath output, DirectoryPath tree, string[] wanted)
                 .WithProperty("ContinuousIntegrationBuild", "true")
                 .WithProperty("DeterministicTimestamp", $"{CommitTime().ToUnixTimeSeconds()}")
                 .WithProperty("NativeBuildRoot", $"{artifacts}/native/")
-                .WithProperty("PackedRids", string.Join("%3B", wanted)),
+                .WithProperty("PackedRids", string.Join('+', wanted)),
         });
     }
 }
