@@ -90,9 +90,9 @@ internal sealed class InputFileTests
     public void A_line_of_a_gigabyte_is_refused_in_bounded_memory(string format)
     {
         string good = format == "lines" ? "good" : "{\"text\": \"good\"}";
-        StellaResult result = StellaProcess.RunScript(
-            "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 400000; "
-            + $"(echo '{good}'; head -c 1G /dev/zero | tr '\\0' a) 2> /dev/null | stella tokenize --input - --input-format {format} --model {Fixtures.Model("tiny-new")}");
+        StellaResult result = StellaProcess.RunLimitedScript(
+            400_000,
+            $"(echo '{good}'; head -c 1G /dev/zero | tr '\\0' a) 2> /dev/null | stella tokenize --input - --input-format {format} --model {Fixtures.Model("tiny-new")}");
         Fails(result, "Line 2: the line is longer than the limit of 67108864 bytes.");
         Assert.That(result.Rows, Has.Length.EqualTo(1));
     }
@@ -101,9 +101,9 @@ internal sealed class InputFileTests
     [Platform("Linux")]
     public void Memory_does_not_grow_with_the_number_of_long_lines()
     {
-        StellaResult result = StellaProcess.RunScript(
-            "export DOTNET_PROCESSOR_COUNT=2; ulimit -c 0; ulimit -d 300000; "
-            + $"for i in {{1..40}}; do yes 'some words' 2> /dev/null | head -c 4M | tr '\\n' ' '; echo; done | stella tokenize --input - --model {Fixtures.Model("tiny-new")}");
+        StellaResult result = StellaProcess.RunLimitedScript(
+            300_000,
+            $"for i in {{1..40}}; do yes 'some words' 2> /dev/null | head -c 4M | tr '\\n' ' '; echo; done | stella tokenize --input - --model {Fixtures.Model("tiny-new")}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((0, "")));
         Assert.That(result.Rows.Count(row => row.GetProperty("truncated").GetBoolean()), Is.EqualTo(40));
     }

@@ -45,6 +45,12 @@ internal static class StellaProcess
         return Finish(process, input, arguments);
     }
 
+    /// <summary>
+    /// Settings of the runtime for a run with a memory limit. The stacks of one thread per processor would count, and the first
+    /// generation of the heap would grow to the size of the processor's cache, which is 300 MB on some.
+    /// </summary>
+    public static IReadOnlyList<(string Name, string Value)> LimitedRuntime { get; } = [("DOTNET_PROCESSOR_COUNT", "2"), ("DOTNET_GCgen0size", "0x1000000")];
+
     /// <summary>Runs with at most <see cref="LimitKilobytes"/> of memory.</summary>
     /// <remarks>
     /// The limit applies to committed memory that is writable and private. It is effective only on Linux.
@@ -52,8 +58,11 @@ internal static class StellaProcess
     public static StellaResult RunLimited(params string[] arguments)
     {
         ProcessStartInfo start = StartInfo(Folder, arguments);
-        // The stacks of one thread per processor would count, so the number of processors is fixed.
-        start.Environment["DOTNET_PROCESSOR_COUNT"] = "2";
+        foreach ((string name, string value) in LimitedRuntime)
+        {
+            start.Environment[name] = value;
+        }
+
         if (OperatingSystem.IsLinux())
         {
             WrapCommand(start, "/bin/sh", "-c", $"ulimit -c 0; ulimit -d {LimitKilobytes}; exec \"$@\"", "sh");
@@ -61,6 +70,13 @@ internal static class StellaProcess
 
         using Process process = Process.Start(start)!;
         return Finish(process, null, arguments, TimeSpan.FromSeconds(30));
+    }
+
+    /// <summary>Runs a bash script in which <c>stella</c> is defined as a command, with a limit of its memory in kilobytes.</summary>
+    public static StellaResult RunLimitedScript(int kilobytes, string script)
+    {
+        string settings = string.Join(' ', LimitedRuntime.Select(setting => $"{setting.Name}={setting.Value}"));
+        return RunScript($"export {settings}; ulimit -c 0; ulimit -d {kilobytes}; {script}");
     }
 
     /// <summary>Runs a bash script in which <c>stella</c> is defined as a command.</summary>
