@@ -54,10 +54,20 @@ var machine = HostRid();
 // ---------------------------------------------------------------------------------------------------- tasks
 
 Task("Clean")
-    .Description("Deletes the outputs of the other tasks. Keeps the build folder of cargo unless --full is given.")
+    .Description("Deletes the outputs of the other tasks. Keeps the build folder of cargo and the toolchains unless --full is given.")
     .Does(() =>
 {
-    CleanDirectory(artifacts);
+    if (HasArgument("full") && DirectoryExists(toolchainRoot))
+    {
+        // A Debian system has links to folders outside, and rm does not follow them.
+        Run("rm", $"-rf {toolchainRoot}");
+    }
+
+    foreach (var folder in GetSubDirectories(artifacts).Where(folder => folder.FullPath != toolchainRoot.FullPath))
+    {
+        CleanDirectory(folder);
+    }
+
     CleanDirectories("./src/**/bin");
     CleanDirectories("./src/**/obj");
     CleanDirectories("./tests/**/bin");

@@ -1,5 +1,5 @@
-// Runs programs for other platforms than that of this machine, in the Debian folder of toolchains.cake: linux-arm64 emulated by qemu, and
-// win-x64 under wine. .NET for musl needs libstdc++ for musl, which Debian does not have.
+// Runs programs for other platforms than that of this machine, in the Debian folder of toolchains.cake: linux-arm64 is emulated by qemu.
+// win-x64 runs under wine. .NET for musl needs libstdc++ for musl, which Debian does not have.
 
 /// A command that runs programs of another platform.
 record Runner(string Rid, string Command, DebianPackage[] Packages);
@@ -49,8 +49,9 @@ void TestForeignPrograms(IEnumerable<Runner> chosen)
         ["STELLA_RUNNERS"] = string.Join('\n', chosen.Select(r => $"{r.Rid} {inDebian} {r.Command}")),
         // The emulated system has no ICU.
         ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1",
-        // Wine keeps its settings in a folder, and reports its own gaps on standard error.
-        ["WINEPREFIX"] = toolchainRoot.Combine("wine").FullPath,
+        // Wine keeps its settings in a folder, which has a link to the root of the file system. So the folder is outside the source tree,
+        // where no program walks. Wine reports its own gaps on standard error.
+        ["WINEPREFIX"] = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "stella-wine"),
         ["WINEDEBUG"] = "-all",
     };
     Run("dotnet", $"test tests/StellaInterop.PackageTests -c {configuration} --filter FullyQualifiedName~ForeignPlatformTests", environment);
