@@ -63,6 +63,7 @@ Task("Clean")
         Run("rm", $"-rf {toolchainRoot}");
     }
 
+    EnsureDirectoryExists(artifacts);
     foreach (var folder in GetSubDirectories(artifacts).Where(folder => folder.FullPath != toolchainRoot.FullPath))
     {
         CleanDirectory(folder);

@@ -1,5 +1,5 @@
-// Runs programs for other platforms than that of this machine, in the Debian folder of toolchains.cake: linux-arm64 is emulated by qemu.
-// win-x64 runs under wine. .NET for musl needs libstdc++ for musl, which Debian does not have.
+// Runs programs for other platforms in the Debian folder of toolchains.cake. qemu emulates linux-arm64, and wine runs programs for win-x64.
+// musl is missing, because .NET needs libstdc++ for it, which Debian does not have.
 
 /// A command that runs programs of another platform.
 record Runner(string Rid, string Command, DebianPackage[] Packages);
@@ -25,7 +25,6 @@ Task("Foreign")
     var chosen = wanted.Select(rid => runners.FirstOrDefault(r => r.Rid == rid)
         ?? throw new CakeException($"This machine has no way to run {rid}. It runs {string.Join(", ", runners.Select(r => r.Rid))}.")).ToArray();
     InstallDebian();
-    InDebian("apt-get", "update -qq");
     InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', chosen.SelectMany(r => r.Packages).Select(p => p.Name))}");
     TestForeignPrograms(chosen);
 });

@@ -5,12 +5,9 @@
 #
 # FOLDERS are separated by colons. The command starts in the current folder, which must be in one of them. The mounts belong to
 # this command alone and end with it. Needs root.
-set -eu
-root=$1 folders=$2
-shift 2
-
-export root folders
-exec unshare --mount --propagation private sh -eu -c '
+exec unshare --mount --propagation private sh -euc '
+  root=$1 folders=$2
+  shift 2
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
   IFS=:

@@ -70,8 +70,6 @@ var toolchains = new Toolchain[]
 var toolchainRoot = artifacts.Combine("toolchains");
 var debian = toolchainRoot.Combine("debian");
 
-bool CanInstallToolchains => machine == "linux-x64" && Environment.UserName == "root" && FileExists("/etc/debian_version");
-
 Toolchain ToolchainOf(string rid) => toolchains.FirstOrDefault(t => t.Rid == rid)
     ?? throw new CakeException($"{rid} is built on a machine of its own only. A linux-x64 machine builds {string.Join(", ", toolchains.Select(t => t.Rid))}.");
 
@@ -94,34 +92,41 @@ void InstallToolchains(IEnumerable<Toolchain> wanted)
         return;
     }
 
-    if (!CanInstallToolchains)
-    {
-        throw new CakeException($"The toolchains for {string.Join(", ", missing.Select(t => t.Rid))} are missing, and only root on a Debian machine (linux-x64) can install them. Run there: dotnet cake --target=Toolchains");
-    }
-
     var clock = Stopwatch.StartNew();
-    var before = clock.Elapsed;
     InstallDebian();
     Information("{0}: {1:N0} s, {2:N0} MB", DebianSuite, clock.Elapsed.TotalSeconds, FolderMegabytes(debian));
-    InDebian("apt-get", "update -qq");
     foreach (var toolchain in missing)
     {
-        before = clock.Elapsed;
+        clock.Restart();
         InstallToolchain(toolchain);
-        Information("{0}: {1:N0} s, now {2:N0} MB in all", toolchain.Rid, (clock.Elapsed - before).TotalSeconds, FolderMegabytes(debian));
+        Information("{0}: {1:N0} s, now {2:N0} MB in all", toolchain.Rid, clock.Elapsed.TotalSeconds, FolderMegabytes(debian));
     }
 }
 
+/// Makes the Debian folder, if it is missing, and reads the present list of its packages.
 void InstallDebian()
 {
-    var installed = debian.CombineWithFilePath("var/lib/stella/suite");
-    if (FileExists(installed) && System.IO.File.ReadAllText(installed.FullPath) == DebianSuite)
+    if (machine != "linux-x64" || Environment.UserName != "root" || !FileExists("/etc/debian_version"))
     {
-        return;
+        throw new CakeException("Compilers and emulators for other platforms are installed by root on a Debian machine (linux-x64) only. Run there: dotnet cake --target=Toolchains");
     }
 
+    var installed = debian.CombineWithFilePath("var/lib/stella/suite");
+    if (!FileExists(installed) || System.IO.File.ReadAllText(installed.FullPath) != DebianSuite)
+    {
+        CreateDebian();
+        EnsureDirectoryExists(installed.GetDirectory());
+        System.IO.File.WriteAllText(installed.FullPath, DebianSuite);
+    }
+
+    InDebian("apt-get", "update -qq");
+}
+
+void CreateDebian()
+{
     if (!IsOnPath("debootstrap"))
     {
+        Run("apt-get", "update -qq");
         Run("apt-get", "install -y -qq debootstrap");
     }
 
@@ -133,8 +138,6 @@ void InstallDebian()
         debian.CombineWithFilePath("etc/apt/sources.list").FullPath,
         $"deb {DebianMirror} {DebianSuite} main\ndeb {DebianMirror} {DebianSuite}-updates main\ndeb {DebianSecurityMirror} {DebianSuite}-security main\n");
     InDebian("dpkg", "--add-architecture arm64");
-    EnsureDirectoryExists(installed.GetDirectory());
-    System.IO.File.WriteAllText(installed.FullPath, DebianSuite);
 }
 
 void InstallToolchain(Toolchain toolchain)
