@@ -6,8 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::ffi::c_void;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -437,18 +436,14 @@ fn new_log_sink() -> i32 {
     code
 }
 
-/// Returns the names of the exports of the library that was built with the tests.
+/// Returns the names of the exports. The bindings have all of them: `symbols.rs` compares them with the sources.
 fn exports() -> BTreeSet<String> {
-    let tests = std::env::current_exe().expect("a path");
-    let library: PathBuf = tests.with_file_name("libstella_interop.so");
-    let symbols = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().expect("nm runs");
-    assert!(symbols.status.success(), "{}", String::from_utf8_lossy(&symbols.stderr));
-    String::from_utf8(symbols.stdout)
-        .expect("UTF-8")
-        .lines()
-        .filter_map(|line| line.split(' ').nth(2))
-        // Symbols of a sanitizer begin with an underscore.
-        .filter(|name| !name.starts_with('_'))
+    let bindings =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/StellaInterop/Interop/Abi/NativeMethods.g.cs");
+    let text = std::fs::read_to_string(bindings).expect("bindings");
+    text.split("EntryPoint = \"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
         .map(str::to_owned)
         .collect()
 }

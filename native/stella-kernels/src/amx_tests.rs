@@ -148,13 +148,14 @@ fn forward(kernels: Kernels, arithmetic: Arithmetic, rows: usize) -> Vec<f32> {
 
 #[test]
 fn amx_agrees_with_the_preferred_instruction_set() {
-    for arithmetic in [Arithmetic::Bf16, Arithmetic::Int8] {
+    // Instruction sets without products of bfloat16 keep the activations in float32, so only the other sets round them.
+    for (arithmetic, least) in [(Arithmetic::Bf16, 0.999), (Arithmetic::Int8, 0.9999)] {
         for rows in [1, 15, 16, 17, 33, 100, 200] {
             let got = forward(kernels(), arithmetic, rows);
             let want = forward(Kernels::preferred(), arithmetic, rows);
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let cosine = dot(&got, &want) / (dot(&got, &got) * dot(&want, &want)).sqrt();
-            assert!(cosine > 0.9999, "{arithmetic:?} {rows}: {cosine}");
+            assert!(cosine > least, "{arithmetic:?} {rows}: {cosine}");
         }
     }
 }

@@ -184,7 +184,7 @@ fn list(root: &Path, folder: &Path, files: &mut serde_json::Map<String, serde_js
             continue;
         }
         let bytes = fs::read(&path).expect("read");
-        let name = path.strip_prefix(root).expect("inside").to_str().expect("UTF-8").to_owned();
+        let name = path.strip_prefix(root).expect("inside").to_str().expect("UTF-8").replace('\\', "/");
         let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         files.insert(name, serde_json::json!({"size": bytes.len(), "sha256": hash}));
     }
