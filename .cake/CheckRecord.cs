@@ -46,6 +46,7 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         new("Sanitize", ".cake/checks.cake", "rustc +nightly --version"),
         new("Fuzz", ".cake/checks.cake", "rustc +nightly --version"),
         new("Valgrind", ".cake/checks.cake", "rustc --version", "valgrind --version"),
+        new("Foreign", ".cake/foreign.cake", "rustc --version", "qemu-aarch64 --version", "wine --version"),
     ];
 
     /// <summary>
@@ -57,6 +58,7 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         "native",
         "src/StellaInterop/Interop/Abi/NativeMethods.g.cs",
         "src/StellaInterop.Models.Mini/model",
+        "tests/StellaInterop.PackageTests/ForeignPlatformTests.cs",
         "tests/fixtures",
         .. Table.Select(check => check.DefinedIn).Distinct(),
     ];

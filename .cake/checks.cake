@@ -1,4 +1,5 @@
-// The long native checks: AddressSanitizer, fuzzing, Valgrind. CheckRecord.cs has the table of all of them.
+// The long native checks: AddressSanitizer, fuzzing, Valgrind. CheckRecord.cs has the table of all of them, and foreign.cake has the check
+// of other platforms.
 
 using System.Text.RegularExpressions;
 
@@ -45,8 +46,9 @@ Task("Sanitize")
     environment["ASAN_OPTIONS"] = "allocator_may_return_null=1";
     environment["LSAN_OPTIONS"] = $"suppressions={native.CombineWithFilePath("lsan.supp").FullPath}:print_suppressions=0";
     var skip = string.Join(' ', releaseBuildTests.Select(name => $"--skip {name}"));
-    var result = CargoTest($"+nightly test {SanitizedSelection()} -- {skip}", environment, TestOutput.Shown);
-    Keep("Sanitize", Levels("target/sanitized", "debug"), result);
+    var build = BuildOf(machine);
+    var result = CargoTest(build, $"+nightly test {SanitizedSelection()} -- {skip}", environment, TestOutput.Shown);
+    Keep("Sanitize", build, Levels(build, "target/sanitized", "debug"), result);
 });
 
 Task("Fuzz")
@@ -72,7 +74,7 @@ Task("Fuzz")
         throw new CakeException($"These fuzz targets found faults: {string.Join(", ", failed)}. Reproduce a finding with: native/target/sanitized/{rids[machine].RustTarget}/debug/NAME FILE");
     }
 
-    Keep("Fuzz", Levels("target/sanitized", "debug"), chosen.Select(t => results[t.Name]).ToArray());
+    Keep("Fuzz", BuildOf(machine), Levels(BuildOf(machine), "target/sanitized", "debug"), chosen.Select(t => results[t.Name]).ToArray());
 });
 
 Task("Valgrind")
@@ -84,11 +86,11 @@ Task("Valgrind")
     // minutes while others wait.
     var build = BuildOf(machine);
     var environment = ReproducibleFlags(build);
-    environment[$"CARGO_TARGET_{rids[machine].RustTarget.Replace('-', '_').ToUpperInvariant()}_RUNNER"] =
+    environment[CargoVariable(build, "RUNNER")] =
         "valgrind --fair-sched=try --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --quiet";
     Cargo($"build {ReleaseSelection(build)} --example levels", environment);
-    var result = CargoTest($"test {ReleaseSelection(build)} --test abi -- --test-threads=1", environment, TestOutput.ShownOnFailure);
-    Keep("Valgrind", Levels("target", "release", "valgrind --quiet"), result);
+    var result = CargoTest(build, $"test {ReleaseSelection(build)} --test abi -- --test-threads=1", environment, TestOutput.ShownOnFailure);
+    Keep("Valgrind", build, Levels(build, "target", "release", "valgrind --quiet"), result);
 });
 
 var nativeChecks = Task("NativeChecks")
@@ -98,6 +100,13 @@ var nativeChecks = Task("NativeChecks")
     if (HasArgument("fuzz-target") || Argument("seconds", FuzzSeconds) < FuzzSeconds)
     {
         Warning("{0} was not written, because --fuzz-target or --seconds shortened the fuzzing.", CheckRecord.FileName);
+        return;
+    }
+
+    var missing = CheckRecord.Table.Where(check => !checkRuns.ContainsKey(check.Task)).Select(check => check.Task).ToArray();
+    if (missing.Length > 0)
+    {
+        Warning("{0} was not written, because not all checks ran in full: {1}", CheckRecord.FileName, string.Join(", ", missing));
         return;
     }
 
@@ -123,25 +132,19 @@ bool NativeChecksAreDue()
     return runAll;
 }
 
-/// Keeps the results of a check for the record.
-void Keep(string name, string[] levels, params CheckResult[] results)
+/// Keeps the results of a check for the record, with the versions of its tools in the environment of a build.
+void Keep(string name, NativeBuild build, string[] levels, params CheckResult[] results)
 {
-    var tools = CheckRecord.Table.Single(check => check.Task == name).Tools;
-    checkRuns[name] = new CheckRun(tools.Select(tool => FirstLine(tool)).ToArray(), levels, results);
+    var tools = CheckRecord.Table.Single(check => check.Task == name).Tools.Select(command => command.Split(' ', 2));
+    checkRuns[name] = new CheckRun(tools.Select(words => OutputOf(build, words[0], words[1])[0]).ToArray(), levels, results);
 }
 
-string FirstLine(string command)
+/// Returns the instruction sets that a build finds. Valgrind and emulators hide those that they cannot run.
+string[] Levels(NativeBuild build, string targetFolder, string profile, string runner = "")
 {
-    var words = command.Split(' ', 2);
-    return OutputIn(native, words[0], words[1])[0];
-}
-
-/// Returns the instruction sets that a build finds. Valgrind hides those that it cannot run.
-string[] Levels(string targetFolder, string profile, string runner = "")
-{
-    var program = native.CombineWithFilePath($"{targetFolder}/{rids[machine].RustTarget}/{profile}/examples/levels").FullPath;
+    var program = native.CombineWithFilePath($"{targetFolder}/{build.RustTarget}/{profile}/examples/levels{(build.IsWindows ? ".exe" : "")}").FullPath;
     var words = $"{runner} {program}".Trim().Split(' ', 2);
-    return OutputIn(native, words[0], words.ElementAtOrDefault(1) ?? "");
+    return OutputOf(build, words[0], words.ElementAtOrDefault(1) ?? "");
 }
 
 /// Fails if a tool does not run, and names the command that installs it.
@@ -178,36 +181,36 @@ Dictionary<string, string> SanitizerFlags() => RustFlags(
 
 enum TestOutput { Shown, ShownOnFailure }
 
-/// Runs Rust tests and returns how many passed. CI counts the tests of the output, so tests that run a second time do not show it.
-CheckResult CargoTest(string arguments, Dictionary<string, string> environment, TestOutput output)
+CheckResult CargoTest(NativeBuild build, string arguments, Dictionary<string, string> environment, TestOutput output)
 {
-    UseExtraCargoConfig();
-    Information("cargo {0}", arguments);
-    var lines = new List<string>();
-    var settings = new ProcessSettings
-    {
-        WorkingDirectory = native,
-        Arguments = arguments,
-        EnvironmentVariables = environment,
-        RedirectStandardOutput = true,
-        RedirectedStandardOutputHandler = line =>
-        {
-            lines.Add(line ?? "");
-            if (output == TestOutput.Shown && line is not null)
-            {
-                Console.WriteLine(line);
-            }
+    var (tool, settings) = CargoProcess(build, arguments, environment);
+    return RunTests($"cargo {arguments}", tool, settings, output);
+}
 
-            return line;
-        },
+/// Runs tests and returns how many passed. CI counts the tests of the output, so tests that run a second time do not show it.
+CheckResult RunTests(string command, FilePath tool, ProcessSettings settings, TestOutput output)
+{
+    Information("{0}", command);
+    var lines = new List<string>();
+    settings.RedirectStandardOutput = true;
+    settings.RedirectedStandardOutputHandler = line =>
+    {
+        lines.Add(line ?? "");
+        if (output == TestOutput.Shown && line is not null)
+        {
+            Console.WriteLine(line);
+        }
+
+        return line;
     };
     var time = Stopwatch.StartNew();
-    var exitCode = StartProcess("cargo", settings, out IEnumerable<string> _);
-    var passed = lines.Select(l => Regex.Match(l, @"(\d+) passed;")).Where(m => m.Success).Sum(m => int.Parse(m.Groups[1].Value));
+    var exitCode = StartProcess(tool, settings, out IEnumerable<string> _);
+    // cargo: "35 passed; 0 failed"; dotnet test: "Failed: 0, Passed: 120"
+    var passed = lines.SelectMany(l => Regex.Matches(l, @"(?:(\d+) passed;|Passed: +(\d+))")).Sum(m => int.Parse(m.Groups[1].Value + m.Groups[2].Value));
     if (exitCode != 0 || passed == 0)
     {
         lines.Where(_ => output == TestOutput.ShownOnFailure).ToList().ForEach(Console.WriteLine);
-        throw new CakeException($"cargo {arguments} ended with exit code {exitCode} after {passed} tests.");
+        throw new CakeException($"{command} ended with exit code {exitCode} after {passed} tests.");
     }
 
     Information("{0} tests, no fault.", passed);

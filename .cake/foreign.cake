@@ -1,8 +1,14 @@
-// Runs programs for other platforms in the Debian folder of toolchains.cake. qemu emulates linux-arm64, and wine runs programs for win-x64.
-// musl is missing, because .NET needs libstdc++ for it, which Debian does not have.
+// Runs tests for other platforms in the Debian folder of toolchains.cake: qemu emulates linux-arm64, wine runs programs for win-x64, and
+// those for linux-musl-x64 run on the loader of musl.
 
-/// A command that runs programs of another platform.
-record Runner(string Rid, string Command, DebianPackage[] Packages);
+/// A command that runs programs of another platform, and a command that prepares it. Both run in the Debian folder.
+record Runner(string Rid, string Command, DebianPackage[] Packages, string Preparation = null);
+
+// Wine keeps its settings in a folder, which has a link to the root of the file system. So the folder is outside the source tree, where no
+// program walks. Wine reports its own gaps on standard error.
+var wine = $"env WINEPREFIX={System.IO.Path.Combine(System.IO.Path.GetTempPath(), "stella-wine")} WINEDEBUG=-all wine";
+
+const string muslLibraries = "/opt/stella/dotnet-on-musl";
 
 var runners = new Runner[]
 {
@@ -13,24 +19,48 @@ var runners = new Runner[]
         new("libgcc-s1-arm64-cross", "14.2.0-19cross1"),
         new("libstdc++6-arm64-cross", "14.2.0-19cross1"),
     ]),
-    new("win-x64", "wine", [new("wine", "10.0~repack-6"), new("wine64", "10.0~repack-6")]),
+    new("linux-musl-x64", $"env LD_LIBRARY_PATH={muslLibraries}", [new("musl", "1.2.5-3.1~deb13u1"), new("libstdc++6", "14.2.0-19")],
+        $"{root}/.cake/dotnet-on-musl.sh {muslLibraries}"),
+    new("win-x64", wine, [new("wine", "10.0~repack-6"), new("wine64", "10.0~repack-6")]),
 };
 
 Task("Foreign")
-    .Description("Runs a program made from the packages for linux-arm64 by qemu, and for win-x64 under wine, or only for --rids=A,B (root on Debian, linux-x64).")
+    .Description("Runs the Rust tests, and a program made from the packages, for linux-arm64 by qemu, for win-x64 under wine and for linux-musl-x64. --rids=A,B chooses (root on Debian, linux-x64).")
+    .WithCriteria(() => target == "Foreign" || canInstallDebian, "NOT RUN: it needs root on a Debian machine (linux-x64).")
     .IsDependentOn("Restore")
     .Does(() =>
 {
     var wanted = RidArgument(runners.Select(r => r.Rid).ToArray());
     var chosen = wanted.Select(rid => runners.FirstOrDefault(r => r.Rid == rid)
         ?? throw new CakeException($"This machine has no way to run {rid}. It runs {string.Join(", ", runners.Select(r => r.Rid))}.")).ToArray();
-    InstallDebian();
+    InstallToolchains(chosen.Select(r => ToolchainOf(r.Rid)));
     InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', chosen.SelectMany(r => r.Packages).Select(p => p.Name))}");
-    TestForeignPrograms(chosen);
+    foreach (var words in chosen.Where(r => r.Preparation is not null).Select(r => r.Preparation.Split(' ', 2)))
+    {
+        InDebian(words[0], words[1]);
+    }
+
+    CheckResult[] results = [.. chosen.Select(r => TestForeign(r, BuildOf(r.Rid))), TestForeignPrograms(chosen)];
+    if (chosen.Length == runners.Length)
+    {
+        var levels = chosen.SelectMany(r => Levels(BuildOf(r.Rid), "target/debian", "release", r.Command).Select(level => $"{r.Rid}: {level}"));
+        Keep("Foreign", BuildOf(runners[0].Rid), levels.ToArray(), results);
+    }
 });
 
+/// Runs the Rust tests of a platform on the release profile.
+CheckResult TestForeign(Runner runner, NativeBuild build)
+{
+    Cargo(build, "fetch --locked");
+    var environment = ReproducibleFlags(build);
+    environment[CargoVariable(build, "RUNNER")] = runner.Command;
+    var selection = $"--release --locked --all-features --lib --tests --target {build.RustTarget} --target-dir {TargetFolder(build)}";
+    Cargo(build, $"build {selection} --example levels", environment);
+    return CargoTest(build, $"test {selection}", environment, TestOutput.Shown) with { Name = $"tests on {runner.Rid}" };
+}
+
 /// Packs the libraries of platforms, and runs a program made from the packages on each.
-void TestForeignPrograms(IEnumerable<Runner> chosen)
+CheckResult TestForeignPrograms(Runner[] chosen)
 {
     var wanted = chosen.Select(r => r.Rid).Prepend(machine).ToArray();
     foreach (var rid in wanted)
@@ -38,20 +68,19 @@ void TestForeignPrograms(IEnumerable<Runner> chosen)
         ProvideNative(rid);
     }
 
-    // The tests build programs in the system's temporary folder.
     var packed = artifacts.Combine("foreign/packages");
     PackInto(packed, root, wanted);
-    var inDebian = $"{root}/.cake/in-debian.sh {debian} {root}:{System.IO.Path.GetTempPath().TrimEnd('/')}";
-    var environment = new Dictionary<string, string>
+    var arguments = $"test tests/StellaInterop.PackageTests -c {configuration} --filter FullyQualifiedName~ForeignPlatformTests";
+    return RunTests($"dotnet {arguments}", "dotnet", new()
     {
-        ["STELLA_PACKAGES"] = packed.FullPath,
-        ["STELLA_RUNNERS"] = string.Join('\n', chosen.Select(r => $"{r.Rid} {inDebian} {r.Command}")),
-        // The emulated system has no ICU.
-        ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1",
-        // Wine keeps its settings in a folder, which has a link to the root of the file system. So the folder is outside the source tree,
-        // where no program walks. Wine reports its own gaps on standard error.
-        ["WINEPREFIX"] = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "stella-wine"),
-        ["WINEDEBUG"] = "-all",
-    };
-    Run("dotnet", $"test tests/StellaInterop.PackageTests -c {configuration} --filter FullyQualifiedName~ForeignPlatformTests", environment);
+        WorkingDirectory = root,
+        Arguments = arguments,
+        EnvironmentVariables = new Dictionary<string, string>
+        {
+            ["STELLA_PACKAGES"] = packed.FullPath,
+            ["STELLA_RUNNERS"] = string.Join('\n', chosen.Select(r => $"{r.Rid} {inDebian} {debian} {DebianFolders()} {r.Command}")),
+            // The emulated system has no ICU.
+            ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1",
+        },
+    }, TestOutput.Shown) with { Name = "programs made from the packages" };
 }

@@ -162,21 +162,34 @@ bool IsOfTheseSources(DirectoryPath folder, string rid) =>
 /// Runs cargo in native/ with the tools of a build, and fails if cargo fails.
 void Cargo(NativeBuild build, string arguments, Dictionary<string, string> environment = null)
 {
+    Information("cargo {0}", arguments);
+    var (tool, settings) = CargoProcess(build, arguments, environment ?? new());
+    var exitCode = StartProcess(tool, settings);
+    if (exitCode != 0)
+    {
+        throw new CakeException($"cargo {arguments} ended with exit code {exitCode}.");
+    }
+}
+
+/// Returns the program and its settings for a run of cargo with the tools of a build.
+(FilePath Tool, ProcessSettings Settings) CargoProcess(NativeBuild build, string arguments, Dictionary<string, string> environment)
+{
+    UseExtraCargoConfig();
     if (build.Toolchain is null)
     {
-        Cargo(arguments, environment);
-        return;
+        return ("cargo", new() { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = environment });
     }
 
-    UseExtraCargoConfig();
-    var target = build.RustTarget.Replace('-', '_');
-    InDebian("cargo", arguments, new(environment ?? new())
+    return (inDebian, DebianProcess("cargo", arguments, new(environment)
     {
-        [$"CARGO_TARGET_{target.ToUpperInvariant()}_LINKER"] = build.Compiler,
-        [$"CC_{target}"] = build.Compiler,
-        [$"AR_{target}"] = $"{build.Binutils}ar",
-    }, native);
+        [CargoVariable(build, "LINKER")] = build.Compiler,
+        [$"CC_{build.RustTarget.Replace('-', '_')}"] = build.Compiler,
+        [$"AR_{build.RustTarget.Replace('-', '_')}"] = $"{build.Binutils}ar",
+    }, native));
 }
+
+/// Returns the name of the environment variable that sets an option of cargo for a target.
+string CargoVariable(NativeBuild build, string option) => $"CARGO_TARGET_{build.RustTarget.Replace('-', '_').ToUpperInvariant()}_{option}";
 
 string[] OutputOf(NativeBuild build, string tool, string arguments) =>
     build.Toolchain is null ? Output(tool, arguments) : OutputInDebian(tool, arguments);

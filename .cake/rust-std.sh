@@ -48,20 +48,24 @@ case $target in
       rustc --target "$target" --crate-type=lib --emit=obj -Cpanic=abort -o "$installed/$object.o" "rtstartup/$object.rs"
     done ;;
   *-linux-musl)
-    # Rust unwinds with libgcc_s, which Debian has for glibc only. LLVM's unwinder takes its place. It calls one function that only
-    # glibc has, to print debug output.
+    # Rust unwinds with libgcc_s, which Debian has for glibc only. LLVM's unwinder takes its place. It prints debug output with functions
+    # that only glibc has.
     cat >"$work/checked.c" <<'END'
 #include <stdarg.h>
 #include <stdio.h>
-__attribute__((visibility("hidden"))) int __fprintf_chk(FILE *file, int flag, const char *format, ...) {
+#define HIDDEN __attribute__((visibility("hidden")))
+HIDDEN int __vfprintf_chk(FILE *file, int flag, const char *format, va_list arguments) { return vfprintf(file, format, arguments); }
+HIDDEN int __vsnprintf_chk(char *text, size_t length, int flag, size_t size, const char *format, va_list arguments) {
+  return vsnprintf(text, length, format, arguments);
+}
+HIDDEN int __fprintf_chk(FILE *file, int flag, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   int written = vfprintf(file, format, arguments);
   va_end(arguments);
-  (void)flag;
   return written;
 }
 END
-    "${target%%-*}-linux-musl-gcc" -O2 -fPIC -c "$work/checked.c" -o "$installed/checked.o"
+    "${target%%-*}-linux-musl-gcc" -O2 -fPIC -ffunction-sections -c "$work/checked.c" -o "$installed/checked.o"
     echo "GROUP ( $(find /opt/stella/"$target" -name libunwind.a) $installed/checked.o )" >"$installed/libgcc_s.so" ;;
 esac

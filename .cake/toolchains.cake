@@ -55,6 +55,7 @@ var toolchains = new Toolchain[]
     new("linux-musl-arm64", "aarch64-unknown-linux-musl", "aarch64-linux-musl-gcc", "aarch64-linux-gnu-", new() { ["RUSTFLAGS"] = "-Ctarget-feature=-crt-static" },
     [
         .. debianRust, debianRustSources, .. debianArm64Compiler,
+        new("musl:arm64", "1.2.5-3.1~deb13u1", "/"),
         new("musl-dev:arm64", "1.2.5-3.1~deb13u1", "/"),
         new("libunwind-19-dev:arm64", "1:19.1.7-3+b1", "/opt/stella/aarch64-unknown-linux-musl"),
     ]),
@@ -69,6 +70,8 @@ var toolchains = new Toolchain[]
 
 var toolchainRoot = artifacts.Combine("toolchains");
 var debian = toolchainRoot.Combine("debian");
+var canInstallDebian = machine == "linux-x64" && Environment.UserName == "root" && FileExists("/etc/debian_version");
+var inDebian = root.CombineWithFilePath(".cake/in-debian.sh");
 
 Toolchain ToolchainOf(string rid) => toolchains.FirstOrDefault(t => t.Rid == rid)
     ?? throw new CakeException($"{rid} is built on a machine of its own only. A linux-x64 machine builds {string.Join(", ", toolchains.Select(t => t.Rid))}.");
@@ -106,7 +109,7 @@ void InstallToolchains(IEnumerable<Toolchain> wanted)
 /// Makes the Debian folder, if it is missing, and reads the present list of its packages.
 void InstallDebian()
 {
-    if (machine != "linux-x64" || Environment.UserName != "root" || !FileExists("/etc/debian_version"))
+    if (!canInstallDebian)
     {
         throw new CakeException("Compilers and emulators for other platforms are installed by root on a Debian machine (linux-x64) only. Run there: dotnet cake --target=Toolchains");
     }
@@ -145,7 +148,7 @@ void InstallToolchain(Toolchain toolchain)
     InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', toolchain.Packages.Where(p => p.UnpackTo is null).Select(p => p.Name))}");
     foreach (var package in toolchain.Packages.Where(p => p.UnpackTo is not null))
     {
-        InDebian("sh", $"-euc \"rm -rf /tmp/unpack && mkdir -p /tmp/unpack {package.UnpackTo} && cd /tmp/unpack && apt-get download -qq {package.Name} && dpkg-deb -x *.deb {package.UnpackTo}\"");
+        InDebian("sh", $"-euc \"rm -rf /var/tmp/unpack && mkdir -p /var/tmp/unpack {package.UnpackTo} && cd /var/tmp/unpack && apt-get download -qq {package.Name} && dpkg-deb -x *.deb {package.UnpackTo}\"");
     }
 
     foreach (var (package, version) in PackageVersions(toolchain).Where(v => v.Package.Version != v.Version))
@@ -180,7 +183,7 @@ IEnumerable<(DebianPackage Package, string Version)> PackageVersions(Toolchain t
 void InDebian(string tool, string arguments, Dictionary<string, string> environment = null, DirectoryPath folder = null)
 {
     Information("{0} {1}", tool, arguments);
-    var exitCode = StartProcess(root.CombineWithFilePath(".cake/in-debian.sh"), DebianProcess(tool, arguments, environment, folder));
+    var exitCode = StartProcess(inDebian, DebianProcess(tool, arguments, environment, folder));
     if (exitCode != 0)
     {
         throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
@@ -191,19 +194,18 @@ string[] OutputInDebian(string tool, string arguments)
 {
     var settings = DebianProcess(tool, arguments, null, null);
     settings.RedirectStandardOutput = true;
-    var exitCode = StartProcess(root.CombineWithFilePath(".cake/in-debian.sh"), settings, out IEnumerable<string> lines);
+    var exitCode = StartProcess(inDebian, settings, out IEnumerable<string> lines);
     return exitCode == 0 ? lines.ToArray() : throw new CakeException($"{tool} {arguments} ended with exit code {exitCode}.");
 }
 
 ProcessSettings DebianProcess(string tool, string arguments, Dictionary<string, string> environment, DirectoryPath folder)
 {
-    // The folder has no name server of its own, and cargo may read crates from a folder beside the source tree.
+    // The folder has no name server of its own.
     System.IO.File.Copy("/etc/resolv.conf", debian.CombineWithFilePath("etc/resolv.conf").FullPath, overwrite: true);
-    var folders = new[] { root.FullPath }.Concat(ExtraCargoFolder());
     return new()
     {
         WorkingDirectory = folder ?? root,
-        Arguments = $"{debian} {string.Join(':', folders)} {tool} {arguments}",
+        Arguments = $"{debian} {DebianFolders()} {tool} {arguments}",
         EnvironmentVariables = new Dictionary<string, string>(environment ?? new())
         {
             ["CARGO_HOME"] = toolchainRoot.Combine("cargo").FullPath,
@@ -214,6 +216,10 @@ ProcessSettings DebianProcess(string tool, string arguments, Dictionary<string, 
         },
     };
 }
+
+/// Returns the folders of this machine that programs in the Debian folder see: the source tree, the temporary folder, in which tests build
+/// programs, and a folder of crates beside the source tree.
+string DebianFolders() => string.Join(':', ExtraCargoFolder().Prepend(System.IO.Path.GetTempPath().TrimEnd('/')).Prepend(root.FullPath));
 
 long FolderMegabytes(DirectoryPath folder) => long.Parse(Output("du", $"-sm {folder}")[0].Split('\t')[0]);
 
