@@ -4,9 +4,8 @@ namespace StellaInterop.Tests;
 internal static class Fixtures
 {
     /// <summary>Returns the folder of a model among the fixtures, or of the shipped model.</summary>
-    public static string Model(string name) => name == "stella-mini"
-        ? Path.Combine(SourceTree.Root, "src/StellaInterop.Models.Mini/model")
-        : Path.Combine(SourceTree.Root, "tests/fixtures/models", name);
+    public static string Model(string name) => Path.Combine(
+        SourceTree.Root, SystemPath.Of(name == "stella-mini" ? "src/StellaInterop.Models.Mini/model" : $"tests/fixtures/models/{name}"));
 
     /// <summary>Copies a model to a temporary folder, where a test may change it.</summary>
     public static TemporaryFolder Copy(string name)

@@ -18,7 +18,7 @@ internal sealed record FormCase(
 /// <summary>The golden file of a folder form. Its <c>format</c> field describes the other fields.</summary>
 internal sealed class FormGolden
 {
-    private static readonly string FormsRoot = Path.Combine(SourceTree.Root, "tests/fixtures/forms");
+    private static readonly string FormsRoot = Path.Combine(SourceTree.Root, SystemPath.Of("tests/fixtures/forms"));
 
     private readonly JsonElement root;
 

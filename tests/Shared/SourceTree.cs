@@ -5,7 +5,8 @@ namespace StellaInterop.Tests;
 /// <summary>Paths in the source tree that the tests were built from.</summary>
 internal static class SourceTree
 {
-    public static string Root { get; } = Metadata("RepositoryRoot");
+    /// <remarks>Under Wine, the path of Linux in the assembly becomes one with a drive.</remarks>
+    public static string Root { get; } = Path.GetFullPath(Metadata("RepositoryRoot"));
 
     public static string Configuration { get; } = Metadata("Configuration");
 

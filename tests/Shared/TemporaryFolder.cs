@@ -5,7 +5,7 @@ internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("stella-tests-").FullName;
 
-    public string File(string name) => System.IO.Path.Combine(Path, name);
+    public string File(string name) => System.IO.Path.Combine(Path, SystemPath.Of(name));
 
     /// <summary>Copies all files of a folder and its subfolders into this folder.</summary>
     public void CopyFrom(string folder)

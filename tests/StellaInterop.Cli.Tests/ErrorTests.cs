@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace StellaInterop.Tests;
@@ -135,7 +136,7 @@ internal sealed class ErrorTests
             File.Copy(file, copy.File(Path.GetFileName(file)));
         }
 
-        string library = copy.File("libstella_interop.so");
+        string library = copy.File(OperatingSystem.IsWindows() ? "stella_interop.dll" : "libstella_interop.so");
         File.Delete(library);
         StellaResult Info() => StellaProcess.RunIn(copy.Path, null, "info", "--model", Fixtures.Model("tiny-new"));
         Check(Info(), 1, $"{library}: no such file");
@@ -145,8 +146,8 @@ internal sealed class ErrorTests
         Check(text, 1, library);
         Assert.That(text.Error, Does.Not.Contain($"{library}: no such file"));
 
-        string runtime = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
-        File.Copy(Path.Combine(runtime, "libSystem.Native.so"), library, overwrite: true);
+        string other = OperatingSystem.IsWindows() ? "clrjit.dll" : "libSystem.Native.so";
+        File.Copy(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), other), library, overwrite: true);
         Check(Info(), 1, $"{library} is not a StellaInterop library");
     }
 

@@ -213,7 +213,7 @@ internal sealed class ModelServer : IDisposable
     private byte[] Listing()
     {
         IEnumerable<object> files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
-            .Select(file => Entry(Path.GetRelativePath(folder, file), File.ReadAllBytes(file)));
+            .Select(file => Entry(Path.GetRelativePath(folder, file).Replace(Path.DirectorySeparatorChar, '/'), File.ReadAllBytes(file)));
         IEnumerable<object> others = AlsoListed.Select(path => Entry(path, [1, 2, 3]));
         return JsonSerializer.SerializeToUtf8Bytes(new { id = Model, sha = Commit, siblings = files.Concat(others).Concat(AlsoListedAs) });
     }

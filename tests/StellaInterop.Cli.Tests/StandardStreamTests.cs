@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text.Json;
 
 namespace StellaInterop.Tests;
 
@@ -123,43 +122,6 @@ internal sealed class StandardStreamTests
         Assert.That(lines[1], Is.EqualTo("between"));
         Assert.That(lines[2], Does.StartWith("{\"index\":0"));
         Assert.That(lines[3], Is.EqualTo("error: --input /no/such cannot be read."));
-    }
-
-    [TestCase("INT", 130)]
-    [TestCase("TERM", 143)]
-    public void A_signal_ends_a_command_after_its_complete_rows(string signal, int exitCode)
-    {
-        using Process process = StellaProcess.Start(
-            new Dictionary<string, string?>(), "tokenize", "--input", "-", "--format", "json", "--model", Model);
-        process.StandardInput.Write("a\nb\nc");
-        process.StandardInput.Flush();
-        string first = process.StandardOutput.ReadLine()! + process.StandardOutput.ReadLine();
-        Process.Start("kill", [$"-{signal}", $"{process.Id}"])!.WaitForExit();
-        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
-        JsonElement rows = StellaResult.Parse(first + process.StandardOutput.ReadToEnd());
-        Assert.That((process.ExitCode, process.StandardError.ReadToEnd()), Is.EqualTo((exitCode, "")));
-        Assert.That(rows.GetArrayLength(), Is.EqualTo(2).Or.EqualTo(1), "the second line may not have been read yet");
-    }
-
-    [TestCase("embed", "lines", "a\nb", "b c\n")]
-    [TestCase("tokenize", "lines", "a\nb", "b c\n")]
-    [TestCase("embed", "jsonl", "{\"text\": \"a\"}\n{\"text", "\": \"b\"}\n")]
-    public void A_row_is_written_before_the_next_line_arrives(string command, string format, string first, string second)
-    {
-        using Process process = StellaProcess.Start(
-            new Dictionary<string, string?>(), command, "--input", "-", "--input-format", format, "--model", Model);
-        foreach ((string input, int index) in new[] { (first, 0), (second, 1) })
-        {
-            process.StandardInput.Write(input);
-            process.StandardInput.Flush();
-            Task<string?> row = process.StandardOutput.ReadLineAsync();
-            Assert.That(row.Wait(TimeSpan.FromMinutes(1)), "the row is written although the input is still open");
-            Assert.That(StellaResult.Parse(row.Result!).GetProperty("index").GetInt32(), Is.EqualTo(index));
-        }
-
-        process.StandardInput.Close();
-        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
-        Assert.That((process.ExitCode, process.StandardOutput.ReadToEnd()), Is.EqualTo((0, "")));
     }
 
     private static string[] EveryCommand() => Commands.Split('|');

@@ -23,8 +23,17 @@ internal static class StellaProcess
     /// <summary>The memory limit of <see cref="RunLimited"/>. A successful run of a tiny model needs a third of it.</summary>
     private const int LimitKilobytes = 200_000;
 
+    /// <summary>The time in which a process must react.</summary>
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(1);
+
+    /// <summary>
+    /// The folder of a self-contained program, for a platform without the .NET SDK. The Cake task WindowsTests sets it.
+    /// </summary>
+    private static readonly string? Published = Environment.GetEnvironmentVariable("STELLA_PROGRAM") is { Length: > 0 } folder ? Path.GetFullPath(folder) : null;
+
     /// <summary>Gets the output folder of the command line.</summary>
-    public static string Folder { get; } = Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0");
+    public static string Folder { get; } = Published
+        ?? Path.Combine(SourceTree.Root, "src/StellaInterop.Cli/bin", SourceTree.Configuration, "net10.0");
 
     public static StellaResult Run(params string[] arguments) => RunIn(Folder, null, arguments);
 
@@ -83,12 +92,12 @@ internal static class StellaProcess
     public static StellaResult RunScript(string script)
     {
         ProcessStartInfo start = StartInfo(Folder, []);
-        string definition = $"stella() {{ '{start.FileName}' '{start.ArgumentList[0]}' \"$@\"; }}";
+        string definition = $"stella() {{ {string.Join(' ', start.ArgumentList.Prepend(start.FileName).Select(part => $"'{part}'"))} \"$@\"; }}";
         start.FileName = "bash";
         start.ArgumentList.Clear();
         Array.ForEach(["-c", $"{definition}\n{script}"], start.ArgumentList.Add);
         using Process process = Process.Start(start)!;
-        return Finish(process, null, [script], TimeSpan.FromMinutes(1));
+        return Finish(process, null, [script], Timeout);
     }
 
     /// <summary>Starts a process as a terminal would, and does not wait for its end.</summary>
@@ -101,7 +110,24 @@ internal static class StellaProcess
             WrapCommand(start, "env", "--default-signal=INT");
         }
 
+        // Gives the process a console of its own, to which Signal can send Ctrl+C.
+        start.CreateNoWindow = true;
         return Process.Start(start)!;
+    }
+
+    /// <summary>Sends a signal to a process of <see cref="Start"/>, or Ctrl+C on Windows, and waits for its end.</summary>
+    public static void Signal(Process process, string signal)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.That(signal, Is.EqualTo("INT"));
+            WindowsConsole.Interrupt(process, Timeout);
+        }
+        else
+        {
+            Process.Start("kill", [$"-{signal}", $"{process.Id}"])!.WaitForExit();
+            Assert.That(process.WaitForExit(Timeout));
+        }
     }
 
     /// <summary>
@@ -136,8 +162,10 @@ internal static class StellaProcess
     private static ProcessStartInfo StartInfo(
         string folder, string[] arguments, IReadOnlyDictionary<string, string?>? variables = null)
     {
-        string dotnet = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
-        var start = new ProcessStartInfo(dotnet, [Path.Combine(folder, "stella.dll"), .. arguments])
+        string[] command = Published is null
+            ? [Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", Path.Combine(folder, "stella.dll")]
+            : [Path.Combine(folder, OperatingSystem.IsWindows() ? "stella.exe" : "stella")];
+        var start = new ProcessStartInfo(command[0], [.. command[1..], .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -183,7 +211,10 @@ internal static class StellaProcess
             Assert.Fail($"stella {string.Join(' ', arguments)} did not end in time.");
         }
 
-        return new StellaResult(process.ExitCode, output.Result, error.Result);
+        return new StellaResult(process.ExitCode, Lines(output.Result), Lines(error.Result));
+
+        // Messages have the line ends of the system.
+        static string Lines(string text) => text.Replace(Environment.NewLine, "\n", StringComparison.Ordinal);
     }
 
     /// <summary>

@@ -63,7 +63,7 @@ internal static class ChildProgram
         }
 
         Assert.That(child.ExitCode, Is.Zero, $"{output.Result}{errors.Result}");
-        return output.Result;
+        return output.Result.Replace(Environment.NewLine, "\n", StringComparison.Ordinal);
     }
 
     /// <summary>

@@ -68,24 +68,27 @@ internal sealed class CacheStore(HuggingFaceCache cache, string model, string re
         }
 
         string temporary = $"{entry}.{Guid.NewGuid():N}.tmp";
-        try
+        if (snapshotFiles == SnapshotFiles.Copies || !TryLink(temporary, target))
         {
-            if (snapshotFiles == SnapshotFiles.Copies)
-            {
-                File.Copy(content, temporary);
-            }
-            else
-            {
-                File.CreateSymbolicLink(temporary, target);
-            }
-        }
-        catch (Exception e) when (snapshotFiles == SnapshotFiles.Links && e is (IOException or UnauthorizedAccessException))
-        {
-            // Windows may not permit links. A copy needs twice the space but gives the same model.
+            // A copy needs twice the space but gives the same model.
             File.Copy(content, temporary);
         }
 
         File.Move(temporary, entry, overwrite: true);
+    }
+
+    /// <summary>Creates a link. Windows may not permit links, and Wine reports success without making one.</summary>
+    private static bool TryLink(string path, string target)
+    {
+        try
+        {
+            File.CreateSymbolicLink(path, target);
+            return File.Exists(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     public override void Complete()

@@ -15,26 +15,35 @@ internal static class StandardStreams
     /// <exception cref="IOException">Standard input was closed before the process started.</exception>
     public static Stream OpenInput()
     {
-        if (OperatingSystem.IsWindows())
+        if (OperatingSystem.IsWindows() && !Console.IsInputRedirected)
         {
-            return Console.OpenStandardInput();
+            // A console gives UTF-16, whatever its code page.
+            Console.InputEncoding = Encoding.Unicode;
+            return Encoding.CreateTranscodingStream(Console.OpenStandardInput(), Encoding.Unicode, Encoding.UTF8);
         }
 
-        return Posix.IsInherited(Input) ? new UnixInput(Input) : throw new IOException("Standard input was closed before the command started.");
+        bool isOpen = OperatingSystem.IsWindows() ? WindowsHandle.IsOpen(WindowsHandle.StandardInput) : Posix.IsInherited(Input);
+        return !isOpen ? throw new IOException("Standard input was closed before the command started.")
+            : OperatingSystem.IsWindows() ? Console.OpenStandardInput()
+            : new UnixInput(Input);
     }
 
     /// <summary>Opens standard output. A write throws if the reader is gone or the bytes cannot be written.</summary>
     public static Stream OpenOutput() => OperatingSystem.IsWindows()
-        ? OpenOnWindows(WindowsOutput.StandardOutput, Console.IsOutputRedirected, Console.OpenStandardOutput, raw => new ResultStream(raw))
+        ? OpenOnWindows(WindowsHandle.StandardOutput, Console.IsOutputRedirected, Console.OpenStandardOutput, raw => new ResultStream(raw))
         : new ResultStream(OpenOnUnix(Output));
 
     /// <summary>Opens standard error. A failed write is ignored.</summary>
     public static Stream OpenError() => OperatingSystem.IsWindows()
-        ? OpenOnWindows(WindowsOutput.StandardError, Console.IsErrorRedirected, Console.OpenStandardError, raw => new MessageStream(raw))
+        ? OpenOnWindows(WindowsHandle.StandardError, Console.IsErrorRedirected, Console.OpenStandardError, raw => new MessageStream(raw))
         : new MessageStream(OpenOnUnix(Error));
 
     /// <summary>Creates a text writer that flushes after every write.</summary>
-    public static TextWriter CreateTextWriter(Stream stream) => new StreamWriter(stream, Console.OutputEncoding) { AutoFlush = true };
+    /// <remarks>
+    /// The encoding of .NET on Windows would be the code page of the console, even for a file. Most code pages lack most characters.
+    /// </remarks>
+    public static TextWriter CreateTextWriter(Stream stream) =>
+        new StreamWriter(stream, OperatingSystem.IsWindows() ? new UTF8Encoding(encoderShouldEmitUTF8Identifier: false) : Console.OutputEncoding) { AutoFlush = true };
 
     /// <summary>Waits until the reader of standard output leaves.</summary>
     /// <returns><see langword="false"/> if the system cannot detect it. The next write then fails.</returns>
@@ -44,7 +53,16 @@ internal static class StandardStreams
     private static OutputStream OpenOnUnix(int descriptor) =>
         Posix.IsInherited(descriptor) ? new UnixOutput(descriptor) : new ClosedOutput();
 
-    /// <summary>Opens a handle of Windows. For a console, which needs UTF-16, the stream of .NET is used.</summary>
-    private static Stream OpenOnWindows(int handle, bool isRedirected, Func<Stream> openConsole, Func<OutputStream, Stream> wrap) =>
-        isRedirected ? wrap(WindowsOutput.Open(handle)) : openConsole();
+    /// <summary>Opens a handle of Windows, which takes UTF-8.</summary>
+    private static Stream OpenOnWindows(int handle, bool isRedirected, Func<Stream> openConsole, Func<OutputStream, Stream> wrap)
+    {
+        if (isRedirected)
+        {
+            return wrap(WindowsOutput.Open(handle));
+        }
+
+        // A console takes UTF-16, whatever its code page. With this encoding .NET leaves the code page as it is.
+        Console.OutputEncoding = Encoding.Unicode;
+        return Encoding.CreateTranscodingStream(openConsole(), Encoding.Unicode, Encoding.UTF8);
+    }
 }

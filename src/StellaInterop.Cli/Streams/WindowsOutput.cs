@@ -11,16 +11,13 @@ internal delegate bool WindowsWrite(ReadOnlySpan<byte> buffer, out int written, 
 /// </summary>
 internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 {
-    public const int StandardOutput = -11;
-    public const int StandardError = -12;
-
     private const int BrokenPipe = 109;
     private const int NoData = 232;
     private const int PipeNotConnected = 233;
 
     /// <summary>Opens a standard handle.</summary>
     public static OutputStream Open(int standardHandle) =>
-        GetStandardHandle(standardHandle) is not (0 or -1) and var handle
+        WindowsHandle.IsOpen(standardHandle) && WindowsHandle.Get(standardHandle) is var handle
             ? new WindowsOutput((buffer, out written, out error) => Write(handle, buffer, out written, out error))
             : new ClosedOutput();
 
@@ -59,12 +56,23 @@ internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
         return isWritten;
     }
 
-    [LibraryImport("kernel32.dll", EntryPoint = "GetStdHandle", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
-    private static partial nint GetStandardHandle(int which);
-
     [LibraryImport("kernel32.dll", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
     [return: MarshalAs(UnmanagedType.Bool)]
     private static unsafe partial bool WriteFile(nint handle, byte* buffer, uint count, out uint written, nint overlapped);
+}
+
+/// <summary>Provides the standard handles of Windows.</summary>
+internal static partial class WindowsHandle
+{
+    public const int StandardInput = -10;
+    public const int StandardOutput = -11;
+    public const int StandardError = -12;
+
+    /// <summary>Returns whether a standard handle was open when the process started.</summary>
+    public static bool IsOpen(int standardHandle) => Get(standardHandle) is not (0 or -1);
+
+    [LibraryImport("kernel32.dll", EntryPoint = "GetStdHandle", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
+    public static partial nint Get(int standardHandle);
 }

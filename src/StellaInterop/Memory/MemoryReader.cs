@@ -7,7 +7,7 @@ internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
     /// <param name="timestamp">The time to record with the reading.</param>
     public MemoryReading Read(long timestamp)
     {
-        string? process = SystemText.TryRead(Path.Combine(options.ProcRoot, "self/status"));
+        string? process = TryReadProcess("self/status");
         // RssAnon excludes mapped files. A load copies from them, so they would count twice.
         long measured = SystemText.Field(process, "RssAnon") ?? SystemText.Field(process, "VmRSS") ?? Environment.WorkingSet;
 
@@ -26,7 +26,7 @@ internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
 
         yield return Machine(measured);
 
-        string? membership = SystemText.TryRead(Path.Combine(options.ProcRoot, "self/cgroup"));
+        string? membership = TryReadProcess("self/cgroup");
         foreach (CgroupLimit limit in CgroupLimits.Read(options.CgroupRoot, membership, unparsed))
         {
             // A group without a limit needs no special case: cgroup v1 then has a number above the memory of any machine.
@@ -40,17 +40,19 @@ internal sealed class MemoryReader(StellaMemoryGovernorOptions options)
     /// </summary>
     private MemoryLimit Machine(long measured)
     {
-        string file = Path.Combine(options.ProcRoot, "meminfo");
-        string? text = SystemText.TryRead(file);
+        string? text = TryReadProcess("meminfo");
         long? total = SystemText.Field(text, "MemTotal");
         long? reachable = SystemText.Field(text, "MemAvailable") is { } available ? Saturating.Add(available, measured) : null;
         (string source, long bytes) = (reachable, total) switch
         {
-            ({ } most, _) => ($"MemAvailable of {file}", total ?? most),
-            (null, { } all) => ($"MemTotal of {file}", all),
+            ({ } most, _) => ($"MemAvailable of {options.ProcRoot}/meminfo", total ?? most),
+            (null, { } all) => ($"MemTotal of {options.ProcRoot}/meminfo", all),
             // The garbage collector's idea of the machine: three quarters of a container's limit, or its own hard limit.
             _ => ("GCMemoryInfo.TotalAvailableMemoryBytes", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes),
         };
         return new MemoryLimit(source, bytes, options.HeadroomOf(bytes), Saturating.Subtract(bytes, reachable ?? bytes));
     }
+
+    /// <summary>Returns the text of a file of the process file system; <see langword="null"/> if it cannot be read.</summary>
+    private string? TryReadProcess(string name) => options.ProcRoot is { } root ? SystemText.TryRead(Path.Combine(root, name)) : null;
 }

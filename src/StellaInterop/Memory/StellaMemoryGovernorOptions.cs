@@ -32,8 +32,11 @@ public sealed record StellaMemoryGovernorOptions : IValidatableObject
     /// <summary>Gets or sets the folder where control groups (cgroups) are mounted. Used on Linux only.</summary>
     internal string CgroupRoot { get; set; } = "/sys/fs/cgroup";
 
-    /// <summary>Gets or sets the folder where the process file system is mounted. Used on Linux only.</summary>
-    internal string ProcRoot { get; set; } = "/proc";
+    /// <summary>
+    /// Gets or sets the folder where the process file system is mounted; <see langword="null"/> on a system without it. On
+    /// Windows the path would name an ordinary folder, which any user may create.
+    /// </summary>
+    internal string? ProcRoot { get; set; } = OperatingSystem.IsLinux() ? "/proc" : null;
 
     /// <summary>Gets or sets the clock that dates readings and idle models; the system's by default.</summary>
     [JsonIgnore]
@@ -47,7 +50,11 @@ public sealed record StellaMemoryGovernorOptions : IValidatableObject
     internal void Check()
     {
         ArgumentException.ThrowIfNullOrEmpty(CgroupRoot, nameof(CgroupRoot));
-        ArgumentException.ThrowIfNullOrEmpty(ProcRoot, nameof(ProcRoot));
+        if (ProcRoot is not null)
+        {
+            ArgumentException.ThrowIfNullOrEmpty(ProcRoot, nameof(ProcRoot));
+        }
+
         ArgumentNullException.ThrowIfNull(TimeProvider, nameof(TimeProvider));
         Guard.ThrowFirst(Errors());
     }
