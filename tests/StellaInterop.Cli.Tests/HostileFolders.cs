@@ -297,6 +297,7 @@ internal static class HostileFolders
         new(
             "a link to a manifest outside of the folder",
             folder => Link(Manifest, Path.Combine(Fixtures.Model("tiny-new"), Config))(folder), Manifest, "leads out"),
+        new("a manifest that is a broken link", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
     ];
 
     /// <summary>Gets folders that are unusual but valid.</summary>
@@ -366,7 +367,6 @@ internal static class HostileFolders
 
         // A manifest that exists but cannot be read must not be ignored.
         new("a manifest that is a folder", folder => Directory.CreateDirectory(folder.File(Manifest)), Manifest),
-        new("a manifest that is a broken link", folder => File.CreateSymbolicLink(folder.File(Manifest), "nowhere"), Manifest),
 
         new("an index without tensors", Edit(ShardIndex, json => json["weight_map"] = new JsonObject()), ShardIndex) { Model = "tiny-qwen2-sharded" },
         new("a rotary base of almost zero", folder => folder.Edit(Config, "160000", "1e-320"), Config, "rope_theta"),

@@ -25,14 +25,14 @@ internal sealed class HubEnvironmentTests : IDisposable
     [TestCase("d/h/hub", "HF_HOME=$ROOT/h", "ROOT=HOME/d")]
     [TestCase("x/huggingface/hub", "HF_HOME=", "XDG_CACHE_HOME=$ROOT/x", "ROOT=HOME")]
     [TestCase(".cache/huggingface/hub", "HF_HOME=", "XDG_CACHE_HOME=")]
-    [Platform("Linux,MacOsX")]
     public void The_variables_set_the_folder_of_the_cache(string cache, params string[] settings)
     {
-        string repository = Path.Combine(home.Path, cache, Repository);
-        StellaResult result = Download([.. settings.Append("HOME=HOME")]);
-        Assert.That((result.ExitCode, result.Output), Is.EqualTo((0, $"{repository}/snapshots/{ModelServer.Commit}\n")), result.Error);
+        string repository = home.File($"{cache}/{Repository}");
+        settings = [.. settings, "HOME=HOME", "USERPROFILE=HOME"];
+        StellaResult result = Download(settings);
+        Assert.That((result.ExitCode, SystemPath.Of(result.Output)), Is.EqualTo((0, SystemPath.Of($"{repository}/snapshots/{ModelServer.Commit}\n"))), result.Error);
         Assert.That(Directory.EnumerateDirectories(home.Path, Repository, SearchOption.AllDirectories), Is.EqualTo(new[] { repository }));
-        Assert.That(Run([.. settings.Append("HOME=HOME")], "info", "--model", ModelServer.Model).ExitCode, Is.Zero, "info finds the model");
+        Assert.That(Run(settings, "info", "--model", ModelServer.Model).ExitCode, Is.Zero, "info finds the model");
     }
 
     [TestCase("a", "HF_TOKEN=a", "HUGGING_FACE_HUB_TOKEN=b", "HF_TOKEN_PATH=HOME/file")]

@@ -22,7 +22,7 @@ internal sealed class LoadWarningTests
         string[] expected =
         [
             .. StandIns.Select(name =>
-                $"warning: {folder}/config_sentence_transformers.json has no prompt {name}. The prompt of the Stella v5 model card is used instead."),
+                $"warning: {Path.Combine(folder, "config_sentence_transformers.json")} has no prompt {name}. The prompt of the Stella v5 model card is used instead."),
         ];
         Assert.Multiple(() =>
         {

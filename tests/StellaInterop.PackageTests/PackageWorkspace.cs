@@ -77,6 +77,10 @@ internal sealed class PackageWorkspace : IDisposable
 
     public void Dispose() => folder.Dispose();
 
+    /// <summary>The package folder of the machine.</summary>
+    public static string MachinePackages => Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+        ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+
     private string Pack()
     {
         foreach (string project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
@@ -89,9 +93,6 @@ internal sealed class PackageWorkspace : IDisposable
 
         return folder.File("feed");
     }
-
-    private static string MachinePackages => Environment.GetEnvironmentVariable("NUGET_PACKAGES")
-        ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
 
     private string NuGetConfig()
     {

@@ -5,7 +5,10 @@ namespace StellaInterop;
 /// <summary>Reads paths from environment variables, and expands them like Python's <c>expandvars(expanduser(path))</c>.</summary>
 internal static partial class EnvironmentPath
 {
-    public static string UserFolder => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+    /// <summary>The folder of the user, which <c>USERPROFILE</c> sets on Windows, and <c>HOME</c> elsewhere.</summary>
+    public static string UserFolder => OperatingSystem.IsWindows() && Environment.GetEnvironmentVariable("USERPROFILE") is { Length: > 0 } folder
+        ? folder
+        : Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
 
     /// <summary>Returns the path in a variable.</summary>
     /// <returns><see langword="null"/> if the variable is not set or empty.</returns>

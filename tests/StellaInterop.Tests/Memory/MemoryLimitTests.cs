@@ -184,7 +184,8 @@ internal sealed class MemoryLimitTests
         TestContext.Out.WriteLine(status);
         Assert.Multiple(() =>
         {
-            Assert.That(status.MeasuredBytes, Is.InRange(MiB, Environment.WorkingSet));
+            // The working set may shrink between the two readings.
+            Assert.That(status.MeasuredBytes, Is.InRange(MiB, 2 * Environment.WorkingSet));
             Assert.That(status.LimitBytes, Is.GreaterThan(0));
             Assert.That(status.AvailableBytes, Is.InRange(0, status.LimitBytes));
             // A Windows machine may have a folder \\proc, which anyone can create.
