@@ -67,15 +67,34 @@ internal sealed class ChangingFileTests
         });
     }
 
-    private static void TryMove(string from, string to)
+    /// <summary>The old file lives as long as its mapping, or Windows refuses to replace it.</summary>
+    [Test]
+    public void A_mapped_model_keeps_its_vectors_if_its_file_is_replaced_and_frees_the_file_at_the_end()
+    {
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
+        File.WriteAllBytes(folder.File("next"), [.. File.ReadAllBytes(folder.File(Weights)).Reverse()]);
+        using (StellaModel model = StellaModel.Load(folder.Path, new StellaModelOptions { LoadMode = StellaLoadMode.Mapped, Dimension = 256 }))
+        {
+            float[] before = model.Embed("river");
+            Assert.That(TryMove(folder.File("next"), folder.File(Weights)) || OperatingSystem.IsWindows());
+            Assert.That(model.Embed("river"), Is.EqualTo(before));
+        }
+
+        File.WriteAllText(folder.File("last"), "");
+        Assert.That(TryMove(folder.File("last"), folder.File(Weights)));
+    }
+
+    /// <summary>Replaces a file and returns whether the system allows it. Windows does not if a load has the file open.</summary>
+    private static bool TryMove(string from, string to)
     {
         try
         {
             File.Move(from, to, overwrite: true);
+            return true;
         }
         catch (UnauthorizedAccessException) when (OperatingSystem.IsWindows())
         {
-            // Windows does not replace a file that a load has open.
+            return false;
         }
     }
 
