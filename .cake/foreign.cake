@@ -88,7 +88,7 @@ CheckResult TestForeignPrograms(Runner[] chosen)
 }
 
 Task("WindowsTests")
-    .Description("Runs the tests of the library and of the stella command for Windows, under wine: 20 minutes on two cores (root on Debian, linux-x64).")
+    .Description("Runs the tests of the library and of the stella command for Windows, under wine: about 20 minutes on two cores (root on Debian, linux-x64).")
     .IsDependentOn("Restore")
     .Does(() =>
 {

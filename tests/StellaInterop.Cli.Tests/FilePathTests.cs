@@ -25,7 +25,8 @@ internal sealed class FilePathTests
         File.WriteAllText(texts, "river\r\nstone\r\n");
         StellaResult embedded = StellaProcess.Run("embed", "--input", texts, "--model", model);
         Assert.That(embedded, Is.EqualTo(StellaProcess.Run("embed", "river", "stone", "--model", Fixtures.Model("tiny-new"))));
-        Assert.That(StellaProcess.Run("manifest", model, "--output", manifest), Is.EqualTo(new StellaResult(0, manifest + "\n", "")));
+        StellaResult made = StellaProcess.Run("manifest", model, "--output", manifest);
+        Assert.That((made.ExitCode, made.Output, made.Error), Is.EqualTo((0, manifest + "\n", "")));
         Assert.That(StellaProcess.Run("verify", model, "--manifest", manifest).ExitCode, Is.Zero);
         Assert.That(StellaProcess.Run("info", "--model", model).Output, Does.Contain(model));
         Assert.That(StellaProcess.Run("info", "--model", $"{model} 2").Error, Does.Contain($"{model} 2"));
