@@ -38,10 +38,9 @@ Task("Foreign")
     var chosen = wanted.Select(rid => runners.FirstOrDefault(r => r.Rid == rid)
         ?? throw new CakeException($"This machine has no way to run {rid}. It runs {string.Join(", ", runners.Select(r => r.Rid))}.")).ToArray();
     InstallToolchains(chosen.Select(r => ToolchainOf(r.Rid)));
-    InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', chosen.SelectMany(r => r.Packages).Select(p => p.Name))}");
-    foreach (var words in chosen.Where(r => r.Preparation is not null).Select(r => r.Preparation.Split(' ', 2)))
+    foreach (var runner in chosen)
     {
-        InDebian(words[0], words[1]);
+        InstallRunner(runner);
     }
 
     CheckResult[] results = [.. chosen.Select(r => TestForeign(r, BuildOf(r.Rid))), TestForeignPrograms(chosen)];
@@ -51,6 +50,15 @@ Task("Foreign")
         Keep("Foreign", BuildOf(runners[0].Rid), levels.ToArray(), results);
     }
 });
+
+void InstallRunner(Runner runner)
+{
+    InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', runner.Packages.Select(p => p.Name))}");
+    if (runner.Preparation?.Split(' ', 2) is [var tool, var arguments])
+    {
+        InDebian(tool, arguments);
+    }
+}
 
 /// Runs the Rust tests of a platform on the release profile.
 CheckResult TestForeign(Runner runner, NativeBuild build)
@@ -92,14 +100,14 @@ Task("WindowsTests")
     .IsDependentOn("Restore")
     .Does(() =>
 {
-    var wine = runners.Single(r => r.Rid == "win-x64");
+    var runner = runners.Single(r => r.Rid == "win-x64");
     InstallDebian();
-    InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', wine.Packages.Select(p => p.Name))}");
-    ProvideNative(wine.Rid);
-    var stella = PublishForeign(wine, "src/StellaInterop.Cli");
+    InstallRunner(runner);
+    ProvideNative(runner.Rid);
+    var stella = PublishForeign(runner, "src/StellaInterop.Cli");
     var suites = new[] { "StellaInterop.Tests", "StellaInterop.Cli.Tests" }
-        .Select(name => PublishForeign(wine, $"tests/{name}", "-p:EnableNUnitRunner=true").CombineWithFilePath($"{name}.exe")).ToArray();
-    var failed = suites.Where(suite => !PassesForeign(wine, suite, stella)).Select(suite => suite.GetFilenameWithoutExtension()).ToArray();
+        .Select(name => PublishForeign(runner, $"tests/{name}", "-p:EnableNUnitRunner=true").CombineWithFilePath($"{name}.exe")).ToArray();
+    var failed = suites.Where(suite => !PassesForeign(runner, suite, stella)).Select(suite => suite.GetFilenameWithoutExtension()).ToArray();
     if (failed.Length > 0)
     {
         throw new CakeException($"Under wine, tests of {string.Join(" and ", failed.Select(suite => suite.ToString()))} fail.");
@@ -117,12 +125,9 @@ DirectoryPath PublishForeign(Runner runner, string project, string properties = 
 }
 
 /// Runs a test program on another platform, and returns whether all its tests pass. The tests of the stella command run the program in `stella`.
-bool PassesForeign(Runner runner, FilePath suite, DirectoryPath stella)
+bool PassesForeign(Runner runner, FilePath suite, DirectoryPath stella) => StartProcess(inDebian, new ProcessSettings
 {
-    return StartProcess(inDebian, new ProcessSettings
-    {
-        WorkingDirectory = root,
-        Arguments = $"{debian} {DebianFolders()} {runner.Command} {suite} --progress off",
-        EnvironmentVariables = new Dictionary<string, string>(foreignEnvironment) { ["STELLA_PROGRAM"] = stella.FullPath },
-    }) == 0;
-}
+    WorkingDirectory = root,
+    Arguments = $"{debian} {DebianFolders()} {runner.Command} {suite} --progress off",
+    EnvironmentVariables = new Dictionary<string, string>(foreignEnvironment) { ["STELLA_PROGRAM"] = stella.FullPath },
+}) == 0;
