@@ -346,9 +346,9 @@ var ci = Task("CI")
     .IsDependentOn("AotTest")
     .IsDependentOn("ApiReference")
     .IsDependentOn("PgVector");
-if (NativeChecksAreDue())
+foreach (var check in DueNativeChecks())
 {
-    ci.IsDependentOn("NativeChecks");
+    ci.IsDependentOn(check);
 }
 
 Task("Default")

@@ -22,8 +22,8 @@ internal sealed record CheckRun(string[] Tools, string[] Levels, CheckResult[] R
 internal sealed record CheckResult(string Name, long Count, int Seconds);
 
 /// <summary>
-/// The file native/checks.json: the results of the long native checks, and the hash of all files that determine the results. The build
-/// and its tests compile this file, so it uses no type of Cake and is in no namespace.
+/// The file native/checks.json: the results of the long native checks, and the hash of all files that determine the results. A check that
+/// has not run for these files is missing. The build and its tests compile this file, so it uses no type of Cake and is in no namespace.
 /// </summary>
 internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictionary<string, CheckRun> Checks)
 {
@@ -71,23 +71,31 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
 
     public static string HashInputs(string root) => SourceHash.Of(root, "", InputFiles(root));
 
-    /// <summary>Decides whether CI must run the long native checks, and says why in one line.</summary>
+    /// <summary>Decides which of the long native checks CI must run, and says why in one line.</summary>
     /// <param name="root">The root of the source tree.</param>
     /// <param name="isForced">Whether all checks run in any case.</param>
-    public static (bool RunAll, string Reason) Decide(string root, bool isForced)
+    public static (IReadOnlyList<string> Due, string Reason) Decide(string root, bool isForced)
     {
+        string[] all = [.. Table.Select(check => check.Task)];
         (CheckRecord? record, string problem) = isForced ? (null, "--full was given") : Read(root);
         if (record is not null && record.InputsSha256 != HashInputs(root))
         {
-            problem = $"{FileName} was written for other native sources, tests or checks";
+            (record, problem) = (null, $"{FileName} was written for other native sources, tests or checks");
         }
 
-        string names = string.Join(" and ", string.Join(", ", Table.SkipLast(1).Select(check => check.Task)), Table[^1].Task);
-        string tools = record is null ? "" : string.Join("; ", record.Checks.Values.SelectMany(check => check.Tools).Distinct());
-        return problem.Length > 0
-            ? (true, $"FULL: {names} run, because {problem}.")
-            : (false, $"REDUCED: {names} are recorded for these sources ({FileName}: {tools}). Run all: dotnet cake --target=NativeChecks");
+        string[] due = record is null ? all : [.. all.Except(record.Checks.Keys)];
+        if (due.Length > 0)
+        {
+            return (due, $"FULL: {string.Join(", ", due)} must run, because {(record is null ? problem : $"{FileName} does not have the results")}.");
+        }
+
+        string tools = string.Join("; ", record!.Checks.Values.SelectMany(check => check.Tools).Distinct());
+        return ([], $"REDUCED: {string.Join(", ", all)} are recorded for these sources ({FileName}: {tools}). Run all: dotnet cake --target=NativeChecks");
     }
+
+    /// <summary>Returns the record for the present files, which is empty if the file has results for others.</summary>
+    public static CheckRecord Of(string root, string inputsSha256) =>
+        Read(root).Record is { } record && record.InputsSha256 == inputsSha256 ? record : new CheckRecord(CurrentFormat, inputsSha256, []);
 
     /// <summary>Reads the record. Returns <see langword="null"/> and the problem if there is no valid record.</summary>
     public static (CheckRecord? Record, string Problem) Read(string root)
@@ -110,7 +118,7 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         }
     }
 
-    /// <summary>Writes the record. Fails if a check has no result, or if an input changed after <see cref="InputsSha256"/>.</summary>
+    /// <summary>Writes the record. Fails if a result is incomplete, or if an input changed after <see cref="InputsSha256"/>.</summary>
     public void Write(string root)
     {
         string problem = InputsSha256 == HashInputs(root) ? Problem() : "a file that determines the results was changed during the checks";
@@ -131,7 +139,7 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
             : [];
     }
 
-    /// <summary>Returns why the record is not complete. Returns an empty string if it is.</summary>
+    /// <summary>Returns why the record is not valid. Returns an empty string if it is.</summary>
     private string Problem()
     {
         if (Format != CurrentFormat)
@@ -139,14 +147,13 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
             return $"its format is {Format}, not {CurrentFormat}";
         }
 
-        string[] wanted = [.. Table.Select(check => check.Task)];
-        string[] differing = [.. wanted.Except(Checks.Keys), .. Checks.Keys.Except(wanted)];
-        if (differing.Length > 0)
+        string[] unknown = [.. Checks.Keys.Except(Table.Select(check => check.Task))];
+        if (unknown.Length > 0)
         {
-            return $"it does not have exactly the checks of the table: {string.Join(", ", differing)}";
+            return $"it has checks that are not in the table: {string.Join(", ", unknown)}";
         }
 
-        string[] empty = [.. Table.Where(check => !IsComplete(check, Checks[check.Task])).Select(check => check.Task)];
+        string[] empty = [.. Table.Where(check => Checks.TryGetValue(check.Task, out CheckRun? run) && !IsComplete(check, run)).Select(check => check.Task)];
         return empty.Length > 0 ? $"tools, levels or results are missing: {string.Join(", ", empty)}" : "";
     }
 

@@ -30,8 +30,12 @@ internal sealed partial class CheckRecordTests
         "tests/fixtures/golden/tiny-new.json",
         "src/StellaInterop.Models.Mini/model/config.json",
         "src/StellaInterop/Interop/Abi/NativeMethods.g.cs",
+        "tests/StellaInterop.PackageTests/ForeignPlatformTests.cs",
         ".cake/checks.cake",
+        ".cake/foreign.cake",
     ];
+
+    private static readonly string[] All = [.. CheckRecord.Table.Select(check => check.Task)];
 
     private TemporaryFolder tree = null!;
 
@@ -54,9 +58,9 @@ internal sealed partial class CheckRecordTests
     [Test]
     public void Recorded_checks_of_the_same_files_are_left_out()
     {
-        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
-        Assert.That(runAll, Is.False);
-        Assert.That(reason, Does.StartWith("REDUCED: Sanitize, Fuzz").And.Contain("output of rustc --version; output of valgrind --version"));
+        (IReadOnlyList<string> due, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
+        Assert.That(due, Is.Empty);
+        Assert.That(reason, Does.StartWith("REDUCED: Sanitize, Fuzz").And.Contain("output of rustc --version; ").And.Contain("output of valgrind --version"));
         Assert.That(reason, Does.EndWith(" Run all: dotnet cake --target=NativeChecks").And.Not.Contain("\n"));
     }
 
@@ -102,7 +106,7 @@ internal sealed partial class CheckRecordTests
     {
         Directory.CreateDirectory(Path.GetDirectoryName(tree.File(file))!);
         File.WriteAllText(tree.File(file), "text");
-        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).RunAll, Is.False);
+        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).Due, Is.Empty);
     }
 
     [Test]
@@ -115,7 +119,7 @@ internal sealed partial class CheckRecordTests
         }
 
         Assert.That(text, Has.Length.GreaterThan(10));
-        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).RunAll, Is.False);
+        Assert.That(CheckRecord.Decide(tree.Path, isForced: false).Due, Is.Empty);
     }
 
     [Test]
@@ -143,9 +147,9 @@ internal sealed partial class CheckRecordTests
     [Test]
     public void All_checks_run_on_request()
     {
-        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: true);
-        Assert.That(runAll, Is.True);
-        Assert.That(reason, Does.StartWith("FULL: ").And.EndsWith(" run, because --full was given."));
+        (IReadOnlyList<string> due, string reason) = CheckRecord.Decide(tree.Path, isForced: true);
+        Assert.That(due, Is.EqualTo(All));
+        Assert.That(reason, Does.StartWith("FULL: ").And.EndsWith(" must run, because --full was given."));
     }
 
     [Test]
@@ -170,7 +174,7 @@ internal sealed partial class CheckRecordTests
     [TestCase("\"format\": 1", "\"format\": 0", "its format is 0, not 1")]
     [TestCase("\"format\": 1,", "", "format")]
     [TestCase("\"checks\":", "\"unknown\": 1, \"checks\":", "unknown")]
-    [TestCase("\"Valgrind\":", "\"Other\":", "it does not have exactly the checks of the table: Valgrind, Other")]
+    [TestCase("\"Valgrind\":", "\"Other\":", "it has checks that are not in the table: Other")]
     [TestCase("\"count\": 3", "\"count\": 0", "tools, levels or results are missing: Valgrind")]
     [TestCase("\"levels\": [", "\"levels\": [null,", "tools, levels or results are missing: Sanitize, Fuzz")]
     [TestCase("output of valgrind --version", "", "tools, levels or results are missing: Valgrind")]
@@ -191,10 +195,31 @@ internal sealed partial class CheckRecordTests
     }
 
     [Test]
-    public void A_record_without_a_check_is_not_written()
+    public void A_check_without_a_result_runs_alone()
     {
         CheckRecord record = NewRecord();
         record.Checks.Remove("Fuzz");
+        record.Write(tree.Path);
+        (IReadOnlyList<string> due, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
+        Assert.That(due, Is.EqualTo(new[] { "Fuzz" }));
+        Assert.That(reason, Is.EqualTo("FULL: Fuzz must run, because native/checks.json does not have the results."));
+    }
+
+    [Test]
+    public void A_result_is_added_to_those_of_the_same_files_only()
+    {
+        string inputs = CheckRecord.HashInputs(tree.Path);
+        Assert.That(CheckRecord.Of(tree.Path, inputs).Checks.Keys, Is.EquivalentTo(All));
+        Assert.That(CheckRecord.Of(tree.Path, "other").Checks, Is.Empty);
+        File.WriteAllText(tree.File(CheckRecord.FileName), "{");
+        Assert.That(CheckRecord.Of(tree.Path, inputs).Checks, Is.Empty);
+    }
+
+    [Test]
+    public void An_incomplete_result_is_not_written()
+    {
+        CheckRecord record = NewRecord();
+        record.Checks["Fuzz"] = record.Checks["Fuzz"] with { Results = [] };
         Assert.That(() => record.Write(tree.Path), Throws.InvalidOperationException.With.Message.Contains("Fuzz"));
     }
 
@@ -228,8 +253,8 @@ internal sealed partial class CheckRecordTests
 
     private void AssertAllRun(string because)
     {
-        (bool runAll, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
-        Assert.That(runAll, Is.True);
+        (IReadOnlyList<string> due, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
+        Assert.That(due, Is.EqualTo(All));
         Assert.That(reason, Does.StartWith("FULL: Sanitize, Fuzz").And.Contain(because).And.Not.Contain("\n"));
     }
 
