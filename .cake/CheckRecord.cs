@@ -10,10 +10,11 @@ using System.Text.Json.Serialization;
 internal sealed record NativeCheck(string Task, string DefinedIn, params string[] Tools);
 
 /// <summary>The recorded result of a native check.</summary>
+/// <param name="InputsSha256">The hash of all files that determine the result.</param>
 /// <param name="Tools">The first line of the output of each command in <see cref="NativeCheck.Tools"/>.</param>
 /// <param name="Levels">The instruction sets that the tests found.</param>
 /// <param name="Results">The parts of the check.</param>
-internal sealed record CheckRun(string[] Tools, string[] Levels, CheckResult[] Results);
+internal sealed record CheckRun(string InputsSha256, string[] Tools, string[] Levels, CheckResult[] Results);
 
 /// <summary>The result of a part of a check.</summary>
 /// <param name="Name">The name of the part, with the unit of the count.</param>
@@ -22,10 +23,10 @@ internal sealed record CheckRun(string[] Tools, string[] Levels, CheckResult[] R
 internal sealed record CheckResult(string Name, long Count, int Seconds);
 
 /// <summary>
-/// The file native/checks.json: the results of the long native checks, and the hash of all files that determine the results. A check that
-/// has not run for these files is missing. The build and its tests compile this file, so it uses no type of Cake and is in no namespace.
+/// The file native/checks.json: the results of the long native checks, each with the hash of the files that determine it. A check that has
+/// not run is missing. The build and its tests compile this file, so it uses no type of Cake and is in no namespace.
 /// </summary>
-internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictionary<string, CheckRun> Checks)
+internal sealed record CheckRecord(int Format, SortedDictionary<string, CheckRun> Checks)
 {
     public const string FileName = "native/checks.json";
 
@@ -46,11 +47,10 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         new("Sanitize", ".cake/checks.cake", "rustc +nightly --version"),
         new("Fuzz", ".cake/checks.cake", "rustc +nightly --version"),
         new("Valgrind", ".cake/checks.cake", "rustc --version", "valgrind --version"),
-        new("Foreign", ".cake/foreign.cake", "rustc --version", "qemu-aarch64 --version", "wine --version"),
     ];
 
     /// <summary>
-    /// Gets the files and folders that the checks compile or read. The prebuilt libraries in native/ stand for the compiler and the flags
+    /// Gets the files and folders that all checks compile or read. The prebuilt libraries in native/ stand for the compiler and the flags
     /// of the release build: if other flags result in another library, CI fails until it is committed.
     /// </summary>
     private static IReadOnlyList<string> Inputs { get; } =
@@ -58,44 +58,36 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         "native",
         "src/StellaInterop/Interop/Abi/NativeMethods.g.cs",
         "src/StellaInterop.Models.Mini/model",
-        "tests/StellaInterop.PackageTests/ForeignPlatformTests.cs",
         "tests/fixtures",
-        .. Table.Select(check => check.DefinedIn).Distinct(),
     ];
 
     /// <summary>Gets the outputs of the build and of the checks below the inputs.</summary>
     private static IReadOnlyList<string> Outputs { get; } = ["native/.cargo", "native/target", "native/fuzz/target", FileName];
 
-    /// <summary>Returns the paths of all files that determine the results, from the root of the source tree.</summary>
-    public static IEnumerable<string> InputFiles(string root) => Inputs.SelectMany(input => Files(root, input));
+    /// <summary>Returns the paths of all files that determine the result of a check, from the root of the source tree.</summary>
+    public static IEnumerable<string> InputFiles(string root, NativeCheck check) => Inputs.Append(check.DefinedIn).SelectMany(input => Files(root, input));
 
-    public static string HashInputs(string root) => SourceHash.Of(root, "", InputFiles(root));
+    public static string HashInputs(string root, NativeCheck check) => SourceHash.Of(root, "", InputFiles(root, check));
 
     /// <summary>Decides which of the long native checks CI must run, and says why in one line.</summary>
     /// <param name="root">The root of the source tree.</param>
     /// <param name="isForced">Whether all checks run in any case.</param>
     public static (IReadOnlyList<string> Due, string Reason) Decide(string root, bool isForced)
     {
-        string[] all = [.. Table.Select(check => check.Task)];
         (CheckRecord? record, string problem) = isForced ? (null, "--full was given") : Read(root);
-        if (record is not null && record.InputsSha256 != HashInputs(root))
-        {
-            (record, problem) = (null, $"{FileName} was written for other native sources, tests or checks");
-        }
-
-        string[] due = record is null ? all : [.. all.Except(record.Checks.Keys)];
+        string[] due =
+        [
+            .. Table.Where(check => record?.Checks.GetValueOrDefault(check.Task)?.InputsSha256 != HashInputs(root, check)).Select(check => check.Task),
+        ];
         if (due.Length > 0)
         {
-            return (due, $"FULL: {string.Join(", ", due)} must run, because {(record is null ? problem : $"{FileName} does not have the results")}.");
+            return (due, $"FULL: {string.Join(", ", due)} must run, because {(record is null ? problem : $"{FileName} does not have results for these files")}.");
         }
 
         string tools = string.Join("; ", record!.Checks.Values.SelectMany(check => check.Tools).Distinct());
-        return ([], $"REDUCED: {string.Join(", ", all)} are recorded for these sources ({FileName}: {tools}). Run all: dotnet cake --target=NativeChecks");
+        string names = string.Join(", ", Table.Select(check => check.Task));
+        return ([], $"REDUCED: {names} are recorded for these sources ({FileName}: {tools}). Run all: dotnet cake --target=NativeChecks");
     }
-
-    /// <summary>Returns the record for the present files, which is empty if the file has results for others.</summary>
-    public static CheckRecord Of(string root, string inputsSha256) =>
-        Read(root).Record is { } record && record.InputsSha256 == inputsSha256 ? record : new CheckRecord(CurrentFormat, inputsSha256, []);
 
     /// <summary>Reads the record. Returns <see langword="null"/> and the problem if there is no valid record.</summary>
     public static (CheckRecord? Record, string Problem) Read(string root)
@@ -118,16 +110,18 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
         }
     }
 
-    /// <summary>Writes the record. Fails if a result is incomplete, or if an input changed after <see cref="InputsSha256"/>.</summary>
-    public void Write(string root)
+    /// <summary>Adds a result to the record. Fails if it is incomplete, or if an input changed since the check began.</summary>
+    public static void Add(string root, NativeCheck check, CheckRun run)
     {
-        string problem = InputsSha256 == HashInputs(root) ? Problem() : "a file that determines the results was changed during the checks";
+        CheckRecord record = Read(root).Record ?? new CheckRecord(CurrentFormat, []);
+        record.Checks[check.Task] = run;
+        string problem = run.InputsSha256 == HashInputs(root, check) ? record.Problem() : "a file that determines the result was changed during the check";
         if (problem.Length > 0)
         {
-            throw new InvalidOperationException($"{FileName} was not written: {problem}. Run: dotnet cake --target=NativeChecks");
+            throw new InvalidOperationException($"{FileName} was not written: {problem}. Run: dotnet cake --target={check.Task}");
         }
 
-        System.IO.File.WriteAllText(System.IO.Path.Combine(root, FileName), JsonSerializer.Serialize(this, Strict) + "\n");
+        System.IO.File.WriteAllText(System.IO.Path.Combine(root, FileName), JsonSerializer.Serialize(record, Strict) + "\n");
     }
 
     private static IEnumerable<string> Files(string root, string path)
@@ -158,7 +152,7 @@ internal sealed record CheckRecord(int Format, string InputsSha256, SortedDictio
     }
 
     private static bool IsComplete(NativeCheck check, CheckRun? run) =>
-        run is { Levels.Length: > 0, Results.Length: > 0 }
+        run is { InputsSha256.Length: > 0, Levels.Length: > 0, Results.Length: > 0 }
         && run.Tools.Length == check.Tools.Length
         && run.Tools.Concat(run.Levels).All(text => text is { Length: > 0 })
         && run.Results.All(result => result is { Name.Length: > 0, Count: > 0 });

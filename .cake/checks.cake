@@ -1,5 +1,4 @@
-// The long native checks: AddressSanitizer, fuzzing, Valgrind. CheckRecord.cs has the table of all of them, and foreign.cake has the check
-// of other platforms.
+// The long native checks: AddressSanitizer, fuzzing, Valgrind. CheckRecord.cs has the table of all of them.
 
 using System.Text.RegularExpressions;
 
@@ -18,7 +17,7 @@ var fuzzTargets = new[]
 const int FuzzSeconds = 60;
 
 // A check must not be recorded for sources that changed while it ran.
-var inputsAtStart = CheckRecord.HashInputs(root.FullPath);
+var inputsAtStart = CheckRecord.Table.ToDictionary(check => check.Task, check => CheckRecord.HashInputs(root.FullPath, check));
 
 // Parts of the names of tests that run on the release build and not with AddressSanitizer. The memory of AddressSanitizer would
 // distort the memory tests, and a forward pass on every instruction set takes seventy times as long with it. The tests of the
@@ -120,10 +119,9 @@ IEnumerable<string> DueNativeChecks()
 /// Records the results of a check, with the versions of its tools in the environment of a build.
 void Keep(string name, NativeBuild build, string[] levels, params CheckResult[] results)
 {
-    var tools = CheckRecord.Table.Single(check => check.Task == name).Tools.Select(command => command.Split(' ', 2));
-    var record = CheckRecord.Of(root.FullPath, inputsAtStart);
-    record.Checks[name] = new CheckRun(tools.Select(words => OutputOf(build, words[0], words[1])[0]).ToArray(), levels, results);
-    record.Write(root.FullPath);
+    var check = CheckRecord.Table.Single(check => check.Task == name);
+    var tools = check.Tools.Select(command => command.Split(' ', 2)).Select(words => OutputOf(build, words[0], words[1])[0]);
+    CheckRecord.Add(root.FullPath, check, new CheckRun(inputsAtStart[name], tools.ToArray(), levels, results));
     Information("{0} has the results of {1}. Commit it.", CheckRecord.FileName, name);
 }
 
