@@ -47,7 +47,7 @@ internal sealed partial class CheckRecordTests
             File.Copy(Path.Combine(SourceTree.Root, file), tree.File(file));
         }
 
-        NewRecord().Write(tree.Path);
+        RecordAll();
     }
 
     [TearDown]
@@ -68,14 +68,14 @@ internal sealed partial class CheckRecordTests
         byte[] bytes = File.ReadAllBytes(tree.File(file));
         bytes[^1] ^= 1;
         File.WriteAllBytes(tree.File(file), bytes);
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [TestCaseSource(nameof(Inputs))]
     public void A_removed_file_makes_all_checks_run(string file)
     {
         File.Delete(tree.File(file));
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [TestCase("native/stella-core/tests/new.rs")]
@@ -87,14 +87,14 @@ internal sealed partial class CheckRecordTests
     {
         Directory.CreateDirectory(Path.GetDirectoryName(tree.File(file))!);
         File.WriteAllBytes(tree.File(file), []);
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [Test]
     public void A_renamed_file_makes_all_checks_run()
     {
         File.Move(tree.File(Seed), tree.File(Seed + "2"));
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [TestCase("native/target/release/library.so")]
@@ -124,7 +124,7 @@ internal sealed partial class CheckRecordTests
     public void Line_ends_of_a_file_that_no_checkout_converts_count()
     {
         File.WriteAllText(tree.File(Seed), File.ReadAllText(tree.File(Seed)).ReplaceLineEndings("\r\n"));
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [Test]
@@ -132,9 +132,9 @@ internal sealed partial class CheckRecordTests
     {
         // A decoder would replace both bytes with the same character.
         File.WriteAllBytes(tree.File("native/lsan.supp"), [0x80]);
-        NewRecord().Write(tree.Path);
+        RecordAll();
         File.WriteAllBytes(tree.File("native/lsan.supp"), [0x81]);
-        AssertAllRun("was written for other native sources, tests or checks");
+        AssertAllRun("does not have results for these files");
     }
 
     [Test]
@@ -185,40 +185,40 @@ internal sealed partial class CheckRecordTests
     }
 
     [Test]
-    public void A_record_is_written_only_for_files_that_did_not_change_during_the_checks()
+    public void A_result_is_recorded_only_for_files_that_did_not_change_during_the_check()
     {
-        CheckRecord record = NewRecord();
+        CheckRun run = NewRun(CheckRecord.Table[0]);
         File.AppendAllText(tree.File("native/lsan.supp"), "#");
-        Assert.That(() => record.Write(tree.Path), Throws.InvalidOperationException.With.Message.Contains("was changed during the checks"));
+        Assert.That(() => CheckRecord.Add(tree.Path, CheckRecord.Table[0], run), Throws.InvalidOperationException.With.Message.Contains("was changed during the check"));
     }
 
     [Test]
     public void A_check_without_a_result_runs_alone()
     {
-        CheckRecord record = NewRecord();
-        record.Checks.Remove("Fuzz");
-        record.Write(tree.Path);
+        File.Delete(tree.File(CheckRecord.FileName));
+        foreach (NativeCheck check in CheckRecord.Table.Where(check => check.Task != "Fuzz"))
+        {
+            CheckRecord.Add(tree.Path, check, NewRun(check));
+        }
+
         (IReadOnlyList<string> due, string reason) = CheckRecord.Decide(tree.Path, isForced: false);
         Assert.That(due, Is.EqualTo(new[] { "Fuzz" }));
-        Assert.That(reason, Is.EqualTo("FULL: Fuzz must run, because native/checks.json does not have the results."));
+        Assert.That(reason, Is.EqualTo("FULL: Fuzz must run, because native/checks.json does not have results for these files."));
     }
 
     [Test]
-    public void A_result_is_added_to_those_of_the_same_files_only()
+    public void A_result_replaces_a_record_that_cannot_be_read()
     {
-        string inputs = CheckRecord.HashInputs(tree.Path);
-        Assert.That(CheckRecord.Of(tree.Path, inputs).Checks.Keys, Is.EquivalentTo(All));
-        Assert.That(CheckRecord.Of(tree.Path, "other").Checks, Is.Empty);
         File.WriteAllText(tree.File(CheckRecord.FileName), "{");
-        Assert.That(CheckRecord.Of(tree.Path, inputs).Checks, Is.Empty);
+        CheckRecord.Add(tree.Path, CheckRecord.Table[0], NewRun(CheckRecord.Table[0]));
+        Assert.That(CheckRecord.Read(tree.Path).Record!.Checks.Keys, Is.EqualTo(new[] { CheckRecord.Table[0].Task }));
     }
 
     [Test]
-    public void An_incomplete_result_is_not_written()
+    public void An_incomplete_result_is_not_recorded()
     {
-        CheckRecord record = NewRecord();
-        record.Checks["Fuzz"] = record.Checks["Fuzz"] with { Results = [] };
-        Assert.That(() => record.Write(tree.Path), Throws.InvalidOperationException.With.Message.Contains("Fuzz"));
+        CheckRun run = NewRun(CheckRecord.Table[0]) with { Results = [] };
+        Assert.That(() => CheckRecord.Add(tree.Path, CheckRecord.Table[0], run), Throws.InvalidOperationException.With.Message.Contains(CheckRecord.Table[0].Task));
     }
 
     [Test]
@@ -238,7 +238,7 @@ internal sealed partial class CheckRecordTests
     [Test]
     public void Files_that_native_code_reads_are_inputs()
     {
-        string[] inputs = [.. CheckRecord.InputFiles(SourceTree.Root)];
+        string[] inputs = [.. CheckRecord.Table.SelectMany(check => CheckRecord.InputFiles(SourceTree.Root, check)).Distinct()];
         string[] read = [.. inputs.Where(file => file.EndsWith(".rs", StringComparison.Ordinal))
             .SelectMany(file => PathFromRoot().Matches(Document.Read(file)))
             .Select(match => match.Value)
@@ -256,17 +256,19 @@ internal sealed partial class CheckRecordTests
         Assert.That(reason, Does.StartWith("FULL: Sanitize, Fuzz").And.Contain(because).And.Not.Contain("\n"));
     }
 
-    private CheckRecord NewRecord()
+    private void RecordAll()
     {
-        var record = new CheckRecord(CheckRecord.CurrentFormat, CheckRecord.HashInputs(tree.Path), []);
-        foreach ((int index, NativeCheck check) in CheckRecord.Table.Index())
+        foreach (NativeCheck check in CheckRecord.Table)
         {
-            var result = new CheckResult("tests", index + 1, 0);
-            record.Checks[check.Task] = new CheckRun([.. check.Tools.Select(tool => $"output of {tool}")], ["portable"], [result]);
+            CheckRecord.Add(tree.Path, check, NewRun(check));
         }
-
-        return record;
     }
+
+    private CheckRun NewRun(NativeCheck check) => new(
+        CheckRecord.HashInputs(tree.Path, check),
+        [.. check.Tools.Select(tool => $"output of {tool}")],
+        ["portable"],
+        [new CheckResult("tests", 1 + Array.IndexOf(All, check.Task), 0)]);
 
     private static bool IsUnconverted(string file) => SourceHash.Unconverted.Any(folder => file.StartsWith(folder, StringComparison.Ordinal));
 
