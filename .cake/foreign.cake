@@ -1,8 +1,9 @@
 // Runs tests for other platforms in the Debian folder of toolchains.cake: qemu emulates linux-arm64, wine runs programs for win-x64, and
 // those for linux-musl-x64 run on the loader of musl.
 
-/// A command that runs programs of another platform, and a command that prepares it. Both run in the Debian folder.
-record Runner(string Rid, string Command, DebianPackage[] Packages, string Preparation = null);
+/// A command that runs programs of another platform, and a command that prepares it. Both run in the Debian folder. Slow has parts of the
+/// names of Rust tests that take many minutes there.
+record Runner(string Rid, string Command, DebianPackage[] Packages, string Preparation = null, string[] Slow = null);
 
 // Wine keeps its settings in a folder, which has a link to the root of the file system. So the folder is outside the source tree, where no
 // program walks. Wine reports its own gaps on standard error. Wine 10 loses registers of AVX-512 when the garbage collector stops a thread in
@@ -19,7 +20,7 @@ var runners = new Runner[]
         new("libc6-arm64-cross", "2.41-11cross1"),
         new("libgcc-s1-arm64-cross", "14.2.0-19cross1"),
         new("libstdc++6-arm64-cross", "14.2.0-19cross1"),
-    ]),
+    ], Slow: ["allocates_nothing", "has_the_same_bits_alone"]),
     new("linux-musl-x64", $"env LD_LIBRARY_PATH={muslLibraries}", [new("musl", "1.2.5-3.1~deb13u1"), new("libstdc++6", "14.2.0-19")],
         $"{root}/.cake/dotnet-on-musl.sh {muslLibraries}"),
     new("win-x64", wine, [new("wine", "10.0~repack-6"), new("wine64", "10.0~repack-6")]),
@@ -65,8 +66,8 @@ CheckResult TestForeign(Runner runner, NativeBuild build)
     var environment = ReproducibleFlags(build);
     environment[CargoVariable(build, "RUNNER")] = runner.Command;
     var selection = $"--release --locked --all-features --lib --tests --target {build.RustTarget} --target-dir {TargetFolder(build)}";
-    // These tests measure the memory of processes, which is that of the emulator.
-    var skip = string.Join(' ', memoryTests.Select(name => $"--skip {name}"));
+    // The memory tests would measure the memory of an emulator.
+    var skip = string.Join(' ', memoryTests.Concat(runner.Slow ?? []).Select(name => $"--skip {name}"));
     return CargoTest(build, $"test {selection} --no-fail-fast -- {skip}", environment, TestOutput.Shown) with { Name = $"tests on {runner.Rid}" };
 }
 
