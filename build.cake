@@ -380,25 +380,16 @@ void Run(string tool, string arguments, Dictionary<string, string> environment =
     }
 }
 
-/// Runs cargo in native/, and fails if cargo fails. Subcommands such as clippy start a second cargo without --config. So the extra
-/// configuration is written to native/.cargo, which every cargo in native/ reads.
-void Cargo(string arguments, Dictionary<string, string> environment = null)
-{
-    var settings = new ProcessSettings { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = environment ?? new() };
-    UseExtraCargoConfig();
-    Information("cargo {0}", arguments);
-    var exitCode = StartProcess("cargo", settings);
-    if (exitCode != 0)
-    {
-        throw new CakeException($"cargo {arguments} ended with exit code {exitCode}.");
-    }
-}
+/// Runs the cargo on the PATH in native/, and fails if cargo fails.
+void Cargo(string arguments, Dictionary<string, string> environment = null) => Cargo(null, arguments, environment);
 
 /// Returns the folder of the extra cargo configuration, if there is one.
 IEnumerable<string> ExtraCargoFolder() => EnvironmentVariable("STELLA_CARGO_CONFIG") is { Length: > 0 } extra
     ? [System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(extra, root.FullPath))]
     : [];
 
+/// Writes the extra configuration to native/.cargo, which every cargo in native/ reads. Subcommands such as clippy start a second cargo
+/// without --config.
 void UseExtraCargoConfig()
 {
     var extra = EnvironmentVariable("STELLA_CARGO_CONFIG");

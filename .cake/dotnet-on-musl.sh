@@ -3,8 +3,8 @@
 #
 #     dotnet-on-musl.sh FOLDER
 #
-# .NET for musl needs a C++ library, which Debian has for glibc only. musl takes the place of glibc for a library that asks for libc.so.6, so
-# that only the few functions below are missing. They are in a library with the name of glibc's loader, which the C++ library needs anyway.
+# .NET for musl needs a C++ library, which Debian has for glibc only. If a library asks for libc.so.6, musl takes its place. Only the few
+# functions below are missing then. They are in a library with the name of glibc's loader, which the C++ library needs anyway.
 set -eu
 folder=$1
 mkdir -p "$folder"

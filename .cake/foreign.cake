@@ -38,10 +38,7 @@ Task("Foreign")
     var chosen = wanted.Select(rid => runners.FirstOrDefault(r => r.Rid == rid)
         ?? throw new CakeException($"This machine has no way to run {rid}. It runs {string.Join(", ", runners.Select(r => r.Rid))}.")).ToArray();
     InstallToolchains(chosen.Select(r => ToolchainOf(r.Rid)));
-    foreach (var runner in chosen)
-    {
-        InstallRunner(runner);
-    }
+    InstallRunners(chosen);
 
     CheckResult[] results = [.. chosen.Select(r => TestForeign(r, BuildOf(r.Rid))), TestForeignPrograms(chosen)];
     foreach (var result in results)
@@ -50,12 +47,16 @@ Task("Foreign")
     }
 });
 
-void InstallRunner(Runner runner)
+void InstallRunners(params Runner[] chosen)
 {
-    InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', runner.Packages.Select(p => p.Name))}");
-    if (runner.Preparation?.Split(' ', 2) is [var tool, var arguments])
+    InstallDebian();
+    foreach (var runner in chosen)
     {
-        InDebian(tool, arguments);
+        InDebian("apt-get", $"install -y -qq --no-install-recommends {string.Join(' ', runner.Packages.Select(p => p.Name))}");
+        if (runner.Preparation?.Split(' ', 2) is [var tool, var arguments])
+        {
+            InDebian(tool, arguments);
+        }
     }
 }
 
@@ -66,7 +67,7 @@ CheckResult TestForeign(Runner runner, NativeBuild build)
     var environment = ReproducibleFlags(build);
     environment[CargoVariable(build, "RUNNER")] = runner.Command;
     var selection = $"--release --locked --all-features --lib --tests --target {build.RustTarget} --target-dir {TargetFolder(build)}";
-    // The memory tests would measure the memory of an emulator.
+    // The memory tests measure processes with glibc that no emulator runs.
     var skip = string.Join(' ', memoryTests.Concat(runner.Slow ?? []).Select(name => $"--skip {name}"));
     return CargoTest(build, $"test {selection} --no-fail-fast -- {skip}", environment, TestOutput.Shown) with { Name = $"tests on {runner.Rid}" };
 }
@@ -101,8 +102,7 @@ Task("WindowsTests")
     .Does(() =>
 {
     var runner = runners.Single(r => r.Rid == "win-x64");
-    InstallDebian();
-    InstallRunner(runner);
+    InstallRunners(runner);
     ProvideNative(runner.Rid);
     var stella = PublishForeign(runner, "src/StellaInterop.Cli");
     var suites = new[] { "StellaInterop.Tests", "StellaInterop.Cli.Tests" }

@@ -171,11 +171,11 @@ void Cargo(NativeBuild build, string arguments, Dictionary<string, string> envir
     }
 }
 
-/// Returns the program and its settings for a run of cargo with the tools of a build.
+/// Returns the program and its settings for a run of cargo with the tools of a build, or with those on the PATH.
 (FilePath Tool, ProcessSettings Settings) CargoProcess(NativeBuild build, string arguments, Dictionary<string, string> environment)
 {
     UseExtraCargoConfig();
-    if (build.Toolchain is null)
+    if (build?.Toolchain is null)
     {
         return ("cargo", new() { WorkingDirectory = native, Arguments = arguments, EnvironmentVariables = environment });
     }

@@ -7,12 +7,12 @@ internal sealed class TemporaryFolder : IDisposable
 
     public string File(string name) => System.IO.Path.Combine(Path, SystemPath.Of(name));
 
-    /// <summary>Copies all files of a folder and its subfolders into this folder.</summary>
-    public void CopyFrom(string folder)
+    /// <summary>Copies all files of a folder and its subfolders into this folder, or into a subfolder.</summary>
+    public void CopyFrom(string folder, string subfolder = "")
     {
         foreach (string file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories))
         {
-            string target = File(System.IO.Path.GetRelativePath(folder, file));
+            string target = System.IO.Path.Combine(File(subfolder), System.IO.Path.GetRelativePath(folder, file));
             Directory.CreateDirectory(System.IO.Path.GetDirectoryName(target)!);
             System.IO.File.Copy(file, target);
         }

@@ -7,19 +7,9 @@ internal sealed class FilePathTests
     public void Names_with_blanks_and_letters_of_every_script_are_read_written_and_reported()
     {
         using var folder = new TemporaryFolder();
-        string model = folder.File("ein Modell/größe 模型 🎉");
-        using (TemporaryFolder copy = Fixtures.Copy("tiny-new"))
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(model)!);
-            Directory.CreateDirectory(model);
-            foreach (string file in Directory.EnumerateFiles(copy.Path, "*", SearchOption.AllDirectories))
-            {
-                string target = Path.Combine(model, Path.GetRelativePath(copy.Path, file));
-                Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-                File.Copy(file, target);
-            }
-        }
-
+        const string name = "ein Modell/größe 模型 🎉";
+        string model = folder.File(name);
+        folder.CopyFrom(Fixtures.Model("tiny-new"), name);
         string texts = folder.File("ein Text ä.txt");
         string manifest = folder.File("Liste ü.json");
         File.WriteAllText(texts, "river\r\nstone\r\n");

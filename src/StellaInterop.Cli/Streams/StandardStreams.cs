@@ -15,17 +15,24 @@ internal static class StandardStreams
     /// <exception cref="IOException">Standard input was closed before the process started.</exception>
     public static Stream OpenInput()
     {
-        if (OperatingSystem.IsWindows() && !Console.IsInputRedirected)
+        if (!(OperatingSystem.IsWindows() ? WindowsHandle.TryGet(WindowsHandle.StandardInput, out _) : Posix.IsInherited(Input)))
         {
-            // A console gives UTF-16, whatever its code page.
-            Console.InputEncoding = Encoding.Unicode;
-            return Encoding.CreateTranscodingStream(Console.OpenStandardInput(), Encoding.Unicode, Encoding.UTF8);
+            throw new IOException("Standard input was closed before the command started.");
         }
 
-        bool isOpen = OperatingSystem.IsWindows() ? WindowsHandle.IsOpen(WindowsHandle.StandardInput) : Posix.IsInherited(Input);
-        return !isOpen ? throw new IOException("Standard input was closed before the command started.")
-            : OperatingSystem.IsWindows() ? Console.OpenStandardInput()
-            : new UnixInput(Input);
+        if (!OperatingSystem.IsWindows())
+        {
+            return new UnixInput(Input);
+        }
+
+        if (Console.IsInputRedirected)
+        {
+            return Console.OpenStandardInput();
+        }
+
+        // A console gives UTF-16, whatever its code page.
+        Console.InputEncoding = Encoding.Unicode;
+        return Encoding.CreateTranscodingStream(Console.OpenStandardInput(), Encoding.Unicode, Encoding.UTF8);
     }
 
     /// <summary>Opens standard output. A write throws if the reader is gone or the bytes cannot be written.</summary>

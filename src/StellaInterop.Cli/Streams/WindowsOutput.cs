@@ -17,7 +17,7 @@ internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
 
     /// <summary>Opens a standard handle.</summary>
     public static OutputStream Open(int standardHandle) =>
-        WindowsHandle.IsOpen(standardHandle) && WindowsHandle.Get(standardHandle) is var handle
+        WindowsHandle.TryGet(standardHandle, out nint handle)
             ? new WindowsOutput((buffer, out written, out error) => Write(handle, buffer, out written, out error))
             : new ClosedOutput();
 
@@ -60,19 +60,4 @@ internal sealed partial class WindowsOutput(WindowsWrite write) : OutputStream
     [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
     [return: MarshalAs(UnmanagedType.Bool)]
     private static unsafe partial bool WriteFile(nint handle, byte* buffer, uint count, out uint written, nint overlapped);
-}
-
-/// <summary>Provides the standard handles of Windows.</summary>
-internal static partial class WindowsHandle
-{
-    public const int StandardInput = -10;
-    public const int StandardOutput = -11;
-    public const int StandardError = -12;
-
-    /// <summary>Returns whether a standard handle was open when the process started.</summary>
-    public static bool IsOpen(int standardHandle) => Get(standardHandle) is not (0 or -1);
-
-    [LibraryImport("kernel32.dll", EntryPoint = "GetStdHandle", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
-    public static partial nint Get(int standardHandle);
 }
