@@ -47,6 +47,7 @@ internal sealed record CheckRecord(int Format, SortedDictionary<string, CheckRun
         new("Sanitize", ".cake/checks.cake", "rustc +nightly --version"),
         new("Fuzz", ".cake/checks.cake", "rustc +nightly --version"),
         new("Valgrind", ".cake/checks.cake", "rustc --version", "valgrind --version"),
+        new("Foreign", ".cake/foreign.cake", "rustc --version", "qemu-aarch64 --version", "wine --version"),
     ];
 
     /// <summary>
