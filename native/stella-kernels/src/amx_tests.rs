@@ -132,7 +132,8 @@ fn forward(kernels: Kernels, arithmetic: Arithmetic, rows: usize) -> Vec<f32> {
     let mut unquantized = vec![0.0; kernels.gate_buffer_len(arithmetic, rows, inner)];
     gated.multiply(kernels, &mut team, &x, 0..rows, Epilogue::Gate(Gate::Gelu, &mut h, &mut unquantized));
     let mut down = Linear::new(arithmetic, 3 * width, inner).unwrap();
-    let scaled: Vec<f32> = noise(3 * width * inner, 4).iter().map(|w| 0.1 * w).collect();
+    // The attention scores are near 1. Large scores choose one key, and rounding may then choose another.
+    let scaled: Vec<f32> = noise(3 * width * inner, 4).iter().map(|w| 0.003 * w).collect();
     down.pack(kernels, &mut team, 0, Rows::F32(&scaled));
     let mut qkv = vec![0.0; rows * 3 * width];
     down.multiply(kernels, &mut team, &h, 0..rows, Epilogue::Store(&mut qkv));
@@ -150,14 +151,14 @@ fn forward(kernels: Kernels, arithmetic: Arithmetic, rows: usize) -> Vec<f32> {
 #[test]
 fn amx_agrees_with_the_portable_kernels() {
     let portable = Kernels::for_level(CpuLevel::Portable).unwrap();
-    // Portable kernels keep the activations in float32. AMX rounds them to bfloat16 before each of the four products.
-    for (arithmetic, least) in [(Arithmetic::Bf16, 0.99), (Arithmetic::Int8, 0.9999)] {
+    // Portable kernels keep the activations in float32 where AMX rounds them to bfloat16, and round int8 at other points.
+    for arithmetic in [Arithmetic::Bf16, Arithmetic::Int8] {
         for rows in [1, 15, 16, 17, 33, 100, 200] {
             let got = forward(kernels(), arithmetic, rows);
             let want = forward(portable, arithmetic, rows);
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let cosine = dot(&got, &want) / (dot(&got, &got) * dot(&want, &want)).sqrt();
-            assert!(cosine > least, "{arithmetic:?} {rows}: {cosine}");
+            assert!(cosine > 0.9999, "{arithmetic:?} {rows}: {cosine}");
         }
     }
 }

@@ -103,18 +103,19 @@ mod tests {
 
     /// Returns `exp`, `gelu` and `silu` for each vector type that this machine has.
     fn functions() -> Vec<[Function; 3]> {
-        let mut all: Vec<[Function; 3]> = vec![functions!(Portable)];
         #[cfg(target_arch = "x86_64")]
         {
             use crate::cpu::CpuLevel;
-            if CpuLevel::Avx2.is_available() {
-                all.push(functions!(crate::simd::avx2::Avx2));
-            }
-            if CpuLevel::Avx512.is_available() {
-                all.push(functions!(crate::simd::avx512::Avx512));
-            }
+            let wider = [
+                (CpuLevel::Avx2, functions!(crate::simd::avx2::Avx2)),
+                (CpuLevel::Avx512, functions!(crate::simd::avx512::Avx512)),
+            ];
+            let available =
+                wider.into_iter().filter(|(level, _)| level.is_available()).map(|(_, functions)| functions);
+            std::iter::once(functions!(Portable)).chain(available).collect()
         }
-        all
+        #[cfg(not(target_arch = "x86_64"))]
+        vec![functions!(Portable)]
     }
 
     /// Returns numbers evenly spaced over a range, and small numbers of all magnitudes.

@@ -77,7 +77,7 @@ impl Kernels {
     }
 
     /// Returns the kernels of a table that belongs to no instruction set.
-    #[cfg(test)]
+    #[cfg(all(test, target_arch = "x86_64"))]
     pub(crate) fn in_table(table: &'static KernelTable) -> Self {
         Self(table)
     }
@@ -103,7 +103,7 @@ impl KernelTable {
     }
 
     /// Returns the portable kernels with other tile kernels for bfloat16 and int8.
-    #[cfg(test)]
+    #[cfg(all(test, target_arch = "x86_64"))]
     pub(crate) const fn with_tiles(bf16: TileKernel, int8: TileKernel) -> Self {
         Self { bf16, bf16_format: ActivationFormat::Bf16, int8, ..PORTABLE_VALUE }
     }
