@@ -20,7 +20,7 @@ var runners = new Runner[]
         new("libc6-arm64-cross", "2.41-11cross1"),
         new("libgcc-s1-arm64-cross", "14.2.0-19cross1"),
         new("libstdc++6-arm64-cross", "14.2.0-19cross1"),
-    ], Slow: ["allocates_nothing", "has_the_same_bits_alone"]),
+    ], Slow: ["allocates_nothing", "has_the_same_bits_alone", "a_byte_level_tokenizer", "stella_mini_meets_the_reference"]),
     new("linux-musl-x64", $"env LD_LIBRARY_PATH={muslLibraries}", [new("musl", "1.2.5-3.1~deb13u1"), new("libstdc++6", "14.2.0-19")],
         $"{root}/.cake/dotnet-on-musl.sh {muslLibraries}"),
     new("win-x64", wine, [new("wine", "10.0~repack-6"), new("wine64", "10.0~repack-6")]),
