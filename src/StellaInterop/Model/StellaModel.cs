@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using StellaInterop.Interop;
 using StellaInterop.ModelFiles;
 
@@ -371,6 +372,13 @@ public sealed class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         return Tokenize((ReadOnlySpan<string>)[text], options)[0];
+    }
+
+    /// <summary>Tokenizes one text, and finds the characters that each token comes from.</summary>
+    internal StellaTokens TokenizeWithOffsets(string text, StellaEmbedOptions? options)
+    {
+        TokensWithOffsets tokens = Tokenizer.TokenizeWithOffsets(text, options ?? StellaEmbedOptions.Default);
+        return new StellaTokens(MemoryMarshal.Cast<uint, int>(tokens.Ids).ToArray(), tokens.TokenCount, tokens.Offsets);
     }
 
     /// <summary>Tokenizes texts, as <see cref="Embed(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/> does.</summary>

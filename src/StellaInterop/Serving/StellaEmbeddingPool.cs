@@ -52,6 +52,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 #pragma warning restore CA2213
     private readonly OpenCalls calls;
     private readonly CallRunner runner;
+    private readonly ModelCalls modelCalls;
     private readonly PoolClosing closing;
 
     /// <summary>Initializes a pool for the model in a folder, with the default options of the model. Loads nothing.</summary>
@@ -117,6 +118,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             host = new ModelHost(source, services, governor);
             runner = new CallRunner(services, host, calls);
+            modelCalls = new ModelCalls(host, calls);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
             closing = new PoolClosing(calls, clock, host, maintenance, services.Telemetry);
@@ -452,6 +454,96 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         };
     }
 
+    /// <summary>Tokenizes texts, as a call of this pool does, and loads the model if it is not loaded.</summary>
+    /// <remarks>
+    /// Runs beside the queue, on the calling thread or one that continues it. At most half as many such calls as there are processors run at
+    /// once; the others wait. Thread-safe.
+    /// </remarks>
+    /// <param name="texts">The texts, in any number. They are read before this returns, and may change afterwards.</param>
+    /// <param name="options">The options of all texts; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="cancellationToken">A token that stops the call between texts.</param>
+    /// <returns>The tokens of each text, in the order of the texts.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="texts"/> is null.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    /// <exception cref="StellaInputException">
+    /// A text is null, not valid Unicode, or too long with <see cref="StellaLongTextBehavior.Error"/>;
+    /// <see cref="StellaInputException.TextIndex"/> is its index.
+    /// </exception>
+    /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
+    /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
+    /// <exception cref="StellaThreadException">The system refused a thread.</exception>
+    /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is disposed.</exception>
+    /// <exception cref="StellaException">The model could not be loaded, or failed; <see cref="StellaException.Code"/> tells how.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
+    public Task<StellaTokens[]> TokenizeAsync(
+        IReadOnlyList<string> texts, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        string[] copy = [.. texts];
+        (options ?? StellaEmbedOptions.Default).Check(copy.Length);
+        return modelCalls.RunAsync(model => model.Model.Tokenize((ReadOnlySpan<string>)copy, options, cancellationToken), cancellationToken);
+    }
+
+    /// <summary>Tokenizes one text, and finds the characters that each token comes from.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults. Dimension and normalization are not used.</param>
+    /// <param name="cancellationToken">A token that stops waiting.</param>
+    /// <returns>The tokens, with <see cref="StellaTokens.Offsets"/>.</returns>
+    /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
+    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/>
+    public Task<StellaTokens> TokenizeWithOffsetsAsync(
+        string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        (options ?? StellaEmbedOptions.Default).Check(1);
+        return modelCalls.RunAsync(model => model.Model.TokenizeWithOffsets(text, options), cancellationToken);
+    }
+
+    /// <summary>Returns the hidden states of the tokens of one text; see <see cref="StellaModel.EmbedTokens"/>.</summary>
+    /// <remarks>
+    /// Runs in a session of the model, beside the queue and the workers, and blocks its thread during the forward pass. At most half as many
+    /// such calls as there are processors run at once; the others wait. The memory budget does not count their sessions.
+    /// </remarks>
+    /// <param name="text">The text.</param>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
+    /// <returns>One hidden state per token, special tokens and prompt included, with the characters that the token comes from.</returns>
+    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    public Task<StellaTokenEmbeddings> EmbedTokensAsync(
+        string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        (options ?? StellaEmbedOptions.Default).Check(1);
+        return modelCalls.RunAsync(model => model.Model.EmbedTokens(text, options, cancellationToken), cancellationToken);
+    }
+
+    /// <summary>Embeds parts of one text in the context of the whole text; see <see cref="StellaModel.EmbedParts"/>.</summary>
+    /// <param name="text">The whole text.</param>
+    /// <param name="parts">Ranges of characters (UTF-16 units) of <paramref name="text"/>; they may overlap.</param>
+    /// <param name="destination">
+    /// Receives one row per part, row-major <c>[parts, dimension]</c>; at least <c>parts.Length * dimension</c> long. Its content is not
+    /// defined when the call throws.
+    /// </param>
+    /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
+    /// <returns>The number of tokens of the whole text.</returns>
+    /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A part ends outside the text.</exception>
+    /// <inheritdoc cref="EmbedTokensAsync"/>
+    public Task<StellaTokenCount> EmbedPartsAsync(
+        string text,
+        ReadOnlyMemory<Range> parts,
+        Memory<float> destination,
+        StellaEmbedOptions? options = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        (options ?? StellaEmbedOptions.Default).Check(1);
+        return modelCalls.RunAsync(
+            model => model.Model.EmbedParts(text, parts.Span, destination.Span, options, cancellationToken), cancellationToken);
+    }
+
     /// <summary>Stops taking calls, answers the calls that it has, and frees the model if the pool loaded it.</summary>
     /// <param name="timeout">
     /// The time to wait for the calls, 0 to 49 days. Calls without an answer then end with <see cref="StellaPoolClosedException"/>. Only
@@ -501,7 +593,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private async Task<string> ReadFingerprintAsync(int? dimension, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        using IDisposable lease = calls.EnterForFingerprint();
+        using IDisposable lease = calls.EnterForModel();
         return await host.Fingerprint.ReadAsync(dimension, cancellationToken).ConfigureAwait(false);
     }
 

@@ -46,10 +46,11 @@ public readonly record struct StellaTokenCount
 /// <summary>Represents the tokens of one text. Immutable and thread-safe.</summary>
 public sealed class StellaTokens
 {
-    internal StellaTokens(ReadOnlyMemory<int> ids, StellaTokenCount tokenCount)
+    internal StellaTokens(ReadOnlyMemory<int> ids, StellaTokenCount tokenCount, ReadOnlyMemory<StellaTokenOffset> offsets = default)
     {
         Ids = ids;
         TokenCount = tokenCount;
+        Offsets = offsets;
     }
 
     /// <summary>Gets the ids that the encoder reads, special tokens and prompt included.</summary>
@@ -59,4 +60,9 @@ public sealed class StellaTokens
     /// Gets the number of tokens before and after truncation. <see cref="Ids"/> has <see cref="StellaTokenCount.Kept"/> tokens.
     /// </summary>
     public StellaTokenCount TokenCount { get; }
+
+    /// <summary>
+    /// Gets the characters that each token comes from, one entry per token of <see cref="Ids"/>; empty unless the call asked for them.
+    /// </summary>
+    public ReadOnlyMemory<StellaTokenOffset> Offsets { get; }
 }

@@ -38,6 +38,10 @@ internal interface IPoolModel : IDisposable
     /// <summary>Returns the fingerprint of the vectors of a dimension, null for the default one. May read all files of the model.</summary>
     string GetFingerprint(int? dimension);
 
+    /// <summary>Gets the model itself, for calls that use neither the scheduler nor the workers.</summary>
+    /// <exception cref="NotSupportedException">The model is a fake of a test.</exception>
+    StellaModel Model => throw new NotSupportedException();
+
     /// <summary>Makes the session of one worker.</summary>
     IPoolSession StartSession(int threads, int batchTokens);
 }

@@ -11,8 +11,8 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
     private readonly Signal drained = new();
     private readonly HashSet<PoolCall> calls = [];
 
-    /// <summary>The number of callers that wait for a fingerprint.</summary>
-    private int fingerprintCallers;
+    /// <summary>The number of callers that use the model without its workers.</summary>
+    private int modelCallers;
     private bool closed;
     private volatile bool disposed;
 
@@ -22,7 +22,7 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
         {
             using (gate.Enter())
             {
-                return calls.Count + fingerprintCallers;
+                return calls.Count + modelCallers;
             }
         }
     }
@@ -52,17 +52,17 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
         return new Lease(() => Leave(call));
     }
 
-    /// <summary>Adds a caller that waits for a fingerprint, until its lease is disposed.</summary>
+    /// <summary>Adds a caller that uses the model without its workers, until its lease is disposed.</summary>
     /// <inheritdoc cref="Enter" path="/exception"/>
-    public IDisposable EnterForFingerprint()
+    public IDisposable EnterForModel()
     {
         using (gate.Enter())
         {
             ThrowIfClosed();
-            fingerprintCallers++;
+            modelCallers++;
         }
 
-        return new Lease(LeaveFingerprint);
+        return new Lease(LeaveModel);
     }
 
     /// <summary>Records that the pool is disposed, and not only draining.</summary>
@@ -109,18 +109,18 @@ internal sealed class OpenCalls(string modelName, string poolTypeName)
         }
     }
 
-    private void LeaveFingerprint()
+    private void LeaveModel()
     {
         using (gate.Enter())
         {
-            fingerprintCallers--;
+            modelCallers--;
             SignalIfDrained();
         }
     }
 
     private void SignalIfDrained()
     {
-        if (closed && calls.Count + fingerprintCallers == 0)
+        if (closed && calls.Count + modelCallers == 0)
         {
             drained.Set();
         }

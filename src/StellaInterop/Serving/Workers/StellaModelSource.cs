@@ -79,6 +79,8 @@ internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPo
 
     public StellaModelInfo Info => model.Info;
 
+    public StellaModel Model => model;
+
     public void Tokenize(ReadOnlySpan<string> texts, int firstText, StellaEmbedOptions options, Span<TokenizedText> tokens)
     {
         TokenizerBuffers buffers = idleBuffers.TryTake(out TokenizerBuffers? idle) ? idle : new TokenizerBuffers();

@@ -1,0 +1,67 @@
+namespace StellaInterop.Tests;
+
+/// <summary>Calls of a pool that use its model beside the queue.</summary>
+internal sealed class ModelCallTests
+{
+    private const string Text = "one text with some words";
+
+    [Test]
+    public async Task Tokens_of_a_pool_are_those_of_its_model()
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+
+        StellaTokens[] tokens = await pool.TokenizeAsync([Text, "another"]);
+        StellaTokens withOffsets = await pool.TokenizeWithOffsetsAsync(Text);
+
+        Assert.That(tokens.Select(one => one.Ids.ToArray()), Is.EqualTo(model.Tokenize([Text, "another"]).Select(one => one.Ids.ToArray())));
+        Assert.That(tokens[0].Offsets.IsEmpty);
+        Assert.That(withOffsets.Ids.ToArray(), Is.EqualTo(tokens[0].Ids.ToArray()));
+        Assert.That(withOffsets.Offsets.Length, Is.EqualTo(withOffsets.Ids.Length));
+        Assert.That(Text[withOffsets.Offsets.Span[1].Start..withOffsets.Offsets.Span[1].End], Is.Not.Empty);
+    }
+
+    [Test]
+    public async Task Hidden_states_and_parts_of_a_pool_are_those_of_its_model()
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        Range[] parts = [0..8, 9..Text.Length];
+        float[] expected = new float[2 * model.Info.DefaultDimension];
+        float[] actual = new float[expected.Length];
+
+        model.EmbedParts(Text, parts, expected);
+        await pool.EmbedPartsAsync(Text, parts, actual);
+        StellaTokenEmbeddings tokens = await pool.EmbedTokensAsync(Text);
+
+        Assert.That(actual, Is.EqualTo(expected));
+        Assert.That(tokens.HiddenStates.ToArray(), Is.EqualTo(model.EmbedTokens(Text).HiddenStates.ToArray()));
+    }
+
+    [Test]
+    public async Task A_drained_pool_refuses_to_tokenize()
+    {
+        var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        _ = await pool.TokenizeAsync([Text]);
+        await pool.DrainAsync(TimeSpan.FromSeconds(10));
+
+        Assert.That(() => pool.TokenizeAsync([Text]), Throws.TypeOf<StellaPoolClosedException>());
+        await pool.DisposeAsync();
+        Assert.That(() => pool.TokenizeAsync([Text]), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void An_error_of_a_text_has_its_index()
+    {
+        using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        StellaInputException? error = Assert.ThrowsAsync<StellaInputException>(() => pool.TokenizeAsync(["good", "\ud800"]));
+        Assert.That(error!.TextIndex, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void A_cancelled_token_ends_the_call()
+    {
+        using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        Assert.That(() => pool.EmbedTokensAsync(Text, null, new CancellationToken(canceled: true)), Throws.InstanceOf<OperationCanceledException>());
+    }
+}
