@@ -1,0 +1,255 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+using StellaInterop.Server.Errors;
+using StellaInterop.Server.Fields;
+using StellaInterop.Server.Models;
+
+namespace StellaInterop.Server.Embedding;
+
+/// <summary>The shape that a protocol gives to vectors.</summary>
+internal interface IEmbeddingAnswer
+{
+    /// <summary>Writes what precedes the first vector.</summary>
+    void Begin(Utf8JsonWriter json);
+
+    /// <summary>Writes one vector. They come in the order of the texts.</summary>
+    void Write(Utf8JsonWriter json, int index, ReadOnlySpan<float> vector);
+
+    /// <summary>Writes what follows the last vector.</summary>
+    void End(Utf8JsonWriter json, RequestReport report);
+}
+
+/// <summary>Answers one request for vectors. Each part of it is computed, written and forgotten. Not thread-safe.</summary>
+/// <param name="model">The model.</param>
+/// <param name="request">The request.</param>
+/// <param name="answer">The shape of the answer.</param>
+/// <param name="response">The response.</param>
+/// <param name="report">Receives counts and times.</param>
+internal sealed class EmbeddingRun(
+    ServedModel model, EmbedRequest request, IEmbeddingAnswer answer, HttpResponse response, RequestReport report)
+{
+    /// <summary>The header with the number of texts that were cut.</summary>
+    public const string TruncatedHeader = "x-stella-truncated";
+
+    /// <summary>The header with the fields that have no effect.</summary>
+    public const string IgnoredHeader = "x-stella-ignored";
+
+    /// <summary>The largest number of texts of a part. A request of one part is computed as a whole before it is answered.</summary>
+    private const int PartTexts = 64;
+
+    /// <summary>The largest number of bytes of the texts of a part, unless it is one text.</summary>
+    private const int PartBytes = 256 << 10;
+
+    /// <summary>The largest number of tokens for a byte of a text that is not plain ASCII, as normalization may make it longer.</summary>
+    private const int TokensPerByte = 4;
+
+    /// <summary>More special tokens than any tokenizer adds to a text.</summary>
+    private const int SpecialTokens = 16;
+
+    private readonly TextList texts = request.Texts!;
+
+    /// <summary>Computes and writes the answer.</summary>
+    /// <param name="clientLeft">A token that is cancelled when the client leaves.</param>
+    /// <exception cref="ServerException">The time of the request is over, or a text is too long.</exception>
+    /// <exception cref="StellaException">The pool refused the request, or failed.</exception>
+    /// <exception cref="OperationCanceledException">The client left.</exception>
+    public async Task RunAsync(CancellationToken clientLeft)
+    {
+        report.Model = model.Name;
+        report.TextCount = texts.Count;
+        report.ParseTime = report.Elapsed;
+        if (request.Timeout is not { } timeout)
+        {
+            await AnswerAsync(clientLeft).ConfigureAwait(false);
+            return;
+        }
+
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(clientLeft);
+        deadline.CancelAfter(timeout);
+        try
+        {
+            await AnswerAsync(deadline.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!clientLeft.IsCancellationRequested)
+        {
+            throw new ServerException(
+                new ServerError(ErrorKind.TimedOut, $"The request was not answered within its {timeout.TotalMilliseconds:0} ms. Allow more time or send fewer texts."), e);
+        }
+    }
+
+    private async Task AnswerAsync(CancellationToken cancellationToken)
+    {
+        if (model.Pool.Info is null)
+        {
+            long begin = Stopwatch.GetTimestamp();
+            _ = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
+            report.LoadTime = Stopwatch.GetElapsedTime(begin);
+        }
+
+        if (request.IsLateChunking)
+        {
+            await AnswerPartsAsync(cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        int first = EndOfFirstPart();
+        bool isWhole = first == texts.Count;
+        StellaEmbedOptions options = request.GetOptions();
+        if (!isWhole)
+        {
+            await CheckAsync(cancellationToken).ConfigureAwait(false);
+            // No text is too long any more, or all may be cut.
+            options = options with { LongTextBehavior = StellaLongTextBehavior.Truncate };
+        }
+
+        var call = new StellaCallOptions { Priority = request.Priority ?? (isWhole ? StellaPriority.Interactive : StellaPriority.Bulk) };
+        long start = Stopwatch.GetTimestamp();
+        StellaEmbeddings embeddings = await model.Pool.EmbedAsync(texts.Take(0, first), options, call, cancellationToken).ConfigureAwait(false);
+        report.QueueTime = embeddings.Summary.QueueTime;
+        report.EmbedTime = Stopwatch.GetElapsedTime(start) - report.QueueTime;
+        report.TokenCount = embeddings.Summary.TokenCount;
+        if (isWhole)
+        {
+            report.TruncatedCount = embeddings.Summary.TruncatedTextCount;
+        }
+
+        SetHeaders();
+        using AnswerWriter writer = await AnswerWriter.StartAsync(response, cancellationToken).ConfigureAwait(false);
+        answer.Begin(writer.Json);
+        for (int i = 0; i < first; i++)
+        {
+            answer.Write(writer.Json, i, embeddings[i].Span);
+            await writer.SendPartAsync().ConfigureAwait(false);
+        }
+
+        if (!isWhole)
+        {
+            int index = first;
+            await foreach (StellaTextEmbedding embedding in model.Pool.EmbedStreamAsync(Rest(first), options, call, cancellationToken).ConfigureAwait(false))
+            {
+                report.TokenCount += embedding.TokenCount.Kept;
+                answer.Write(writer.Json, index++, embedding.Vector.Span);
+                await writer.SendPartAsync().ConfigureAwait(false);
+            }
+        }
+
+        answer.End(writer.Json, report);
+        await writer.CompleteAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Embeds the texts as parts of one text, with a blank between them.</summary>
+    private async Task AnswerPartsAsync(CancellationToken cancellationToken)
+    {
+        StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
+        if (texts.Count > info.MaxTokens)
+        {
+            throw new ServerException(
+                ErrorKind.TextTooLong, $"With late chunking, the texts are parts of one text. {texts.Count} parts are more than the {info.MaxTokens} tokens that the model takes.", "input");
+        }
+
+        string[] parts = texts.Take(0, texts.Count);
+        var ranges = new Range[parts.Length];
+        for (int i = 0, start = 0; i < parts.Length; start += parts[i].Length + 1, i++)
+        {
+            ranges[i] = start..(start + parts[i].Length);
+        }
+
+        StellaEmbedOptions options = request.GetOptions();
+        int dimension = request.Dimension ?? info.DefaultDimension;
+        float[] rows = new float[info.Dimensions.Contains(dimension) ? parts.Length * dimension : 0];
+        long begin = Stopwatch.GetTimestamp();
+        StellaTokenCount count = await model.Pool.EmbedPartsAsync(string.Join(' ', parts), ranges, rows, options, cancellationToken).ConfigureAwait(false);
+        report.EmbedTime = Stopwatch.GetElapsedTime(begin);
+        report.TokenCount = count.Kept;
+        report.TruncatedCount = count.IsTruncated ? 1 : 0;
+        SetHeaders();
+        using AnswerWriter writer = await AnswerWriter.StartAsync(response, cancellationToken).ConfigureAwait(false);
+        answer.Begin(writer.Json);
+        for (int i = 0; i < parts.Length; i++)
+        {
+            answer.Write(writer.Json, i, rows.AsSpan(i * dimension, dimension));
+            await writer.SendPartAsync().ConfigureAwait(false);
+        }
+
+        answer.End(writer.Json, report);
+        await writer.CompleteAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Counts the tokens of all texts that may exceed the limit: a refusal is impossible once the answer has begun.</summary>
+    private async Task CheckAsync(CancellationToken cancellationToken)
+    {
+        StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
+        int shortTokens = info.MaxTokens - SpecialTokens - info.Prompts.Select(prompt => prompt.TokenCount).DefaultIfEmpty(0).Max();
+        StellaEmbedOptions options = request.GetOptions() with { LongTextBehavior = StellaLongTextBehavior.Truncate };
+        var indices = new List<int>(PartTexts);
+        for (int i = 0; i < texts.Count; i++)
+        {
+            long bound = (long)texts.GetByteLength(i) * (texts.IsPlainAscii(i) ? 1 : TokensPerByte);
+            if (bound > shortTokens)
+            {
+                indices.Add(i);
+            }
+
+            if (indices.Count == PartTexts || (i == texts.Count - 1 && indices.Count > 0))
+            {
+                StellaTokens[] tokens = await model.Pool.TokenizeAsync([.. indices.Select(index => texts[index])], options, cancellationToken).ConfigureAwait(false);
+                int longText = Array.FindIndex(tokens, each => each.TokenCount.IsTruncated);
+                if (longText >= 0 && request.LongTexts == LongTextRule.Refuse)
+                {
+                    throw new ServerException(
+                        ErrorKind.TextTooLong,
+                        $"Text {indices[longText]} has {tokens[longText].TokenCount.Total} tokens, and the model takes {info.MaxTokens}. Shorten it, split it, or ask for truncation.",
+                        "input");
+                }
+
+                report.TruncatedCount += tokens.Count(each => each.TokenCount.IsTruncated);
+                indices.Clear();
+            }
+        }
+    }
+
+    private int EndOfFirstPart()
+    {
+        int end = 0;
+        for (long bytes = 0; end < texts.Count && end < PartTexts; end++)
+        {
+            bytes += texts.GetByteLength(end);
+            if (bytes > PartBytes && end > 0)
+            {
+                break;
+            }
+        }
+
+        return end;
+    }
+
+#pragma warning disable CS1998 // The pool reads a stream; the texts are in memory already.
+    private async IAsyncEnumerable<string> Rest(int first)
+#pragma warning restore CS1998
+    {
+        for (int i = first; i < texts.Count; i++)
+        {
+            yield return texts[i];
+        }
+    }
+
+    private void SetHeaders()
+    {
+        IHeaderDictionary headers = response.Headers;
+        if (report.TruncatedCount > 0)
+        {
+            headers[TruncatedHeader] = report.TruncatedCount.ToString(CultureInfo.InvariantCulture);
+        }
+
+        if (request.Ignored.Count > 0)
+        {
+            headers[IgnoredHeader] = string.Join(", ", request.Ignored);
+        }
+
+        headers["Server-Timing"] = string.Create(
+            CultureInfo.InvariantCulture,
+            $"parse;dur={report.ParseTime.TotalMilliseconds:0.###}, load;dur={report.LoadTime.TotalMilliseconds:0.###}, queue;dur={report.QueueTime.TotalMilliseconds:0.###}, embed;dur={report.EmbedTime.TotalMilliseconds:0.###}");
+    }
+}

@@ -1,0 +1,120 @@
+using System.Buffers;
+using System.IO.Compression;
+using System.Text.Unicode;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using StellaInterop.Server.Errors;
+
+namespace StellaInterop.Server.Fields;
+
+/// <summary>The body of a request in one buffer, at most the limit of the server. Dispose it after the last use of its texts.</summary>
+internal sealed class RequestBody : IDisposable
+{
+    private const int FirstBufferBytes = 16 << 10;
+
+    private byte[] buffer;
+    private int length;
+
+    private RequestBody(int capacity) => buffer = ArrayPool<byte>.Shared.Rent(capacity);
+
+    /// <summary>Gets the bytes, which are valid UTF-8.</summary>
+    public ReadOnlyMemory<byte> Bytes => buffer.AsMemory(0, length);
+
+    /// <summary>Reads a body, and unpacks it if it is compressed.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="limit">The largest number of bytes, before and after it is unpacked.</param>
+    /// <param name="cancellationToken">A token that is cancelled when the client leaves.</param>
+    /// <exception cref="ServerException">The body is too large, packed in an unknown way, damaged, or not UTF-8.</exception>
+    public static async Task<RequestBody> ReadAsync(HttpRequest request, long limit, CancellationToken cancellationToken)
+    {
+        if (request.HttpContext.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } feature)
+        {
+            // The limit of this server replaces that of Kestrel, which counts the framing of chunks too.
+            feature.MaxRequestBodySize = null;
+        }
+
+        if (request.ContentLength > limit)
+        {
+            throw TooLarge(limit);
+        }
+
+        using Stream? unpacked = Unpack(request);
+        RequestBody? body = new(unpacked is null && request.ContentLength is { } known ? (int)known + 1 : FirstBufferBytes);
+        try
+        {
+            await body.FillAsync(unpacked ?? request.Body, limit, cancellationToken).ConfigureAwait(false);
+            if (!Utf8.IsValid(body.Bytes.Span))
+            {
+                throw new ServerException(ErrorKind.MalformedBody, "The body is not valid UTF-8. Encode it as UTF-8.");
+            }
+
+            RequestBody complete = body;
+            body = null;
+            return complete;
+        }
+        catch (Exception e) when (unpacked is not null && e is InvalidDataException or InvalidOperationException)
+        {
+            throw new ServerException(
+                new ServerError(ErrorKind.MalformedBody, $"The body is not valid {request.Headers.ContentEncoding}. Send it without compression."), e);
+        }
+        finally
+        {
+            body?.Dispose();
+        }
+    }
+
+    public void Dispose()
+    {
+        if (buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+            (buffer, length) = ([], 0);
+        }
+    }
+
+    private async Task FillAsync(Stream source, long limit, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            int read = await source.ReadAsync(buffer.AsMemory(length), cancellationToken).ConfigureAwait(false);
+            if (read == 0)
+            {
+                return;
+            }
+
+            length += read;
+            if (length > limit)
+            {
+                throw TooLarge(limit);
+            }
+
+            if (length == buffer.Length)
+            {
+                byte[] larger = ArrayPool<byte>.Shared.Rent((int)Math.Min(length * 2L, limit + 1));
+                buffer.AsSpan(0, length).CopyTo(larger);
+                ArrayPool<byte>.Shared.Return(buffer);
+                buffer = larger;
+            }
+        }
+    }
+
+    private static Stream? Unpack(HttpRequest request)
+    {
+        string encoding = request.Headers.ContentEncoding.ToString();
+#pragma warning disable CA1308 // The names are compared without regard to case, and nothing is written.
+        return encoding.ToLowerInvariant() switch
+#pragma warning restore CA1308
+        {
+            "" or "identity" => null,
+            "gzip" or "x-gzip" => new GZipStream(request.Body, CompressionMode.Decompress, leaveOpen: true),
+            "deflate" => new ZLibStream(request.Body, CompressionMode.Decompress, leaveOpen: true),
+            "br" => new BrotliStream(request.Body, CompressionMode.Decompress, leaveOpen: true),
+            _ => throw new ServerException(
+                ErrorKind.UnsupportedMediaType, $"The content encoding '{Printable.Line(encoding)}' is not supported. Use gzip, deflate, br or none."),
+        };
+    }
+
+    private static ServerException TooLarge(long limit) => new(
+        ErrorKind.BodyTooLarge,
+        $"The body exceeds the limit of {limit} bytes. Send fewer texts in a request, or raise {nameof(StellaServerOptions.MaxBodyBytes)} (stella serve --max-body-bytes).");
+}

@@ -1,0 +1,23 @@
+namespace StellaInterop.Server.Http;
+
+/// <summary>Specifies the callers that a route answers.</summary>
+internal enum RouteAccess
+{
+    /// <summary>Callers with a key, if the server has keys.</summary>
+    Key,
+
+    /// <summary>Every caller.</summary>
+    Everyone,
+}
+
+/// <summary>Answers a request. It throws for a refusal, and never writes one.</summary>
+internal delegate Task Answer(RequestContext context);
+
+/// <summary>Describes a route: one method of one path. It is also the metadata of its endpoint.</summary>
+/// <param name="Method">The method. A GET route answers HEAD too.</param>
+/// <param name="Path">The pattern of the path.</param>
+/// <param name="Protocol">The protocol, which shapes errors.</param>
+/// <param name="Access">The callers.</param>
+/// <param name="Summary">The purpose, for the API description.</param>
+/// <param name="Answer">Answers a request.</param>
+internal sealed record Route(string Method, string Path, Protocol Protocol, RouteAccess Access, string Summary, Answer Answer);

@@ -1,0 +1,137 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using StellaInterop.Server.Errors;
+using StellaInterop.Server.Models;
+
+namespace StellaInterop.Server.Http;
+
+/// <summary>Surrounds the answer of a route: id, errors in the shape of the protocol, and log. No other code writes errors.</summary>
+internal sealed partial class RouteHandler(Route route)
+{
+    /// <summary>The header with the id of a request. A client may send its own.</summary>
+    private const string RequestIdHeader = "x-request-id";
+
+    private const int MaxRequestIdLength = 128;
+
+    /// <summary>The longest wait that a client is asked for. Official clients ignore, or give up at, longer ones.</summary>
+    private static readonly TimeSpan MaxRetryAfter = TimeSpan.FromSeconds(60);
+
+    public async Task HandleAsync(HttpContext http)
+    {
+        IServiceProvider services = http.RequestServices;
+        StellaServerOptions options = services.GetRequiredService<IOptions<StellaServerOptions>>().Value;
+        using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), options);
+        ILogger logger = services.GetRequiredService<ILogger<RouteHandler>>();
+        string id = GetRequestId(http.Request);
+        http.Response.Headers[RequestIdHeader] = id;
+        string? refusal = null;
+        try
+        {
+            await route.Answer(context).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
+        {
+            refusal = "the client left";
+        }
+#pragma warning disable CA1031 // Every exception becomes a refusal of the protocol.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            ServerError error = ErrorMap.Map(e);
+            refusal = Printable.Line(error.Message);
+            if (ErrorMap.IsFault(error, e))
+            {
+                LogFault(logger, id, route.Method, route.Path, e);
+            }
+
+            await RefuseAsync(http, error, id).ConfigureAwait(false);
+        }
+
+        if (options.LogsRequests)
+        {
+            LogRequest(
+                logger, http.Request.Method, route.Path, http.Response.StatusCode, context.Report.Elapsed.TotalMilliseconds,
+                context.Report.TextCount, context.Report.TokenCount, context.Report.Model ?? "-", id, refusal ?? "-");
+        }
+    }
+
+    /// <summary>Writes a refusal; ends the connection if the answer has begun already.</summary>
+    private async Task RefuseAsync(HttpContext http, ServerError error, string id)
+    {
+        HttpResponse response = http.Response;
+        if (response.HasStarted)
+        {
+            // The client sees a transfer that broke off, and not an answer with too few vectors.
+            http.Abort();
+            return;
+        }
+
+        if (!route.Protocol.Errors.TryGetValue(error.Kind, out ErrorShape shape))
+        {
+            throw new InvalidOperationException($"The protocol {route.Protocol.Name} has no shape for {error.Kind}.");
+        }
+
+        response.Clear();
+        response.Headers[RequestIdHeader] = id;
+        response.StatusCode = shape.Status;
+        SetRetryHeaders(response.Headers, error);
+        if (error.Allow is { } allow)
+        {
+            response.Headers.Allow = allow;
+        }
+
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            route.Protocol.WriteError(json, error, shape);
+        }
+
+        response.ContentType = "application/json";
+        response.ContentLength = buffer.WrittenCount;
+        try
+        {
+            await response.Body.WriteAsync(buffer.WrittenMemory, http.RequestAborted).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // The client left.
+        }
+    }
+
+    /// <summary>
+    /// Tells clients when to try again. Official clients of OpenAI retry each 408, 409, 429 and 5xx unless they are told not to.
+    /// </summary>
+    private static void SetRetryHeaders(IHeaderDictionary headers, ServerError error)
+    {
+        if (error.RetryAfter is { } wait)
+        {
+            wait = wait > MaxRetryAfter ? MaxRetryAfter : wait;
+            double milliseconds = Math.Max(1, Math.Ceiling(wait.TotalMilliseconds));
+            headers["retry-after-ms"] = milliseconds.ToString(CultureInfo.InvariantCulture);
+            headers.RetryAfter = Math.Ceiling(milliseconds / 1000).ToString(CultureInfo.InvariantCulture);
+        }
+
+        headers["x-should-retry"] = error.RetryAfter is null ? "false" : "true";
+    }
+
+    /// <summary>Returns the id that the client sent, if it is safe in a header and a log; a new one otherwise.</summary>
+    private static string GetRequestId(HttpRequest request)
+    {
+        string given = request.Headers[RequestIdHeader].ToString();
+        return given.Length is > 0 and <= MaxRequestIdLength && given.All(character => character is > ' ' and <= '~')
+            ? given
+            : $"req_{Guid.NewGuid():N}";
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "{Method} {Path} {Status} {Milliseconds:0.0} ms, {Texts} texts, {Tokens} tokens, model {Model}, {Id}: {Refusal}")]
+    private static partial void LogRequest(
+        ILogger logger, string method, string path, int status, double milliseconds, int texts, long tokens, string model, string id, string refusal);
+
+    [LoggerMessage(2, LogLevel.Error, "The request {Id} to {Method} {Path} failed.")]
+    private static partial void LogFault(ILogger logger, string id, string method, string path, Exception exception);
+}

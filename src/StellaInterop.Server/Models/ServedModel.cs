@@ -1,0 +1,53 @@
+using System.Globalization;
+using StellaInterop.ModelFiles;
+
+namespace StellaInterop.Server.Models;
+
+/// <summary>Represents a model under the name that clients send. Thread-safe.</summary>
+internal sealed class ServedModel(string name, string folder, StellaEmbeddingPool pool)
+{
+    private readonly Lazy<Vocabulary> vocabulary = new(() => Vocabulary.Load(folder));
+
+    /// <summary>Gets the name that clients send.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>Gets the organization before the name, or the project if there is none.</summary>
+    public string Owner { get; } = name.Split('/') is [var organization, ..] and not [_] ? organization : "stella";
+
+    public StellaEmbeddingPool Pool { get; } = pool;
+
+    /// <summary>Gets the time at which the files of the model were written.</summary>
+    public DateTimeOffset Created { get; } = File.GetLastWriteTimeUtc(Path.Combine(folder, StellaModelFiles.ModulesFileName));
+
+    /// <summary>Gets the size of the files of the model in bytes.</summary>
+    public long SizeBytes { get; } = StellaModelFiles.GetFiles(folder).Sum(file => new FileInfo(Path.Combine(folder, file)).Length);
+
+    /// <summary>Gets the text of each token. The first use reads a file of the model.</summary>
+    public Vocabulary Vocabulary => vocabulary.Value;
+
+    /// <summary>Gets the state of the model in words.</summary>
+#pragma warning disable CA1308 // The words are lower case by contract.
+    public string State => Pool.GetHealth().ModelState.ToString().ToLowerInvariant();
+#pragma warning restore CA1308
+
+    /// <summary>Gets the name of the arithmetic of a loaded model; <see langword="null"/> before the first load.</summary>
+    public string? Precision => Pool.Info?.Precision switch
+    {
+        null => null,
+        StellaPrecision.Float32 => "f32",
+        StellaPrecision.BFloat16 => "bf16",
+        _ => "int8",
+    };
+
+    /// <summary>Returns the properties of the model, and loads it if it was never loaded.</summary>
+    public async ValueTask<StellaModelInfo> GetInfoAsync(CancellationToken cancellationToken) =>
+        Pool.Info ?? await Pool.WarmUpAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Returns the number of parameters as Ollama writes it, such as 434M.</summary>
+    public static string FormatParameters(long count) => count switch
+    {
+        >= 1_000_000_000 => (count / 1e9).ToString("0.##", CultureInfo.InvariantCulture) + "B",
+        >= 1_000_000 => (count / 1e6).ToString("0.##", CultureInfo.InvariantCulture) + "M",
+        _ => count.ToString(CultureInfo.InvariantCulture),
+    };
+}

@@ -1,0 +1,169 @@
+using System.IO.Compression;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Refusals that a framework would make have the protocol's shape, wherever the server is hosted.</summary>
+internal sealed class RefusalTests
+{
+    private const string Path = "/v1/embeddings";
+
+    private static readonly string[] Hostings = ["Production", "Development", "status pages", "exception handler"];
+
+    [TestCaseSource(nameof(Hostings))]
+    public async Task Refusals_have_an_error_object_under_every_hosting(string hosting)
+    {
+        await using RunningServer server = await RunningServer.StartAsync(
+            app =>
+            {
+                _ = hosting switch
+                {
+                    "status pages" => app.UseStatusCodePages("text/plain", "status {0}"),
+                    "exception handler" => app.UseExceptionHandler(handler => handler.Run(context => context.Response.WriteAsync("handled"))),
+                    _ => app,
+                };
+                _ = app.MapStellaServer();
+            },
+            options => options.MaxBodyBytes = 2000,
+            hosting == "Development" ? hosting : "Production");
+
+        AssertError(await server.GetAsync("/v1/nothing"), HttpStatusCode.NotFound);
+        AssertError(await server.GetAsync("/"), HttpStatusCode.NotFound);
+        ServerAnswer method = await server.GetAsync(Path);
+        AssertError(method, HttpStatusCode.MethodNotAllowed);
+        AssertError(await server.SendAsync(HttpMethod.Delete, "/v1/models", null), HttpStatusCode.MethodNotAllowed);
+        AssertError(await server.PostTextAsync(Path, "input=a", "application/x-www-form-urlencoded"), HttpStatusCode.UnsupportedMediaType);
+        AssertError(await server.PostTextAsync(Path, "{"), HttpStatusCode.BadRequest);
+        AssertError(await server.PostTextAsync(Path, $$"""{"input":"{{new string('a', 3000)}}"}"""), HttpStatusCode.RequestEntityTooLarge);
+    }
+
+    [Test]
+    public async Task Routes_of_the_application_have_precedence()
+    {
+        await using RunningServer server = await RunningServer.StartAsync(app =>
+        {
+            _ = app.MapStellaServer();
+            _ = app.MapGet("/", () => "home");
+            _ = app.MapGet("/v1/embeddings", () => "mine");
+        });
+        Assert.That((await server.GetAsync("/")).Body, Is.EqualTo("home"));
+        Assert.That((await server.GetAsync(Path)).Body, Is.EqualTo("mine"));
+        Assert.That((await server.PostAsync(Path, new { input = "a" })).Status, Is.EqualTo(HttpStatusCode.OK));
+    }
+
+    [TestCase("gzip")]
+    [TestCase("deflate")]
+    [TestCase("br")]
+    public async Task A_compressed_body_is_unpacked_up_to_the_limit(string encoding)
+    {
+        await using RunningServer server = await RunningServer.StartAsync(options => options.MaxBodyBytes = 20_000);
+        ServerAnswer small = await PostPackedAsync(server, encoding, """{"input":"a"}""");
+        Assert.That(small.Status, Is.EqualTo(HttpStatusCode.OK), small.Body);
+        AssertError(await PostPackedAsync(server, encoding, $$"""{"input":"{{new string('a', 10_000_000)}}"}"""), HttpStatusCode.RequestEntityTooLarge);
+    }
+
+    [Test]
+    public async Task A_damaged_or_unknown_compression_is_refused()
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        foreach ((string encoding, HttpStatusCode status) in new[] { ("gzip", HttpStatusCode.BadRequest), ("zstd", HttpStatusCode.UnsupportedMediaType) })
+        {
+            var content = new ByteArrayContent("""{"input":"a"}"""u8.ToArray());
+            content.Headers.ContentEncoding.Add(encoding);
+            AssertError(await server.SendAsync(HttpMethod.Post, Path, content), status);
+        }
+    }
+
+    [Test]
+    public async Task A_body_in_chunks_is_refused_at_the_limit()
+    {
+        await using RunningServer server = await RunningServer.StartAsync(options => options.MaxBodyBytes = 2000);
+        using var content = new StreamContent(new MemoryStream(Encoding.UTF8.GetBytes($$"""{"input":"{{new string('a', 3000)}}"}""")));
+        using var request = new HttpRequestMessage(HttpMethod.Post, Path) { Content = content };
+        request.Headers.TransferEncodingChunked = true;
+        using HttpResponseMessage response = await server.Client.SendAsync(request);
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.RequestEntityTooLarge));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("--max-body-bytes"));
+    }
+
+    [Test]
+    public async Task A_body_that_is_not_UTF8_is_refused()
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        var content = new ByteArrayContent([.. "{\"input\":\""u8, 0xFF, .. "\"}"u8]);
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        AssertError(await server.SendAsync(HttpMethod.Post, Path, content), HttpStatusCode.BadRequest);
+    }
+
+    [Test]
+    public async Task A_mistake_of_a_client_is_one_line_of_the_log()
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        _ = await server.PostAsync(Path, new { input = "a", dimensions = 7 });
+        Assert.That(server.Log.Lines.Count(line => line.Contains("RouteHandler", StringComparison.Ordinal)), Is.EqualTo(1));
+        Assert.That(server.Log.Lines, Has.None.Contains("   at "));
+    }
+
+    [Test]
+    public async Task The_id_of_a_request_is_answered_and_logged()
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        ServerAnswer own = await server.SendAsync(HttpMethod.Get, "/v1/models", null, ("x-request-id", "my-id-1"));
+        Assert.That(own.Header("x-request-id"), Is.EqualTo("my-id-1"));
+        Assert.That(server.Log.Lines, Has.Some.Contains("my-id-1"));
+        ServerAnswer other = await server.SendAsync(HttpMethod.Get, "/v1/models", null, ("x-request-id", "no blanks"));
+        Assert.That(other.Header("x-request-id"), Does.StartWith("req_"));
+    }
+
+    [Test]
+    public void All_mistakes_in_the_options_are_reported_at_once()
+    {
+        Exception error = Assert.CatchAsync(() => RunningServer.StartAsync(options =>
+        {
+            options.MaxBodyBytes = 3;
+            options.MemoryLimitBytes = 0;
+            options.DrainTimeout = TimeSpan.FromMinutes(1);
+            options.Models.Add(new StellaServedModelOptions { Path = "./folder" });
+            options.Models.Add(new StellaServedModelOptions { Name = "a:b", Path = "x" });
+            options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x", Pool = { MaxBatchTokens = 0 } });
+            options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x" });
+        }))!;
+        foreach (string part in new[] { "MaxBodyBytes", "MemoryLimitBytes", "DrainTimeout", "Models:0:Name", "a:b", "Models:2:Pool:MaxBatchTokens", "already taken" })
+        {
+            Assert.That(error.Message, Does.Contain(part));
+        }
+    }
+
+    private static async Task<ServerAnswer> PostPackedAsync(RunningServer server, string encoding, string body)
+    {
+        using var packed = new MemoryStream();
+        Stream packer = encoding switch
+        {
+            "gzip" => new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true),
+            "deflate" => new ZLibStream(packed, CompressionLevel.Fastest, leaveOpen: true),
+            _ => new BrotliStream(packed, CompressionLevel.Fastest, leaveOpen: true),
+        };
+        await using (packer)
+        {
+            await packer.WriteAsync(Encoding.UTF8.GetBytes(body));
+        }
+
+        var content = new ByteArrayContent(packed.ToArray());
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        content.Headers.ContentEncoding.Add(encoding);
+        return await server.SendAsync(HttpMethod.Post, Path, content);
+    }
+
+    private static void AssertError(ServerAnswer answer, HttpStatusCode status)
+    {
+        Assert.That(answer.Status, Is.EqualTo(status), answer.Body);
+        JsonElement error = answer.Json.GetProperty("error");
+        Assert.That(error.GetProperty("message").GetString(), Has.Length.GreaterThan(20).And.EndsWith("."));
+        Assert.That(answer.Header("x-request-id"), Is.Not.Null);
+    }
+}
