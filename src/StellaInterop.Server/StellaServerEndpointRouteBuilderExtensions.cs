@@ -14,6 +14,8 @@ public static class StellaServerEndpointRouteBuilderExtensions
 {
     // Refusals come after all routes of the application, each protocol with an order of its own.
     private const int OpenAIOrder = 1000;
+    private const int TeiOrder = 1001;
+    private const int OllamaOrder = 1002;
     private const int UnknownOrder = 2000;
 
     /// <summary>Maps all protocols, and refusals in the shape of OpenAI for all paths that the application does not have.</summary>
@@ -21,7 +23,8 @@ public static class StellaServerEndpointRouteBuilderExtensions
     /// <returns>The endpoints.</returns>
     public static IEndpointRouteBuilder MapStellaServer(this IEndpointRouteBuilder endpoints)
     {
-        _ = endpoints.MapStellaOpenAI();
+        _ = endpoints.MapStellaOpenAI().MapStellaTei().MapStellaOllama();
+        RouteMap.MapUnknown(endpoints, "/api/", Ollama.Protocol, UnknownOrder);
         RouteMap.MapUnknown(endpoints, "/", OpenAI.Protocol, UnknownOrder + 1);
         return endpoints;
     }
@@ -33,6 +36,32 @@ public static class StellaServerEndpointRouteBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(endpoints);
         RouteMap.Map(endpoints, OpenAI.Routes, OpenAIOrder);
+        return endpoints;
+    }
+
+    /// <summary>
+    /// Maps the protocol of Text Embeddings Inference: <c>POST /</c>, <c>/embed</c>, <c>/embed_all</c>, <c>/similarity</c>, <c>/tokenize</c>,
+    /// <c>/decode</c>, <c>/info</c> and <c>/health</c>. The default model answers.
+    /// </summary>
+    /// <param name="endpoints">The endpoints of the application.</param>
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder MapStellaTei(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        RouteMap.Map(endpoints, Tei.Routes, TeiOrder);
+        return endpoints;
+    }
+
+    /// <summary>
+    /// Maps the protocol of Ollama: <c>/api/embed</c>, <c>/api/embeddings</c>, <c>/api/tags</c>, <c>/api/show</c>, <c>/api/version</c> and
+    /// <c>GET /</c>.
+    /// </summary>
+    /// <param name="endpoints">The endpoints of the application.</param>
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder MapStellaOllama(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        RouteMap.Map(endpoints, Ollama.Routes, OllamaOrder);
         return endpoints;
     }
 }

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 using StellaInterop;
 using StellaInterop.Server.Http;
+using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 using StellaInterop.Server.Options;
 
@@ -61,6 +62,10 @@ public static class StellaServerServiceCollectionExtensions
             provider.GetRequiredService<IOptions<StellaServerOptions>>(),
             provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>(),
+            provider.GetService<TimeProvider>()));
+        services.TryAddSingleton(static provider => new KeyRing(
+            provider.GetRequiredService<IOptions<StellaServerOptions>>(),
+            provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetService<TimeProvider>()));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IHostedService, ServerLifetime>());
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<StellaServerOptions>, ServerOptionsValidation>(

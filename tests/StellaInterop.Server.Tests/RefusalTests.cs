@@ -33,7 +33,7 @@ internal sealed class RefusalTests
             hosting == "Development" ? hosting : "Production");
 
         AssertError(await server.GetAsync("/v1/nothing"), HttpStatusCode.NotFound);
-        AssertError(await server.GetAsync("/"), HttpStatusCode.NotFound);
+        AssertError(await server.GetAsync("/nothing"), HttpStatusCode.NotFound);
         ServerAnswer method = await server.GetAsync(Path);
         AssertError(method, HttpStatusCode.MethodNotAllowed);
         AssertError(await server.SendAsync(HttpMethod.Delete, "/v1/models", null), HttpStatusCode.MethodNotAllowed);
@@ -105,7 +105,7 @@ internal sealed class RefusalTests
     {
         await using RunningServer server = await RunningServer.StartAsync();
         _ = await server.PostAsync(Path, new { input = "a", dimensions = 7 });
-        Assert.That(server.Log.Lines.Count(line => line.Contains("RouteHandler", StringComparison.Ordinal)), Is.EqualTo(1));
+        Assert.That(server.Log.Lines.Count(line => line.Contains(" StellaInterop.Server:", StringComparison.Ordinal)), Is.EqualTo(1));
         Assert.That(server.Log.Lines, Has.None.Contains("   at "));
     }
 

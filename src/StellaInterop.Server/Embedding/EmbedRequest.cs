@@ -13,7 +13,7 @@ internal enum LongTextRule
 }
 
 /// <summary>A request for vectors, as all protocols understand it.</summary>
-internal sealed class EmbedRequest : FieldRequest
+internal class EmbedRequest : FieldRequest
 {
     public TextList? Texts { get; set; }
 

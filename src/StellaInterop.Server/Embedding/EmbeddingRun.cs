@@ -109,10 +109,10 @@ internal sealed class EmbeddingRun(
         StellaEmbeddings embeddings = await model.Pool.EmbedAsync(texts.Take(0, first), options, call, cancellationToken).ConfigureAwait(false);
         report.QueueTime = embeddings.Summary.QueueTime;
         report.EmbedTime = Stopwatch.GetElapsedTime(start) - report.QueueTime;
-        report.TokenCount = embeddings.Summary.TokenCount;
+        report.TokenCount += embeddings.Summary.TokenCount;
         if (isWhole)
         {
-            report.TruncatedCount = embeddings.Summary.TruncatedTextCount;
+            report.TruncatedCount += embeddings.Summary.TruncatedTextCount;
         }
 
         SetHeaders();

@@ -94,6 +94,16 @@ internal static class Field
                 ? value
                 : throw new ServerException(ErrorKind.InvalidRequest, $"'{name}' must be a whole number from {minimum} to {maximum}.", name)));
 
+    /// <summary>Makes a field of token ids: an array of numbers, or an array of such arrays.</summary>
+    public static Field<T> Ids<T>(string name, string description, Action<T, IReadOnlyList<int[]>> store) => new(
+        name,
+        FieldType.Ids,
+        description,
+        (T request, ref Utf8JsonReader reader, ReadOnlyMemory<byte> _) => store(request, ReadIds(ref reader, name)))
+    {
+        IsRequired = true,
+    };
+
     public static Field<T> Flag<T>(string name, string description, Action<T, bool> store) => new(
         name,
         FieldType.Flag,
@@ -116,6 +126,47 @@ internal static class Field
     {
         Group = fields,
     };
+
+    private static List<int[]> ReadIds(ref Utf8JsonReader reader, string name)
+    {
+        var sequences = new List<int[]>();
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            throw WrongIds(name);
+        }
+
+        _ = reader.Read();
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            int[] ids = ReadSequence(ref reader, name);
+            return ids.Length == 0 ? sequences : [ids];
+        }
+
+        while (reader.TokenType == JsonTokenType.StartArray)
+        {
+            _ = reader.Read();
+            sequences.Add(ReadSequence(ref reader, name));
+            _ = reader.Read();
+        }
+
+        return reader.TokenType == JsonTokenType.EndArray ? sequences : throw WrongIds(name);
+    }
+
+    /// <summary>Reads numbers until the end of an array.</summary>
+    private static int[] ReadSequence(ref Utf8JsonReader reader, string name)
+    {
+        var ids = new List<int>();
+        while (reader.TokenType != JsonTokenType.EndArray)
+        {
+            ids.Add(reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out int id) ? id : throw WrongIds(name));
+            _ = reader.Read();
+        }
+
+        return [.. ids];
+    }
+
+    private static ServerException WrongIds(string name) =>
+        new(ErrorKind.InvalidRequest, $"'{name}' must be an array of token ids, or an array of such arrays.", name);
 
     private static string ReadText(ref Utf8JsonReader reader, string name)
     {

@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using StellaInterop.Server.Embedding;
 using StellaInterop.Server.Errors;
 using StellaInterop.Server.Fields;
+using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 
 namespace StellaInterop.Server.Http;
@@ -17,6 +18,9 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     public ModelRegistry Models { get; } = models;
 
     public RequestReport Report { get; } = new();
+
+    /// <summary>Gets or sets the key of the request; <see langword="null"/> if the server has no keys.</summary>
+    public ApiKey? Key { get; set; }
 
     /// <summary>Gets a token that is cancelled when the client leaves.</summary>
     public CancellationToken ClientLeft => Http.RequestAborted;
@@ -51,8 +55,11 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     }
 
     /// <summary>Embeds the texts of a request, and writes them in the shape of a protocol.</summary>
-    public Task EmbedAsync(EmbedRequest request, IEmbeddingAnswer answer) =>
-        new EmbeddingRun(Models.Get(request.Model), request, answer, Http.Response, Report).RunAsync(ClientLeft);
+    public Task EmbedAsync(EmbedRequest request, IEmbeddingAnswer answer)
+    {
+        request.Priority = Key?.Priority ?? request.Priority;
+        return new EmbeddingRun(Models.Get(request.Model), request, answer, Http.Response, Report).RunAsync(ClientLeft);
+    }
 
     /// <summary>Writes a small answer.</summary>
     public async Task WriteAsync(Action<Utf8JsonWriter> write)

@@ -6,17 +6,21 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using StellaInterop.Server.Errors;
+using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 
 namespace StellaInterop.Server.Http;
 
 /// <summary>Surrounds the answer of a route: id, errors in the shape of the protocol, and log. No other code writes errors.</summary>
-internal sealed partial class RouteHandler(Route route)
+internal sealed partial class RouteHandler(ServerRoute route)
 {
     /// <summary>The header with the id of a request. A client may send its own.</summary>
     private const string RequestIdHeader = "x-request-id";
 
     private const int MaxRequestIdLength = 128;
+
+    /// <summary>The category of the access log.</summary>
+    private const string LogCategory = "StellaInterop.Server";
 
     /// <summary>The longest wait that a client is asked for. Official clients ignore, or give up at, longer ones.</summary>
     private static readonly TimeSpan MaxRetryAfter = TimeSpan.FromSeconds(60);
@@ -26,13 +30,13 @@ internal sealed partial class RouteHandler(Route route)
         IServiceProvider services = http.RequestServices;
         StellaServerOptions options = services.GetRequiredService<IOptions<StellaServerOptions>>().Value;
         using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), options);
-        ILogger logger = services.GetRequiredService<ILogger<RouteHandler>>();
+        ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
         string id = GetRequestId(http.Request);
         http.Response.Headers[RequestIdHeader] = id;
         string? refusal = null;
         try
         {
-            await route.Answer(context).ConfigureAwait(false);
+            await AnswerAsync(context, services.GetRequiredService<KeyRing>()).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -56,9 +60,55 @@ internal sealed partial class RouteHandler(Route route)
         {
             LogRequest(
                 logger, http.Request.Method, route.Path, http.Response.StatusCode, context.Report.Elapsed.TotalMilliseconds,
-                context.Report.TextCount, context.Report.TokenCount, context.Report.Model ?? "-", id, refusal ?? "-");
+                context.Report.TextCount, context.Report.TokenCount, context.Report.Model ?? "-", context.Key?.Name ?? "-", id, refusal ?? "-");
         }
     }
+
+    /// <summary>Answers the request if its key lets it in.</summary>
+    private async Task AnswerAsync(RequestContext context, KeyRing keys)
+    {
+        if (route.Access == RouteAccess.Everyone || keys.Identify(context.Http.Request) is not { } budget)
+        {
+            await route.Answer(context).ConfigureAwait(false);
+            return;
+        }
+
+        context.Key = budget.Key;
+        context.Http.Response.OnStarting(
+            static state =>
+            {
+                var (response, budget) = ((HttpResponse, KeyBudget))state;
+                SetLimitHeaders(response.Headers, "requests", budget.Requests);
+                SetLimitHeaders(response.Headers, "tokens", budget.Tokens);
+                return Task.CompletedTask;
+            },
+            (context.Http.Response, budget));
+        budget.Enter();
+        try
+        {
+            await route.Answer(context).ConfigureAwait(false);
+        }
+        finally
+        {
+            budget.Leave(context.Report.TokenCount);
+        }
+    }
+
+    /// <summary>Sets the headers of OpenAI about a limit.</summary>
+    private static void SetLimitHeaders(IHeaderDictionary headers, string unit, BudgetState? budget)
+    {
+        if (budget is { } state)
+        {
+            headers[$"x-ratelimit-limit-{unit}"] = state.Limit.ToString(CultureInfo.InvariantCulture);
+            headers[$"x-ratelimit-remaining-{unit}"] = state.Remaining.ToString(CultureInfo.InvariantCulture);
+            headers[$"x-ratelimit-reset-{unit}"] = FormatReset(state.Reset);
+        }
+    }
+
+    /// <summary>Writes a time as OpenAI does, such as 120ms, 1s or 6m0s.</summary>
+    private static string FormatReset(TimeSpan time) => time < TimeSpan.FromSeconds(1) ? string.Create(CultureInfo.InvariantCulture, $"{Math.Ceiling(time.TotalMilliseconds)}ms")
+        : time < TimeSpan.FromMinutes(1) ? string.Create(CultureInfo.InvariantCulture, $"{Math.Ceiling(time.TotalSeconds)}s")
+        : string.Create(CultureInfo.InvariantCulture, $"{(int)time.TotalMinutes}m{time.Seconds}s");
 
     /// <summary>Writes a refusal; ends the connection if the answer has begun already.</summary>
     private async Task RefuseAsync(HttpContext http, ServerError error, string id)
@@ -128,9 +178,9 @@ internal sealed partial class RouteHandler(Route route)
             : $"req_{Guid.NewGuid():N}";
     }
 
-    [LoggerMessage(1, LogLevel.Information, "{Method} {Path} {Status} {Milliseconds:0.0} ms, {Texts} texts, {Tokens} tokens, model {Model}, {Id}: {Refusal}")]
+    [LoggerMessage(1, LogLevel.Information, "{Method} {Path} {Status} {Milliseconds:0.0} ms, {Texts} texts, {Tokens} tokens, model {Model}, key {Key}, {Id}: {Refusal}")]
     private static partial void LogRequest(
-        ILogger logger, string method, string path, int status, double milliseconds, int texts, long tokens, string model, string id, string refusal);
+        ILogger logger, string method, string path, int status, double milliseconds, int texts, long tokens, string model, string key, string id, string refusal);
 
     [LoggerMessage(2, LogLevel.Error, "The request {Id} to {Method} {Path} failed.")]
     private static partial void LogFault(ILogger logger, string id, string method, string path, Exception exception);

@@ -12,18 +12,18 @@ internal static class RouteMap
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <param name="routes">The routes of a protocol.</param>
     /// <param name="order">The precedence of the refusals. Protocols may share a path, and equal orders would be ambiguous.</param>
-    public static void Map(IEndpointRouteBuilder endpoints, IReadOnlyList<Route> routes, int order)
+    public static void Map(IEndpointRouteBuilder endpoints, IReadOnlyList<ServerRoute> routes, int order)
     {
-        foreach (Route route in routes)
+        foreach (ServerRoute route in routes)
         {
             string[] methods = route.Method == "GET" ? ["GET", "HEAD"] : [route.Method];
-            _ = endpoints.MapMethods(route.Path, methods, new RouteHandler(route).HandleAsync).WithMetadata(route);
+            _ = endpoints.MapMethods(route.Path, methods, new RouteHandler(route).HandleAsync).WithMetadata(route).WithOrder(route.Order);
         }
 
-        foreach (IGrouping<string, Route> path in routes.GroupBy(route => route.Path))
+        foreach (IGrouping<string, ServerRoute> path in routes.GroupBy(route => route.Path))
         {
             string allow = string.Join(", ", path.Select(route => route.Method));
-            var refusal = new Route("*", path.Key, path.First().Protocol, RouteAccess.Everyone, "Refuses other methods.", context => throw new ServerException(
+            var refusal = new ServerRoute("*", path.Key, path.First().Protocol, RouteAccess.Everyone, "Refuses other methods.", context => throw new ServerException(
                 new ServerError(ErrorKind.WrongMethod, $"The method {Printable.Line(context.Http.Request.Method)} is not one of this path. Use {allow}.") { Allow = allow }));
             _ = endpoints.Map(path.Key, new RouteHandler(refusal).HandleAsync).WithMetadata(refusal).WithOrder(order);
         }
@@ -32,7 +32,7 @@ internal static class RouteMap
     /// <summary>Maps a route for all paths under a prefix that no other endpoint has.</summary>
     public static void MapUnknown(IEndpointRouteBuilder endpoints, string prefix, Protocol protocol, int order)
     {
-        var refusal = new Route("*", $"{prefix}{{**path}}", protocol, RouteAccess.Everyone, "Refuses unknown paths.", context => throw new ServerException(
+        var refusal = new ServerRoute("*", $"{prefix}{{**path}}", protocol, RouteAccess.Everyone, "Refuses unknown paths.", context => throw new ServerException(
             ErrorKind.UnknownRoute, $"The path '{Printable.Line(context.Http.Request.Path.Value ?? "")}' is not one of this server."));
         _ = endpoints.Map(refusal.Path, new RouteHandler(refusal).HandleAsync).WithMetadata(refusal).WithOrder(order);
     }

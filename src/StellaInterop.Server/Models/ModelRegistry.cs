@@ -105,7 +105,7 @@ internal sealed class ModelRegistry : IAsyncDisposable
         // Reads headers and settings, so that a model that cannot be loaded ends the start and not the first request.
         _ = StellaEmbeddingPool.EstimateMemory(folder, model, pool);
 #pragma warning disable CA2000 // The registry disposes the pools.
-        return new ServedModel(name, folder, new StellaEmbeddingPool(folder, model, pool));
+        return new ServedModel(name, folder, new StellaEmbeddingPool(folder, model, pool), pool);
 #pragma warning restore CA2000
     }
 

@@ -1,10 +1,12 @@
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using StellaInterop.ModelFiles;
 
 namespace StellaInterop.Server.Models;
 
 /// <summary>Represents a model under the name that clients send. Thread-safe.</summary>
-internal sealed class ServedModel(string name, string folder, StellaEmbeddingPool pool)
+internal sealed class ServedModel(string name, string folder, StellaEmbeddingPool pool, StellaPoolOptions poolOptions)
 {
     private readonly Lazy<Vocabulary> vocabulary = new(() => Vocabulary.Load(folder));
 
@@ -15,6 +17,15 @@ internal sealed class ServedModel(string name, string folder, StellaEmbeddingPoo
     public string Owner { get; } = name.Split('/') is [var organization, ..] and not [_] ? organization : "stella";
 
     public StellaEmbeddingPool Pool { get; } = pool;
+
+    /// <summary>Gets the options of the pool. They are not changed.</summary>
+    public StellaPoolOptions PoolOptions { get; } = poolOptions;
+
+    /// <summary>Gets a number that changes with the name and the files of the model: 64 hexadecimal digits.</summary>
+    public string Digest { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', StellaModelFiles.GetFiles(folder)
+        .Select(file => new FileInfo(Path.Combine(folder, file)))
+        .Select(file => $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}")
+        .Prepend(name)))));
 
     /// <summary>Gets the time at which the files of the model were written.</summary>
     public DateTimeOffset Created { get; } = File.GetLastWriteTimeUtc(Path.Combine(folder, StellaModelFiles.ModulesFileName));

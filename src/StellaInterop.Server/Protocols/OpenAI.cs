@@ -87,7 +87,7 @@ internal static class OpenAI
             "timeout_ms", "The time until the end of the answer in milliseconds; no limit by default.", 1, MaxTimeoutMilliseconds,
             (request, milliseconds) => request.Timeout = TimeSpan.FromMilliseconds(milliseconds)));
 
-    public static IReadOnlyList<Route> Routes { get; } =
+    public static IReadOnlyList<ServerRoute> Routes { get; } =
     [
         new("POST", "/v1/embeddings", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync),
         new("GET", "/v1/models", Protocol, RouteAccess.Key, "Lists the models.", ListModelsAsync),

@@ -102,9 +102,9 @@ internal sealed class PoolTelemetry : IDisposable
 
         if (outcome == CallOutcome.Failed)
         {
-            if (error is StellaInputException)
+            if (error is StellaInputException or StellaOptionException)
             {
-                // The caller has the error. A caller can send any number of bad texts, so each gets one short line.
+                // The caller has the error. A caller can make any number of such mistakes, so each gets one short line.
                 PoolLog.TextFailed(logger, call.Texts.Length, ModelName, error.Message);
             }
             else

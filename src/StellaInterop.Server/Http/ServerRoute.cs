@@ -20,4 +20,8 @@ internal delegate Task Answer(RequestContext context);
 /// <param name="Access">The callers.</param>
 /// <param name="Summary">The purpose, for the API description.</param>
 /// <param name="Answer">Answers a request.</param>
-internal sealed record Route(string Method, string Path, Protocol Protocol, RouteAccess Access, string Summary, Answer Answer);
+internal sealed record ServerRoute(string Method, string Path, Protocol Protocol, RouteAccess Access, string Summary, Answer Answer)
+{
+    /// <summary>Gets the precedence. Routes of the application have 0, and the lower number wins.</summary>
+    public int Order { get; init; }
+}

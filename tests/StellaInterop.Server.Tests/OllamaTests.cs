@@ -1,0 +1,94 @@
+using System.Net;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>The protocol of Ollama.</summary>
+internal sealed class OllamaTests
+{
+    private static readonly string LongText = string.Join(' ', Enumerable.Repeat("word", 2000));
+
+    private RunningServer server = null!;
+
+    [OneTimeSetUp]
+    public async Task Start() => server = await RunningServer.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task Stop() => await server.DisposeAsync();
+
+    [TestCase("tiny")]
+    [TestCase("tiny:latest")]
+    [TestCase(null)]
+    public async Task Vectors_are_those_of_the_pool(string? model)
+    {
+        float[][] expected = await RunningServer.EmbedByPoolAsync("tiny-new", ["a", "b"]);
+        JsonElement json = (await server.PostAsync("/api/embed", new { model, input = new[] { "a", "b" }, keep_alive = "5m", options = new { num_ctx = 5 } })).Json;
+        Assert.That(Vectors(json.GetProperty("embeddings")), Is.EqualTo(expected));
+        Assert.That(json.GetProperty("model").GetString(), Is.EqualTo(model ?? "tiny"));
+        Assert.That(json.GetProperty("prompt_eval_count").GetInt32(), Is.EqualTo(6));
+        Assert.That(json.GetProperty("total_duration").GetInt64(), Is.GreaterThan(1000));
+        Assert.That(json.GetProperty("load_duration").GetInt64(), Is.Not.Negative);
+    }
+
+    [Test]
+    public async Task The_older_route_answers_one_vector()
+    {
+        float[][] expected = await RunningServer.EmbedByPoolAsync("tiny-new", ["a"]);
+        JsonElement json = (await server.PostAsync("/api/embeddings", new { model = "tiny", prompt = "a" })).Json;
+        Assert.That(json.GetProperty("embedding").EnumerateArray().Select(number => number.GetSingle()), Is.EqualTo(expected[0]));
+        Assert.That((await server.PostAsync("/api/embeddings", new { model = "tiny", prompt = "" })).Json.GetProperty("embedding").GetArrayLength(), Is.Zero);
+    }
+
+    [TestCase("""{"model":"tiny","input":[]}""")]
+    [TestCase("""{"model":"tiny","input":""}""")]
+    [TestCase("""{"model":"tiny"}""")]
+    public async Task Without_a_text_the_list_is_empty(string body) =>
+        Assert.That((await server.PostTextAsync("/api/embed", body)).Json.GetProperty("embeddings").GetArrayLength(), Is.Zero);
+
+    [Test]
+    public async Task A_long_text_is_cut_unless_the_client_forbids_it()
+    {
+        ServerAnswer cut = await server.PostAsync("/api/embed", new { input = LongText });
+        Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
+        Assert.That(cut.Json.GetProperty("truncated").GetInt32(), Is.EqualTo(1));
+        Error(await server.PostAsync("/api/embed", new { input = LongText, truncate = false }), 400);
+    }
+
+    [Test]
+    public async Task Models_are_listed_with_a_tag()
+    {
+        JsonElement model = (await server.GetAsync("/api/tags")).Json.GetProperty("models")[0];
+        Assert.That(model.GetProperty("name").GetString(), Is.EqualTo("tiny:latest"));
+        Assert.That(model.GetProperty("digest").GetString(), Has.Length.EqualTo(64));
+        Assert.That(model.GetProperty("size").GetInt64(), Is.GreaterThan(1000));
+        JsonElement show = (await server.PostAsync("/api/show", new { model = "tiny:latest" })).Json;
+        Assert.That(show.GetProperty("capabilities")[0].GetString(), Is.EqualTo("embedding"));
+        Assert.That(show.GetProperty("details").GetProperty("format").GetString(), Is.EqualTo("safetensors"));
+        Assert.That((await server.GetAsync("/api/version")).Json.GetProperty("version").GetString(), Is.Not.Empty);
+        Assert.That((await server.GetAsync("/")).Body, Is.EqualTo("Ollama is running"));
+    }
+
+    [Test]
+    public async Task Mistakes_have_the_shape_of_the_protocol()
+    {
+        string message = Error(await server.PostAsync("/api/embed", new { model = "none", input = "a" }), 404);
+        Assert.That(message, Does.StartWith("model 'none' not found"));
+        _ = Error(await server.PostTextAsync("/api/embed", "{"), 400);
+        _ = Error(await server.PostTextAsync("/api/embed", """{"input":[1]}"""), 400);
+        _ = Error(await server.GetAsync("/api/pull"), 404);
+        _ = Error(await server.GetAsync("/api/embed"), 405);
+    }
+
+    [Test]
+    public async Task The_content_type_of_curl_is_accepted() =>
+        Assert.That((await server.PostTextAsync("/api/embed", """{"input":"a"}""", "application/x-www-form-urlencoded")).Status, Is.EqualTo(HttpStatusCode.OK));
+
+    private static float[][] Vectors(JsonElement rows) =>
+        [.. rows.EnumerateArray().Select(row => row.EnumerateArray().Select(number => number.GetSingle()).ToArray())];
+
+    private static string Error(ServerAnswer answer, int status)
+    {
+        Assert.That((int)answer.Status, Is.EqualTo(status), answer.Body);
+        return answer.Json.GetProperty("error").GetString()!;
+    }
+}
