@@ -16,6 +16,7 @@ var root = new RootCommand(
       stella embed "one text" "another" --dimension 256
       stella embed --input texts.txt > vectors.jsonl
       stella info
+      stella serve
       stella download NovaSearch/stella_en_400M_v5
       stella embed "one text" --model NovaSearch/stella_en_400M_v5
 
@@ -28,6 +29,8 @@ var root = new RootCommand(
     SimilarityCommand.Create(),
     TokenizeCommand.Create(),
     InfoCommand.Create(),
+    ServeCommand.Create(),
+    KeysCommand.Create(),
     DownloadCommand.Create(),
     VerifyCommand.Create(),
     ManifestCommand.Create(),
@@ -53,7 +56,10 @@ if (parsed.Action is ParseErrorAction || errors.Length > 0)
     return (int)ExitCode.Usage;
 }
 
-using var stop = new CommandStop();
+// A server outlives the reader of its first lines, and answers its requests before it ends.
+using var stop = parsed.CommandResult.Command.Name == ServeCommand.Name
+    ? new CommandStop(TimeSpan.FromSeconds(25), watchesReader: false)
+    : new CommandStop(TimeSpan.FromSeconds(2), watchesReader: true);
 try
 {
     // No termination timeout, because CommandStop handles signals.

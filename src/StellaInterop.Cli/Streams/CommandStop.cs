@@ -6,21 +6,25 @@ namespace StellaInterop.Cli.Streams;
 /// <summary>Stops a running command when a signal arrives or the reader of standard output leaves.</summary>
 internal sealed class CommandStop : IDisposable
 {
-    /// <summary>The time after a signal in which the command can write its complete rows and end by itself.</summary>
-    private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(2);
-
     private readonly CancellationTokenSource source = new();
     private readonly PosixSignalRegistration interrupt;
     private readonly PosixSignalRegistration terminate;
     private readonly Timer exitTimer;
+    private readonly TimeSpan gracePeriod;
     private int reason;
 
-    public CommandStop()
+    /// <param name="gracePeriod">The time after a signal in which the command can finish its work and end by itself.</param>
+    /// <param name="watchesReader">Whether the command stops when the reader of standard output leaves.</param>
+    public CommandStop(TimeSpan gracePeriod, bool watchesReader)
     {
+        this.gracePeriod = gracePeriod;
         exitTimer = new Timer(_ => Environment.Exit((int)GetExitCode(Reason)));
         interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => OnSignal(context, StopReason.Interrupted));
         terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => OnSignal(context, StopReason.Terminated));
-        new Thread(WatchReader) { IsBackground = true, Name = "stella reader watch" }.Start();
+        if (watchesReader)
+        {
+            new Thread(WatchReader) { IsBackground = true, Name = "stella reader watch" }.Start();
+        }
     }
 
     /// <summary>Gets a token that is cancelled when the command must stop.</summary>
@@ -51,7 +55,7 @@ internal sealed class CommandStop : IDisposable
         if (Reason == StopReason.None)
         {
             context.Cancel = true;
-            exitTimer.Change(GracePeriod, Timeout.InfiniteTimeSpan);
+            exitTimer.Change(gracePeriod, Timeout.InfiniteTimeSpan);
             Stop(signal);
         }
     }

@@ -1,0 +1,216 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using Microsoft.Extensions.Options;
+using StellaInterop.Cli.Errors;
+using StellaInterop.Cli.Terminal;
+using StellaInterop.Models.Mini;
+
+namespace StellaInterop.Cli.Serving;
+
+/// <summary>Runs the server of <c>stella serve</c>. Only this file of the command line uses ASP.NET Core.</summary>
+internal static class ServeProgram
+{
+    /// <summary>The section with the options of the server, and the prefix of variables of the environment.</summary>
+    private const string SectionName = "Server";
+    private const string EnvironmentPrefix = "STELLA_";
+    private const string MiniName = "stella-mini";
+
+    /// <summary>The time for the requests that the server has when it stops. Each model then drains within the same time.</summary>
+    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(20);
+
+    /// <summary>Serves until the token is cancelled.</summary>
+    /// <returns>The exit code.</returns>
+    public static async Task<int> RunAsync(ServeSettings settings, CancellationToken cancellationToken)
+    {
+        WebApplication application = Build(settings);
+        await using (application.ConfigureAwait(false))
+        {
+            try
+            {
+                await application.StartAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (OptionsValidationException e)
+            {
+                foreach (string failure in e.Failures)
+                {
+                    ErrorReport.Write(failure);
+                }
+
+                return (int)ExitCode.Usage;
+            }
+            catch (IOException e) when (e.InnerException is AddressInUseException)
+            {
+                throw new CliException(ExitCode.Other, $"{e.Message.TrimEnd('.')}. Stop the other program, or choose another address by --urls.");
+            }
+            catch (InvalidDataException e)
+            {
+                // The file of keys.
+                throw new CliException(ExitCode.Other, e.Message);
+            }
+
+            StellaServerOptions options = application.Services.GetRequiredService<IOptions<StellaServerOptions>>().Value;
+            PrintAddresses(application.Urls, options);
+            await Task.Delay(Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await application.StopAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        return (int)ExitCode.Success;
+    }
+
+    private static WebApplication Build(ServeSettings settings)
+    {
+        // The empty builder reads no files of the working directory.
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "stella" });
+        if (settings.ConfigurationFile is { } file)
+        {
+            AddFile(builder.Configuration, file);
+        }
+
+        _ = builder.Configuration.AddEnvironmentVariables(EnvironmentPrefix);
+        IConfigurationSection section = builder.Configuration.GetSection(SectionName);
+        _ = builder.Services.AddStellaServer(section);
+        _ = builder.Services.PostConfigure<StellaServerOptions>(options => Apply(settings, options));
+        _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = DrainTimeout);
+        // CommandStop handles signals.
+        _ = builder.Services.AddSingleton<IHostLifetime>(new NoLifetime());
+        AddLogging(builder.Logging, settings.Verbosity);
+        _ = builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        string[] urls = (settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        CheckAddresses(urls, hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 }, settings.IsInsecure);
+        _ = builder.WebHost.UseUrls(urls);
+        if (settings.Certificate is { } certificate)
+        {
+#pragma warning disable CA2000 // The certificate lives as long as the server.
+            X509Certificate2 loaded = LoadCertificate(certificate, settings.CertificateKey);
+#pragma warning restore CA2000
+            _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https => https.ServerCertificate = loaded));
+        }
+
+        WebApplication application = builder.Build();
+        _ = application.MapStellaServer();
+        return application;
+    }
+
+    private static void AddFile(IConfigurationManager configuration, string file)
+    {
+        try
+        {
+            _ = configuration.AddJsonFile(Path.GetFullPath(file), optional: false, reloadOnChange: false);
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            throw new CliException(ExitCode.Usage, $"--config {file} cannot be read.", e);
+        }
+    }
+
+    /// <summary>Refuses addresses that other machines reach, unless callers need a key.</summary>
+    private static void CheckAddresses(string[] urls, bool hasKeys, bool isInsecure)
+    {
+        foreach (string url in urls)
+        {
+            BindingAddress address;
+            try
+            {
+                address = BindingAddress.Parse(url);
+            }
+            catch (FormatException e)
+            {
+                throw new CliException(ExitCode.Usage, $"'{url}' is not an address. Use the form {ServeSettings.DefaultUrl}.", e);
+            }
+
+            bool isLocal = address.IsUnixPipe || address.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+                || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
+            if (!isLocal && !hasKeys && !isInsecure)
+            {
+                throw new CliException(
+                    ExitCode.Usage, $"{url} can be reached by other machines, and there are no keys. Make one by `stella keys add NAME --keys FILE` and give --keys FILE, or say --insecure.");
+            }
+        }
+    }
+
+    private static X509Certificate2 LoadCertificate(string file, string? key)
+    {
+        try
+        {
+            return Path.GetExtension(file).ToUpperInvariant() is ".PFX" or ".P12"
+                ? X509CertificateLoader.LoadPkcs12FromFile(file, password: null)
+                : X509Certificate2.CreateFromPemFile(file, key);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw new CliException(ExitCode.Other, $"The certificate {file}{(key is null ? "" : $" with the key {key}")} cannot be read.", e);
+        }
+    }
+
+    private static void Apply(ServeSettings settings, StellaServerOptions options)
+    {
+        if (settings.Models.Count > 0)
+        {
+            options.Models.Clear();
+        }
+
+        foreach (string model in settings.Models)
+        {
+            options.Models.Add(model.Split('=', 2) is [var name, var path]
+                ? new StellaServedModelOptions { Name = name, Path = path }
+                : new StellaServedModelOptions { Path = model });
+        }
+
+        if (options.Models.Count == 0)
+        {
+            options.Models.Add(new StellaServedModelOptions { Name = MiniName, Path = StellaMiniModel.Path });
+        }
+
+        options.KeyFile = settings.KeyFile ?? options.KeyFile;
+        options.MaxBodyBytes = settings.MaxBodyBytes ?? options.MaxBodyBytes;
+    }
+
+    private static void AddLogging(ILoggingBuilder logging, Verbosity verbosity)
+    {
+        _ = logging
+            .SetMinimumLevel(verbosity switch
+            {
+                Verbosity.Quiet => LogLevel.Error,
+                Verbosity.Debug => LogLevel.Debug,
+                _ => LogLevel.Information,
+            })
+            .AddSimpleConsole(format =>
+            {
+                format.SingleLine = true;
+                format.ColorBehavior = LoggerColorBehavior.Disabled;
+                format.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+                format.UseUtcTimestamp = true;
+            })
+            .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        if (verbosity != Verbosity.Debug)
+        {
+            // The host would log an error of the start with its stack, before the command reports it in one line.
+            _ = logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+        }
+    }
+
+    private static void PrintAddresses(ICollection<string> urls, StellaServerOptions options)
+    {
+        string names = string.Join(", ", options.Models.Select(model => model.Name ?? model.Path));
+        ConsoleOutput.WriteResult($"Serving {names} at {string.Join(", ", urls)}. Try:");
+        string key = options.KeyFile is null ? "" : "-H 'Authorization: Bearer KEY' ";
+        ConsoleOutput.WriteResult($"curl {urls.First()}/v1/embeddings {key}-H 'Content-Type: application/json' -d '{{\"input\": \"a text\"}}'");
+    }
+
+    private sealed class NoLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}
