@@ -16,6 +16,9 @@ public static class StellaServerEndpointRouteBuilderExtensions
     private const int OpenAIOrder = 1000;
     private const int TeiOrder = 1001;
     private const int OllamaOrder = 1002;
+    private const int HealthOrder = 1003;
+    private const int MetricsOrder = 1004;
+    private const int DescriptionOrder = 1005;
     private const int UnknownOrder = 2000;
 
     /// <summary>Maps all protocols, and refusals in the shape of OpenAI for all paths that the application does not have.</summary>
@@ -23,7 +26,7 @@ public static class StellaServerEndpointRouteBuilderExtensions
     /// <returns>The endpoints.</returns>
     public static IEndpointRouteBuilder MapStellaServer(this IEndpointRouteBuilder endpoints)
     {
-        _ = endpoints.MapStellaOpenAI().MapStellaTei().MapStellaOllama();
+        _ = endpoints.MapStellaOpenAI().MapStellaTei().MapStellaOllama().MapStellaHealth().MapStellaMetrics().MapStellaOpenApi();
         RouteMap.MapUnknown(endpoints, "/api/", Ollama.Protocol, UnknownOrder);
         RouteMap.MapUnknown(endpoints, "/", OpenAI.Protocol, UnknownOrder + 1);
         return endpoints;
@@ -62,6 +65,36 @@ public static class StellaServerEndpointRouteBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(endpoints);
         RouteMap.Map(endpoints, Ollama.Routes, OllamaOrder);
+        return endpoints;
+    }
+
+    /// <summary>Maps <c>/health/live</c> and <c>/health/ready</c>, which need no key.</summary>
+    /// <param name="endpoints">The endpoints of the application.</param>
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder MapStellaHealth(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        RouteMap.Map(endpoints, Operations.HealthRoutes, HealthOrder);
+        return endpoints;
+    }
+
+    /// <summary>Maps <c>/metrics</c> in the text format of Prometheus. It needs a key if the server has keys.</summary>
+    /// <param name="endpoints">The endpoints of the application.</param>
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder MapStellaMetrics(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        RouteMap.Map(endpoints, Operations.MetricRoutes, MetricsOrder);
+        return endpoints;
+    }
+
+    /// <summary>Maps <c>/openapi.json</c>, which describes all mapped routes of the server.</summary>
+    /// <param name="endpoints">The endpoints of the application.</param>
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder MapStellaOpenApi(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        RouteMap.Map(endpoints, Operations.DescriptionRoutes, DescriptionOrder);
         return endpoints;
     }
 }

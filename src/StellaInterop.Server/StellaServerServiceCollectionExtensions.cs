@@ -7,6 +7,7 @@ using StellaInterop.Server.Http;
 using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 using StellaInterop.Server.Options;
+using StellaInterop.Server.Telemetry;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
@@ -67,6 +68,10 @@ public static class StellaServerServiceCollectionExtensions
             provider.GetRequiredService<IOptions<StellaServerOptions>>(),
             provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetService<TimeProvider>()));
+        services.TryAddSingleton<RequestMetrics>();
+        services.TryAddSingleton(static provider => new MetricsCollector(
+            provider.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>(),
+            [.. provider.GetRequiredService<ModelRegistry>().All.Select(model => model.Name)]));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IHostedService, ServerLifetime>());
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<StellaServerOptions>, ServerOptionsValidation>(
             _ => new ServerOptionsValidation(section)));

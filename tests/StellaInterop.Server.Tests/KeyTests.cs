@@ -35,7 +35,7 @@ internal sealed class KeyTests
         Assert.That(endpoints, Has.Length.GreaterThan(20));
         Assert.That(endpoints.Where(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>() is null), Is.Empty, "routes without a decision");
 
-        ServerRoute[] routes = [.. endpoints.Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>()!).Where(route => route.Method != "*")];
+        ServerRoute[] routes = [.. endpoints.Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>()!).Where(route => route.Method != ServerRoute.AnyMethod)];
         Assert.That(
             routes.Where(route => route.Access == RouteAccess.Everyone).Select(route => route.Path),
             Is.All.Matches<string>(path => path.StartsWith("/health", StringComparison.Ordinal)));

@@ -24,6 +24,7 @@ internal sealed record ServerAnswer(HttpStatusCode Status, HttpResponseHeaders H
 internal sealed class RunningServer : IAsyncDisposable
 {
     private readonly WebApplication application;
+    private ApiDescription? description;
 
     private RunningServer(WebApplication application)
     {
@@ -84,8 +85,13 @@ internal sealed class RunningServer : IAsyncDisposable
         }
 
         using HttpResponseMessage response = await Client.SendAsync(request);
-        return new ServerAnswer(response.StatusCode, response.Headers, await response.Content.ReadAsStringAsync());
+        var answer = new ServerAnswer(response.StatusCode, response.Headers, await response.Content.ReadAsStringAsync());
+        Description.AssertValid(method.Method, path, answer);
+        return answer;
     }
+
+    /// <summary>Gets the description of the API, which every answer must keep to.</summary>
+    private ApiDescription Description => description ??= ApiDescription.Of(Services);
 
     /// <summary>Returns the vectors that a pool computes for texts.</summary>
     public static async Task<float[][]> EmbedByPoolAsync(string model, IReadOnlyList<string> texts, StellaEmbedOptions? options = null)

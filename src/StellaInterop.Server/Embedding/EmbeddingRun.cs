@@ -72,7 +72,7 @@ internal sealed class EmbeddingRun(
         {
             await AnswerAsync(deadline.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException e) when (!clientLeft.IsCancellationRequested)
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested && !clientLeft.IsCancellationRequested)
         {
             throw new ServerException(
                 new ServerError(ErrorKind.TimedOut, $"The request was not answered within its {timeout.TotalMilliseconds:0} ms. Allow more time or send fewer texts."), e);
@@ -81,13 +81,6 @@ internal sealed class EmbeddingRun(
 
     private async Task AnswerAsync(CancellationToken cancellationToken)
     {
-        if (model.Pool.Info is null)
-        {
-            long begin = Stopwatch.GetTimestamp();
-            _ = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
-            report.LoadTime = Stopwatch.GetElapsedTime(begin);
-        }
-
         if (request.IsLateChunking)
         {
             await AnswerPartsAsync(cancellationToken).ConfigureAwait(false);
@@ -104,11 +97,14 @@ internal sealed class EmbeddingRun(
             options = options with { LongTextBehavior = StellaLongTextBehavior.Truncate };
         }
 
+        bool isFirstCall = model.Pool.Info is null;
         var call = new StellaCallOptions { Priority = request.Priority ?? (isWhole ? StellaPriority.Interactive : StellaPriority.Bulk) };
         long start = Stopwatch.GetTimestamp();
         StellaEmbeddings embeddings = await model.Pool.EmbedAsync(texts.Take(0, first), options, call, cancellationToken).ConfigureAwait(false);
-        report.QueueTime = embeddings.Summary.QueueTime;
-        report.EmbedTime = Stopwatch.GetElapsedTime(start) - report.QueueTime;
+        TimeSpan wait = embeddings.Summary.QueueTime;
+        // The first call of a model waits for its load.
+        (report.LoadTime, report.QueueTime) = isFirstCall ? (wait, TimeSpan.Zero) : (TimeSpan.Zero, wait);
+        report.EmbedTime = Stopwatch.GetElapsedTime(start) - wait;
         report.TokenCount += embeddings.Summary.TokenCount;
         if (isWhole)
         {

@@ -19,7 +19,7 @@ internal sealed class RequestReport
     /// <summary>Gets or sets the time from the request to the end of its parsing.</summary>
     public TimeSpan ParseTime { get; set; }
 
-    /// <summary>Gets or sets the time in which the model was loaded for this request.</summary>
+    /// <summary>Gets or sets the time for which the request waited for the load of the model.</summary>
     public TimeSpan LoadTime { get; set; }
 
     /// <summary>Gets or sets the time from the first call of the pool to its first text being computed.</summary>

@@ -36,7 +36,7 @@ internal delegate void FieldReader<in T>(T request, ref Utf8JsonReader reader, R
 /// <param name="Type">The type.</param>
 /// <param name="Description">The meaning, for the API description.</param>
 /// <param name="Read">Stores the value.</param>
-internal sealed record Field<T>(string Name, FieldType Type, string Description, FieldReader<T> Read)
+internal sealed record Field<T>(string Name, FieldType Type, string Description, FieldReader<T> Read) : IFieldSchema
 {
     /// <summary>Gets whether a request must have the field.</summary>
     public bool IsRequired { get; init; }
@@ -46,6 +46,8 @@ internal sealed record Field<T>(string Name, FieldType Type, string Description,
 
     /// <summary>Gets the fields of a <see cref="FieldType.Group"/>.</summary>
     public FieldTable<T>? Group { get; init; }
+
+    IReadOnlyList<IFieldSchema> IFieldSchema.Fields => Group?.Schema ?? [];
 }
 
 /// <summary>Makes the fields of a request.</summary>

@@ -1,4 +1,3 @@
-using System.Collections;
 using System.Text.Json;
 using StellaInterop.Server.Errors;
 
@@ -27,8 +26,11 @@ internal abstract class FieldRequest
 
 /// <summary>The fields of a request. Reads a JSON object by them. Immutable and thread-safe.</summary>
 /// <remarks>A null is the same as a missing field. Of a name that comes twice, the last value counts, as in most servers.</remarks>
-internal sealed class FieldTable<T>(params Field<T>[] fields) : IEnumerable<Field<T>>
+internal sealed class FieldTable<T>(params Field<T>[] fields)
 {
+    /// <summary>Gets the fields for the API description.</summary>
+    public IReadOnlyList<IFieldSchema> Schema => fields;
+
     /// <summary>Reads the whole body as one object.</summary>
     /// <exception cref="ServerException">The body is not a JSON object, or a field has a wrong value or is missing.</exception>
     public void Read(T request, ReadOnlyMemory<byte> body)
@@ -93,10 +95,6 @@ internal sealed class FieldTable<T>(params Field<T>[] fields) : IEnumerable<Fiel
             }
         }
     }
-
-    public IEnumerator<Field<T>> GetEnumerator() => ((IEnumerable<Field<T>>)fields).GetEnumerator();
-
-    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     private int Find(ref Utf8JsonReader reader)
     {

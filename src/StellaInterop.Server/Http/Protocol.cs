@@ -16,5 +16,6 @@ internal delegate void WriteError(Utf8JsonWriter json, ServerError error, ErrorS
 /// <param name="Name">The name for logs, metrics and the API description.</param>
 /// <param name="Errors">The shape of each kind of error.</param>
 /// <param name="WriteError">Writes an error object.</param>
+/// <param name="ErrorSchema">The JSON schema of an error object.</param>
 /// <param name="WantsJson">Whether a body with another content type than JSON is refused.</param>
-internal sealed record Protocol(string Name, IReadOnlyDictionary<ErrorKind, ErrorShape> Errors, WriteError WriteError, bool WantsJson);
+internal sealed record Protocol(string Name, IReadOnlyDictionary<ErrorKind, ErrorShape> Errors, WriteError WriteError, string ErrorSchema, bool WantsJson);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -8,6 +9,7 @@ using Microsoft.Extensions.Options;
 using StellaInterop.Server.Errors;
 using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
+using StellaInterop.Server.Telemetry;
 
 namespace StellaInterop.Server.Http;
 
@@ -33,14 +35,19 @@ internal sealed partial class RouteHandler(ServerRoute route)
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
         string id = GetRequestId(http.Request);
         http.Response.Headers[RequestIdHeader] = id;
+        RequestMetrics metrics = services.GetRequiredService<RequestMetrics>();
+        metrics.Begin(route.Protocol.Name);
         string? refusal = null;
+        bool hasLeft = false;
         try
         {
             await AnswerAsync(context, services.GetRequiredService<KeyRing>()).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is ConnectionResetException
+            || (e is OperationCanceledException && (http.RequestAborted.IsCancellationRequested || http.Response.HasStarted)))
         {
             refusal = "the client left";
+            hasLeft = true;
         }
 #pragma warning disable CA1031 // Every exception becomes a refusal of the protocol.
         catch (Exception e)
@@ -56,6 +63,7 @@ internal sealed partial class RouteHandler(ServerRoute route)
             await RefuseAsync(http, error, id).ConfigureAwait(false);
         }
 
+        metrics.End(route.Protocol.Name, http.Response.StatusCode, hasLeft, context.Report.Elapsed);
         if (options.LogsRequests)
         {
             LogRequest(

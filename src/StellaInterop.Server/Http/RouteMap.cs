@@ -23,7 +23,7 @@ internal static class RouteMap
         foreach (IGrouping<string, ServerRoute> path in routes.GroupBy(route => route.Path))
         {
             string allow = string.Join(", ", path.Select(route => route.Method));
-            var refusal = new ServerRoute("*", path.Key, path.First().Protocol, RouteAccess.Everyone, "Refuses other methods.", context => throw new ServerException(
+            var refusal = new ServerRoute(ServerRoute.AnyMethod, path.Key, path.First().Protocol, RouteAccess.Everyone, "Refuses other methods.", context => throw new ServerException(
                 new ServerError(ErrorKind.WrongMethod, $"The method {Printable.Line(context.Http.Request.Method)} is not one of this path. Use {allow}.") { Allow = allow }));
             _ = endpoints.Map(path.Key, new RouteHandler(refusal).HandleAsync).WithMetadata(refusal).WithOrder(order);
         }
@@ -32,7 +32,7 @@ internal static class RouteMap
     /// <summary>Maps a route for all paths under a prefix that no other endpoint has.</summary>
     public static void MapUnknown(IEndpointRouteBuilder endpoints, string prefix, Protocol protocol, int order)
     {
-        var refusal = new ServerRoute("*", $"{prefix}{{**path}}", protocol, RouteAccess.Everyone, "Refuses unknown paths.", context => throw new ServerException(
+        var refusal = new ServerRoute(ServerRoute.AnyMethod, $"{prefix}{{**path}}", protocol, RouteAccess.Everyone, "Refuses unknown paths.", context => throw new ServerException(
             ErrorKind.UnknownRoute, $"The path '{Printable.Line(context.Http.Request.Path.Value ?? "")}' is not one of this server."));
         _ = endpoints.Map(refusal.Path, new RouteHandler(refusal).HandleAsync).WithMetadata(refusal).WithOrder(order);
     }

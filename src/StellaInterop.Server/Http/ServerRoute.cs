@@ -1,3 +1,5 @@
+using StellaInterop.Server.Fields;
+
 namespace StellaInterop.Server.Http;
 
 /// <summary>Specifies the callers that a route answers.</summary>
@@ -22,6 +24,15 @@ internal delegate Task Answer(RequestContext context);
 /// <param name="Answer">Answers a request.</param>
 internal sealed record ServerRoute(string Method, string Path, Protocol Protocol, RouteAccess Access, string Summary, Answer Answer)
 {
+    /// <summary>The method of a route that refuses all methods that its path does not have.</summary>
+    public const string AnyMethod = "*";
+
+    /// <summary>Gets the fields of the body; <see langword="null"/> for a route without one.</summary>
+    public IReadOnlyList<IFieldSchema>? Body { get; init; }
+
+    /// <summary>Gets the JSON schema of the answer; <see langword="null"/> if the answer is not JSON.</summary>
+    public string? AnswerSchema { get; init; }
+
     /// <summary>Gets the precedence. Routes of the application have 0, and the lower number wins.</summary>
     public int Order { get; init; }
 }

@@ -44,6 +44,7 @@ internal static class Ollama
             json.WriteString("error", error.Message);
             json.WriteEndObject();
         },
+        AnswerSchemas.OllamaError,
         // curl sends a form's content type, and the examples of Ollama do not set another.
         WantsJson: false);
 
@@ -71,16 +72,16 @@ internal static class Ollama
 
     public static IReadOnlyList<ServerRoute> Routes { get; } =
     [
-        new("POST", "/api/embed", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync),
-        new("POST", "/api/embeddings", Protocol, RouteAccess.Key, "Embeds one text.", EmbedOneAsync),
-        new("GET", "/api/tags", Protocol, RouteAccess.Key, "Lists the models.", ListAsync),
-        new("POST", "/api/show", Protocol, RouteAccess.Key, "Describes a model.", ShowAsync),
+        new("POST", "/api/embed", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync) { Body = EmbedFields.Schema, AnswerSchema = AnswerSchemas.OllamaEmbed },
+        new("POST", "/api/embeddings", Protocol, RouteAccess.Key, "Embeds one text.", EmbedOneAsync) { Body = EmbeddingsFields.Schema, AnswerSchema = AnswerSchemas.OllamaEmbeddings },
+        new("GET", "/api/tags", Protocol, RouteAccess.Key, "Lists the models.", ListAsync) { AnswerSchema = AnswerSchemas.OllamaTags },
+        new("POST", "/api/show", Protocol, RouteAccess.Key, "Describes a model.", ShowAsync) { Body = ShowFields.Schema, AnswerSchema = AnswerSchemas.OllamaShow },
         new("GET", "/", Protocol, RouteAccess.Key, "Tells that the server runs, in the words that clients of Ollama expect.", ShowRunningAsync)
         {
             // Most applications have a home page of their own.
             Order = 1,
         },
-        new("GET", "/api/version", Protocol, RouteAccess.Key, "Returns the version of the server.", ShowVersionAsync),
+        new("GET", "/api/version", Protocol, RouteAccess.Key, "Returns the version of the server.", ShowVersionAsync) { AnswerSchema = AnswerSchemas.OllamaVersion },
     ];
 
     private static async Task EmbedAsync(RequestContext context)

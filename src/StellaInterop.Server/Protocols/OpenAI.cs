@@ -39,6 +39,7 @@ internal static class OpenAI
             [ErrorKind.Internal] = new(500, ServerProblem, "internal_error"),
         },
         WriteError,
+        AnswerSchemas.OpenAIError,
         WantsJson: true);
 
     /// <summary>The fields of a request for embeddings. Those after <c>user</c> are extensions of this server.</summary>
@@ -89,10 +90,10 @@ internal static class OpenAI
 
     public static IReadOnlyList<ServerRoute> Routes { get; } =
     [
-        new("POST", "/v1/embeddings", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync),
-        new("GET", "/v1/models", Protocol, RouteAccess.Key, "Lists the models.", ListModelsAsync),
+        new("POST", "/v1/embeddings", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync) { Body = EmbeddingFields.Schema, AnswerSchema = AnswerSchemas.OpenAIEmbeddings },
+        new("GET", "/v1/models", Protocol, RouteAccess.Key, "Lists the models.", ListModelsAsync) { AnswerSchema = AnswerSchemas.OpenAIModels },
         // The name may have a slash.
-        new("GET", "/v1/models/{**model}", Protocol, RouteAccess.Key, "Describes a model.", ShowModelAsync),
+        new("GET", "/v1/models/{**model}", Protocol, RouteAccess.Key, "Describes a model.", ShowModelAsync) { AnswerSchema = AnswerSchemas.OpenAIModel },
     ];
 
     private static async Task EmbedAsync(RequestContext context)

@@ -35,6 +35,7 @@ internal static class Tei
             [ErrorKind.Internal] = new(500, "Backend"),
         },
         WriteError,
+        AnswerSchemas.TeiError,
         WantsJson: true);
 
     public static FieldTable<TeiRequest> EmbedFields { get; } = new(
@@ -83,13 +84,17 @@ internal static class Tei
 
     public static IReadOnlyList<ServerRoute> Routes { get; } =
     [
-        new("POST", "/", Protocol, RouteAccess.Key, "Embeds texts; compares them if inputs is an object.", AnswerRootAsync),
-        new("POST", "/embed", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync),
-        new("POST", "/embed_all", Protocol, RouteAccess.Key, "Returns the hidden state of each token.", EmbedAllAsync),
-        new("POST", "/similarity", Protocol, RouteAccess.Key, "Compares a text with others.", CompareAsync),
-        new("POST", "/tokenize", Protocol, RouteAccess.Key, "Tokenizes texts.", TokenizeAsync),
-        new("POST", "/decode", Protocol, RouteAccess.Key, "Returns the text of token ids.", DecodeAsync),
-        new("GET", "/info", Protocol, RouteAccess.Key, "Describes the default model.", ShowInfoAsync),
+        new("POST", "/", Protocol, RouteAccess.Key, "Embeds texts; compares them if inputs is an object.", AnswerRootAsync)
+        {
+            Body = EmbedFields.Schema,
+            AnswerSchema = $$"""{"oneOf":[{{AnswerSchemas.Vectors}},{{AnswerSchemas.Vector}}]}""",
+        },
+        new("POST", "/embed", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync) { Body = EmbedFields.Schema, AnswerSchema = AnswerSchemas.Vectors },
+        new("POST", "/embed_all", Protocol, RouteAccess.Key, "Returns the hidden state of each token.", EmbedAllAsync) { Body = EmbedAllFields.Schema, AnswerSchema = AnswerSchemas.TokenVectors },
+        new("POST", "/similarity", Protocol, RouteAccess.Key, "Compares a text with others.", CompareAsync) { Body = SimilarityFields.Schema, AnswerSchema = AnswerSchemas.Vector },
+        new("POST", "/tokenize", Protocol, RouteAccess.Key, "Tokenizes texts.", TokenizeAsync) { Body = TokenizeFields.Schema, AnswerSchema = AnswerSchemas.TeiTokens },
+        new("POST", "/decode", Protocol, RouteAccess.Key, "Returns the text of token ids.", DecodeAsync) { Body = DecodeFields.Schema, AnswerSchema = AnswerSchemas.Texts },
+        new("GET", "/info", Protocol, RouteAccess.Key, "Describes the default model.", ShowInfoAsync) { AnswerSchema = AnswerSchemas.TeiInfo },
         new("GET", "/health", Protocol, RouteAccess.Everyone, "Tells whether the default model answers.", CheckHealthAsync),
         new("POST", "/embed_sparse", Protocol, RouteAccess.Key, "Refused: the models have no sparse vectors.", RefuseAsync),
         new("POST", "/predict", Protocol, RouteAccess.Key, "Refused: the models do not classify.", RefuseAsync),

@@ -1,0 +1,87 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using StellaInterop.Server.Errors;
+using StellaInterop.Server.Http;
+using StellaInterop.Server.Models;
+using StellaInterop.Server.OpenApi;
+using StellaInterop.Server.Telemetry;
+
+namespace StellaInterop.Server.Protocols;
+
+/// <summary>The routes for the operator of the server: health and metrics. Their errors have the shape of OpenAI.</summary>
+internal static class Operations
+{
+    private static Protocol Protocol { get; } = OpenAI.Protocol with { Name = "server" };
+
+    public static IReadOnlyList<ServerRoute> HealthRoutes { get; } =
+    [
+        new("GET", "/health/live", Protocol, RouteAccess.Everyone, "Tells whether the process must be restarted.", CheckLiveAsync) { AnswerSchema = AnswerSchemas.Health },
+        new("GET", "/health/ready", Protocol, RouteAccess.Everyone, "Tells whether requests are answered.", CheckReadyAsync) { AnswerSchema = AnswerSchemas.Health },
+    ];
+
+    public static IReadOnlyList<ServerRoute> MetricRoutes { get; } =
+    [
+        new("GET", "/metrics", Protocol, RouteAccess.Key, "Returns the metrics in the text format of Prometheus.", ShowMetricsAsync),
+    ];
+
+    public static IReadOnlyList<ServerRoute> DescriptionRoutes { get; } =
+    [
+        new("GET", "/openapi.json", Protocol, RouteAccess.Key, "Describes the API in the form of OpenAPI 3.1.", ShowDescriptionAsync),
+    ];
+
+    /// <summary>A restart helps only a server whose pools are closed. A model that fails may recover by itself.</summary>
+    private static Task CheckLiveAsync(RequestContext context) =>
+        context.Models.All.Any(model => model.Pool.GetHealth().ModelState == StellaPoolModelState.Closed) && !IsStopping(context)
+            ? throw new ServerException(ErrorKind.Unavailable, "A pool is closed while the server runs. Restart the process.")
+            : context.WriteAsync(json => WriteState(json, context, "live"));
+
+    private static Task CheckReadyAsync(RequestContext context) =>
+        IsStopping(context) ? throw NotReady("The server is stopping.")
+        : context.Models.All.FirstOrDefault(model => model.Pool.GetHealth().Status == StellaPoolStatus.Unhealthy) is { } failing
+            ? throw NotReady($"The model {failing.Name} does not answer.")
+            : context.WriteAsync(json => WriteState(json, context, "ready"));
+
+    private static bool IsStopping(RequestContext context) =>
+        context.Http.RequestServices.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested;
+
+    private static ServerException NotReady(string reason) =>
+        new(new ServerError(ErrorKind.Unavailable, $"{reason} Try again later.") { RetryAfter = TimeSpan.FromSeconds(5) });
+
+    private static void WriteState(Utf8JsonWriter json, RequestContext context, string status)
+    {
+        json.WriteStartObject();
+        json.WriteString("status", status);
+        json.WriteStartArray("models");
+        foreach (ServedModel model in context.Models.All)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", model.Name);
+            json.WriteString("state", model.State);
+            json.WriteString("reason", model.Pool.GetHealth().Reason);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    /// <summary>Describes the routes of the server that the application has mapped.</summary>
+    private static Task ShowDescriptionAsync(RequestContext context)
+    {
+        EndpointDataSource endpoints = context.Http.RequestServices.GetRequiredService<EndpointDataSource>();
+        ServerRoute[] routes = [.. endpoints.Endpoints
+            .Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>())
+            .Where(route => route is { Method: not ServerRoute.AnyMethod })!];
+        return context.WriteAsync(json => OpenApiDocument.Write(json, routes));
+    }
+
+    private static Task ShowMetricsAsync(RequestContext context)
+    {
+        string metrics = context.Http.RequestServices.GetRequiredService<MetricsCollector>().Write();
+        context.Http.Response.ContentType = MetricsCollector.ContentType;
+        return context.Http.Response.WriteAsync(metrics, context.ClientLeft);
+    }
+}
