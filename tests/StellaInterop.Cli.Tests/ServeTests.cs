@@ -2,6 +2,8 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace StellaInterop.Tests;
 
@@ -36,6 +38,23 @@ internal sealed class ServeTests
     }
 
     [Test]
+    public async Task SIGTERM_lets_a_running_request_finish()
+    {
+        using Process server = StellaProcess.Start(NoVariables, "serve", "--urls", "http://127.0.0.1:0", "--model", $"tiny={Fixtures.Model("tiny-new")}");
+        string address = Regex.Match((await server.StandardOutput.ReadLineAsync())!, "http://[^ ]*[0-9]").Value;
+        const int count = 10_000;
+        using var client = new HttpClient();
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{address}/embed"));
+        request.Content = new StringContent(JsonSerializer.Serialize(new { inputs = Enumerable.Range(0, count).Select(i => $"text {i}") }), Encoding.UTF8, "application/json");
+        using HttpResponseMessage answer = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Send(server, "TERM");
+        JsonElement rows = JsonSerializer.Deserialize<JsonElement>(await answer.Content.ReadAsByteArrayAsync());
+        await server.WaitForExitAsync();
+        Assert.That(rows.GetArrayLength(), Is.EqualTo(count));
+        Assert.That(server.ExitCode, Is.Zero);
+    }
+
+    [Test]
     public void A_taken_port_is_one_sentence_and_exit_code_1()
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
@@ -62,6 +81,49 @@ internal sealed class ServeTests
         File.WriteAllText(folder.File("config.json"), "{");
         Check(StellaProcess.Run("serve", "--model", $"a={folder.Path}"), 3, "config.json");
         Check(StellaProcess.Run("serve", "--model", "a=/no/such/folder"), 3, "/no/such/folder does not exist");
+    }
+
+    [Test]
+    public void A_server_that_other_machines_reach_needs_keys()
+    {
+        Check(StellaProcess.Run("serve", "--urls", "http://0.0.0.0:0"), 2, "--insecure", "stella keys add");
+        Check(StellaProcess.Run("serve", "--urls", "http://*:0"), 2, "--insecure");
+        Check(StellaProcess.Run("serve", "--urls", "nonsense"), 2, "nonsense");
+        Check(StellaProcess.Run("serve", "--keys", "/no/such/file"), 1, "/no/such/file");
+        Check(StellaProcess.Run("serve", "--urls", "https://127.0.0.1:0", "--cert", "/no/such.pem"), 1, "/no/such.pem");
+    }
+
+    [Test]
+    public async Task A_key_is_printed_once_and_opens_the_server()
+    {
+        using var folder = new TemporaryFolder();
+        string file = folder.File("keys.json");
+        StellaResult added = StellaProcess.Run("keys", "add", "alice", "--keys", file, "--tokens-per-minute", "1000", "--concurrent", "2", "--priority", "bulk");
+        string key = added.Output.Trim();
+        Assert.That(key, Does.Match("^sk-stella-[0-9a-f]{64}$"), added.Error);
+        Assert.That(await File.ReadAllTextAsync(file), Does.Not.Contain(key[10..]));
+        Check(StellaProcess.Run("keys", "add", "alice", "--keys", file), 2, "already has a key 'alice'");
+        Check(StellaProcess.Run("keys", "add", "a b", "--keys", file), 2, "'a b'");
+        Assert.That(StellaProcess.Run("keys", "list", "--keys", file).Output.Trim(), Is.EqualTo("alice  1000 tokens per minute  2 requests at a time  bulk"));
+
+        using Process server = StellaProcess.Start(NoVariables, "serve", "--urls", "http://0.0.0.0:0", "--keys", file);
+        try
+        {
+            string address = (await server.StandardOutput.ReadLineAsync())!;
+            Assert.That(await server.StandardOutput.ReadLineAsync(), Does.Contain("Authorization: Bearer KEY"));
+            int port = int.Parse(Regex.Match(address, ":([0-9]+)").Groups[1].Value);
+            using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+            Assert.That((await client.GetAsync(new Uri("/v1/models", UriKind.Relative))).StatusCode, Is.EqualTo(HttpStatusCode.Unauthorized));
+            client.DefaultRequestHeaders.Authorization = new("Bearer", key);
+            Assert.That((await client.GetAsync(new Uri("/v1/models", UriKind.Relative))).StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        }
+        finally
+        {
+            await Terminate(server);
+        }
+
+        Assert.That(StellaProcess.Run("keys", "remove", "alice", "--keys", file).ExitCode, Is.Zero);
+        Check(StellaProcess.Run("keys", "remove", "alice", "--keys", file), 2, "no key 'alice'");
     }
 
     [Test]
@@ -95,10 +157,15 @@ internal sealed class ServeTests
         }
     }
 
+    private static void Send(Process server, string signal)
+    {
+        using Process kill = Process.Start("kill", [$"-{signal}", $"{server.Id}"]);
+        kill.WaitForExit();
+    }
+
     private static async Task Terminate(Process server)
     {
-        using Process kill = Process.Start("kill", ["-TERM", $"{server.Id}"]);
-        await kill.WaitForExitAsync();
+        Send(server, "TERM");
         using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         await server.WaitForExitAsync(timeout.Token);
     }

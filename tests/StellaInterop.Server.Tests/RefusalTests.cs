@@ -101,6 +101,47 @@ internal sealed class RefusalTests
     }
 
     [Test]
+    public async Task A_full_queue_is_refused_with_the_time_of_another_attempt()
+    {
+        await using RunningServer server = await RunningServer.StartAsync(options => options.Models.Add(new StellaServedModelOptions
+        {
+            Name = "tiny",
+            Path = Fixtures.Model("tiny-new"),
+            Pool = { MaxQueuedCalls = 1 },
+        }));
+        string text = string.Join(' ', Enumerable.Repeat("word", 400));
+        ServerAnswer[] answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => server.PostAsync(Path, new { input = $"{i} {text}" })));
+        Assert.That(answers.Select(answer => (int)answer.Status), Is.All.AnyOf(200, 429).And.Some.EqualTo(429).And.Some.EqualTo(200));
+        foreach (ServerAnswer refused in answers.Where(answer => answer.Status == HttpStatusCode.TooManyRequests))
+        {
+            AssertError(refused, HttpStatusCode.TooManyRequests);
+            Assert.That(int.Parse(refused.Header("retry-after")!), Is.InRange(1, 60));
+            Assert.That(int.Parse(refused.Header("retry-after-ms")!), Is.InRange(1, 60_000));
+            Assert.That(refused.Header("x-should-retry"), Is.EqualTo("true"));
+        }
+    }
+
+    [Test]
+    public async Task A_body_that_stops_is_refused_and_not_a_fault_of_the_server()
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        using (var client = new System.Net.Sockets.TcpClient())
+        {
+            await client.ConnectAsync(server.Client.BaseAddress!.Host, server.Client.BaseAddress.Port);
+            await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"POST {Path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"input\""));
+        }
+
+        // A bound for a test that fails, not a measurement.
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (!server.Log.Lines.Any(line => line.Contains(" StellaInterop.Server:", StringComparison.Ordinal)))
+        {
+            await Task.Delay(20, timeout.Token);
+        }
+
+        Assert.That(server.Log.Lines, Has.None.StartWith("Error"));
+    }
+
+    [Test]
     public async Task A_mistake_of_a_client_is_one_line_of_the_log()
     {
         await using RunningServer server = await RunningServer.StartAsync();

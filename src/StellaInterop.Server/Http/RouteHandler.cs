@@ -162,7 +162,7 @@ internal sealed partial class RouteHandler(ServerRoute route)
     }
 
     /// <summary>
-    /// Tells clients when to try again. Official clients of OpenAI retry each 408, 409, 429 and 5xx unless they are told not to.
+    /// Tells clients when to try again. Official clients of OpenAI retry each 408, 409, 429 and 5xx unless this header says false.
     /// </summary>
     private static void SetRetryHeaders(IHeaderDictionary headers, ServerError error)
     {

@@ -13,7 +13,7 @@ internal sealed class ServedModel(string name, string folder, StellaEmbeddingPoo
     /// <summary>Gets the name that clients send.</summary>
     public string Name { get; } = name;
 
-    /// <summary>Gets the organization before the name, or the project if there is none.</summary>
+    /// <summary>Gets the organization before the name; <c>stella</c> for a name without one.</summary>
     public string Owner { get; } = name.Split('/') is [var organization, ..] and not [_] ? organization : "stella";
 
     public StellaEmbeddingPool Pool { get; } = pool;

@@ -42,7 +42,7 @@ internal static class OpenAI
         AnswerSchemas.OpenAIError,
         WantsJson: true);
 
-    /// <summary>The fields of a request for embeddings. Those after <c>user</c> are extensions of this server.</summary>
+    /// <summary>The fields of a request for embeddings. The fields after <c>user</c> are extensions of this server.</summary>
     public static FieldTable<EmbedRequest> EmbeddingFields { get; } = new(
         Field.Texts<EmbedRequest>("input", "A text, or an array of texts in any number.", (request, texts) => request.Texts = texts),
         Field.Text<EmbedRequest>("model", "The name of a model; the first model of the server by default.", (request, name) => request.Model = name),
