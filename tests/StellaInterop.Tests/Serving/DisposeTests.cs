@@ -174,7 +174,7 @@ internal sealed class DisposeTests
         "WorkerReplaced", // by a worker that broke
         "WorkerEnded", // by a worker that was asked to stop
         "Unloaded", // by a timer
-        "CallFailed", // on the path of a caller
+        "TextFailed", // on the path of a caller
         "LoadFailed", // by the thread of a failed load
         "Draining", // on the path that closes the pool
         "Closed", // on the same path, at its end
@@ -229,7 +229,7 @@ internal sealed class DisposeTests
         {
             try
             {
-                _ = await pool.EmbedAsync(record == "CallFailed" ? ["one", "two"] : ["one"], record == "CallFailed" ? new StellaEmbedOptions { Dimension = 3 } : null)
+                _ = await pool.EmbedAsync(record == "TextFailed" ? ["one", "two"] : ["one"], record == "TextFailed" ? new StellaEmbedOptions { Dimension = 3 } : null)
                     .WaitAsync(Eventually.Timeout);
             }
             catch (Exception e) when (e is StellaException or ObjectDisposedException)
