@@ -51,6 +51,15 @@ internal sealed class TeiTests
         Error(await server.PostAsync("/embed", new { inputs = LongText, truncation_direction = "Left" }), 422, "Validation");
     }
 
+    [TestCase("/embed")]
+    [TestCase("/")]
+    public async Task A_name_with_half_a_character_is_no_field(string path)
+    {
+        ServerAnswer answer = await server.PostTextAsync(path, """{"\udfffputs":"a","inputs":"a"}""");
+        Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body);
+        Assert.That(answer.Header("x-stella-ignored"), Is.EqualTo("?udfffputs"));
+    }
+
     [TestCase("/similarity")]
     [TestCase("/")]
     public async Task Similarities_are_cosines(string path)

@@ -100,7 +100,7 @@ internal sealed class FieldTable<T>(params Field<T>[] fields)
     {
         for (int i = 0; i < fields.Length; i++)
         {
-            if (reader.ValueTextEquals(fields[i].Name))
+            if (FieldName.Is(ref reader, fields[i].Name))
             {
                 return i;
             }

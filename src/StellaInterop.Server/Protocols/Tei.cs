@@ -340,7 +340,7 @@ internal static class Tei
 
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                bool isInputs = reader.ValueTextEquals("inputs"u8);
+                bool isInputs = FieldName.Is(ref reader, "inputs");
                 _ = reader.Read();
                 isObject = isInputs ? reader.TokenType == JsonTokenType.StartObject : isObject;
                 reader.Skip();
