@@ -84,6 +84,15 @@ internal sealed class TeiTests
     }
 
     [Test]
+    public async Task A_long_text_after_the_first_is_refused_or_counted_before_the_hidden_states_begin()
+    {
+        Error(await server.PostAsync("/embed_all", new { inputs = new[] { "a", LongText }, truncate = false }), 422, "Validation");
+        ServerAnswer cut = await server.PostAsync("/embed_all", new { inputs = new[] { "a", LongText } });
+        Assert.That(cut.Status, Is.EqualTo(HttpStatusCode.OK));
+        Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
+    }
+
+    [Test]
     public async Task Tokens_have_their_text_and_characters()
     {
         using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));

@@ -92,7 +92,7 @@ internal sealed class EmbeddingRun(
         StellaEmbedOptions options = request.GetOptions();
         if (!isWhole)
         {
-            await CheckAsync(cancellationToken).ConfigureAwait(false);
+            await CheckLengthsAsync(model, request, report, cancellationToken).ConfigureAwait(false);
             // No text is too long any more, or all may be cut.
             options = options with { LongTextBehavior = StellaLongTextBehavior.Truncate };
         }
@@ -174,8 +174,10 @@ internal sealed class EmbeddingRun(
     }
 
     /// <summary>Counts the tokens of all texts that may exceed the limit: a refusal is impossible once the answer has begun.</summary>
-    private async Task CheckAsync(CancellationToken cancellationToken)
+    /// <exception cref="ServerException">A text is too long, and must not be cut.</exception>
+    public static async Task CheckLengthsAsync(ServedModel model, EmbedRequest request, RequestReport report, CancellationToken cancellationToken)
     {
+        TextList texts = request.Texts!;
         StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
         int shortTokens = info.MaxTokens - SpecialTokens - info.Prompts.Select(prompt => prompt.TokenCount).DefaultIfEmpty(0).Max();
         StellaEmbedOptions options = request.GetOptions() with { LongTextBehavior = StellaLongTextBehavior.Truncate };

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using StellaInterop.Server.Embedding;
 using StellaInterop.Server.Errors;
@@ -139,10 +140,16 @@ internal static class Tei
         StellaEmbeddingPool pool = context.Models.Default.Pool;
         TextList texts = request.Texts!;
         StellaEmbedOptions options = request.GetOptions();
-        // The first text is computed before the answer begins, so that its errors have a status.
+        // Lengths are checked and the first text is computed before the answer begins, so that their errors have a status.
+        await EmbeddingRun.CheckLengthsAsync(context.Models.Default, request, context.Report, context.ClientLeft).ConfigureAwait(false);
         StellaTokenEmbeddings tokens = await pool.EmbedTokensAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
         context.Report.Model = context.Models.Default.Name;
         context.Report.TextCount = texts.Count;
+        if (context.Report.TruncatedCount > 0)
+        {
+            context.Http.Response.Headers[EmbeddingRun.TruncatedHeader] = context.Report.TruncatedCount.ToString(CultureInfo.InvariantCulture);
+        }
+
         using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
         writer.Json.WriteStartArray();
         for (int i = 0; i < texts.Count; i++)
