@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Compression;
 using System.Text.Unicode;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using StellaInterop.Server.Errors;
@@ -76,7 +77,7 @@ internal sealed class RequestBody : IDisposable
     {
         while (true)
         {
-            int read = await source.ReadAsync(buffer.AsMemory(length), cancellationToken).ConfigureAwait(false);
+            int read = await ReadAsync(source, cancellationToken).ConfigureAwait(false);
             if (read == 0)
             {
                 return;
@@ -95,6 +96,19 @@ internal sealed class RequestBody : IDisposable
                 ArrayPool<byte>.Shared.Return(buffer);
                 buffer = larger;
             }
+        }
+    }
+
+    private async ValueTask<int> ReadAsync(Stream source, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await source.ReadAsync(buffer.AsMemory(length), cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException e) when (e is not (BadHttpRequestException or ConnectionResetException))
+        {
+            // A stream of HTTP/2 that the client has reset. HTTP/1.1 has a type for this.
+            throw new ConnectionResetException("The client left.", e);
         }
     }
 
