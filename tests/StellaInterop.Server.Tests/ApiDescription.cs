@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json;
 using Json.Schema;
@@ -12,7 +13,7 @@ namespace StellaInterop.Tests;
 internal sealed class ApiDescription
 {
     private readonly JsonElement paths;
-    private readonly Dictionary<string, JsonSchema> schemas = [];
+    private readonly ConcurrentDictionary<string, JsonSchema> schemas = [];
 
     private ApiDescription(JsonElement paths) => this.paths = paths;
 
@@ -46,11 +47,7 @@ internal sealed class ApiDescription
         }
 
         string text = content.GetProperty("application/json").GetProperty("schema").GetRawText();
-        if (!schemas.TryGetValue(text, out JsonSchema? schema))
-        {
-            schemas[text] = schema = JsonSchema.FromText(text);
-        }
-
+        JsonSchema schema = schemas.GetOrAdd(text, text => JsonSchema.FromText(text));
         EvaluationResults results = schema.Evaluate(System.Text.Json.Nodes.JsonNode.Parse(answer.Body), new EvaluationOptions { OutputFormat = OutputFormat.List });
         Assert.That(
             results.IsValid,

@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -45,10 +46,13 @@ internal sealed class RunningServer : IAsyncDisposable
 
     /// <summary>Starts a server of an application that maps its own routes.</summary>
     public static async Task<RunningServer> StartAsync(
-        Action<WebApplication> map, Action<StellaServerOptions>? configure = null, string environment = "Production")
+        Action<WebApplication> map,
+        Action<StellaServerOptions>? configure = null,
+        string environment = "Production",
+        HttpProtocols protocols = HttpProtocols.Http1)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { EnvironmentName = environment });
-        _ = builder.WebHost.UseUrls("http://127.0.0.1:0");
+        _ = builder.WebHost.UseUrls("http://127.0.0.1:0").ConfigureKestrel(kestrel => kestrel.ConfigureEndpointDefaults(endpoint => endpoint.Protocols = protocols));
         _ = builder.Logging.ClearProviders();
         var log = new RecordedLog();
         _ = builder.Services.AddSingleton(log).AddSingleton<ILoggerProvider>(log);
@@ -91,7 +95,7 @@ internal sealed class RunningServer : IAsyncDisposable
     }
 
     /// <summary>Gets the description of the API, which every answer must keep to.</summary>
-    private ApiDescription Description => description ??= ApiDescription.Of(Services);
+    public ApiDescription Description => description ??= ApiDescription.Of(Services);
 
     /// <summary>Returns the vectors that a pool computes for texts.</summary>
     public static async Task<float[][]> EmbedByPoolAsync(string model, IReadOnlyList<string> texts, StellaEmbedOptions? options = null)
