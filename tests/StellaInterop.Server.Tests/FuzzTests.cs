@@ -139,6 +139,7 @@ internal sealed class FuzzTests
         var json = System.Text.Json.Nodes.JsonNode.Parse(body);
         Assert.That(errorSchemas.Any(schema => schema.Evaluate(json).IsValid), answer);
         Assert.That(response.Headers.Contains("x-should-retry"), answer);
+        Assert.That(response.Headers.GetValues("Server-Timing"), Has.Exactly(1).StartsWith("refuse;dur="));
         if (status is 429 or 503)
         {
             Assert.That(response.Headers.Contains("retry-after") && response.Headers.Contains("retry-after-ms"), answer);

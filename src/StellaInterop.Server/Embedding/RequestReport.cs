@@ -16,6 +16,9 @@ internal sealed class RequestReport
 
     public int TruncatedCount { get; set; }
 
+    /// <summary>Gets or sets the time from the request to the last byte of its body.</summary>
+    public TimeSpan ReadTime { get; set; }
+
     /// <summary>Gets or sets the time from the request to the end of its parsing.</summary>
     public TimeSpan ParseTime { get; set; }
 

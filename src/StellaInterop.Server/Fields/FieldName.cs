@@ -14,7 +14,7 @@ internal static class FieldName
         }
         catch (InvalidOperationException)
         {
-            // The name has a surrogate without a partner, so it is none of ours.
+            // No field has a name with a surrogate that lacks its partner.
             return false;
         }
     }

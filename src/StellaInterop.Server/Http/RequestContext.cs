@@ -49,6 +49,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
             }
 
             body = await RequestBody.ReadAsync(Http.Request, options.MaxBodyBytes, ClientLeft).ConfigureAwait(false);
+            Report.ReadTime = Report.Elapsed;
         }
 
         return body.Bytes;

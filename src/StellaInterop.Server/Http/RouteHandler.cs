@@ -60,7 +60,7 @@ internal sealed partial class RouteHandler(ServerRoute route)
                 LogFault(logger, id, route.Method, route.Path, e);
             }
 
-            await RefuseAsync(http, error, id).ConfigureAwait(false);
+            await RefuseAsync(context, error, id).ConfigureAwait(false);
         }
 
         metrics.End(route.Protocol.Name, http.Response.StatusCode, hasLeft, context.Report.Elapsed);
@@ -119,8 +119,9 @@ internal sealed partial class RouteHandler(ServerRoute route)
         : string.Create(CultureInfo.InvariantCulture, $"{(int)time.TotalMinutes}m{time.Seconds}s");
 
     /// <summary>Writes a refusal; ends the connection if the answer has begun already.</summary>
-    private async Task RefuseAsync(HttpContext http, ServerError error, string id)
+    private async Task RefuseAsync(RequestContext context, ServerError error, string id)
     {
+        HttpContext http = context.Http;
         HttpResponse response = http.Response;
         if (response.HasStarted)
         {
@@ -151,6 +152,8 @@ internal sealed partial class RouteHandler(ServerRoute route)
 
         response.ContentType = "application/json";
         response.ContentLength = buffer.WrittenCount;
+        response.Headers["Server-Timing"] = string.Create(
+            CultureInfo.InvariantCulture, $"refuse;dur={(context.Report.Elapsed - context.Report.ReadTime).TotalMilliseconds:0.###}");
         try
         {
             await response.Body.WriteAsync(buffer.WrittenMemory, http.RequestAborted).ConfigureAwait(false);
