@@ -55,6 +55,51 @@ internal sealed class ServeTests
     }
 
     [Test]
+    [Platform(Include = "Linux")]
+    public async Task Many_texts_for_a_slow_reader_do_not_take_much_memory()
+    {
+        const int Texts = 300_000;
+        const long Limit = 500_000_000;
+        // A model with vectors of few numbers, so that the test is about the texts and not about the time of a forward pass.
+        using Process server = StellaProcess.Start(NoVariables, "serve", "--model", $"tiny={Fixtures.Model("tiny-new")}", "--urls", "http://127.0.0.1:0");
+        try
+        {
+            string curl = (await server.StandardOutput.ReadLineAsync())! + await server.StandardOutput.ReadLineAsync();
+            var address = new Uri(curl.Split("curl ", 2)[1].Split(' ', 2)[0]);
+            using var client = new TcpClient { ReceiveBufferSize = 8192 };
+            await client.ConnectAsync(address.Host, address.Port);
+            NetworkStream stream = client.GetStream();
+            byte[] body = Encoding.ASCII.GetBytes($$"""{"input":[{{string.Join(',', Enumerable.Range(0, Texts).Select(i => $"\"{Word(i)}\""))}}]}""");
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(
+                $"POST {address.AbsolutePath} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\n\r\n"));
+            await stream.WriteAsync(body);
+
+            byte[] buffer = new byte[1 << 16];
+            string end = "";
+            int read;
+            for (long total = 0, pauses = 0; (read = await stream.ReadAsync(buffer)) > 0; total += read)
+            {
+                end = (end + Encoding.ASCII.GetString(buffer, 0, read))[^Math.Min(100, end.Length + read)..];
+                if (total >> 21 >= pauses)
+                {
+                    // Each pause is long enough for the server to fill all buffers between the two.
+                    pauses++;
+                    await Task.Delay(50);
+                }
+            }
+
+            Assert.That(end, Does.EndWith("}}\r\n0\r\n\r\n"), "the end of a complete answer");
+            Assert.That(PeakBytes(server), Is.LessThan(Limit));
+        }
+        finally
+        {
+            await Terminate(server);
+        }
+
+        static string Word(int i) => $"{(char)('a' + (i % 26))}{(char)('a' + (i / 26 % 26))}{(char)('a' + (i / 676 % 26))}";
+    }
+
+    [Test]
     public void A_taken_port_is_one_sentence_and_exit_code_1()
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
@@ -161,6 +206,15 @@ internal sealed class ServeTests
     {
         using Process kill = Process.Start("kill", [$"-{signal}", $"{server.Id}"]);
         kill.WaitForExit();
+    }
+
+    /// <summary>Returns the largest resident memory that the process has had.</summary>
+    private static long PeakBytes(Process process)
+    {
+        string line = File.ReadLines($"/proc/{process.Id}/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
+        long peak = long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]) << 10;
+        TestContext.Out.WriteLine($"{peak / 1_000_000} MB");
+        return peak;
     }
 
     private static async Task Terminate(Process server)
