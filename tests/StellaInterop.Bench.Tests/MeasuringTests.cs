@@ -35,6 +35,16 @@ public class MeasuringTests
     }
 
     [Test]
+    public void A_percentile_is_a_number_that_its_fraction_does_not_exceed()
+    {
+        double[] numbers = [.. Enumerable.Range(1, 100).Select(number => (double)number)];
+        Assert.That(Statistics.Percentile(numbers, 0.99), Is.EqualTo(99));
+        Assert.That(Statistics.Percentile(numbers, 0.5), Is.EqualTo(50));
+        Assert.That(Statistics.Percentile([7], 0.99), Is.EqualTo(7));
+        Assert.That(Statistics.Percentile([], 0.99), Is.NaN);
+    }
+
+    [Test]
     public void The_ratio_is_the_median_over_rounds_against_the_fastest_peer()
     {
         EngineSpec Spec(string name) => EngineSpec.ParseList(name)[0];
