@@ -42,6 +42,7 @@ var machine = HostRid();
 #load ".cake/CheckRecord.cs"
 #load ".cake/advisories.cake"
 #load ".cake/checks.cake"
+#load ".cake/clients.cake"
 #load ".cake/foreign.cake"
 #load ".cake/glibc.cake"
 #load ".cake/licences.cake"
@@ -338,6 +339,7 @@ var ci = Task("CI")
     .IsDependentOn("ShippedTest")
     .IsDependentOn("Lint")
     .IsDependentOn("WorkflowLint")
+    .IsDependentOn("NpmClients")
     .IsDependentOn("LockOrder")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")

@@ -24,7 +24,7 @@ internal sealed partial class ProseNameTests
         // Properties of MSBuild.
         "PublishAot", "StellaAllowMissingNativeLibrary",
         // Cake tasks.
-        "Soak",
+        "Soak", "Clients",
         // HTTP, systems and formats.
         "Retry", "After", "UTF", "JSON", "BOM", "NUL", "SIGBUS", "LF", "CR", "CRLF", "BLAKE3", "SHA", "U", "FFFD", "RssAnon", "MemAvailable");
 
