@@ -39,6 +39,9 @@ internal class EmbedRequest : FieldRequest
     /// <summary>Gets or sets the priority; <see langword="null"/> for interactive, and for bulk of a request with many texts.</summary>
     public StellaPriority? Priority { get; set; }
 
+    /// <summary>Gets or sets the name of the key, whose requests share the pool as one group; <see langword="null"/> without keys.</summary>
+    public string? FairnessGroup { get; set; }
+
     /// <summary>Gets or sets the time from the request to the end of its answer; <see langword="null"/> for no limit.</summary>
     public TimeSpan? Timeout { get; set; }
 

@@ -98,7 +98,11 @@ internal sealed class EmbeddingRun(
         }
 
         bool isFirstCall = model.Pool.Info is null;
-        var call = new StellaCallOptions { Priority = request.Priority ?? (isWhole ? StellaPriority.Interactive : StellaPriority.Bulk) };
+        var call = new StellaCallOptions
+        {
+            Priority = request.Priority ?? (isWhole ? StellaPriority.Interactive : StellaPriority.Bulk),
+            FairnessGroup = request.FairnessGroup,
+        };
         long start = Stopwatch.GetTimestamp();
         StellaEmbeddings embeddings = await model.Pool.EmbedAsync(texts.Take(0, first), options, call, cancellationToken).ConfigureAwait(false);
         TimeSpan wait = embeddings.Summary.QueueTime;

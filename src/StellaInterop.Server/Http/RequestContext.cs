@@ -59,6 +59,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     public Task EmbedAsync(EmbedRequest request, IEmbeddingAnswer answer)
     {
         request.Priority = Key?.Priority ?? request.Priority;
+        request.FairnessGroup = Key?.Name;
         return new EmbeddingRun(Models.Get(request.Model), request, answer, Http.Response, Report).RunAsync(ClientLeft);
     }
 

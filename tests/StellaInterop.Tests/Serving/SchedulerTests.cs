@@ -52,6 +52,8 @@ internal sealed class SchedulerTests
         private static readonly string[] Words =
             ["", "a", "ab", "river", "stone bridge", new string('x', 60), new string('y', 98), new string('z', 30)];
 
+        private static readonly string?[] Groups = [null, "a", "b"];
+
         private static readonly StellaPoolOptions Options = TestPool.Options with { MaxQueuedCalls = MaxCalls, MaxQueuedTokens = Limit };
 
         private static readonly PoolLimits Limits = new(Options);
@@ -176,6 +178,7 @@ internal sealed class SchedulerTests
                     Priority = (StellaPriority)(random.Next() % 2),
                     QueueFullMode = (StellaQueueFullMode)(random.Next() % 2),
                     TextFailureMode = (StellaTextFailureMode)(random.Next() % 2),
+                    FairnessGroup = Groups[random.Next() % Groups.Length],
                 },
                 random.Next() % 4 == 0 ? FakeModel.OtherDimension : FakeModel.DefaultDimension,
                 // One caller in four estimates only a third of its tokens.
@@ -229,7 +232,7 @@ internal sealed class SchedulerTests
             }
             catch (StellaOverloadedException e)
             {
-                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || e.QueuedCallCount >= e.MaxQueuedCalls);
+                Assert.That(Call.Options.QueueFullMode == StellaQueueFullMode.Reject || Call.Options.FairnessGroup is not null || e.QueuedCallCount >= e.MaxQueuedCalls);
                 Call.End(CallOutcome.Rejected, e);
             }
         }

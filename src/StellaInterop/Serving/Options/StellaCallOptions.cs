@@ -66,6 +66,13 @@ public sealed record StellaCallOptions
     /// </summary>
     public StellaTextFailureMode TextFailureMode { get; init; } = StellaTextFailureMode.FailCall;
 
+    /// <summary>
+    /// Gets the name of the group that the call belongs to, such as a tenant or an API key. Groups take turns, so that a group with many calls
+    /// gets no more than one with few. Of the queue, a group may hold only as much as it leaves free, and the pool refuses its calls or lets
+    /// them wait beyond that. Names are compared by ordinal. <see langword="null"/>, the default, makes the call a group of its own.
+    /// </summary>
+    public string? FairnessGroup { get; init; }
+
     /// <summary>Whether the call has no timeout, even if the pool has a default one.</summary>
     internal bool HasNoTimeout { get; init; }
 

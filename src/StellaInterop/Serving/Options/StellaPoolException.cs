@@ -1,4 +1,5 @@
 using System.Globalization;
+using StellaInterop.Serving;
 
 namespace StellaInterop;
 
@@ -22,10 +23,11 @@ public abstract class StellaPoolException : StellaException
 /// <summary>Represents the refusal of a call by a pool whose queue is full.</summary>
 public sealed class StellaOverloadedException : StellaPoolException
 {
-    internal StellaOverloadedException(string priority, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
+    internal StellaOverloadedException(
+        string priority, AdmissionGroup group, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
         : base(
             StellaErrorCode.Overloaded,
-            $"The queue is full for {priority} calls: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with QueueFullMode = Wait.",
+            $"The queue is full for {priority} calls{Of(group)}: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with QueueFullMode = Wait.",
             retryAfter)
     {
         QueuedCallCount = calls;
@@ -56,6 +58,10 @@ public sealed class StellaOverloadedException : StellaPoolException
     /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least one batch.
     /// </summary>
     public long MaxQueuedTokens { get; }
+
+    private static string Of(AdmissionGroup group) => group.Name is { } name
+        ? $" of the group '{Printable.Line(name)}', which holds {group.Calls} calls and {group.Reserved} tokens and may hold no more than is free"
+        : "";
 }
 
 /// <summary>Represents the error of a call that a pool did not answer within its timeout.</summary>

@@ -5,6 +5,17 @@ namespace StellaInterop.Serving;
 /// <summary>The accepted and the waiting calls, and the tokens that accepted calls reserve, at one moment.</summary>
 internal readonly record struct AdmissionState(int Calls, int WaitingCalls, long ReservedTokens);
 
+/// <summary>Whether the queue has room for a call.</summary>
+internal enum Room
+{
+    Free,
+
+    /// <summary>The call's group holds as much as is free, so the rest is kept for other groups.</summary>
+    KeptForOtherGroups,
+
+    Taken,
+}
+
 /// <summary>
 /// Decides which calls a pool accepts. Before anything is tokenized, a call reserves tokens of
 /// <see cref="StellaPoolOptions.MaxQueuedTokens"/> by an estimate, at most two batches. If they are not free, the call is refused or waits,
@@ -12,7 +23,9 @@ internal readonly record struct AdmissionState(int Calls, int WaitingCalls, long
 /// </summary>
 /// <remarks>
 /// Each priority has its own waiting line. Bulk calls hold at most their share of both bounds, calls and tokens, and the first bulk call
-/// that waits has the first claim on room within that share. So neither priority can shut the other out.
+/// that waits has the first claim on room within that share. So neither priority can shut the other out. A group may hold only as much as it
+/// leaves free: that is half of the room if it is alone, and a third if there are two. So a group that asks for more than others never takes
+/// the last room.
 /// </remarks>
 internal sealed class Admission
 {
@@ -40,7 +53,7 @@ internal sealed class Admission
         {
             using (gate.Enter())
             {
-                return new AdmissionState(calls, interactive.Waiting.Count + bulk.Waiting.Count, reserved);
+                return new AdmissionState(calls, interactive.WaitingCalls + bulk.WaitingCalls, reserved);
             }
         }
     }
@@ -57,19 +70,21 @@ internal sealed class Admission
         using (gate.Enter())
         {
             AdmissionLane lane = call.Priority == StellaPriority.Bulk ? bulk : interactive;
-            var slot = new AdmissionSlot(this, lane, estimate);
-            if (lane.Waiting.Count == 0 && HasRoomFor(slot))
+            var slot = new AdmissionSlot(this, lane, lane.GroupOf(call.FairnessGroup), estimate);
+            if (NextWaiting(lane) is null && HasRoomFor(slot) == Room.Free)
             {
                 Admit(slot);
                 return slot;
             }
 
-            if (call.QueueFullMode == StellaQueueFullMode.Reject || (lane.Waiting.Count >= lane.CallLimit && !call.IsPartOfStream))
+            int freePlaces = lane.CallLimit - lane.WaitingCalls;
+            if (call.QueueFullMode == StellaQueueFullMode.Reject || (slot.Group.Waiting.Count >= freePlaces && !call.IsPartOfStream))
             {
-                throw Overloaded(lane);
+                lane.ForgetIfUnused(slot.Group);
+                throw Overloaded(slot);
             }
 
-            slot.Node = lane.Waiting.AddLast(slot);
+            lane.AddWaiting(slot);
             return slot;
         }
     }
@@ -107,32 +122,51 @@ internal sealed class Admission
                 Reserve(slot, -slot.Reserved);
                 slot.IsAdmitted = false;
                 slot.Lane.Calls--;
+                slot.Group.Calls--;
                 calls--;
             }
-            else if (slot.Node is { } node)
+            else if (slot.IsWaiting)
             {
-                slot.Lane.Waiting.Remove(node);
-                slot.Node = null;
+                slot.Lane.RemoveWaiting(slot);
                 slot.Admitted.Set();
             }
 
+            slot.Lane.ForgetIfUnused(slot.Group);
             AdmitWaiting();
         }
     }
 
     /// <summary>Whether both bounds have room for a call, without the room that the other priority has a claim on.</summary>
-    private bool HasRoomFor(AdmissionSlot slot)
+    private Room HasRoomFor(AdmissionSlot slot)
     {
+        AdmissionLane lane = slot.Lane;
         long tokens = ReservationOf(slot);
-        (int claimedCalls, long claimedTokens) = slot.Lane == bulk ? (0, 0) : BulkClaim();
-        return slot.Lane.HasRoomFor(tokens)
-            && calls + claimedCalls < options.MaxQueuedCalls
-            && reserved + tokens + claimedTokens <= limits.QueuedTokens;
+        (int claimedCalls, long claimedTokens) = lane == bulk ? (0, 0) : BulkClaim();
+        int freeCalls = Math.Min(lane.CallLimit - lane.Calls, options.MaxQueuedCalls - calls - claimedCalls);
+        long freeTokens = Math.Min(lane.TokenLimit - lane.Reserved, limits.QueuedTokens - reserved - claimedTokens);
+        return freeCalls <= 0 || tokens > freeTokens ? Room.Taken
+            : slot.Group.Calls >= freeCalls || tokens > freeTokens - slot.Group.Reserved ? Room.KeptForOtherGroups
+            : Room.Free;
+    }
+
+    /// <summary>Returns the first waiting call whose group may hold more. Groups are in the order in which they were served.</summary>
+    private AdmissionSlot? NextWaiting(AdmissionLane lane)
+    {
+        foreach (AdmissionGroup group in lane.WaitingGroups)
+        {
+            AdmissionSlot first = group.Waiting.First!.Value;
+            if (HasRoomFor(first) != Room.KeptForOtherGroups)
+            {
+                return first;
+            }
+        }
+
+        return null;
     }
 
     /// <summary>Returns the room that the first waiting bulk call may still take of its share.</summary>
     private (int Calls, long Tokens) BulkClaim() =>
-        bulk.Waiting.First is { } first && ReservationOf(first.Value) is var tokens && bulk.HasRoomFor(tokens) ? (1, tokens) : (0, 0);
+        NextWaiting(bulk) is { } first && ReservationOf(first) is var tokens && bulk.HasRoomFor(tokens) ? (1, tokens) : (0, 0);
 
     /// <summary>
     /// Returns the tokens that a call reserves. They are computed at admission: a model that was loaded while the call waited may have
@@ -144,6 +178,7 @@ internal sealed class Admission
     {
         calls++;
         slot.Lane.Calls++;
+        slot.Group.Calls++;
         slot.IsAdmitted = true;
         Reserve(slot, ReservationOf(slot));
         slot.Admitted.Set();
@@ -154,11 +189,11 @@ internal sealed class Admission
     {
         foreach (AdmissionLane lane in (ReadOnlySpan<AdmissionLane>)[bulk, interactive])
         {
-            while (lane.Waiting.First is { } first && HasRoomFor(first.Value))
+            while (NextWaiting(lane) is { } next && HasRoomFor(next) == Room.Free)
             {
-                lane.Waiting.RemoveFirst();
-                first.Value.Node = null;
-                Admit(first.Value);
+                lane.RemoveWaiting(next);
+                lane.MoveBack(next.Group);
+                Admit(next);
             }
         }
     }
@@ -167,67 +202,18 @@ internal sealed class Admission
     {
         slot.Reserved += tokens;
         slot.Lane.Reserved += tokens;
+        slot.Group.Reserved += tokens;
         reserved += tokens;
     }
 
-    private StellaOverloadedException Overloaded(AdmissionLane lane) => lane == bulk
-        ? new StellaOverloadedException("bulk", bulk.Calls + bulk.Waiting.Count, bulk.CallLimit, bulk.Reserved, bulk.TokenLimit, RetryAfter())
+    private StellaOverloadedException Overloaded(AdmissionSlot slot) => slot.Lane == bulk
+        ? new StellaOverloadedException("bulk", slot.Group, bulk.Calls + bulk.WaitingCalls, bulk.CallLimit, bulk.Reserved, bulk.TokenLimit, RetryAfter())
         : new StellaOverloadedException(
-            "interactive", calls + interactive.Waiting.Count, options.MaxQueuedCalls, reserved, limits.QueuedTokens, RetryAfter());
+            "interactive", slot.Group, calls + interactive.WaitingCalls, options.MaxQueuedCalls, reserved, limits.QueuedTokens, RetryAfter());
 
     private TimeSpan RetryAfter()
     {
         double seconds = tokensPerSecond == 0 ? 1 : reserved / tokensPerSecond;
         return TimeSpan.FromSeconds(Math.Clamp(seconds, 0.05, 60));
     }
-}
-
-/// <summary>The calls of one priority: those that wait to be accepted, and how much of the bounds the accepted ones hold.</summary>
-/// <param name="callLimit">The largest number of accepted calls.</param>
-/// <param name="tokenLimit">Returns the largest number of reserved tokens, which follows the loaded model.</param>
-internal sealed class AdmissionLane(int callLimit, Func<long> tokenLimit)
-{
-    /// <summary>The calls that wait, in the order of arrival.</summary>
-    public LinkedList<AdmissionSlot> Waiting { get; } = [];
-
-    public int CallLimit { get; } = callLimit;
-
-    public long TokenLimit => tokenLimit();
-
-    /// <summary>The number of accepted calls.</summary>
-    public int Calls { get; set; }
-
-    /// <summary>The tokens that accepted calls reserve.</summary>
-    public long Reserved { get; set; }
-
-    public bool HasRoomFor(long tokens) => Calls < CallLimit && Reserved + tokens <= TokenLimit;
-}
-
-/// <summary>
-/// The place of one call: waiting at first or accepted at once, until it is disposed. Changed under the lock of <see cref="Admission"/>.
-/// </summary>
-internal sealed class AdmissionSlot(Admission admission, AdmissionLane lane, long estimate) : IDisposable
-{
-    public AdmissionLane Lane { get; } = lane;
-
-    public long Estimate { get; } = estimate;
-
-    /// <summary>Set when the call is accepted, and when the place of a waiting call ends.</summary>
-    public Signal Admitted { get; } = new();
-
-    /// <summary>The position in the waiting line; <see langword="null"/> for a call that does not wait.</summary>
-    public LinkedListNode<AdmissionSlot>? Node { get; set; }
-
-    public bool IsAdmitted { get; set; }
-
-    /// <summary>The tokens that the call reserves.</summary>
-    public long Reserved { get; set; }
-
-    /// <summary>Waits until the call is accepted or its place ends.</summary>
-    public Task AdmittedAsync() => Admitted.WaitAsync();
-
-    /// <summary>Keeps no more tokens reserved than the call still needs.</summary>
-    public void ShrinkTo(long tokens) => admission.Shrink(this, tokens);
-
-    public void Dispose() => admission.Release(this);
 }

@@ -36,11 +36,8 @@ internal sealed class QueueEntry
     /// <summary>Whether more texts of the call will come.</summary>
     public bool IsFeeding { get; set; }
 
-    /// <summary>The position among the calls that take turns; <see langword="null"/> while no text of the call waits.</summary>
-    public LinkedListNode<PoolCall>? Turn { get; set; }
-
-    /// <summary>The tokens that are left of the call's turn; below zero if the call took more.</summary>
-    public long Credit { get; set; }
+    /// <summary>The turns that the call takes; <see langword="null"/> while no text of the call waits.</summary>
+    public CallTurn? Turn { get; set; }
 
     /// <summary>The texts that wait for room in the queue.</summary>
     public QueuedPart? Part { get; set; }
