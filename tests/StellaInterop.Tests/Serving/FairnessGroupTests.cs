@@ -16,13 +16,13 @@ internal sealed class FairnessGroupTests
         StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 8 });
         Task[] first = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"a{i}", null, Of("a")))];
         Assert.That(
-            async () => await pool.EmbedAsync("a4", null, Of("a")), Throws.TypeOf<StellaOverloadedException>().With.Message.Contains("'a', which holds 4 calls"));
+            async () => await pool.EmbedAsync("a4", null, Of("a")).WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOverloadedException>().With.Message.Contains("'a', which holds 4 calls"));
         Task[] second = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"b{i}", null, Of("b")))];
-        Assert.That(async () => await pool.EmbedAsync("b2", null, Of("b")), Throws.TypeOf<StellaOverloadedException>().With.Message.Contains("'b'"));
+        Assert.That(async () => await pool.EmbedAsync("b2", null, Of("b")).WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOverloadedException>().With.Message.Contains("'b'"));
         Task[] rest = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"{i}"))];
-        Assert.That(async () => await pool.EmbedAsync("c", null, Of("c")), Throws.TypeOf<StellaOverloadedException>());
+        Assert.That(async () => await pool.EmbedAsync("c", null, Of("c")).WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOverloadedException>());
         pause.Release();
-        await Task.WhenAll([.. first, .. second, .. rest]);
+        await Task.WhenAll([.. first, .. second, .. rest]).WaitAsync(Eventually.Timeout);
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
@@ -35,10 +35,10 @@ internal sealed class FairnessGroupTests
         Task runs = pool.EmbedAsync("runs");
         await pause.EnteredAsync();
         Task[] first = [.. Enumerable.Range(0, 4).Select(i => pool.EmbedAsync($"{i}{new string('a', 98)}", null, Of("a")))];
-        Assert.That(async () => await pool.EmbedAsync(new string('a', 98), null, Of("a")), Throws.TypeOf<StellaOverloadedException>());
+        Assert.That(async () => await pool.EmbedAsync(new string('a', 98), null, Of("a")).WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOverloadedException>());
         Task other = pool.EmbedAsync(new string('b', 98), null, Of("b"));
         pause.Release();
-        await Task.WhenAll([runs, .. first, other]);
+        await Task.WhenAll([runs, .. first, other]).WaitAsync(Eventually.Timeout);
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
 
@@ -71,7 +71,7 @@ internal sealed class FairnessGroupTests
         Task[] many = [.. Enumerable.Range(0, 12).Select(i => pool.EmbedAsync($"a{i:00}{new string('x', 40)}", null, Of("many")))];
         Task[] few = [.. Enumerable.Range(0, 3).Select(i => pool.EmbedAsync($"b{i:00}{new string('x', 40)}", null, Of("few")))];
         pause.Release();
-        await Task.WhenAll([runs, .. many, .. few]);
+        await Task.WhenAll([runs, .. many, .. few]).WaitAsync(Eventually.Timeout);
         int last = order.FindLastIndex(text => text.StartsWith('b'));
         Assert.That(order[1..(last + 1)].Count(text => text.StartsWith('a')), Is.InRange(2, 4), string.Join(' ', order.Select(text => text[..3])));
         await TestPool.DisposeAndCheckAsync(pool, model);
@@ -85,11 +85,11 @@ internal sealed class FairnessGroupTests
         StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 8 });
         // Four are accepted, the others wait.
         Task[] first = [.. Enumerable.Range(0, 8).Select(i => pool.EmbedAsync($"a{i}", null, WaitingOf("a")))];
-        Assert.That(async () => await pool.EmbedAsync("a8", null, WaitingOf("a")), Throws.TypeOf<StellaOverloadedException>(), "a group leaves places in the waiting line");
+        Assert.That(async () => await pool.EmbedAsync("a8", null, WaitingOf("a")).WaitAsync(Eventually.Timeout), Throws.TypeOf<StellaOverloadedException>(), "a group leaves places in the waiting line");
         Task[] other = [.. Enumerable.Range(0, 2).Select(i => pool.EmbedAsync($"b{i}", null, Of("b")))];
         Assert.That(other, Has.All.Property(nameof(Task.IsFaulted)).False);
         pause.Release();
-        await Task.WhenAll([.. first, .. other]);
+        await Task.WhenAll([.. first, .. other]).WaitAsync(Eventually.Timeout);
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
 }
