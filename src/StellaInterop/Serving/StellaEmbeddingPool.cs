@@ -491,7 +491,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <param name="cancellationToken">A token that stops waiting.</param>
     /// <returns>The tokens, with <see cref="StellaTokens.Offsets"/>.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="text"/> is null.</exception>
-    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)"/>
+    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)" path="/remarks"/>
+    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)" path="/exception[not(contains(@cref, 'ArgumentNull'))]"/>
     public Task<StellaTokens> TokenizeWithOffsetsAsync(
         string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -509,7 +510,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
     /// <param name="cancellationToken">A token that stops the call within milliseconds, between two layers of the encoder.</param>
     /// <returns>One hidden state per token, special tokens and prompt included, with the characters that the token comes from.</returns>
-    /// <inheritdoc cref="TokenizeAsync(IReadOnlyList{string}, StellaEmbedOptions?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="TokenizeWithOffsetsAsync" path="/exception"/>
     public Task<StellaTokenEmbeddings> EmbedTokensAsync(
         string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -530,7 +531,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <returns>The number of tokens of the whole text.</returns>
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A part ends outside the text.</exception>
-    /// <inheritdoc cref="EmbedTokensAsync"/>
+    /// <inheritdoc cref="EmbedTokensAsync" path="/remarks"/>
+    /// <inheritdoc cref="EmbedTokensAsync" path="/exception"/>
     public Task<StellaTokenCount> EmbedPartsAsync(
         string text,
         ReadOnlyMemory<Range> parts,
