@@ -14,7 +14,7 @@ using StellaInterop.Server.Telemetry;
 namespace StellaInterop.Server.Http;
 
 /// <summary>Surrounds the answer of a route: id, errors in the shape of the protocol, and log. No other code writes errors.</summary>
-internal sealed partial class RouteHandler(ServerRoute route)
+internal sealed class RouteHandler(ServerRoute route)
 {
     /// <summary>The header with the id of a request. A client may send its own.</summary>
     private const string RequestIdHeader = "x-request-id";
@@ -57,7 +57,7 @@ internal sealed partial class RouteHandler(ServerRoute route)
             refusal = Printable.Line(error.Message);
             if (ErrorMap.IsFault(error, e))
             {
-                LogFault(logger, id, route.Method, route.Path, e);
+                ServerLog.Failed(logger, id, route.Method, route.Path, e);
             }
 
             await RefuseAsync(context, error, id).ConfigureAwait(false);
@@ -66,7 +66,7 @@ internal sealed partial class RouteHandler(ServerRoute route)
         metrics.End(route.Protocol.Name, http.Response.StatusCode, hasLeft, context.Report.Elapsed);
         if (options.LogsRequests)
         {
-            LogRequest(
+            ServerLog.Answered(
                 logger, http.Request.Method, route.Path, http.Response.StatusCode, context.Report.Elapsed.TotalMilliseconds,
                 context.Report.TextCount, context.Report.TokenCount, context.Report.Model ?? "-", context.Key?.Name ?? "-", id, refusal ?? "-");
         }
@@ -188,11 +188,4 @@ internal sealed partial class RouteHandler(ServerRoute route)
             ? given
             : $"req_{Guid.NewGuid():N}";
     }
-
-    [LoggerMessage(1, LogLevel.Information, "{Method} {Path} {Status} {Milliseconds:0.0} ms, {Texts} texts, {Tokens} tokens, model {Model}, key {Key}, {Id}: {Refusal}")]
-    private static partial void LogRequest(
-        ILogger logger, string method, string path, int status, double milliseconds, int texts, long tokens, string model, string key, string id, string refusal);
-
-    [LoggerMessage(2, LogLevel.Error, "The request {Id} to {Method} {Path} failed.")]
-    private static partial void LogFault(ILogger logger, string id, string method, string path, Exception exception);
 }

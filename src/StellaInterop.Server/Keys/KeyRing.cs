@@ -4,11 +4,12 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using StellaInterop.Server.Errors;
+using StellaInterop.Server.Telemetry;
 
 namespace StellaInterop.Server.Keys;
 
 /// <summary>Holds the keys of the server and knows the key of a request. Reads the file again after it has changed. Thread-safe.</summary>
-internal sealed partial class KeyRing
+internal sealed class KeyRing
 {
     /// <summary>The shortest time between two looks at the file.</summary>
     private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(1);
@@ -99,11 +100,11 @@ internal sealed partial class KeyRing
             try
             {
                 Take(Load(file));
-                LogReloaded(logger, entries.Length);
+                ServerLog.KeysReloaded(logger, entries.Length);
             }
             catch (InvalidDataException e)
             {
-                LogBroken(logger, Printable.Line(e.Message));
+                ServerLog.KeysBroken(logger, Printable.Line(e.Message));
             }
         }
     }
@@ -142,10 +143,4 @@ internal sealed partial class KeyRing
         var info = new FileInfo(file);
         return info.Exists ? (info.LastWriteTimeUtc, info.Length) : default;
     }
-
-    [LoggerMessage(10, LogLevel.Information, "The file of keys was read again. It has {Count} keys.")]
-    private static partial void LogReloaded(ILogger logger, int count);
-
-    [LoggerMessage(11, LogLevel.Error, "The file of keys cannot be used, and the keys before stay valid. {Reason}")]
-    private static partial void LogBroken(ILogger logger, string reason);
 }

@@ -6,10 +6,12 @@ using Microsoft.Extensions.Logging;
 namespace StellaInterop.Interop;
 
 /// <summary>Writes native log records to an <see cref="ILogger"/>.</summary>
-internal static unsafe partial class NativeLog
+internal static unsafe class NativeLog
 {
     /// <summary>The category of native records.</summary>
     public const string Category = "StellaInterop.Native";
+
+    private static readonly EventId RecordId = new(1, "NativeRecord");
 
     /// <summary>
     /// Creates a sink for a logger. The sink keeps the logger alive until the last model that was opened with it is freed. Native code then
@@ -44,7 +46,9 @@ internal static unsafe partial class NativeLog
             {
                 string targetText = Text(target, targetLength);
                 string messageText = Text(message, messageLength);
-                Record(logger, logLevel, targetText, messageText);
+#pragma warning disable CA1848 // A project has one class with generated messages. Their level is fixed, but a native record has its own.
+                logger.Log(logLevel, RecordId, "{Target}: {Message}", targetText, messageText);
+#pragma warning restore CA1848
             }
         }
 #pragma warning disable CA1031 // An exception that leaves this method would end the process; losing a record is harmless.
@@ -59,7 +63,4 @@ internal static unsafe partial class NativeLog
 
     /// <summary>Decodes a text of a record. It may quote a file of the model, so control characters are escaped.</summary>
     private static string Text(byte* utf8, nuint length) => Printable.Line(Encoding.UTF8.GetString(utf8, checked((int)length)));
-
-    [LoggerMessage(EventId = 1, EventName = "NativeRecord", Message = "{Target}: {Message}", SkipEnabledCheck = true)]
-    private static partial void Record(ILogger logger, LogLevel level, string target, string message);
 }
