@@ -272,11 +272,11 @@ Task("Pack")
 });
 
 Task("ApiBaseline")
-    .Description("Writes the packages in .api with the public API of this build. Later packages are validated against them. Only for a release that may break the API.")
+    .Description("Writes the packages in .api with the public API of this build, or only that of a new package with --project=NAME. Later packages are validated against them. Only for a release that may break the API.")
     .IsDependentOn("Restore")
     .Does(() =>
 {
-    foreach (var project in projects.Where(HasPublicApi))
+    foreach (var project in projects.Where(HasPublicApi).Where(name => name == Argument("project", name)))
     {
         DotNetBuild($"./src/{project}", new DotNetBuildSettings
         {

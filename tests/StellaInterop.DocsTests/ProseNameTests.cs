@@ -29,7 +29,7 @@ internal sealed partial class ProseNameTests
         "Retry", "After", "UTF", "JSON", "BOM", "NUL", "SIGBUS", "LF", "CR", "CRLF", "BLAKE3", "SHA", "U", "FFFD", "RssAnon", "MemAvailable");
 
     private static readonly Assembly[] Ours =
-        [typeof(StellaModel).Assembly, typeof(StellaEmbeddingGenerator).Assembly, typeof(StellaMiniModel).Assembly];
+        [typeof(StellaModel).Assembly, typeof(StellaEmbeddingGenerator).Assembly, typeof(StellaServerOptions).Assembly, typeof(StellaMiniModel).Assembly];
 
     private static readonly Dictionary<string, Type> Types =
         Ours.SelectMany(assembly => assembly.GetExportedTypes()).ToDictionary(type => type.Name.Split('`')[0], StringComparer.Ordinal);

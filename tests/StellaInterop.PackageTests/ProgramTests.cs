@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net.Http.Json;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using StellaInterop.DocsTests;
 
@@ -17,25 +19,26 @@ internal sealed class ProgramTests
         Ranking.AssertWrittenBy(ProgramRun.RunIsolated(PackageWorkspace.Program(Programs.Output(name), name)));
 
     [Test]
-    public async Task A_web_service_ranks_texts_and_reports_its_health()
+    public Task A_web_service_ranks_texts_and_reports_its_health() => RunServiceAsync("Web", async client =>
     {
-        using Process service = ProgramRun.StartIsolated(PackageWorkspace.Program(Programs.Output("Web"), "Web"), "--urls", "http://127.0.0.1:0");
-        try
-        {
-            var address = new Uri(await ListeningAddress(service));
-            using var client = new HttpClient { BaseAddress = address };
-            string[] answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => client.GetStringAsync(new Uri(address, "ranking"))));
-            Assert.Multiple(() => Array.ForEach(answers, answer => Ranking.AssertIs(answer.Split('\n'))));
-            Assert.That(await client.GetStringAsync(new Uri(address, "health")), Is.EqualTo("Healthy"));
-            service.StandardInput.Close();
-            await service.WaitForExitAsync();
-            Assert.That(service.ExitCode, Is.Zero);
-        }
-        finally
-        {
-            service.Kill();
-        }
-    }
+        string[] answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => client.GetStringAsync(Relative("ranking"))));
+        Assert.Multiple(() => Array.ForEach(answers, answer => Ranking.AssertIs(answer.Split('\n'))));
+        Assert.That(await client.GetStringAsync(Relative("health")), Is.EqualTo("Healthy"));
+    });
+
+    [Test]
+    public Task An_application_that_maps_the_routes_of_the_server_answers_requests_for_embeddings() => RunServiceAsync("Server", async client =>
+    {
+        string[] texts = ["How do I reset my password?", "Banana bread with walnuts", "Steps to recover access to your account"];
+        using HttpResponseMessage response = await client.PostAsJsonAsync(Relative("v1/embeddings"), new { input = texts, input_type = "similarity" });
+        JsonElement answer = await response.Content.ReadFromJsonAsync<JsonElement>();
+        Assert.That(response.IsSuccessStatusCode, Is.True, answer.ToString());
+        double[][] vectors = [.. answer.GetProperty("data").EnumerateArray().Select(row => row.GetProperty("embedding").Deserialize<double[]>()!)];
+        // The tolerance allows for every precision that Auto may choose.
+        Assert.That(
+            vectors.Select(vector => vector.Zip(vectors[0], (a, b) => a * b).Sum()), Is.EqualTo(new[] { 1, 0.03, 0.62 }).Within(0.02));
+        Assert.That(await client.GetStringAsync(Relative("")), Is.EqualTo("a route of the application"));
+    });
 
     [Test]
     public void A_test_host_finds_the_library_and_the_model()
@@ -81,6 +84,26 @@ internal sealed class ProgramTests
         // The program names the versions of its packages, unlike the projects beside it.
         File.WriteAllText(PackageWorkspace.At("file/Directory.Packages.props"), "<Project />");
         DocumentedOutput.AssertMatches(PackageWorkspace.DotNet("run", "file/app.cs").Output, program.Output!, program.ToString());
+    }
+
+    private static Uri Relative(string path) => new(path, UriKind.Relative);
+
+    /// <summary>Starts a web program, waits for its address, and ends it by closing its standard input.</summary>
+    private static async Task RunServiceAsync(string name, Func<HttpClient, Task> use)
+    {
+        using Process service = ProgramRun.StartIsolated(PackageWorkspace.Program(Programs.Output(name), name), "--urls", "http://127.0.0.1:0");
+        try
+        {
+            using var client = new HttpClient { BaseAddress = new Uri(await ListeningAddress(service)) };
+            await use(client);
+            service.StandardInput.Close();
+            await service.WaitForExitAsync();
+            Assert.That(service.ExitCode, Is.Zero);
+        }
+        finally
+        {
+            service.Kill();
+        }
     }
 
     private static async Task<string> ListeningAddress(Process service)
