@@ -24,6 +24,9 @@ internal sealed class ServeTests
             Assert.That(second, Does.StartWith("curl http://127.0.0.1:"));
 
             string[] words = second.Split(' ', 4);
+            string readme = await File.ReadAllTextAsync(Path.Combine(SourceTree.Root, "README.md"));
+            Assert.That(readme, Does.Contain($"    curl http://127.0.0.1:8080{new Uri(words[1]).AbsolutePath} {string.Join(' ', words[2..])}\n"));
+
             using var client = new HttpClient();
             using var body = new StringContent(second.Split('\'')[3], Encoding.UTF8, "application/json");
             using HttpResponseMessage answer = await client.PostAsync(new Uri(words[1]), body);
