@@ -9,14 +9,25 @@ using StellaInterop.Server.Errors;
 namespace StellaInterop.Server.Fields;
 
 /// <summary>The body of a request in one buffer, at most the limit of the server. Dispose it after the last use of its texts.</summary>
+/// <remarks>The buffer grows with the bytes that arrive: a client that announces a large body and sends nothing costs little.</remarks>
 internal sealed class RequestBody : IDisposable
 {
     private const int FirstBufferBytes = 16 << 10;
 
+    private readonly int limit;
     private byte[] buffer;
+    private int capacity;
     private int length;
 
-    private RequestBody(int capacity) => buffer = ArrayPool<byte>.Shared.Rent(capacity);
+    private RequestBody(int limit)
+    {
+        this.limit = limit;
+        capacity = Math.Min(FirstBufferBytes, limit);
+        buffer = ArrayPool<byte>.Shared.Rent(capacity);
+    }
+
+    /// <summary>Gets the size of the buffer. The pool may have given a larger one; the rest of it is not used.</summary>
+    public int Capacity => capacity;
 
     /// <summary>Gets the bytes, which are valid UTF-8.</summary>
     public ReadOnlyMemory<byte> Bytes => buffer.AsMemory(0, length);
@@ -40,10 +51,10 @@ internal sealed class RequestBody : IDisposable
         }
 
         using Stream? unpacked = Unpack(request);
-        RequestBody? body = new(unpacked is null && request.ContentLength is { } known ? (int)known + 1 : FirstBufferBytes);
+        RequestBody? body = new((int)limit);
         try
         {
-            await body.FillAsync(unpacked ?? request.Body, limit, cancellationToken).ConfigureAwait(false);
+            await body.FillAsync(unpacked ?? request.Body, cancellationToken).ConfigureAwait(false);
             if (!Utf8.IsValid(body.Bytes.Span))
             {
                 throw new ServerException(ErrorKind.MalformedBody, "The body is not valid UTF-8. Encode it as UTF-8.");
@@ -73,37 +84,49 @@ internal sealed class RequestBody : IDisposable
         }
     }
 
-    private async Task FillAsync(Stream source, long limit, CancellationToken cancellationToken)
+    private async Task FillAsync(Stream source, CancellationToken cancellationToken)
     {
+        byte[] next = new byte[1];
         while (true)
         {
-            int read = await ReadAsync(source, cancellationToken).ConfigureAwait(false);
+            // A full buffer grows only for a further byte, so a body of exactly the limit needs no larger one.
+            bool isFull = length == capacity;
+            int read = await ReadAsync(source, isFull ? next : buffer.AsMemory(length, capacity - length), cancellationToken).ConfigureAwait(false);
             if (read == 0)
             {
                 return;
             }
 
-            length += read;
-            if (length > limit)
+            if (isFull)
             {
-                throw TooLarge(limit);
+                Grow();
+                buffer[length] = next[0];
             }
 
-            if (length == buffer.Length)
-            {
-                byte[] larger = ArrayPool<byte>.Shared.Rent((int)Math.Min(length * 2L, limit + 1));
-                buffer.AsSpan(0, length).CopyTo(larger);
-                ArrayPool<byte>.Shared.Return(buffer);
-                buffer = larger;
-            }
+            length += read;
         }
     }
 
-    private async ValueTask<int> ReadAsync(Stream source, CancellationToken cancellationToken)
+    /// <summary>Doubles the buffer, up to the limit.</summary>
+    private void Grow()
+    {
+        if (capacity == limit)
+        {
+            throw TooLarge(limit);
+        }
+
+        int grown = (int)Math.Min(capacity * 2L, limit);
+        byte[] larger = ArrayPool<byte>.Shared.Rent(grown);
+        buffer.AsSpan(0, length).CopyTo(larger);
+        ArrayPool<byte>.Shared.Return(buffer);
+        (buffer, capacity) = (larger, grown);
+    }
+
+    private static async ValueTask<int> ReadAsync(Stream source, Memory<byte> destination, CancellationToken cancellationToken)
     {
         try
         {
-            return await source.ReadAsync(buffer.AsMemory(length), cancellationToken).ConfigureAwait(false);
+            return await source.ReadAsync(destination, cancellationToken).ConfigureAwait(false);
         }
         catch (IOException e) when (e is not (BadHttpRequestException or ConnectionResetException))
         {
