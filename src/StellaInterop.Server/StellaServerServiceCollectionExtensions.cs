@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 using StellaInterop;
+using StellaInterop.Server.Fields;
 using StellaInterop.Server.Http;
 using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
@@ -68,6 +69,7 @@ public static class StellaServerServiceCollectionExtensions
             provider.GetRequiredService<IOptions<StellaServerOptions>>(),
             provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetService<TimeProvider>()));
+        services.TryAddSingleton(static provider => new BodyRoom(provider.GetRequiredService<IOptions<StellaServerOptions>>().Value.GetMaxBufferedBytes()));
         services.TryAddSingleton<RequestMetrics>();
         services.TryAddSingleton(static provider => new MetricsCollector(
             provider.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>(),

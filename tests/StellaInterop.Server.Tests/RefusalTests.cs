@@ -5,6 +5,8 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using StellaInterop.Server.Fields;
 
 namespace StellaInterop.Tests;
 
@@ -121,6 +123,45 @@ internal sealed class RefusalTests
         }
     }
 
+    [TestCase(Path, HttpStatusCode.TooManyRequests)]
+    [TestCase("/embed", HttpStatusCode.TooManyRequests)]
+    [TestCase("/api/embed", HttpStatusCode.ServiceUnavailable)]
+    public async Task Bodies_beyond_the_room_for_all_are_refused_until_room_comes_back(string path, HttpStatusCode status)
+    {
+        const int BodyBytes = 64 << 10;
+        const int Held = 3;
+        await using RunningServer server = await RunningServer.StartAsync(options => (options.MaxBodyBytes, options.MaxBufferedBytes) = (BodyBytes, Held * BodyBytes));
+        var room = server.Services.GetRequiredService<BodyRoom>();
+        var clients = new List<System.Net.Sockets.TcpClient>();
+        try
+        {
+            for (int i = 0; i < Held; i++)
+            {
+                // All but the last byte of a body, which the server waits for.
+                clients.Add(new System.Net.Sockets.TcpClient());
+                await clients[i].ConnectAsync(server.Client.BaseAddress!.Host, server.Client.BaseAddress.Port);
+                byte[] part = [.. Encoding.ASCII.GetBytes($"POST {Path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {BodyBytes}\r\n\r\n"), .. new byte[BodyBytes - 1]];
+                await clients[i].GetStream().WriteAsync(part);
+            }
+
+            await UntilAsync(() => room.Taken == Held * BodyBytes);
+            ServerAnswer refused = await server.PostTextAsync(path, $$"""{"inputs":"a","input":"a"}""");
+            Assert.That(refused.Status, Is.EqualTo(status), refused.Body);
+            Assert.That(refused.Body, Does.Contain($"{Held * BodyBytes} of {Held * BodyBytes} bytes"));
+            Assert.That(refused.Header("retry-after"), Is.EqualTo("1"));
+            Assert.That(refused.Header("retry-after-ms"), Is.EqualTo("1000"));
+            Assert.That(refused.Header("x-should-retry"), Is.EqualTo("true"));
+        }
+        finally
+        {
+            clients.ForEach(client => client.Dispose());
+        }
+
+        await UntilAsync(() => room.Taken == 0);
+        ServerAnswer answer = await server.PostTextAsync(path, $$"""{"inputs":"a","input":"a"}""");
+        Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body);
+    }
+
     [Test]
     public async Task A_body_that_stops_is_refused_and_not_a_fault_of_the_server()
     {
@@ -131,13 +172,7 @@ internal sealed class RefusalTests
             await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"POST {Path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"input\""));
         }
 
-        // A bound for a test that fails, not a measurement.
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (!server.Log.Lines.Any(line => line.Contains(" StellaInterop.Server:", StringComparison.Ordinal)))
-        {
-            await Task.Delay(20, timeout.Token);
-        }
-
+        await UntilAsync(() => server.Log.Lines.Any(line => line.Contains(" StellaInterop.Server:", StringComparison.Ordinal)));
         Assert.That(server.Log.Lines, Has.None.StartWith("Error"));
     }
 
@@ -167,6 +202,7 @@ internal sealed class RefusalTests
         Exception error = Assert.CatchAsync(() => RunningServer.StartAsync(options =>
         {
             options.MaxBodyBytes = 3;
+            options.MaxBufferedBytes = 2;
             options.MemoryLimitBytes = 0;
             options.DrainTimeout = TimeSpan.FromMinutes(1);
             options.Models.Add(new StellaServedModelOptions { Path = "./folder" });
@@ -174,9 +210,19 @@ internal sealed class RefusalTests
             options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x", Pool = { MaxBatchTokens = 0 } });
             options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x" });
         }))!;
-        foreach (string part in new[] { "MaxBodyBytes", "MemoryLimitBytes", "DrainTimeout", "Models:0:Name", "a:b", "Models:2:Pool:MaxBatchTokens", "already taken" })
+        foreach (string part in new[] { "MaxBodyBytes", "MaxBufferedBytes", "MemoryLimitBytes", "DrainTimeout", "Models:0:Name", "a:b", "Models:2:Pool:MaxBatchTokens", "already taken" })
         {
             Assert.That(error.Message, Does.Contain(part));
+        }
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        // A bound for a test that fails, not a measurement.
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (!condition())
+        {
+            await Task.Delay(20, timeout.Token);
         }
     }
 

@@ -39,6 +39,11 @@ internal static class ServeCommand
                 result.AddError($"{maxBody.Name} is {bytes}; it must be {MinBodyBytes} to {MaxBodyBytes}.");
             }
         });
+        var maxBuffered = new Option<long?>("--max-buffered-bytes")
+        {
+            Description = $"Largest sum in bytes of the bodies in memory at a time, at least {maxBody.Name}. Default: 8 x {maxBody.Name}.",
+            HelpName = "N",
+        };
         var keys = new Option<string?>("--keys")
         {
             Description = "File with the hashes of the API keys, which `stella keys` writes. Default: every caller is let in.",
@@ -82,6 +87,7 @@ internal static class ServeCommand
             certificate,
             certificateKey,
             maxBody,
+            maxBuffered,
             configuration,
             VerbosityOption.Instance.Option,
         };
@@ -91,6 +97,7 @@ internal static class ServeCommand
                 Models = parsed.GetValue(models) ?? [],
                 Urls = parsed.GetValue(urls),
                 MaxBodyBytes = parsed.GetValue(maxBody),
+                MaxBufferedBytes = parsed.GetValue(maxBuffered),
                 KeyFile = parsed.GetValue(keys),
                 IsInsecure = parsed.GetValue(insecure),
                 Certificate = parsed.GetValue(certificate),

@@ -173,6 +173,7 @@ internal static class ServeProgram
 
         options.KeyFile = settings.KeyFile ?? options.KeyFile;
         options.MaxBodyBytes = settings.MaxBodyBytes ?? options.MaxBodyBytes;
+        options.MaxBufferedBytes = settings.MaxBufferedBytes ?? options.MaxBufferedBytes;
     }
 
     private static void AddLogging(ILoggingBuilder logging, Verbosity verbosity)

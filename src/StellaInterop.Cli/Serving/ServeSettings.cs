@@ -15,6 +15,8 @@ internal sealed record ServeSettings
 
     public required long? MaxBodyBytes { get; init; }
 
+    public required long? MaxBufferedBytes { get; init; }
+
     public required string? ConfigurationFile { get; init; }
 
     /// <summary>Gets the file with the hashes of the keys.</summary>

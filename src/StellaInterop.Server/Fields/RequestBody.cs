@@ -15,14 +15,17 @@ internal sealed class RequestBody : IDisposable
     private const int FirstBufferBytes = 16 << 10;
 
     private readonly int limit;
+    private readonly BodyRoom room;
     private byte[] buffer;
     private int capacity;
     private int length;
 
-    private RequestBody(int limit)
+    private RequestBody(int limit, BodyRoom room)
     {
         this.limit = limit;
+        this.room = room;
         capacity = Math.Min(FirstBufferBytes, limit);
+        room.Take(capacity);
         buffer = ArrayPool<byte>.Shared.Rent(capacity);
     }
 
@@ -35,9 +38,10 @@ internal sealed class RequestBody : IDisposable
     /// <summary>Reads a body, and unpacks it if it is compressed.</summary>
     /// <param name="request">The request.</param>
     /// <param name="limit">The largest number of bytes, before and after it is unpacked.</param>
+    /// <param name="room">The room for all bodies.</param>
     /// <param name="cancellationToken">A token that is cancelled when the client leaves.</param>
-    /// <exception cref="ServerException">The body is too large, packed in an unknown way, damaged, or not UTF-8.</exception>
-    public static async Task<RequestBody> ReadAsync(HttpRequest request, long limit, CancellationToken cancellationToken)
+    /// <exception cref="ServerException">The body is too large, packed in an unknown way, damaged, or not UTF-8, or there is no room for it.</exception>
+    public static async Task<RequestBody> ReadAsync(HttpRequest request, long limit, BodyRoom room, CancellationToken cancellationToken)
     {
         if (request.HttpContext.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } feature)
         {
@@ -51,7 +55,7 @@ internal sealed class RequestBody : IDisposable
         }
 
         using Stream? unpacked = Unpack(request);
-        RequestBody? body = new((int)limit);
+        RequestBody? body = new((int)limit, room);
         try
         {
             await body.FillAsync(unpacked ?? request.Body, cancellationToken).ConfigureAwait(false);
@@ -80,7 +84,8 @@ internal sealed class RequestBody : IDisposable
         if (buffer.Length > 0)
         {
             ArrayPool<byte>.Shared.Return(buffer);
-            (buffer, length) = ([], 0);
+            room.Return(capacity);
+            (buffer, capacity, length) = ([], 0, 0);
         }
     }
 
@@ -116,6 +121,7 @@ internal sealed class RequestBody : IDisposable
         }
 
         int grown = (int)Math.Min(capacity * 2L, limit);
+        room.Take(grown - capacity);
         byte[] larger = ArrayPool<byte>.Shared.Rent(grown);
         buffer.AsSpan(0, length).CopyTo(larger);
         ArrayPool<byte>.Shared.Return(buffer);

@@ -9,7 +9,7 @@ using StellaInterop.Server.Models;
 namespace StellaInterop.Server.Http;
 
 /// <summary>One request on its way through a route. Disposes the body at its end. Not thread-safe.</summary>
-internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelRegistry models, StellaServerOptions options) : IDisposable
+internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelRegistry models, BodyRoom room, StellaServerOptions options) : IDisposable
 {
     private RequestBody? body;
 
@@ -48,7 +48,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
                     ErrorKind.UnsupportedMediaType, $"The content type is '{Printable.Line(type)}'; it must be application/json.");
             }
 
-            body = await RequestBody.ReadAsync(Http.Request, options.MaxBodyBytes, ClientLeft).ConfigureAwait(false);
+            body = await RequestBody.ReadAsync(Http.Request, options.MaxBodyBytes, room, ClientLeft).ConfigureAwait(false);
             Report.ReadTime = Report.Elapsed;
         }
 

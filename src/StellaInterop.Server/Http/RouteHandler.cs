@@ -7,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using StellaInterop.Server.Errors;
+using StellaInterop.Server.Fields;
 using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 using StellaInterop.Server.Telemetry;
@@ -31,7 +32,7 @@ internal sealed class RouteHandler(ServerRoute route)
     {
         IServiceProvider services = http.RequestServices;
         StellaServerOptions options = services.GetRequiredService<IOptions<StellaServerOptions>>().Value;
-        using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), options);
+        using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), services.GetRequiredService<BodyRoom>(), options);
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
         string id = GetRequestId(http.Request);
         http.Response.Headers[RequestIdHeader] = id;

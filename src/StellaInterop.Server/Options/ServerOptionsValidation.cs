@@ -39,6 +39,12 @@ internal sealed class ServerOptionsValidation(string section) : IValidateOptions
             yield return (nameof(options.MaxBodyBytes), $"The limit is {options.MaxBodyBytes}; it must be {MinBodyBytes} to {MaxBodyBytes} bytes.");
         }
 
+        if (options.MaxBufferedBytes < options.MaxBodyBytes)
+        {
+            yield return (
+                nameof(options.MaxBufferedBytes), $"The limit is {options.MaxBufferedBytes}; it must be at least that of one body, {options.MaxBodyBytes} bytes.");
+        }
+
         if (options.MemoryLimitBytes is < 1)
         {
             yield return (nameof(options.MemoryLimitBytes), $"The limit is {options.MemoryLimitBytes}; it must be 1 or more bytes.");

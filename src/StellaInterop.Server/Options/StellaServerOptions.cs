@@ -23,6 +23,13 @@ public sealed class StellaServerOptions
     public long MaxBodyBytes { get; set; } = 32L << 20;
 
     /// <summary>
+    /// Gets or sets the largest sum in bytes of the bodies that the server has in memory at a time, at least <see cref="MaxBodyBytes"/>;
+    /// <see langword="null"/>, the default, for eight times <see cref="MaxBodyBytes"/>. A body is in memory until its request is
+    /// answered. A request that does not fit is refused like one that finds a full queue, before more of its body is read.
+    /// </summary>
+    public long? MaxBufferedBytes { get; set; }
+
+    /// <summary>
     /// Gets or sets the memory budget of all models in bytes, 1 or more, as <see cref="StellaMemoryGovernorOptions.LimitBytes"/>;
     /// <see langword="null"/>, the default, for the limits of the system alone.
     /// </summary>
@@ -42,4 +49,7 @@ public sealed class StellaServerOptions
 
     /// <summary>Gets or sets whether the server logs one line for each request; <see langword="true"/> by default.</summary>
     public bool LogsRequests { get; set; } = true;
+
+    /// <summary>Returns <see cref="MaxBufferedBytes"/> or its default.</summary>
+    internal long GetMaxBufferedBytes() => MaxBufferedBytes ?? (8 * MaxBodyBytes);
 }
