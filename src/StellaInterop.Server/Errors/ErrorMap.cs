@@ -17,7 +17,7 @@ internal static class ErrorMap
         StellaOptionException => new(ErrorKind.InvalidRequest, exception.Message),
         StellaOverloadedException e => new(
             ErrorKind.Overloaded,
-            $"The server is at its limit: {e.QueuedCallCount} of {e.MaxQueuedCalls} calls and {e.ReservedTokenCount} of {e.MaxQueuedTokens} tokens are queued. Try again later.")
+            $"The server is at its limit: {e.QueuedCallCount} of {e.MaxQueuedCalls} calls{(e.MaxQueuedTokens == 0 ? "" : $" and {e.ReservedTokenCount} of {e.MaxQueuedTokens} tokens")} are queued. Try again later.")
         {
             RetryAfter = e.RetryAfter,
         },

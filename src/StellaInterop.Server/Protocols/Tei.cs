@@ -154,7 +154,7 @@ internal static class Tei
         writer.Json.WriteStartArray();
         for (int i = 0; i < texts.Count; i++)
         {
-            tokens = i == 0 ? tokens : await pool.EmbedTokensAsync(texts[i], options, context.ClientLeft).ConfigureAwait(false);
+            tokens = i == 0 ? tokens : await WaitForRoomAsync(() => pool.EmbedTokensAsync(texts[i], options, context.ClientLeft), context.ClientLeft).ConfigureAwait(false);
             context.Report.TokenCount += tokens.Ids.Length;
             writer.Json.WriteStartArray();
             for (int token = 0; token < tokens.Ids.Length; token++)
@@ -181,13 +181,29 @@ internal static class Tei
         writer.Json.WriteStartArray();
         for (int i = 0; i < texts.Count; i++)
         {
-            tokens = i == 0 ? tokens : await model.Pool.TokenizeWithOffsetsAsync(texts[i], options, context.ClientLeft).ConfigureAwait(false);
+            tokens = i == 0 ? tokens : await WaitForRoomAsync(() => model.Pool.TokenizeWithOffsetsAsync(texts[i], options, context.ClientLeft), context.ClientLeft).ConfigureAwait(false);
             WriteTokens(writer.Json, model.Vocabulary, texts[i], tokens, request.HasSpecialTokens);
             await writer.SendPartAsync().ConfigureAwait(false);
         }
 
         writer.Json.WriteEndArray();
         await writer.CompleteAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Repeats a call of the pool until it is not refused: an answer that has begun must not end halfway.</summary>
+    private static async Task<T> WaitForRoomAsync<T>(Func<Task<T>> call, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                return await call().ConfigureAwait(false);
+            }
+            catch (StellaOverloadedException e)
+            {
+                await Task.Delay(e.RetryAfter ?? TimeSpan.Zero, cancellationToken).ConfigureAwait(false);
+            }
+        }
     }
 
     private static void WriteTokens(Utf8JsonWriter json, Vocabulary vocabulary, string text, StellaTokens tokens, bool hasSpecialTokens)

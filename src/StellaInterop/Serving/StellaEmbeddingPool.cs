@@ -118,7 +118,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         {
             host = new ModelHost(source, services, governor);
             runner = new CallRunner(services, host, calls);
-            modelCalls = new ModelCalls(host, calls);
+            modelCalls = new ModelCalls(host, calls, options.MaxQueuedCalls);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
             closing = new PoolClosing(calls, clock, host, maintenance, services.Telemetry);
@@ -470,6 +470,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <see cref="StellaInputException.TextIndex"/> is its index.
     /// </exception>
     /// <exception cref="StellaOptionException">The model has no prompt of the name.</exception>
+    /// <exception cref="StellaOverloadedException">Too many calls run or wait beside the queue already.</exception>
     /// <exception cref="StellaMemoryException">The model is not loaded, and the memory budget has no room for it.</exception>
     /// <exception cref="StellaThreadException">The system refused a thread.</exception>
     /// <exception cref="StellaPoolClosedException">The pool is draining, or was closed before the answer.</exception>
@@ -504,7 +505,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>Returns the hidden states of the tokens of one text; see <see cref="StellaModel.EmbedTokens"/>.</summary>
     /// <remarks>
     /// Runs in a session of the model, beside the queue and the workers, and blocks its thread during the forward pass. At most half as many
-    /// such calls as there are processors run at once; the others wait. The memory budget does not count their sessions.
+    /// such calls as there are processors run at once; the others wait, and calls beyond <see cref="StellaPoolOptions.MaxQueuedCalls"/> are refused. The memory budget does not count their sessions.
     /// </remarks>
     /// <param name="text">The text.</param>
     /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>

@@ -1,3 +1,6 @@
+using StellaInterop.Serving;
+using StellaInterop.Tests.Serving;
+
 namespace StellaInterop.Tests;
 
 /// <summary>Calls of a pool that use its model beside the queue.</summary>
@@ -63,5 +66,46 @@ internal sealed class ModelCallTests
     {
         using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
         Assert.That(() => pool.EmbedTokensAsync(Text, null, new CancellationToken(canceled: true)), Throws.InstanceOf<OperationCanceledException>());
+    }
+
+    [Test]
+    public async Task Calls_beyond_the_limit_are_refused_until_one_ends()
+    {
+        using var mayLoad = new ManualResetEventSlim();
+        var model = new FakeModel { OnLoad = () => mayLoad.Wait() };
+        await using StellaEmbeddingPool pool = TestPool.Create(model, TestPool.Options with { MaxQueuedCalls = 2 });
+        using var leaves = new CancellationTokenSource();
+        Task<StellaTokens[]> leaving = pool.TokenizeAsync([Text], null, leaves.Token);
+        var waiting = new List<Task> { pool.EmbedTokensAsync(Text) };
+        StellaOverloadedException? refused = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedPartsAsync(Text, new Range[] { .. }, new float[100]));
+        Assert.That((refused!.QueuedCallCount, refused.MaxQueuedCalls, refused.MaxQueuedTokens), Is.EqualTo((2, 2, 0L)));
+        Assert.That(refused.RetryAfter, Is.GreaterThan(TimeSpan.Zero));
+
+        await leaves.CancelAsync();
+        Assert.That(() => leaving, Throws.InstanceOf<OperationCanceledException>());
+        waiting.Add(pool.TokenizeWithOffsetsAsync(Text));
+        Assert.That(waiting, Has.All.Property(nameof(Task.IsCompleted)).False);
+        mayLoad.Set();
+        // The fake has no calls beside the queue.
+        Assert.That(() => Task.WhenAll(waiting), Throws.Exception.Not.TypeOf<StellaOverloadedException>());
+    }
+
+    [Test]
+    public async Task A_cancelled_wait_for_a_slot_leaves_the_line()
+    {
+        var slots = new Slots(1);
+        await slots.EnterAsync();
+        using var leaves = new CancellationTokenSource();
+        Task leaving = slots.EnterAsync(leaves.Token);
+        Task next = slots.EnterAsync();
+        await leaves.CancelAsync();
+        Assert.That(() => leaving, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(next.IsCompleted, Is.False, "the slot is taken");
+        slots.Leave();
+        await next;
+        Task last = slots.EnterAsync();
+        Assert.That(last.IsCompleted, Is.False, "the cancelled wait gave no slot back");
+        slots.Leave();
+        await last;
     }
 }

@@ -36,6 +36,19 @@ public sealed class StellaOverloadedException : StellaPoolException
         MaxQueuedTokens = tokenLimit;
     }
 
+    /// <param name="calls">The number of calls that run or wait beside the queue.</param>
+    /// <param name="callLimit">Their limit.</param>
+    /// <param name="retryAfter">The time to wait before another attempt.</param>
+    internal StellaOverloadedException(int calls, int callLimit, TimeSpan retryAfter)
+        : base(
+            StellaErrorCode.Overloaded,
+            $"{calls} of {callLimit} calls tokenize, or compute hidden states or parts of a text, or wait for it. Try again in {Seconds(retryAfter)}.",
+            retryAfter)
+    {
+        QueuedCallCount = calls;
+        MaxQueuedCalls = callLimit;
+    }
+
     /// <summary>
     /// Gets the number of calls that had no answer yet, accepted or waiting for room. For a bulk call, only bulk calls count; for an
     /// interactive call, accepted calls of both priorities and waiting interactive calls.
@@ -49,13 +62,14 @@ public sealed class StellaOverloadedException : StellaPoolException
     public int MaxQueuedCalls { get; }
 
     /// <summary>
-    /// Gets the number of tokens for which accepted calls reserve room in the queue. For a bulk call, only bulk calls count.
+    /// Gets the number of tokens for which accepted calls reserve room in the queue. For a bulk call, only bulk calls count. Calls beside the
+    /// queue reserve none.
     /// </summary>
     public long ReservedTokenCount { get; }
 
     /// <summary>
     /// Gets the limit of reserved tokens: <see cref="StellaPoolOptions.MaxQueuedTokens"/>, or for a bulk call the
-    /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least one batch.
+    /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least one batch. 0 for a call beside the queue.
     /// </summary>
     public long MaxQueuedTokens { get; }
 

@@ -42,7 +42,10 @@ public sealed record StellaPoolOptions : IValidatableObject
     /// </summary>
     public int MaxBatchTokens { get; set; } = ModelLimits.DefaultBatchTokens;
 
-    /// <summary>Gets or sets the largest number of calls that are accepted and not answered yet, at least 1; 1024 by default.</summary>
+    /// <summary>
+    /// Gets or sets the largest number of calls that are accepted and not answered yet, at least 1; 1024 by default. Calls beside the queue,
+    /// such as those of <see cref="StellaEmbeddingPool.TokenizeAsync"/>, count apart and have the same limit.
+    /// </summary>
     public int MaxQueuedCalls { get; set; } = 1024;
 
     /// <summary>
