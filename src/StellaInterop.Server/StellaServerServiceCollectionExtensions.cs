@@ -59,7 +59,7 @@ public static class StellaServerServiceCollectionExtensions
 
     private static OptionsBuilder<StellaServerOptions> Add(IServiceCollection services, string section)
     {
-        _ = services.AddRouting().AddMetrics().AddLogging();
+        _ = services.AddRouting().AddMetrics().AddLogging().AddCors();
         services.TryAddSingleton(static provider => new ModelRegistry(
             provider.GetRequiredService<IOptions<StellaServerOptions>>(),
             provider.GetRequiredService<Logging.ILoggerFactory>(),
@@ -70,6 +70,7 @@ public static class StellaServerServiceCollectionExtensions
             provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetService<TimeProvider>()));
         services.TryAddSingleton(static provider => new BodyRoom(provider.GetRequiredService<IOptions<StellaServerOptions>>().Value.GetMaxBufferedBytes()));
+        services.TryAddSingleton<CrossOrigin>();
         services.TryAddSingleton<RequestMetrics>();
         services.TryAddSingleton(static provider => new MetricsCollector(
             provider.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>(),

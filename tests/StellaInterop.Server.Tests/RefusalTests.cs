@@ -203,6 +203,8 @@ internal sealed class RefusalTests
         {
             options.MaxBodyBytes = 3;
             options.MaxBufferedBytes = 2;
+            options.CorsOrigins.Add("https://a/");
+            options.CorsOrigins.Add("*");
             options.MemoryLimitBytes = 0;
             options.DrainTimeout = TimeSpan.FromMinutes(1);
             options.Models.Add(new StellaServedModelOptions { Path = "./folder" });
@@ -210,7 +212,7 @@ internal sealed class RefusalTests
             options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x", Pool = { MaxBatchTokens = 0 } });
             options.Models.Add(new StellaServedModelOptions { Name = "a", Path = "x" });
         }))!;
-        foreach (string part in new[] { "MaxBodyBytes", "MaxBufferedBytes", "MemoryLimitBytes", "DrainTimeout", "Models:0:Name", "a:b", "Models:2:Pool:MaxBatchTokens", "already taken" })
+        foreach (string part in new[] { "MaxBodyBytes", "MaxBufferedBytes", "MemoryLimitBytes", "DrainTimeout", "CorsOrigins:0", "CorsOrigins:1", "Models:0:Name", "a:b", "Models:2:Pool:MaxBatchTokens", "already taken" })
         {
             Assert.That(error.Message, Does.Contain(part));
         }

@@ -53,6 +53,12 @@ internal static class ServeCommand
         {
             Description = "Listen beyond this machine although there are no keys.",
         };
+        var cors = new Option<string[]>("--cors")
+        {
+            Description = "Origin whose web pages may use the server from a browser, such as https://app.example.com; may be given several times. "
+                + "* allows every page. Default: none.",
+            HelpName = "ORIGIN",
+        };
         var certificate = new Option<string?>("--cert")
         {
             Description = "Certificate for https addresses, as PEM (with --key) or PFX without a password.",
@@ -84,6 +90,7 @@ internal static class ServeCommand
             urls,
             keys,
             insecure,
+            cors,
             certificate,
             certificateKey,
             maxBody,
@@ -99,6 +106,7 @@ internal static class ServeCommand
                 MaxBodyBytes = parsed.GetValue(maxBody),
                 MaxBufferedBytes = parsed.GetValue(maxBuffered),
                 KeyFile = parsed.GetValue(keys),
+                CorsOrigins = parsed.GetValue(cors) ?? [],
                 IsInsecure = parsed.GetValue(insecure),
                 Certificate = parsed.GetValue(certificate),
                 CertificateKey = parsed.GetValue(certificateKey),

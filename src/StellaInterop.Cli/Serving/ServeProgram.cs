@@ -171,6 +171,16 @@ internal static class ServeProgram
             options.Models.Add(new StellaServedModelOptions { Name = MiniName, Path = StellaMiniModel.Path });
         }
 
+        if (settings.CorsOrigins.Count > 0)
+        {
+            options.CorsOrigins.Clear();
+        }
+
+        foreach (string origin in settings.CorsOrigins)
+        {
+            options.CorsOrigins.Add(origin);
+        }
+
         options.KeyFile = settings.KeyFile ?? options.KeyFile;
         options.MaxBodyBytes = settings.MaxBodyBytes ?? options.MaxBodyBytes;
         options.MaxBufferedBytes = settings.MaxBufferedBytes ?? options.MaxBufferedBytes;

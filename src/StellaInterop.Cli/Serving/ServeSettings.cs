@@ -22,6 +22,9 @@ internal sealed record ServeSettings
     /// <summary>Gets the file with the hashes of the keys.</summary>
     public required string? KeyFile { get; init; }
 
+    /// <summary>Gets the origins whose web pages may use the server.</summary>
+    public required IReadOnlyList<string> CorsOrigins { get; init; }
+
     /// <summary>Gets the certificate, as PEM or PFX.</summary>
     public required string? Certificate { get; init; }
 

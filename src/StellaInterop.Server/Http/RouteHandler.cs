@@ -18,7 +18,7 @@ namespace StellaInterop.Server.Http;
 internal sealed class RouteHandler(ServerRoute route)
 {
     /// <summary>The header with the id of a request. A client may send its own.</summary>
-    private const string RequestIdHeader = "x-request-id";
+    public const string RequestIdHeader = "x-request-id";
 
     private const int MaxRequestIdLength = 128;
 
@@ -36,13 +36,22 @@ internal sealed class RouteHandler(ServerRoute route)
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
         string id = GetRequestId(http.Request);
         http.Response.Headers[RequestIdHeader] = id;
+        CrossOrigin crossOrigin = services.GetRequiredService<CrossOrigin>();
+        crossOrigin.SetHeaders(http);
         RequestMetrics metrics = services.GetRequiredService<RequestMetrics>();
         metrics.Begin(route.Protocol.Name);
         string? refusal = null;
         bool hasLeft = false;
         try
         {
-            await AnswerAsync(context, services.GetRequiredService<KeyRing>()).ConfigureAwait(false);
+            if (crossOrigin.IsPreflight(http.Request))
+            {
+                http.Response.StatusCode = StatusCodes.Status204NoContent;
+            }
+            else
+            {
+                await AnswerAsync(context, services.GetRequiredService<KeyRing>()).ConfigureAwait(false);
+            }
         }
         catch (Exception e) when (e is ConnectionResetException
             || (e is OperationCanceledException && (http.RequestAborted.IsCancellationRequested || http.Response.HasStarted)))
@@ -138,6 +147,7 @@ internal sealed class RouteHandler(ServerRoute route)
 
         response.Clear();
         response.Headers[RequestIdHeader] = id;
+        http.RequestServices.GetRequiredService<CrossOrigin>().SetHeaders(http);
         response.StatusCode = shape.Status;
         SetRetryHeaders(response.Headers, error);
         if (error.Allow is { } allow)

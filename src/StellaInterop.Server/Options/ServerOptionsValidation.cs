@@ -10,6 +10,7 @@ internal sealed class ServerOptionsValidation(string section) : IValidateOptions
 {
     private const long MinBodyBytes = 1024;
     private const long MaxBodyBytes = 1L << 30;
+    private const string AnyOrigin = "*";
     private static readonly TimeSpan MaxDrainTimeout = TimeSpan.FromSeconds(20);
 
     public ValidateOptionsResult Validate(string? name, StellaServerOptions options)
@@ -48,6 +49,16 @@ internal sealed class ServerOptionsValidation(string section) : IValidateOptions
         if (options.MemoryLimitBytes is < 1)
         {
             yield return (nameof(options.MemoryLimitBytes), $"The limit is {options.MemoryLimitBytes}; it must be 1 or more bytes.");
+        }
+
+        for (int i = 0; i < options.CorsOrigins.Count; i++)
+        {
+            if (!IsOrigin(options.CorsOrigins[i]) && options.CorsOrigins is not [AnyOrigin])
+            {
+                yield return (
+                    $"{nameof(options.CorsOrigins)}:{i}",
+                    $"'{Printable.Line(options.CorsOrigins[i] ?? "")}' is not an origin. Use the form https://host or https://host:port, without a path, or * alone for every page.");
+            }
         }
 
         if (options.DrainTimeout < TimeSpan.Zero || options.DrainTimeout > MaxDrainTimeout)
@@ -100,6 +111,11 @@ internal sealed class ServerOptionsValidation(string section) : IValidateOptions
             }
         }
     }
+
+    /// <summary>Returns whether a text is an origin as browsers send it: without a path, and without the default port of its scheme.</summary>
+    private static bool IsOrigin(string? text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? uri) && uri is { Host.Length: > 0, UserInfo.Length: 0 }
+        && !uri.Host.Contains('*', StringComparison.Ordinal)
+        && uri.GetLeftPart(UriPartial.Authority).Equals(text, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>
     /// Returns whether a name can be sent by all clients and stand in a path. A colon would be a tag of Ollama.

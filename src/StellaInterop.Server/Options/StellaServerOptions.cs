@@ -47,6 +47,12 @@ public sealed class StellaServerOptions
     /// </summary>
     public string? KeyFile { get; set; }
 
+    /// <summary>
+    /// Gets the origins, such as <c>https://app.example.com</c>, whose web pages may use the server from a browser; none by default.
+    /// <c>*</c> alone allows every page.
+    /// </summary>
+    public IList<string> CorsOrigins { get; } = [];
+
     /// <summary>Gets or sets whether the server logs one line for each request; <see langword="true"/> by default.</summary>
     public bool LogsRequests { get; set; } = true;
 
