@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -142,6 +144,51 @@ internal sealed class ServeTests
     }
 
     [Test]
+    public async Task A_certificate_in_PFX_is_opened_by_its_password()
+    {
+        using var folder = new TemporaryFolder();
+        using X509Certificate2 certificate = MakeCertificate();
+        (string pfx, string password, string wrong) = (folder.File("server.pfx"), folder.File("password"), folder.File("wrong"));
+        await File.WriteAllBytesAsync(pfx, certificate.ExportPkcs12(Pkcs12ExportPbeParameters.Pbes2Aes256Sha256, "a password"));
+        await File.WriteAllTextAsync(password, "a password\n");
+        await File.WriteAllTextAsync(wrong, "another");
+        string[] arguments = ["serve", "--urls", "https://127.0.0.1:0", "--model", $"tiny={Fixtures.Model("tiny-new")}", "--cert", pfx];
+
+        await CheckCertificateAsync(certificate, NoVariables, [.. arguments, "--cert-password-file", password]);
+        await CheckCertificateAsync(certificate, new Dictionary<string, string?> { ["STELLA_Server__CertificatePassword"] = "a password" }, arguments);
+        CheckLine(StellaProcess.Run(arguments), 1, pfx, "needs a password", "--cert-password-file");
+        CheckLine(StellaProcess.Run([.. arguments, "--cert-password-file", wrong]), 1, pfx, "is wrong");
+        CheckLine(StellaProcess.Run([.. arguments, "--cert-password-file", folder.File("none")]), 1, folder.File("none"));
+        CheckLine(StellaProcess.Run([.. arguments, "--key", password]), 2, "--key");
+    }
+
+    [Test]
+    public async Task A_certificate_in_PEM_has_its_key_in_the_same_file_or_in_another()
+    {
+        using var folder = new TemporaryFolder();
+        using X509Certificate2 certificate = MakeCertificate();
+        using RSA rsa = certificate.GetRSAPrivateKey()!;
+        (string both, string cert, string key) = (folder.File("both.pem"), folder.File("server.pem"), folder.File("server.key"));
+        await File.WriteAllTextAsync(cert, certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(key, rsa.ExportPkcs8PrivateKeyPem());
+        await File.WriteAllTextAsync(both, $"{certificate.ExportCertificatePem()}\n{rsa.ExportPkcs8PrivateKeyPem()}\n");
+        string[] arguments = ["serve", "--urls", "https://127.0.0.1:0", "--model", $"tiny={Fixtures.Model("tiny-new")}", "--cert"];
+
+        await CheckCertificateAsync(certificate, NoVariables, [.. arguments, cert, "--key", key]);
+        await CheckCertificateAsync(certificate, NoVariables, [.. arguments, both]);
+        CheckLine(StellaProcess.Run([.. arguments, cert]), 1, cert);
+        CheckLine(StellaProcess.Run([.. arguments, cert, "--key", cert]), 1, cert);
+    }
+
+    [Test]
+    public void A_certificate_and_the_addresses_must_fit()
+    {
+        Check(StellaProcess.Run("serve", "--urls", "https://127.0.0.1:0"), 2, "--cert");
+        Check(StellaProcess.Run("serve", "--cert", "x.pem"), 2, "https");
+        Check(StellaProcess.Run("serve", "--cors", "https://a/path"), 2, "https://a/path");
+    }
+
+    [Test]
     public async Task A_key_is_printed_once_and_opens_the_server()
     {
         using var folder = new TemporaryFolder();
@@ -225,6 +272,39 @@ internal sealed class ServeTests
         Send(server, "TERM");
         using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         await server.WaitForExitAsync(timeout.Token);
+    }
+
+    /// <summary>Makes a certificate for this machine.</summary>
+    private static X509Certificate2 MakeCertificate()
+    {
+        using RSA key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+    }
+
+    private static async Task CheckCertificateAsync(X509Certificate2 certificate, Dictionary<string, string?> variables, string[] arguments)
+    {
+        using Process server = StellaProcess.Start(variables, arguments);
+        try
+        {
+            string address = Regex.Match((await server.StandardOutput.ReadLineAsync())!, "https://[^ ]*[0-9]").Value;
+            string? shown = null;
+            using var handler = new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, sent, _, _) => (shown = sent?.Thumbprint) is not null };
+            using var client = new HttpClient(handler);
+            using HttpResponseMessage answer = await client.GetAsync(new Uri($"{address}/v1/models"));
+            Assert.That(answer.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+            Assert.That(shown, Is.EqualTo(certificate.Thumbprint));
+        }
+        finally
+        {
+            await Terminate(server);
+        }
+    }
+
+    private static void CheckLine(StellaResult result, int exitCode, params string[] parts)
+    {
+        Check(result, exitCode, parts);
+        Assert.That(result.Error.TrimEnd().Split('\n'), Has.Length.EqualTo(1));
     }
 
     private static void Check(StellaResult result, int exitCode, params string[] parts)

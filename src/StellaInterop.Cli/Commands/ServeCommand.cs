@@ -61,12 +61,17 @@ internal static class ServeCommand
         };
         var certificate = new Option<string?>("--cert")
         {
-            Description = "Certificate for https addresses, as PEM (with --key) or PFX without a password.",
+            Description = "Certificate for https addresses, as PEM (with --key) or PFX.",
             HelpName = "FILE",
         };
         var certificateKey = new Option<string?>("--key")
         {
             Description = "Private key of a certificate in PEM. Default: the key in the file of --cert.",
+            HelpName = "FILE",
+        };
+        var certificatePassword = new Option<string?>("--cert-password-file")
+        {
+            Description = "File with the password of the certificate. Default: the variable STELLA_Server__CertificatePassword, or no password.",
             HelpName = "FILE",
         };
         var configuration = new Option<string?>("--config")
@@ -93,6 +98,7 @@ internal static class ServeCommand
             cors,
             certificate,
             certificateKey,
+            certificatePassword,
             maxBody,
             maxBuffered,
             configuration,
@@ -110,6 +116,7 @@ internal static class ServeCommand
                 IsInsecure = parsed.GetValue(insecure),
                 Certificate = parsed.GetValue(certificate),
                 CertificateKey = parsed.GetValue(certificateKey),
+                CertificatePasswordFile = parsed.GetValue(certificatePassword),
                 ConfigurationFile = parsed.GetValue(configuration),
                 Verbosity = VerbosityOption.Instance.Get(parsed),
             },

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -86,12 +85,16 @@ internal static class ServeProgram
         AddLogging(builder.Logging, settings.Verbosity);
         _ = builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         string[] urls = (settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        CheckAddresses(urls, hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 }, settings.IsInsecure);
+        string? certificate = settings.Certificate ?? section["Certificate"];
+        CheckAddresses(urls, hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 }, settings.IsInsecure, certificate is not null);
         _ = builder.WebHost.UseUrls(urls);
-        if (settings.Certificate is { } certificate)
+        if (certificate is not null)
         {
+            string? password = (settings.CertificatePasswordFile ?? section["CertificatePasswordFile"]) is { } passwordFile
+                ? ServerCertificate.ReadPassword(passwordFile)
+                : section["CertificatePassword"];
 #pragma warning disable CA2000 // The certificate lives as long as the server.
-            X509Certificate2 loaded = LoadCertificate(certificate, settings.CertificateKey);
+            X509Certificate2 loaded = ServerCertificate.Load(certificate, settings.CertificateKey ?? section["CertificateKey"], password);
 #pragma warning restore CA2000
             _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https => https.ServerCertificate = loaded));
         }
@@ -113,9 +116,10 @@ internal static class ServeProgram
         }
     }
 
-    /// <summary>Refuses addresses that other machines reach, unless callers need a key.</summary>
-    private static void CheckAddresses(string[] urls, bool hasKeys, bool isInsecure)
+    /// <summary>Refuses addresses that other machines reach, unless callers need a key, and addresses that do not fit the certificate.</summary>
+    private static void CheckAddresses(string[] urls, bool hasKeys, bool isInsecure, bool hasCertificate)
     {
+        bool hasHttps = false;
         foreach (string url in urls)
         {
             BindingAddress address;
@@ -128,6 +132,13 @@ internal static class ServeProgram
                 throw new CliException(ExitCode.Usage, $"'{url}' is not an address. Use the form {ServeSettings.DefaultUrl}.", e);
             }
 
+            bool isHttps = address.Scheme.Equals("https", StringComparison.OrdinalIgnoreCase);
+            hasHttps |= isHttps;
+            if (isHttps && !hasCertificate)
+            {
+                throw new CliException(ExitCode.Usage, $"{url} needs a certificate. Give --cert FILE, or use an http address.");
+            }
+
             bool isLocal = address.IsUnixPipe || address.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
                 || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
             if (!isLocal && !hasKeys && !isInsecure)
@@ -136,19 +147,10 @@ internal static class ServeProgram
                     ExitCode.Usage, $"{url} can be reached by other machines, and there are no keys. Make one by `stella keys add NAME --keys FILE` and give --keys FILE, or say --insecure.");
             }
         }
-    }
 
-    private static X509Certificate2 LoadCertificate(string file, string? key)
-    {
-        try
+        if (hasCertificate && !hasHttps)
         {
-            return Path.GetExtension(file).ToUpperInvariant() is ".PFX" or ".P12"
-                ? X509CertificateLoader.LoadPkcs12FromFile(file, password: null)
-                : X509Certificate2.CreateFromPemFile(file, key);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            throw new CliException(ExitCode.Other, $"The certificate {file}{(key is null ? "" : $" with the key {key}")} cannot be read.", e);
+            throw new CliException(ExitCode.Usage, "There is a certificate, and no address of --urls uses it. Give an address with https.");
         }
     }
 

@@ -31,6 +31,9 @@ internal sealed record ServeSettings
     /// <summary>Gets the private key of a certificate in PEM.</summary>
     public required string? CertificateKey { get; init; }
 
+    /// <summary>Gets the file with the password of the certificate.</summary>
+    public required string? CertificatePasswordFile { get; init; }
+
     /// <summary>Gets whether the server may listen beyond this machine without keys.</summary>
     public required bool IsInsecure { get; init; }
 
