@@ -56,8 +56,8 @@ public static class StellaServerEndpointRouteBuilderExtensions
     }
 
     /// <summary>
-    /// Maps the protocol of Ollama: <c>/api/embed</c>, <c>/api/embeddings</c>, <c>/api/tags</c>, <c>/api/show</c>, <c>/api/version</c> and
-    /// <c>GET /</c>.
+    /// Maps the protocol of Ollama: <c>/api/embed</c>, <c>/api/embeddings</c>, <c>/api/tags</c>, <c>/api/ps</c>, <c>/api/show</c>,
+    /// <c>/api/version</c> and <c>GET /</c>.
     /// </summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>

@@ -69,6 +69,32 @@ internal sealed class OllamaTests
     }
 
     [Test]
+    public async Task Only_models_in_memory_are_listed_as_running()
+    {
+        await using RunningServer two = await RunningServer.StartAsync(options =>
+        {
+            options.Models.Add(new StellaServedModelOptions { Name = "tiny", Path = Fixtures.Model("tiny-new") });
+            options.Models.Add(new StellaServedModelOptions { Name = "other", Path = Fixtures.Model("tiny-qwen2") });
+        });
+        Assert.That((await two.GetAsync("/api/ps")).Json.GetProperty("models").GetArrayLength(), Is.Zero);
+        _ = await two.PostAsync("/api/embed", new { model = "other", input = "a" });
+
+        ServerAnswer answer = await two.GetAsync("/api/ps");
+        JsonElement model = answer.Json.GetProperty("models")[0];
+        Assert.That(answer.Json.GetProperty("models").GetArrayLength(), Is.EqualTo(1), answer.Body);
+        Assert.That(
+            model.EnumerateObject().Select(field => field.Name),
+            Is.EqualTo(new[] { "name", "model", "size", "digest", "details", "expires_at", "size_vram", "context_length" }));
+        Assert.That(model.GetProperty("name").GetString(), Is.EqualTo("other:latest"));
+        Assert.That(model.GetProperty("expires_at").GetDateTime(), Is.GreaterThan(DateTime.UtcNow));
+        Assert.That(model.GetProperty("digest").GetString(), Is.EqualTo((await two.GetAsync("/api/tags")).Json.GetProperty("models")[1].GetProperty("digest").GetString()));
+
+        using var client = new OllamaSharp.OllamaApiClient(two.Client);
+        Assert.That((await client.ListRunningModelsAsync()).Select(running => running.Name), Is.EqualTo(new[] { "other:latest" }));
+        Assert.That(await client.IsRunningAsync());
+    }
+
+    [Test]
     public async Task Mistakes_have_the_shape_of_the_protocol()
     {
         string message = Error(await server.PostAsync("/api/embed", new { model = "none", input = "a" }), 404);

@@ -77,6 +77,13 @@ internal static class AnswerSchemas
         "details":{"type":"object"},"state":{"type":"string"}}}}}}
         """;
 
+    public const string OllamaLoaded = """
+        {"type":"object","required":["models"],"additionalProperties":false,"properties":{"models":{"type":"array","items":{
+        "type":"object","required":["name","model","size","digest","details","expires_at","size_vram","context_length"],"additionalProperties":false,"properties":{
+        "name":{"type":"string"},"model":{"type":"string"},"size":{"type":"integer"},"digest":{"type":"string"},"details":{"type":"object"},
+        "expires_at":{"type":"string"},"size_vram":{"type":"integer"},"context_length":{"type":"integer"}}}}}}
+        """;
+
     public const string OllamaShow = """
         {"type":"object","required":["details","model_info","capabilities"],"properties":{
         "details":{"type":"object"},"model_info":{"type":"object"},"capabilities":{"type":"array","items":{"type":"string"}},"modified_at":{"type":"string"}}}

@@ -16,6 +16,9 @@ internal static class Ollama
     /// <summary>The number of nanoseconds of a tick; the protocol counts times in nanoseconds.</summary>
     private const long NanosecondsPerTick = 100;
 
+    /// <summary>Ollama gives a model that stays in memory a time of expiry about this far away. Models of this server have none.</summary>
+    private const int YearsOfStay = 292;
+
     public static Protocol Protocol { get; } = new(
         "ollama",
         new Dictionary<ErrorKind, ErrorShape>
@@ -75,6 +78,7 @@ internal static class Ollama
         new("POST", "/api/embed", Protocol, RouteAccess.Key, "Embeds texts.", EmbedAsync) { Body = EmbedFields.Schema, AnswerSchema = AnswerSchemas.OllamaEmbed },
         new("POST", "/api/embeddings", Protocol, RouteAccess.Key, "Embeds one text.", EmbedOneAsync) { Body = EmbeddingsFields.Schema, AnswerSchema = AnswerSchemas.OllamaEmbeddings },
         new("GET", "/api/tags", Protocol, RouteAccess.Key, "Lists the models.", ListAsync) { AnswerSchema = AnswerSchemas.OllamaTags },
+        new("GET", "/api/ps", Protocol, RouteAccess.Key, "Lists the models that are in memory.", ListLoadedAsync) { AnswerSchema = AnswerSchemas.OllamaLoaded },
         new("POST", "/api/show", Protocol, RouteAccess.Key, "Describes a model.", ShowAsync) { Body = ShowFields.Schema, AnswerSchema = AnswerSchemas.OllamaShow },
         new("GET", "/", Protocol, RouteAccess.Key, "Tells that the server runs, in the words that clients of Ollama expect.", ShowRunningAsync)
         {
@@ -139,13 +143,38 @@ internal static class Ollama
         foreach (ServedModel model in context.Models.All)
         {
             json.WriteStartObject();
-            json.WriteString("name", model.Name + ModelRegistry.DefaultTag);
-            json.WriteString("model", model.Name + ModelRegistry.DefaultTag);
+            WriteNames(json, model);
             json.WriteString("modified_at", FormatTime(model.Created));
             json.WriteNumber("size", model.SizeBytes);
             json.WriteString("digest", model.Digest);
             WriteDetails(json, model);
             json.WriteString("state", model.State);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
+
+    private static Task ListLoadedAsync(RequestContext context) => context.WriteAsync(json =>
+    {
+        json.WriteStartObject();
+        json.WriteStartArray("models");
+        foreach (ServedModel model in context.Models.All)
+        {
+            if (model.Pool.GetHealth().ModelState != StellaPoolModelState.Loaded || model.Pool.Info is not { } info)
+            {
+                continue;
+            }
+
+            json.WriteStartObject();
+            WriteNames(json, model);
+            json.WriteNumber("size", info.MemoryEstimateBytes);
+            json.WriteString("digest", model.Digest);
+            WriteDetails(json, model);
+            json.WriteString("expires_at", FormatTime(DateTimeOffset.UtcNow.AddYears(YearsOfStay)));
+            json.WriteNumber("size_vram", 0);
+            json.WriteNumber("context_length", info.MaxTokens);
             json.WriteEndObject();
         }
 
@@ -203,6 +232,12 @@ internal static class Ollama
             throw new ServerException(
                 new ServerError(ErrorKind.UnknownModel, $"model '{name}' not found. This server has {string.Join(", ", context.Models.All.Select(model => model.Name))}.") { Field = "model" }, e);
         }
+    }
+
+    private static void WriteNames(Utf8JsonWriter json, ServedModel model)
+    {
+        json.WriteString("name", model.Name + ModelRegistry.DefaultTag);
+        json.WriteString("model", model.Name + ModelRegistry.DefaultTag);
     }
 
     private static void WriteDetails(Utf8JsonWriter json, ServedModel model)
