@@ -88,7 +88,9 @@ public static class StellaServerEndpointRouteBuilderExtensions
         return endpoints;
     }
 
-    /// <summary>Maps <c>/openapi.json</c>, which describes all mapped routes of the server.</summary>
+    /// <summary>
+    /// Maps <c>/openapi.json</c> and <c>/docs</c>, which describe all mapped routes of the server: the one to programs, the other to people.
+    /// </summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
     public static IEndpointRouteBuilder MapStellaOpenApi(this IEndpointRouteBuilder endpoints)

@@ -38,7 +38,8 @@ internal sealed class KeyTests
         ServerRoute[] routes = [.. endpoints.Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>()!).Where(route => route.Method != ServerRoute.AnyMethod)];
         Assert.That(
             routes.Where(route => route.Access == RouteAccess.Everyone).Select(route => route.Path),
-            Is.All.Matches<string>(path => path.StartsWith("/health", StringComparison.Ordinal)));
+            Is.EquivalentTo(new[] { "/health", "/health/live", "/health/ready", "/", "/docs" }),
+            "routes that tell nothing about models, keys and requests");
         foreach (ServerRoute route in routes)
         {
             string path = route.Path.Replace("{**model}", "tiny", StringComparison.Ordinal);

@@ -80,7 +80,7 @@ internal static class Ollama
         new("GET", "/api/tags", Protocol, RouteAccess.Key, "Lists the models.", ListAsync) { AnswerSchema = AnswerSchemas.OllamaTags },
         new("GET", "/api/ps", Protocol, RouteAccess.Key, "Lists the models that are in memory.", ListLoadedAsync) { AnswerSchema = AnswerSchemas.OllamaLoaded },
         new("POST", "/api/show", Protocol, RouteAccess.Key, "Describes a model.", ShowAsync) { Body = ShowFields.Schema, AnswerSchema = AnswerSchemas.OllamaShow },
-        new("GET", "/", Protocol, RouteAccess.Key, "Tells that the server runs, in the words that clients of Ollama expect.", ShowRunningAsync)
+        new("GET", "/", Protocol, RouteAccess.Everyone, "Describes the API to a browser, and tells clients that the server runs, in the words of Ollama.", ShowRootAsync)
         {
             // Most applications have a home page of their own.
             Order = 1,
@@ -206,8 +206,14 @@ internal static class Ollama
         }).ConfigureAwait(false);
     }
 
-    private static Task ShowRunningAsync(RequestContext context)
+    private static Task ShowRootAsync(RequestContext context)
     {
+        context.Http.Response.Headers.AppendCommaSeparatedValues("Vary", "Accept");
+        if (context.Http.Request.GetTypedHeaders().Accept.Any(type => type.MediaType == "text/html" && type.Quality != 0))
+        {
+            return Operations.ShowPageAsync(context);
+        }
+
         context.Http.Response.ContentType = "text/plain; charset=utf-8";
         return context.Http.Response.WriteAsync("Ollama is running", context.ClientLeft);
     }

@@ -5,6 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using StellaInterop.Server.Errors;
 using StellaInterop.Server.Http;
+using StellaInterop.Server.Keys;
 using StellaInterop.Server.Models;
 using StellaInterop.Server.OpenApi;
 using StellaInterop.Server.Telemetry;
@@ -30,6 +31,7 @@ internal static class Operations
     public static IReadOnlyList<ServerRoute> DescriptionRoutes { get; } =
     [
         new("GET", "/openapi.json", Protocol, RouteAccess.Key, "Describes the API in the form of OpenAPI 3.1.", ShowDescriptionAsync),
+        new("GET", "/docs", Protocol, RouteAccess.Everyone, "Describes the API for people.", ShowPageAsync),
     ];
 
     /// <summary>A restart helps only a server whose pools are closed. A model that fails may recover by itself.</summary>
@@ -68,15 +70,32 @@ internal static class Operations
         json.WriteEndObject();
     }
 
-    /// <summary>Describes the routes of the server that the application has mapped.</summary>
+    /// <summary>Answers the page about the API.</summary>
+    public static Task ShowPageAsync(RequestContext context)
+    {
+        HttpRequest request = context.Http.Request;
+        HttpResponse response = context.Http.Response;
+        response.ContentType = "text/html; charset=utf-8";
+        response.Headers.ContentSecurityPolicy = ApiPage.ContentSecurityPolicy;
+        response.Headers.XContentTypeOptions = "nosniff";
+        response.Headers["Referrer-Policy"] = "no-referrer";
+        bool hasKeys = context.Http.RequestServices.GetRequiredService<KeyRing>().IsEnabled;
+        return response.WriteAsync(ApiPage.Write(GetRoutes(context), $"{request.Scheme}://{request.Host}{request.PathBase}", hasKeys), context.ClientLeft);
+    }
+
     private static Task ShowDescriptionAsync(RequestContext context)
     {
-        EndpointDataSource endpoints = context.Http.RequestServices.GetRequiredService<EndpointDataSource>();
-        ServerRoute[] routes = [.. endpoints.Endpoints
-            .Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>())
-            .Where(route => route is { Method: not ServerRoute.AnyMethod })!];
+        ServerRoute[] routes = GetRoutes(context);
         return context.WriteAsync(json => OpenApiDocument.Write(json, routes));
     }
+
+    /// <summary>Returns the routes of the server that the application has mapped.</summary>
+    private static ServerRoute[] GetRoutes(RequestContext context) =>
+    [
+        .. context.Http.RequestServices.GetRequiredService<EndpointDataSource>().Endpoints
+            .Select(endpoint => endpoint.Metadata.GetMetadata<ServerRoute>())
+            .Where(route => route is { Method: not ServerRoute.AnyMethod })!,
+    ];
 
     private static Task ShowMetricsAsync(RequestContext context)
     {
