@@ -128,6 +128,17 @@ internal sealed class TeiTests
         Error(await other.PostTextAsync("/decode", """{"ids":[1,[2]]}"""), 422, "Validation");
     }
 
+    [TestCase("/tokenize")]
+    [TestCase("/embed_all")]
+    public async Task Every_route_tells_the_texts_that_were_cut_and_the_fields_without_effect(string path)
+    {
+        ServerAnswer answer = await server.PostAsync(path, new { inputs = new[] { "a", LongText, LongText }, other = 1 });
+        Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body[..200]);
+        Assert.That(answer.Header("x-stella-truncated"), Is.EqualTo("2"));
+        Assert.That(answer.Header("x-stella-ignored"), Is.EqualTo("other"));
+        Assert.That((await server.PostAsync("/decode", new { ids = new[] { 1 }, other = 1 })).Header("x-stella-ignored"), Is.EqualTo("other"));
+    }
+
     [Test]
     public async Task The_model_is_described()
     {

@@ -33,9 +33,6 @@ internal sealed class EmbeddingRun(
     /// <summary>The header with the number of texts that were cut.</summary>
     public const string TruncatedHeader = "x-stella-truncated";
 
-    /// <summary>The header with the fields that have no effect.</summary>
-    public const string IgnoredHeader = "x-stella-ignored";
-
     /// <summary>The largest number of texts of a part. A request of one part is computed as a whole before it is answered.</summary>
     private const int PartTexts = 64;
 
@@ -212,6 +209,15 @@ internal sealed class EmbeddingRun(
         }
     }
 
+    /// <summary>Tells the number of texts that were cut, if there are any.</summary>
+    public static void SetTruncatedHeader(HttpResponse response, RequestReport report)
+    {
+        if (report.TruncatedCount > 0)
+        {
+            response.Headers[TruncatedHeader] = report.TruncatedCount.ToString(CultureInfo.InvariantCulture);
+        }
+    }
+
     private int EndOfFirstPart()
     {
         int end = 0;
@@ -239,18 +245,8 @@ internal sealed class EmbeddingRun(
 
     private void SetHeaders()
     {
-        IHeaderDictionary headers = response.Headers;
-        if (report.TruncatedCount > 0)
-        {
-            headers[TruncatedHeader] = report.TruncatedCount.ToString(CultureInfo.InvariantCulture);
-        }
-
-        if (request.Ignored.Count > 0)
-        {
-            headers[IgnoredHeader] = string.Join(", ", request.Ignored);
-        }
-
-        headers["Server-Timing"] = string.Create(
+        SetTruncatedHeader(response, report);
+        response.Headers["Server-Timing"] = string.Create(
             CultureInfo.InvariantCulture,
             $"parse;dur={report.ParseTime.TotalMilliseconds:0.###}, load;dur={report.LoadTime.TotalMilliseconds:0.###}, queue;dur={report.QueueTime.TotalMilliseconds:0.###}, embed;dur={report.EmbedTime.TotalMilliseconds:0.###}");
     }

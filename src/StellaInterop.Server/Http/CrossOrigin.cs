@@ -17,7 +17,7 @@ internal sealed class CrossOrigin
     [
         RouteHandler.RequestIdHeader,
         EmbeddingRun.TruncatedHeader,
-        EmbeddingRun.IgnoredHeader,
+        RequestContext.IgnoredHeader,
         "Server-Timing",
         "Allow",
         "retry-after",

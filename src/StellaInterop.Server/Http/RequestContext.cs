@@ -11,6 +11,9 @@ namespace StellaInterop.Server.Http;
 /// <summary>One request on its way through a route. Disposes the body at its end. Not thread-safe.</summary>
 internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelRegistry models, BodyRoom room, StellaServerOptions options) : IDisposable
 {
+    /// <summary>The header with the fields that have no effect.</summary>
+    public const string IgnoredHeader = "x-stella-ignored";
+
     private RequestBody? body;
 
     public HttpContext Http { get; } = http;
@@ -28,10 +31,15 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     /// <summary>Reads the body by a table of fields.</summary>
     /// <exception cref="ServerException">The body or a field is wrong.</exception>
     public async Task<T> ReadAsync<T>(FieldTable<T> fields)
-        where T : new()
+        where T : FieldRequest, new()
     {
         var request = new T();
         fields.Read(request, await ReadBodyAsync().ConfigureAwait(false));
+        if (request.Ignored.Count > 0)
+        {
+            Http.Response.Headers[IgnoredHeader] = string.Join(", ", request.Ignored);
+        }
+
         return request;
     }
 

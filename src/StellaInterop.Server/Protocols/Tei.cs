@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using StellaInterop.Server.Embedding;
 using StellaInterop.Server.Errors;
@@ -145,11 +144,7 @@ internal static class Tei
         StellaTokenEmbeddings tokens = await pool.EmbedTokensAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
         context.Report.Model = context.Models.Default.Name;
         context.Report.TextCount = texts.Count;
-        if (context.Report.TruncatedCount > 0)
-        {
-            context.Http.Response.Headers[EmbeddingRun.TruncatedHeader] = context.Report.TruncatedCount.ToString(CultureInfo.InvariantCulture);
-        }
-
+        EmbeddingRun.SetTruncatedHeader(context.Http.Response, context.Report);
         using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
         writer.Json.WriteStartArray();
         for (int i = 0; i < texts.Count; i++)
@@ -176,6 +171,9 @@ internal static class Tei
         ServedModel model = context.Models.Default;
         TextList texts = request.Texts!;
         StellaEmbedOptions options = request.GetOptions();
+        // A text over the limit is cut here too, so the answer must say it.
+        await EmbeddingRun.CheckLengthsAsync(model, request, context.Report, context.ClientLeft).ConfigureAwait(false);
+        EmbeddingRun.SetTruncatedHeader(context.Http.Response, context.Report);
         StellaTokens tokens = await model.Pool.TokenizeWithOffsetsAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
         using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
         writer.Json.WriteStartArray();
