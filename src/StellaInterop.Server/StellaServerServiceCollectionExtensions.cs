@@ -69,7 +69,7 @@ public static class StellaServerServiceCollectionExtensions
             provider.GetRequiredService<IOptions<StellaServerOptions>>(),
             provider.GetRequiredService<Logging.ILoggerFactory>(),
             provider.GetService<TimeProvider>()));
-        services.TryAddSingleton(static provider => new BodyRoom(provider.GetRequiredService<IOptions<StellaServerOptions>>().Value.GetMaxBufferedBytes()));
+        services.TryAddSingleton(static provider => new RequestRoom(provider.GetRequiredService<IOptions<StellaServerOptions>>().Value.GetMaxBufferedBytes()));
         services.TryAddSingleton<CrossOrigin>();
         services.TryAddSingleton<RequestMetrics>();
         services.TryAddSingleton(static provider => new MetricsCollector(

@@ -1,6 +1,8 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Microsoft.Extensions.DependencyInjection;
+using StellaInterop.Server.Fields;
 using StellaInterop.Server.Models;
 
 namespace StellaInterop.Tests;
@@ -49,6 +51,23 @@ internal sealed class LargeRequestTests
         long grown = GC.GetTotalMemory(forceFullCollection: true) - before;
         // The whole answer has 200 MB.
         Assert.That(grown, Is.LessThan(20_000_000));
+    }
+
+    [TestCase(Path, """{"input":["a","b","c"],"late_chunking":true}""")]
+    [TestCase("/embed_all", """{"inputs":["a text of some words, which has hidden states"]}""")]
+    public async Task Results_that_are_computed_as_a_whole_take_room_and_give_it_back(string path, string body)
+    {
+        // Room for the body, and not for the result.
+        await using RunningServer server = await RunningServer.StartAsync(options => (options.MaxBodyBytes, options.MaxBufferedBytes) = (1024, 1100));
+        var room = server.Services.GetRequiredService<RequestRoom>();
+        ServerAnswer refused = await server.PostTextAsync(path, body);
+        Assert.That(refused.Status, Is.AnyOf(HttpStatusCode.TooManyRequests, HttpStatusCode.RequestEntityTooLarge), refused.Body);
+        await UntilAsync(() => room.Taken == 0);
+
+        await using RunningServer large = await RunningServer.StartAsync();
+        room = large.Services.GetRequiredService<RequestRoom>();
+        Assert.That((await large.PostTextAsync(path, body)).Status, Is.EqualTo(HttpStatusCode.OK));
+        await UntilAsync(() => room.Taken == 0);
     }
 
     [Test]

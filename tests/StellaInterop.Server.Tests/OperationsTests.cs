@@ -22,6 +22,7 @@ internal sealed class OperationsTests
         Assert.That(after, Does.Contain("stella_calls_total{model=\"tiny\",outcome=\"completed\"} 1\n"));
         Assert.That(after, Does.Contain("stella_http_requests_total{protocol=\"openai\",outcome=\"ok\"} 1\n"));
         Assert.That(after, Does.Contain("stella_http_requests_total{protocol=\"tei\",outcome=\"client_error\"} 1\n"));
+        Assert.That(after, Does.Contain("stella_http_buffered_bytes{} 0\n"));
         Assert.That(after, Does.Contain("stella_http_running{protocol=\"server\"} 1\n"), "the scrape itself");
         Assert.That(after, Does.Contain("stella_call_duration_seconds_bucket{model=\"tiny\",outcome=\"completed\",le=\"+Inf\"} 1\n"));
     }

@@ -51,9 +51,11 @@ internal sealed class RefusalTests
         {
             _ = app.MapStellaServer();
             _ = app.MapGet("/", () => "home");
+            _ = app.MapGet("/docs", () => "help");
             _ = app.MapGet("/v1/embeddings", () => "mine");
         });
         Assert.That((await server.GetAsync("/")).Body, Is.EqualTo("home"));
+        Assert.That((await server.GetAsync("/docs")).Body, Is.EqualTo("help"));
         Assert.That((await server.GetAsync(Path)).Body, Is.EqualTo("mine"));
         Assert.That((await server.PostAsync(Path, new { input = "a" })).Status, Is.EqualTo(HttpStatusCode.OK));
     }
@@ -131,7 +133,7 @@ internal sealed class RefusalTests
         const int BodyBytes = 64 << 10;
         const int Held = 3;
         await using RunningServer server = await RunningServer.StartAsync(options => (options.MaxBodyBytes, options.MaxBufferedBytes) = (BodyBytes, Held * BodyBytes));
-        var room = server.Services.GetRequiredService<BodyRoom>();
+        var room = server.Services.GetRequiredService<RequestRoom>();
         var clients = new List<System.Net.Sockets.TcpClient>();
         try
         {

@@ -15,10 +15,10 @@ internal sealed class RequestBodyTests
     /// <summary>More than the first buffer, and not a power of two.</summary>
     private static readonly byte[] Content = Encoding.ASCII.GetBytes(new string('a', 100_000));
 
-    private BodyRoom room = null!;
+    private RequestRoom room = null!;
 
     [SetUp]
-    public void MakeRoom() => room = new BodyRoom(Limit);
+    public void MakeRoom() => room = new RequestRoom(Limit);
 
     [TearDown]
     public void All_room_is_given_back() => Assert.That(room.Taken, Is.Zero);
@@ -75,7 +75,7 @@ internal sealed class RequestBodyTests
     [Test]
     public async Task A_body_that_leaves_too_little_room_is_refused_before_more_of_it_is_read()
     {
-        var small = new BodyRoom(Limit / 2);
+        var small = new RequestRoom(Limit / 2);
         using RequestBody first = await RequestBody.ReadAsync(Request(new MemoryStream(new byte[Limit / 4])), Limit, small, CancellationToken.None);
         using var source = new MemoryStream(new byte[Limit]);
         ServerException? error = Assert.ThrowsAsync<ServerException>(() => RequestBody.ReadAsync(Request(source), Limit, small, CancellationToken.None));

@@ -41,7 +41,7 @@ internal static class ServeCommand
         });
         var maxBuffered = new Option<long?>("--max-buffered-bytes")
         {
-            Description = $"Largest sum in bytes of the bodies in memory at a time, at least {maxBody.Name}. Default: 8 x {maxBody.Name}.",
+            Description = $"Largest sum in bytes of the buffers of requests at a time, at least {maxBody.Name}. Default: 8 x {maxBody.Name}.",
             HelpName = "N",
         };
         var keys = new Option<string?>("--keys")

@@ -27,8 +27,9 @@ internal interface IEmbeddingAnswer
 /// <param name="answer">The shape of the answer.</param>
 /// <param name="response">The response.</param>
 /// <param name="report">Receives counts and times.</param>
+/// <param name="room">The room for all vectors of a request, if they are in memory at a time.</param>
 internal sealed class EmbeddingRun(
-    ServedModel model, EmbedRequest request, IEmbeddingAnswer answer, HttpResponse response, RequestReport report)
+    ServedModel model, EmbedRequest request, IEmbeddingAnswer answer, HttpResponse response, RequestReport report, RequestRoom room)
 {
     /// <summary>The header with the number of texts that were cut.</summary>
     public const string TruncatedHeader = "x-stella-truncated";
@@ -146,6 +147,23 @@ internal sealed class EmbeddingRun(
                 ErrorKind.TextTooLong, $"With late chunking, the texts are parts of one text. {texts.Count} parts are more than the {info.MaxTokens} tokens that the model takes.", "input");
         }
 
+        // An unknown dimension is an error of the pool, which needs no rows for it.
+        int dimension = request.Dimension ?? info.DefaultDimension;
+        int numbers = info.Dimensions.Contains(dimension) ? texts.Count * dimension : 0;
+        long bytes = (long)numbers * sizeof(float);
+        room.Take(bytes);
+        try
+        {
+            await AnswerPartsAsync(new float[numbers], dimension, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            room.Return(bytes);
+        }
+    }
+
+    private async Task AnswerPartsAsync(float[] rows, int dimension, CancellationToken cancellationToken)
+    {
         string[] parts = texts.Take(0, texts.Count);
         var ranges = new Range[parts.Length];
         for (int i = 0, start = 0; i < parts.Length; start += parts[i].Length + 1, i++)
@@ -154,8 +172,6 @@ internal sealed class EmbeddingRun(
         }
 
         StellaEmbedOptions options = request.GetOptions();
-        int dimension = request.Dimension ?? info.DefaultDimension;
-        float[] rows = new float[info.Dimensions.Contains(dimension) ? parts.Length * dimension : 0];
         long begin = Stopwatch.GetTimestamp();
         StellaTokenCount count = await model.Pool.EmbedPartsAsync(string.Join(' ', parts), ranges, rows, options, cancellationToken).ConfigureAwait(false);
         report.EmbedTime = Stopwatch.GetElapsedTime(begin);
@@ -180,13 +196,12 @@ internal sealed class EmbeddingRun(
     {
         TextList texts = request.Texts!;
         StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
-        int shortTokens = info.MaxTokens - SpecialTokens - info.Prompts.Select(prompt => prompt.TokenCount).DefaultIfEmpty(0).Max();
+        int shortTokens = info.MaxTokens - TokensBesideText(info);
         StellaEmbedOptions options = request.GetOptions() with { LongTextBehavior = StellaLongTextBehavior.Truncate };
         var indices = new List<int>(PartTexts);
         for (int i = 0; i < texts.Count; i++)
         {
-            long bound = (long)texts.GetByteLength(i) * (texts.IsPlainAscii(i) ? 1 : TokensPerByte);
-            if (bound > shortTokens)
+            if (BoundTokens(texts, i) > shortTokens)
             {
                 indices.Add(i);
             }
@@ -208,6 +223,17 @@ internal sealed class EmbeddingRun(
             }
         }
     }
+
+    /// <summary>Returns the largest number of hidden states that a text of a request can have.</summary>
+    public static int BoundHiddenStates(TextList texts, StellaModelInfo info)
+    {
+        long longest = Enumerable.Range(0, texts.Count).Max(i => BoundTokens(texts, i));
+        return (int)Math.Min(info.MaxTokens, longest + TokensBesideText(info));
+    }
+
+    private static long BoundTokens(TextList texts, int index) => (long)texts.GetByteLength(index) * (texts.IsPlainAscii(index) ? 1 : TokensPerByte);
+
+    private static int TokensBesideText(StellaModelInfo info) => SpecialTokens + info.Prompts.Select(prompt => prompt.TokenCount).DefaultIfEmpty(0).Max();
 
     /// <summary>Tells the number of texts that were cut, if there are any.</summary>
     public static void SetTruncatedHeader(HttpResponse response, RequestReport report)

@@ -15,12 +15,12 @@ internal sealed class RequestBody : IDisposable
     private const int FirstBufferBytes = 16 << 10;
 
     private readonly int limit;
-    private readonly BodyRoom room;
+    private readonly RequestRoom room;
     private byte[] buffer;
     private int capacity;
     private int length;
 
-    private RequestBody(int limit, BodyRoom room)
+    private RequestBody(int limit, RequestRoom room)
     {
         this.limit = limit;
         this.room = room;
@@ -41,7 +41,7 @@ internal sealed class RequestBody : IDisposable
     /// <param name="room">The room for all bodies.</param>
     /// <param name="cancellationToken">A token that is cancelled when the client leaves.</param>
     /// <exception cref="ServerException">The body is too large, packed in an unknown way, damaged, or not UTF-8, or there is no room for it.</exception>
-    public static async Task<RequestBody> ReadAsync(HttpRequest request, long limit, BodyRoom room, CancellationToken cancellationToken)
+    public static async Task<RequestBody> ReadAsync(HttpRequest request, long limit, RequestRoom room, CancellationToken cancellationToken)
     {
         if (request.HttpContext.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } feature)
         {

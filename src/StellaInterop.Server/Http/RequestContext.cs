@@ -9,7 +9,7 @@ using StellaInterop.Server.Models;
 namespace StellaInterop.Server.Http;
 
 /// <summary>One request on its way through a route. Disposes the body at its end. Not thread-safe.</summary>
-internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelRegistry models, BodyRoom room, StellaServerOptions options) : IDisposable
+internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelRegistry models, RequestRoom room, StellaServerOptions options) : IDisposable
 {
     /// <summary>The header with the fields that have no effect.</summary>
     public const string IgnoredHeader = "x-stella-ignored";
@@ -21,6 +21,9 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     public ModelRegistry Models { get; } = models;
 
     public RequestReport Report { get; } = new();
+
+    /// <summary>Gets the room for buffers of all requests.</summary>
+    public RequestRoom Room { get; } = room;
 
     /// <summary>Gets or sets the key of the request; <see langword="null"/> if the server has no keys.</summary>
     public ApiKey? Key { get; set; }
@@ -56,7 +59,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
                     ErrorKind.UnsupportedMediaType, $"The content type is '{Printable.Line(type)}'; it must be application/json.");
             }
 
-            body = await RequestBody.ReadAsync(Http.Request, options.MaxBodyBytes, room, ClientLeft).ConfigureAwait(false);
+            body = await RequestBody.ReadAsync(Http.Request, options.MaxBodyBytes, Room, ClientLeft).ConfigureAwait(false);
             Report.ReadTime = Report.Elapsed;
         }
 
@@ -68,7 +71,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     {
         request.Priority = Key?.Priority ?? request.Priority;
         request.FairnessGroup = Key?.Name;
-        return new EmbeddingRun(Models.Get(request.Model), request, answer, Http.Response, Report).RunAsync(ClientLeft);
+        return new EmbeddingRun(Models.Get(request.Model), request, answer, Http.Response, Report, Room).RunAsync(ClientLeft);
     }
 
     /// <summary>Writes a small answer.</summary>

@@ -32,7 +32,7 @@ internal sealed class RouteHandler(ServerRoute route)
     {
         IServiceProvider services = http.RequestServices;
         StellaServerOptions options = services.GetRequiredService<IOptions<StellaServerOptions>>().Value;
-        using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), services.GetRequiredService<BodyRoom>(), options);
+        using var context = new RequestContext(http, route.Protocol, services.GetRequiredService<ModelRegistry>(), services.GetRequiredService<RequestRoom>(), options);
         ILogger logger = services.GetRequiredService<ILoggerFactory>().CreateLogger(LogCategory);
         string id = GetRequestId(http.Request);
         http.Response.Headers[RequestIdHeader] = id;

@@ -23,9 +23,10 @@ public sealed class StellaServerOptions
     public long MaxBodyBytes { get; set; } = 32L << 20;
 
     /// <summary>
-    /// Gets or sets the largest sum in bytes of the bodies that the server has in memory at a time, at least <see cref="MaxBodyBytes"/>;
+    /// Gets or sets the largest sum in bytes of the buffers that requests have in memory at a time, at least <see cref="MaxBodyBytes"/>;
     /// <see langword="null"/>, the default, for eight times <see cref="MaxBodyBytes"/>. A body is in memory until its request is
-    /// answered. A request that does not fit is refused like one that finds a full queue, before more of its body is read.
+    /// answered, and so are the vectors of late chunking and the hidden states of a text. A request that does not fit is refused like one that
+    /// finds a full queue, before more of its body is read.
     /// </summary>
     public long? MaxBufferedBytes { get; set; }
 

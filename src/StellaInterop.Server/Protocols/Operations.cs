@@ -31,7 +31,11 @@ internal static class Operations
     public static IReadOnlyList<ServerRoute> DescriptionRoutes { get; } =
     [
         new("GET", "/openapi.json", Protocol, RouteAccess.Key, "Describes the API in the form of OpenAPI 3.1.", ShowDescriptionAsync),
-        new("GET", "/docs", Protocol, RouteAccess.Everyone, "Describes the API for people.", ShowPageAsync),
+        new("GET", "/docs", Protocol, RouteAccess.Everyone, "Describes the API for people.", ShowPageAsync)
+        {
+            // An application may have a page of its own there.
+            Order = 1,
+        },
     ];
 
     /// <summary>A restart helps only a server whose pools are closed. A model that fails may recover by itself.</summary>

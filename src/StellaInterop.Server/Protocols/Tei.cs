@@ -141,6 +141,21 @@ internal static class Tei
         StellaEmbedOptions options = request.GetOptions();
         // Lengths are checked and the first text is computed before the answer begins, so that their errors have a status.
         await EmbeddingRun.CheckLengthsAsync(context.Models.Default, request, context.Report, context.ClientLeft).ConfigureAwait(false);
+        StellaModelInfo info = await context.Models.Default.GetInfoAsync(context.ClientLeft).ConfigureAwait(false);
+        long bytes = (long)EmbeddingRun.BoundHiddenStates(texts, info) * info.HiddenSize * sizeof(float);
+        context.Room.Take(bytes);
+        try
+        {
+            await WriteHiddenStatesAsync(context, pool, texts, options).ConfigureAwait(false);
+        }
+        finally
+        {
+            context.Room.Return(bytes);
+        }
+    }
+
+    private static async Task WriteHiddenStatesAsync(RequestContext context, StellaEmbeddingPool pool, TextList texts, StellaEmbedOptions options)
+    {
         StellaTokenEmbeddings tokens = await pool.EmbedTokensAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
         context.Report.Model = context.Models.Default.Name;
         context.Report.TextCount = texts.Count;

@@ -9,6 +9,7 @@ internal static class MetricTable
     public const string RequestsInstrument = "stella.http.requests";
     public const string DurationInstrument = "stella.http.duration";
     public const string RunningInstrument = "stella.http.running";
+    public const string BufferedInstrument = "stella.http.buffered";
     public const string ProtocolTag = "stella.protocol";
     public const string OutcomeTag = "stella.outcome";
 
@@ -55,5 +56,6 @@ internal static class MetricTable
             Buckets = Seconds,
         },
         new(RunningInstrument, "stella_http_running", MetricType.Gauge, "Requests that are being answered.", Protocol) { IsPerModel = false },
+        new(BufferedInstrument, "stella_http_buffered_bytes", MetricType.Gauge, "Buffers of requests, of MaxBufferedBytes.") { IsPerModel = false },
     ];
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using StellaInterop.Server.Fields;
 
 namespace StellaInterop.Server.Telemetry;
 
@@ -9,7 +10,7 @@ internal sealed class RequestMetrics
     private readonly Histogram<double> duration;
     private readonly UpDownCounter<long> running;
 
-    public RequestMetrics(IMeterFactory meters)
+    public RequestMetrics(IMeterFactory meters, RequestRoom room)
     {
 #pragma warning disable CA2000 // The factory disposes its meters.
         Meter meter = meters.Create(MetricTable.ServerMeterName);
@@ -17,6 +18,7 @@ internal sealed class RequestMetrics
         requests = meter.CreateCounter<long>(MetricTable.RequestsInstrument, "{request}", "Requests by protocol and outcome.");
         duration = meter.CreateHistogram<double>(MetricTable.DurationInstrument, "s", "Time from the head of a request to the end of its answer.");
         running = meter.CreateUpDownCounter<long>(MetricTable.RunningInstrument, "{request}", "Requests that are being answered.");
+        _ = meter.CreateObservableGauge(MetricTable.BufferedInstrument, () => room.Taken, "By", "Buffers of requests, of MaxBufferedBytes.");
     }
 
     public void Begin(string protocol) => running.Add(1, Protocol(protocol));

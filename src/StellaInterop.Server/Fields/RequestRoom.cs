@@ -2,9 +2,9 @@ using StellaInterop.Server.Errors;
 
 namespace StellaInterop.Server.Fields;
 
-/// <summary>Bounds the buffers of all bodies that the server has at a time. Thread-safe.</summary>
+/// <summary>Bounds the buffers of all requests at a time: bodies, and results that are in memory as a whole. Thread-safe.</summary>
 /// <remarks>A request that finds no room is refused and never waits: requests that hold some and wait for more would block each other.</remarks>
-internal sealed class BodyRoom(long limit)
+internal sealed class RequestRoom(long limit)
 {
     private readonly Lock gate = new();
     private long taken;
@@ -22,9 +22,16 @@ internal sealed class BodyRoom(long limit)
     }
 
     /// <summary>Takes room for a buffer, or for the growth of one.</summary>
-    /// <exception cref="ServerException">There is not enough room.</exception>
-    public void Take(int bytes)
+    /// <exception cref="ServerException">There is not enough room, now or ever.</exception>
+    public void Take(long bytes)
     {
+        if (bytes > limit)
+        {
+            throw new ServerException(
+                ErrorKind.BodyTooLarge,
+                $"The answer takes {bytes} bytes of memory, and all requests together have {limit}. Send fewer or shorter texts, or raise {nameof(StellaServerOptions.MaxBufferedBytes)} (stella serve --max-buffered-bytes).");
+        }
+
         lock (gate)
         {
             if (taken + bytes > limit)
@@ -41,7 +48,7 @@ internal sealed class BodyRoom(long limit)
     }
 
     /// <summary>Gives room back.</summary>
-    public void Return(int bytes)
+    public void Return(long bytes)
     {
         lock (gate)
         {
