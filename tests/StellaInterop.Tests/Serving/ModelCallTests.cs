@@ -8,6 +8,9 @@ internal sealed class ModelCallTests
 {
     private const string Text = "one text with some words";
 
+    /// <summary>A bound for a test that fails, not a measurement.</summary>
+    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(30);
+
     [Test]
     public async Task Tokens_of_a_pool_are_those_of_its_model()
     {
@@ -77,7 +80,7 @@ internal sealed class ModelCallTests
         using var leaves = new CancellationTokenSource();
         Task<StellaTokens[]> leaving = pool.TokenizeAsync([Text], null, leaves.Token);
         var waiting = new List<Task> { pool.EmbedTokensAsync(Text) };
-        StellaOverloadedException? refused = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedPartsAsync(Text, new Range[] { .. }, new float[100]));
+        StellaOverloadedException? refused = Assert.ThrowsAsync<StellaOverloadedException>(() => pool.EmbedPartsAsync(Text, new Range[] { .. }, new float[100]).WaitAsync(Bound));
         Assert.That((refused!.QueuedCallCount, refused.MaxQueuedCalls, refused.MaxQueuedTokens), Is.EqualTo((2, 2, 0L)));
         Assert.That(refused.RetryAfter, Is.GreaterThan(TimeSpan.Zero));
 
@@ -102,10 +105,10 @@ internal sealed class ModelCallTests
         Assert.That(() => leaving, Throws.InstanceOf<OperationCanceledException>());
         Assert.That(next.IsCompleted, Is.False, "the slot is taken");
         slots.Leave();
-        await next;
+        await next.WaitAsync(Bound);
         Task last = slots.EnterAsync();
         Assert.That(last.IsCompleted, Is.False, "the cancelled wait gave no slot back");
         slots.Leave();
-        await last;
+        await last.WaitAsync(Bound);
     }
 }
