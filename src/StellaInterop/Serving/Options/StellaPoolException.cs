@@ -1,5 +1,4 @@
 using System.Globalization;
-using StellaInterop.Serving;
 
 namespace StellaInterop;
 
@@ -24,10 +23,10 @@ public abstract class StellaPoolException : StellaException
 public sealed class StellaOverloadedException : StellaPoolException
 {
     internal StellaOverloadedException(
-        string priority, AdmissionGroup group, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
+        string kind, int calls, int callLimit, long tokens, long tokenLimit, TimeSpan retryAfter)
         : base(
             StellaErrorCode.Overloaded,
-            $"The queue is full for {priority} calls{Of(group)}: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with QueueFullMode = Wait.",
+            $"The queue is full for {kind}: {calls} of {callLimit} calls, {tokens} of {tokenLimit} tokens. Try again in {Seconds(retryAfter)}, or wait for room with QueueFullMode = Wait.",
             retryAfter)
     {
         QueuedCallCount = calls;
@@ -72,10 +71,6 @@ public sealed class StellaOverloadedException : StellaPoolException
     /// <see cref="StellaPoolOptions.BulkShare"/> of it, at least one batch. 0 for a call beside the queue.
     /// </summary>
     public long MaxQueuedTokens { get; }
-
-    private static string Of(AdmissionGroup group) => group.Name is { } name
-        ? $" of the group '{Printable.Line(name)}', which holds {group.Calls} calls and {group.Reserved} tokens and may hold no more than is free"
-        : "";
 }
 
 /// <summary>Represents the error of a call that a pool did not answer within its timeout.</summary>

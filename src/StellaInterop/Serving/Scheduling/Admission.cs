@@ -206,10 +206,17 @@ internal sealed class Admission
         reserved += tokens;
     }
 
-    private StellaOverloadedException Overloaded(AdmissionSlot slot) => slot.Lane == bulk
-        ? new StellaOverloadedException("bulk", slot.Group, bulk.Calls + bulk.WaitingCalls, bulk.CallLimit, bulk.Reserved, bulk.TokenLimit, RetryAfter())
-        : new StellaOverloadedException(
-            "interactive", slot.Group, calls + interactive.WaitingCalls, options.MaxQueuedCalls, reserved, limits.QueuedTokens, RetryAfter());
+    private StellaOverloadedException Overloaded(AdmissionSlot slot)
+    {
+        AdmissionGroup group = slot.Group;
+        string ofGroup = group.Name is { } name
+            ? $" of the group '{Printable.Line(name)}', which holds {group.Calls} calls and {group.Reserved} tokens and may hold no more than is free"
+            : "";
+        return slot.Lane == bulk
+            ? new StellaOverloadedException($"bulk calls{ofGroup}", bulk.Calls + bulk.WaitingCalls, bulk.CallLimit, bulk.Reserved, bulk.TokenLimit, RetryAfter())
+            : new StellaOverloadedException(
+                $"interactive calls{ofGroup}", calls + interactive.WaitingCalls, options.MaxQueuedCalls, reserved, limits.QueuedTokens, RetryAfter());
+    }
 
     private TimeSpan RetryAfter()
     {
