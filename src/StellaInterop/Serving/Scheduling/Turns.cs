@@ -55,7 +55,7 @@ internal sealed class Turns
         taker.Leave();
     }
 
-    /// <summary>Finds the next text of a kind, or of any kind for null, and the call whose turn it is. Those without a text leave.</summary>
+    /// <summary>Finds the next text of a kind, or of any kind for null, and the call whose turn it is. Takers without a text leave.</summary>
     public TurnResult Find(VectorKind? kind, out PoolCall? call, out TextItem? item)
     {
         for (LinkedListNode<TurnTaker>? node = takers.First, next; node is not null; node = next)
