@@ -96,8 +96,7 @@ internal sealed class LifecycleTests
         await Eventually.IsTrueAsync(() => pool.GetHealth().BusyWorkerCount == 0, "all workers are idle");
         clock.Advance(TimeSpan.FromSeconds(5));
         Assert.That(pool.GetHealth().WorkerCount, Is.EqualTo(3), "the idle timeout is not over");
-        clock.Advance(TimeSpan.FromSeconds(10));
-        await Eventually.IsTrueAsync(() => model.Sessions == 1, "two workers have stopped");
+        await AdvanceUntilAsync(clock, TimeSpan.FromSeconds(10), () => model.Sessions == 1, "two workers have stopped");
         Assert.That(await pool.EmbedAsync("still"), Is.EqualTo(FakeModel.Vector("still")));
         Assert.That((pool.GetHealth().WorkerCount, model.SessionsMade), Is.EqualTo((1, 3)), "stopped workers are not replaced");
         await TestPool.DisposeAndCheckAsync(pool, model);
@@ -145,8 +144,7 @@ internal sealed class LifecycleTests
         _ = await pool.EmbedAsync("one");
         clock.Advance(TimeSpan.FromSeconds(5));
         Assert.That(model.Models, Is.EqualTo(1));
-        clock.Advance(TimeSpan.FromSeconds(10));
-        await Eventually.IsTrueAsync(() => model.Models == 0 && model.Sessions == 0, "the model is unloaded");
+        await AdvanceUntilAsync(clock, TimeSpan.FromSeconds(10), () => model.Models == 0 && model.Sessions == 0, "the model is unloaded");
         Assert.That(pool.GetHealth().ModelState, Is.EqualTo(StellaPoolModelState.Unloaded));
         Assert.That(await pool.EmbedAsync("two"), Is.EqualTo(FakeModel.Vector("two")));
         Assert.That(model.Loads, Is.EqualTo(2));
@@ -318,8 +316,7 @@ internal sealed class LifecycleTests
             Assert.That(await pool.EmbedAsync("text"), Is.EqualTo(FakeModel.Vector("text")));
             forwards += computed ? 1 : 0;
             Assert.That(model.Forwards, Is.EqualTo(forwards), $"file stamp {stamp}");
-            clock.Advance(TimeSpan.FromSeconds(15));
-            await Eventually.IsTrueAsync(() => model.Models == 0, "the model is unloaded");
+            await AdvanceUntilAsync(clock, TimeSpan.FromSeconds(15), () => model.Models == 0, "the model is unloaded");
         }
 
         Assert.That(model.Loads, Is.EqualTo(4));
@@ -327,6 +324,15 @@ internal sealed class LifecycleTests
     }
 
     /// <summary>Queues more texts than one worker can take, while every other worker fails to start with an error.</summary>
+    /// <summary>Advances a clock until a condition is true. A worker that counts as idle may start its timer after the first advance.</summary>
+    private static Task AdvanceUntilAsync(FakeTimeProvider clock, TimeSpan step, Func<bool> condition, string expected) => Eventually.IsTrueAsync(
+        () =>
+        {
+            clock.Advance(step);
+            return condition();
+        },
+        expected);
+
     private static async Task CheckOneWorkerAnswersAllAsync(string error)
     {
         using var pause = new PausePoint();
