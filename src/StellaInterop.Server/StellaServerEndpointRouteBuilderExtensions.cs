@@ -35,12 +35,7 @@ public static class StellaServerEndpointRouteBuilderExtensions
     /// <summary>Maps the protocol of OpenAI: <c>/v1/embeddings</c> and <c>/v1/models</c>.</summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaOpenAI(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, OpenAI.Routes, OpenAIOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaOpenAI(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, OpenAI.Routes, OpenAIOrder);
 
     /// <summary>
     /// Maps the protocol of Text Embeddings Inference: <c>POST /</c>, <c>/embed</c>, <c>/embed_all</c>, <c>/similarity</c>, <c>/tokenize</c>,
@@ -48,12 +43,7 @@ public static class StellaServerEndpointRouteBuilderExtensions
     /// </summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaTei(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, Tei.Routes, TeiOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaTei(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, Tei.Routes, TeiOrder);
 
     /// <summary>
     /// Maps the protocol of Ollama: <c>/api/embed</c>, <c>/api/embeddings</c>, <c>/api/tags</c>, <c>/api/ps</c>, <c>/api/show</c>,
@@ -61,42 +51,22 @@ public static class StellaServerEndpointRouteBuilderExtensions
     /// </summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaOllama(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, Ollama.Routes, OllamaOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaOllama(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, Ollama.Routes, OllamaOrder);
 
     /// <summary>Maps <c>/health/live</c> and <c>/health/ready</c>, which need no key.</summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaHealth(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, Operations.HealthRoutes, HealthOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaHealth(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, Operations.HealthRoutes, HealthOrder);
 
     /// <summary>Maps <c>/metrics</c> in the text format of Prometheus. It needs a key if the server has keys.</summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaMetrics(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, Operations.MetricRoutes, MetricsOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaMetrics(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, Operations.MetricRoutes, MetricsOrder);
 
     /// <summary>
     /// Maps <c>/openapi.json</c> and <c>/docs</c>, which describe all mapped routes of the server: the one to programs, the other to people.
     /// </summary>
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <returns>The endpoints.</returns>
-    public static IEndpointRouteBuilder MapStellaOpenApi(this IEndpointRouteBuilder endpoints)
-    {
-        ArgumentNullException.ThrowIfNull(endpoints);
-        RouteMap.Map(endpoints, Operations.DescriptionRoutes, DescriptionOrder);
-        return endpoints;
-    }
+    public static IEndpointRouteBuilder MapStellaOpenApi(this IEndpointRouteBuilder endpoints) => RouteMap.Map(endpoints, Operations.DescriptionRoutes, DescriptionOrder);
 }

@@ -6,8 +6,6 @@ namespace StellaInterop.Tests;
 /// <summary>The protocol of Ollama.</summary>
 internal sealed class OllamaTests
 {
-    private static readonly string LongText = string.Join(' ', Enumerable.Repeat("word", 2000));
-
     private RunningServer server = null!;
 
     [OneTimeSetUp]
@@ -48,10 +46,10 @@ internal sealed class OllamaTests
     [Test]
     public async Task A_long_text_is_cut_unless_the_client_forbids_it()
     {
-        ServerAnswer cut = await server.PostAsync("/api/embed", new { input = LongText });
+        ServerAnswer cut = await server.PostAsync("/api/embed", new { input = RunningServer.LongText });
         Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
         Assert.That(cut.Json.GetProperty("truncated").GetInt32(), Is.EqualTo(1));
-        Error(await server.PostAsync("/api/embed", new { input = LongText, truncate = false }), 400);
+        Error(await server.PostAsync("/api/embed", new { input = RunningServer.LongText, truncate = false }), 400);
     }
 
     [Test]

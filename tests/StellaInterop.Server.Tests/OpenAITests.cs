@@ -12,8 +12,6 @@ internal sealed class OpenAITests
     private const string Path = "/v1/embeddings";
 
     /// <summary>More words than the small model takes tokens.</summary>
-    private static readonly string LongText = string.Join(' ', Enumerable.Repeat("word", 2000));
-
     private RunningServer server = null!;
 
     [OneTimeSetUp]
@@ -95,7 +93,7 @@ internal sealed class OpenAITests
     [TestCase(200)]
     public async Task A_text_over_the_limit_is_refused_unless_it_may_be_cut(int count)
     {
-        string[] texts = [.. Enumerable.Repeat("short", count - 1), LongText];
+        string[] texts = [.. Enumerable.Repeat("short", count - 1), RunningServer.LongText];
         ServerAnswer refused = await server.PostAsync(Path, new { input = texts });
         JsonElement error = Error(refused, HttpStatusCode.BadRequest, "invalid_request_error", "context_length_exceeded");
         Assert.That(error.GetProperty("message").GetString(), Does.Contain($"ext {count - 1}").And.Contains("2002"));
@@ -225,7 +223,7 @@ internal sealed class OpenAITests
     [Test]
     public async Task A_time_that_is_over_is_refused_without_another_attempt()
     {
-        string[] texts = [.. Enumerable.Range(0, 20_000).Select(i => $"{LongText[..400]} {i}")];
+        string[] texts = [.. Enumerable.Range(0, 20_000).Select(i => $"{RunningServer.LongText[..400]} {i}")];
         ServerAnswer answer = await server.PostAsync(Path, new { input = texts, timeout_ms = 1 });
         Error(answer, HttpStatusCode.GatewayTimeout, "server_error", "timeout");
         Assert.That(answer.Header("x-should-retry"), Is.EqualTo("false"));

@@ -33,6 +33,9 @@ internal sealed class RunningServer : IAsyncDisposable
         Client = new HttpClient { BaseAddress = new Uri(application.Urls.Single()) };
     }
 
+    /// <summary>Gets a text with more tokens than the small model takes.</summary>
+    public static string LongText { get; } = string.Join(' ', Enumerable.Repeat("word", 2000));
+
     public HttpClient Client { get; }
 
     public IServiceProvider Services => application.Services;

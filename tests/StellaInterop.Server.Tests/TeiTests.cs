@@ -7,8 +7,6 @@ namespace StellaInterop.Tests;
 /// <summary>The protocol of Text Embeddings Inference.</summary>
 internal sealed class TeiTests
 {
-    private static readonly string LongText = string.Join(' ', Enumerable.Repeat("word", 2000));
-
     private RunningServer server = null!;
 
     [OneTimeSetUp]
@@ -44,11 +42,11 @@ internal sealed class TeiTests
     [Test]
     public async Task A_long_text_is_cut_unless_the_client_forbids_it()
     {
-        ServerAnswer cut = await server.PostAsync("/embed", new { inputs = LongText });
+        ServerAnswer cut = await server.PostAsync("/embed", new { inputs = RunningServer.LongText });
         Assert.That(cut.Status, Is.EqualTo(HttpStatusCode.OK), cut.Body);
         Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
-        Error(await server.PostAsync("/embed", new { inputs = LongText, truncate = false }), 422, "Validation");
-        Error(await server.PostAsync("/embed", new { inputs = LongText, truncation_direction = "Left" }), 422, "Validation");
+        Error(await server.PostAsync("/embed", new { inputs = RunningServer.LongText, truncate = false }), 422, "Validation");
+        Error(await server.PostAsync("/embed", new { inputs = RunningServer.LongText, truncation_direction = "Left" }), 422, "Validation");
     }
 
     [TestCase("/embed")]
@@ -86,8 +84,8 @@ internal sealed class TeiTests
     [Test]
     public async Task A_long_text_after_the_first_is_refused_or_counted_before_the_hidden_states_begin()
     {
-        Error(await server.PostAsync("/embed_all", new { inputs = new[] { "a", LongText }, truncate = false }), 422, "Validation");
-        ServerAnswer cut = await server.PostAsync("/embed_all", new { inputs = new[] { "a", LongText } });
+        Error(await server.PostAsync("/embed_all", new { inputs = new[] { "a", RunningServer.LongText }, truncate = false }), 422, "Validation");
+        ServerAnswer cut = await server.PostAsync("/embed_all", new { inputs = new[] { "a", RunningServer.LongText } });
         Assert.That(cut.Status, Is.EqualTo(HttpStatusCode.OK));
         Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
     }
@@ -132,7 +130,7 @@ internal sealed class TeiTests
     [TestCase("/embed_all")]
     public async Task Every_route_tells_the_texts_that_were_cut_and_the_fields_without_effect(string path)
     {
-        ServerAnswer answer = await server.PostAsync(path, new { inputs = new[] { "a", LongText, LongText }, other = 1 });
+        ServerAnswer answer = await server.PostAsync(path, new { inputs = new[] { "a", RunningServer.LongText, RunningServer.LongText }, other = 1 });
         Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body[..200]);
         Assert.That(answer.Header("x-stella-truncated"), Is.EqualTo("2"));
         Assert.That(answer.Header("x-stella-ignored"), Is.EqualTo("other"));

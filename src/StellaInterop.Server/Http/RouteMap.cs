@@ -12,8 +12,10 @@ internal static class RouteMap
     /// <param name="endpoints">The endpoints of the application.</param>
     /// <param name="routes">The routes of a protocol.</param>
     /// <param name="order">The precedence of the refusals. Protocols may share a path, and equal orders would be ambiguous.</param>
-    public static void Map(IEndpointRouteBuilder endpoints, IReadOnlyList<ServerRoute> routes, int order)
+    /// <returns>The endpoints.</returns>
+    public static IEndpointRouteBuilder Map(IEndpointRouteBuilder endpoints, IReadOnlyList<ServerRoute> routes, int order)
     {
+        ArgumentNullException.ThrowIfNull(endpoints);
         foreach (ServerRoute route in routes)
         {
             string[] methods = route.Method == "GET" ? ["GET", "HEAD"] : [route.Method];
@@ -27,6 +29,8 @@ internal static class RouteMap
                 new ServerError(ErrorKind.WrongMethod, $"The method {Printable.Line(context.Http.Request.Method)} is not one of this path. Use {allow}.") { Allow = allow }));
             _ = endpoints.Map(path.Key, new RouteHandler(refusal).HandleAsync).WithMetadata(refusal).WithOrder(order);
         }
+
+        return endpoints;
     }
 
     /// <summary>Maps a route for all paths under a prefix that no other endpoint has.</summary>

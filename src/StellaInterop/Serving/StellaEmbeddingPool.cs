@@ -505,7 +505,8 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     /// <summary>Returns the hidden states of the tokens of one text; see <see cref="StellaModel.EmbedTokens"/>.</summary>
     /// <remarks>
     /// Runs in a session of the model, beside the queue and the workers, and blocks its thread during the forward pass. At most half as many
-    /// such calls as there are processors run at once; the others wait, and calls beyond <see cref="StellaPoolOptions.MaxQueuedCalls"/> are refused. The memory budget does not count their sessions.
+    /// such calls as there are processors run at once; the others wait, and calls beyond <see cref="StellaPoolOptions.MaxQueuedCalls"/> are
+    /// refused. The memory budget does not count their sessions.
     /// </remarks>
     /// <param name="text">The text.</param>
     /// <param name="options">The options of the text; <see langword="null"/> for the defaults.</param>
@@ -543,8 +544,10 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         (options ?? StellaEmbedOptions.Default).Check(1);
+        // The call may wait, and the caller may change its ranges meanwhile.
+        Range[] copy = parts.ToArray();
         return modelCalls.RunAsync(
-            model => model.Model.EmbedParts(text, parts.Span, destination.Span, options, cancellationToken), cancellationToken);
+            model => model.Model.EmbedParts(text, copy, destination.Span, options, cancellationToken), cancellationToken);
     }
 
     /// <summary>Stops taking calls, answers the calls that it has, and frees the model if the pool loaded it.</summary>

@@ -71,7 +71,7 @@ internal sealed class Admission
         {
             AdmissionLane lane = call.Priority == StellaPriority.Bulk ? bulk : interactive;
             var slot = new AdmissionSlot(this, lane, lane.GroupOf(call.FairnessGroup), estimate);
-            if (NextWaiting(lane) is null && HasRoomFor(slot) == Room.Free)
+            if (NextWaiting(lane) is null && RoomFor(slot) == Room.Free)
             {
                 Admit(slot);
                 return slot;
@@ -136,8 +136,8 @@ internal sealed class Admission
         }
     }
 
-    /// <summary>Whether both bounds have room for a call, without the room that the other priority has a claim on.</summary>
-    private Room HasRoomFor(AdmissionSlot slot)
+    /// <summary>Finds whether both bounds have room for a call, without the room that the other priority has a claim on.</summary>
+    private Room RoomFor(AdmissionSlot slot)
     {
         AdmissionLane lane = slot.Lane;
         long tokens = ReservationOf(slot);
@@ -155,7 +155,7 @@ internal sealed class Admission
         foreach (AdmissionGroup group in lane.WaitingGroups)
         {
             AdmissionSlot first = group.Waiting.First!.Value;
-            if (HasRoomFor(first) != Room.KeptForOtherGroups)
+            if (RoomFor(first) != Room.KeptForOtherGroups)
             {
                 return first;
             }
@@ -189,7 +189,7 @@ internal sealed class Admission
     {
         foreach (AdmissionLane lane in (ReadOnlySpan<AdmissionLane>)[bulk, interactive])
         {
-            while (NextWaiting(lane) is { } next && HasRoomFor(next) == Room.Free)
+            while (NextWaiting(lane) is { } next && RoomFor(next) == Room.Free)
             {
                 lane.RemoveWaiting(next);
                 lane.MoveBack(next.Group);
