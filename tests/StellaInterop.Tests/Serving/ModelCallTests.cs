@@ -45,6 +45,24 @@ internal sealed class ModelCallTests
     }
 
     [Test]
+    public async Task Ranges_that_change_after_the_call_have_no_effect()
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        Range[] parts = [0..8];
+        float[] expected = new float[model.Info.DefaultDimension];
+        float[] actual = new float[expected.Length];
+        model.EmbedParts(Text, parts, expected);
+
+        // The call waits for the model to be loaded.
+        Task call = pool.EmbedPartsAsync(Text, parts, actual);
+        parts[0] = 9..Text.Length;
+        await call;
+
+        Assert.That(actual, Is.EqualTo(expected));
+    }
+
+    [Test]
     public async Task A_drained_pool_refuses_to_tokenize()
     {
         var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
