@@ -19,14 +19,14 @@ internal sealed record Defect(string Name, string? Finding)
             Change = (outcome, i) => i % 20 == 0 ? outcome with { RefusalMilliseconds = outcome.RefusalMilliseconds + 50 } : outcome,
         },
         new("a cache without a sensible limit", Verdict.Memory) { CacheBytes = 4L << 30 },
-        new("bulk requests without their priority", Verdict.InteractiveKept) { HasBulkPriority = false },
+        new("the interactive texts come from the bulk key", Verdict.InteractiveKept) { HasInteractiveKey = false },
     ];
 
     /// <summary>Gets the part of the load after which the server is killed.</summary>
     public double? KillAt { get; init; }
 
-    /// <summary>Gets whether the bulk key has its priority.</summary>
-    public bool HasBulkPriority { get; init; } = true;
+    /// <summary>Gets whether the interactive texts have a key of their own.</summary>
+    public bool HasInteractiveKey { get; init; } = true;
 
     /// <summary>Gets the cache of the pool, which grows with each text.</summary>
     public long? CacheBytes { get; init; }

@@ -42,8 +42,8 @@ internal sealed class OverloadRun(string? model, double seconds, Defect defect)
             string keys = Path.Combine(folder.FullName, "keys.json");
             string configuration = Path.Combine(folder.FullName, "server.json");
             await File.WriteAllTextAsync(configuration, defect.Configuration(model)).ConfigureAwait(false);
-            string bulk = await ServerProcess.AddKeyAsync(keys, "bulk", defect.HasBulkPriority ? ["--priority", "bulk"] : []).ConfigureAwait(false);
-            string interactive = await ServerProcess.AddKeyAsync(keys, "interactive").ConfigureAwait(false);
+            string bulk = await ServerProcess.AddKeyAsync(keys, "bulk", "--priority", "bulk").ConfigureAwait(false);
+            string interactive = defect.HasInteractiveKey ? await ServerProcess.AddKeyAsync(keys, "interactive").ConfigureAwait(false) : bulk;
             ServerProcess server = await ServerProcess.StartAsync(folder.FullName, "--keys", keys, "--config", configuration).ConfigureAwait(false);
             await using (server.ConfigureAwait(false))
             {

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Extensions.Logging;
+using StellaInterop.Threading;
 
 namespace StellaInterop.Interop;
 
@@ -24,7 +25,7 @@ internal static unsafe class NativeLog
         {
             NativeLogSink* sink;
             NativeErrors.ThrowIfFailed(NativeMethods.stella_log_sink_new(
-                &Write, &Release, (void*)GCHandle.ToIntPtr(state), (uint)LogLevel.Trace, &sink));
+                &Write, &Release, (void*)GCHandle.ToIntPtr(state), (uint)LowestLevel(logger), &sink));
             return new LogSinkHandle(sink);
         }
         catch
@@ -32,6 +33,24 @@ internal static unsafe class NativeLog
             state.Free();
             throw;
         }
+    }
+
+    /// <summary>
+    /// Returns the lowest level that a logger accepts now. Native code drops records below it before they are written: the tokenizer
+    /// traces each character, and a call into .NET for each of them made tokenizing a text five times as slow.
+    /// </summary>
+    private static LogLevel LowestLevel(ILogger logger)
+    {
+        LogLevel lowest = LogLevel.Trace;
+        // The logger is code of the host, and a load must not fail by it.
+        ForeignCode.Run(() =>
+        {
+            while (lowest < LogLevel.None && !logger.IsEnabled(lowest))
+            {
+                lowest++;
+            }
+        });
+        return lowest;
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

@@ -132,7 +132,8 @@ public sealed record StellaModelOptions : IValidatableObject
 
     /// <summary>
     /// Gets or sets the destination of native log records, under the category <c>StellaInterop.Native</c>. <see langword="null"/>
-    /// disables them.
+    /// disables them. Records below the lowest level that the category accepts when the model is loaded are dropped; a later change of
+    /// the level to a lower one has no effect on the model.
     /// </summary>
     [JsonIgnore]
     public ILoggerFactory? LoggerFactory { get; set; }
