@@ -66,8 +66,8 @@ control.SetAction(async (parsed, _) =>
     return (int)(all ? ExitCode.Success : ExitCode.Failed);
 });
 
-var rounds = new Option<int>("--rounds") { Description = "Rounds. Each measures all ways in turn.", DefaultValueFactory = _ => 5, HelpName = "N" };
-var roundSeconds = new Option<double>("--round-seconds") { Description = "Seconds of each way in a round.", DefaultValueFactory = _ => 4, HelpName = "N" };
+var rounds = new Option<int>("--rounds") { Description = "Rounds. Each measures all ways in turn.", DefaultValueFactory = _ => 20, HelpName = "N" };
+var roundSeconds = new Option<double>("--round-seconds") { Description = "Seconds of each way in a round.", DefaultValueFactory = _ => 1.5, HelpName = "N" };
 var minShare = new Option<double>("--min-share")
 {
     Description = "Smallest throughput over HTTP in percent of the pool. The promise is 85 for the shipped model and 97 for synthetic-400m.",

@@ -56,7 +56,11 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
         StellaTokens[] tokens = await pool.TokenizeAsync([EmbeddingRequest.TextOf(0)]).ConfigureAwait(false);
         Way[] ways =
         [
-            new("pool", (_, first) => new ValueTask(pool.EmbedAsync(EmbeddingRequest.TextOf(first)))),
+            new("pool", async (_, first) =>
+            {
+                _ = await pool.EmbedAsync(EmbeddingRequest.TextOf(first)).ConfigureAwait(false);
+                return null;
+            }),
             new("HTTP, base64", HttpCall(server, "base64")),
             new("HTTP, float", HttpCall(server, "float")),
         ];
@@ -79,12 +83,14 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
             {
                 Way way = ways[(i + (i / ways.Length)) % ways.Length];
                 long begin = Stopwatch.GetTimestamp();
-                await way.Call(0, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
-                way.Latencies.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
+                double? inside = await way.Call(0, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
+                double milliseconds = Stopwatch.GetElapsedTime(begin).TotalMilliseconds;
+                way.Latencies.Add(milliseconds);
+                way.Outside.Add(milliseconds - (inside ?? milliseconds));
             }
         }
 
-        var table = new MarkdownTable("way", "texts/s", "of the pool", "client us/text", "server us/text", "median ms, idle", "added ms");
+        var table = new MarkdownTable("way", "texts/s", "of the pool", "client us/text", "server us/text", "median ms, idle", "added ms", "outside the pool ms");
         foreach (Way way in ways)
         {
             table.Add(
@@ -94,7 +100,8 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
                 Number(Statistics.Median([.. way.Rates.Select(rate => rate.ClientMicroseconds)]), "F0"),
                 Number(Statistics.Median([.. way.Rates.Select(rate => rate.ServerMicroseconds)]), "F0"),
                 Number(Statistics.Median(way.Latencies), "F3"),
-                Number(way.AddedTo(ways[0]), "F3"));
+                Number(way.AddedTo(ways[0]), "F3"),
+                Number(Statistics.Median(way.Outside), "F3"));
         }
 
         table.Write(output);
@@ -121,7 +128,7 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
         {
             while (Stopwatch.GetElapsedTime(begin).TotalSeconds < time)
             {
-                await way.Call(index, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
+                _ = await way.Call(index, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
                 _ = Interlocked.Increment(ref texts);
             }
         }))).ConfigureAwait(false);
@@ -131,7 +138,7 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
     }
 
     /// <summary>Returns a call over HTTP. Each client has a connection of its own.</summary>
-    private static Func<int, int, ValueTask> HttpCall(ServerProcess server, string encoding)
+    private static Func<int, int, ValueTask<double?>> HttpCall(ServerProcess server, string encoding)
     {
         var connections = new RawConnection?[Clients];
         EmbeddingRequest[] requests = [.. Enumerable.Range(0, Clients).Select(_ => new EmbeddingRequest(1, encoding, null))];
@@ -143,6 +150,8 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
             {
                 throw new BenchException($"The server answered {answer.Status}. {server.LogEnd()}");
             }
+
+            return answer.Timing("queue") + answer.Timing("embed");
         };
     }
 
@@ -157,7 +166,7 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
             ServerProcess server = await ServerProcess.StartAsync(folder, options).ConfigureAwait(false);
             await using (server.ConfigureAwait(false))
             {
-                await HttpCall(server, "base64")(0, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
+                _ = await HttpCall(server, "base64")(0, Interlocked.Increment(ref nextText)).ConfigureAwait(false);
                 times.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
             }
         }
@@ -172,12 +181,17 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
 
     /// <summary>A way to the vectors.</summary>
     /// <param name="Name">Name in the table.</param>
-    /// <param name="Call">Embeds the text of a number for one of the clients.</param>
-    private sealed record Way(string Name, Func<int, int, ValueTask> Call)
+    /// <param name="Call">
+    /// Embeds the text of a number for one of the clients. Returns the milliseconds in the pool of the server; <see langword="null"/> without one.
+    /// </param>
+    private sealed record Way(string Name, Func<int, int, ValueTask<double?>> Call)
     {
         public List<Rate> Rates { get; } = [];
 
         public List<double> Latencies { get; } = [];
+
+        /// <summary>Gets the milliseconds that each call took outside the pool of its process.</summary>
+        public List<double> Outside { get; } = [];
 
         /// <summary>Returns the median of the ratios of the rounds, both measured in the same round.</summary>
         public double ShareOf(Way other) => Statistics.Median([.. Rates.Zip(other.Rates, (mine, theirs) => mine.PerSecond / theirs.PerSecond)]);

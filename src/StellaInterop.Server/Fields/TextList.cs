@@ -6,21 +6,22 @@ using StellaInterop.Server.Errors;
 namespace StellaInterop.Server.Fields;
 
 /// <summary>The texts of a request, as positions in its body. A string is made when a text is used. Not thread-safe.</summary>
-/// <remarks>A list of strings would cost about 30 bytes for each text besides its characters; a position costs 8.</remarks>
+/// <remarks>
+/// Only every 64th text has its position in memory; the others are found from there. A position of each would cost more than the body if its
+/// texts are short. Texts in order are found at once, because the last one is remembered.
+/// </remarks>
 internal sealed class TextList
 {
-    /// <summary>Marks a text with escape sequences in <see cref="Position.Length"/>.</summary>
-    private const int EscapedFlag = 1 << 31;
+    /// <summary>The number of texts from one remembered position to the next.</summary>
+    private const int Interval = 64;
 
     private readonly ReadOnlyMemory<byte> body;
-    private readonly List<Position> texts = [];
+    private readonly List<int> starts = [];
+    private int lastIndex = -1;
+    private Position last;
 
-    private readonly record struct Position(int Start, int Length)
-    {
-        public bool IsEscaped => (Length & EscapedFlag) != 0;
-
-        public int ByteLength => Length & ~EscapedFlag;
-    }
+    /// <summary>A text in the body, without its quotation marks.</summary>
+    private readonly record struct Position(int Start, int Length, bool IsEscaped);
 
     /// <param name="body">The body of the request in UTF-8, without the bytes that a reader has already left behind.</param>
     /// <param name="isSingle">Whether the request has one text and not a list.</param>
@@ -30,12 +31,12 @@ internal sealed class TextList
         IsSingle = isSingle;
     }
 
-    public int Count => texts.Count;
+    public int Count { get; private set; }
 
     /// <summary>Gets whether the request has one text and not a list.</summary>
     public bool IsSingle { get; }
 
-    public string this[int index] => Decode(texts[index]);
+    public string this[int index] => Decode(Find(index));
 
     /// <summary>Reads a string or an array of strings.</summary>
     /// <exception cref="ServerException">The value is of another type, is token ids, or has an unpaired surrogate.</exception>
@@ -76,10 +77,14 @@ internal sealed class TextList
     }
 
     /// <summary>Returns the bytes of a text in the body: an upper bound of its bytes in UTF-8.</summary>
-    public int GetByteLength(int index) => texts[index].ByteLength;
+    public int GetByteLength(int index) => Find(index).Length;
 
     /// <summary>Returns whether a text is ASCII without escape sequences, so that it has at most one token for each byte.</summary>
-    public bool IsPlainAscii(int index) => !texts[index].IsEscaped && Ascii.IsValid(Bytes(texts[index]));
+    public bool IsPlainAscii(int index)
+    {
+        Position text = Find(index);
+        return !text.IsEscaped && Ascii.IsValid(Bytes(text));
+    }
 
     /// <summary>Returns some texts as strings.</summary>
     public string[] Take(int start, int count)
@@ -87,7 +92,7 @@ internal sealed class TextList
         var strings = new string[count];
         for (int i = 0; i < count; i++)
         {
-            strings[i] = Decode(texts[start + i]);
+            strings[i] = Decode(Find(start + i));
         }
 
         return strings;
@@ -95,15 +100,58 @@ internal sealed class TextList
 
     private void Add(ref Utf8JsonReader reader, string field)
     {
-        int length = reader.ValueSpan.Length;
         if (reader.ValueIsEscaped)
         {
-            CheckEscapes(ref reader, field, texts.Count);
-            length |= EscapedFlag;
+            CheckEscapes(ref reader, field, Count);
         }
 
-        // The reader stands on the quotation mark.
-        texts.Add(new Position((int)reader.TokenStartIndex + 1, length));
+        if (Count % Interval == 0)
+        {
+            // The reader stands on the quotation mark.
+            starts.Add((int)reader.TokenStartIndex + 1);
+        }
+
+        Count++;
+    }
+
+    /// <summary>Finds a text, from the one before it or from the nearest remembered position.</summary>
+    private Position Find(int index)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Count);
+        if (lastIndex < 0 || index < lastIndex || index / Interval > lastIndex / Interval)
+        {
+            lastIndex = index / Interval * Interval;
+            last = Measure(starts[index / Interval]);
+        }
+
+        for (; lastIndex < index; lastIndex++)
+        {
+            // After the quotation mark of a text, there are only a comma and white space before that of the next.
+            int end = last.Start + last.Length + 1;
+            last = Measure(end + body.Span[end..].IndexOf((byte)'"') + 1);
+        }
+
+        return last;
+    }
+
+    /// <summary>Measures a text of the body, which is valid JSON.</summary>
+    private Position Measure(int start)
+    {
+        ReadOnlySpan<byte> rest = body.Span[start..];
+        int length = 0;
+        bool isEscaped = false;
+        while (true)
+        {
+            length += rest[length..].IndexOfAny((byte)'"', (byte)'\\');
+            if (rest[length] == '"')
+            {
+                return new Position(start, length, isEscaped);
+            }
+
+            // A backslash and the character after it.
+            isEscaped = true;
+            length += 2;
+        }
     }
 
     /// <summary>Refuses an escaped surrogate without its partner: no string in UTF-8 has one.</summary>
@@ -133,12 +181,12 @@ internal sealed class TextList
         }
 
         // With its quotation marks.
-        var reader = new Utf8JsonReader(body.Span.Slice(text.Start - 1, text.ByteLength + 2));
+        var reader = new Utf8JsonReader(body.Span.Slice(text.Start - 1, text.Length + 2));
         _ = reader.Read();
         return reader.GetString()!;
     }
 
-    private ReadOnlySpan<byte> Bytes(Position text) => body.Span.Slice(text.Start, text.ByteLength);
+    private ReadOnlySpan<byte> Bytes(Position text) => body.Span.Slice(text.Start, text.Length);
 
     private static ServerException WrongType(string field) =>
         new(ErrorKind.InvalidRequest, $"'{field}' must be a string or an array of strings.", field);
