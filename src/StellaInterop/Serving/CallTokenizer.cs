@@ -56,6 +56,7 @@ internal sealed class CallTokenizer(StellaPoolOptions options, PoolLimits limits
 
         // After the slot is free: listeners may block, and other calls wait for the slot.
         telemetry.Tokenized(elapsed);
+        call.AddTokenizationTime(elapsed);
         foreach (QueuedText text in texts)
         {
             call.Count(text.Index, text.Tokens.Count);

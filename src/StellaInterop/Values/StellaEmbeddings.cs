@@ -42,6 +42,12 @@ public sealed record StellaCallSummary
     /// of a <see cref="StellaModel"/>.
     /// </summary>
     public required TimeSpan QueueTime { get; init; }
+
+    /// <summary>
+    /// Gets the time in which the texts were tokenized; zero if all vectors came from the cache, and for calls of a <see cref="StellaModel"/>.
+    /// The part before the first text reaches a worker is also in <see cref="QueueTime"/>.
+    /// </summary>
+    public TimeSpan TokenizationTime { get; init; }
 }
 
 /// <summary>Represents the vectors of a call: a list with one vector per text, in the order of the texts.</summary>

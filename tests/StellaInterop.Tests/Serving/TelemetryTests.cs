@@ -63,6 +63,7 @@ internal sealed class TelemetryTests
         using var truncated = new MetricCollector<long>(factory, "StellaInterop", "stella.texts.truncated");
         using var forward = new MetricCollector<double>(factory, "StellaInterop", "stella.forward.duration");
         using var queue = new MetricCollector<double>(factory, "StellaInterop", "stella.queue.duration");
+        using var tokenize = new MetricCollector<double>(factory, "StellaInterop", "stella.tokenize.duration");
         using var batch = new MetricCollector<long>(factory, "StellaInterop", "stella.batch.tokens");
         using var workers = new MetricCollector<long>(factory, "StellaInterop", "stella.workers");
         using var queued = new MetricCollector<long>(factory, "StellaInterop", "stella.queue.calls");
@@ -92,6 +93,9 @@ internal sealed class TelemetryTests
             Assert.That(truncated.GetMeasurementSnapshot().EvaluateAsCounter(), Is.EqualTo(1));
             Assert.That(forward.GetMeasurementSnapshot(), Is.Not.Empty);
             Assert.That(queue.GetMeasurementSnapshot(), Is.Not.Empty);
+            Assert.That(
+                found.Summary.TokenizationTime.TotalSeconds,
+                Is.GreaterThan(0).And.LessThanOrEqualTo(tokenize.GetMeasurementSnapshot().Sum(part => part.Value)));
             Assert.That(batch.GetMeasurementSnapshot().Sum(measurement => measurement.Value), Is.EqualTo(104));
             Assert.That(queued.LastMeasurement!.Value, Is.EqualTo(2));
             Assert.That(

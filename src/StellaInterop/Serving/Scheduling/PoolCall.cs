@@ -37,6 +37,7 @@ internal sealed class PoolCall(
     private int remaining = texts.Length;
     private long tokens;
     private int truncated;
+    private TimeSpan tokenizationTime;
     private bool answered;
 
     public string[] Texts { get; } = texts;
@@ -102,6 +103,15 @@ internal sealed class PoolCall(
         Kind = kind;
         FileStamp = fileStamp;
         Buffers.Open(Texts.Length, kind.Dimension);
+    }
+
+    /// <summary>Adds the time in which some of the texts were tokenized.</summary>
+    public void AddTokenizationTime(TimeSpan elapsed)
+    {
+        using (gate.Enter())
+        {
+            tokenizationTime += elapsed;
+        }
     }
 
     /// <summary>Stores the length of a text.</summary>
@@ -207,6 +217,7 @@ internal sealed class PoolCall(
         TruncatedTextCount = truncated,
         Failures = failures is null ? [] : [.. failures.OrderBy(failure => failure.TextIndex)],
         QueueTime = queueTime,
+        TokenizationTime = tokenizationTime,
     };
 
     private bool IsLast()
