@@ -104,6 +104,54 @@ internal sealed class ServeTests
         static string Word(int i) => $"{(char)('a' + (i % 26))}{(char)('a' + (i / 26 % 26))}{(char)('a' + (i / 676 % 26))}";
     }
 
+    [TestCase("chain.pem")]
+    [TestCase("chain.pfx")]
+    public async Task The_certificates_between_that_of_the_server_and_the_root_are_sent(string name)
+    {
+        using var folder = new TemporaryFolder();
+        using RSA rootKey = RSA.Create(2048);
+        using RSA middleKey = RSA.Create(2048);
+        using RSA key = RSA.Create(2048);
+        using X509Certificate2 root = MakeAuthority("CN=root", rootKey, null);
+        using X509Certificate2 middle = MakeAuthority("CN=middle", middleKey, root);
+        using X509Certificate2 issuer = middle.CopyWithPrivateKey(middleKey);
+        using X509Certificate2 server = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+            .Create(issuer, middle.NotBefore, middle.NotAfter, [1]);
+        string file = folder.File(name);
+        if (name.EndsWith(".pem", StringComparison.Ordinal))
+        {
+            await File.WriteAllTextAsync(file, $"{server.ExportCertificatePem()}\n{middle.ExportCertificatePem()}\n{key.ExportPkcs8PrivateKeyPem()}\n");
+        }
+        else
+        {
+            using X509Certificate2 withKey = server.CopyWithPrivateKey(key);
+            await File.WriteAllBytesAsync(file, new X509Certificate2Collection([withKey, middle]).Export(X509ContentType.Pkcs12)!);
+        }
+
+        using Process process = StellaProcess.Start(NoVariables, "serve", "--urls", "https://127.0.0.1:0", "--cert", file);
+        try
+        {
+            string address = Regex.Match((await process.StandardOutput.ReadLineAsync())!, "https://[^ ]*[0-9]").Value;
+            string[] sent = [];
+            using var handler = new HttpClientHandler
+            {
+                ServerCertificateCustomValidationCallback = (_, _, chain, _) =>
+                {
+                    sent = [.. chain!.ChainPolicy.ExtraStore.Select(certificate => certificate.Subject)];
+                    return true;
+                },
+            };
+            using var client = new HttpClient(handler);
+            using HttpResponseMessage answer = await client.GetAsync(new Uri($"{address}/v1/models"));
+            Assert.That(answer.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+            Assert.That(sent, Does.Contain("CN=middle"));
+        }
+        finally
+        {
+            await Terminate(process);
+        }
+    }
+
     [Test]
     public void A_taken_port_is_one_sentence_and_exit_code_1()
     {
@@ -280,6 +328,16 @@ internal sealed class ServeTests
         using RSA key = RSA.Create(2048);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+    }
+
+    /// <summary>Makes a certificate that may issue others; its own issuer without one.</summary>
+    private static X509Certificate2 MakeAuthority(string name, RSA key, X509Certificate2? issuer)
+    {
+        var request = new CertificateRequest(name, key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, pathLengthConstraint: 0, critical: true));
+        return issuer is null
+            ? request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1))
+            : request.Create(issuer, issuer.NotBefore, issuer.NotAfter, [1]);
     }
 
     private static async Task CheckCertificateAsync(X509Certificate2 certificate, Dictionary<string, string?> variables, string[] arguments)

@@ -96,7 +96,9 @@ internal static class ServeProgram
 #pragma warning disable CA2000 // The certificate lives as long as the server.
             X509Certificate2 loaded = ServerCertificate.Load(certificate, settings.CertificateKey ?? section["CertificateKey"], password);
 #pragma warning restore CA2000
-            _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https => https.ServerCertificate = loaded));
+            X509Certificate2Collection chain = ServerCertificate.LoadChain(certificate, password);
+            _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(
+                https => (https.ServerCertificate, https.ServerCertificateChain) = (loaded, chain)));
         }
 
         WebApplication application = builder.Build();
