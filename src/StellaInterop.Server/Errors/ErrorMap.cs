@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 namespace StellaInterop.Server.Errors;
 
 /// <summary>Maps exceptions to refusals. No other code decides about the status of an exception.</summary>
+/// <remarks>Causes are in the log and not in the answer, because they may name files of the server.</remarks>
 internal static class ErrorMap
 {
     /// <summary>The wait for a model that failed to load or is out of memory, if the pool does not know better.</summary>
@@ -12,7 +13,11 @@ internal static class ErrorMap
     {
         ServerException server => server.Error,
         StellaInputException { Code: StellaErrorCode.TextTooLong } => new(ErrorKind.TextTooLong, exception.Message),
-        StellaInputException => new(ErrorKind.InvalidRequest, exception.Message),
+        StellaInputException { Code: StellaErrorCode.TextNotTokenized } => new(ErrorKind.NotTokenized, exception.Message),
+        StellaInputException { Code: StellaErrorCode.TextNotUnicode or StellaErrorCode.InvalidArgument } => new(ErrorKind.InvalidRequest, exception.Message),
+        // A worker reports its error for each text that it could not embed.
+        StellaInputException { Code: not (StellaErrorCode.OutOfMemory or StellaErrorCode.ThreadRefused) } e => new(
+            ErrorKind.ForwardFailed, $"The model failed on text {e.TextIndex} ({e.Code}). Send the other texts without it; the log of the server has the reason."),
         StellaOptionException { Code: StellaErrorCode.UnknownDimension } => new(ErrorKind.InvalidRequest, exception.Message) { Field = "dimensions" },
         StellaOptionException => new(ErrorKind.InvalidRequest, exception.Message),
         StellaOverloadedException e => new(
@@ -22,9 +27,16 @@ internal static class ErrorMap
             RetryAfter = e.RetryAfter,
         },
         StellaTimeoutException => new(ErrorKind.TimedOut, exception.Message),
+        StellaCircuitOpenException e => new(
+            ErrorKind.Unavailable, "The model failed so often that it is left alone for a while. Try again later; the log of the server has the reason.")
+        {
+            RetryAfter = e.RetryAfter,
+        },
         StellaPoolException e => new(ErrorKind.Unavailable, exception.Message) { RetryAfter = e.RetryAfter ?? DefaultWait },
         ObjectDisposedException => new(ErrorKind.Unavailable, "The server is stopping. Try again later.") { RetryAfter = DefaultWait },
-        // The folder, the memory budget, a thread or a forward pass: paths and causes are in the log and not in the answer.
+        StellaException { Code: StellaErrorCode.ForwardFailed or StellaErrorCode.ResultNotFinite or StellaErrorCode.ResultZero } e => new(
+            ErrorKind.ForwardFailed, $"The model failed ({e.Code}). Send other texts; the log of the server has the reason."),
+        // The folder, the memory budget or a thread.
         StellaException e => new(ErrorKind.Unavailable, $"The model is not available at the moment ({e.Code}). Try again later; the log of the server has the reason.")
         {
             RetryAfter = DefaultWait,
@@ -38,6 +50,10 @@ internal static class ErrorMap
     };
 
     /// <summary>Returns whether the operator of the server should see an error with its stack. Mistakes of clients are one line.</summary>
-    public static bool IsFault(ServerError error, Exception exception) =>
-        error.Kind == ErrorKind.Internal || (error.Kind == ErrorKind.Unavailable && exception is not (StellaPoolException or ObjectDisposedException or ServerException));
+    public static bool IsFault(ServerError error, Exception exception) => error.Kind switch
+    {
+        ErrorKind.Internal or ErrorKind.ForwardFailed => true,
+        ErrorKind.Unavailable => exception is not (StellaPoolException or ObjectDisposedException or ServerException),
+        _ => false,
+    };
 }

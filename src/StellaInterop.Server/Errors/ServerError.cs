@@ -15,6 +15,9 @@ internal enum ErrorKind
     /// <summary>A text has more tokens than the model takes.</summary>
     TextTooLong,
 
+    /// <summary>The tokenizer failed on a text.</summary>
+    NotTokenized,
+
     /// <summary>The server has no model of the name.</summary>
     UnknownModel,
 
@@ -45,8 +48,11 @@ internal enum ErrorKind
     /// <summary>The queue is full.</summary>
     Overloaded,
 
-    /// <summary>The model cannot be loaded or fails at the moment, or the server stops.</summary>
+    /// <summary>The model cannot be loaded, or calls of it are refused at the moment, or the server stops.</summary>
     Unavailable,
+
+    /// <summary>The model is loaded, and the forward pass failed.</summary>
+    ForwardFailed,
 
     /// <summary>The time that the client set is over.</summary>
     TimedOut,

@@ -95,7 +95,7 @@ internal static class AnswerSchemas
 
     public const string Health = """
         {"type":"object","required":["status","models"],"additionalProperties":false,"properties":{"status":{"enum":["live","ready"]},"models":{
-        "type":"array","items":{"type":"object","required":["name","state","reason"],"additionalProperties":false,"properties":{
-        "name":{"type":"string"},"state":{"type":"string"},"reason":{"type":"string"}}}}}}
+        "type":"array","items":{"type":"object","required":["name","state","status"],"additionalProperties":false,"properties":{
+        "name":{"type":"string"},"state":{"type":"string"},"status":{"enum":["healthy","degraded","unhealthy"]}}}}}}
         """;
 }

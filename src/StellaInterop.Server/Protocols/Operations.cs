@@ -44,11 +44,11 @@ internal static class Operations
             ? throw new ServerException(ErrorKind.Unavailable, "A pool is closed while the server runs. Restart the process.")
             : context.WriteAsync(json => WriteState(json, context, "live"));
 
+    /// <summary>The default model decides: while another model fails, the server still answers most requests.</summary>
     private static Task CheckReadyAsync(RequestContext context) =>
         IsStopping(context) ? throw NotReady("The server is stopping.")
-        : context.Models.All.FirstOrDefault(model => model.Pool.GetHealth().Status == StellaPoolStatus.Unhealthy) is { } failing
-            ? throw NotReady($"The model {failing.Name} does not answer.")
-            : context.WriteAsync(json => WriteState(json, context, "ready"));
+        : context.Models.Default.Pool.GetHealth().Status == StellaPoolStatus.Unhealthy ? throw NotReady($"The model {context.Models.Default.Name} does not answer.")
+        : context.WriteAsync(json => WriteState(json, context, "ready"));
 
     private static bool IsStopping(RequestContext context) =>
         context.Http.RequestServices.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested;
@@ -66,7 +66,10 @@ internal static class Operations
             json.WriteStartObject();
             json.WriteString("name", model.Name);
             json.WriteString("state", model.State);
-            json.WriteString("reason", model.Pool.GetHealth().Reason);
+            // The reason may name files, and everyone can see this answer.
+#pragma warning disable CA1308 // The words are lower case by contract.
+            json.WriteString("status", model.Pool.GetHealth().Status.ToString().ToLowerInvariant());
+#pragma warning restore CA1308
             json.WriteEndObject();
         }
 

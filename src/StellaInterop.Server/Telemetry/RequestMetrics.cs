@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Microsoft.AspNetCore.Http;
 using StellaInterop.Server.Fields;
 
 namespace StellaInterop.Server.Telemetry;
@@ -33,7 +34,7 @@ internal sealed class RequestMetrics
         string outcome = hasLeft ? "client_left"
             : status < 400 ? "ok"
             : status is 429 or 503 ? "refused"
-            : status < 500 ? "client_error"
+            : status < 500 && status != StatusCodes.Status424FailedDependency ? "client_error"
             : "failed";
         running.Add(-1, Protocol(protocol));
         requests.Add(1, Protocol(protocol), new(MetricTable.OutcomeTag, outcome));
