@@ -95,7 +95,7 @@ internal sealed class ApiPageTests
         const string text = "<b>\"&'";
         var route = new ServerRoute("POST", "/<b>", OpenAIProtocol.Protocol with { Name = text }, RouteAccess.Key, text, _ => Task.CompletedTask)
         {
-            Body = new FieldTable<object>(Field.Unused<object>(text, text)).Schema,
+            Body = new FieldTable<object>(Field.Note<object>(text, text)).Schema,
         };
         string page = ApiPage.Write([route], "http://a", hasKeys: true);
         Assert.That(page, Does.Not.Contain("<b>").And.Contains("&lt;b&gt;&quot;&amp;&#x27;"));

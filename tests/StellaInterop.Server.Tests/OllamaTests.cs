@@ -62,8 +62,43 @@ internal sealed class OllamaTests
         JsonElement show = (await server.PostAsync("/api/show", new { model = "tiny:latest" })).Json;
         Assert.That(show.GetProperty("capabilities")[0].GetString(), Is.EqualTo("embedding"));
         Assert.That(show.GetProperty("details").GetProperty("format").GetString(), Is.EqualTo("safetensors"));
+        Assert.That(show.GetProperty("details").GetProperty("quantization_level").GetString(), Is.AnyOf("F32", "BF16"));
         Assert.That((await server.GetAsync("/api/version")).Json.GetProperty("version").GetString(), Is.Not.Empty);
         Assert.That((await server.GetAsync("/")).Body, Is.EqualTo("Ollama is running"));
+    }
+
+    [TestCase("LICENSE", "All rights\n", "All rights\n")]
+    [TestCase("README.md", "---\ntags: [a]\nlicense: 'mit'\n---\nlicense: other\n", "mit")]
+    [TestCase("README.md", "# A model\nlicense: mit\n", "")]
+    [TestCase(null, null, "")]
+    public async Task A_model_is_shown_with_the_license_of_its_folder(string? file, string? content, string license)
+    {
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
+        if (file is not null)
+        {
+            await File.WriteAllTextAsync(folder.File(file), content);
+        }
+
+        await using RunningServer licensed = await RunningServer.StartAsync(
+            options => options.Models.Add(new StellaServedModelOptions { Name = "org/name", Path = folder.Path }));
+        using var client = new OllamaSharp.OllamaApiClient(licensed.Client);
+        OllamaSharp.Models.ShowModelResponse shown = await client.ShowModelAsync(new OllamaSharp.Models.ShowModelRequest { Model = "org/name" });
+        Assert.That(shown.License, Is.EqualTo(license));
+        Assert.That(shown.Modelfile, Is.EqualTo("FROM org/name\n"));
+        Assert.That(new[] { shown.Parameters, shown.Template, shown.System }, Is.All.EqualTo(""));
+        Assert.That(shown.Capabilities, Is.EqualTo(new[] { "embedding" }));
+        Assert.That(shown.Info.ParameterCount, Is.GreaterThan(1000));
+    }
+
+    [TestCase("/api/embed", """{"input":"a","keep_alive":"5m","options":{"num_ctx":5},"other":1}""", "keep_alive, options, other")]
+    [TestCase("/api/embeddings", """{"prompt":"a","options":{},"keep_alive":-1}""", "options, keep_alive")]
+    [TestCase("/api/show", """{"model":"tiny","verbose":true}""", "verbose")]
+    [TestCase("/api/embed", """{"input":"a","keep_alive":null,"options":null}""", null)]
+    public async Task Fields_of_the_protocol_without_effect_are_listed_as_ignored(string path, string body, string? ignored)
+    {
+        ServerAnswer answer = await server.PostTextAsync(path, body);
+        Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body);
+        Assert.That(answer.Header("x-stella-ignored"), Is.EqualTo(ignored));
     }
 
     [Test]

@@ -116,8 +116,20 @@ internal static class Field
                 ? reader.GetBoolean()
                 : throw new ServerException(ErrorKind.InvalidRequest, $"'{name}' must be true or false.", name)));
 
-    /// <summary>Makes a field that the protocol has and that has no effect here.</summary>
-    public static Field<T> Unused<T>(string name, string description) => new(
+    /// <summary>Makes a field that has an effect in other servers of the protocol and none here. The answer lists it as ignored.</summary>
+    public static Field<T> Unused<T>(string name, string description)
+        where T : FieldRequest => new(
+        name,
+        FieldType.Unused,
+        description,
+        (T request, ref Utf8JsonReader reader, ReadOnlyMemory<byte> _) =>
+        {
+            reader.Skip();
+            request.Ignore(name);
+        });
+
+    /// <summary>Makes a field that changes no answer in any server of the protocol, so that the answer does not list it as ignored.</summary>
+    public static Field<T> Note<T>(string name, string description) => new(
         name, FieldType.Unused, description, (T _, ref Utf8JsonReader reader, ReadOnlyMemory<byte> _) => reader.Skip());
 
     public static Field<T> Group<T>(string name, string description, FieldTable<T> fields) => new(

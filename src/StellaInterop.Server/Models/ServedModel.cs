@@ -9,6 +9,7 @@ namespace StellaInterop.Server.Models;
 internal sealed class ServedModel(string name, string folder, StellaEmbeddingPool pool, StellaPoolOptions poolOptions)
 {
     private readonly Lazy<Vocabulary> vocabulary = new(() => Vocabulary.Load(folder));
+    private readonly Lazy<string> license = new(() => ModelLicense.Read(folder));
 
     /// <summary>Gets the name that clients send.</summary>
     public string Name { get; } = name;
@@ -36,19 +37,13 @@ internal sealed class ServedModel(string name, string folder, StellaEmbeddingPoo
     /// <summary>Gets the text of each token. The first use reads a file of the model.</summary>
     public Vocabulary Vocabulary => vocabulary.Value;
 
+    /// <summary>Gets the text or the name of the license; empty if the folder has neither. The first use reads a file of the model.</summary>
+    public string License => license.Value;
+
     /// <summary>Gets the state of the model in words.</summary>
 #pragma warning disable CA1308 // The words are lower case by contract.
     public string State => Pool.GetHealth().ModelState.ToString().ToLowerInvariant();
 #pragma warning restore CA1308
-
-    /// <summary>Gets the name of the arithmetic of a loaded model; <see langword="null"/> before the first load.</summary>
-    public string? Precision => Pool.Info?.Precision switch
-    {
-        null => null,
-        StellaPrecision.Float32 => "f32",
-        StellaPrecision.BFloat16 => "bf16",
-        _ => "int8",
-    };
 
     /// <summary>Returns the properties of the model, and loads it if it was never loaded.</summary>
     public async ValueTask<StellaModelInfo> GetInfoAsync(CancellationToken cancellationToken) =>

@@ -85,8 +85,11 @@ internal static class AnswerSchemas
         """;
 
     public const string OllamaShow = """
-        {"type":"object","required":["details","model_info","capabilities"],"properties":{
-        "details":{"type":"object"},"model_info":{"type":"object"},"capabilities":{"type":"array","items":{"type":"string"}},"modified_at":{"type":"string"}}}
+        {"type":"object","required":["modified_at","license","modelfile","parameters","template","system","details","model_info","capabilities"],
+        "additionalProperties":false,"properties":{
+        "modified_at":{"type":"string"},"license":{"type":"string"},"modelfile":{"type":"string"},"parameters":{"type":"string"},
+        "template":{"type":"string"},"system":{"type":"string"},
+        "details":{"type":"object"},"model_info":{"type":"object"},"capabilities":{"type":"array","items":{"type":"string"}}}}
         """;
 
     public const string OllamaVersion = """

@@ -61,19 +61,24 @@ internal static class Ollama
         Field.Whole<OllamaRequest>(
             "dimensions", "The length of the vectors: one of the model's trained heads; 0 for its default.", 0, int.MaxValue,
             (request, dimension) => request.Dimension = dimension == 0 ? null : dimension),
-        Field.Unused<OllamaRequest>("keep_alive", "Accepted, without effect: the memory budget decides when a model is unloaded."),
-        Field.Unused<OllamaRequest>("options", "Accepted, without effect."));
+        KeepAlive,
+        RunnerOptions);
 
     public static FieldTable<OllamaRequest> EmbeddingsFields { get; } = new(
         Field.Text<OllamaRequest>("model", "The name of a model; the first model of the server by default.", (request, name) => request.Model = name),
         Field.Texts<OllamaRequest>("prompt", "A text.", (request, texts) => request.Texts = texts) with { IsRequired = false },
-        Field.Unused<OllamaRequest>("keep_alive", "Accepted, without effect."),
-        Field.Unused<OllamaRequest>("options", "Accepted, without effect."));
+        KeepAlive,
+        RunnerOptions);
 
     public static FieldTable<OllamaRequest> ShowFields { get; } = new(
         Field.Text<OllamaRequest>("model", "The name of a model; the first model of the server by default.", (request, name) => request.Model = name),
         Field.Text<OllamaRequest>("name", "The older name of the field model.", (request, name) => request.Model ??= name),
-        Field.Unused<OllamaRequest>("verbose", "Accepted, without effect."));
+        Field.Unused<OllamaRequest>("verbose", "Listed as ignored: the answer always has the same fields."));
+
+    private static Field<OllamaRequest> KeepAlive =>
+        Field.Unused<OllamaRequest>("keep_alive", "Listed as ignored: the memory budget decides when a model is unloaded.");
+
+    private static Field<OllamaRequest> RunnerOptions => Field.Unused<OllamaRequest>("options", "Listed as ignored: the options of the server apply.");
 
     public static IReadOnlyList<ServerRoute> Routes { get; } =
     [
@@ -193,6 +198,12 @@ internal static class Ollama
         {
             json.WriteStartObject();
             json.WriteString("modified_at", FormatTime(model.Created));
+            json.WriteString("license", model.License);
+            json.WriteString("modelfile", $"FROM {model.Name}\n");
+            // The model completes no text, so it has no parameters, no template and no system prompt.
+            json.WriteString("parameters", "");
+            json.WriteString("template", "");
+            json.WriteString("system", "");
             WriteDetails(json, model);
             json.WriteStartObject("model_info");
             json.WriteString("general.architecture", "stella");
@@ -258,7 +269,13 @@ internal static class Ollama
         json.WriteStringValue("stella");
         json.WriteEndArray();
         json.WriteString("parameter_size", model.Pool.Info is { } info ? ServedModel.FormatParameters(info.ParameterCount) : "");
-        json.WriteString("quantization_level", model.Precision ?? "");
+        json.WriteString("quantization_level", model.Pool.Info?.Precision switch
+        {
+            null => "",
+            StellaPrecision.Float32 => "F32",
+            StellaPrecision.BFloat16 => "BF16",
+            _ => "INT8",
+        });
         json.WriteEndObject();
     }
 

@@ -54,7 +54,7 @@ internal static class OpenAI
             ("base64", VectorEncoding.Base64)),
         Field.Whole<EmbedRequest>(
             "dimensions", "The length of the vectors: one of the model's trained heads.", 1, int.MaxValue, (request, dimension) => request.Dimension = dimension),
-        Field.Unused<EmbedRequest>("user", "Accepted, without effect."),
+        Field.Note<EmbedRequest>("user", "The end user; without effect."),
         Field.Choice<EmbedRequest, StellaPrompt>(
             "input_type", "The purpose of the texts: document, the default; query; similarity; or none. The words of Cohere, Voyage and Jina are accepted too.",
             (request, prompt) => request.Prompt = prompt,
@@ -126,7 +126,9 @@ internal static class OpenAI
 
     private static Task ShowModelAsync(RequestContext context)
     {
-        ServedModel model = context.Models.Get((string?)context.Http.Request.RouteValues["model"]);
+        // The web server leaves an encoded slash as it is, and some clients encode the name.
+        string? name = ((string?)context.Http.Request.RouteValues["model"])?.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+        ServedModel model = context.Models.Get(name);
         return context.WriteAsync(json => WriteModel(json, model));
     }
 

@@ -299,7 +299,12 @@ internal static class Tei
             json.WriteStartObject();
             json.WriteString("model_id", model.Name);
             json.WriteNull("model_sha");
-            json.WriteString("model_dtype", model.Precision);
+            json.WriteString("model_dtype", info.Precision switch
+            {
+                StellaPrecision.Float32 => "float32",
+                StellaPrecision.BFloat16 => "bfloat16",
+                _ => "int8",
+            });
             json.WriteString("served_model_name", model.Name);
             json.WriteStartObject("model_type");
             json.WriteStartObject("embedding");
