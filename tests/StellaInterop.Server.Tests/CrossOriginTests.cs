@@ -70,7 +70,7 @@ internal sealed class CrossOriginTests
         ServerAnswer[] answers =
         [
             await SendAsync(HttpMethod.Post, "/api/embed", "{"),
-            await SendAsync(HttpMethod.Post, Path, $$"""{"input":"{{longText}}","truncate":"end","other":1}"""),
+            await SendAsync(HttpMethod.Post, "/embed", $$"""{"inputs":"{{longText}}","other":1}"""),
             await SendAsync(HttpMethod.Post, Path, """{"input":"a"}"""),
             await SendAsync(HttpMethod.Get, "/v1/models", null, key: "wrong"),
             await SendAsync(HttpMethod.Get, Path, null),

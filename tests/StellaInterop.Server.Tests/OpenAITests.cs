@@ -104,6 +104,30 @@ internal sealed class OpenAITests
         Assert.That(cut.Json.GetProperty("truncated").GetInt32(), Is.EqualTo(1));
     }
 
+    [TestCase(1)]
+    [TestCase(200)]
+    public async Task The_beginning_of_a_text_may_be_cut(int count)
+    {
+        const string end = "a different end";
+        string text = $"{RunningServer.LongText} {end}";
+        string[] texts = [.. Enumerable.Repeat("short", count - 1), text];
+        ServerAnswer cut = await server.PostAsync(Path, new { input = texts, truncate = "start", input_type = "query" });
+        Assert.That(cut.Status, Is.EqualTo(HttpStatusCode.OK), cut.Body);
+        Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
+        Assert.That(cut.Json.GetProperty("truncated").GetInt32(), Is.EqualTo(1));
+
+        var options = new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery };
+        string rest = RunningServer.FindRest("tiny-new", text, options);
+        Assert.That(rest, Does.EndWith(end).And.StartsWith("word word "));
+        float[][] expected = await RunningServer.EmbedByPoolAsync("tiny-new", ["short", rest], options);
+        Assert.That(Numbers(cut.Json.GetProperty("data")[count - 1]), Is.EqualTo(expected[1]));
+        Assert.That(Numbers(cut.Json.GetProperty("data")[0]), Is.EqualTo(expected[count == 1 ? 1 : 0]));
+    }
+
+    [Test]
+    public async Task Late_chunking_does_not_cut_the_beginning() => Error(
+        await server.PostAsync(Path, new { input = new[] { "a", "b" }, late_chunking = true, truncate = "start" }), HttpStatusCode.BadRequest, "invalid_request_error", null);
+
     [Test]
     public async Task A_text_within_the_limit_is_not_reported_as_cut()
     {
@@ -178,6 +202,7 @@ internal sealed class OpenAITests
         ServerAnswer one = await server.GetAsync("/v1/models/org/other");
         Assert.That(one.Json.GetProperty("owned_by").GetString(), Is.EqualTo("org"));
         Assert.That(one.Json.GetProperty("object").GetString(), Is.EqualTo("model"));
+        Assert.That((await server.GetAsync("/v1/models/org%2Fother")).Body, Is.EqualTo(one.Body), "as some clients encode it");
 
         ServerAnswer second = await server.PostAsync(Path, new { input = "a", model = "org/other" });
         Assert.That(second.Json.GetProperty("model").GetString(), Is.EqualTo("org/other"));

@@ -64,9 +64,96 @@ internal sealed class OperationsTests
         Assert.That(bad.Header("retry-after"), Is.Not.Null);
         Assert.That(bad.Body, Does.Not.Contain(folder.Path), "paths of the server are not for clients");
         Assert.That((await server.PostAsync("/v1/embeddings", new { input = "a", model = "good" })).Status, Is.EqualTo(HttpStatusCode.OK));
-        Assert.That((await server.GetAsync("/health/ready")).Status, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
         Assert.That((await server.GetAsync("/health/live")).Status, Is.EqualTo(HttpStatusCode.OK));
         Assert.That((await server.GetAsync("/v1/models")).Json.GetProperty("data")[0].GetProperty("state").GetString(), Is.EqualTo("loaded"));
+    }
+
+    [TestCase(0, HttpStatusCode.ServiceUnavailable)]
+    [TestCase(1, HttpStatusCode.OK)]
+    public async Task A_server_is_ready_while_the_default_model_answers(int damaged, HttpStatusCode expected)
+    {
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
+        string[] folders = [Fixtures.Model("tiny-new"), Fixtures.Model("tiny-new")];
+        folders[damaged] = folder.Path;
+        await using RunningServer server = await RunningServer.StartAsync(options =>
+        {
+            options.Models.Add(new StellaServedModelOptions { Name = "first", Path = folders[0] });
+            options.Models.Add(new StellaServedModelOptions { Name = "second", Path = folders[1] });
+        });
+        await File.WriteAllTextAsync(folder.File("tokenizer.json"), "{");
+        _ = await server.PostAsync("/v1/embeddings", new { input = "a", model = "first" });
+        _ = await server.PostAsync("/v1/embeddings", new { input = "a", model = "second" });
+
+        ServerAnswer ready = await server.GetAsync("/health/ready");
+        Assert.That(ready.Status, Is.EqualTo(expected), ready.Body);
+        Assert.That((await server.GetAsync("/health")).Status, Is.EqualTo(expected));
+        ServerAnswer live = await server.GetAsync("/health/live");
+        Assert.That(live.Json.GetProperty("models")[damaged].GetProperty("status").GetString(), Is.EqualTo("unhealthy"));
+        Assert.That(live.Json.GetProperty("models")[1 - damaged].GetProperty("status").GetString(), Is.EqualTo("healthy"));
+        Assert.That(ready.Body + live.Body, Does.Not.Contain(folder.Path), "everyone can see these answers");
+    }
+
+    [Test]
+    public async Task A_client_never_learns_a_path_from_a_model_that_fails_again_and_again()
+    {
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
+        await using RunningServer server = await RunningServer.StartAsync(options => options.Models.Add(new StellaServedModelOptions
+        {
+            Name = "bad",
+            Path = folder.Path,
+            Pool = { CircuitBreaker = new StellaCircuitBreakerOptions { FailureThreshold = 1 } },
+        }));
+        await File.WriteAllTextAsync(folder.File("tokenizer.json"), "{");
+        for (int i = 0; i < 3; i++)
+        {
+            ServerAnswer answer = await server.PostAsync("/v1/embeddings", new { input = "a" });
+            Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.ServiceUnavailable), answer.Body);
+            Assert.That(answer.Header("retry-after"), Is.Not.Null);
+            Assert.That(answer.Body, Does.Not.Contain(folder.Path));
+        }
+    }
+
+    [TestCase("/v1/embeddings", """{"input":"a"}""", 500)]
+    [TestCase("/embed", """{"inputs":"a"}""", 424)]
+    [TestCase("/similarity", """{"inputs":{"source_sentence":"a","sentences":["b"]}}""", 424)]
+    [TestCase("/api/embed", """{"input":"a"}""", 500)]
+    public async Task A_forward_pass_that_fails_is_no_mistake_of_the_client_and_not_tried_again(string path, string body, int status)
+    {
+        using TemporaryFolder folder = Fixtures.Copy("tiny-new");
+        SafetensorsFile head = SafetensorsFile.Read(folder.File("2_Dense_1024/model.safetensors"));
+        head.Data = new byte[head.Data.Length];
+        head.Write();
+        await using RunningServer server = await RunningServer.StartAsync(
+            options => options.Models.Add(new StellaServedModelOptions { Name = "zero", Path = folder.Path }));
+        ServerAnswer answer = await server.PostTextAsync(path, body);
+        Assert.That((int)answer.Status, Is.EqualTo(status), answer.Body);
+        Assert.That(answer.Header("x-should-retry"), Is.EqualTo("false"));
+        Assert.That(answer.Header("retry-after"), Is.Null);
+        Assert.That(answer.Body, Does.Contain("ResultZero"));
+        Assert.That(server.Log.Lines, Has.Some.StartWith("Error StellaInterop.Server"));
+        if (status == 424)
+        {
+            Assert.That(answer.Json.GetProperty("error_type").GetString(), Is.EqualTo("Backend"));
+        }
+    }
+
+    [TestCase("/v1/embeddings", """{"input":["a","b"]}""", "parse, load, queue, embed")]
+    [TestCase("/v1/embeddings", """{"input":["a","b"],"late_chunking":true}""", "parse, load, queue, embed")]
+    [TestCase("/embed", """{"inputs":"a"}""", "parse, load, queue, embed")]
+    [TestCase("/embed_all", """{"inputs":"a"}""", "parse, load, embed")]
+    [TestCase("/similarity", """{"inputs":{"source_sentence":"a","sentences":["b"]}}""", "parse, load, queue, embed")]
+    [TestCase("/tokenize", """{"inputs":"a"}""", "parse, load, tokenize")]
+    [TestCase("/decode", """{"ids":[5]}""", "parse, load, decode")]
+    [TestCase("/api/embed", """{"input":"a"}""", "parse, load, queue, embed")]
+    [TestCase("/api/embeddings", """{"prompt":"a"}""", "parse, load, queue, embed")]
+    public async Task Every_answer_that_is_computed_has_its_times(string path, string body, string names)
+    {
+        await using RunningServer server = await RunningServer.StartAsync();
+        ServerAnswer answer = await server.PostTextAsync(path, body);
+        Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body);
+        string[] times = answer.Header("Server-Timing")!.Split(", ");
+        Assert.That(string.Join(", ", times.Select(time => time.Split(';')[0])), Is.EqualTo(names));
+        Assert.That(times, Is.All.Match("^[a-z]+;dur=[0-9]+([.][0-9]+)?$"));
     }
 
     [Test]

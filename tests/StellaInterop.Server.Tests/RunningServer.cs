@@ -27,10 +27,15 @@ internal sealed class RunningServer : IAsyncDisposable
     private readonly WebApplication application;
     private ApiDescription? description;
 
-    private RunningServer(WebApplication application)
+    private RunningServer(WebApplication application, Version version)
     {
         this.application = application;
-        Client = new HttpClient { BaseAddress = new Uri(application.Urls.Single()) };
+        Client = new HttpClient
+        {
+            BaseAddress = new Uri(application.Urls.Single()),
+            DefaultRequestVersion = version,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
     }
 
     /// <summary>Gets a text with more tokens than the small model takes.</summary>
@@ -70,7 +75,7 @@ internal sealed class RunningServer : IAsyncDisposable
         WebApplication application = builder.Build();
         map(application);
         await application.StartAsync();
-        return new RunningServer(application);
+        return new RunningServer(application, protocols == HttpProtocols.Http2 ? HttpVersion.Version20 : HttpVersion.Version11);
     }
 
     public Task<ServerAnswer> GetAsync(string path) => SendAsync(HttpMethod.Get, path, null);
@@ -85,7 +90,12 @@ internal sealed class RunningServer : IAsyncDisposable
 
     public async Task<ServerAnswer> SendAsync(HttpMethod method, string path, HttpContent? content, params (string Name, string Value)[] headers)
     {
-        using var request = new HttpRequestMessage(method, path) { Content = content };
+        using var request = new HttpRequestMessage(method, path)
+        {
+            Content = content,
+            Version = Client.DefaultRequestVersion,
+            VersionPolicy = Client.DefaultVersionPolicy,
+        };
         foreach ((string name, string value) in headers)
         {
             request.Headers.Add(name, value);
@@ -106,6 +116,25 @@ internal sealed class RunningServer : IAsyncDisposable
         await using var pool = new StellaEmbeddingPool(Fixtures.Model(model));
         StellaEmbeddings embeddings = await pool.EmbedAsync(texts, options);
         return [.. embeddings.Select(vector => vector.ToArray())];
+    }
+
+    /// <summary>Returns the rest of a text that is embedded if its beginning may be cut: from the first word on with which it fits.</summary>
+    public static string FindRest(string name, string text, StellaEmbedOptions? options = null)
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model(name));
+        string rest = "";
+        for (int i = text.Length - 1; i >= 0; i--)
+        {
+            bool isWord = !char.IsWhiteSpace(text[i]) && (i == 0 || char.IsWhiteSpace(text[i - 1]));
+            if (isWord && model.Tokenize(text[i..], options).TokenCount.IsTruncated)
+            {
+                break;
+            }
+
+            rest = isWord ? text[i..] : rest;
+        }
+
+        return rest;
     }
 
     public async ValueTask DisposeAsync()

@@ -46,7 +46,64 @@ internal sealed class TeiTests
         Assert.That(cut.Status, Is.EqualTo(HttpStatusCode.OK), cut.Body);
         Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
         Error(await server.PostAsync("/embed", new { inputs = RunningServer.LongText, truncate = false }), 422, "Validation");
-        Error(await server.PostAsync("/embed", new { inputs = RunningServer.LongText, truncation_direction = "Left" }), 422, "Validation");
+        Error(await server.PostAsync("/embed", new { inputs = RunningServer.LongText, truncate = false, truncation_direction = "Left" }), 422, "Validation");
+    }
+
+    [Test]
+    public async Task A_text_that_is_cut_on_the_left_keeps_its_end()
+    {
+        string text = $"{RunningServer.LongText} a different end";
+        string rest = RunningServer.FindRest("tiny-new", text);
+        float[][] expected = await RunningServer.EmbedByPoolAsync("tiny-new", [rest, "one"]);
+        ServerAnswer cut = await server.PostAsync("/embed", new { inputs = new[] { text, "one" }, truncation_direction = "Left" });
+        Assert.That(Vectors(cut.Json), Is.EqualTo(expected));
+        Assert.That(cut.Header("x-stella-truncated"), Is.EqualTo("1"));
+
+        ServerAnswer scores = await server.PostAsync(
+            "/similarity", new { inputs = new { source_sentence = text, sentences = new[] { text, "one" } }, parameters = new { truncation_direction = "left" } });
+        Assert.That(
+            scores.Json.EnumerateArray().Select(score => score.GetSingle()),
+            Is.EqualTo(expected.Select(vector => Similarity.Cosine(expected[0], vector))));
+        Assert.That(scores.Header("x-stella-truncated"), Is.EqualTo("2"));
+
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        ServerAnswer states = await server.PostAsync("/embed_all", new { inputs = new[] { "one", text }, truncation_direction = "Left" });
+        Assert.That(Vectors(states.Json[1]).SelectMany(state => state), Is.EqualTo(model.EmbedTokens(rest).HiddenStates.ToArray()));
+        Assert.That(states.Header("x-stella-truncated"), Is.EqualTo("1"));
+    }
+
+    [TestCase("/embed", "word 😀 \"é\"", 10)]
+    [TestCase("/", "word", 4)]
+    [TestCase("/embed_all", "word", 4)]
+    public async Task Headers_tell_the_cost_of_an_answer(string path, string text, int characters)
+    {
+        ServerAnswer answer = await server.PostAsync(path, new { inputs = text });
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        Assert.That(answer.Header("x-compute-type"), Is.EqualTo("cpu"));
+        Assert.That(answer.Header("x-compute-characters"), Is.EqualTo($"{characters}"));
+        Assert.That(answer.Header("x-compute-tokens"), Is.EqualTo($"{model.Tokenize(text).Ids.Length}"));
+        string[] times = ["x-compute-time", "x-total-time", "x-inference-time", .. path == "/embed_all" ? [] : new[] { "x-tokenization-time", "x-queue-time" }];
+        Assert.That(times.Select(answer.Header), Is.All.Match("^[0-9]+$"));
+        Assert.That(long.Parse(answer.Header("x-inference-time")!), Is.LessThanOrEqualTo(long.Parse(answer.Header("x-total-time")!)));
+    }
+
+    [Test]
+    public async Task A_comparison_counts_its_source()
+    {
+        ServerAnswer answer = await server.PostAsync("/similarity", new { inputs = new { source_sentence = "c", sentences = new[] { "a", "b" } } });
+        Assert.That(answer.Header("x-compute-characters"), Is.EqualTo("3"));
+        Assert.That(answer.Header("x-compute-tokens"), Is.EqualTo("9"));
+    }
+
+    [Test]
+    public async Task A_count_that_is_not_known_at_the_first_byte_has_no_header()
+    {
+        ServerAnswer answer = await server.PostAsync("/embed", new { inputs = Enumerable.Repeat("é", 1000) });
+        Assert.That(answer.Header("x-compute-characters"), Is.EqualTo("1000"));
+        Assert.That(answer.Header("x-compute-tokens"), Is.Null);
+        Assert.That(answer.Header("x-inference-time"), Is.Not.Null);
+        ServerAnswer other = await server.PostAsync("/tokenize", new { inputs = "a" });
+        Assert.That(other.Headers.Select(header => header.Key), Has.None.StartsWith("x-compute"));
     }
 
     [TestCase("/embed")]
@@ -109,6 +166,24 @@ internal sealed class TeiTests
         Assert.That(plain, Has.Length.EqualTo(tokens.Length - 2));
     }
 
+    [Test]
+    public async Task Tokens_of_a_prompt_have_the_characters_of_the_prompt()
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"));
+        string prompt = model.Info.Prompts.Single(known => known.Name == "s2p_query").Text;
+        foreach (string name in new[] { "s2p_query", "s2p" })
+        {
+            JsonElement[] tokens = [.. (await server.PostAsync("/tokenize", new { inputs = "word", prompt_name = name })).Json[0].EnumerateArray()];
+            Assert.That(
+                tokens.Select(token => token.GetProperty("id").GetInt32()),
+                Is.EqualTo(model.Tokenize("word", new StellaEmbedOptions { Prompt = StellaPrompt.SearchQuery }).Ids.ToArray()));
+            Assert.That(tokens[1].GetProperty("start").GetInt32(), Is.Zero);
+            Assert.That(tokens[^2].GetProperty("stop").GetInt32(), Is.EqualTo(prompt.Length + 4));
+        }
+
+        Error(await server.PostAsync("/tokenize", new { inputs = "word", prompt_name = "none" }), 422, "Validation");
+    }
+
     [TestCase("tiny-new", "some words, and more", "some words, and more")]
     [TestCase("tiny-qwen2", "Some wörds\n and 😀", "Some wörds\n and 😀")]
     public async Task Ids_are_decoded(string name, string text, string expected)
@@ -126,13 +201,13 @@ internal sealed class TeiTests
         Error(await other.PostTextAsync("/decode", """{"ids":[1,[2]]}"""), 422, "Validation");
     }
 
-    [TestCase("/tokenize")]
-    [TestCase("/embed_all")]
-    public async Task Every_route_tells_the_texts_that_were_cut_and_the_fields_without_effect(string path)
+    [TestCase("/tokenize", null)]
+    [TestCase("/embed_all", "2")]
+    public async Task Every_route_tells_the_texts_that_were_cut_and_the_fields_without_effect(string path, string? truncated)
     {
         ServerAnswer answer = await server.PostAsync(path, new { inputs = new[] { "a", RunningServer.LongText, RunningServer.LongText }, other = 1 });
         Assert.That(answer.Status, Is.EqualTo(HttpStatusCode.OK), answer.Body[..200]);
-        Assert.That(answer.Header("x-stella-truncated"), Is.EqualTo("2"));
+        Assert.That(answer.Header("x-stella-truncated"), Is.EqualTo(truncated));
         Assert.That(answer.Header("x-stella-ignored"), Is.EqualTo("other"));
         Assert.That((await server.PostAsync("/decode", new { ids = new[] { 1 }, other = 1 })).Header("x-stella-ignored"), Is.EqualTo("other"));
     }
@@ -145,6 +220,7 @@ internal sealed class TeiTests
         Assert.That(info.GetProperty("max_input_length").GetInt32(), Is.GreaterThan(1));
         Assert.That(info.GetProperty("model_type").GetProperty("embedding").GetProperty("pooling").GetString(), Is.EqualTo("mean"));
         Assert.That(info.GetProperty("auto_truncate").GetBoolean());
+        Assert.That(info.GetProperty("model_dtype").GetString(), Is.AnyOf("float32", "bfloat16"));
         Assert.That((await server.GetAsync("/health")).Status, Is.EqualTo(HttpStatusCode.OK));
     }
 

@@ -10,6 +10,9 @@ internal enum LongTextRule
 
     /// <summary>The end of the text is cut.</summary>
     CutEnd,
+
+    /// <summary>The beginning of the text is cut.</summary>
+    CutStart,
 }
 
 /// <summary>A request for vectors, as all protocols understand it.</summary>

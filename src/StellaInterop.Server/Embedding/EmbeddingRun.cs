@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using StellaInterop.Server.Errors;
@@ -11,6 +12,11 @@ namespace StellaInterop.Server.Embedding;
 /// <summary>The shape that a protocol gives to vectors.</summary>
 internal interface IEmbeddingAnswer
 {
+    /// <summary>Sets the headers of the protocol, before the first byte.</summary>
+    void SetHeaders(IHeaderDictionary headers, RequestReport report)
+    {
+    }
+
     /// <summary>Writes what precedes the first vector.</summary>
     void Begin(Utf8JsonWriter json);
 
@@ -47,6 +53,7 @@ internal sealed class EmbeddingRun(
     private const int SpecialTokens = 16;
 
     private readonly TextList texts = request.Texts!;
+    private StartCutter? cutter;
 
     /// <summary>Computes and writes the answer.</summary>
     /// <param name="clientLeft">A token that is cancelled when the client leaves.</param>
@@ -57,7 +64,6 @@ internal sealed class EmbeddingRun(
     {
         report.Model = model.Name;
         report.TextCount = texts.Count;
-        report.ParseTime = report.Elapsed;
         if (request.Timeout is not { } timeout)
         {
             await AnswerAsync(clientLeft).ConfigureAwait(false);
@@ -88,7 +94,7 @@ internal sealed class EmbeddingRun(
         int first = EndOfFirstPart();
         bool isWhole = first == texts.Count;
         StellaEmbedOptions options = request.GetOptions();
-        if (!isWhole)
+        if (!isWhole || request.LongTexts == LongTextRule.CutStart)
         {
             await CheckLengthsAsync(model, request, report, cancellationToken).ConfigureAwait(false);
             // No text is too long any more, or all may be cut.
@@ -96,18 +102,21 @@ internal sealed class EmbeddingRun(
         }
 
         bool isFirstCall = model.Pool.Info is null;
+        if (request.LongTexts == LongTextRule.CutStart)
+        {
+            cutter = new StartCutter(model.Pool, model.Pool.Info!, options);
+        }
+
         var call = new StellaCallOptions
         {
             Priority = request.Priority ?? (isWhole ? StellaPriority.Interactive : StellaPriority.Bulk),
             FairnessGroup = request.FairnessGroup,
         };
+        string[] part = await TakeAsync(0, first, cancellationToken).ConfigureAwait(false);
         long start = Stopwatch.GetTimestamp();
-        StellaEmbeddings embeddings = await model.Pool.EmbedAsync(texts.Take(0, first), options, call, cancellationToken).ConfigureAwait(false);
-        TimeSpan wait = embeddings.Summary.QueueTime;
-        // The first call of a model waits for its load.
-        (report.LoadTime, report.QueueTime) = isFirstCall ? (wait, TimeSpan.Zero) : (TimeSpan.Zero, wait);
-        report.EmbedTime = Stopwatch.GetElapsedTime(start) - wait;
-        report.TokenCount += embeddings.Summary.TokenCount;
+        StellaEmbeddings embeddings = await model.Pool.EmbedAsync(part, options, call, cancellationToken).ConfigureAwait(false);
+        report.Add(embeddings.Summary, Stopwatch.GetElapsedTime(start), isFirstCall);
+        report.HasAllTokens = isWhole;
         if (isWhole)
         {
             report.TruncatedCount += embeddings.Summary.TruncatedTextCount;
@@ -125,7 +134,7 @@ internal sealed class EmbeddingRun(
         if (!isWhole)
         {
             int index = first;
-            await foreach (StellaTextEmbedding embedding in model.Pool.EmbedStreamAsync(Rest(first), options, call, cancellationToken).ConfigureAwait(false))
+            await foreach (StellaTextEmbedding embedding in model.Pool.EmbedStreamAsync(RestAsync(first, cancellationToken), options, call, cancellationToken).ConfigureAwait(false))
             {
                 report.TokenCount += embedding.TokenCount.Kept;
                 answer.Write(writer.Json, index++, embedding.Vector.Span);
@@ -140,7 +149,7 @@ internal sealed class EmbeddingRun(
     /// <summary>Embeds the texts as parts of one text, with a blank between them.</summary>
     private async Task AnswerPartsAsync(CancellationToken cancellationToken)
     {
-        StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
+        StellaModelInfo info = await LoadAsync(model, report, cancellationToken).ConfigureAwait(false);
         if (texts.Count > info.MaxTokens)
         {
             throw new ServerException(
@@ -195,8 +204,8 @@ internal sealed class EmbeddingRun(
     public static async Task CheckLengthsAsync(ServedModel model, EmbedRequest request, RequestReport report, CancellationToken cancellationToken)
     {
         TextList texts = request.Texts!;
-        StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
-        int shortTokens = info.MaxTokens - TokensBesideText(info);
+        StellaModelInfo info = await LoadAsync(model, report, cancellationToken).ConfigureAwait(false);
+        int shortTokens = GetShortTokens(info);
         StellaEmbedOptions options = request.GetOptions() with { LongTextBehavior = StellaLongTextBehavior.Truncate };
         var indices = new List<int>(PartTexts);
         for (int i = 0; i < texts.Count; i++)
@@ -231,7 +240,25 @@ internal sealed class EmbeddingRun(
         return (int)Math.Min(info.MaxTokens, longest + TokensBesideText(info));
     }
 
-    private static long BoundTokens(TextList texts, int index) => (long)texts.GetByteLength(index) * (texts.IsPlainAscii(index) ? 1 : TokensPerByte);
+    /// <summary>Returns the properties of a model, and counts the time of its load if it was never loaded.</summary>
+    public static async ValueTask<StellaModelInfo> LoadAsync(ServedModel model, RequestReport report, CancellationToken cancellationToken)
+    {
+        if (model.Pool.Info is { } known)
+        {
+            return known;
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        StellaModelInfo info = await model.GetInfoAsync(cancellationToken).ConfigureAwait(false);
+        report.LoadTime += Stopwatch.GetElapsedTime(start);
+        return info;
+    }
+
+    /// <summary>Returns the largest <see cref="BoundTokens"/> of a text that the model takes without doubt, so that it is not tokenized to find out.</summary>
+    public static int GetShortTokens(StellaModelInfo info) => info.MaxTokens - TokensBesideText(info);
+
+    /// <summary>Returns a number that the tokens of a text do not exceed.</summary>
+    public static long BoundTokens(TextList texts, int index) => (long)texts.GetByteLength(index) * (texts.IsPlainAscii(index) ? 1 : TokensPerByte);
 
     private static int TokensBesideText(StellaModelInfo info) => SpecialTokens + info.Prompts.Select(prompt => prompt.TokenCount).DefaultIfEmpty(0).Max();
 
@@ -259,21 +286,21 @@ internal sealed class EmbeddingRun(
         return end;
     }
 
-#pragma warning disable CS1998 // The pool reads a stream; the texts are in memory already.
-    private async IAsyncEnumerable<string> Rest(int first)
-#pragma warning restore CS1998
+    private async ValueTask<string[]> TakeAsync(int start, int count, CancellationToken cancellationToken) =>
+        cutter is null ? texts.Take(start, count) : await cutter.TakeAsync(texts, start, count, cancellationToken).ConfigureAwait(false);
+
+    private async IAsyncEnumerable<string> RestAsync(int first, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         for (int i = first; i < texts.Count; i++)
         {
-            yield return texts[i];
+            yield return cutter is null ? texts[i] : (await cutter.TakeAsync(texts, i, 1, cancellationToken).ConfigureAwait(false))[0];
         }
     }
 
     private void SetHeaders()
     {
         SetTruncatedHeader(response, report);
-        response.Headers["Server-Timing"] = string.Create(
-            CultureInfo.InvariantCulture,
-            $"parse;dur={report.ParseTime.TotalMilliseconds:0.###}, load;dur={report.LoadTime.TotalMilliseconds:0.###}, queue;dur={report.QueueTime.TotalMilliseconds:0.###}, embed;dur={report.EmbedTime.TotalMilliseconds:0.###}");
+        ServerTiming.Set(response, report, ("queue", report.QueueTime.GetValueOrDefault()), ("embed", report.EmbedTime));
+        answer.SetHeaders(response.Headers, report);
     }
 }

@@ -86,6 +86,18 @@ internal sealed class TextList
         return !text.IsEscaped && Ascii.IsValid(Bytes(text));
     }
 
+    /// <summary>Counts the characters of all texts, as Unicode defines them.</summary>
+    public long CountCharacters()
+    {
+        long count = 0;
+        foreach (Position text in texts)
+        {
+            count += text.IsEscaped ? Characters.Count(Decode(text)) : Characters.Count(Bytes(text));
+        }
+
+        return count;
+    }
+
     /// <summary>Returns some texts as strings.</summary>
     public string[] Take(int start, int count)
     {

@@ -18,7 +18,7 @@ internal sealed class CrossOrigin
         RouteHandler.RequestIdHeader,
         EmbeddingRun.TruncatedHeader,
         RequestContext.IgnoredHeader,
-        "Server-Timing",
+        ServerTiming.Header,
         "Allow",
         "retry-after",
         "retry-after-ms",
@@ -29,6 +29,14 @@ internal sealed class CrossOrigin
         "x-ratelimit-limit-tokens",
         "x-ratelimit-remaining-tokens",
         "x-ratelimit-reset-tokens",
+        "x-compute-type",
+        "x-compute-time",
+        "x-compute-characters",
+        "x-compute-tokens",
+        "x-total-time",
+        "x-tokenization-time",
+        "x-queue-time",
+        "x-inference-time",
     ];
 
     /// <summary>The time for which a browser may remember that it may send requests.</summary>

@@ -38,6 +38,7 @@ internal sealed class RequestContext(HttpContext http, Protocol protocol, ModelR
     {
         var request = new T();
         fields.Read(request, await ReadBodyAsync().ConfigureAwait(false));
+        Report.ParseTime = Report.Elapsed;
         if (request.Ignored.Count > 0)
         {
             Http.Response.Headers[IgnoredHeader] = string.Join(", ", request.Ignored);

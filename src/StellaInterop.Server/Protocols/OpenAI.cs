@@ -68,9 +68,10 @@ internal static class OpenAI
             ("retrieval.query", StellaPrompt.SearchQuery),
             ("text-matching", StellaPrompt.SentenceSimilarity)),
         Field.Choice<EmbedRequest, LongTextRule>(
-            "truncate", "none refuses a text over the model's limit, the default; end cuts its end.", (request, rule) => request.LongTexts = rule,
+            "truncate", "none refuses a text over the model's limit, the default; end cuts its end; start cuts its beginning.", (request, rule) => request.LongTexts = rule,
             ("none", LongTextRule.Refuse),
-            ("end", LongTextRule.CutEnd)),
+            ("end", LongTextRule.CutEnd),
+            ("start", LongTextRule.CutStart)),
         Field.Choice<EmbedRequest, VectorType>(
             "output_dtype", "The type of the numbers; float by default. int8 and uint8 have a scale beside each vector.", (request, type) => request.VectorType = type,
             ("float", VectorType.Float),
@@ -104,6 +105,12 @@ internal static class OpenAI
         if (request.Texts!.Count == 0)
         {
             throw new ServerException(ErrorKind.EmptyInput, "'input' is an empty array. Send at least one text.", "input");
+        }
+
+        if (request is { IsLateChunking: true, LongTexts: LongTextRule.CutStart })
+        {
+            throw new ServerException(
+                ErrorKind.InvalidRequest, "'truncate' is start, and with late chunking the first texts would have no vector. Use none or end.", "truncate");
         }
 
         string model = context.Models.Get(request.Model).Name;

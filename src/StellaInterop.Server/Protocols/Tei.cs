@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Text.Json;
+using Microsoft.AspNetCore.Http;
 using StellaInterop.Server.Embedding;
 using StellaInterop.Server.Errors;
 using StellaInterop.Server.Fields;
@@ -20,9 +22,9 @@ internal static class Tei
             [ErrorKind.MalformedBody] = new(400, "Validation"),
             [ErrorKind.EmptyInput] = new(400, "Empty"),
             [ErrorKind.TextTooLong] = new(422, "Validation"),
+            [ErrorKind.NotTokenized] = new(422, "Tokenizer"),
             [ErrorKind.UnknownModel] = new(404, "Validation"),
             [ErrorKind.NotSupported] = new(422, "Validation"),
-            [ErrorKind.NotTokenized] = new(422, "Tokenizer"),
             [ErrorKind.UnknownRoute] = new(404, "Validation"),
             [ErrorKind.WrongMethod] = new(405, "Validation"),
             [ErrorKind.UnsupportedMediaType] = new(415, "Validation"),
@@ -32,9 +34,9 @@ internal static class Tei
             [ErrorKind.RateLimited] = new(429, "Overloaded"),
             [ErrorKind.Overloaded] = new(429, "Overloaded"),
             [ErrorKind.Unavailable] = new(503, "Unhealthy"),
+            [ErrorKind.ForwardFailed] = new(424, "Backend"),
             [ErrorKind.TimedOut] = new(504, "Backend"),
             [ErrorKind.Internal] = new(500, "Backend"),
-            [ErrorKind.ForwardFailed] = new(424, "Backend"),
         },
         WriteError,
         AnswerSchemas.TeiError,
@@ -74,10 +76,10 @@ internal static class Tei
         Field.Flag<TeiRequest>("skip_special_tokens", "Whether special tokens are left out; true by default.", (request, skips) => request.SkipsSpecialTokens = skips));
 
     private static Field<TeiRequest> Truncate => Field.Flag<TeiRequest>(
-        "truncate", "Whether a text over the model's limit is cut; true by default.", (request, cuts) => request.LongTexts = cuts ? LongTextRule.CutEnd : LongTextRule.Refuse);
+        "truncate", "Whether a text over the model's limit is cut; true by default.", (request, cuts) => request.Truncates = cuts);
 
     private static Field<TeiRequest> Direction => Field.Choice<TeiRequest, bool>(
-        "truncation_direction", "The end of a text that is cut. Only Right, the default, is supported.", (request, isLeft) => request.CutsStart = isLeft,
+        "truncation_direction", "The side on which a text is cut: Right, the default, for its end; Left for its beginning.", (request, isLeft) => request.CutsStart = isLeft,
         ("Right", false),
         ("Left", true));
 
@@ -119,6 +121,7 @@ internal static class Tei
     private static async Task EmbedAsync(RequestContext context)
     {
         TeiRequest request = await ReadAsync(context, EmbedFields).ConfigureAwait(false);
+        context.Report.CharacterCount = request.Texts!.CountCharacters();
         await context.EmbedAsync(request, new ListAnswer()).ConfigureAwait(false);
     }
 
@@ -126,29 +129,40 @@ internal static class Tei
     {
         TeiRequest request = await ReadAsync(context, SimilarityFields).ConfigureAwait(false);
         ServedModel model = context.Models.Default;
-        StellaTokenCount[] counts = new StellaTokenCount[1];
-        StellaModelInfo info = await model.GetInfoAsync(context.ClientLeft).ConfigureAwait(false);
+        RequestReport report = context.Report;
+        report.CharacterCount = Characters.Count(request.Source) + request.Texts!.CountCharacters();
+        StellaModelInfo info = await EmbeddingRun.LoadAsync(model, report, context.ClientLeft).ConfigureAwait(false);
+        StellaEmbedOptions options = request.GetOptions();
+        string text = request.Source!;
+        if (request.LongTexts == LongTextRule.CutStart)
+        {
+            text = await new StartCutter(model.Pool, info, options).CutAsync(text, context.ClientLeft).ConfigureAwait(false);
+            report.TruncatedCount += text.Length < request.Source!.Length ? 1 : 0;
+        }
+
         float[] source = new float[info.DefaultDimension];
-        _ = await model.Pool.EmbedAsync(new[] { request.Source! }, source, counts, request.GetOptions(), null, context.ClientLeft).ConfigureAwait(false);
-        context.Report.TruncatedCount = counts[0].IsTruncated ? 1 : 0;
-        context.Report.TokenCount = counts[0].Kept;
+        var call = new StellaCallOptions { Priority = context.Key?.Priority, FairnessGroup = context.Key?.Name };
+        long start = Stopwatch.GetTimestamp();
+        StellaCallSummary summary = await model.Pool.EmbedAsync(new[] { text }, source, options, call, context.ClientLeft).ConfigureAwait(false);
+        report.Add(summary, Stopwatch.GetElapsedTime(start), isFirstOfModel: false);
+        report.TruncatedCount += summary.TruncatedTextCount;
         await context.EmbedAsync(request, new SimilarityAnswer(source)).ConfigureAwait(false);
     }
 
     private static async Task EmbedAllAsync(RequestContext context)
     {
         TeiRequest request = await ReadAsync(context, EmbedAllFields).ConfigureAwait(false);
-        StellaEmbeddingPool pool = context.Models.Default.Pool;
+        ServedModel model = context.Models.Default;
         TextList texts = request.Texts!;
-        StellaEmbedOptions options = request.GetOptions();
+        context.Report.CharacterCount = texts.CountCharacters();
         // Lengths are checked and the first text is computed before the answer begins, so that their errors have a status.
-        await EmbeddingRun.CheckLengthsAsync(context.Models.Default, request, context.Report, context.ClientLeft).ConfigureAwait(false);
-        StellaModelInfo info = await context.Models.Default.GetInfoAsync(context.ClientLeft).ConfigureAwait(false);
+        await EmbeddingRun.CheckLengthsAsync(model, request, context.Report, context.ClientLeft).ConfigureAwait(false);
+        StellaModelInfo info = await model.GetInfoAsync(context.ClientLeft).ConfigureAwait(false);
         long bytes = (long)EmbeddingRun.BoundHiddenStates(texts, info) * info.HiddenSize * sizeof(float);
         context.Room.Take(bytes);
         try
         {
-            await WriteHiddenStatesAsync(context, pool, texts, options).ConfigureAwait(false);
+            await WriteHiddenStatesAsync(context, model, request, info).ConfigureAwait(false);
         }
         finally
         {
@@ -156,18 +170,24 @@ internal static class Tei
         }
     }
 
-    private static async Task WriteHiddenStatesAsync(RequestContext context, StellaEmbeddingPool pool, TextList texts, StellaEmbedOptions options)
+    private static async Task WriteHiddenStatesAsync(RequestContext context, ServedModel model, TeiRequest request, StellaModelInfo info)
     {
-        StellaTokenEmbeddings tokens = await pool.EmbedTokensAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
-        context.Report.Model = context.Models.Default.Name;
-        context.Report.TextCount = texts.Count;
-        EmbeddingRun.SetTruncatedHeader(context.Http.Response, context.Report);
+        TextList texts = request.Texts!;
+        RequestReport report = context.Report;
+        StellaEmbedOptions options = request.GetOptions();
+        StartCutter? cutter = request.LongTexts == LongTextRule.CutStart ? new StartCutter(model.Pool, info, options) : null;
+        string text = await TakeAsync(0).ConfigureAwait(false);
+        long start = Stopwatch.GetTimestamp();
+        StellaTokenEmbeddings tokens = await model.Pool.EmbedTokensAsync(text, options, context.ClientLeft).ConfigureAwait(false);
+        report.EmbedTime = Stopwatch.GetElapsedTime(start);
+        report.TokenCount = tokens.Ids.Length;
+        report.HasAllTokens = texts.Count == 1;
+        SetHeaders(context, model, ("embed", report.EmbedTime));
+        TeiHeaders.Set(context.Http.Response.Headers, report);
         using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
         writer.Json.WriteStartArray();
-        for (int i = 0; i < texts.Count; i++)
+        for (int i = 0; ;)
         {
-            tokens = i == 0 ? tokens : await WaitForRoomAsync(() => pool.EmbedTokensAsync(texts[i], options, context.ClientLeft), context.ClientLeft).ConfigureAwait(false);
-            context.Report.TokenCount += tokens.Ids.Length;
             writer.Json.WriteStartArray();
             for (int token = 0; token < tokens.Ids.Length; token++)
             {
@@ -176,100 +196,58 @@ internal static class Tei
             }
 
             writer.Json.WriteEndArray();
+            i++;
+            if (i == texts.Count)
+            {
+                break;
+            }
+
+            text = await TakeAsync(i).ConfigureAwait(false);
+            tokens = await PoolCalls.WaitForRoomAsync(() => model.Pool.EmbedTokensAsync(text, options, context.ClientLeft), context.ClientLeft).ConfigureAwait(false);
+            report.TokenCount += tokens.Ids.Length;
         }
 
         writer.Json.WriteEndArray();
         await writer.CompleteAsync().ConfigureAwait(false);
+
+        async ValueTask<string> TakeAsync(int index) =>
+            cutter is null ? texts[index] : (await cutter.TakeAsync(texts, index, 1, context.ClientLeft).ConfigureAwait(false))[0];
     }
 
     private static async Task TokenizeAsync(RequestContext context)
     {
         TeiRequest request = await ReadAsync(context, TokenizeFields).ConfigureAwait(false);
         ServedModel model = context.Models.Default;
-        TextList texts = request.Texts!;
-        StellaEmbedOptions options = request.GetOptions();
-        // A text over the limit is cut here too, so the answer must say it.
-        await EmbeddingRun.CheckLengthsAsync(model, request, context.Report, context.ClientLeft).ConfigureAwait(false);
+        StellaModelInfo info = await EmbeddingRun.LoadAsync(model, context.Report, context.ClientLeft).ConfigureAwait(false);
+        long start = Stopwatch.GetTimestamp();
+        IAsyncEnumerator<TokenPart> parts = new TextTokenizer(model.Pool, info, request.Prompt).ReadAsync(request.Texts!, context.ClientLeft).GetAsyncEnumerator(context.ClientLeft);
+        await using (parts.ConfigureAwait(false))
+        {
+            // The first part is computed before the answer begins, so that its errors have a status.
+            bool hasNext = await parts.MoveNextAsync().ConfigureAwait(false);
+            SetHeaders(context, model, ("tokenize", Stopwatch.GetElapsedTime(start)));
+            using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
+            var tokens = new TeiTokenWriter(writer.Json, model.Vocabulary, request.HasSpecialTokens);
+            writer.Json.WriteStartArray();
+            while (hasNext)
+            {
+                tokens.Write(parts.Current);
+                context.Report.TokenCount += parts.Current.Ids.Length;
+                await writer.SendPartAsync().ConfigureAwait(false);
+                hasNext = await parts.MoveNextAsync().ConfigureAwait(false);
+            }
+
+            writer.Json.WriteEndArray();
+            await writer.CompleteAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Sets the headers of answers that are not vectors of texts.</summary>
+    private static void SetHeaders(RequestContext context, ServedModel model, (string Name, TimeSpan Time) phase)
+    {
+        context.Report.Model = model.Name;
         EmbeddingRun.SetTruncatedHeader(context.Http.Response, context.Report);
-        StellaTokens tokens = await model.Pool.TokenizeWithOffsetsAsync(texts[0], options, context.ClientLeft).ConfigureAwait(false);
-        using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
-        writer.Json.WriteStartArray();
-        for (int i = 0; i < texts.Count; i++)
-        {
-            tokens = i == 0 ? tokens : await WaitForRoomAsync(() => model.Pool.TokenizeWithOffsetsAsync(texts[i], options, context.ClientLeft), context.ClientLeft).ConfigureAwait(false);
-            WriteTokens(writer.Json, model.Vocabulary, texts[i], tokens, request.HasSpecialTokens);
-            await writer.SendPartAsync().ConfigureAwait(false);
-        }
-
-        writer.Json.WriteEndArray();
-        await writer.CompleteAsync().ConfigureAwait(false);
-    }
-
-    /// <summary>Repeats a call of the pool until it is not refused: an answer that has begun must not end halfway.</summary>
-    private static async Task<T> WaitForRoomAsync<T>(Func<Task<T>> call, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            try
-            {
-                return await call().ConfigureAwait(false);
-            }
-            catch (StellaOverloadedException e)
-            {
-                await Task.Delay(e.RetryAfter ?? TimeSpan.Zero, cancellationToken).ConfigureAwait(false);
-            }
-        }
-    }
-
-    private static void WriteTokens(Utf8JsonWriter json, Vocabulary vocabulary, string text, StellaTokens tokens, bool hasSpecialTokens)
-    {
-        json.WriteStartArray();
-        int passed = 0;
-        int characters = 0;
-        for (int i = 0; i < tokens.Ids.Length; i++)
-        {
-            int id = tokens.Ids.Span[i];
-            StellaTokenOffset offset = tokens.Offsets.Span[i];
-            // The token of an unknown word comes from the text, so it is not special.
-            bool isSpecial = offset.IsEmpty && vocabulary.IsSpecial(id);
-            if (isSpecial && !hasSpecialTokens)
-            {
-                continue;
-            }
-
-            json.WriteStartObject();
-            json.WriteNumber("id", id);
-            json.WriteString("text", offset.IsEmpty ? vocabulary.GetToken(id) : text[offset.Start..offset.End]);
-            json.WriteBoolean("special", isSpecial);
-            if (offset.IsEmpty)
-            {
-                json.WriteNull("start");
-                json.WriteNull("stop");
-            }
-            else
-            {
-                // The protocol counts characters and not UTF-16 units.
-                characters += CountCharacters(text.AsSpan(Math.Min(passed, offset.Start)..offset.Start));
-                passed = offset.Start;
-                json.WriteNumber("start", characters);
-                json.WriteNumber("stop", characters + CountCharacters(text.AsSpan(offset.Start..offset.End)));
-            }
-
-            json.WriteEndObject();
-        }
-
-        json.WriteEndArray();
-    }
-
-    private static int CountCharacters(ReadOnlySpan<char> text)
-    {
-        int count = 0;
-        foreach (System.Text.Rune _ in text.EnumerateRunes())
-        {
-            count++;
-        }
-
-        return count;
+        ServerTiming.Set(context.Http.Response, context.Report, phase);
     }
 
     private static async Task DecodeAsync(RequestContext context)
@@ -280,8 +258,10 @@ internal static class Tei
             throw new ServerException(ErrorKind.EmptyInput, "'ids' is empty. Send at least one id.", "ids");
         }
 
-        Vocabulary vocabulary = context.Models.Default.Vocabulary;
-        string[] texts = [.. sequences.Select(ids => vocabulary.Decode(ids, request.SkipsSpecialTokens))];
+        ServedModel model = context.Models.Default;
+        long start = Stopwatch.GetTimestamp();
+        string[] texts = [.. sequences.Select(ids => model.Vocabulary.Decode(ids, request.SkipsSpecialTokens))];
+        SetHeaders(context, model, ("decode", Stopwatch.GetElapsedTime(start)));
         await context.WriteAsync(json =>
         {
             json.WriteStartArray();
@@ -364,9 +344,9 @@ internal static class Tei
             throw new ServerException(ErrorKind.EmptyInput, "The request has no text. Send at least one.", "inputs");
         }
 
-        return request.CutsStart && request.LongTexts == LongTextRule.CutEnd
-            ? throw new ServerException(ErrorKind.InvalidRequest, "'truncation_direction' is Left, which is not supported. Use Right.", "truncation_direction")
-            : request;
+        context.Report.TextCount = request.Texts.Count;
+        request.LongTexts = !request.Truncates ? LongTextRule.Refuse : request.CutsStart ? LongTextRule.CutStart : LongTextRule.CutEnd;
+        return request;
     }
 
     /// <summary>Returns whether <c>inputs</c> is an object. A damaged body is not: its errors are found when it is read.</summary>
@@ -408,9 +388,9 @@ internal static class Tei
     /// <summary>The requests of all routes of the protocol. Each route has the fields of its table.</summary>
     internal sealed class TeiRequest : EmbedRequest
     {
-        public TeiRequest() => LongTexts = LongTextRule.CutEnd;
-
         public string? Source { get; set; }
+
+        public bool Truncates { get; set; } = true;
 
         public bool CutsStart { get; set; }
 
@@ -423,6 +403,8 @@ internal static class Tei
 
     private sealed class ListAnswer : IEmbeddingAnswer
     {
+        public void SetHeaders(IHeaderDictionary headers, RequestReport report) => TeiHeaders.Set(headers, report);
+
         public void Begin(Utf8JsonWriter json) => json.WriteStartArray();
 
         public void Write(Utf8JsonWriter json, int index, ReadOnlySpan<float> vector) =>
@@ -433,6 +415,8 @@ internal static class Tei
 
     private sealed class SimilarityAnswer(float[] source) : IEmbeddingAnswer
     {
+        public void SetHeaders(IHeaderDictionary headers, RequestReport report) => TeiHeaders.Set(headers, report);
+
         public void Begin(Utf8JsonWriter json) => json.WriteStartArray();
 
         public void Write(Utf8JsonWriter json, int index, ReadOnlySpan<float> vector) => json.WriteNumberValue(Similarity.Cosine(source, vector));
