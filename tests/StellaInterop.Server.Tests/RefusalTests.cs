@@ -3,10 +3,13 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Json.Schema;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using StellaInterop.Server.Fields;
+using StellaInterop.Server.Protocols;
 
 namespace StellaInterop.Tests;
 
@@ -15,10 +18,11 @@ internal sealed class RefusalTests
 {
     private const string Path = "/v1/embeddings";
 
-    private static readonly string[] Hostings = ["Production", "Development", "status pages", "exception handler"];
+    private static readonly string[] Hostings = ["Production", "Development", "status pages", "executed again", "exception handler"];
 
-    [TestCaseSource(nameof(Hostings))]
-    public async Task Refusals_have_an_error_object_under_every_hosting(string hosting)
+    [Test]
+    public async Task Refusals_have_the_object_of_their_protocol_under_every_hosting(
+        [ValueSource(nameof(Hostings))] string hosting, [Values(HttpProtocols.Http1, HttpProtocols.Http2)] HttpProtocols protocols)
     {
         await using RunningServer server = await RunningServer.StartAsync(
             app =>
@@ -26,22 +30,45 @@ internal sealed class RefusalTests
                 _ = hosting switch
                 {
                     "status pages" => app.UseStatusCodePages("text/plain", "status {0}"),
+                    "executed again" => app.UseStatusCodePagesWithReExecute("/health"),
                     "exception handler" => app.UseExceptionHandler(handler => handler.Run(context => context.Response.WriteAsync("handled"))),
                     _ => app,
                 };
                 _ = app.MapStellaServer();
             },
             options => options.MaxBodyBytes = 2000,
-            hosting == "Development" ? hosting : "Production");
+            hosting == "Development" ? hosting : "Production",
+            protocols);
 
-        AssertError(await server.GetAsync("/v1/nothing"), HttpStatusCode.NotFound);
-        AssertError(await server.GetAsync("/nothing"), HttpStatusCode.NotFound);
-        ServerAnswer method = await server.GetAsync(Path);
-        AssertError(method, HttpStatusCode.MethodNotAllowed);
-        AssertError(await server.SendAsync(HttpMethod.Delete, "/v1/models", null), HttpStatusCode.MethodNotAllowed);
-        AssertError(await server.PostTextAsync(Path, "input=a", "application/x-www-form-urlencoded"), HttpStatusCode.UnsupportedMediaType);
-        AssertError(await server.PostTextAsync(Path, "{"), HttpStatusCode.BadRequest);
-        AssertError(await server.PostTextAsync(Path, $$"""{"input":"{{new string('a', 3000)}}"}"""), HttpStatusCode.RequestEntityTooLarge);
+        const string Form = "application/x-www-form-urlencoded";
+        string large = $$"""{"input":"{{new string('a', 3000)}}"}""";
+        foreach ((string path, string unknown, string schema) in new[]
+        {
+            (Path, "/v1/nothing", AnswerSchemas.OpenAIError),
+            ("/embed", "/nothing", AnswerSchemas.TeiError),
+            ("/api/embed", "/api/nothing", AnswerSchemas.OllamaError),
+        })
+        {
+            // Paths of no protocol have the shape of OpenAI.
+            Check(await server.GetAsync(unknown), 404, unknown == "/nothing" ? AnswerSchemas.OpenAIError : schema);
+            Check(await server.GetAsync(path), 405, schema);
+            Check(await server.SendAsync(HttpMethod.Delete, path, null), 405, schema);
+            Check(await server.PostTextAsync(path, "{"), 400, schema);
+            Check(await server.PostTextAsync(path, large), 413, schema);
+            Check(await server.SendAsync(HttpMethod.Post, path, new ChunkedContent(large)), 413, schema);
+            if (schema != AnswerSchemas.OllamaError)
+            {
+                Check(await server.PostTextAsync(path, "input=a", Form), 415, schema);
+            }
+        }
+
+        static void Check(ServerAnswer answer, int status, string schema)
+        {
+            Assert.That((int)answer.Status, Is.EqualTo(status), answer.Body);
+            Assert.That(JsonSchema.FromText(schema).Evaluate(System.Text.Json.Nodes.JsonNode.Parse(answer.Body)).IsValid, answer.Body);
+            Assert.That(answer.Header("x-request-id"), Is.Not.Null);
+            Assert.That(answer.Header("x-should-retry"), Is.EqualTo("false"));
+        }
     }
 
     [Test]
@@ -256,5 +283,18 @@ internal sealed class RefusalTests
         JsonElement error = answer.Json.GetProperty("error");
         Assert.That(error.GetProperty("message").GetString(), Has.Length.GreaterThan(20).And.EndsWith("."));
         Assert.That(answer.Header("x-request-id"), Is.Not.Null);
+    }
+
+    /// <summary>A body whose length the client does not announce.</summary>
+    private sealed class ChunkedContent : StreamContent
+    {
+        public ChunkedContent(string body)
+            : base(new MemoryStream(Encoding.UTF8.GetBytes(body))) => Headers.ContentType = new MediaTypeHeaderValue("application/json");
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
     }
 }
