@@ -90,8 +90,9 @@ internal sealed class TextList
     public long CountCharacters()
     {
         long count = 0;
-        foreach (Position text in texts)
+        for (int i = 0; i < Count; i++)
         {
+            Position text = Find(i);
             count += text.IsEscaped ? Characters.Count(Decode(text)) : Characters.Count(Bytes(text));
         }
 

@@ -39,7 +39,7 @@ internal static class Ollama
             [ErrorKind.RateLimited] = new(429),
             [ErrorKind.Overloaded] = new(503),
             [ErrorKind.Unavailable] = new(503),
-            [ErrorKind.ForwardFailed] = new(500),
+            [ErrorKind.ForwardFailed] = new(503),
             [ErrorKind.TimedOut] = new(504),
             [ErrorKind.Internal] = new(500),
         },

@@ -36,7 +36,7 @@ internal static class OpenAI
             [ErrorKind.RateLimited] = new(429, "rate_limit_error", "rate_limit_exceeded"),
             [ErrorKind.Overloaded] = new(429, "rate_limit_error", "server_overloaded"),
             [ErrorKind.Unavailable] = new(503, ServerProblem, "model_unavailable"),
-            [ErrorKind.ForwardFailed] = new(500, ServerProblem, "model_failed"),
+            [ErrorKind.ForwardFailed] = new(503, ServerProblem, "model_failed"),
             [ErrorKind.TimedOut] = new(504, ServerProblem, "timeout"),
             [ErrorKind.Internal] = new(500, ServerProblem, "internal_error"),
         },
