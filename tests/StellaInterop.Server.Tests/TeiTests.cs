@@ -197,6 +197,9 @@ internal sealed class TeiTests
         ServerAnswer special = await other.PostAsync("/decode", new { ids, skip_special_tokens = false });
         Assert.That(special.Json[0].GetString(), Has.Length.GreaterThan(expected.Length));
         Error(await other.PostAsync("/decode", new { ids = new[] { 99_999_999 } }), 422, "Validation");
+        Error(await other.PostAsync("/decode", new { ids = Enumerable.Repeat(ids, 5000).Append([99_999_999]) }), 422, "Validation");
+        JsonElement many = (await other.PostAsync("/decode", new { ids = Enumerable.Repeat(ids, 5000) })).Json;
+        Assert.That(many.EnumerateArray().Select(decoded => decoded.GetString()), Is.All.EqualTo(expected).And.Exactly(5000).Items);
         Error(await other.PostAsync("/decode", new { ids = Array.Empty<int>() }), 400, "Empty");
         Error(await other.PostTextAsync("/decode", """{"ids":[1,[2]]}"""), 422, "Validation");
     }

@@ -63,6 +63,16 @@ internal sealed class Vocabulary
         ? text
         : throw new ServerException(ErrorKind.InvalidRequest, $"The id {id} is not one of the {tokens.Length} tokens of the model.", "ids");
 
+    /// <summary>Checks the ids of a sequence.</summary>
+    /// <exception cref="ServerException">The vocabulary has no such id.</exception>
+    public void Check(ReadOnlySpan<int> ids)
+    {
+        foreach (int id in ids)
+        {
+            _ = GetToken(id);
+        }
+    }
+
     /// <summary>Returns the text of a sequence of tokens.</summary>
     /// <exception cref="ServerException">The vocabulary has no such id.</exception>
     public string Decode(ReadOnlySpan<int> ids, bool skipsSpecialTokens)

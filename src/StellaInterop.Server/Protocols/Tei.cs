@@ -260,14 +260,25 @@ internal static class Tei
 
         ServedModel model = context.Models.Default;
         long start = Stopwatch.GetTimestamp();
-        string[] texts = [.. sequences.Select(ids => model.Vocabulary.Decode(ids, request.SkipsSpecialTokens))];
-        SetHeaders(context, model, ("decode", Stopwatch.GetElapsedTime(start)));
-        await context.WriteAsync(json =>
+        Vocabulary vocabulary = model.Vocabulary;
+        // All ids are checked and the first text is made before the answer begins, so that their errors have a status.
+        foreach (int[] ids in sequences)
         {
-            json.WriteStartArray();
-            Array.ForEach(texts, json.WriteStringValue);
-            json.WriteEndArray();
-        }).ConfigureAwait(false);
+            vocabulary.Check(ids);
+        }
+
+        string text = vocabulary.Decode(sequences[0], request.SkipsSpecialTokens);
+        SetHeaders(context, model, ("decode", Stopwatch.GetElapsedTime(start)));
+        using AnswerWriter writer = await AnswerWriter.StartAsync(context.Http.Response, context.ClientLeft).ConfigureAwait(false);
+        writer.Json.WriteStartArray();
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            writer.Json.WriteStringValue(i == 0 ? text : vocabulary.Decode(sequences[i], request.SkipsSpecialTokens));
+            await writer.SendPartAsync().ConfigureAwait(false);
+        }
+
+        writer.Json.WriteEndArray();
+        await writer.CompleteAsync().ConfigureAwait(false);
     }
 
     private static async Task ShowInfoAsync(RequestContext context)
