@@ -125,7 +125,7 @@ internal sealed class ServeTests
         else
         {
             using X509Certificate2 withKey = server.CopyWithPrivateKey(key);
-            await File.WriteAllBytesAsync(file, new X509Certificate2Collection([withKey, middle]).Export(X509ContentType.Pkcs12)!);
+            await File.WriteAllBytesAsync(file, new X509Certificate2Collection { withKey, middle }.Export(X509ContentType.Pkcs12)!);
         }
 
         using Process process = StellaProcess.Start(NoVariables, "serve", "--urls", "https://127.0.0.1:0", "--cert", file);

@@ -28,7 +28,7 @@ internal sealed class ServerCertificateTests
         });
 
         Assert.That(loaded, Is.Not.SameAs(inMemory));
-        Assert.That(inMemory!.Handle, Is.Zero, "it is disposed");
+        Assert.That(inMemory!.Handle == 0, "it is disposed");
         Assert.That(loaded.Thumbprint, Is.EqualTo(made.Thumbprint));
         using ECDsa? signer = loaded.GetECDsaPrivateKey();
         Assert.That(key.VerifyData(Data, signer!.SignData(Data, HashAlgorithmName.SHA256), HashAlgorithmName.SHA256));
