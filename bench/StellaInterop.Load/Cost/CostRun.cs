@@ -56,7 +56,7 @@ internal sealed class CostRun(string? model, int rounds, double seconds, double 
         StellaTokens[] tokens = await pool.TokenizeAsync([EmbeddingRequest.TextOf(0)]).ConfigureAwait(false);
         Way[] ways =
         [
-            new("pool", async (_, first) =>
+            new("pool", async (client, first) =>
             {
                 _ = await pool.EmbedAsync(EmbeddingRequest.TextOf(first)).ConfigureAwait(false);
                 return null;
