@@ -48,6 +48,7 @@ var machine = HostRid();
 #load ".cake/licences.cake"
 #load ".cake/native.cake"
 #load ".cake/packages.cake"
+#load ".cake/readers.cake"
 #load ".cake/release.cake"
 #load ".cake/toolchains.cake"
 #load ".cake/workflows.cake"
@@ -340,6 +341,7 @@ var ci = Task("CI")
     .IsDependentOn("Lint")
     .IsDependentOn("WorkflowLint")
     .IsDependentOn("NpmClients")
+    .IsDependentOn("PartReaders")
     .IsDependentOn("LockOrder")
     .IsDependentOn("Soak")
     .IsDependentOn("PackAgain")

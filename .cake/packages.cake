@@ -3,7 +3,7 @@
 using System.IO.Compression;
 
 // The projects with packages, in the order in which they are packed.
-var projects = new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Server", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
+var projects = new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Server", "StellaInterop.Bulk", "StellaInterop.Models.Mini", "StellaInterop.Cli" };
 
 // The projects whose packages contain the native library.
 var withNative = new[] { "StellaInterop", "StellaInterop.Cli" };

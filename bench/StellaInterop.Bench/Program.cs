@@ -15,6 +15,7 @@ var root = new RootCommand(
     PeersCommand.Create(),
     QualityCommand.Create(),
     TokenizingCommand.Create(),
+    FilesCommand.Create(),
     MicroCommand.Create(),
     SynthesizeCommand.Create(),
     ResidentCommand.Create(),

@@ -83,7 +83,7 @@ internal sealed class PackageWorkspace : IDisposable
 
     private string Pack()
     {
-        foreach (string project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Server", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
+        foreach (string project in new[] { "StellaInterop", "StellaInterop.Extensions", "StellaInterop.Server", "StellaInterop.Bulk", "StellaInterop.Models.Mini", "StellaInterop.Cli" })
         {
             // These projects were restored with the package folder of the machine.
             ProgramRun run = ProgramRun.DotNet(
@@ -125,6 +125,7 @@ internal sealed class PackageWorkspace : IDisposable
             <PackageVersion Include="StellaInterop" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Extensions" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Server" Version="{Version}" />
+            <PackageVersion Include="StellaInterop.Bulk" Version="{Version}" />
             <PackageVersion Include="StellaInterop.Models.Mini" Version="{Version}" />
           </ItemGroup>
         </Project>

@@ -7,13 +7,7 @@ namespace StellaInterop.Cli.Output;
 /// <summary>Adds the options --raw, --output-type and --truncate-prefix to a command.</summary>
 internal sealed class VectorOptions
 {
-    private readonly EnumOption<OutputType> type = new(
-        "--output-type",
-        "Number format of the vectors.",
-        ("float32", OutputType.Float32),
-        ("half", OutputType.Half),
-        ("int8", OutputType.Int8),
-        ("binary", OutputType.Binary));
+    private readonly EnumOption<OutputType> type = CreateTypeOption();
 
     private readonly Option<bool> raw = CreateRawOption();
 
@@ -38,6 +32,16 @@ internal sealed class VectorOptions
             }
         });
     }
+
+    /// <summary>Creates the option --output-type.</summary>
+    public static EnumOption<OutputType> CreateTypeOption() => new(
+        "--output-type",
+        "Number format of the vectors.",
+        ("float32", OutputType.Float32),
+        ("float", OutputType.Float32),
+        ("half", OutputType.Half),
+        ("int8", OutputType.Int8),
+        ("binary", OutputType.Binary));
 
     /// <summary>Creates the option --raw.</summary>
     public static Option<bool> CreateRawOption() => new("--raw")

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using StellaInterop.Bulk.Outputs;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Vectors;
 
@@ -10,10 +11,10 @@ namespace StellaInterop.Cli.Output;
 /// <param name="kept">The number of leading components that are written.</param>
 internal sealed class VectorWriter(OutputType type, int dimension, int kept)
 {
+    private const string Embedding = "embedding";
+
     private readonly float[] prefix = new float[kept];
-    private readonly Half[] halves = new Half[kept];
-    private readonly sbyte[] integers = new sbyte[kept];
-    private readonly byte[] bits = new byte[Quantization.GetBinaryLength(kept)];
+    private readonly VectorJson values = new();
 
     /// <summary>Writes the property <c>embedding</c>, preceded by the properties that its number format needs.</summary>
     public void Write(Utf8JsonWriter json, int index, ReadOnlySpan<float> vector)
@@ -40,33 +41,17 @@ internal sealed class VectorWriter(OutputType type, int dimension, int kept)
         switch (type)
         {
             case OutputType.Float32:
-                // Utf8JsonWriter writes the shortest decimal that reads back as the same 32 bits.
-                WriteEmbedding(json, vector, static (writer, x) => writer.WriteNumberValue(x));
+                VectorJson.WriteFloat32(json, Embedding, vector);
                 break;
             case OutputType.Half:
-                Quantization.ToHalf(vector, halves);
-                WriteEmbedding<Half>(json, halves, static (writer, x) => writer.WriteNumberValue((float)x));
+                values.WriteHalf(json, Embedding, vector);
                 break;
             case OutputType.Int8:
-                json.WriteNumber("scale", Quantization.ToInt8(vector, integers));
-                WriteEmbedding<sbyte>(json, integers, static (writer, x) => writer.WriteNumberValue(x));
+                values.WriteInt8(json, "scale", Embedding, vector);
                 break;
             default:
-                Quantization.ToBinary(vector, bits);
-                json.WriteNumber("dimension", vector.Length);
-                WriteEmbedding<byte>(json, bits, static (writer, x) => writer.WriteNumberValue(x));
+                values.WriteBinary(json, "dimension", Embedding, vector);
                 break;
         }
-    }
-
-    private static void WriteEmbedding<T>(Utf8JsonWriter json, ReadOnlySpan<T> numbers, Action<Utf8JsonWriter, T> write)
-    {
-        json.WriteStartArray("embedding");
-        foreach (T x in numbers)
-        {
-            write(json, x);
-        }
-
-        json.WriteEndArray();
     }
 }

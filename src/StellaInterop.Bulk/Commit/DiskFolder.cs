@@ -1,0 +1,190 @@
+using StellaInterop.Bulk.Files;
+
+namespace StellaInterop.Bulk.Commit;
+
+/// <summary>Represents an output folder on disk.</summary>
+internal sealed class DiskFolder : IOutputFolder
+{
+    private const string LockEnd = ".lock";
+
+    private const int LockAttempts = 10;
+
+    private readonly string temporaryFolder;
+    private readonly string owner = Guid.NewGuid().ToString("N");
+    private readonly Lock gate = new();
+    private FileStream? ownerLock;
+    private int created;
+
+    /// <param name="path">The path of the folder, which need not exist.</param>
+    public DiskFolder(string path)
+    {
+        Path = System.IO.Path.GetFullPath(path);
+        temporaryFolder = FullPath(OutputNames.TemporaryFolder);
+    }
+
+    public string Path { get; }
+
+    public IReadOnlyList<string> List(string folder)
+    {
+        string path = FullPath(folder);
+        return Directory.Exists(path) ? [.. Directory.EnumerateFileSystemEntries(path).Select(entry => System.IO.Path.GetFileName(entry))] : [];
+    }
+
+    public void CreateFolder(string folder) => Directory.CreateDirectory(FullPath(folder));
+
+    public bool Exists(string name) => File.Exists(FullPath(name));
+
+    public Stream OpenRead(string name) =>
+        new FileStream(FullPath(name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+
+    public ITemporaryFile CreateTemporary()
+    {
+        TakeOwnerLock();
+        string name = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{owner}-{Interlocked.Increment(ref created)}");
+        return new TemporaryFile(System.IO.Path.Combine(temporaryFolder, name));
+    }
+
+    public bool TryPublish(ITemporaryFile file, string name)
+    {
+        var temporary = (TemporaryFile)file;
+        temporary.Content.Dispose();
+        string target = FullPath(name);
+        if (OperatingSystem.IsWindows())
+        {
+            return temporary.IsPublished = WindowsFiles.TryMove(temporary.Path, target);
+        }
+
+        try
+        {
+            // The file keeps its temporary name, which is deleted on disposal.
+            return Posix.TryLink(temporary.Path, target);
+        }
+        catch (IOException e) when (Posix.HasNoLinks(e))
+        {
+            throw new IOException(
+                $"The file system of '{Path}' has no hard links, which a job needs to commit its parts. Name an output folder on another file system.", e);
+        }
+    }
+
+    public void Replace(ITemporaryFile file, string name)
+    {
+        var temporary = (TemporaryFile)file;
+        temporary.Content.Dispose();
+        File.Move(temporary.Path, FullPath(name), overwrite: true);
+        temporary.IsPublished = true;
+    }
+
+    public void FlushFolder(string folder)
+    {
+        // On Windows a move waits until the name is on the disk.
+        if (!OperatingSystem.IsWindows())
+        {
+            Posix.FlushFolder(FullPath(folder));
+        }
+    }
+
+    public void DeleteAbandoned()
+    {
+        IEnumerable<string> owners = List(OutputNames.TemporaryFolder).Select(name => name.Split('-', '.')[0]).Distinct();
+        // A network file system may have files of its own, whose names begin with a dot.
+        foreach (string abandoned in owners.Where(name => name.Length > 0 && name != owner))
+        {
+            string lockPath = System.IO.Path.Combine(temporaryFolder, abandoned + LockEnd);
+            try
+            {
+                // The lock of a process that runs cannot be opened. Windows deletes that of an ended one.
+                using FileStream? taken = File.Exists(lockPath)
+                    ? new FileStream(lockPath, FileMode.Open, FileAccess.ReadWrite, FileShare.Delete)
+                    : null;
+                foreach (string file in Directory.EnumerateFiles(temporaryFolder, abandoned + "*"))
+                {
+                    File.Delete(file);
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The process runs, or another one deletes the files now.
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            if (ownerLock is not null)
+            {
+                ownerLock.Dispose();
+                ownerLock = null;
+            }
+        }
+    }
+
+    private string FullPath(string name) =>
+        name.Length == 0 ? Path : System.IO.Path.Combine(Path, name.Replace('/', System.IO.Path.DirectorySeparatorChar));
+
+    /// <summary>Locks a file while this process runs, so that others know that its temporary files are in use.</summary>
+    private void TakeOwnerLock()
+    {
+        lock (gate)
+        {
+            for (int attempt = 1; ownerLock is null; attempt++)
+            {
+                try
+                {
+                    ownerLock = new FileStream(
+                        System.IO.Path.Combine(temporaryFolder, owner + LockEnd),
+                        FileMode.OpenOrCreate,
+                        FileAccess.ReadWrite,
+                        FileShare.None,
+                        bufferSize: 1,
+                        FileOptions.DeleteOnClose);
+                }
+                catch (IOException) when (attempt < LockAttempts)
+                {
+                    // Another process found the file before it was locked, and is about to delete it.
+                    Thread.Sleep(attempt);
+                }
+            }
+        }
+    }
+
+    private sealed class TemporaryFile(string path) : ITemporaryFile
+    {
+        private const int BufferBytes = 128 << 10;
+
+        private readonly FileStream content = new(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Read, BufferBytes);
+
+        public string Path { get; } = path;
+
+        public bool IsPublished { get; set; }
+
+        public Stream Content => content;
+
+        public void Flush() => content.Flush(flushToDisk: true);
+
+        public void Dispose()
+        {
+            try
+            {
+                content.Dispose();
+            }
+            catch (IOException)
+            {
+                // The rest of the buffer has no room on a full disk. The file is deleted, and the first error is the one to report.
+            }
+
+            if (!IsPublished)
+            {
+                try
+                {
+                    File.Delete(Path);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    // The file is garbage that a later run deletes.
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+using System.Text.Json;
+using StellaInterop.Bulk.Files;
+using StellaInterop.Bulk.Planning;
+
+namespace StellaInterop.Bulk.Commit;
+
+/// <summary>Represents the output of one job: its manifest, its parts, its end.</summary>
+/// <remarks>
+/// <para>The folder is the whole truth about a job. Any number of processes may work on it, and each may end at any moment.</para>
+/// <para>
+/// The order on disk is: content of all files, rows at fault, record, part, manifest with all records, <c>_SUCCESS</c>. So each part has its
+/// record and its errors, and <c>_SUCCESS</c> has everything. Part and manifest get their names with put-if-absent: of two writers one loses
+/// without harm.
+/// </para>
+/// </remarks>
+internal sealed class JobOutput
+{
+    private readonly IOutputFolder folder;
+    private readonly IReadOnlyList<string> extensions;
+    private readonly Safeguards safeguards;
+    private readonly string shortHash;
+
+    /// <summary>The records of the parts that this process committed, which it need not check again.</summary>
+    private readonly Dictionary<int, PartRecord> committed = [];
+
+    private JobOutput(IOutputFolder folder, JobManifest manifest, IReadOnlyList<string> extensions, Safeguards safeguards)
+    {
+        this.folder = folder;
+        this.extensions = extensions;
+        this.safeguards = safeguards;
+        Manifest = manifest;
+        shortHash = Has(Safeguards.PlanHash) ? manifest.Plan.ShortHash : new string('0', manifest.Plan.ShortHash.Length);
+    }
+
+    /// <summary>Gets the manifest that the folder has.</summary>
+    public JobManifest Manifest { get; }
+
+    /// <summary>Reads the manifest of a folder.</summary>
+    /// <returns><see langword="null"/> if the folder is empty or does not exist, so that a job can begin in it.</returns>
+    /// <exception cref="StellaBulkException">The folder holds something else, or the manifest is damaged.</exception>
+    public static JobManifest? ReadManifest(IOutputFolder folder)
+    {
+        if (folder.Exists(OutputNames.Manifest))
+        {
+            try
+            {
+                using Stream content = folder.OpenRead(OutputNames.Manifest);
+                return JobManifest.Read(content);
+            }
+            catch (InvalidDataException e)
+            {
+                throw new StellaBulkException(
+                    StellaBulkErrorCode.OutputDamaged,
+                    $"The file '{OutputNames.Manifest}' in the output folder '{folder.Path}' {e.Message}. Bring it back, or name another output folder.",
+                    e);
+            }
+        }
+
+        // Folders of a job that was killed before it had a plan.
+        string? other = folder.List("").FirstOrDefault(
+            name => name is not (OutputNames.TemporaryFolder or OutputNames.ErrorsFolder or OutputNames.RecordsFolder) && name[0] != '.');
+        return other is null || folder.Exists(OutputNames.Manifest)
+            ? null
+            : throw new StellaBulkException(
+                StellaBulkErrorCode.OutputRefused,
+                $"The output folder '{folder.Path}' holds '{other}' and is not of a bulk job. Name an empty folder, or one that does not exist.");
+    }
+
+    /// <summary>Checks that a job may continue in a folder with a manifest.</summary>
+    /// <exception cref="StellaBulkException">The manifest is that of a job with other settings.</exception>
+    public static void ThrowIfSettingsDiffer(
+        IOutputFolder folder, JobManifest manifest, IReadOnlyList<KeyValuePair<string, string>> settings, Safeguards safeguards = Safeguards.All)
+    {
+        string[] differences = [.. BulkPlan.Differences(settings, manifest.Plan.Settings)];
+        if (differences.Length > 0 && safeguards.HasFlag(Safeguards.PlanHash))
+        {
+            throw new StellaBulkException(
+                StellaBulkErrorCode.SettingsDiffer,
+                $"The output folder '{folder.Path}' belongs to a job with other settings: {string.Join("; ", differences)}. "
+                + "Run the job with its settings, or name another output folder.");
+        }
+    }
+
+    /// <summary>Begins a job, or continues one that has the same plan.</summary>
+    /// <param name="folder">The output folder.</param>
+    /// <param name="manifest">The manifest with the plan of this process.</param>
+    /// <param name="extensions">The ends of the names of the files of a part; the last one commits it.</param>
+    /// <param name="safeguards">The safeguards; all but in tests.</param>
+    /// <exception cref="StellaBulkException">The folder holds another plan, or files of another one.</exception>
+    public static JobOutput Open(
+        IOutputFolder folder, JobManifest manifest, IReadOnlyList<string> extensions, Safeguards safeguards = Safeguards.All)
+    {
+        foreach (string name in (string[])["", OutputNames.TemporaryFolder, OutputNames.ErrorsFolder, OutputNames.RecordsFolder])
+        {
+            folder.CreateFolder(name);
+        }
+
+        folder.DeleteAbandoned();
+        var output = new JobOutput(folder, manifest, extensions, safeguards);
+        bool isNew = !folder.Exists(OutputNames.Manifest) && output.Publish(OutputNames.Manifest, manifest.Write);
+        folder.FlushFolder("");
+        if (isNew)
+        {
+            return output;
+        }
+
+        // Another process may have begun a job between the look into the folder and now.
+        JobManifest current = ReadManifest(folder)!;
+        ThrowIfSettingsDiffer(folder, current, manifest.Plan.Settings, safeguards);
+        if (current.Plan.Hash != manifest.Plan.Hash && safeguards.HasFlag(Safeguards.PlanHash))
+        {
+            throw new StellaBulkException(
+                StellaBulkErrorCode.InputChanged,
+                $"The output folder '{folder.Path}' belongs to a job with the same settings and other content of the input files. Name another output folder.");
+        }
+
+        output = new JobOutput(folder, safeguards.HasFlag(Safeguards.PlanHash) ? current : manifest, extensions, safeguards);
+        output.ThrowIfForeignNames();
+        return output;
+    }
+
+    /// <summary>Returns which chunks have a part, by one look at the folder.</summary>
+    public bool[] ReadCommitted()
+    {
+        bool[] parts = new bool[Manifest.Plan.Chunks.Count];
+        HashSet<string> names = [.. folder.List("")];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            parts[i] = names.Contains(PartFile(i, extensions.Count - 1));
+        }
+
+        return parts;
+    }
+
+    /// <summary>Returns whether a chunk has a part.</summary>
+    public bool IsCommitted(int chunk) => folder.Exists(PartFile(chunk, extensions.Count - 1));
+
+    /// <summary>Counts the rows at fault of parts.</summary>
+    /// <param name="parts">Which chunks have a part.</param>
+    public long CountErrors(bool[] parts)
+    {
+        HashSet<string> names = [.. folder.List(OutputNames.ErrorsFolder).Select(name => $"{OutputNames.ErrorsFolder}/{name}")];
+        return Enumerable.Range(0, parts.Length)
+            .Where(chunk => parts[chunk])
+            .Select(chunk => OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)))
+            .Where(names.Contains)
+            .Sum(CountLines);
+    }
+
+    /// <summary>Creates the files of a part.</summary>
+    public PartInHand Begin(int chunk) => new(chunk, extensions.Select(_ => folder.CreateTemporary()), folder.CreateTemporary);
+
+    /// <summary>Commits a part whose files are complete.</summary>
+    /// <returns><see langword="false"/> if the chunk has a part already, which another process made.</returns>
+    /// <exception cref="StellaBulkException">A file of another writer is in the way.</exception>
+    public bool Commit(PartInHand part, PartCounts counts)
+    {
+        string name = OutputNames.PartOf(shortHash, part.Chunk);
+        var record = new PartRecord(part.Chunk, counts, [.. part.Files.Select(Seal)], part.Errors is null ? null : Seal(part.Errors));
+        if (part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Chunk))
+        {
+            return false;
+        }
+
+        byte[] json = record.ToJson();
+        _ = Publish(OutputNames.RecordOf(name, FileContent.Hash(json)), content => content.Write(json));
+        if (part.Errors is not null)
+        {
+            Flush(OutputNames.ErrorsFolder);
+        }
+
+        Flush(OutputNames.RecordsFolder);
+        int last = part.Files.Count - 1;
+        for (int i = 0; i < last; i++)
+        {
+            if (!PublishEqual(part.Files[i], PartFile(part.Chunk, i), record.Hashes[i], part.Chunk))
+            {
+                return false;
+            }
+
+            Flush("");
+        }
+
+        if (!TryPublish(part.Files[last], PartFile(part.Chunk, last)))
+        {
+            return false;
+        }
+
+        Flush("");
+        committed[part.Chunk] = record;
+        return true;
+    }
+
+    /// <summary>Checks all parts and completes the output. Other processes may do the same at once.</summary>
+    /// <param name="progress">Receives the number of parts that were checked.</param>
+    /// <param name="cancellationToken">A token that stops the check.</param>
+    /// <returns>The record of each part; <see langword="null"/> if a chunk has no part yet.</returns>
+    /// <exception cref="StellaBulkException">A part is damaged or foreign.</exception>
+    public IReadOnlyList<PartRecord>? TryComplete(Action<int>? progress = null, CancellationToken cancellationToken = default)
+    {
+        if (Array.IndexOf(ReadCommitted(), false) >= 0)
+        {
+            return null;
+        }
+
+        ThrowIfForeignNames();
+        ILookup<string, string> names = RecordNames();
+        var records = new PartRecord[Manifest.Plan.Chunks.Count];
+        for (int i = 0; i < records.Length; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            records[i] = committed.GetValueOrDefault(i) ?? Check(i, names[OutputNames.PartOf(shortHash, i)]);
+            progress?.Invoke(i + 1);
+        }
+
+        using (ITemporaryFile file = folder.CreateTemporary())
+        {
+            (Manifest with { Parts = records }).Write(file.Content);
+            _ = Seal(file);
+            folder.Replace(file, OutputNames.Manifest);
+        }
+
+        Flush("");
+        _ = Publish(OutputNames.Success, static _ => { });
+        Flush("");
+        return records;
+    }
+
+    private long CountLines(string name)
+    {
+        using var lines = new StreamReader(folder.OpenRead(name));
+        long count = 0;
+        while (lines.ReadLine() is not null)
+        {
+            count++;
+        }
+
+        return count;
+    }
+
+    /// <summary>Finds the record that a part matches.</summary>
+    private PartRecord Check(int chunk, IEnumerable<string> recordNames)
+    {
+        string[] hashes = [.. extensions.Select((_, i) => HashOf(PartFile(chunk, i)) ?? "")];
+        string? errors = HashOf(OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)));
+        foreach (string name in recordNames)
+        {
+            if (ReadRecord(name) is { } record && record.Chunk == chunk && record.Hashes.SequenceEqual(hashes) && record.ErrorsHash == errors)
+            {
+                return record;
+            }
+        }
+
+        throw Damaged(PartFile(chunk, extensions.Count - 1), "is damaged, or no bulk job wrote it: its hash is in no record");
+    }
+
+    private PartRecord? ReadRecord(string name)
+    {
+        try
+        {
+            using Stream content = folder.OpenRead($"{OutputNames.RecordsFolder}/{name}");
+            using var document = JsonDocument.Parse(content);
+            return PartRecord.Read(document.RootElement);
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            // A damaged record matches no part.
+            return null;
+        }
+    }
+
+    /// <summary>Returns the hash of a file; <see langword="null"/> if it does not exist.</summary>
+    private string? HashOf(string name)
+    {
+        if (!folder.Exists(name))
+        {
+            return null;
+        }
+
+        using Stream content = folder.OpenRead(name);
+        return FileContent.Hash(content);
+    }
+
+    /// <summary>Checks that all parts have names of this plan, and each a record.</summary>
+    private void ThrowIfForeignNames()
+    {
+        if (!Has(Safeguards.PlanHash))
+        {
+            return;
+        }
+
+        var own = new Dictionary<string, string>(StringComparer.Ordinal);
+        for (int chunk = 0; chunk < Manifest.Plan.Chunks.Count; chunk++)
+        {
+            string part = OutputNames.PartOf(shortHash, chunk);
+            foreach (string extension in extensions)
+            {
+                own.Add(part + extension, part);
+            }
+        }
+
+        // The parts are listed before the records: another process may write a record and its part between the two.
+        string[] names = [.. folder.List("").Where(name => name.StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal))];
+        ILookup<string, string> records = RecordNames();
+        foreach (string name in names)
+        {
+            if (!own.TryGetValue(name, out string? part))
+            {
+                throw new StellaBulkException(
+                    StellaBulkErrorCode.OutputDamaged,
+                    $"The file '{name}' in the output folder '{folder.Path}' is not of this job. Move it away, and run the job again.");
+            }
+
+            if (!records.Contains(part))
+            {
+                throw Damaged(name, "was not written by a bulk job: it has no record");
+            }
+        }
+    }
+
+    /// <summary>Returns the names of the records by the name of their part.</summary>
+    private ILookup<string, string> RecordNames() => folder.List(OutputNames.RecordsFolder)
+        .ToLookup(name => name.LastIndexOf('-') is > 0 and var end ? name[..end] : name, StringComparer.Ordinal);
+
+    /// <summary>Gives a file its name. A file that has the name must have the same content, unless the chunk has a part.</summary>
+    /// <returns><see langword="false"/> if the chunk has a part.</returns>
+    private bool PublishEqual(ITemporaryFile file, string name, string hash, int chunk)
+    {
+        if (TryPublish(file, name) || (!IsCommitted(chunk) && HashOf(name) == hash))
+        {
+            return true;
+        }
+
+        return IsCommitted(chunk)
+            ? false
+            : throw Damaged(name, "is damaged, or a process with other bits wrote it before it ended");
+    }
+
+    /// <summary>Writes a file and gives it its name.</summary>
+    /// <returns><see langword="false"/> if the name is taken.</returns>
+    private bool Publish(string name, Action<Stream> write)
+    {
+        using ITemporaryFile file = folder.CreateTemporary();
+        write(file.Content);
+        _ = Seal(file);
+        return TryPublish(file, name);
+    }
+
+    private bool TryPublish(ITemporaryFile file, string name)
+    {
+        if (Has(Safeguards.PutIfAbsent))
+        {
+            return folder.TryPublish(file, name);
+        }
+
+        folder.Replace(file, name);
+        return true;
+    }
+
+    /// <summary>Waits until the content of a file is on the disk, and returns its hash.</summary>
+    private string Seal(ITemporaryFile file)
+    {
+        if (Has(Safeguards.FlushOrder))
+        {
+            file.Flush();
+        }
+
+        file.Content.Position = 0;
+        return FileContent.Hash(file.Content);
+    }
+
+    private void Flush(string name)
+    {
+        if (Has(Safeguards.FlushOrder))
+        {
+            folder.FlushFolder(name);
+        }
+    }
+
+    private bool Has(Safeguards safeguard) => safeguards.HasFlag(safeguard);
+
+    private string PartFile(int chunk, int index) => OutputNames.PartOf(shortHash, chunk) + extensions[index];
+
+    private StellaBulkException Damaged(string name, string fault) => new(
+        StellaBulkErrorCode.OutputDamaged,
+        $"The file '{name}' in the output folder '{folder.Path}' {fault}. Delete it, and run the job again.");
+}

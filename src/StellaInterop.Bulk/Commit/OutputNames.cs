@@ -1,0 +1,45 @@
+using System.Globalization;
+using StellaInterop.Bulk.Planning;
+
+namespace StellaInterop.Bulk.Commit;
+
+/// <summary>Provides the names of the files in an output folder. They are a contract with readers.</summary>
+internal static class OutputNames
+{
+    /// <summary>The plan of the job, and at its end its result.</summary>
+    public const string Manifest = "_manifest.json";
+
+    /// <summary>The empty file that shows that the output is complete.</summary>
+    public const string Success = "_SUCCESS";
+
+    /// <summary>The folder of the rows without a vector.</summary>
+    public const string ErrorsFolder = "_errors";
+
+    /// <summary>The folder of the records of parts.</summary>
+    public const string RecordsFolder = "_records";
+
+    /// <summary>The folder of the files that have no final name yet.</summary>
+    public const string TemporaryFolder = "_tmp";
+
+    /// <summary>The begin of the names of all parts.</summary>
+    public const string PartPrefix = "part-";
+
+    private const int RecordDigits = 16;
+
+    /// <summary>Gets the names in an output folder that are no parts.</summary>
+    public static IReadOnlyList<string> Own { get; } = [Manifest, Success, ErrorsFolder, RecordsFolder, TemporaryFolder];
+
+    /// <summary>Returns the name of a part without its extension: <c>part-NNNNNNNN-HASH</c>.</summary>
+    public static string PartOf(string shortHash, int chunk) => string.Create(CultureInfo.InvariantCulture, $"{PartPrefix}{chunk:D8}-{shortHash}");
+
+    /// <summary>Returns the name of the file with the rows at fault of a part.</summary>
+    public static string ErrorsOf(string part) => $"{ErrorsFolder}/{part}.jsonl";
+
+    /// <summary>Returns the begin of the names of the records of a part. The rest is the begin of the hash of the record.</summary>
+    public static string RecordPrefixOf(string part) => part + "-";
+
+    /// <summary>Returns the name of a record.</summary>
+    /// <param name="part">The name of the part.</param>
+    /// <param name="hash">The SHA-256 of the record: writers of different bits have different records.</param>
+    public static string RecordOf(string part, string hash) => $"{RecordsFolder}/{RecordPrefixOf(part)}{hash[..RecordDigits]}.json";
+}

@@ -1,0 +1,49 @@
+namespace StellaInterop.Bulk.Commit;
+
+/// <summary>Represents a part that is being written. Disposing it deletes the files that did not get their names.</summary>
+internal sealed class PartInHand : IDisposable
+{
+    private readonly Func<ITemporaryFile> create;
+
+    /// <param name="chunk">The index of the chunk.</param>
+    /// <param name="files">The files of the part.</param>
+    /// <param name="create">Creates a further file.</param>
+    public PartInHand(int chunk, IEnumerable<ITemporaryFile> files, Func<ITemporaryFile> create)
+    {
+        Chunk = chunk;
+        this.create = create;
+        try
+        {
+            foreach (ITemporaryFile file in files)
+            {
+                Files.Add(file);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public int Chunk { get; }
+
+    /// <summary>Gets the files in the order of their extensions.</summary>
+    public List<ITemporaryFile> Files { get; } = [];
+
+    /// <summary>Gets the file of the rows at fault; <see langword="null"/> before the first of them.</summary>
+    public ITemporaryFile? Errors { get; private set; }
+
+    /// <summary>Returns the file with the rows at fault, and creates it at the first call.</summary>
+    public Stream OpenErrors() => (Errors ??= create()).Content;
+
+    public void Dispose()
+    {
+        foreach (ITemporaryFile file in Files)
+        {
+            file.Dispose();
+        }
+
+        Errors?.Dispose();
+    }
+}

@@ -1,0 +1,87 @@
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Inputs;
+using StellaInterop.Bulk.Planning;
+
+namespace StellaInterop.Bulk.Jobs;
+
+/// <summary>
+/// Reads the rows of chunks. The file of a chunk stays open for the next one, so that a compressed file is decompressed once. Not
+/// thread-safe.
+/// </summary>
+internal sealed class ChunkReader(
+    IReadOnlyList<InputFile> files, InputColumns columns, IReadOnlyList<Chunk> chunks, Safeguards safeguards = Safeguards.All) : IDisposable
+{
+    private RowReader? reader;
+    private int file;
+
+    /// <summary>Reads the rows of a chunk, some at a time.</summary>
+    /// <param name="index">The index of the chunk.</param>
+    /// <param name="maxRows">The largest number of rows at a time.</param>
+    /// <exception cref="StellaBulkException">A file cannot be read, or its rows are not those that were planned.</exception>
+    public IEnumerable<List<RowInHand>> Read(int index, int maxRows)
+    {
+        Chunk chunk = chunks[index];
+        if (reader is null || file != chunk.File || reader.Position != chunk.Position)
+        {
+            Open(chunk.File, chunk.Position);
+        }
+
+        ulong checksum = 0;
+        var rows = new List<RowInHand>();
+        for (long i = 0; i < chunk.RowCount; i++)
+        {
+            InputRow row = Next();
+            checksum = RowChecksum.Add(checksum, file, row);
+            rows.Add(RowInHand.Of(files[file].Name, row));
+            if (rows.Count == maxRows && i + 1 < chunk.RowCount)
+            {
+                yield return rows;
+                rows = [];
+            }
+        }
+
+        // The last rows are held back until the checksum is known, so that no chunk is complete without it.
+        if (checksum != chunk.Checksum && safeguards.HasFlag(Safeguards.RowChecksum))
+        {
+            throw InputCheck.Changed(files[file], "since it was planned");
+        }
+
+        yield return rows;
+    }
+
+    public void Dispose() => reader?.Dispose();
+
+    private InputRow Next()
+    {
+        while (true)
+        {
+            try
+            {
+                if (reader!.Read(out InputRow row))
+                {
+                    return row;
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw files[file].Unreadable(e);
+            }
+
+            if (file + 1 == files.Count)
+            {
+                throw InputCheck.Changed(files[file], "since it was planned");
+            }
+
+            Open(file + 1, default);
+        }
+    }
+
+    private void Open(int index, RowPosition position)
+    {
+        reader?.Dispose();
+        reader = null;
+        file = index;
+        InputFile input = files[index];
+        reader = input.Guarded(() => input.Format.Open(input.Name, input.OpenRead(), columns, position));
+    }
+}

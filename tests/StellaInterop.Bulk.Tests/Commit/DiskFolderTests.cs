@@ -1,0 +1,107 @@
+using System.Text;
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Bulk.Tests.Commit;
+
+internal sealed class DiskFolderTests
+{
+    [Test]
+    public void A_name_is_given_once()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        Assert.That(Publish(folder, "part", "first"), Is.True);
+        Assert.That(Publish(folder, "part", "second"), Is.False);
+        Assert.That(File.ReadAllText(temporary.File("out/part")), Is.EqualTo("first"));
+        Assert.That(Directory.GetFiles(temporary.File("out/_tmp")).Where(file => !file.EndsWith(".lock", StringComparison.Ordinal)), Is.Empty);
+    }
+
+    [Test]
+    public void Of_many_writers_of_a_name_one_wins()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        for (int round = 0; round < 50; round++)
+        {
+            int wins = 0;
+            string name = $"part{round}";
+            Parallel.For(0, 4, writer => Interlocked.Add(ref wins, Publish(folder, name, $"{writer}") ? 1 : 0));
+            Assert.That(wins, Is.EqualTo(1));
+        }
+    }
+
+    [Test]
+    public void Replace_takes_the_place_of_a_file()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        Assert.That(Publish(folder, "name", "old"), Is.True);
+        using (ITemporaryFile file = folder.CreateTemporary())
+        {
+            file.Content.Write("new"u8);
+            file.Flush();
+            folder.Replace(file, "name");
+        }
+
+        folder.FlushFolder("");
+        Assert.That(File.ReadAllText(temporary.File("out/name")), Is.EqualTo("new"));
+    }
+
+    [Test]
+    public void Files_of_ended_processes_are_deleted_and_those_of_running_ones_kept()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder running = Open(temporary);
+        using ITemporaryFile inUse = running.CreateTemporary();
+        File.WriteAllText(temporary.File("out/_tmp/dead.lock"), "");
+        File.WriteAllText(temporary.File("out/_tmp/dead-1"), "rest");
+        File.WriteAllText(temporary.File("out/_tmp/unlocked-1"), "rest");
+        File.WriteAllText(temporary.File("out/_tmp/.nfs1"), "of the system");
+        using DiskFolder other = Open(temporary);
+        other.DeleteAbandoned();
+        Assert.That(Directory.GetFiles(temporary.File("out/_tmp")), Has.Length.EqualTo(3));
+        inUse.Content.Write("x"u8);
+        inUse.Flush();
+        Assert.That(running.TryPublish(inUse, "part"), Is.True);
+    }
+
+    [Test]
+    public void A_disposed_folder_leaves_no_temporary_files()
+    {
+        using var temporary = new TemporaryFolder();
+        using (DiskFolder folder = Open(temporary))
+        {
+            using ITemporaryFile file = folder.CreateTemporary();
+            file.Content.Write(Encoding.UTF8.GetBytes(new string('x', 1_000_000)));
+        }
+
+        Assert.That(Directory.GetFiles(temporary.File("out/_tmp")), Is.Empty);
+    }
+
+    [Test]
+    public void A_missing_folder_is_empty()
+    {
+        using var temporary = new TemporaryFolder();
+        using var folder = new DiskFolder(temporary.File("missing"));
+        Assert.That(folder.List(""), Is.Empty);
+        Assert.That(folder.Exists("_manifest.json"), Is.False);
+        Assert.That(Directory.Exists(temporary.File("missing")), Is.False);
+    }
+
+    private static DiskFolder Open(TemporaryFolder temporary)
+    {
+        var folder = new DiskFolder(temporary.File("out"));
+        folder.CreateFolder("");
+        folder.CreateFolder(OutputNames.TemporaryFolder);
+        return folder;
+    }
+
+    private static bool Publish(DiskFolder folder, string name, string content)
+    {
+        using ITemporaryFile file = folder.CreateTemporary();
+        file.Content.Write(Encoding.UTF8.GetBytes(content));
+        file.Flush();
+        return folder.TryPublish(file, name);
+    }
+}

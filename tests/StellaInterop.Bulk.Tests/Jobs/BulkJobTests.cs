@@ -1,0 +1,457 @@
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Jobs;
+using StellaInterop.Bulk.Tests.Support;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Bulk.Tests.Jobs;
+
+internal sealed class BulkJobTests
+{
+    private const int RowCount = 60;
+
+    private static string[] AllIds => [.. Enumerable.Range(0, RowCount).Select(i => $"id{i}")];
+
+    [Test]
+    public async Task Vectors_have_the_bits_of_the_model()
+    {
+        using var folder = new JobFolder();
+        string[] texts = ["How do solar panels work?", "a cat", "Ein Hund läuft über die Straße.", string.Concat(Enumerable.Repeat("many words ", 2000)), "a cat"];
+        folder.Input("a.rows", texts.Select((text, i) => $"id{i}|{text}"));
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("stella-mini"));
+        StellaModelInfo info = await pool.WarmUpAsync();
+        int[] dimensions = [.. info.Dimensions.Take(2)];
+        StellaBulkOptions options = folder.Options with { Dimensions = dimensions, Prompt = StellaPrompt.SearchQuery };
+        StellaBulkResult result = await folder.RunAsync(new PoolEmbedder(pool, options), _ => options);
+        Assert.That(result.IsComplete, Is.True);
+        Assert.That(result.TruncatedRowCount, Is.EqualTo(1));
+        using StellaModel model = StellaModel.Load(Fixtures.Model("stella-mini"));
+        StellaEmbeddings[] expected =
+            [.. dimensions.Select(dimension => model.Embed(texts, new StellaEmbedOptions { Dimension = dimension, Prompt = StellaPrompt.SearchQuery }))];
+        Assert.That(
+            string.Concat(folder.Parts.Where(part => part.Key.EndsWith(".vectors", StringComparison.Ordinal)).OrderBy(part => part.Key, StringComparer.Ordinal).Select(part => part.Value)),
+            Is.EqualTo(string.Concat(texts.Select((_, i) => string.Concat(expected.Select(vectors => Bits(vectors[i].Span))) + "\n"))));
+        Assert.That(result.TokenCount, Is.EqualTo(expected[0].Summary.TokenCount));
+    }
+
+    [Test]
+    public async Task Every_row_is_there_once_in_order()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(folder.IsComplete, Is.True);
+        Assert.That(result.RowCount, Is.EqualTo(RowCount));
+        Assert.That(result.ChunkCount, Is.GreaterThan(5).And.EqualTo(result.CommittedChunkCount));
+        Assert.That(folder.Temporaries, Is.Empty);
+        // One pass plans, and one embeds, each with one reader per file.
+        Assert.That(folder.Rows.OpenCount, Is.EqualTo(4));
+    }
+
+    [Test]
+    public async Task A_run_that_is_stopped_at_any_operation_continues_to_the_same_bytes()
+    {
+        using JobFolder whole = new JobFolder().ManyRows(RowCount);
+        _ = await whole.RunAsync();
+        using JobFolder stopped = new JobFolder().ManyRows(RowCount);
+        int stops = 0;
+        for (int stopAt = 1; !stopped.IsComplete; stopAt += 3)
+        {
+            int steps = 0;
+            try
+            {
+                _ = await stopped.RunAsync(parts: parts => parts with
+                {
+                    OpenFolder = path => new FaultyFolder(new DiskFolder(path), _ =>
+                    {
+                        if (Interlocked.Increment(ref steps) >= stopAt)
+                        {
+                            throw new TimeoutException("stop");
+                        }
+                    }),
+                });
+            }
+            catch (TimeoutException)
+            {
+                stops++;
+            }
+        }
+
+        Assert.That(stops, Is.GreaterThan(3));
+        Assert.That(stopped.Parts, Is.EqualTo(whole.Parts));
+    }
+
+    [Test]
+    public async Task A_complete_job_that_runs_again_computes_nothing()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        _ = await folder.RunAsync();
+        var embedder = new TestEmbedder();
+        StellaBulkResult again = await folder.RunAsync(embedder);
+        Assert.That(again.IsComplete, Is.True);
+        Assert.That(again.CommittedChunkCount, Is.Zero);
+        Assert.That(embedder.Computed, Is.Empty);
+    }
+
+    [Test]
+    public async Task Two_processes_on_one_output_both_finish()
+    {
+        using JobFolder alone = new JobFolder().ManyRows(300);
+        _ = await alone.RunAsync();
+        using JobFolder folder = new JobFolder().ManyRows(300);
+        StellaBulkResult[] results = await Task.WhenAll(folder.RunAsync(), folder.RunAsync());
+        Assert.That(results.All(result => result.IsComplete && result.RowCount == 300), Is.True);
+        Assert.That(results.Sum(result => result.CommittedChunkCount), Is.EqualTo(results[0].ChunkCount));
+        Assert.That(folder.Parts, Is.EqualTo(alone.Parts));
+    }
+
+    [Test]
+    public async Task A_process_leaves_chunks_that_another_one_made()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        var other = new TestEmbedder();
+        bool hasRun = false;
+        var embedder = new TestEmbedder { Before = OtherProcessAsync };
+        StellaBulkResult result = await folder.RunAsync(embedder);
+        Assert.That(result.IsComplete, Is.True);
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(embedder.Computed, Has.Count.LessThan(RowCount / 2));
+
+        async Task OtherProcessAsync(string[] texts, CancellationToken cancellationToken)
+        {
+            if (!hasRun)
+            {
+                hasRun = true;
+                _ = await folder.RunAsync(other);
+            }
+        }
+    }
+
+    [Test]
+    public async Task Rows_at_fault_are_written_with_their_reason()
+    {
+        using JobFolder folder = new JobFolder().Input("a.rows", "id0|fine", "!id1", "id2|   ", "", "|a # text");
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That(result.ErrorCount, Is.EqualTo(3));
+        Assert.That(result.RowCount, Is.EqualTo(1));
+        Assert.That(folder.Errors, Is.EqualTo(
+        [
+            """{"file":"a.rows","row":2,"id":"id1","reason":"null_text","message":"The text is null.","text_length":null}""",
+            """{"file":"a.rows","row":3,"id":"id2","reason":"empty_text","message":"The text is empty.","text_length":3}""",
+            """{"file":"a.rows","row":5,"id":"a.rows:5","reason":"too_many_tokens","message":"The text has more tokens than the limit of 512.","text_length":8}""",
+        ]));
+    }
+
+    [Test]
+    public async Task Vectors_after_a_row_at_fault_stay_with_their_ids()
+    {
+        using JobFolder folder = new JobFolder().Input("a.rows", "id0|#", "id1|one", "id2|#", "id3|three");
+        _ = await folder.RunAsync(parts: parts => parts with { BlockRows = 10 });
+        var embedder = new TestEmbedder();
+        Assert.That(folder.Ids, Is.EqualTo(["id1", "id3"]));
+        Assert.That(
+            folder.Parts.Single(part => part.Key.EndsWith(".vectors", StringComparison.Ordinal)).Value,
+            Is.EqualTo($"{Bits(embedder.Vector("one", 4))}\n{Bits(embedder.Vector("three", 4))}\n"));
+    }
+
+    [Test]
+    public async Task Too_many_errors_end_the_job_and_a_higher_limit_continues_it()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount).Input("c.rows", Enumerable.Range(0, 40).Select(i => $"!bad{i}"));
+        Assert.That(
+            async () => await folder.RunAsync(options: options => options with { MaxErrors = 20 }),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.TooManyErrors)
+                .And.Message.Contain("the limit is 20").And.Message.Contain("The text is null."));
+        Assert.That(folder.IsComplete, Is.False);
+        Assert.That(folder.Errors, Is.Not.Empty, "the rows can be looked at");
+        Assert.That(
+            async () => await folder.RunAsync(options: options => options with { MaxErrors = 3 }),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.TooManyErrors), "errors of earlier runs count");
+        StellaBulkResult result = await folder.RunAsync(options: options => options with { MaxErrors = 40 });
+        Assert.That(result.ErrorCount, Is.EqualTo(40));
+    }
+
+    [Test]
+    public async Task The_last_shard_completes_the_output()
+    {
+        using JobFolder alone = new JobFolder().ManyRows();
+        _ = await alone.RunAsync();
+        using JobFolder folder = new JobFolder().ManyRows();
+        foreach (int shard in (int[])[2, 1, 3])
+        {
+            StellaBulkResult result = await folder.RunAsync(options: options => options with { Shard = shard, ShardCount = 3 });
+            Assert.That(result.IsComplete, Is.EqualTo(shard == 3));
+            Assert.That(result.OpenChunkCount == 0, Is.EqualTo(shard == 3));
+            Assert.That(folder.IsComplete, Is.EqualTo(shard == 3));
+        }
+
+        Assert.That(folder.Parts, Is.EqualTo(alone.Parts));
+    }
+
+    [Test]
+    public async Task Equal_texts_are_computed_once_with_the_same_bytes()
+    {
+        string[] lines = [.. Enumerable.Range(0, 200).Select(i => $"id{i}|text {i * i % 7}{(i % 11 == 0 ? "#" : "")}")];
+        using JobFolder plain = new JobFolder().Input("a.rows", lines);
+        _ = await plain.RunAsync();
+        using JobFolder folder = new JobFolder().Input("a.rows", lines);
+        var embedder = new TestEmbedder(0, 0, 4, 7);
+        using JobFolder two = new JobFolder().Input("a.rows", lines);
+        StellaBulkResult result = await folder.RunAsync(options: options => options with { Deduplicate = true });
+        _ = await two.RunAsync(embedder, options => options with { Deduplicate = true });
+        Assert.That(folder.Parts, Is.EqualTo(plain.Parts));
+        Assert.That(result.DuplicateCount, Is.GreaterThan(120));
+        Assert.That(embedder.Computed, Has.Count.LessThan(80));
+    }
+
+    [Test]
+    public async Task Other_settings_are_refused_with_the_difference()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        _ = await folder.RunAsync();
+        Refused(new TestEmbedder(), options => options with { Prompt = StellaPrompt.SearchQuery }, "prompt: s2p here, none in the output folder");
+        Refused(new TestEmbedder(), options => options with { ChunkTokens = 50 }, "chunk_tokens: 50 here, 40 in the output folder");
+        Refused(new TestEmbedder(model: 1), options => options, "model_fingerprint_4: model1-4 here, model0-4");
+        Assert.That(async () => await folder.RunAsync(options: options => options with { MaxErrors = 5, Deduplicate = true }), Throws.Nothing);
+
+        void Refused(IEmbedder embedder, Func<StellaBulkOptions, StellaBulkOptions> options, string message) => Assert.That(
+            async () => await folder.RunAsync(embedder, options),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain(message));
+    }
+
+    [Test]
+    public async Task Other_input_files_are_refused_and_touched_ones_are_not()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        _ = await folder.RunAsync();
+        File.SetLastWriteTimeUtc(folder.InputFile("a.rows"), new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc));
+        Assert.That(async () => await folder.RunAsync(), Throws.Nothing);
+        File.AppendAllText(folder.InputFile("a.rows"), "id|more\n");
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.InputChanged).And.Message.Contain("a.rows"));
+        _ = folder.ManyRows().Input("c.rows", "id|new");
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain("'c.rows' is new"));
+    }
+
+    [Test]
+    public async Task An_input_that_changes_during_the_run_ends_it()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        var embedder = new TestEmbedder
+        {
+            Before = (_, _) =>
+            {
+                _ = folder.Input("b.rows", Enumerable.Range(0, 30).Select(i => $"id{i}|another text of another row {i}"));
+                return Task.CompletedTask;
+            },
+        };
+        Assert.That(
+            async () => await folder.RunAsync(embedder),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.InputChanged).And.Message.Contain("b.rows"));
+        Assert.That(folder.IsComplete, Is.False);
+        _ = folder.ManyRows();
+        _ = await folder.RunAsync();
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+    }
+
+    [Test]
+    public async Task A_folder_with_something_else_is_refused()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        Directory.CreateDirectory(folder.OutputPath);
+        await File.WriteAllTextAsync(Path.Combine(folder.OutputPath, "notes.txt"), "");
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputRefused).And.Message.Contain("'notes.txt'"));
+    }
+
+    [Test]
+    public async Task A_damaged_part_is_reported_and_made_again_after_it_is_deleted()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        _ = await folder.RunAsync();
+        Dictionary<string, string> parts = folder.Parts;
+        string part = Directory.GetFiles(folder.OutputPath, "*.vectors").Order(StringComparer.Ordinal).ElementAt(2);
+        await File.AppendAllTextAsync(part, "x");
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged).And.Message.Contain(Path.GetFileName(part)));
+        File.Delete(part);
+        _ = await folder.RunAsync();
+        Assert.That(folder.Parts, Is.EqualTo(parts));
+    }
+
+    [TestCase("part-00000001-00000000.ids", "is not of this job")]
+    [TestCase("part-99999999-{0}.ids", "is not of this job")]
+    [TestCase("part-00000003-{0}.vectors", "has no record")]
+    public async Task A_foreign_part_is_reported(string name, string message)
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        _ = await folder.RunAsync(options: options => options with { Shard = 1, ShardCount = 2 });
+        string hash = Path.GetFileNameWithoutExtension(Directory.GetFiles(folder.OutputPath, "*.ids")[0])[^8..];
+        string foreign = string.Format(System.Globalization.CultureInfo.InvariantCulture, name, hash);
+        await File.WriteAllTextAsync(Path.Combine(folder.OutputPath, foreign), "foreign");
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged)
+                .And.Message.Contain(foreign).And.Message.Contain(message));
+    }
+
+    [Test]
+    public async Task A_cancelled_run_leaves_no_temporary_files_and_continues()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using var stop = new CancellationTokenSource();
+        int blocks = 0;
+        var embedder = new TestEmbedder
+        {
+            Before = async (_, token) =>
+            {
+                if (++blocks == 8)
+                {
+                    await stop.CancelAsync();
+                }
+
+                token.ThrowIfCancellationRequested();
+            },
+        };
+        Assert.That(async () => await folder.Job(embedder).RunAsync(cancellationToken: stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(folder.Temporaries, Is.Empty);
+        Assert.That(folder.IsComplete, Is.False);
+        _ = await folder.RunAsync();
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+    }
+
+    [Test]
+    public async Task A_full_disk_is_a_typed_error_and_the_run_continues()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        int flushes = 0;
+        Assert.That(
+            async () => await folder.RunAsync(parts: parts => parts with
+            {
+                OpenFolder = path => new FaultyFolder(new DiskFolder(path), operation =>
+                {
+                    if (operation == "flush" && ++flushes == 9)
+                    {
+                        throw new IOException("No space left on device", OperatingSystem.IsWindows() ? unchecked((int)0x80070070) : OutputErrors.NoSpace);
+                    }
+                }),
+            }),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputFull).And.Message.Contain("Make room"));
+        Assert.That(folder.Temporaries, Is.Empty);
+        _ = await folder.RunAsync();
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+    }
+
+    [Test]
+    public async Task An_error_of_the_model_ends_the_run()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        var embedder = new TestEmbedder
+        {
+            Before = (texts, _) => texts.Any(text => text.EndsWith("row 20", StringComparison.Ordinal))
+                ? throw new StellaException(StellaErrorCode.Panic, "It failed.")
+                : Task.CompletedTask,
+        };
+        Assert.That(
+            async () => await folder.RunAsync(embedder), Throws.TypeOf<StellaException>().With.Property("Code").EqualTo(StellaErrorCode.Panic));
+        _ = await folder.RunAsync();
+        Assert.That(folder.IsComplete, Is.True);
+    }
+
+    [Test]
+    public async Task The_output_folder_may_be_in_the_input_folder()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        string output = folder.InputFile("vectors");
+        for (int run = 0; run < 2; run++)
+        {
+            StellaBulkResult result = await folder.RunAsync(options: options => options with { Output = output });
+            Assert.That(result.RowCount, Is.EqualTo(RowCount));
+            _ = folder.Input("vectors/more.rows", "id|more");
+        }
+    }
+
+    [Test]
+    public async Task No_rows_are_a_complete_output_without_parts()
+    {
+        using JobFolder folder = new JobFolder().Input("a.rows");
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That(result.IsComplete, Is.True);
+        Assert.That(result.ChunkCount, Is.Zero);
+        Assert.That(folder.IsComplete, Is.True);
+    }
+
+    [Test]
+    public async Task A_plan_is_made_without_writing_and_is_that_of_the_run()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        StellaBulkPlan plan = await folder.Job(new TestEmbedder()).PlanAsync();
+        Assert.That(Directory.Exists(folder.OutputPath), Is.False);
+        Assert.That(plan.RowCount, Is.EqualTo(RowCount));
+        Assert.That(plan.EstimatedVectorBytes, Is.EqualTo(RowCount * 16));
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That(result.ChunkCount, Is.EqualTo(plan.ChunkCount));
+        StellaBulkPlan after = await folder.Job(new TestEmbedder()).PlanAsync();
+        Assert.That(after.Hash, Is.EqualTo(plan.Hash));
+        Assert.That(after.CommittedChunkCount, Is.EqualTo(plan.ChunkCount));
+    }
+
+    [Test]
+    public async Task Progress_grows_to_the_whole()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        var reports = new List<StellaBulkProgress>();
+        _ = await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports));
+        StellaBulkProgress[] embedding = [.. reports.Where(report => report.Phase == StellaBulkPhase.Embedding)];
+        Assert.That(embedding[^1].CompletedShare, Is.EqualTo(1));
+        Assert.That(embedding[^1].CompletedRowCount, Is.EqualTo(RowCount));
+        Assert.That(embedding[^1].TimeLeft, Is.EqualTo(TimeSpan.Zero));
+        Assert.That(embedding[0].TimeLeft, Is.Null);
+        Assert.That(embedding.Select(report => report.CompletedShare), Is.Ordered);
+        Assert.That(reports[^1].Phase, Is.EqualTo(StellaBulkPhase.Checking));
+        Assert.That(reports[^1].CompletedChunkCount, Is.EqualTo(reports[^1].ChunkCount));
+    }
+
+    [Test]
+    public void Wrong_options_are_refused()
+    {
+        using var folder = new JobFolder();
+        StellaBulkOptions good = folder.Options;
+        StellaBulkOptions[] wrong =
+        [
+            good with { Inputs = [] }, good with { Inputs = [""] }, good with { Output = "" }, good with { TextColumn = "" }, good with { IdColumn = "" },
+            good with { Dimensions = [0] }, good with { Dimensions = [4, 4] }, good with { ChunkTokens = 0 }, good with { MaxErrors = -1 },
+            good with { ShardCount = 0 }, good with { Shard = 2 }, good with { Shard = 0 }, good with { Format = (StellaBulkFormat)9 },
+        ];
+        foreach (StellaBulkOptions options in wrong)
+        {
+            Assert.That(() => folder.Job(new TestEmbedder(), _ => options), Throws.InstanceOf<ArgumentException>(), options.ToString());
+        }
+    }
+
+    private static string Bits(ReadOnlySpan<float> vector)
+    {
+        string bits = "";
+        foreach (float number in vector)
+        {
+            bits += $"{BitConverter.SingleToUInt32Bits(number):x8} ";
+        }
+
+        return bits;
+    }
+
+    private sealed class Receiver(List<StellaBulkProgress> reports) : IProgress<StellaBulkProgress>
+    {
+        public void Report(StellaBulkProgress value)
+        {
+            lock (reports)
+            {
+                reports.Add(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+using System.Text;
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Inputs;
+using StellaInterop.Bulk.Jobs;
+using StellaInterop.Bulk.Tests.Support;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Bulk.Tests.Jobs;
+
+/// <summary>Input files and an output folder on disk, with jobs of the formats of the tests.</summary>
+internal sealed class JobFolder : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public TestRows Rows { get; } = new();
+
+    public string OutputPath => folder.File("out");
+
+    public StellaBulkOptions Options => new()
+    {
+        Inputs = [folder.File("in")],
+        Output = OutputPath,
+        Format = StellaBulkFormat.JsonLines,
+        ChunkTokens = 40,
+    };
+
+    /// <summary>Gets the names and contents of all files that readers of the output read.</summary>
+    public Dictionary<string, string> Parts => Files()
+        .Where(file => Path.GetFileName(file).StartsWith("part-", StringComparison.Ordinal) && !file.Contains("_records", StringComparison.Ordinal))
+        .ToDictionary(file => Path.GetRelativePath(OutputPath, file), File.ReadAllText);
+
+    public bool IsComplete => File.Exists(Path.Combine(OutputPath, OutputNames.Success));
+
+    /// <summary>Gets the temporary files that are left over.</summary>
+    public IEnumerable<string> Temporaries => Files().Where(file => file.Contains("_tmp", StringComparison.Ordinal));
+
+    /// <summary>Gets the ids of the output in the order of its parts.</summary>
+    public string[] Ids =>
+    [
+        .. Parts.Where(part => part.Key.EndsWith(".ids", StringComparison.Ordinal)).OrderBy(part => part.Key, StringComparer.Ordinal)
+            .SelectMany(part => part.Value.Split('\n', StringSplitOptions.RemoveEmptyEntries)).Select(line => line.Split(' ')[0]),
+    ];
+
+    /// <summary>Gets the lines of the rows at fault.</summary>
+    public string[] Errors =>
+    [
+        .. Parts.Where(part => part.Key.StartsWith("_errors", StringComparison.Ordinal)).OrderBy(part => part.Key, StringComparer.Ordinal)
+            .SelectMany(part => part.Value.Split('\n', StringSplitOptions.RemoveEmptyEntries)),
+    ];
+
+    public string InputFile(string name) => folder.File("in/" + name);
+
+    public JobFolder Input(string name, params IEnumerable<string> lines)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(InputFile(name))!);
+        File.WriteAllText(InputFile(name), string.Concat(lines.Select(line => line + "\n")), new UTF8Encoding(false));
+        return this;
+    }
+
+    /// <summary>Writes an input of many rows, in two files.</summary>
+    public JobFolder ManyRows(int count = 60) => Input("a.rows", Lines(0, count / 2)).Input("b.rows", Lines(count / 2, count));
+
+    public StellaBulkJob Job(IEmbedder embedder, Func<StellaBulkOptions, StellaBulkOptions>? options = null, Func<JobParts, JobParts>? parts = null)
+    {
+        var all = new JobParts(embedder)
+        {
+            FindFormat = name => name.EndsWith(".rows", StringComparison.Ordinal) ? Rows : null,
+            FormatOf = _ => new TestParts(),
+            BlockRows = 3,
+        };
+        return new StellaBulkJob(parts?.Invoke(all) ?? all, options?.Invoke(Options) ?? Options);
+    }
+
+    public Task<StellaBulkResult> RunAsync(
+        IEmbedder? embedder = null, Func<StellaBulkOptions, StellaBulkOptions>? options = null, Func<JobParts, JobParts>? parts = null) =>
+        Job(embedder ?? new TestEmbedder(), options, parts).RunAsync();
+
+    public void Dispose() => folder.Dispose();
+
+    private static IEnumerable<string> Lines(int from, int to) => Enumerable.Range(from, to - from).Select(i => $"id{i}|this is the text of row {i}");
+
+    private IEnumerable<string> Files() =>
+        Directory.Exists(OutputPath) ? Directory.EnumerateFiles(OutputPath, "*", SearchOption.AllDirectories) : [];
+}
+
+/// <summary>A folder on disk whose operations a test may stop.</summary>
+internal sealed class FaultyFolder(IOutputFolder folder, Action<string> step) : IOutputFolder
+{
+    public string Path => folder.Path;
+
+    public IReadOnlyList<string> List(string name) => folder.List(name);
+
+    public void CreateFolder(string name) => folder.CreateFolder(name);
+
+    public bool Exists(string name) => folder.Exists(name);
+
+    public Stream OpenRead(string name) => folder.OpenRead(name);
+
+    public ITemporaryFile CreateTemporary()
+    {
+        step("create");
+        return new FaultyFile(folder.CreateTemporary(), step);
+    }
+
+    public bool TryPublish(ITemporaryFile file, string name)
+    {
+        step("publish");
+        return folder.TryPublish(((FaultyFile)file).File, name);
+    }
+
+    public void Replace(ITemporaryFile file, string name)
+    {
+        step("replace");
+        folder.Replace(((FaultyFile)file).File, name);
+    }
+
+    public void FlushFolder(string name)
+    {
+        step("flush folder");
+        folder.FlushFolder(name);
+    }
+
+    public void DeleteAbandoned() => folder.DeleteAbandoned();
+
+    public void Dispose() => folder.Dispose();
+
+    private sealed class FaultyFile(ITemporaryFile file, Action<string> step) : ITemporaryFile
+    {
+        public ITemporaryFile File => file;
+
+        public Stream Content => file.Content;
+
+        public void Flush()
+        {
+            step("flush");
+            file.Flush();
+        }
+
+        public void Dispose() => file.Dispose();
+    }
+}

@@ -1,0 +1,137 @@
+using System.IO.Compression;
+using System.Text;
+using System.Text.Json;
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Bulk.Tests.Jobs;
+
+/// <summary>Jobs through the public API: real formats, a real model, a real disk.</summary>
+internal sealed class WholeJobTests
+{
+    private const int RowCount = 60;
+
+    private static readonly string[] Texts = [.. Enumerable.Range(0, RowCount).Select(i => $"Row {i} is \"quoted\", has a comma and an ü.")];
+
+    private StellaEmbeddingPool pool = null!;
+
+    [OneTimeSetUp]
+    public void OpenPool() => pool = new StellaEmbeddingPool(Fixtures.Model("stella-mini"));
+
+    [OneTimeTearDown]
+    public async Task ClosePool() => await pool.DisposeAsync();
+
+    [Test]
+    public async Task Rows_of_all_formats_have_the_vectors_of_the_model([Values(1, 7)] int chunkTokens)
+    {
+        using TemporaryFolder folder = MixedInput();
+        StellaBulkResult result = await new StellaBulkJob(pool, Options(folder, StellaBulkFormat.JsonLines) with { ChunkTokens = 50 * chunkTokens }).RunAsync();
+        Assert.That(result.RowCount, Is.EqualTo(RowCount));
+        Assert.That(result.ErrorCount, Is.EqualTo(1));
+        StellaEmbeddings expected = await pool.EmbedAsync(Texts);
+        var rows = new Dictionary<string, float[]>();
+        foreach (string line in Directory.GetFiles(folder.File("out"), "part-*.jsonl").SelectMany(File.ReadLines))
+        {
+            using var row = JsonDocument.Parse(line);
+            rows.Add(row.RootElement.GetProperty("id").GetString()!, [.. row.RootElement.GetProperty("embedding").EnumerateArray().Select(number => number.GetSingle())]);
+        }
+
+        for (int i = 0; i < RowCount; i++)
+        {
+            // Text lines have no ids.
+            string id = i < 45 ? $"id{i}" : FormattableString.Invariant($"d.txt:{i - 44}");
+            Assert.That(rows[id].AsSpan().SequenceEqual(expected[i].Span), Is.True, id);
+        }
+    }
+
+    [TestCase(StellaBulkFormat.Parquet)]
+    [TestCase(StellaBulkFormat.JsonLines)]
+    [TestCase(StellaBulkFormat.Npy)]
+    public async Task A_job_that_was_stopped_often_has_the_bytes_of_one_that_was_not(StellaBulkFormat format)
+    {
+        using TemporaryFolder whole = MixedInput();
+        _ = await new StellaBulkJob(pool, Options(whole, format)).RunAsync();
+        using TemporaryFolder stopped = MixedInput();
+        int stops = 0;
+        while (!File.Exists(stopped.File("out/_SUCCESS")))
+        {
+            using var stop = new CancellationTokenSource();
+            try
+            {
+                _ = await new StellaBulkJob(pool, Options(stopped, format)).RunAsync(new StopAfterTwoChunks(stop), stop.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                stops++;
+            }
+        }
+
+        Assert.That(stops, Is.GreaterThan(2));
+        Assert.That(Parts(stopped), Is.EqualTo(Parts(whole)));
+        Assert.That(Parts(whole), Has.Count.GreaterThan(6));
+    }
+
+    [Test]
+    public async Task Parts_errors_and_manifest_have_their_names()
+    {
+        using TemporaryFolder folder = MixedInput();
+        StellaBulkOptions options = Options(folder, StellaBulkFormat.Parquet) with { ChunkTokens = 1 << 20 };
+        StellaBulkPlan plan = await new StellaBulkJob(pool, options).PlanAsync();
+        _ = await new StellaBulkJob(pool, options).RunAsync();
+        string part = $"part-00000000-{plan.Hash[..8]}";
+        Assert.That(
+            Directory.GetFiles(folder.File("out"), "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(folder.File("out"), file).Replace('\\', '/'))
+                .Where(file => !file.StartsWith(OutputNames.RecordsFolder, StringComparison.Ordinal)).Order(StringComparer.Ordinal),
+            Is.EqualTo(["_SUCCESS", $"_errors/{part}.jsonl", "_manifest.json", $"{part}.parquet"]));
+        using var manifest = JsonDocument.Parse(await File.ReadAllBytesAsync(folder.File("out/_manifest.json")));
+        Assert.That(manifest.RootElement.GetProperty("plan_hash").GetString(), Is.EqualTo(plan.Hash));
+        Assert.That(manifest.RootElement.GetProperty("rows").GetInt64(), Is.EqualTo(RowCount));
+        Assert.That(manifest.RootElement.GetProperty("errors").GetInt64(), Is.EqualTo(1));
+        Assert.That(manifest.RootElement.GetProperty("plan").GetProperty("files").GetArrayLength(), Is.EqualTo(4));
+    }
+
+    private static StellaBulkOptions Options(TemporaryFolder folder, StellaBulkFormat format) => new()
+    {
+        Inputs = [folder.File("in")],
+        Output = folder.File("out"),
+        Format = format,
+        ChunkTokens = 80,
+    };
+
+    /// <summary>Writes the texts as JSON Lines, gzipped JSON Lines, CSV and text lines, and one row at fault.</summary>
+    private static TemporaryFolder MixedInput()
+    {
+        var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("in"));
+        File.WriteAllLines(folder.File("in/a.jsonl"), Json(0, 15).Append("""{"id": "bad", "text": null}"""));
+        using (var zip = new GZipStream(File.Create(folder.File("in/b.jsonl.gz")), CompressionLevel.Fastest))
+        {
+            zip.Write(Encoding.UTF8.GetBytes(string.Join('\n', Json(15, 30))));
+        }
+
+        File.WriteAllText(folder.File("in/c.csv"), "id,text\r\n" + string.Concat(
+            Enumerable.Range(30, 15).Select(i => $"id{i},\"{Texts[i].Replace("\"", "\"\"", StringComparison.Ordinal)}\"\r\n")));
+        File.WriteAllLines(folder.File("in/d.txt"), Texts[45..]);
+        return folder;
+
+        static IEnumerable<string> Json(int from, int to) => Enumerable.Range(from, to - from)
+            .Select(i => $$"""{"id": "id{{i}}", "text": {{JsonSerializer.Serialize(Texts[i])}}}""");
+    }
+
+    private static Dictionary<string, string> Parts(TemporaryFolder folder) => Directory.GetFiles(folder.File("out"), "part-*", SearchOption.AllDirectories)
+        .Where(file => !file.Contains(OutputNames.RecordsFolder, StringComparison.Ordinal))
+        .ToDictionary(file => Path.GetRelativePath(folder.File("out"), file), file => Convert.ToHexString(File.ReadAllBytes(file)));
+
+    private sealed class StopAfterTwoChunks(CancellationTokenSource stop) : IProgress<StellaBulkProgress>
+    {
+        private int? first;
+
+        public void Report(StellaBulkProgress value)
+        {
+            if (value.Phase == StellaBulkPhase.Embedding && value.CompletedChunkCount >= (first ??= value.CompletedChunkCount) + 2)
+            {
+                stop.Cancel();
+            }
+        }
+    }
+}
