@@ -16,6 +16,7 @@ var root = new RootCommand(
       stella embed "one text" "another" --dimension 256
       stella embed --input texts.txt > vectors.jsonl
       stella info
+      stella bulk texts.jsonl --output vectors
       stella serve
       stella download NovaSearch/stella_en_400M_v5
       stella embed "one text" --model NovaSearch/stella_en_400M_v5
@@ -26,6 +27,7 @@ var root = new RootCommand(
     """)
 {
     EmbedCommand.Create(),
+    BulkCommand.Create(),
     SimilarityCommand.Create(),
     TokenizeCommand.Create(),
     InfoCommand.Create(),
@@ -56,8 +58,8 @@ if (parsed.Action is ParseErrorAction || errors.Length > 0)
     return (int)ExitCode.Usage;
 }
 
-// A server outlives the reader of its first lines, and answers its requests before it ends.
-using var stop = parsed.CommandResult.Command.Name == ServeCommand.Name
+// A server and a bulk job outlive the reader of their lines, and leave their work in order before they end.
+using var stop = parsed.CommandResult.Command.Name is ServeCommand.Name or BulkCommand.Name
     ? new CommandStop(TimeSpan.FromSeconds(25), watchesReader: false)
     : new CommandStop(TimeSpan.FromSeconds(2), watchesReader: true);
 try

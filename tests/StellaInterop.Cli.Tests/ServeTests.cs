@@ -271,9 +271,9 @@ internal sealed class ServeTests
 
     [Test]
     [Platform(Include = "Linux")]
-    public async Task Embed_loads_no_assembly_of_the_server()
+    public async Task Embed_loads_no_assembly_of_the_server_or_of_bulk_jobs()
     {
-        Assert.That(await LoadedFilesAsync("embed", "--input", "-"), Has.Some.Contains("StellaInterop.dll").And.None.Contains("AspNetCore").And.None.Contains("StellaInterop.Server"));
+        Assert.That(await LoadedFilesAsync("embed", "--input", "-"), Has.Some.Contains("StellaInterop.dll").And.None.Contains("AspNetCore").And.None.Contains("StellaInterop.Server").And.None.Contains("StellaInterop.Bulk"));
     }
 
     /// <summary>Returns the files in the memory of a command that has written a row and waits for more input.</summary>

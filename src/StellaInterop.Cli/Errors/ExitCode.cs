@@ -1,6 +1,6 @@
 namespace StellaInterop.Cli.Errors;
 
-/// <summary>Specifies the exit code of the process. Scripts depend on the numbers.</summary>
+/// <summary>Specifies the exit code of the process. Scripts depend on the numbers. <c>stella bulk</c> has some of its own.</summary>
 internal enum ExitCode
 {
     Success = 0,

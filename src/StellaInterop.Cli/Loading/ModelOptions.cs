@@ -64,11 +64,17 @@ internal sealed class ModelOptions
         HelpName = "FILE",
     };
 
-    public ModelOptions(Command command)
+    /// <param name="command">The command.</param>
+    /// <param name="hasDimension">Whether the command takes one dimension for all vectors.</param>
+    public ModelOptions(Command command, bool hasDimension = true)
     {
         command.Add(model);
         command.Add(revision);
-        command.Add(dimension);
+        if (hasDimension)
+        {
+            command.Add(dimension);
+        }
+
         command.Add(maxTokens);
         command.Add(precision.Option);
         command.Add(encoder.Option);
@@ -84,28 +90,10 @@ internal sealed class ModelOptions
     /// <param name="writeMessage">Writes a line to standard error.</param>
     public LoadedModel Load(ParseResult parsed, Action<string> writeMessage)
     {
-        ILoggerFactory? loggers = VerbosityOption.Instance.Get(parsed) switch
-        {
-            Verbosity.Quiet => null,
-            Verbosity.Debug => CreateConsoleLoggers(),
-            _ => new WarningLogger(writeMessage),
-        };
+        ILoggerFactory? loggers = CreateLoggers(parsed, writeMessage);
         try
         {
-            var options = new StellaModelOptions
-            {
-                Dimension = parsed.GetValue(dimension),
-                MaxTokens = parsed.GetValue(maxTokens),
-                Precision = precision.Get(parsed),
-                Encoder = encoder.Get(parsed),
-                Threads = parsed.GetValue(threads),
-                LoadMode = loadMode.Get(parsed),
-                CheckWeights = checkWeights.Get(parsed) == WeightCheck.On,
-                ManifestPath = parsed.GetValue(manifest),
-                LoggerFactory = loggers,
-            };
-            string path = ModelLocation.Resolve(parsed.GetValue(model), parsed.GetValue(revision)) ?? StellaMiniModel.Path;
-            return new LoadedModel(StellaModel.Load(path, options), loggers);
+            return new LoadedModel(StellaModel.Load(GetFolder(parsed), GetOptions(parsed, loggers)), loggers);
         }
         catch
         {
@@ -113,6 +101,33 @@ internal sealed class ModelOptions
             throw;
         }
     }
+
+    /// <summary>Returns the folder of the model that the command line names.</summary>
+    public string GetFolder(ParseResult parsed) => ModelLocation.Resolve(parsed.GetValue(model), parsed.GetValue(revision)) ?? StellaMiniModel.Path;
+
+    /// <summary>Creates the loggers for the verbosity of the command line.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="writeMessage">Writes a line to standard error.</param>
+    public static ILoggerFactory? CreateLoggers(ParseResult parsed, Action<string> writeMessage) => VerbosityOption.Instance.Get(parsed) switch
+    {
+        Verbosity.Quiet => null,
+        Verbosity.Debug => CreateConsoleLoggers(),
+        _ => new WarningLogger(writeMessage),
+    };
+
+    /// <summary>Returns the options of the model.</summary>
+    public StellaModelOptions GetOptions(ParseResult parsed, ILoggerFactory? loggers) => new()
+    {
+        Dimension = parsed.GetValue(dimension),
+        MaxTokens = parsed.GetValue(maxTokens),
+        Precision = precision.Get(parsed),
+        Encoder = encoder.Get(parsed),
+        Threads = parsed.GetValue(threads),
+        LoadMode = loadMode.Get(parsed),
+        CheckWeights = checkWeights.Get(parsed) == WeightCheck.On,
+        ManifestPath = parsed.GetValue(manifest),
+        LoggerFactory = loggers,
+    };
 
     private static ILoggerFactory CreateConsoleLoggers() => LoggerFactory.Create(logging => logging
         .SetMinimumLevel(LogLevel.Debug)

@@ -1,0 +1,176 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Tests <c>stella bulk</c>: exit codes, signals, and what a killed run leaves.</summary>
+internal sealed class BulkCommandTests
+{
+    private const int RowCount = 1200;
+
+    private static readonly Dictionary<string, string?> NoVariables = [];
+
+    private TemporaryFolder folder = null!;
+
+    private string Input => folder.File("texts.jsonl");
+
+    private string Output => folder.File("out");
+
+    [SetUp]
+    public void WriteInput()
+    {
+        folder = new TemporaryFolder();
+        File.WriteAllLines(Input, Enumerable.Range(0, RowCount).Select(i => $$"""{"id":"id{{i}}","text":"Text {{i}} about {{i % 7}} cats and {{i % 11}} dogs in a house."}"""));
+    }
+
+    [TearDown]
+    public void RemoveInput() => folder.Dispose();
+
+    [Test]
+    public void Vectors_are_those_of_embed()
+    {
+        File.WriteAllLines(Input, File.ReadLines(Input).Take(5).ToArray());
+        Assert.That(Bulk("--format", "jsonl", "--output-type", "int8").ExitCode, Is.Zero);
+        JsonElement[] rows = Rows();
+        JsonElement[] expected = StellaProcess.Run("embed", "--input", Input, "--input-format", "jsonl", "--output-type", "int8").Rows;
+        Assert.That(rows.Select(row => row.GetProperty("id").GetString()), Is.EqualTo(Enumerable.Range(0, 5).Select(i => $"id{i}")));
+        Assert.That(
+            rows.Select(row => (row.GetProperty("scale").GetRawText(), row.GetProperty("embedding").GetRawText(), row.GetProperty("tokens").GetInt32())),
+            Is.EqualTo(expected.Select(row => (row.GetProperty("scale").GetRawText(), row.GetProperty("embedding").GetRawText(), row.GetProperty("tokens").GetInt32()))));
+    }
+
+    [Test]
+    public void A_run_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_is_not()
+    {
+        string[] arguments = ["--chunk-tokens", "600"];
+        Assert.That(Bulk(arguments).ExitCode, Is.Zero);
+        Dictionary<string, byte[]> expected = Parts(Output);
+        Assert.That(expected, Has.Count.GreaterThan(20));
+
+        string killed = folder.File("killed");
+        int kills = 0;
+        int known = 0;
+        for (int run = 0; run < 100 && !File.Exists(Path.Combine(killed, "_SUCCESS")); run++)
+        {
+            using Process process = StellaProcess.Start(NoVariables, ["bulk", Input, "--output", killed, .. arguments]);
+            // Each run makes at least one part, and is killed at some moment of another.
+            int done = known + 1 + (run % 5);
+            while (!process.HasExited && CountParts(killed) < done)
+            {
+                Thread.Sleep(1 + (run * 7 % 20));
+            }
+
+            kills += process.HasExited ? 0 : 1;
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+            known = CountParts(killed);
+        }
+
+        Assert.That(kills, Is.GreaterThan(3));
+        Assert.That(Parts(killed), Is.EqualTo(expected));
+        Assert.That(Directory.EnumerateFiles(Path.Combine(killed, "_tmp")), Is.Empty, "the rests of killed runs");
+    }
+
+    [TestCaseSource(typeof(RunningCommandTests), nameof(RunningCommandTests.Signals))]
+    public void A_signal_ends_a_run_and_the_same_command_continues(string signal, int exitCode)
+    {
+        using Process process = StellaProcess.Start(NoVariables, "bulk", Input, "--output", Output, "--chunk-tokens", "600");
+        while (!process.HasExited && CountParts(Output) == 0)
+        {
+            Thread.Sleep(10);
+        }
+
+        StellaProcess.Signal(process, signal);
+        Assert.That(process.ExitCode, Is.EqualTo(exitCode));
+        Assert.That(Directory.EnumerateFiles(Path.Combine(Output, "_tmp")), Is.Empty);
+        Assert.That(File.Exists(Path.Combine(Output, "_SUCCESS")), Is.False);
+        StellaResult second = Bulk("--chunk-tokens", "600");
+        Assert.That((second.ExitCode, File.Exists(Path.Combine(Output, "_SUCCESS"))), Is.EqualTo((0, true)), second.Error);
+    }
+
+    [Test]
+    public void Rows_at_fault_are_kept_and_counted()
+    {
+        File.AppendAllLines(Input, ["""{"id":"no text"}""", "{"]);
+        StellaResult result = Bulk();
+        Assert.That((result.ExitCode, result.Output), Is.EqualTo((6, result.Output)), result.Error);
+        Assert.That(result.Output, Does.Contain("2 rows are at fault").And.Contain("_errors"));
+        JsonElement[] errors = [.. Directory.EnumerateFiles(Path.Combine(Output, "_errors")).SelectMany(File.ReadLines).Select(StellaResult.Parse)];
+        Assert.That(errors.Select(error => error.GetProperty("row").GetInt32()), Is.EqualTo(new[] { RowCount + 1, RowCount + 2 }));
+    }
+
+    [Test]
+    public void Too_many_rows_at_fault_end_the_run_and_a_higher_limit_continues_it()
+    {
+        File.AppendAllLines(Input, Enumerable.Repeat("{", 3));
+        StellaResult refused = Bulk("--max-errors", "2");
+        Assert.That((refused.ExitCode, refused.Error), Is.EqualTo((7, refused.Error)));
+        Assert.That(refused.Error, Does.Contain("3 rows are at fault, and the limit is 2"));
+        Assert.That(Bulk("--max-errors", "3").ExitCode, Is.EqualTo(6));
+    }
+
+    [Test]
+    public void Each_refusal_has_its_exit_code_and_says_what_to_do()
+    {
+        Assert.That(Bulk("--chunk-tokens", "5000").ExitCode, Is.Zero);
+        Assert.Multiple(() =>
+        {
+            Check(Bulk("--output-type", "half"), 2, "output_type: half here, float in the output folder");
+            Check(StellaProcess.Run("bulk", "no-such-file.jsonl", "--output", folder.File("a")), 4, "no-such-file.jsonl");
+            Check(StellaProcess.Run("bulk", Input, "--output", folder.File("b"), "--model", "no/such"), 3, "no/such");
+            Check(StellaProcess.Run("bulk", Input, "--output", folder.File("c"), "--dimension", "256,300"), 2, "300");
+            Check(StellaProcess.Run("bulk", Input, "--output", folder.File("c"), "--dimension", "256,x"), 2, "'x'");
+            Check(StellaProcess.Run("bulk", Input, "--output", folder.File("c"), "--shard", "3/2"), 2, "'3/2'");
+            Check(StellaProcess.Run("bulk", Input), 2, "--output");
+        });
+        File.AppendAllText(Input, """{"id":"new","text":"a row more"}""");
+        Check(Bulk("--chunk-tokens", "5000"), 4, "texts.jsonl");
+    }
+
+    [Test]
+    public void A_dry_run_prints_the_plan_and_writes_nothing()
+    {
+        StellaResult result = Bulk("--dry-run", "--dimension", "256,1024", "--output-type", "half");
+        Assert.That(result.ExitCode, Is.Zero, result.Error);
+        Assert.That(
+            result.Output,
+            Does.Contain(RowCount.ToString("N0", CultureInfo.InvariantCulture) + " rows").And.Contain("Time: about").And.Contain("Index of dimension 1024: pgvector indexes it as"));
+        Assert.That(Directory.Exists(Output), Is.False);
+    }
+
+    [Test]
+    public void The_progress_is_a_line_each_few_seconds_or_JSON()
+    {
+        Assert.That(Bulk().Error, Does.Contain("rows/s"));
+        StellaResult again = StellaProcess.Run("bulk", Input, "--output", folder.File("json"), "--json-progress");
+        Assert.That(again.Error, Is.Empty);
+        JsonElement end = again.Rows[^1];
+        Assert.That(again.Rows.Select(row => row.GetProperty("event").GetString()), Has.Some.EqualTo("embedding"));
+        Assert.That((end.GetProperty("event").GetString(), end.GetProperty("rows").GetInt32()), Is.EqualTo(("end", RowCount)));
+    }
+
+    [Test]
+    public void A_reader_of_the_lines_that_leaves_does_not_end_the_run()
+    {
+        using Process process = StellaProcess.Start(NoVariables, "bulk", Input, "--output", Output, "--json-progress");
+        process.StandardOutput.Close();
+        process.StandardError.Close();
+        Assert.That(process.WaitForExit(TimeSpan.FromMinutes(2)));
+        Assert.That(File.Exists(Path.Combine(Output, "_SUCCESS")));
+    }
+
+    private static void Check(StellaResult result, int exitCode, string message) =>
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((exitCode, result.Error)).And.Matches<(int, string Error)>(each => each.Error.Contains(message, StringComparison.Ordinal)), message);
+
+    private StellaResult Bulk(params string[] arguments) => StellaProcess.Run(["bulk", Input, "--output", Output, .. arguments]);
+
+    private JsonElement[] Rows() =>
+        [.. Directory.EnumerateFiles(Output, "part-*.jsonl").Order(StringComparer.Ordinal).SelectMany(File.ReadLines).Select(StellaResult.Parse)];
+
+    /// <summary>Counts the parts of a run that may make its folder at any moment.</summary>
+    private static int CountParts(string output) => Directory.Exists(output) ? Directory.GetFiles(output, "part-*").Length : 0;
+
+    private static Dictionary<string, byte[]> Parts(string output) =>
+        Directory.GetFiles(output, "part-*").ToDictionary(file => Path.GetFileName(file), File.ReadAllBytes);
+}
