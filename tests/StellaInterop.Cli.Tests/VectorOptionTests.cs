@@ -49,7 +49,7 @@ internal sealed class VectorOptionTests
     [TestCase("--truncate-prefix is 0", "--truncate-prefix", "0")]
     [TestCase("must be 1 to 256", "--truncate-prefix", "257", "--dimension", "256")]
     [TestCase("which --raw forbids", "--truncate-prefix", "8", "--raw")]
-    [TestCase("it must be one of float32, half, int8, binary", "--output-type", "int4")]
+    [TestCase("it must be one of float32, float, half, int8, binary", "--output-type", "int4")]
     public void Invalid_option_values_are_wrong_usage(string expectedText, params string[] arguments)
     {
         StellaResult result = StellaProcess.Run([.. Common, .. arguments]);

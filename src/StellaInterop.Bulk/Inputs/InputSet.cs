@@ -61,7 +61,7 @@ internal sealed class InputSet
         }
         else
         {
-            throw NoInput($"The input '{input}' does not exist. Check its name.");
+            throw new StellaBulkException(StellaBulkErrorCode.InputUnreadable, $"The input '{input}' does not exist. Check its name.");
         }
     }
 

@@ -2,7 +2,9 @@ using System.Globalization;
 using System.Text.Json;
 using Spectre.Console;
 using StellaInterop.Bulk;
+using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Output;
+using StellaInterop.Cli.Streams;
 using StellaInterop.Cli.Terminal;
 
 namespace StellaInterop.Cli.Jobs;
@@ -77,13 +79,14 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
             }
 
             (lastPhase, lastShown) = (value.Phase, now);
-            show(value);
+            Write(() => show(value));
         }
     }
 
     /// <summary>Writes the plan of a dry run to standard output.</summary>
     public void WritePlan(StellaBulkPlan plan, StellaBulkOptions options)
     {
+        // Without its reader, a plan is for nobody, so an error ends the command.
         StopPainting();
         if (json is not null)
         {
@@ -125,6 +128,11 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     public void WriteResult(StellaBulkResult result, string output)
     {
         StopPainting();
+        Write(() => WriteEnd(result, output));
+    }
+
+    private void WriteEnd(StellaBulkResult result, string output)
+    {
         if (json is not null)
         {
             json.Write(row =>
@@ -158,7 +166,25 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     {
         StopPainting();
         await painting.ConfigureAwait(false);
-        json?.Dispose();
+        Write(() => json?.Dispose());
+    }
+
+    /// <summary>Writes lines. A reader that has left does not end a job whose result is a folder.</summary>
+    private static void Write(Action lines)
+    {
+        try
+        {
+            lines();
+        }
+        catch (BrokenPipeException)
+        {
+            // Nobody reads the lines any more.
+        }
+        catch (CliException e)
+        {
+            // The exit code of standard output has another meaning here.
+            throw new CliException(ExitCode.Other, e.Message);
+        }
     }
 
     /// <summary>Ends the bar, so that it does not paint over the lines that follow.</summary>

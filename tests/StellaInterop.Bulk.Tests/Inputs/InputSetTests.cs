@@ -55,14 +55,14 @@ internal sealed class InputSetTests
     public void An_input_that_names_no_file_is_refused()
     {
         using TemporaryFolder folder = Tree("a.rows", "b.unknown", "empty/.keep");
-        Refused("missing.rows", "does not exist");
+        Refused("missing.rows", "does not exist", StellaBulkErrorCode.InputUnreadable);
         Refused("*.parquet", "matches no file");
         Refused("empty", "no file of a known format");
         Refused("b.unknown", "is not known");
 
-        void Refused(string input, string message) => Assert.That(
+        void Refused(string input, string message, StellaBulkErrorCode code = StellaBulkErrorCode.NoInput) => Assert.That(
             () => Names(folder, folder.File(input)),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.NoInput).And.Message.Contain(message));
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(code).And.Message.Contain(message));
     }
 
     [Test]
