@@ -33,7 +33,11 @@ internal sealed class PartFormatTests
         PartRows longer = new() { Count = 20, Ids = rows.Ids, Tokens = rows.Tokens, Truncated = rows.Truncated, Vectors = rows.Vectors };
         PartRows exact = new()
         {
-            Count = 20, Ids = [.. rows.Ids.Take(20)], Tokens = [.. rows.Tokens.Take(20)], Truncated = [.. rows.Truncated.Take(20)], Vectors = [rows.Vectors[0][..100]],
+            Count = 20,
+            Ids = [.. rows.Ids.Take(20)],
+            Tokens = [.. rows.Tokens.Take(20)],
+            Truncated = [.. rows.Truncated.Take(20)],
+            Vectors = [rows.Vectors[0][..100]],
         };
         Assert.That(PartFiles.Write(each.Format, schema, longer), Is.EqualTo(PartFiles.Write(each.Format, schema, exact)));
     }
