@@ -5,7 +5,7 @@ using ZstdSharp;
 
 namespace StellaInterop.Bulk.Tests.Support;
 
-/// <summary>Provides the content of an input file, and the rows that a reader makes of it.</summary>
+/// <summary>Writes the content of an input file, and reads its rows.</summary>
 internal static class InputContent
 {
     public static InputRow[] ReadAll(string fileName, byte[] content, InputColumns? columns = null) =>
