@@ -51,7 +51,9 @@ internal sealed class ChunkWriter : IDisposable
             if (fault is null)
             {
                 text++;
-                fault = block.Faults[index] is { } kind ? row.Refusal(kind, maxTokens) : null;
+                fault = block.Faults[index] is { } kind ? row.Refusal(kind, maxTokens)
+                    : IsInRange(block, index) ? null
+                    : row.OutOfRange();
             }
 
             if (fault is not null)
@@ -98,6 +100,29 @@ internal sealed class ChunkWriter : IDisposable
     {
         writer.Dispose();
         part.Dispose();
+    }
+
+    /// <summary>Returns whether the format has numbers as large as those of a vector. Only vectors that are not scaled may be too large.</summary>
+    private bool IsInRange(TextBlock block, int index)
+    {
+        if (schema.VectorType != StellaBulkVectorType.Half)
+        {
+            return true;
+        }
+
+        for (int head = 0; head < schema.Dimensions.Count; head++)
+        {
+            int dimension = schema.Dimensions[head];
+            foreach (float number in block.Vectors[head].AsSpan(index * dimension, dimension))
+            {
+                if (!Half.IsFinite((Half)number))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
     }
 
     private void WriteFault(in RowInHand row, RowFault fault)

@@ -19,6 +19,10 @@ internal readonly record struct RowInHand(string FileName, InputRow Row)
             ? row with { Text = null, Fault = new RowFault(RowFaultKind.EmptyText, "The text is empty.", Encoding.UTF8.GetByteCount(text)) }
             : row);
 
+    /// <summary>Returns the fault of a text whose vector has a number beyond the range of 16-bit floats.</summary>
+    public RowFault OutOfRange() => new(
+        RowFaultKind.NoVector, "A number of the vector exceeds the range of 16-bit floats. Use 32-bit floats, or scale vectors to length 1.", Encoding.UTF8.GetByteCount(Row.Text!));
+
     /// <summary>Returns the fault of a text that the model refused.</summary>
     /// <param name="kind">The kind.</param>
     /// <param name="maxTokens">The largest number of tokens of a text.</param>

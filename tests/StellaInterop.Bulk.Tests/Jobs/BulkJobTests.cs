@@ -142,6 +142,16 @@ internal sealed class BulkJobTests
     }
 
     [Test]
+    public async Task A_vector_beyond_the_range_of_its_format_is_a_row_at_fault()
+    {
+        using JobFolder folder = new JobFolder().Input("a.rows", "id0|fine", "id1|huge", "id2|fine too");
+        StellaBulkResult result = await folder.RunAsync(options: options => options with { VectorType = StellaBulkVectorType.Half, Normalize = false });
+        Assert.That((result.RowCount, result.ErrorCount), Is.EqualTo((2, 1)));
+        Assert.That(folder.Ids, Is.EqualTo(["id0", "id2"]));
+        Assert.That(folder.Errors.Single(), Does.Contain("\"id\":\"id1\",\"reason\":\"no_vector\"").And.Contain("16-bit floats"));
+    }
+
+    [Test]
     public async Task Vectors_after_a_row_at_fault_stay_with_their_ids()
     {
         using JobFolder folder = new JobFolder().Input("a.rows", "id0|#", "id1|one", "id2|#", "id3|three");

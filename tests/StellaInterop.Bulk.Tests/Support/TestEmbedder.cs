@@ -51,6 +51,7 @@ internal sealed class TestEmbedder(int model = 0, int level = 0, params int[] di
     public float[] Vector(string text, int dimension)
     {
         ulong seed = XxHash3.HashToUInt64(MemoryMarshal.AsBytes(text.AsSpan()), (model * 31) + dimension + (Prompt == StellaPrompt.Default ? 0 : 1000));
-        return [.. Enumerable.Range(0, dimension).Select(i => (seed >> (i % 8 * 8) & 0xff) + (level / 1024f))];
+        float factor = text.Contains("huge") ? 1e6f : 1;
+        return [.. Enumerable.Range(0, dimension).Select(i => ((seed >> (i % 8 * 8) & 0xff) + (level / 1024f)) * factor)];
     }
 }
