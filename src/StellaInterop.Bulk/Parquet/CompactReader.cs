@@ -9,7 +9,6 @@ internal ref struct CompactReader(ReadOnlySpan<byte> bytes)
     private const int MaxDepth = 32;
 
     private const int LongListMark = 15;
-    private const int MaxVarintBits = 63;
 
     private readonly ReadOnlySpan<byte> bytes = bytes;
     private CompactType type;
@@ -159,24 +158,18 @@ internal ref struct CompactReader(ReadOnlySpan<byte> bytes)
 
     private long ReadZigZag()
     {
-        ulong value = ReadVarint();
-        return (long)(value >> 1) ^ -(long)(value & 1);
+        int position = Position;
+        long value = PackedBits.ReadZigZag(bytes, ref position);
+        Position = position;
+        return value;
     }
 
     private ulong ReadVarint()
     {
-        ulong value = 0;
-        for (int shift = 0; shift <= MaxVarintBits; shift += 7)
-        {
-            byte part = ReadByte();
-            value |= (ulong)(part & 0x7F) << shift;
-            if (part < 0x80)
-            {
-                return value;
-            }
-        }
-
-        throw Damaged();
+        int position = Position;
+        ulong value = PackedBits.ReadVarint(bytes, ref position);
+        Position = position;
+        return value;
     }
 
     private byte ReadByte()

@@ -27,7 +27,7 @@ internal static class PackedBits
     public static ulong ReadVarint(ReadOnlySpan<byte> bytes, ref int position)
     {
         ulong value = 0;
-        for (int shift = 0; shift < 64; shift += 7)
+        for (int shift = 0; shift < 64 && position < bytes.Length; shift += 7)
         {
             byte part = bytes[position++];
             value |= (ulong)(part & 0x7F) << shift;
@@ -37,7 +37,7 @@ internal static class PackedBits
             }
         }
 
-        throw new InvalidDataException("A page has a number that does not end.");
+        throw new InvalidDataException("The Parquet file is damaged: a number does not end.");
     }
 
     public static long ReadZigZag(ReadOnlySpan<byte> bytes, ref int position)

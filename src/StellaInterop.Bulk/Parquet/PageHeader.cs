@@ -75,10 +75,10 @@ internal sealed class PageHeader
                     header.PackedBytes = reader.ReadInt32();
                     break;
                 case 5 or 7:
-                    header.ReadData(ref reader);
+                    header.ReadData(ref reader, version: 1);
                     break;
                 case 8:
-                    header.ReadDataV2(ref reader);
+                    header.ReadData(ref reader, version: 2);
                     break;
                 default:
                     reader.Skip();
@@ -90,49 +90,28 @@ internal sealed class PageHeader
         return header;
     }
 
-    /// <summary>Reads the header of a data page of version 1, or of a dictionary page, which has the same first fields.</summary>
-    private void ReadData(ref CompactReader reader)
+    /// <summary>Reads the header of a data page, or of a dictionary page, which begins as one of version 1.</summary>
+    private void ReadData(ref CompactReader reader, int version)
     {
         reader.ExpectStruct();
         int field = 0;
         while (reader.NextField(ref field))
         {
-            switch (field)
+            switch ((version, field))
             {
-                case 1:
+                case (_, 1):
                     ValueCount = reader.ReadInt32();
                     break;
-                case 2:
+                case (1, 2) or (2, 4):
                     Encoding = (ParquetEncoding)reader.ReadInt32();
                     break;
-                default:
-                    reader.Skip();
-                    break;
-            }
-        }
-    }
-
-    private void ReadDataV2(ref CompactReader reader)
-    {
-        reader.ExpectStruct();
-        int field = 0;
-        while (reader.NextField(ref field))
-        {
-            switch (field)
-            {
-                case 1:
-                    ValueCount = reader.ReadInt32();
-                    break;
-                case 4:
-                    Encoding = (ParquetEncoding)reader.ReadInt32();
-                    break;
-                case 5:
+                case (2, 5):
                     DefinitionBytes = reader.ReadInt32();
                     break;
-                case 6:
+                case (2, 6):
                     RepetitionBytes = reader.ReadInt32();
                     break;
-                case 7:
+                case (2, 7):
                     IsCompressed = reader.ReadBoolean();
                     break;
                 default:

@@ -79,7 +79,7 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
             }
 
             (lastPhase, lastShown) = (value.Phase, now);
-            Write(() => show(value));
+            Guarded(() => show(value));
         }
     }
 
@@ -128,7 +128,7 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     public void WriteResult(StellaBulkResult result, string output)
     {
         StopPainting();
-        Write(() => WriteEnd(result, output));
+        Guarded(() => WriteEnd(result, output));
     }
 
     private void WriteEnd(StellaBulkResult result, string output)
@@ -166,11 +166,11 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     {
         StopPainting();
         await painting.ConfigureAwait(false);
-        Write(() => json?.Dispose());
+        Guarded(() => json?.Dispose());
     }
 
     /// <summary>Writes lines. A reader that has left does not end a job whose result is a folder.</summary>
-    private static void Write(Action lines)
+    private static void Guarded(Action lines)
     {
         try
         {
