@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using StellaInterop.Bulk.Files;
 
 namespace StellaInterop.Bulk.Inputs;
 

@@ -1,3 +1,5 @@
+using StellaInterop.Bulk.Files;
+
 namespace StellaInterop.Bulk.Inputs;
 
 /// <summary>

@@ -1,4 +1,4 @@
-namespace StellaInterop.Bulk.Inputs;
+namespace StellaInterop.Bulk.Files;
 
 /// <summary>A stream that reads another one from its begin to its end.</summary>
 /// <param name="inner">The other stream, which this stream disposes.</param>
