@@ -54,9 +54,9 @@ internal static class InputSample
     private static byte[] Parquet(string[] texts)
     {
         using var file = new MemoryStream();
-        using (var writer = new ParquetWriter(file, [new ParquetColumn("text", ParquetType.ByteArray) { Logical = LogicalType.String }]))
+        using (var writer = new ParquetWriter(file, [new ParquetColumn("text", ParquetType.ByteArray) { Logical = LogicalType.String }], texts.Length, () => new MemoryStream()))
         {
-            writer.WriteRowGroup(texts.Length, [(row, page) => StellaInterop.Bulk.Outputs.ParquetPartFormat.AppendString(texts[row], page)]);
+            writer.Write(texts.Length, [(row, page) => StellaInterop.Bulk.Outputs.ParquetPartFormat.AppendString(texts[row], page)]);
             writer.Complete();
         }
 

@@ -17,7 +17,7 @@ internal sealed class PartSample
             x = (float)(random.NextUnit() - 0.5) / MathF.Sqrt(dimension / 12f);
         }
 
-        Repetitions = new int[Math.Min(rows, PartRows.MaxCount) * dimension];
+        Repetitions = new int[Math.Min(rows, ParquetPartFormat.RowGroupRows) * dimension];
         for (int i = 0; i < Repetitions.Length; i++)
         {
             Repetitions[i] = i % dimension == 0 ? 0 : 1;
@@ -26,7 +26,7 @@ internal sealed class PartSample
         ShortRepetitions = Array.ConvertAll(Repetitions, level => (short)level);
         Groups =
         [
-            .. Enumerable.Range(0, rows).Chunk(PartRows.MaxCount).Select(group => new PartRows
+            .. Enumerable.Range(0, rows).Chunk(ParquetPartFormat.RowGroupRows).Select(group => new PartRows
             {
                 Count = group.Length,
                 Ids = [.. group.Select(row => $"texts.jsonl:{row}")],

@@ -29,7 +29,7 @@ internal static class PartWriters
 
     private static void WriteOurs(PartSample sample, Stream output)
     {
-        using IPartWriter writer = PartFormats.Of(StellaBulkFormat.Parquet).Create(sample.Schema, [output]);
+        using IPartWriter writer = PartFormats.Of(StellaBulkFormat.Parquet).Create(sample.Schema, [output], () => new MemoryStream());
         foreach (PartRows group in sample.Groups)
         {
             writer.Write(group);

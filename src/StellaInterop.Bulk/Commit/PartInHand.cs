@@ -4,6 +4,7 @@ namespace StellaInterop.Bulk.Commit;
 internal sealed class PartInHand : IDisposable
 {
     private readonly Func<ITemporaryFile> create;
+    private readonly List<ITemporaryFile> scratch = [];
 
     /// <param name="chunk">The index of the chunk.</param>
     /// <param name="files">The files of the part.</param>
@@ -34,12 +35,19 @@ internal sealed class PartInHand : IDisposable
     /// <summary>Gets the file of the rows at fault; <see langword="null"/> before the first of them.</summary>
     public ITemporaryFile? Errors { get; private set; }
 
+    /// <summary>Creates a file that is no part of the output.</summary>
+    public Stream OpenScratch()
+    {
+        scratch.Add(create());
+        return scratch[^1].Content;
+    }
+
     /// <summary>Returns the file with the rows at fault, and creates it at the first call.</summary>
     public Stream OpenErrors() => (Errors ??= create()).Content;
 
     public void Dispose()
     {
-        foreach (ITemporaryFile file in Files)
+        foreach (ITemporaryFile file in Files.Concat(scratch))
         {
             file.Dispose();
         }

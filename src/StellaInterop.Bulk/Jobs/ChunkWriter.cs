@@ -23,7 +23,7 @@ internal sealed class ChunkWriter : IDisposable
         this.maxTokens = maxTokens;
         try
         {
-            writer = format.Create(schema, [.. part.Files.Select(file => file.Content)]);
+            writer = format.Create(schema, [.. part.Files.Select(file => file.Content)], part.OpenScratch);
         }
         catch
         {

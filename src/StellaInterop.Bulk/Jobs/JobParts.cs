@@ -26,5 +26,5 @@ internal sealed record JobParts(IEmbedder Embedder)
     public long DuplicateBytes { get; init; } = 200 << 20;
 
     /// <summary>The largest number of rows that are in memory as one block.</summary>
-    public int BlockRows { get; init; } = PartRows.MaxCount;
+    public int BlockRows { get; init; } = 10_000;
 }

@@ -17,7 +17,8 @@ internal interface IPartFormat
     /// <param name="files">
     /// An empty stream for each of <see cref="ExtensionsOf"/>. The streams can seek, and the caller disposes them.
     /// </param>
-    IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files);
+    /// <param name="createScratch">Creates an empty file for bytes that wait. It can seek, and the caller disposes it with the streams.</param>
+    IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files, Func<Stream> createScratch);
 }
 
 /// <summary>Writes one part. Equal rows give equal bytes: a part holds nothing of time, machine or version of the writer.</summary>
@@ -27,7 +28,10 @@ internal interface IPartFormat
 /// </remarks>
 internal interface IPartWriter : IDisposable
 {
-    /// <summary>Writes one row group. Nothing of the rows is kept after the call. A part without rows has no calls.</summary>
+    /// <summary>
+    /// Writes rows. The cut of rows into calls changes no byte of the part. None of the memory of the rows is used after the call. A part
+    /// without rows has no calls.
+    /// </summary>
     void Write(PartRows rows);
 
     /// <summary>Writes the end of the files. The streams are complete afterwards, and not disposed.</summary>

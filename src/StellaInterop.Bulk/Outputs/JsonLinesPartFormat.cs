@@ -9,7 +9,7 @@ internal sealed class JsonLinesPartFormat : IPartFormat
 
     public IReadOnlyList<string> ExtensionsOf(PartSchema schema) => [".jsonl"];
 
-    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files) => new Writer(schema, files[0]);
+    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files, Func<Stream> createScratch) => new Writer(schema, files[0]);
 
     private sealed class Writer(PartSchema schema, Stream file) : IPartWriter
     {

@@ -15,7 +15,7 @@ internal sealed class NpyPartFormat : IPartFormat
     public IReadOnlyList<string> ExtensionsOf(PartSchema schema) =>
         [".ids.jsonl", .. schema.Dimensions.Select(dimension => schema.Dimensions.Count == 1 ? ".npy" : $".{schema.ColumnOf(dimension)}.npy")];
 
-    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files) => new Writer(schema, files);
+    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files, Func<Stream> createScratch) => new Writer(schema, files);
 
     private sealed class Writer : IPartWriter
     {

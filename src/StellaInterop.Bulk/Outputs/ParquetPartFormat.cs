@@ -11,6 +11,9 @@ namespace StellaInterop.Bulk.Outputs;
 /// </summary>
 internal sealed class ParquetPartFormat : IPartFormat
 {
+    /// <summary>The rows of a row group, which is a contract with readers.</summary>
+    public const int RowGroupRows = 10_000;
+
     private const string IdColumn = "id";
     private const string TokensColumn = "tokens";
     private const string TruncatedColumn = "truncated";
@@ -19,7 +22,7 @@ internal sealed class ParquetPartFormat : IPartFormat
 
     public IReadOnlyList<string> ExtensionsOf(PartSchema schema) => [".parquet"];
 
-    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files) => new Writer(schema, files[0]);
+    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files, Func<Stream> createScratch) => new Writer(schema, files[0], createScratch);
 
     /// <summary>Returns the columns of a part.</summary>
     public static IReadOnlyList<ParquetColumn> ColumnsOf(PartSchema schema) =>
@@ -57,14 +60,15 @@ internal sealed class ParquetPartFormat : IPartFormat
         private readonly PartSchema schema;
         private readonly ParquetWriter parquet;
 
-        public Writer(PartSchema schema, Stream file)
+        public Writer(PartSchema schema, Stream file, Func<Stream> createScratch)
         {
             this.schema = schema;
             IReadOnlyList<ParquetColumn> columns = ColumnsOf(schema);
-            parquet = new ParquetWriter(file, columns, new KeyValuePair<string, string>(ArrowSchema.Key, ArrowSchema.Encode(columns)));
+            parquet = new ParquetWriter(
+                file, columns, RowGroupRows, createScratch, new KeyValuePair<string, string>(ArrowSchema.Key, ArrowSchema.Encode(columns)));
         }
 
-        public void Write(PartRows rows) => parquet.WriteRowGroup(
+        public void Write(PartRows rows) => parquet.Write(
             rows.Count,
             [
                 (row, page) => AppendString(rows.Ids[row], page),

@@ -17,13 +17,10 @@ internal sealed record PartSchema(IReadOnlyList<int> Dimensions, StellaBulkVecto
     public string JsonDimensionOf(int dimension) => Dimensions.Count == 1 ? "dimension" : $"{ColumnOf(dimension)}_dimension";
 }
 
-/// <summary>Represents rows of a part file: one row group, at most <see cref="MaxCount"/> rows.</summary>
+/// <summary>Represents some rows of a part file.</summary>
 /// <remarks>The arrays may be longer than their content. The job uses them again after the call that they were passed to.</remarks>
 internal sealed class PartRows
 {
-    /// <summary>The largest number of rows of a row group.</summary>
-    public const int MaxCount = 10_000;
-
     /// <summary>Gets the number of rows, at least one.</summary>
     public required int Count { get; init; }
 

@@ -5,72 +5,50 @@ using ZstdSharp;
 
 namespace StellaInterop.Bulk.Parquet;
 
-/// <summary>Appends the values of one row as the encoding <c>PLAIN</c> has them, except that a boolean is one byte.</summary>
-/// <param name="row">The index of the row in its row group.</param>
-/// <param name="page">The values of the rows before it on the page.</param>
-internal delegate void RowAppender(int row, ArrayBufferWriter<byte> page);
-
-/// <summary>Writes the pages of a column of a row group to a stream. Its buffers are those of one page.</summary>
+/// <summary>Makes the pages of all columns. Its buffers are those of one page.</summary>
 internal sealed class PageWriter : IDisposable
 {
-    /// <summary>A page ends with the first row that makes it this long or longer.</summary>
-    private const int PageBytes = 1 << 20;
-
     /// <summary>A higher level takes more time and makes random digits no smaller: see docs/decisions/bulk.md.</summary>
     private const int CompressionLevel = 1;
 
-    private readonly Stream output;
+    /// <summary>A header has ten numbers of at most five bytes, and a byte for each field.</summary>
+    private const int MaxHeaderBytes = 128;
+
     private readonly Compressor compressor = new(CompressionLevel);
     private readonly CompactWriter header = new();
-    private readonly ArrayBufferWriter<byte> values = new(PageBytes);
     private readonly ArrayBufferWriter<byte> runs = new();
-    private readonly ArrayBufferWriter<byte> page = new(PageBytes);
-    private byte[] compressed = [];
+    private readonly ArrayBufferWriter<byte> page = new();
+    private byte[] written = [];
 
-    public PageWriter(Stream output) => this.output = output;
-
-    /// <summary>Writes all values of a column of a row group.</summary>
-    /// <returns>The sums over the pages and their headers.</returns>
-    public ColumnChunk Write(ParquetColumn column, int rows, RowAppender append)
+    /// <summary>Makes a page.</summary>
+    /// <param name="column">The column.</param>
+    /// <param name="rows">The number of rows.</param>
+    /// <param name="values">Their values.</param>
+    /// <param name="uncompressedBytes">Receives the number of bytes of the header, and of the content before compression.</param>
+    /// <returns>The header and the compressed content, valid until the next call.</returns>
+    public ReadOnlySpan<byte> Write(ParquetColumn column, int rows, ReadOnlySpan<byte> values, out int uncompressedBytes)
     {
-        var chunk = new ColumnChunk(column, output.Position, (long)rows * column.ValuesPerRow);
-        int first = 0;
-        for (int row = 0; row < rows; row++)
+        page.ResetWrittenCount();
+        WriteLevels(column, rows);
+        Encode(column, values);
+
+        int bound = MaxHeaderBytes + Compressor.GetCompressBound(page.WrittenCount);
+        if (written.Length < bound)
         {
-            append(row, values);
-            if (values.WrittenCount >= PageBytes || row == rows - 1)
-            {
-                WritePage(chunk, row + 1 - first);
-                first = row + 1;
-            }
+            written = new byte[bound];
         }
 
-        return chunk;
+        // The header has the length and the checksum of the content, so it is made after the content and put before it.
+        Span<byte> content = written.AsSpan(MaxHeaderBytes);
+        content = content[..compressor.Wrap(page.WrittenSpan, content)];
+        WriteHeader(column, rows, content);
+        int start = MaxHeaderBytes - header.Written.Length;
+        header.Written.CopyTo(written.AsSpan(start));
+        uncompressedBytes = header.Written.Length + page.WrittenCount;
+        return written.AsSpan(start, header.Written.Length + content.Length);
     }
 
     public void Dispose() => compressor.Dispose();
-
-    private void WritePage(ColumnChunk chunk, int rows)
-    {
-        page.ResetWrittenCount();
-        WriteLevels(chunk.Column, rows);
-        Encode(chunk.Column);
-        values.ResetWrittenCount();
-
-        int bound = Compressor.GetCompressBound(page.WrittenCount);
-        if (compressed.Length < bound)
-        {
-            compressed = new byte[bound];
-        }
-
-        int length = compressor.Wrap(page.WrittenSpan, compressed);
-        ReadOnlySpan<byte> content = compressed.AsSpan(0, length);
-        WriteHeader(chunk.Column, rows, content);
-        output.Write(header.Written);
-        output.Write(content);
-        chunk.UncompressedBytes += header.Written.Length + page.WrittenCount;
-        chunk.CompressedBytes += header.Written.Length + length;
-    }
 
     private void WriteHeader(ParquetColumn column, int rows, ReadOnlySpan<byte> content)
     {
@@ -133,9 +111,8 @@ internal sealed class PageWriter : IDisposable
         runs.ResetWrittenCount();
     }
 
-    private void Encode(ParquetColumn column)
+    private void Encode(ParquetColumn column, ReadOnlySpan<byte> plain)
     {
-        ReadOnlySpan<byte> plain = values.WrittenSpan;
         if (column.Type == ParquetType.Boolean)
         {
             Span<byte> bits = page.GetSpan((plain.Length + 7) / 8)[..((plain.Length + 7) / 8)];

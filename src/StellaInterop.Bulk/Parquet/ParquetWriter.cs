@@ -22,31 +22,54 @@ internal sealed class ParquetWriter : IDisposable
     private readonly Stream output;
     private readonly IReadOnlyList<ParquetColumn> columns;
     private readonly KeyValuePair<string, string>[] metadata;
-    private readonly PageWriter pages;
+    private readonly int rowGroupRows;
+    private readonly PageWriter pages = new();
+    private readonly ColumnPages[] columnPages;
     private readonly List<RowGroup> rowGroups = [];
+    private int openRows;
 
     /// <summary>Writes the begin of the file.</summary>
     /// <param name="output">The stream, which stays open.</param>
     /// <param name="columns">The columns.</param>
+    /// <param name="rowGroupRows">The rows of each row group but the last.</param>
+    /// <param name="createScratch">Creates a file for pages that wait, which the caller disposes.</param>
     /// <param name="metadata">Keys and values of the file.</param>
-    public ParquetWriter(Stream output, IReadOnlyList<ParquetColumn> columns, params KeyValuePair<string, string>[] metadata)
+    public ParquetWriter(
+        Stream output, IReadOnlyList<ParquetColumn> columns, int rowGroupRows, Func<Stream> createScratch, params KeyValuePair<string, string>[] metadata)
     {
         this.output = output;
         this.columns = columns;
         this.metadata = metadata;
-        pages = new PageWriter(output);
+        this.rowGroupRows = rowGroupRows;
+        columnPages = [.. columns.Select(column => new ColumnPages(column, pages, createScratch))];
         output.Write(ParquetMagic.Bytes);
     }
 
-    /// <summary>Writes a row group.</summary>
+    /// <summary>Writes rows. The cut of rows into calls changes no byte of the file.</summary>
     /// <param name="rows">The number of rows.</param>
-    /// <param name="appenders">The values of each column.</param>
-    public void WriteRowGroup(int rows, IReadOnlyList<RowAppender> appenders) =>
-        rowGroups.Add(new RowGroup(rows, [.. columns.Zip(appenders, (column, append) => pages.Write(column, rows, append))]));
+    /// <param name="appenders">The values of each column, which are read column by column.</param>
+    public void Write(int rows, IReadOnlyList<RowAppender> appenders)
+    {
+        for (int first = 0, count; first < rows; first += count)
+        {
+            count = Math.Min(rows - first, rowGroupRows - openRows);
+            for (int i = 0; i < columnPages.Length; i++)
+            {
+                columnPages[i].Add(first, count, appenders[i]);
+            }
+
+            openRows += count;
+            if (openRows == rowGroupRows)
+            {
+                EndRowGroup();
+            }
+        }
+    }
 
     /// <summary>Writes the end of the file.</summary>
     public void Complete()
     {
+        EndRowGroup();
         var footer = new CompactWriter();
         footer.WriteInt32(1, FormatVersion);
         WriteSchema(footer);
@@ -68,6 +91,15 @@ internal sealed class ParquetWriter : IDisposable
     }
 
     public void Dispose() => pages.Dispose();
+
+    private void EndRowGroup()
+    {
+        if (openRows > 0)
+        {
+            rowGroups.Add(new RowGroup(openRows, [.. columnPages.Select(column => column.EndRowGroup(output))]));
+            openRows = 0;
+        }
+    }
 
     /// <summary>Writes the nodes of the schema, depth first. A list is a group with a repeated group with the elements.</summary>
     private void WriteSchema(CompactWriter footer)

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using StellaInterop.Bulk.Files;
 using StellaInterop.Bulk.Outputs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Vectors;
@@ -22,6 +23,17 @@ internal sealed class PartFormatTests
         Dictionary<string, byte[]> first = PartFiles.Write(each.Format, schema, PartFiles.CreateRows(schema, 300), PartFiles.CreateRows(schema, 20, seed: 2));
         Dictionary<string, byte[]> second = PartFiles.Write(each.Format, schema, PartFiles.CreateRows(schema, 300), PartFiles.CreateRows(schema, 20, seed: 2));
         Assert.That(second, Is.EqualTo(first));
+    }
+
+    [TestCaseSource(nameof(All))]
+    public void The_cut_of_rows_into_calls_changes_no_byte((StellaBulkFormat Format, StellaBulkVectorType Type) each)
+    {
+        var schema = new PartSchema([5, 300], each.Type);
+        PartRows rows = PartFiles.CreateRows(schema, 12_000);
+        PartRows[] calls = [.. ((int[])[0, 1, 2, 4_000, 9_999, 10_000, 10_001, 12_000]).Zip([1, 2, 4_000, 9_999, 10_000, 10_001, 12_000], (from, to) => rows.Slice(schema, from, to - from))];
+        Assert.That(Hashes(calls), Is.EqualTo(Hashes(rows)));
+
+        IEnumerable<string> Hashes(params PartRows[] written) => PartFiles.Write(each.Format, schema, written).Values.Select(file => FileContent.Hash(file));
     }
 
     /// <summary>The job uses its arrays again, so they may be longer than their content and change after the call.</summary>

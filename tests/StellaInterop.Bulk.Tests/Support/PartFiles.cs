@@ -20,13 +20,23 @@ internal static class PartFiles
         };
     }
 
+    /// <summary>Returns some of the rows.</summary>
+    public static PartRows Slice(this PartRows rows, PartSchema schema, int first, int count) => new()
+    {
+        Count = count,
+        Ids = [.. rows.Ids.Skip(first).Take(count)],
+        Tokens = [.. rows.Tokens.Skip(first).Take(count)],
+        Truncated = [.. rows.Truncated.Skip(first).Take(count)],
+        Vectors = [.. schema.Dimensions.Select((dimension, i) => rows.Vectors[i].Slice(first * dimension, count * dimension))],
+    };
+
     /// <summary>Returns the files of a part by the end of their names.</summary>
     public static Dictionary<string, byte[]> Write(StellaBulkFormat format, PartSchema schema, params PartRows[] rowGroups)
     {
         IPartFormat parts = PartFormats.Of(format);
         IReadOnlyList<string> extensions = parts.ExtensionsOf(schema);
         MemoryStream[] files = [.. extensions.Select(_ => new MemoryStream())];
-        using (IPartWriter writer = parts.Create(schema, files))
+        using (IPartWriter writer = parts.Create(schema, files, () => new MemoryStream()))
         {
             Array.ForEach(rowGroups, writer.Write);
             writer.Complete();

@@ -72,7 +72,7 @@ internal sealed class TestParts : IPartFormat
 
     public IReadOnlyList<string> ExtensionsOf(PartSchema schema) => [".ids", ".vectors"];
 
-    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files) => new Writer(schema, files);
+    public IPartWriter Create(PartSchema schema, IReadOnlyList<Stream> files, Func<Stream> createScratch) => new Writer(schema, files);
 
     private sealed class Writer(PartSchema schema, IReadOnlyList<Stream> files) : IPartWriter
     {
