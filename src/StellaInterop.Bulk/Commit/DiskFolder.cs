@@ -34,8 +34,13 @@ internal sealed class DiskFolder : IOutputFolder
 
     public bool Exists(string name) => File.Exists(FullPath(name));
 
-    public Stream OpenRead(string name) =>
-        new FileStream(FullPath(name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+    public Stream OpenRead(string name)
+    {
+        string path = FullPath(name);
+        return OperatingSystem.IsWindows() ? BusyFile.Retry(Open) : Open();
+
+        FileStream Open() => new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+    }
 
     public ITemporaryFile CreateTemporary()
     {
@@ -70,7 +75,15 @@ internal sealed class DiskFolder : IOutputFolder
     {
         var temporary = (TemporaryFile)file;
         temporary.Content.Dispose();
-        File.Move(temporary.Path, FullPath(name), overwrite: true);
+        if (OperatingSystem.IsWindows())
+        {
+            WindowsFiles.Replace(temporary.Path, FullPath(name));
+        }
+        else
+        {
+            File.Move(temporary.Path, FullPath(name), overwrite: true);
+        }
+
         temporary.IsPublished = true;
     }
 

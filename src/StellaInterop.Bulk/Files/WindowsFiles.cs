@@ -6,6 +6,7 @@ namespace StellaInterop.Bulk.Files;
 /// <summary>Provides the system calls of Windows that .NET does not have.</summary>
 internal static partial class WindowsFiles
 {
+    private const uint ReplaceExisting = 0x1;
     private const uint WriteThrough = 0x8;
     private const int FileExists = 80;
     private const int AlreadyExists = 183;
@@ -13,9 +14,15 @@ internal static partial class WindowsFiles
     /// <summary>Renames a file, unless the name is taken, and waits until the name is on the disk.</summary>
     /// <returns><see langword="false"/> if the name is taken.</returns>
     /// <exception cref="IOException">The system refused it.</exception>
-    public static bool TryMove(string path, string name)
+    public static bool TryMove(string path, string name) => BusyFile.Retry(() => TryMove(path, name, WriteThrough));
+
+    /// <summary>Renames a file, takes the place of a file with the name, and waits until the name is on the disk.</summary>
+    /// <exception cref="IOException">The system refused it.</exception>
+    public static void Replace(string path, string name) => _ = BusyFile.Retry(() => TryMove(path, name, WriteThrough | ReplaceExisting));
+
+    private static bool TryMove(string path, string name, uint flags)
     {
-        if (MoveFileEx(path, name, WriteThrough))
+        if (MoveFileEx(path, name, flags))
         {
             return true;
         }
@@ -23,7 +30,7 @@ internal static partial class WindowsFiles
         int error = Marshal.GetLastPInvokeError();
         return error is FileExists or AlreadyExists
             ? false
-            : throw new IOException($"{name}: {new Win32Exception(error).Message}", unchecked((int)0x80070000) | error);
+            : throw new IOException($"{name}: {new Win32Exception(error).Message}", BusyFile.WindowsError | error);
     }
 
     [LibraryImport("kernel32.dll", EntryPoint = "MoveFileExW", SetLastError = true, StringMarshalling = StringMarshalling.Utf16)]

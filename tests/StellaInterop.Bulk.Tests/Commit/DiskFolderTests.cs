@@ -49,6 +49,26 @@ internal sealed class DiskFolderTests
     }
 
     [Test]
+    public void Many_writers_replace_a_file_that_others_read()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        Assert.That(Publish(folder, "name", "content 0"), Is.True);
+        Parallel.For(1, 200, writer =>
+        {
+            using (ITemporaryFile file = folder.CreateTemporary())
+            {
+                file.Content.Write(Encoding.UTF8.GetBytes($"content {writer % 10}"));
+                file.Flush();
+                folder.Replace(file, "name");
+            }
+
+            using var reader = new StreamReader(folder.OpenRead("name"));
+            Assert.That(reader.ReadToEnd(), Does.Match("^content [0-9]$"));
+        });
+    }
+
+    [Test]
     public void Files_of_ended_processes_are_deleted_and_those_of_running_ones_kept()
     {
         using var temporary = new TemporaryFolder();
