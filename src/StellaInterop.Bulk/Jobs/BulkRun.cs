@@ -172,7 +172,7 @@ internal sealed class BulkRun : IDisposable
             {
                 var chunk = new ChunkInHand(index);
                 Piece? last = null;
-                foreach (List<RowInHand> rows in reader.Read(index, parts.BlockRows))
+                foreach (List<RowInHand> rows in reader.Read(index, parts.BlockRowsOf(model.Dimensions)))
                 {
                     stop.ThrowIfCancellationRequested();
                     if (last is not null)

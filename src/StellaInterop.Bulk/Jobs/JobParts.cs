@@ -27,4 +27,12 @@ internal sealed record JobParts(IEmbedder Embedder)
 
     /// <summary>The largest number of rows that are in memory as one block.</summary>
     public int BlockRows { get; init; } = 10_000;
+
+    /// <summary>The memory for the vectors of a block. Some blocks are in memory at once: one is written while others are computed and read.</summary>
+    public long BlockBytes { get; init; } = 32 << 20;
+
+    /// <summary>Returns the largest number of rows of a block.</summary>
+    /// <param name="dimensions">The dimensions of the vectors of a row.</param>
+    public int BlockRowsOf(IEnumerable<int> dimensions) =>
+        (int)Math.Clamp(BlockBytes / (sizeof(float) * dimensions.Sum(dimension => (long)dimension)), 1, BlockRows);
 }

@@ -151,6 +151,26 @@ internal sealed class BulkJobTests
         Assert.That(folder.Errors.Single(), Does.Contain("\"id\":\"id1\",\"reason\":\"no_vector\"").And.Contain("16-bit floats"));
     }
 
+    [TestCase(4, 60)]
+    [TestCase(1_000, 3)]
+    [TestCase(100_000, 1)]
+    public async Task A_block_has_as_many_rows_as_its_memory_has_room_for(int dimension, int rows)
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        int longest = 0;
+        var embedder = new TestEmbedder(0, 0, dimension)
+        {
+            Before = (texts, _) =>
+            {
+                longest = Math.Max(longest, texts.Length);
+                return Task.CompletedTask;
+            },
+        };
+        _ = await folder.RunAsync(embedder, options => options with { ChunkTokens = 10_000 }, parts => parts with { BlockRows = 60, BlockBytes = 12_000 });
+        Assert.That(longest, Is.EqualTo(rows));
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+    }
+
     [Test]
     public async Task Vectors_after_a_row_at_fault_stay_with_their_ids()
     {
