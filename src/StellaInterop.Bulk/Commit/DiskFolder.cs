@@ -59,17 +59,25 @@ internal sealed class DiskFolder : IOutputFolder
             return temporary.IsPublished = WindowsFiles.TryMove(temporary.Path, target);
         }
 
+        // The file keeps its temporary name, which is deleted on disposal.
+        return TryLink(temporary.Path, target);
+    }
+
+    public bool TryRename(string name, string newName)
+    {
+        (string path, string target) = (FullPath(name), FullPath(newName));
         try
         {
-            // The file keeps its temporary name, which is deleted on disposal.
-            return Posix.TryLink(temporary.Path, target);
+            return File.Exists(path) && (OperatingSystem.IsWindows() ? WindowsFiles.TryMove(path, target) : TryLink(path, target));
         }
-        catch (IOException e) when (Posix.HasNoLinks(e))
+        catch (IOException) when (!File.Exists(path))
         {
-            throw new IOException(
-                $"The file system of '{Path}' has no hard links, which a job needs to commit its parts. Name an output folder on another file system.", e);
+            // Another process renamed the file meanwhile.
+            return false;
         }
     }
+
+    public void Delete(string name) => File.Delete(FullPath(name));
 
     public void Replace(ITemporaryFile file, string name)
     {
@@ -130,6 +138,19 @@ internal sealed class DiskFolder : IOutputFolder
                 ownerLock.Dispose();
                 ownerLock = null;
             }
+        }
+    }
+
+    private bool TryLink(string path, string target)
+    {
+        try
+        {
+            return Posix.TryLink(path, target);
+        }
+        catch (IOException e) when (Posix.HasNoLinks(e))
+        {
+            throw new IOException(
+                $"The file system of '{Path}' has no hard links, which a job needs to commit its parts. Name an output folder on another file system.", e);
         }
     }
 

@@ -40,6 +40,16 @@ internal interface IOutputFolder : IDisposable
     /// <returns><see langword="false"/> if the name is taken.</returns>
     bool TryPublish(ITemporaryFile file, string name);
 
+    /// <summary>
+    /// Gives a file another name, unless the name is taken. The file system decides it in one step. The old name may remain, so that the new
+    /// one can be flushed before the old one is deleted.
+    /// </summary>
+    /// <returns><see langword="false"/> if the name is taken or the file does not exist.</returns>
+    bool TryRename(string name, string newName);
+
+    /// <summary>Deletes a file, if it exists.</summary>
+    void Delete(string name);
+
     /// <summary>Gives a temporary file its name in one step. A file that has the name disappears.</summary>
     void Replace(ITemporaryFile file, string name);
 

@@ -12,6 +12,11 @@ namespace StellaInterop.Bulk.Commit;
 /// record and its errors, and <c>_SUCCESS</c> has everything. Part and manifest get their names with put-if-absent: of two writers one loses
 /// without harm.
 /// </para>
+/// <para>
+/// A part of several files is committed by the name of its last one. The others wait beside the record, under a name that has the hash of the
+/// record and so of all files. After the commit they get their names, from the writer or, if it ended, from the process that completes the
+/// output. So all files of a part are of one writer, even if another one has other bits.
+/// </para>
 /// </remarks>
 internal sealed class JobOutput
 {
@@ -66,6 +71,17 @@ internal sealed class JobOutput
                 $"The output folder '{folder.Path}' holds '{other}' and is not of a bulk job. Name an empty folder, or one that does not exist.");
     }
 
+    /// <summary>Creates the folders of a job. A folder that cannot hold one is then known before the inputs are read.</summary>
+    /// <exception cref="StellaBulkException">The folder holds something else.</exception>
+    public static void CreateFolders(IOutputFolder folder)
+    {
+        _ = ReadManifest(folder);
+        foreach (string name in (string[])["", OutputNames.TemporaryFolder, OutputNames.ErrorsFolder, OutputNames.RecordsFolder])
+        {
+            folder.CreateFolder(name);
+        }
+    }
+
     /// <summary>Checks that a job may continue in a folder with a manifest.</summary>
     /// <exception cref="StellaBulkException">The manifest is that of a job with other settings.</exception>
     public static void ThrowIfSettingsDiffer(
@@ -90,11 +106,7 @@ internal sealed class JobOutput
     public static JobOutput Open(
         IOutputFolder folder, JobManifest manifest, IReadOnlyList<string> extensions, Safeguards safeguards = Safeguards.All)
     {
-        foreach (string name in (string[])["", OutputNames.TemporaryFolder, OutputNames.ErrorsFolder, OutputNames.RecordsFolder])
-        {
-            folder.CreateFolder(name);
-        }
-
+        CreateFolders(folder);
         folder.DeleteAbandoned();
         var output = new JobOutput(folder, manifest, extensions, safeguards);
         bool isNew = !folder.Exists(OutputNames.Manifest) && output.Publish(OutputNames.Manifest, manifest.Write);
@@ -163,31 +175,32 @@ internal sealed class JobOutput
         }
 
         byte[] json = record.ToJson();
-        _ = Publish(OutputNames.RecordOf(name, FileContent.Hash(json)), content => content.Write(json));
+        string recordName = OutputNames.RecordOf(name, FileContent.Hash(json));
+        int last = part.Files.Count - 1;
+        for (int i = 0; i < last; i++)
+        {
+            // A file with the name has the same content.
+            _ = TryPublish(part.Files[i], OutputNames.WaitingOf(recordName, extensions[i]));
+        }
+
+        _ = Publish(recordName, content => content.Write(json));
         if (part.Errors is not null)
         {
             Flush(OutputNames.ErrorsFolder);
         }
 
         Flush(OutputNames.RecordsFolder);
-        int last = part.Files.Count - 1;
-        for (int i = 0; i < last; i++)
-        {
-            if (!PublishEqual(part.Files[i], PartFile(part.Chunk, i), record.Hashes[i], part.Chunk))
-            {
-                return false;
-            }
-
-            Flush("");
-        }
-
         if (!TryPublish(part.Files[last], PartFile(part.Chunk, last)))
         {
             return false;
         }
 
         Flush("");
-        committed[part.Chunk] = record;
+        if (NameOthers(part.Chunk, recordName))
+        {
+            committed[part.Chunk] = record;
+        }
+
         return true;
     }
 
@@ -221,6 +234,12 @@ internal sealed class JobOutput
         }
 
         Flush("");
+        foreach (string name in folder.List(OutputNames.RecordsFolder).Where(name => !OutputNames.IsRecord(name)))
+        {
+            // A file of a writer that lost.
+            folder.Delete($"{OutputNames.RecordsFolder}/{name}");
+        }
+
         _ = Publish(OutputNames.Success, static _ => { });
         Flush("");
         return records;
@@ -238,20 +257,59 @@ internal sealed class JobOutput
         return count;
     }
 
-    /// <summary>Finds the record that a part matches.</summary>
-    private PartRecord Check(int chunk, IEnumerable<string> recordNames)
+    /// <summary>Gives the files of a committed part but the last one their names.</summary>
+    /// <param name="chunk">The chunk.</param>
+    /// <param name="recordName">The record of the part.</param>
+    /// <returns><see langword="false"/> if a name is taken or a file is not there, so that the part must be checked.</returns>
+    private bool NameOthers(int chunk, string recordName)
     {
-        string[] hashes = [.. extensions.Select((_, i) => HashOf(PartFile(chunk, i)) ?? "")];
-        string? errors = HashOf(OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)));
-        foreach (string name in recordNames)
+        int last = extensions.Count - 1;
+        bool areNamed = true;
+        for (int i = 0; i < last; i++)
         {
-            if (ReadRecord(name) is { } record && record.Chunk == chunk && record.Hashes.SequenceEqual(hashes) && record.ErrorsHash == errors)
+            areNamed &= folder.TryRename(OutputNames.WaitingOf(recordName, extensions[i]), PartFile(chunk, i));
+        }
+
+        if (last > 0 && areNamed)
+        {
+            Flush("");
+            for (int i = 0; i < last; i++)
             {
-                return record;
+                folder.Delete(OutputNames.WaitingOf(recordName, extensions[i]));
             }
         }
 
-        throw Damaged(PartFile(chunk, extensions.Count - 1), "is damaged, or no bulk job wrote it: its hash is in no record");
+        return areNamed;
+    }
+
+    /// <summary>Finds the record that a part matches, and completes the part if its writer ended before.</summary>
+    private PartRecord Check(int chunk, IEnumerable<string> recordNames)
+    {
+        int last = extensions.Count - 1;
+        string? hash = HashOf(PartFile(chunk, last));
+        string? errors = HashOf(OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)));
+        string damaged = PartFile(chunk, last);
+        foreach (string name in recordNames)
+        {
+            if (ReadRecord(name) is not { } record || record.Chunk != chunk || record.Hashes[^1] != hash || record.ErrorsHash != errors)
+            {
+                continue;
+            }
+
+            _ = NameOthers(chunk, $"{OutputNames.RecordsFolder}/{name}");
+            int other = Enumerable.Range(0, last).FirstOrDefault(i => HashOf(PartFile(chunk, i)) != record.Hashes[i], last);
+            if (other == last)
+            {
+                return record;
+            }
+
+            damaged = PartFile(chunk, other);
+        }
+
+        throw new StellaBulkException(
+            StellaBulkErrorCode.OutputDamaged,
+            $"The file '{damaged}' in the output folder '{folder.Path}' is missing or damaged, or no bulk job wrote it: no record has its hash. "
+            + $"Delete all files of the part '{OutputNames.PartOf(shortHash, chunk)}', and run the job again.");
     }
 
     private PartRecord? ReadRecord(string name)
@@ -319,7 +377,7 @@ internal sealed class JobOutput
     }
 
     /// <summary>Returns the names of the records by the name of their part.</summary>
-    private ILookup<string, string> RecordNames() => folder.List(OutputNames.RecordsFolder)
+    private ILookup<string, string> RecordNames() => folder.List(OutputNames.RecordsFolder).Where(OutputNames.IsRecord)
         .ToLookup(name => name.LastIndexOf('-') is > 0 and var end ? name[..end] : name, StringComparer.Ordinal);
 
     /// <summary>Gives a file its name. A file that has the name must have the same content, unless the chunk has a part.</summary>

@@ -24,6 +24,8 @@ internal static class OutputNames
     /// <summary>The begin of the names of all parts.</summary>
     public const string PartPrefix = "part-";
 
+    private const string RecordEnd = ".json";
+
     private const int RecordDigits = 16;
 
     /// <summary>Gets the names in an output folder that are no parts.</summary>
@@ -41,5 +43,13 @@ internal static class OutputNames
     /// <summary>Returns the name of a record.</summary>
     /// <param name="part">The name of the part.</param>
     /// <param name="hash">The SHA-256 of the record: writers of different bits have different records.</param>
-    public static string RecordOf(string part, string hash) => $"{RecordsFolder}/{RecordPrefixOf(part)}{hash[..RecordDigits]}.json";
+    public static string RecordOf(string part, string hash) => $"{RecordsFolder}/{RecordPrefixOf(part)}{hash[..RecordDigits]}{RecordEnd}";
+
+    /// <summary>Returns whether a file in the folder of the records is one.</summary>
+    public static bool IsRecord(string name) => name.EndsWith(RecordEnd, StringComparison.Ordinal);
+
+    /// <summary>Returns the name of a file of a part until the part is committed.</summary>
+    /// <param name="record">The name of the record, which stands for the bits of all files of the part.</param>
+    /// <param name="extension">The end of the name of the file.</param>
+    public static string WaitingOf(string record, string extension) => record[..^RecordEnd.Length] + extension;
 }

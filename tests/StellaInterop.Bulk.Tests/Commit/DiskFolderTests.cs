@@ -32,6 +32,21 @@ internal sealed class DiskFolderTests
     }
 
     [Test]
+    public void A_file_gets_another_name_unless_the_name_is_taken()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        Assert.That(folder.TryRename("first", "name"), Is.False, "there is no file");
+        Assert.That(Publish(folder, "first", "first") && Publish(folder, "second", "second"), Is.True);
+        Assert.That(folder.TryRename("first", "name"), Is.True);
+        Assert.That(folder.TryRename("second", "name"), Is.False);
+        Assert.That((File.ReadAllText(temporary.File("out/name")), File.ReadAllText(temporary.File("out/second"))), Is.EqualTo(("first", "second")));
+        folder.Delete("first");
+        folder.Delete("first");
+        Assert.That(File.Exists(temporary.File("out/first")), Is.False);
+    }
+
+    [Test]
     public void Replace_takes_the_place_of_a_file()
     {
         using var temporary = new TemporaryFolder();

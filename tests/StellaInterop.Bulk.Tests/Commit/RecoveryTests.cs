@@ -264,13 +264,18 @@ internal sealed class RecoveryTests
             StellaPrompt prompt = manifest.Plan.Settings.Single(setting => setting.Key == "prompt").Value.Length > 0 ? StellaPrompt.SearchQuery : StellaPrompt.Default;
             var seen = new List<string>();
             var models = new HashSet<int> { 0, 1 };
-            foreach (string name in names.Where(name => name.EndsWith(".ids", StringComparison.Ordinal)))
+            foreach (string name in names.Where(name => name.StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal) && name.EndsWith(".ids", StringComparison.Ordinal)))
             {
                 string[] ids = [.. Lines(name).Select(line => line.Split(' ')[0])];
                 string[] vectors = Lines(name.Replace(".ids", ".vectors", StringComparison.Ordinal));
                 if (vectors.Length != ids.Length)
                 {
                     return $"{name} has {ids.Length} ids and {vectors.Length} vectors.";
+                }
+
+                if (!Lines(name).Select(line => line.Split(' ')[^1]).SequenceEqual(vectors.Select(vector => vector.Split(' ')[0])))
+                {
+                    return $"{name} is of other vectors.";
                 }
 
                 models.RemoveWhere(model => !Enumerable.Range(0, 2).Any(level => ids.Select(id => Bits(

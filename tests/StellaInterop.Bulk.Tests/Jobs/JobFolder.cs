@@ -108,6 +108,18 @@ internal sealed class FaultyFolder(IOutputFolder folder, Action<string> step) : 
         return folder.TryPublish(((FaultyFile)file).File, name);
     }
 
+    public bool TryRename(string name, string newName)
+    {
+        step("rename");
+        return folder.TryRename(name, newName);
+    }
+
+    public void Delete(string name)
+    {
+        step("delete");
+        folder.Delete(name);
+    }
+
     public void Replace(ITemporaryFile file, string name)
     {
         step("replace");

@@ -127,6 +127,24 @@ internal sealed class MemoryDisk
             }
         }
 
+        public bool TryRename(string name, string newName)
+        {
+            step("rename");
+            lock (disk)
+            {
+                return disk.names.TryGetValue(name, out MemoryFile? file) && disk.names.TryAdd(newName, file);
+            }
+        }
+
+        public void Delete(string name)
+        {
+            step("delete");
+            lock (disk)
+            {
+                disk.names.Remove(name);
+            }
+        }
+
         public void Replace(ITemporaryFile file, string name)
         {
             step("replace");

@@ -65,7 +65,10 @@ internal sealed class TestRows : IInputFormat
     }
 }
 
-/// <summary>A part format with two files: the ids and counts of the rows, and the bits of their vectors.</summary>
+/// <summary>
+/// A part format with two files: the ids and counts of the rows, and the bits of their vectors. As in NumPy with 8-bit integers, the first file
+/// also depends on the vectors.
+/// </summary>
 internal sealed class TestParts : IPartFormat
 {
     public StellaBulkFormat Format => StellaBulkFormat.JsonLines;
@@ -82,7 +85,8 @@ internal sealed class TestParts : IPartFormat
             var vectors = new StringBuilder();
             for (int i = 0; i < rows.Count; i++)
             {
-                ids.Append($"{rows.Ids[i]} {rows.Tokens[i]} {rows.Truncated[i]}\n");
+                uint bits = BitConverter.SingleToUInt32Bits(rows.VectorOf(schema, 0, i)[0]);
+                ids.Append($"{rows.Ids[i]} {rows.Tokens[i]} {rows.Truncated[i]} {bits:x8}\n");
                 for (int head = 0; head < schema.Dimensions.Count; head++)
                 {
                     int dimension = schema.Dimensions[head];
