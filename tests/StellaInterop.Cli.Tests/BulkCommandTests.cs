@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.IO.Compression;
 using System.Text.Json;
 
 namespace StellaInterop.Tests;
@@ -126,6 +127,84 @@ internal sealed class BulkCommandTests
         });
         File.AppendAllText(Input, """{"id":"new","text":"a row more"}""");
         Check(Bulk("--chunk-tokens", "5000"), 4, "texts.jsonl");
+    }
+
+    /// <summary>Root may read and write all files, so the test drops this right.</summary>
+    [TestCase("chmod 0 FOLDER/texts.jsonl", "FOLDER/texts.jsonl", 4, "The input file 'FOLDER/texts.jsonl' cannot be read", "Check that it exists and that you may read it.")]
+    [TestCase("chmod 0 FOLDER/in", "FOLDER/in", 4, "The input folder 'FOLDER/in' cannot be read", "Check that you may read it.")]
+    [TestCase("chmod 0 FOLDER/in", "FOLDER/in/a.jsonl", 4, "The input 'FOLDER/in/a.jsonl' does not exist, or you may not read its folder.", "permissions of its folder.")]
+    [TestCase("chmod 555 FOLDER/closed", "FOLDER/texts.jsonl", 1, "The output folder 'FOLDER/closed/out' cannot be used", "its permissions")]
+    [TestCase("mkdir FOLDER/closed/out; chmod 555 FOLDER/closed/out", "FOLDER/texts.jsonl", 1, "The output folder 'FOLDER/closed/out' cannot be used", "its permissions")]
+    [Platform("Linux")]
+    public void A_file_or_folder_without_permission_is_named_and_the_command_runs_after_the_remedy(
+        string close, string input, int exitCode, string fault, string remedy)
+    {
+        File.WriteAllLines(Input, File.ReadLines(Input).Take(5).ToArray());
+        Directory.CreateDirectory(folder.File("in"));
+        Directory.CreateDirectory(folder.File("closed"));
+        File.Copy(Input, folder.File("in/a.jsonl"));
+        string Here(string text) => text.Replace("FOLDER", folder.Path, StringComparison.Ordinal);
+        string command = $"stella bulk {Here(input)} --output {folder.File("closed/out")}";
+        StellaResult result = StellaProcess.RunScript(
+            $"{Here(close)}; if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-dac_override,-dac_read_search'; fi; export -f stella; $drop bash -c '{command}'");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((exitCode, result.Error)));
+        Assert.That(result.Error, Does.Contain("error: " + Here(fault)).And.Contain(remedy).And.Not.Contain("   at "));
+        Assert.That(StellaProcess.RunScript($"chmod -R u+rwX {folder.Path}; {command}").ExitCode, Is.Zero);
+    }
+
+    [Test]
+    public void A_run_that_is_killed_while_it_plans_leaves_nothing_behind()
+    {
+        File.WriteAllLines(Input, Enumerable.Range(0, 300_000).Select(i => $$"""{"text":"a text of row {{i}}"}"""));
+        using (Process process = StellaProcess.Start(NoVariables, "bulk", Input, "--output", Output, "--json-progress"))
+        {
+            Assert.That(process.StandardOutput.ReadLine(), Does.Contain("\"event\":\"planning\""));
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+        }
+
+        Assert.That(Directory.GetFiles(Output, "*", SearchOption.AllDirectories), Is.Empty);
+        File.WriteAllLines(Input, ["""{"text":"another text"}"""]);
+        Assert.That(Bulk("--format", "jsonl").ExitCode, Is.Zero);
+        Assert.That(Rows(), Has.Length.EqualTo(1));
+    }
+
+    [Test]
+    public void An_option_names_the_format_of_the_input()
+    {
+        File.WriteAllLines(folder.File("data.log"), ["a text", "another text"]);
+        Check(StellaProcess.Run("bulk", folder.File("data.log"), "--output", Output), 2, "--input-format");
+        Check(StellaProcess.Run("bulk", folder.File("data.log"), "--output", Output, "--input-format", "xml"), 2, "'xml'");
+        Assert.That(StellaProcess.Run("bulk", folder.File("data.log"), "--output", Output, "--input-format", "text", "--format", "jsonl").ExitCode, Is.Zero);
+        Assert.That(Rows(), Has.Length.EqualTo(2));
+    }
+
+    [Test]
+    public void Damaged_input_and_foreign_output_have_their_exit_codes()
+    {
+        File.WriteAllLines(Input, File.ReadLines(Input).Take(5).ToArray());
+        string packed = folder.File("cut.jsonl.gz");
+        using (var gzip = new GZipStream(File.Create(packed), CompressionLevel.Fastest))
+        {
+            gzip.Write(File.ReadAllBytes(Input));
+        }
+
+        File.WriteAllBytes(packed, File.ReadAllBytes(packed)[..^10]);
+        Directory.CreateDirectory(folder.File("notes"));
+        File.WriteAllText(folder.File("notes/notes.txt"), "");
+        Assert.Multiple(() =>
+        {
+            Check(StellaProcess.Run("bulk", packed, "--output", Output), 4, "Copy or compress it again.");
+            Check(StellaProcess.Run("bulk", Input, "--output", folder.File("notes")), 2, "Name an empty folder");
+            Check(StellaProcess.Run("bulk", Input, "--output", Path.Combine(Input, "out")), 1, "Check the folder");
+        });
+        // The same command continues after a damage was mended.
+        Assert.That(Bulk("--format", "jsonl").ExitCode, Is.Zero);
+        string part = Directory.GetFiles(Output, "part-*").Single();
+        File.AppendAllText(part, "more");
+        Check(Bulk("--format", "jsonl"), 1, "Delete all files of the part");
+        File.Delete(part);
+        Assert.That(Bulk("--format", "jsonl").ExitCode, Is.Zero);
     }
 
     [Test]

@@ -38,7 +38,7 @@ internal sealed class InputSet
             .. set.paths.Select(path => new InputFile(
                 path,
                 path[root.Length..].Replace(Path.DirectorySeparatorChar, '/'),
-                formats(path) ?? throw NoInput($"The format of the input file '{path}' is not known. End its name with one of the known formats, such as .jsonl, .csv, .parquet or .txt."))),
+                formats(path) ?? throw NoInput($"The format of the input file '{path}' is not known. End its name with one of the known formats, such as .jsonl, .csv, .parquet or .txt, or name the format with --input-format."))),
         ];
     }
 
@@ -61,7 +61,9 @@ internal sealed class InputSet
         }
         else
         {
-            throw new StellaBulkException(StellaBulkErrorCode.InputUnreadable, $"The input '{input}' does not exist. Check its name.");
+            throw new StellaBulkException(StellaBulkErrorCode.InputUnreadable, input == "-"
+                    ? "Standard input cannot be an input, because a job reads its input again when it continues. Copy the input to a file."
+                    : $"The input '{input}' does not exist, or you may not read its folder. Check its name and the permissions of its folder.");
         }
     }
 

@@ -34,7 +34,7 @@ internal sealed class BulkRun : IDisposable
         meter = new ProgressMeter(progress, options.TimeProvider, duplicates);
         columns = new InputColumns(options.TextColumn, options.IdColumn);
         format = parts.FormatOf(options.Format);
-        files = InputSet.Find(options.Inputs, options.Output, parts.FindFormat);
+        files = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : parts.FindFormat);
         folder = parts.OpenFolder(options.Output);
     }
 
@@ -107,6 +107,7 @@ internal sealed class BulkRun : IDisposable
     {
         long start = options.TimeProvider.GetTimestamp();
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
+        Output(() => JobOutput.CreateFolders(folder));
         (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = Prepare(model, cancellationToken);
         JobOutput output = Output(() => JobOutput.Open(folder, manifest, format.ExtensionsOf(SchemaOf(model)), parts.Safeguards));
         BulkPlan plan = output.Manifest.Plan;

@@ -44,6 +44,18 @@ internal static class JobSettings
             StellaBulkVectorType.Int8 => "int8",
             _ => "binary",
         });
+        if (options.InputFormat != StellaBulkInputFormat.Auto)
+        {
+            Add("input_format", options.InputFormat switch
+            {
+                StellaBulkInputFormat.JsonLines => "jsonl",
+                StellaBulkInputFormat.Csv => "csv",
+                StellaBulkInputFormat.Tsv => "tsv",
+                StellaBulkInputFormat.Parquet => "parquet",
+                _ => "text",
+            });
+        }
+
         Add("text", options.TextColumn);
         Add("id", options.IdColumn ?? "");
         Add("chunk_tokens", Text(options.ChunkTokens));

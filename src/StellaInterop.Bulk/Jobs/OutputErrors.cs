@@ -30,7 +30,7 @@ internal static class OutputErrors
                     e)
                 : new StellaBulkException(
                     StellaBulkErrorCode.OutputFailed,
-                    $"The output folder '{path}' cannot be used: {e.Message.TrimEnd('.')}. Mend it and run the job again; it continues.",
+                    $"The output folder '{path}' cannot be used: {e.Message.TrimEnd('.')}. Check the folder, its permissions and its disk, and run the job again; it continues.",
                     e);
         }
     }

@@ -21,6 +21,12 @@ public sealed record StellaBulkOptions
     /// </summary>
     public required IReadOnlyList<string> Inputs { get; init; }
 
+    /// <summary>
+    /// Gets the format of the input files; <see cref="StellaBulkInputFormat.Auto"/> by default. With another value, a folder or a pattern
+    /// stands for files of any name. The ends <c>.gz</c> and <c>.zst</c> still tell that a file is compressed.
+    /// </summary>
+    public StellaBulkInputFormat InputFormat { get; init; }
+
     /// <summary>Gets the output folder. It is created if it does not exist; otherwise it must be empty, or of the same job.</summary>
     public required string Output { get; init; }
 
@@ -94,6 +100,7 @@ public sealed record StellaBulkOptions
         ArgumentNullException.ThrowIfNull(TimeProvider);
         ThrowIf(Inputs.Count == 0 || Inputs.Any(string.IsNullOrEmpty), nameof(Inputs), "must name at least one file, folder or pattern, and none may be empty");
         ThrowIf(IdColumn is "", nameof(IdColumn), "must not be empty");
+        ThrowIf(!Enum.IsDefined(InputFormat), nameof(InputFormat), "is not defined");
         ThrowIf(!Enum.IsDefined(Format), nameof(Format), "is not defined");
         ThrowIf(!Enum.IsDefined(VectorType), nameof(VectorType), "is not defined");
         ThrowIf(!Enum.IsDefined(LongTextBehavior), nameof(LongTextBehavior), "is not defined");

@@ -26,6 +26,15 @@ internal static class BulkCommand
             Arity = ArgumentArity.OneOrMore,
         };
         var output = new Option<string>("--output") { Description = "Output folder: a new or empty one, or that of the same job.", HelpName = "DIR", Required = true };
+        EnumOption<BulkInputFormat> inputFormat = new(
+            "--input-format",
+            "Format of the input files, if their names do not tell it. With auto, files with other names are left out of folders and patterns.",
+            ("auto", BulkInputFormat.Auto),
+            ("jsonl", BulkInputFormat.JsonLines),
+            ("csv", BulkInputFormat.Csv),
+            ("tsv", BulkInputFormat.Tsv),
+            ("parquet", BulkInputFormat.Parquet),
+            ("text", BulkInputFormat.Text));
         var text = new Option<string>("--text") { Description = "Column with the text. Default: text.", HelpName = "COLUMN", DefaultValueFactory = _ => "text" };
         var id = new Option<string?>("--id") { Description = "Column with the id. Default: id if there is one. A row without an id gets one from its file and number.", HelpName = "COLUMN" };
         EnumOption<PartFormat> format = new(
@@ -82,6 +91,7 @@ internal static class BulkCommand
         {
             inputs,
             output,
+            inputFormat.Option,
             text,
             id,
             format.Option,
@@ -103,6 +113,7 @@ internal static class BulkCommand
             {
                 Inputs = parsed.GetRequiredValue(inputs),
                 Output = parsed.GetRequiredValue(output),
+                InputFormat = inputFormat.Get(parsed),
                 TextColumn = parsed.GetRequiredValue(text),
                 IdColumn = parsed.GetValue(id),
                 Format = format.Get(parsed),

@@ -65,6 +65,15 @@ internal static class BulkProgram
         {
             Inputs = settings.Inputs,
             Output = settings.Output,
+            InputFormat = settings.InputFormat switch
+            {
+                BulkInputFormat.JsonLines => StellaBulkInputFormat.JsonLines,
+                BulkInputFormat.Csv => StellaBulkInputFormat.Csv,
+                BulkInputFormat.Tsv => StellaBulkInputFormat.Tsv,
+                BulkInputFormat.Parquet => StellaBulkInputFormat.Parquet,
+                BulkInputFormat.Text => StellaBulkInputFormat.Text,
+                _ => StellaBulkInputFormat.Auto,
+            },
             TextColumn = settings.TextColumn,
             IdColumn = settings.IdColumn,
             Format = settings.Format switch

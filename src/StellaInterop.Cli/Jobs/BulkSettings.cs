@@ -10,12 +10,25 @@ internal enum PartFormat
     Npy,
 }
 
+/// <summary>Specifies the format of the input of a bulk job.</summary>
+internal enum BulkInputFormat
+{
+    Auto,
+    JsonLines,
+    Csv,
+    Tsv,
+    Parquet,
+    Text,
+}
+
 /// <summary>The options of <c>stella bulk</c>.</summary>
 internal sealed record BulkSettings
 {
     public required IReadOnlyList<string> Inputs { get; init; }
 
     public required string Output { get; init; }
+
+    public required BulkInputFormat InputFormat { get; init; }
 
     public required string TextColumn { get; init; }
 

@@ -56,9 +56,10 @@ internal sealed class InputSetTests
     {
         using TemporaryFolder folder = Tree("a.rows", "b.unknown", "empty/.keep");
         Refused("missing.rows", "does not exist", StellaBulkErrorCode.InputUnreadable);
+        Assert.That(() => Names(folder, "-"), Throws.TypeOf<StellaBulkException>().With.Message.Contain("Copy the input to a file"));
         Refused("*.parquet", "matches no file");
         Refused("empty", "no file of a known format");
-        Refused("b.unknown", "is not known");
+        Refused("b.unknown", "--input-format");
 
         void Refused(string input, string message, StellaBulkErrorCode code = StellaBulkErrorCode.NoInput) => Assert.That(
             () => Names(folder, folder.File(input)),

@@ -298,6 +298,33 @@ internal sealed class BulkJobTests
     }
 
     [Test]
+    public async Task A_job_that_was_stopped_while_it_planned_plans_anew()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(20_000);
+        using var stop = new CancellationTokenSource();
+        var reports = new List<StellaBulkProgress>();
+        Assert.That(
+            async () => await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports, stop), stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(reports, Is.Not.Empty.And.All.Property(nameof(StellaBulkProgress.Phase)).EqualTo(StellaBulkPhase.Planning));
+        Assert.That(Directory.GetFiles(folder.OutputPath, "*", SearchOption.AllDirectories), Is.Empty);
+        // The plan is that of the inputs as they are now.
+        _ = folder.ManyRows(RowCount);
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, RowCount)));
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+    }
+
+    [Test]
+    public void An_output_folder_that_cannot_be_made_is_refused_before_the_inputs_are_read()
+    {
+        using JobFolder folder = new JobFolder().ManyRows();
+        Assert.That(
+            async () => await folder.RunAsync(options: options => options with { Output = Path.Combine(folder.InputFile("a.rows"), "out") }),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputFailed).And.Message.Contain("Check the folder"));
+        Assert.That(folder.Rows.OpenCount, Is.Zero);
+    }
+
+    [Test]
     public async Task A_damaged_part_is_reported_and_made_again_after_it_is_deleted()
     {
         using JobFolder folder = new JobFolder().ManyRows(RowCount);
@@ -309,6 +336,59 @@ internal sealed class BulkJobTests
             async () => await folder.RunAsync(),
             Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged).And.Message.Contain(Path.GetFileName(part)));
         File.Delete(part);
+        _ = await folder.RunAsync();
+        Assert.That(folder.Parts, Is.EqualTo(parts));
+    }
+
+    /// <summary>A process on another processor has other bits.</summary>
+    [Test]
+    public async Task A_part_of_several_files_is_of_one_writer_wherever_it_was_stopped()
+    {
+        for (int stopAt = 1, stops = 1; stops > 0; stopAt++)
+        {
+            using JobFolder folder = new JobFolder().Input("a.rows", "id0|one", "!id1", "id2|two");
+            int steps = 0;
+            stops = 0;
+            try
+            {
+                _ = await folder.RunAsync(parts: parts => parts with
+                {
+                    OpenFolder = path => new FaultyFolder(new DiskFolder(path), _ =>
+                    {
+                        if (++steps >= stopAt)
+                        {
+                            throw new TimeoutException("stop");
+                        }
+                    }),
+                });
+            }
+            catch (TimeoutException)
+            {
+                stops++;
+            }
+
+            Assert.That(async () => await folder.RunAsync(new TestEmbedder(level: 1)), Throws.Nothing, $"{stopAt} operations");
+            string[] bits = [.. folder.Parts.Where(part => part.Key.EndsWith(".ids", StringComparison.Ordinal)).Select(part => part.Value.Split('\n')[0].Split(' ')[^1])];
+            string[] vectors = [.. folder.Parts.Where(part => part.Key.EndsWith(".vectors", StringComparison.Ordinal)).Select(part => part.Value.Split(' ')[0])];
+            Assert.That(bits, Is.EqualTo(vectors), $"{stopAt} operations");
+            Assert.That(Directory.GetFiles(Path.Combine(folder.OutputPath, OutputNames.RecordsFolder)).Where(file => !OutputNames.IsRecord(file)), Is.Empty);
+        }
+    }
+
+    [Test]
+    public async Task A_file_of_a_part_that_is_missing_is_reported_and_made_again()
+    {
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        _ = await folder.RunAsync();
+        Dictionary<string, string> parts = folder.Parts;
+        string ids = Directory.GetFiles(folder.OutputPath, "*.ids").Order(StringComparer.Ordinal).ElementAt(2);
+        string part = Path.GetFileNameWithoutExtension(ids);
+        File.Delete(ids);
+        Assert.That(
+            async () => await folder.RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged)
+                .And.Message.Contain(Path.GetFileName(ids)).And.Message.Contain($"Delete all files of the part '{part}'"));
+        File.Delete(Path.ChangeExtension(ids, ".vectors"));
         _ = await folder.RunAsync();
         Assert.That(folder.Parts, Is.EqualTo(parts));
     }
@@ -455,7 +535,7 @@ internal sealed class BulkJobTests
         [
             good with { Inputs = [] }, good with { Inputs = [""] }, good with { Output = "" }, good with { TextColumn = "" }, good with { IdColumn = "" },
             good with { Dimensions = [0] }, good with { Dimensions = [4, 4] }, good with { ChunkTokens = 0 }, good with { MaxErrors = -1 },
-            good with { ShardCount = 0 }, good with { Shard = 2 }, good with { Shard = 0 }, good with { Format = (StellaBulkFormat)9 },
+            good with { InputFormat = (StellaBulkInputFormat)9 }, good with { VectorType = (StellaBulkVectorType)9 }, good with { ShardCount = 0 }, good with { Shard = 2 }, good with { Shard = 0 }, good with { Format = (StellaBulkFormat)9 },
         ];
         foreach (StellaBulkOptions options in wrong)
         {
@@ -474,7 +554,9 @@ internal sealed class BulkJobTests
         return bits;
     }
 
-    private sealed class Receiver(List<StellaBulkProgress> reports) : IProgress<StellaBulkProgress>
+    /// <param name="reports">Receives the reports.</param>
+    /// <param name="stop">Is cancelled by the first one.</param>
+    private sealed class Receiver(List<StellaBulkProgress> reports, CancellationTokenSource? stop = null) : IProgress<StellaBulkProgress>
     {
         public void Report(StellaBulkProgress value)
         {
@@ -482,6 +564,8 @@ internal sealed class BulkJobTests
             {
                 reports.Add(value);
             }
+
+            stop?.Cancel();
         }
     }
 }

@@ -44,6 +44,23 @@ internal sealed class WholeJobTests
         }
     }
 
+    [TestCase(StellaBulkInputFormat.JsonLines, "dump.json", "{\"text\":\"a\"}\n{\"text\":\"b\"}")]
+    [TestCase(StellaBulkInputFormat.Csv, "table", "text\na\nb")]
+    [TestCase(StellaBulkInputFormat.Tsv, "table.csv", "text\tother\na\t1\nb\t2")]
+    [TestCase(StellaBulkInputFormat.Text, "data.log", "a\nb")]
+    public async Task An_option_names_the_format_of_files_with_other_names(StellaBulkInputFormat format, string name, string content)
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("in"));
+        await File.WriteAllTextAsync(folder.File("in/" + name), content);
+        StellaBulkOptions options = Options(folder, StellaBulkFormat.JsonLines) with { InputFormat = format };
+        StellaBulkResult result = await new StellaBulkJob(pool, options).RunAsync();
+        Assert.That((result.RowCount, result.ErrorCount), Is.EqualTo((2, 0)));
+        Assert.That(
+            async () => await new StellaBulkJob(pool, options with { InputFormat = StellaBulkInputFormat.Parquet }).RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain("input_format: parquet here"));
+    }
+
     [TestCase(StellaBulkFormat.Parquet)]
     [TestCase(StellaBulkFormat.JsonLines)]
     [TestCase(StellaBulkFormat.Npy)]
