@@ -43,6 +43,17 @@ internal sealed class ParquetInputTests
         });
     }
 
+    [TestCase("V1")]
+    [TestCase("V2")]
+    public void Texts_of_a_dictionary_are_read(string version)
+    {
+        DuckDb.Write(
+            folder.File("a.parquet"), "SELECT CASE WHEN i % 7 = 3 THEN NULL ELSE 'text ' || (i % 11) END AS text FROM range(5000) t(i)", $"PARQUET_VERSION {version}");
+        Assert.That(
+            DuckDb.Query(folder.File("a.parquet"), "SELECT DISTINCT encodings FROM parquet_metadata($file)").Select(row => (string)row[0]!), Is.All.Contain("DICTIONARY"));
+        Assert.That(ReadAll().Select(row => row.Text), Is.EqualTo(Enumerable.Range(0, 5000).Select(i => i % 7 == 3 ? null : $"text {i % 11}")));
+    }
+
     [Test]
     public void Reading_continues_at_any_row()
     {
