@@ -16,9 +16,11 @@ var root = new RootCommand(
     QualityCommand.Create(),
     TokenizingCommand.Create(),
     FilesCommand.Create(),
+    BulkCommand.Create(),
     MicroCommand.Create(),
     SynthesizeCommand.Create(),
     ResidentCommand.Create(),
+    PoolCommand.Create(),
 };
 
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });

@@ -24,19 +24,23 @@ internal static class Options
     }
 
     /// <summary>Creates an option for a comma-separated list, which <paramref name="parse"/> validates.</summary>
-    public static Option<string> List<T>(string name, string description, string defaultValue, Func<string, IReadOnlyList<T>> parse)
+    public static Option<string> List<T>(string name, string description, string defaultValue, Func<string, IReadOnlyList<T>> parse) =>
+        Parsed(name, description, "A,B,...", defaultValue, parse);
+
+    /// <summary>Creates an option for a value that <paramref name="parse"/> validates.</summary>
+    public static Option<string> Parsed<T>(string name, string description, string helpName, string defaultValue, Func<string, T> parse)
     {
         var option = new Option<string>(name)
         {
             Description = description,
-            HelpName = "A,B,...",
+            HelpName = helpName,
             DefaultValueFactory = _ => defaultValue,
         };
         option.Validators.Add(result =>
         {
             try
             {
-                parse(result.GetValueOrDefault<string>());
+                _ = parse(result.GetValueOrDefault<string>());
             }
             catch (FormatException e)
             {

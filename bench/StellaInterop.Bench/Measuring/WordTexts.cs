@@ -20,7 +20,7 @@ internal sealed class WordTexts
     {
         this.model = model;
         specialTokens = model.Tokenize(string.Empty).TokenCount.Total;
-        words = [.. Candidates(folder).Where(IsOneToken).Take(Words)];
+        words = [.. Vocabulary(folder).Where(IsOneToken).Take(Words)];
         if (words.Length < Words)
         {
             throw new BenchException($"The tokenizer of {folder} has only {words.Length} words of one token; {Words} are needed.");
@@ -43,7 +43,7 @@ internal sealed class WordTexts
         model.Tokenize(word).TokenCount.Total == specialTokens + 1 && model.Tokenize($"{word} {word}").TokenCount.Total == specialTokens + 2;
 
     /// <summary>Returns the lower-case words of the vocabulary by token id, so that common words come first.</summary>
-    private static IEnumerable<string> Candidates(string folder)
+    public static IReadOnlyList<string> Vocabulary(string folder)
     {
         using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "tokenizer.json")));
         return

@@ -18,25 +18,8 @@ internal static class ResidentRun
     /// <exception cref="BenchException">The process failed.</exception>
     public static LoadCost RunInNewProcess(EngineSpec spec, EngineSettings settings, CancellationToken cancellationToken)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true };
-        if (Path.GetFileNameWithoutExtension(start.FileName) == "dotnet")
-        {
-            start.ArgumentList.Add(typeof(ResidentRun).Assembly.Location);
-        }
-
-        foreach (string argument in new[] { CommandName, spec.Name, settings.Folder, $"{settings.Threads}" })
-        {
-            start.ArgumentList.Add(argument);
-        }
-
-        using Process process = Process.Start(start)!;
-        using CancellationTokenRegistration stop = cancellationToken.Register(process.Kill);
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        cancellationToken.ThrowIfCancellationRequested();
-        return process.ExitCode == (int)ExitCode.Success
-            ? JsonSerializer.Deserialize<LoadCost>(output)
-            : throw new BenchException($"{spec.Name} failed to load in its own process (exit code {process.ExitCode}). Its errors are above.");
+        string output = OwnProcess.Run(CommandName, [spec.Name, settings.Folder, $"{settings.Threads}"], spec.Name, cancellationToken);
+        return JsonSerializer.Deserialize<LoadCost>(output);
     }
 
     /// <summary>Loads an engine in this process, which must not have loaded any other engine.</summary>

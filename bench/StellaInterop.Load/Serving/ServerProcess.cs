@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Reflection;
+using StellaInterop.Bench.Sources;
 using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Load.Serving;
@@ -54,7 +54,8 @@ internal sealed class ServerProcess : IAsyncDisposable
     {
         string log = Path.Combine(folder, "server.log");
         // The shell is replaced by the server, whose log costs this process nothing.
-        string[] command = ["-c", "exec \"$@\" 2>\"$0\"", log, .. Command("serve", ["--urls", "http://127.0.0.1:0", .. options])];
+        ProcessStartInfo serve = StellaTool.Command("serve", ["--urls", "http://127.0.0.1:0", .. options]);
+        string[] command = ["-c", "exec \"$@\" 2>\"$0\"", log, serve.FileName, .. serve.ArgumentList];
         Process process = Process.Start(new ProcessStartInfo("/bin/sh", command) { RedirectStandardOutput = true })!;
         string? line = await process.StandardOutput.ReadLineAsync().ConfigureAwait(false);
         // "Serving NAME at http://127.0.0.1:PORT. Try:"
@@ -71,8 +72,7 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <returns>The key.</returns>
     public static async Task<string> AddKeyAsync(string file, string name, params IEnumerable<string> options)
     {
-        string[] command = [.. Command("keys", ["add", name, "--keys", file, .. options])];
-        using Process keys = Process.Start(new ProcessStartInfo(command[0], command[1..]) { RedirectStandardOutput = true })!;
+        using Process keys = Process.Start(StellaTool.Command("keys", ["add", name, "--keys", file, .. options]))!;
         string output = await keys.StandardOutput.ReadToEndAsync().ConfigureAwait(false);
         await keys.WaitForExitAsync().ConfigureAwait(false);
         const string Prefix = "sk-stella-";
@@ -111,13 +111,4 @@ internal sealed class ServerProcess : IAsyncDisposable
 
     /// <summary>Returns the last lines of the log.</summary>
     public string LogEnd() => string.Join('\n', File.ReadLines(log).TakeLast(5));
-
-    private static IEnumerable<string> Command(string name, IEnumerable<string> options)
-    {
-        string root = Metadata("RepositoryRoot");
-        return [Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet" ? path : "dotnet", Path.Combine(root, "src/StellaInterop.Cli/bin", Metadata("Configuration"), "net10.0/stella.dll"), name, .. options];
-    }
-
-    private static string Metadata(string key) =>
-        Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().First(attribute => attribute.Key == key).Value!;
 }
