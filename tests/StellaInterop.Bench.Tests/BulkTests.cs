@@ -59,5 +59,5 @@ public class BulkTests
 
     private static BulkCost Cost(double seconds, long peakBytes = 600_000_000) => new(seconds, seconds, 1, peakBytes, Rows);
 
-    private static PoolCost Pool(double seconds) => new(seconds, seconds);
+    private static BulkCost Pool(double seconds) => new(seconds, seconds, 1, 0, Rows);
 }

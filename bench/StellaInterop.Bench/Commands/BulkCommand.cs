@@ -19,7 +19,8 @@ internal static class BulkCommand
             "bulk",
             $"""
             Measures the throughput of `stella bulk` beside a pool that embeds the same texts from memory, and the peak of its resident
-            memory. DuckDB checks that each id is in the output exactly once. Each job and the pool have a process of their own, in turn.
+            memory. DuckDB checks that each id is in the output exactly once. Each job and the pool have a process of their own. They run in
+            turn, a second each, while the others are stopped. Needs Linux.
             The exit code is 1 if the throughput is below {BulkSummary.MinShare:0 %} of the pool's, the peak above {BulkSummary.MaxPeakBytes / 1e6:F0} MB, or an id is not there once.
 
             The texts have random words of the vocabulary of the model. Inputs and outputs are in the system's temporary folder. A row of a

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Runs;
 using StellaInterop.Bench.Terminal;
@@ -14,13 +13,12 @@ internal static class PoolCommand
         var folder = new Argument<string>("DIR");
         var rows = new Argument<int>("ROWS");
         var words = new Argument<string>("WORDS");
-        var command = new Command(PoolRun.CommandName, "Embeds texts with a pool and writes the time that this took, as JSON.") { folder, rows, words };
+        var command = new Command(PoolRun.CommandName, "Embeds texts with a pool and prints its begin and end as JSON.") { folder, rows, words };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            PoolCost cost = await PoolRun.MeasureAsync(
-                parsed.GetRequiredValue(folder), parsed.GetRequiredValue(rows), WordRange.Parse(parsed.GetRequiredValue(words)), cancellationToken).ConfigureAwait(false);
-            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(cost)).ConfigureAwait(false);
+            await PoolRun.RunAsync(
+                parsed.GetRequiredValue(folder), parsed.GetRequiredValue(rows), WordRange.Parse(parsed.GetRequiredValue(words)), Console.Out, cancellationToken).ConfigureAwait(false);
             return (int)ExitCode.Success;
         });
         return command;

@@ -8,7 +8,7 @@ namespace StellaInterop.Bench.Reporting;
 /// <param name="costs">The cost of the job in each round.</param>
 /// <param name="pools">The cost of the pool in each round; none if it was not measured.</param>
 /// <param name="ids">The ids of each round.</param>
-internal sealed class BulkSummary(int rows, IReadOnlyList<BulkCost> costs, IReadOnlyList<PoolCost> pools, IReadOnlyList<PartIds> ids)
+internal sealed class BulkSummary(int rows, IReadOnlyList<BulkCost> costs, IReadOnlyList<BulkCost> pools, IReadOnlyList<PartIds> ids)
 {
     /// <summary>The least throughput of a job, as a share of the pool's.</summary>
     public const double MinShare = 0.90;
@@ -20,7 +20,7 @@ internal sealed class BulkSummary(int rows, IReadOnlyList<BulkCost> costs, IRead
 
     public double ProcessorMicroseconds => Statistics.Median([.. costs.Select(cost => cost.ProcessorSeconds)]) * 1e6 / rows;
 
-    public double PlanningSeconds => Statistics.Median([.. costs.Select(cost => cost.PlanningSeconds)]);
+    public double StartSeconds => Statistics.Median([.. costs.Select(cost => cost.StartSeconds)]);
 
     public long PeakBytes => costs.Max(cost => cost.PeakBytes);
 

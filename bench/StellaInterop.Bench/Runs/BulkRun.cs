@@ -1,6 +1,7 @@
 using StellaInterop.Bench.Files;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
+using StellaInterop.Bench.Sources;
 using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Bench.Runs;
@@ -8,6 +9,8 @@ namespace StellaInterop.Bench.Runs;
 /// <summary>Measures <c>stella bulk</c> beside a pool that embeds the same texts from memory, and checks the ids of its output.</summary>
 internal sealed class BulkRun(BulkRunSettings settings, Action<string> log)
 {
+    private static readonly TimeSpan Turn = TimeSpan.FromSeconds(1);
+
     private readonly string modelFolder = settings.Model ?? StellaMiniModel.Path;
 
     /// <summary>Measures all rounds and prints the table.</summary>
@@ -39,43 +42,77 @@ internal sealed class BulkRun(BulkRunSettings settings, Action<string> log)
             input.Write(texts.Take(settings.Rows), Path.Combine(work, input.FileName));
         }
 
-        var pools = new List<PoolCost>();
         List<BulkCost>[] costs = [.. settings.Inputs.Select(_ => new List<BulkCost>())];
         List<PartIds>[] ids = [.. settings.Inputs.Select(_ => new List<PartIds>())];
-        Action[] ways = [.. settings.Inputs.Select<BulkInput, Action>((_, i) => () => Embed(i)), .. settings.HasPool ? new Action[] { EmbedWithPool } : []];
+        var pools = new List<BulkCost>();
         for (int round = 0; round < settings.Rounds; round++)
         {
-            // Each round begins with another way, because the clock of a processor changes with its temperature.
-            for (int i = 0; i < ways.Length; i++)
+            log($"Round {round + 1} of {settings.Rounds}.");
+            BulkCost[] measured = MeasureInTurn(work, cancellationToken);
+            for (int i = 0; i < costs.Length; i++)
             {
-                ways[(i + round) % ways.Length]();
+                string folder = OutputOf(work, settings.Inputs[i]);
+                costs[i].Add(measured[i]);
+                ids[i].Add(PartIds.Read(folder, settings.Rows));
+                Directory.Delete(folder, recursive: true);
+                Log(settings.Inputs[i].Name, measured[i]);
+            }
+
+            if (settings.HasPool)
+            {
+                pools.Add(measured[^1]);
+                Log("pool", measured[^1]);
             }
         }
 
         return [.. costs.Select((cost, i) => new BulkSummary(settings.Rows, cost, pools, ids[i]))];
+    }
 
-        void Embed(int index)
+    /// <summary>
+    /// Runs the jobs and the pool in turn, each for a short time while the others are stopped. The clock of a virtual processor changes within a
+    /// minute by more than the figures differ, and so changes for all of them alike.
+    /// </summary>
+    private BulkCost[] MeasureInTurn(string work, CancellationToken cancellationToken)
+    {
+        var processes = new List<EventProcess>();
+        try
         {
-            BulkInput input = settings.Inputs[index];
-            string folder = Path.Combine(work, $"{input.Name}-vectors");
-            BulkCost cost = BulkProcess.Run(Path.Combine(work, input.FileName), folder, settings.Model, cancellationToken);
-            log($"{input.Name}: {settings.Rows / cost.Seconds:F0} rows/s, {cost.ProcessorSeconds:F1} s of processor time, peak {cost.PeakBytes / 1e6:F0} MB.");
-            costs[index].Add(cost);
-            ids[index].Add(PartIds.Read(folder, settings.Rows));
-            Directory.Delete(folder, recursive: true);
+            string[] model = settings.Model is { } folder ? ["--model", folder] : [];
+            foreach (BulkInput input in settings.Inputs)
+            {
+                processes.Add(EventProcess.Start(
+                    StellaTool.Command("bulk", [Path.Combine(work, input.FileName), "--output", OutputOf(work, input), "--json-progress", .. model]), "`stella bulk`"));
+            }
+
+            if (settings.HasPool)
+            {
+                processes.Add(EventProcess.Start(OwnProcess.Command(PoolRun.CommandName, modelFolder, $"{settings.Rows}", $"{settings.Words}"), "The pool"));
+            }
+
+            while (processes.Any(process => !process.HasEnded))
+            {
+                foreach (EventProcess process in processes.Where(process => !process.HasEnded))
+                {
+                    process.TakeTurn(Turn, cancellationToken);
+                }
+            }
+
+            return [.. processes.Select(process => process.Complete())];
         }
-
-        void EmbedWithPool()
+        finally
         {
-            PoolCost cost = PoolRun.RunInNewProcess(modelFolder, settings.Rows, settings.Words, cancellationToken);
-            log($"pool: {settings.Rows / cost.Seconds:F0} rows/s, {cost.ProcessorSeconds:F1} s of processor time.");
-            pools.Add(cost);
+            processes.ForEach(process => process.Dispose());
         }
     }
 
+    private void Log(string name, BulkCost cost) =>
+        log($"{name}: {settings.Rows / cost.Seconds:F0} rows/s, {cost.ProcessorSeconds:F1} s of processor time, peak {cost.PeakBytes / 1e6:F0} MB.");
+
+    private static string OutputOf(string work, BulkInput input) => Path.Combine(work, $"{input.Name}-vectors");
+
     private bool Report(IReadOnlyList<BulkSummary> summaries, TextWriter output)
     {
-        var table = new MarkdownTable("input", "rows/s", "of the pool", "min", "max", "us/row", "of the pool", "start and plan, s", "peak, MB", "ids");
+        var table = new MarkdownTable("input", "rows/s", "of the pool", "min", "max", "us/row", "of the pool", "start, s", "peak, MB", "ids");
         for (int i = 0; i < summaries.Count; i++)
         {
             BulkSummary summary = summaries[i];
@@ -87,7 +124,7 @@ internal sealed class BulkRun(BulkRunSettings settings, Action<string> log)
                 Percent(summary.Shares, Enumerable.Max),
                 $"{summary.ProcessorMicroseconds:F1}",
                 Percent(summary.ProcessorShares, Statistics.Median),
-                $"{summary.PlanningSeconds:F1}",
+                $"{summary.StartSeconds:F1}",
                 $"{summary.PeakBytes / 1e6:F0}",
                 summary.HasAllIds ? "each once" : "NOT each once");
         }

@@ -18,8 +18,14 @@ internal static class ResidentRun
     /// <exception cref="BenchException">The process failed.</exception>
     public static LoadCost RunInNewProcess(EngineSpec spec, EngineSettings settings, CancellationToken cancellationToken)
     {
-        string output = OwnProcess.Run(CommandName, [spec.Name, settings.Folder, $"{settings.Threads}"], spec.Name, cancellationToken);
-        return JsonSerializer.Deserialize<LoadCost>(output);
+        using Process process = Process.Start(OwnProcess.Command(CommandName, spec.Name, settings.Folder, $"{settings.Threads}"))!;
+        using CancellationTokenRegistration stop = cancellationToken.Register(process.Kill);
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        cancellationToken.ThrowIfCancellationRequested();
+        return process.ExitCode == (int)ExitCode.Success
+            ? JsonSerializer.Deserialize<LoadCost>(output)
+            : throw new BenchException($"{spec.Name} failed to load in its own process (exit code {process.ExitCode}). Its errors are above.");
     }
 
     /// <summary>Loads an engine in this process, which must not have loaded any other engine.</summary>
