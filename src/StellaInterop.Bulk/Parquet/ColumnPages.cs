@@ -8,21 +8,22 @@ namespace StellaInterop.Bulk.Parquet;
 internal delegate void RowAppender(int row, ArrayBufferWriter<byte> page);
 
 /// <summary>
-/// Writes a column of a row group as its rows come. The file has one column after the other, so the pages wait in a spool until the columns
-/// before this one are complete. The memory does not grow with the rows.
+/// Writes a column of a row group as its rows come. The file has one column after the other, so one column of a file has no spool, and the
+/// pages of the others wait in theirs. The memory does not grow with the rows.
 /// </summary>
 /// <param name="column">The column.</param>
 /// <param name="pages">Compresses the pages.</param>
-/// <param name="createScratch">Creates the scratch file of the spool.</param>
-internal sealed class ColumnPages(ParquetColumn column, PageWriter pages, Func<Stream> createScratch)
+/// <param name="output">The file.</param>
+/// <param name="spool">Keeps the pages until the row group ends; <see langword="null"/> for the column whose pages go to the file at once.</param>
+internal sealed class ColumnPages(ParquetColumn column, PageWriter pages, Stream output, Spool? spool)
 {
     /// <summary>A page ends with the first row that makes it this long or longer.</summary>
     private const int PageBytes = 1 << 20;
 
     private readonly ArrayBufferWriter<byte> values = new();
-    private readonly Spool spool = new(createScratch);
     private int pageRows;
     private int rows;
+    private long offset;
     private long uncompressedBytes;
     private long compressedBytes;
 
@@ -43,17 +44,8 @@ internal sealed class ColumnPages(ParquetColumn column, PageWriter pages, Func<S
         }
     }
 
-    /// <summary>Writes the column to the file, and begins the next row group.</summary>
-    public ColumnChunk EndRowGroup(Stream output)
-    {
-        EndPage();
-        var chunk = new ColumnChunk(column, output.Position, (long)rows * column.ValuesPerRow, uncompressedBytes, compressedBytes);
-        spool.MoveTo(output);
-        (rows, uncompressedBytes, compressedBytes) = (0, 0, 0);
-        return chunk;
-    }
-
-    private void EndPage()
+    /// <summary>Ends the page of the last rows.</summary>
+    public void EndPage()
     {
         if (pageRows == 0)
         {
@@ -61,11 +53,34 @@ internal sealed class ColumnPages(ParquetColumn column, PageWriter pages, Func<S
         }
 
         ReadOnlySpan<byte> page = pages.Write(column, pageRows, values.WrittenSpan, out int uncompressed);
-        spool.Write(page);
+        if (spool is null)
+        {
+            offset = rows == 0 ? output.Position : offset;
+            output.Write(page);
+        }
+        else
+        {
+            spool.Write(page);
+        }
+
         uncompressedBytes += uncompressed;
         compressedBytes += page.Length;
         rows += pageRows;
         pageRows = 0;
         values.ResetWrittenCount();
+    }
+
+    /// <summary>Writes the pages that waited, and begins the next row group. All columns have ended their last pages.</summary>
+    public ColumnChunk EndRowGroup()
+    {
+        if (spool is not null)
+        {
+            offset = output.Position;
+            spool.MoveTo(output);
+        }
+
+        var chunk = new ColumnChunk(column, offset, (long)rows * column.ValuesPerRow, uncompressedBytes, compressedBytes);
+        (rows, uncompressedBytes, compressedBytes) = (0, 0, 0);
+        return chunk;
     }
 }

@@ -41,7 +41,9 @@ internal sealed class ParquetWriter : IDisposable
         this.columns = columns;
         this.metadata = metadata;
         this.rowGroupRows = rowGroupRows;
-        columnPages = [.. columns.Select(column => new ColumnPages(column, pages, createScratch))];
+        // Pages of the widest column do not wait, because they are most of the bytes. The footer has the offset of each column.
+        ParquetColumn widest = columns.MaxBy(column => (long)column.ValuesPerRow * column.ValueBytes)!;
+        columnPages = [.. columns.Select(column => new ColumnPages(column, pages, output, ReferenceEquals(column, widest) ? null : new Spool(createScratch)))];
         output.Write(ParquetMagic.Bytes);
     }
 
@@ -96,7 +98,12 @@ internal sealed class ParquetWriter : IDisposable
     {
         if (openRows > 0)
         {
-            rowGroups.Add(new RowGroup(openRows, [.. columnPages.Select(column => column.EndRowGroup(output))]));
+            foreach (ColumnPages column in columnPages)
+            {
+                column.EndPage();
+            }
+
+            rowGroups.Add(new RowGroup(openRows, [.. columnPages.Select(column => column.EndRowGroup())]));
             openRows = 0;
         }
     }
@@ -169,7 +176,7 @@ internal sealed class ParquetWriter : IDisposable
         });
         footer.WriteInt64(2, group.Columns.Sum(chunk => chunk.UncompressedBytes));
         footer.WriteInt64(3, group.Rows);
-        footer.WriteInt64(5, group.Columns[0].Offset);
+        footer.WriteInt64(5, group.Columns.Min(chunk => chunk.Offset));
         footer.WriteInt64(6, group.Columns.Sum(chunk => chunk.CompressedBytes));
     }
 
