@@ -1,5 +1,6 @@
 using System.Buffers;
 using StellaInterop.Bench.Measuring;
+using StellaInterop.Bulk.Jobs;
 
 namespace StellaInterop.Bench.Runs;
 
@@ -8,9 +9,6 @@ internal static class PoolRun
 {
     /// <summary>Name of the hidden command that measures in a new process.</summary>
     public const string CommandName = "pool";
-
-    /// <summary>The characters of a call, at which it ends: about four batches of a pool with the default options.</summary>
-    private const int CallLength = 8192;
 
     /// <summary>Enough calls that the workers always have work.</summary>
     private const int CallsAtOnce = 8;
@@ -50,15 +48,12 @@ internal static class PoolRun
         }
     }
 
+    /// <summary>Cuts the texts into the calls of a bulk job.</summary>
     private static IEnumerable<Range> Calls(string[] texts)
     {
-        for (int begin = 0, end = 0; begin < texts.Length; begin = end)
+        for (int begin = 0, end; begin < texts.Length; begin = end)
         {
-            for (int length = 0; end < texts.Length && length < CallLength; end++)
-            {
-                length += texts[end].Length;
-            }
-
+            end = PoolEmbedder.EndOfCall(texts, begin, PoolEmbedder.UsualCallLength);
             yield return begin..end;
         }
     }

@@ -26,7 +26,7 @@ internal sealed class PoolEmbedder(StellaEmbeddingPool pool, StellaBulkOptions o
     };
 
     /// <summary>About four batches of a pool with the default options.</summary>
-    private const int UsualCallLength = 8192;
+    internal const int UsualCallLength = 8192;
 
     private readonly SemaphoreSlim turn = new(1);
     private readonly SemaphoreSlim room = new(Math.Max(4, Environment.ProcessorCount / 4));
@@ -65,7 +65,7 @@ internal sealed class PoolEmbedder(StellaEmbeddingPool pool, StellaBulkOptions o
             {
                 for (int begin = 0, end; begin < block.Texts.Length; begin = end)
                 {
-                    end = EndOfCall(block.Texts, begin);
+                    end = EndOfCall(block.Texts, begin, callLength);
                     await room.WaitAsync(cancellationToken).ConfigureAwait(false);
                     calls.Add(CallAsync(block, begin..end, cancellationToken));
                 }
@@ -115,7 +115,8 @@ internal sealed class PoolEmbedder(StellaEmbeddingPool pool, StellaBulkOptions o
         }
     }
 
-    private int EndOfCall(string[] texts, int begin)
+    /// <summary>Returns the index after the last text of a call.</summary>
+    internal static int EndOfCall(string[] texts, int begin, int callLength)
     {
         int end = begin;
         for (long length = 0; end < texts.Length && length < callLength; end++)
