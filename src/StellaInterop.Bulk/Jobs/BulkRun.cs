@@ -75,7 +75,7 @@ internal sealed class BulkRun : IDisposable
     /// <returns>The estimated tokens in a second; <see langword="null"/> if the rows have no texts.</returns>
     private async Task<double?> MeasureAsync(BulkPlan plan, int chunk, EmbedderInfo model, TimeSpan time, CancellationToken cancellationToken)
     {
-        var blocks = new BlockPool();
+        var blocks = new BlockPool(MeasuredRows);
         using var reader = new ChunkReader(files, columns, plan.Chunks, parts.Safeguards);
         long tokens = 0;
         TimeSpan elapsed = TimeSpan.Zero;
@@ -150,7 +150,9 @@ internal sealed class BulkRun : IDisposable
     /// <summary>Embeds chunks until none is left. Reading, computing and writing overlap.</summary>
     private async Task EmbedAsync(JobOutput output, ChunkQueue queue, EmbedderInfo model, CancellationToken cancellationToken)
     {
-        var blocks = new BlockPool();
+        long chunkRows = output.Manifest.Plan.Chunks.Select(chunk => chunk.RowCount).DefaultIfEmpty(1).Max();
+        int blockRows = (int)Math.Min(parts.BlockRowsOf(model.Dimensions), chunkRows);
+        var blocks = new BlockPool(blockRows);
         Channel<Piece> read = CreateChannel<Piece>();
         Channel<Piece> started = CreateChannel<Piece>();
         try
@@ -173,7 +175,7 @@ internal sealed class BulkRun : IDisposable
             {
                 var chunk = new ChunkInHand(index);
                 Piece? last = null;
-                foreach (List<RowInHand> rows in reader.Read(index, parts.BlockRowsOf(model.Dimensions)))
+                foreach (List<RowInHand> rows in reader.Read(index, blockRows))
                 {
                     stop.ThrowIfCancellationRequested();
                     if (last is not null)
@@ -329,7 +331,7 @@ internal sealed class BulkRun : IDisposable
         public void Start(IEmbedder embedder, IReadOnlyList<int> dimensions, BlockPool blocks, CancellationToken cancellationToken)
         {
             string[] texts = [.. Rows.Where(row => row.Row.Fault is null).Select(row => row.Row.Text!)];
-            Block = new TextBlock(texts, [.. dimensions.Select(dimension => blocks.Rent((long)texts.Length * dimension))]);
+            Block = new TextBlock(texts, [.. dimensions.Select(dimension => blocks.Rent(dimension))]);
             if (texts.Length > 0)
             {
                 Computed = embedder.EmbedAsync(Block, cancellationToken);

@@ -29,7 +29,7 @@ internal sealed record JobParts(IEmbedder Embedder)
     public int BlockRows { get; init; } = 10_000;
 
     /// <summary>The memory for the vectors of a block. Some blocks are in memory at once: one is written while others are computed and read.</summary>
-    public long BlockBytes { get; init; } = 32 << 20;
+    public long BlockBytes { get; init; } = 16 << 20;
 
     /// <summary>Returns the largest number of rows of a block.</summary>
     /// <param name="dimensions">The dimensions of the vectors of a row.</param>
