@@ -125,6 +125,8 @@ internal sealed class BulkCommandTests
             Check(StellaProcess.Run("bulk", Input, "--output", folder.File("c"), "--shard", "3/2"), 2, "'3/2'");
             Check(StellaProcess.Run("bulk", Input), 2, "--output");
         });
+        // The folder of the refused model is still free for another one.
+        Assert.That(StellaProcess.Run("bulk", Input, "--output", folder.File("b")).ExitCode, Is.Zero);
         File.AppendAllText(Input, """{"id":"new","text":"a row more"}""");
         Check(Bulk("--chunk-tokens", "5000"), 4, "texts.jsonl");
     }
@@ -230,6 +232,51 @@ internal sealed class BulkCommandTests
     }
 
     [Test]
+    [Platform("Linux", Reason = "The terminal is of the program `script`.")]
+    public void A_terminal_has_a_bar_with_the_share_done()
+    {
+        string text = StellaProcess.RunOnTerminal("bulk", Input, "--output", Output, "--chunk-tokens", "600");
+        Assert.That(text, Does.Match($@"[1-9]\d* of {RowCount:N0} rows \([\d.]+ %\), [\d,]+ rows/s, [\d,]+ tokens/s, .* left").And.Contain("100%"));
+        Assert.That(text, Does.Match(@"\e\[\d*A"), "the bar is painted more than once in its place");
+        Assert.That(text, Does.Contain($"out is complete: {RowCount:N0} rows"));
+    }
+
+    [Test]
+    public void The_last_shard_completes_the_output()
+    {
+        string[] arguments = ["--chunk-tokens", "600", "--shard"];
+        StellaResult first = Bulk([.. arguments, "1/2"]);
+        Assert.That((first.ExitCode, first.Output), Is.EqualTo((0, first.Output)), first.Error);
+        Assert.That(first.Output, Does.Contain("is not complete: other shards have"));
+        Assert.That(File.Exists(Path.Combine(Output, "_SUCCESS")), Is.False);
+        Assert.That(Bulk([.. arguments, "2/2"]).Output, Does.Contain($"is complete: {RowCount:N0} rows"));
+        CheckPartsAreThoseOfOneRun();
+    }
+
+    /// <summary>The disk is one in memory, which only the processes of the script see.</summary>
+    [Test]
+    [Platform("Linux")]
+    public void A_run_whose_disk_fills_says_so_and_continues_when_there_is_room()
+    {
+        string disk = Directory.CreateDirectory(folder.File("disk")).FullName;
+        StellaResult result = StellaProcess.RunScript($$"""
+            bulk() { stella bulk {{Input}} --output {{disk}}/out --chunk-tokens 600; echo "exit code $?"; }
+            on_small_disk() {
+                mount -t tmpfs -o size=2m stella {{disk}} && bulk
+                echo "parts: $(ls {{disk}}/out | grep -c part-), rests: $(ls {{disk}}/out/_tmp | wc -l), success: $(ls {{disk}}/out | grep -c _SUCCESS)"
+                mount -o remount,size=64m {{disk}} && bulk
+                cp -r {{disk}}/out {{Output}}
+            }
+            export -f stella bulk on_small_disk
+            if [ $(id -u) != 0 ]; then rights='--user --map-root-user'; fi
+            unshare $rights --mount bash -c on_small_disk
+            """);
+        Assert.That(result.Output, Does.Match(@"exit code 1\nparts: [1-9]\d*, rests: 0, success: 0\n(.*\n)*exit code 0\n"), result.Error);
+        Assert.That(result.Error, Does.Contain($"error: The disk of the output folder '{disk}/out' is full. Make room and run the job again").And.Contain("No space left on device").And.Not.Contain("   at "));
+        CheckPartsAreThoseOfOneRun();
+    }
+
+    [Test]
     public void A_reader_of_the_lines_that_leaves_does_not_end_the_run()
     {
         using Process process = StellaProcess.Start(NoVariables, "bulk", Input, "--output", Output, "--json-progress");
@@ -237,6 +284,14 @@ internal sealed class BulkCommandTests
         process.StandardError.Close();
         Assert.That(process.WaitForExit(TimeSpan.FromMinutes(2)));
         Assert.That(File.Exists(Path.Combine(Output, "_SUCCESS")));
+    }
+
+    /// <summary>Checks the parts in <see cref="Output"/>, of chunks of 600 tokens.</summary>
+    private void CheckPartsAreThoseOfOneRun()
+    {
+        string alone = folder.File("alone");
+        Assert.That(StellaProcess.Run("bulk", Input, "--output", alone, "--chunk-tokens", "600").ExitCode, Is.Zero);
+        Assert.That(Parts(Output), Is.EqualTo(Parts(alone)));
     }
 
     private static void Check(StellaResult result, int exitCode, string message) =>

@@ -147,7 +147,7 @@ internal sealed class CsvFormat : IInputFormat
                     number,
                     null,
                     RowFaultKind.InvalidRow,
-                    RowTexts.Format($"The row has {records.Count} columns, and the first row has {columnCount}. Put a text with delimiters or line breaks in quotes."));
+                    RowTexts.Format($"The number of columns is {records.Count} here and {columnCount} in the first row. Put a text with delimiters or line breaks in quotes."));
             }
 
             string? id = idColumn is { } column ? RowTexts.ToId(records.GetField(column)) : null;

@@ -85,9 +85,9 @@ internal sealed class JsonLinesFormat : IInputFormat
                     number, null, RowFaultKind.InvalidRow, "The id is neither a string nor a number. Name another field with --id."),
                 JsonTokenType.None => RowTexts.AtFault(
                     number, idText, RowFaultKind.MissingText, $"The line has no field '{columns.Text}'. Name the field with the text with --text."),
-                JsonTokenType.Null => RowTexts.AtFault(number, idText, RowFaultKind.NullText, $"The field '{columns.Text}' is null."),
+                JsonTokenType.Null => RowTexts.AtFault(number, idText, RowFaultKind.NullText, $"The field '{columns.Text}' is null. Give the row a text, or remove it."),
                 JsonTokenType.String when text.IsNotUnicode => RowTexts.AtFault(
-                    number, idText, RowFaultKind.NotUnicode, $"The field '{columns.Text}' is not valid UTF-8, or has half of a surrogate pair.", text.Length),
+                    number, idText, RowFaultKind.NotUnicode, $"The field '{columns.Text}' is not valid UTF-8, or has half of a surrogate pair. Write the whole character.", text.Length),
                 JsonTokenType.String => new InputRow(number, idText, text.Text, null),
                 _ => RowTexts.AtFault(
                     number, idText, RowFaultKind.TextNotString, $"The field '{columns.Text}' is not a string. Name the field with the text with --text."),

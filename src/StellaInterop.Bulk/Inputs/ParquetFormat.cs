@@ -80,7 +80,7 @@ internal sealed class ParquetFormat : IInputFormat
                 hasText = parquet.Read(textColumn, out text);
             }
 
-            return !hasText ? RowTexts.AtFault(number, idText, RowFaultKind.NullText, "The text is null.")
+            return !hasText ? RowTexts.AtFault(number, idText, RowFaultKind.NullText, "The text is null. Give the row a text, or remove it.")
                 : text.Length > MaxRowBytes ? RowTexts.TooLong(number, MaxRowBytes)
                 : RowTexts.FromBytes(number, idText, text);
         }

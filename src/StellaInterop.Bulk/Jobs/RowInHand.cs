@@ -16,7 +16,7 @@ internal readonly record struct RowInHand(string FileName, InputRow Row)
     public static RowInHand Of(string fileName, in InputRow row) => new(
         fileName,
         row.Text is { } text && string.IsNullOrWhiteSpace(text)
-            ? row with { Text = null, Fault = new RowFault(RowFaultKind.EmptyText, "The text is empty.", Encoding.UTF8.GetByteCount(text)) }
+            ? row with { Text = null, Fault = new RowFault(RowFaultKind.EmptyText, "The text is empty. Give the row a text, or remove it.", Encoding.UTF8.GetByteCount(text)) }
             : row);
 
     /// <summary>Returns the fault of a text whose vector has a number beyond the range of 16-bit floats.</summary>
@@ -30,9 +30,9 @@ internal readonly record struct RowInHand(string FileName, InputRow Row)
         kind,
         kind switch
         {
-            RowFaultKind.TooManyTokens => string.Create(CultureInfo.InvariantCulture, $"The text has more tokens than the limit of {maxTokens}."),
-            RowFaultKind.NotUnicode => "The text has a surrogate without a partner.",
-            _ => "The model has no vector for the text.",
+            RowFaultKind.TooManyTokens => string.Create(CultureInfo.InvariantCulture, $"The text has more tokens than the limit of {maxTokens}. Split it into several rows, or use --on-long-text truncate with another output folder."),
+            RowFaultKind.NotUnicode => "The text has half of a surrogate pair. Write the whole character.",
+            _ => "The model has no vector for the text. Look at its tokens with 'stella tokenize'.",
         },
         Encoding.UTF8.GetByteCount(Row.Text!));
 }

@@ -267,6 +267,7 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     private static string Time(TimeSpan time) => time.TotalHours >= 24 ? Text($"{time.TotalDays:F1} days")
         : time.TotalMinutes >= 60 ? Text($"{time.TotalHours:F1} hours")
         : time.TotalSeconds >= 60 ? Text($"{time.TotalMinutes:F1} minutes")
+        : time.TotalSeconds is >= 0.5 and < 1.5 ? "1 second"
         : Text($"{time.TotalSeconds:F0} seconds");
 
     private static string Bytes(long bytes) => bytes >= 1e9 ? Text($"{bytes / 1e9:F1} GB") : bytes >= 1e6 ? Text($"{bytes / 1e6:F1} MB") : Text($"{bytes:N0} bytes");

@@ -62,8 +62,8 @@ internal sealed class CsvTests
             return read.Count == table.Length && read.Zip(table).All(pair => pair.First.SequenceEqual(pair.Second));
         });
 
-    [TestCase("a", "The row has 1 columns, and the first row has 2. Put a text with delimiters or line breaks in quotes.")]
-    [TestCase("a,b,c", "The row has 3 columns, and the first row has 2. Put a text with delimiters or line breaks in quotes.")]
+    [TestCase("a", "The number of columns is 1 here and 2 in the first row. Put a text with delimiters or line breaks in quotes.")]
+    [TestCase("a,b,c", "The number of columns is 3 here and 2 in the first row. Put a text with delimiters or line breaks in quotes.")]
     [TestCase("\"a\"b,c", "The row has text after a closing quote. Double the quotes in a text.")]
     [TestCase("1,\"a\nb\"c", "The row has text after a closing quote. Double the quotes in a text.")]
     public void A_bad_row_is_at_fault_alone(string line, string message) => Assert.That(

@@ -29,10 +29,10 @@ internal sealed class JsonLinesTests
 
     [TestCase("{\"other\": \"x\"}", RowFaultKind.MissingText, "The line has no field 'text'. Name the field with the text with --text.")]
     [TestCase("{}", RowFaultKind.MissingText, "The line has no field 'text'. Name the field with the text with --text.")]
-    [TestCase("{\"text\": null}", RowFaultKind.NullText, "The field 'text' is null.")]
+    [TestCase("{\"text\": null}", RowFaultKind.NullText, "The field 'text' is null. Give the row a text, or remove it.")]
     [TestCase("{\"text\": 5}", RowFaultKind.TextNotString, "The field 'text' is not a string. Name the field with the text with --text.")]
     [TestCase("{\"text\": [\"x\"]}", RowFaultKind.TextNotString, "The field 'text' is not a string. Name the field with the text with --text.")]
-    [TestCase("{\"text\": \"\\ud800\"}", RowFaultKind.NotUnicode, "The field 'text' is not valid UTF-8, or has half of a surrogate pair.")]
+    [TestCase("{\"text\": \"\\ud800\"}", RowFaultKind.NotUnicode, "The field 'text' is not valid UTF-8, or has half of a surrogate pair. Write the whole character.")]
     [TestCase("{\"text\": \"a\"", RowFaultKind.InvalidRow, "The line is not valid JSON at byte 12. Write one JSON object per line.")]
     [TestCase("{\"text\": \"a\"} {}", RowFaultKind.InvalidRow, "The line is not valid JSON at byte 14. Write one JSON object per line.")]
     [TestCase("nonsense", RowFaultKind.InvalidRow, "The line is not valid JSON at byte 1. Write one JSON object per line.")]

@@ -39,7 +39,7 @@ internal sealed class ParquetInputTests
             Assert.That(rows.Select(row => row.Number), Is.EqualTo(Enumerable.Range(1, 3000)));
             Assert.That(rows.Select(row => row.Id), Is.EqualTo(expected.Select(row => row[0])));
             Assert.That(rows.Select(row => row.Text), Is.EqualTo(expected.Select(row => row[1])));
-            Assert.That(rows[3].Fault, Is.EqualTo(new RowFault(RowFaultKind.NullText, "The text is null.")));
+            Assert.That(rows[3].Fault, Is.EqualTo(new RowFault(RowFaultKind.NullText, "The text is null. Give the row a text, or remove it.")));
         });
     }
 

@@ -136,8 +136,8 @@ internal sealed class BulkJobTests
         Assert.That(folder.Errors, Is.EqualTo(
         [
             """{"file":"a.rows","row":2,"id":"id1","reason":"null_text","message":"The text is null.","text_length":null}""",
-            """{"file":"a.rows","row":3,"id":"id2","reason":"empty_text","message":"The text is empty.","text_length":3}""",
-            """{"file":"a.rows","row":5,"id":"a.rows:5","reason":"too_many_tokens","message":"The text has more tokens than the limit of 512.","text_length":8}""",
+            """{"file":"a.rows","row":3,"id":"id2","reason":"empty_text","message":"The text is empty. Give the row a text, or remove it.","text_length":3}""",
+            """{"file":"a.rows","row":5,"id":"a.rows:5","reason":"too_many_tokens","message":"The text has more tokens than the limit of 512. Split it into several rows, or use --on-long-text truncate with another output folder.","text_length":8}""",
         ]));
     }
 
@@ -231,6 +231,30 @@ internal sealed class BulkJobTests
         Assert.That(folder.Parts, Is.EqualTo(plain.Parts));
         Assert.That(result.DuplicateCount, Is.GreaterThan(120));
         Assert.That(embedder.Computed, Has.Count.LessThan(80));
+    }
+
+    /// <summary>Texts come again after 100 others. An entry of the cache takes 4.3 KB, and one of its two generations half of its memory.</summary>
+    [TestCase(1000, 300)]
+    [TestCase(300, 0)]
+    [TestCase(8, 0)]
+    public async Task Equal_texts_are_computed_once_as_far_as_the_memory_for_them_reaches(int kilobytes, int found)
+    {
+        string[] lines = [.. Enumerable.Range(0, 400).Select(i => $"id{i}|text {i % 100}")];
+        using JobFolder folder = new JobFolder().Input("a.rows", lines);
+        var embedder = new TestEmbedder(0, 0, 1024);
+        StellaBulkResult result = await folder.RunAsync(
+            embedder, options => options with { Deduplicate = true }, parts => parts with { DuplicateBytes = kilobytes * 1024L });
+        Assert.That(result.DuplicateCount, Is.EqualTo(found));
+        Assert.That(embedder.Computed, Has.Count.EqualTo(400 - found));
+    }
+
+    [Test]
+    public async Task Equal_ids_are_all_kept()
+    {
+        using JobFolder folder = new JobFolder().Input("a.rows", "same|one", "same|two", "other|three").Input("b.rows", "same|one");
+        StellaBulkResult result = await folder.RunAsync();
+        Assert.That((result.RowCount, result.ErrorCount), Is.EqualTo((4, 0)));
+        Assert.That(folder.Ids, Is.EqualTo(["same", "same", "other", "same"]));
     }
 
     [Test]

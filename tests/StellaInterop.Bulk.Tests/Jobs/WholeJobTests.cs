@@ -2,6 +2,7 @@ using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Inputs;
 using StellaInterop.Tests;
 
 namespace StellaInterop.Bulk.Tests.Jobs;
@@ -59,6 +60,35 @@ internal sealed class WholeJobTests
         Assert.That(
             async () => await new StellaBulkJob(pool, options with { InputFormat = StellaBulkInputFormat.Parquet }).RunAsync(),
             Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain("input_format: parquet here"));
+    }
+
+    [Test]
+    public async Task Each_fault_says_what_to_do()
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("in"));
+        string longText = string.Concat(Enumerable.Repeat("many words ", 2000));
+        await File.WriteAllLinesAsync(
+            folder.File("in/a.jsonl"),
+            ["{}", "{", "7", "{\"text\": null}", "{\"text\": 7}", "{\"text\": \" \"}", "{\"text\": \"\\ud800\"}", "{\"text\": \"a\", \"id\": []}", $"{{\"text\": \"{longText}\"}}"]);
+        await File.WriteAllTextAsync(folder.File("in/b.csv"), "text,id\na\n\"b\"c,d\n\"e,f");
+        await File.WriteAllBytesAsync(folder.File("in/c.txt"), [0xff, (byte)'\n', (byte)'a', 0, (byte)'\n', .. Enumerable.Repeat((byte)'x', RowReader.MaxRowBytes + 1)]);
+        StellaBulkOptions options = Options(folder, StellaBulkFormat.JsonLines) with { LongTextBehavior = StellaLongTextBehavior.Error };
+        StellaBulkResult result = await new StellaBulkJob(pool, options).RunAsync();
+        (string Reason, string Message)[] errors =
+        [
+            .. Directory.GetFiles(folder.File("out/_errors")).SelectMany(File.ReadLines).Select(line =>
+            {
+                using var error = JsonDocument.Parse(line);
+                return (error.RootElement.GetProperty("reason").GetString()!, error.RootElement.GetProperty("message").GetString()!);
+            }),
+        ];
+        Assert.That(errors, Has.Length.EqualTo(result.ErrorCount).And.Length.EqualTo(15));
+        // No text of this model lacks a vector.
+        Assert.That(
+            errors.Select(error => error.Reason).Distinct(),
+            Is.EquivalentTo(Enum.GetValues<RowFaultKind>().Except([RowFaultKind.NoVector]).Select(RowFault.ReasonOf)));
+        Assert.That(errors.Select(error => error.Message), Has.All.Matches(@"^[A-Z].*\. [A-Z][a-z]+ .*\.$"), "a fault and a remedy");
     }
 
     [TestCase(StellaBulkFormat.Parquet)]
