@@ -63,7 +63,7 @@ internal sealed class JobOutput
 
         // Folders of a job that was killed before it had a plan.
         string? other = folder.List("").FirstOrDefault(
-            name => name is not (OutputNames.TemporaryFolder or OutputNames.ErrorsFolder or OutputNames.RecordsFolder) && name[0] != '.');
+            name => name is not (OutputNames.TemporaryFolder or OutputNames.ErrorsFolder or OutputNames.RecordsFolder or OutputNames.InputsFolder) && name[0] != '.');
         return other is null || folder.Exists(OutputNames.Manifest)
             ? null
             : throw new StellaBulkException(

@@ -18,6 +18,9 @@ internal static class OutputNames
     /// <summary>The folder of the records of parts.</summary>
     public const string RecordsFolder = "_records";
 
+    /// <summary>The folder of the copies of compressed inputs, which is empty at the end.</summary>
+    public const string InputsFolder = "_inputs";
+
     /// <summary>The folder of the files that have no final name yet.</summary>
     public const string TemporaryFolder = "_tmp";
 
@@ -29,13 +32,17 @@ internal static class OutputNames
     private const int RecordDigits = 16;
 
     /// <summary>Gets the names in an output folder that are no parts.</summary>
-    public static IReadOnlyList<string> Own { get; } = [Manifest, Success, ErrorsFolder, RecordsFolder, TemporaryFolder];
+    public static IReadOnlyList<string> Own { get; } = [Manifest, Success, ErrorsFolder, RecordsFolder, InputsFolder, TemporaryFolder];
 
     /// <summary>Returns the name of a part without its extension: <c>part-NNNNNNNN-HASH</c>.</summary>
     public static string PartOf(string shortHash, int chunk) => string.Create(CultureInfo.InvariantCulture, $"{PartPrefix}{chunk:D8}-{shortHash}");
 
     /// <summary>Returns the name of the file with the rows at fault of a part.</summary>
     public static string ErrorsOf(string part) => $"{ErrorsFolder}/{part}.jsonl";
+
+    /// <summary>Returns the name of the copy of an input.</summary>
+    /// <param name="sha256">The hash of the input.</param>
+    public static string CopyOf(string sha256) => $"{InputsFolder}/{sha256}.zst";
 
     /// <summary>Returns the begin of the names of the records of a part. The rest is the begin of the hash of the record.</summary>
     public static string RecordPrefixOf(string part) => part + "-";

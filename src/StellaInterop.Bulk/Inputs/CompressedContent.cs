@@ -14,13 +14,11 @@ internal static class CompressedContent
     public static IReadOnlyList<string> Extend(params string[] extensions) =>
         [.. extensions.SelectMany(extension => Suffixes.Select(suffix => extension + suffix))];
 
-    /// <summary>Returns the uncompressed content of a file. The result owns the stream.</summary>
-    public static BlockReader Open(string fileName, Stream content) => new(
-        fileName,
-        Path.GetExtension(fileName).ToUpperInvariant() switch
-        {
-            ".GZ" => new GzipContent(content),
-            ".ZST" => new DecompressionStream(new WholeStream(content, LeastZstdBytes, mark: []), leaveOpen: false),
-            _ => content,
-        });
+    /// <summary>Returns the uncompressed content of a file, which cannot seek if the file is compressed. The result owns the stream.</summary>
+    public static Stream Unpack(string fileName, Stream content) => Path.GetExtension(fileName).ToUpperInvariant() switch
+    {
+        ".GZ" => new GzipContent(content),
+        ".ZST" => new DecompressionStream(new WholeStream(content, LeastZstdBytes, mark: []), leaveOpen: false),
+        _ => content,
+    };
 }

@@ -29,7 +29,7 @@ internal sealed class CsvFormat : IInputFormat
     public InputAccess Access => InputAccess.Sequential;
 
     public RowReader Open(string fileName, Stream content, InputColumns columns, RowPosition from) =>
-        Open(fileName, CompressedContent.Open(fileName, content), columns, from, RowReader.MaxRowBytes);
+        Open(fileName, new BlockReader(fileName, content), columns, from, RowReader.MaxRowBytes);
 
     /// <summary>Opens a reader with another limit for the length of a record.</summary>
     internal RowReader Open(string fileName, BlockReader blocks, InputColumns columns, RowPosition from, int maxRowBytes) =>

@@ -3,7 +3,7 @@ namespace StellaInterop.Bulk.Inputs;
 /// <summary>Specifies how a format reads the stream of its file.</summary>
 internal enum InputAccess
 {
-    /// <summary>From the begin to the end. The stream cannot seek when a file is planned, because its bytes are hashed on their way.</summary>
+    /// <summary>From the begin to the end. A stream that cannot seek is read up to the place at which reading begins.</summary>
     Sequential,
 
     /// <summary>At any place. The stream always can seek.</summary>
@@ -35,11 +35,8 @@ internal interface IInputFormat
     InputAccess Access { get; }
 
     /// <summary>Opens a reader.</summary>
-    /// <param name="fileName">The name of the file, for messages and for the extension.</param>
-    /// <param name="content">
-    /// The bytes of the file, at their begin. The reader disposes it, also if this throws. If it cannot seek, <paramref name="from"/> is the
-    /// begin of the file.
-    /// </param>
+    /// <param name="fileName">The name of the file, for messages.</param>
+    /// <param name="content">The uncompressed content of the file, at its begin. The reader disposes it, also if this throws.</param>
     /// <param name="columns">The columns of the rows.</param>
     /// <param name="from">The place at which reading begins: a <see cref="RowReader.Position"/> of a reader of the same content.</param>
     /// <exception cref="StellaBulkException">The file as a whole is at fault.</exception>

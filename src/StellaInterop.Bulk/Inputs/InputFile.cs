@@ -24,6 +24,10 @@ internal sealed record InputFile(string Path, string Name, IInputFormat Format)
         throw Unreadable("is a pipe or a device. A job reads its input again when it continues, so copy the input to a file.");
     }
 
+    /// <summary>Opens the content for its format, which reads rows one after the other from uncompressed bytes.</summary>
+    /// <exception cref="StellaBulkException">The file cannot be opened, or is not a regular file.</exception>
+    public Stream OpenContent() => Format.Access == InputAccess.Random ? OpenRead() : CompressedContent.Unpack(Name, OpenRead());
+
     /// <summary>Returns the stamp of the file.</summary>
     /// <exception cref="StellaBulkException">The file cannot be found.</exception>
     public FileStamp ReadStamp() => Guarded(() => FileStamp.Of(Path));

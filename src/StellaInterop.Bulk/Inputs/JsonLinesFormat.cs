@@ -13,7 +13,7 @@ internal sealed class JsonLinesFormat : IInputFormat
     public InputAccess Access => InputAccess.Sequential;
 
     public RowReader Open(string fileName, Stream content, InputColumns columns, RowPosition from) =>
-        Open(CompressedContent.Open(fileName, content), columns, from, RowReader.MaxRowBytes);
+        Open(new BlockReader(fileName, content), columns, from, RowReader.MaxRowBytes);
 
     /// <summary>Opens a reader with another limit for the length of a line.</summary>
     internal static RowReader Open(BlockReader blocks, InputColumns columns, RowPosition from, int maxRowBytes) =>

@@ -10,7 +10,7 @@ internal sealed class TextLinesFormat : IInputFormat
     public InputAccess Access => InputAccess.Sequential;
 
     public RowReader Open(string fileName, Stream content, InputColumns columns, RowPosition from) =>
-        Open(CompressedContent.Open(fileName, content), from, RowReader.MaxRowBytes);
+        Open(new BlockReader(fileName, content), from, RowReader.MaxRowBytes);
 
     /// <summary>Opens a reader with another limit for the length of a line.</summary>
     internal static RowReader Open(BlockReader blocks, RowPosition from, int maxRowBytes) =>

@@ -23,6 +23,7 @@ internal sealed class BulkRun : IDisposable
     private readonly ProgressMeter meter;
     private readonly Func<long> duplicates;
     private readonly InputColumns columns;
+    private readonly InputCopies copies;
 
     public BulkRun(StellaBulkOptions options, JobParts parts, IProgress<StellaBulkProgress>? progress)
     {
@@ -36,6 +37,7 @@ internal sealed class BulkRun : IDisposable
         format = parts.FormatOf(options.Format);
         files = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : parts.FindFormat);
         folder = parts.OpenFolder(options.Output);
+        copies = new InputCopies(folder);
     }
 
     public void Dispose() => folder.Dispose();
@@ -46,7 +48,7 @@ internal sealed class BulkRun : IDisposable
     public async Task<StellaBulkPlan> PlanAsync(TimeSpan measuringTime, CancellationToken cancellationToken)
     {
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
-        (JobManifest manifest, _) = Prepare(model, cancellationToken);
+        (JobManifest manifest, _) = Prepare(model, copy: null, cancellationToken);
         BulkPlan plan = manifest.Plan;
         string extension = format.ExtensionsOf(SchemaOf(model))[^1];
         HashSet<string> names = [.. Output(() => folder.List(""))];
@@ -76,7 +78,7 @@ internal sealed class BulkRun : IDisposable
     private async Task<double?> MeasureAsync(BulkPlan plan, int chunk, EmbedderInfo model, TimeSpan time, CancellationToken cancellationToken)
     {
         var blocks = new BlockPool(MeasuredRows);
-        using var reader = new ChunkReader(files, columns, plan.Chunks, parts.Safeguards);
+        using var reader = new ChunkReader(files, columns, plan, copies, parts.Safeguards);
         long tokens = 0;
         TimeSpan elapsed = TimeSpan.Zero;
         int count = 0;
@@ -108,7 +110,7 @@ internal sealed class BulkRun : IDisposable
         long start = options.TimeProvider.GetTimestamp();
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
         Output(() => JobOutput.CreateFolders(folder));
-        (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = Prepare(model, cancellationToken);
+        (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = Prepare(model, copies.Begin, cancellationToken);
         JobOutput output = Output(() => JobOutput.Open(folder, manifest, format.ExtensionsOf(SchemaOf(model)), parts.Safeguards));
         BulkPlan plan = output.Manifest.Plan;
         bool[] committed = Output(output.ReadCommitted);
@@ -124,6 +126,11 @@ internal sealed class BulkRun : IDisposable
             committed = Output(output.ReadCommitted);
         }
         while (records is null && options.ShardCount == 1); // A part was deleted during the run.
+        if (records is not null)
+        {
+            Output(copies.Delete);
+        }
+
         PartCounts? sum = records?.Aggregate(default(PartCounts), (total, record) => total + record.Counts);
         return new StellaBulkResult
         {
@@ -140,10 +147,10 @@ internal sealed class BulkRun : IDisposable
         };
     }
 
-    private PreparedJob Prepare(EmbedderInfo model, CancellationToken cancellationToken)
+    private PreparedJob Prepare(EmbedderInfo model, Func<Stream, CopyingStream>? copy, CancellationToken cancellationToken)
     {
         IReadOnlyList<KeyValuePair<string, string>> settings = JobSettings.Of(options, model, parts.Safeguards);
-        var scan = new PlanScan(files, columns, options.ChunkTokens, model.MaxTokens);
+        var scan = new PlanScan(files, columns, options.ChunkTokens, model.MaxTokens, copy);
         return Output(() => PreparedJob.Create(folder, settings, scan, meter.Read, parts.Safeguards, cancellationToken));
     }
 
@@ -170,7 +177,7 @@ internal sealed class BulkRun : IDisposable
 
         async Task ReadAsync(CancellationToken stop)
         {
-            using var reader = new ChunkReader(files, columns, output.Manifest.Plan.Chunks, parts.Safeguards);
+            using var reader = new ChunkReader(files, columns, output.Manifest.Plan, copies, parts.Safeguards);
             while (Output(queue.Take) is { } index)
             {
                 var chunk = new ChunkInHand(index);

@@ -8,8 +8,13 @@ namespace StellaInterop.Bulk.Jobs;
 /// Reads the rows of chunks. The file of a chunk stays open for the next one, so that a compressed file is decompressed once. Not
 /// thread-safe.
 /// </summary>
+/// <param name="files">The input files.</param>
+/// <param name="columns">The columns that the job reads.</param>
+/// <param name="plan">The plan.</param>
+/// <param name="copies">The copies of compressed inputs, if there are any.</param>
+/// <param name="safeguards">The safeguards; all but in tests.</param>
 internal sealed class ChunkReader(
-    IReadOnlyList<InputFile> files, InputColumns columns, IReadOnlyList<Chunk> chunks, Safeguards safeguards = Safeguards.All) : IDisposable
+    IReadOnlyList<InputFile> files, InputColumns columns, BulkPlan plan, InputCopies? copies = null, Safeguards safeguards = Safeguards.All) : IDisposable
 {
     private RowReader? reader;
     private int file;
@@ -20,7 +25,7 @@ internal sealed class ChunkReader(
     /// <exception cref="StellaBulkException">A file cannot be read, or its rows are not those that were planned.</exception>
     public IEnumerable<List<RowInHand>> Read(int index, int maxRows)
     {
-        Chunk chunk = chunks[index];
+        Chunk chunk = plan.Chunks[index];
         if (reader is null || file != chunk.File || reader.Position != chunk.Position)
         {
             Open(chunk.File, chunk.Position);
@@ -82,6 +87,7 @@ internal sealed class ChunkReader(
         reader = null;
         file = index;
         InputFile input = files[index];
-        reader = input.Guarded(() => input.Format.Open(input.Name, input.OpenRead(), columns, position));
+        Stream? copy = position.Offset > 0 ? copies?.TryOpen(plan.Files[index]) : null;
+        reader = input.Guarded(() => input.Format.Open(input.Name, copy ?? input.OpenContent(), columns, position));
     }
 }

@@ -14,7 +14,8 @@ internal sealed record ScannedInput(IReadOnlyList<PlannedFile> Files, IReadOnlyL
 /// <param name="columns">The columns that the job reads.</param>
 /// <param name="chunkTokens">The least tokens of a chunk.</param>
 /// <param name="maxTokens">The largest number of tokens of a text.</param>
-internal sealed class PlanScan(IReadOnlyList<InputFile> files, InputColumns columns, int chunkTokens, int maxTokens)
+/// <param name="copy">Returns a stream that copies the content of a compressed input; <see langword="null"/> for no copies.</param>
+internal sealed class PlanScan(IReadOnlyList<InputFile> files, InputColumns columns, int chunkTokens, int maxTokens, Func<Stream, CopyingStream>? copy = null)
 {
     private const int RowsPerReport = 4096;
 
@@ -57,11 +58,14 @@ internal sealed class PlanScan(IReadOnlyList<InputFile> files, InputColumns colu
                 return hashed;
             }
 
-            var content = new HashingStream(file.OpenRead());
-            using RowReader reader = file.Format.Open(file.Name, content, columns, default);
+            var packed = new HashingStream(file.OpenRead());
+            Stream content = CompressedContent.Unpack(file.Name, packed);
+            CopyingStream? copied = content == packed ? null : copy?.Invoke(content);
+            using RowReader reader = file.Format.Open(file.Name, copied ?? content, columns, default);
             Cut(reader, index);
-            string hash = content.Finish(cancellationToken);
-            return (content.Count, hash);
+            string hash = packed.Finish(cancellationToken);
+            copied?.Keep(hash);
+            return (packed.Count, hash);
         }
 
         void Cut(RowReader reader, int index)

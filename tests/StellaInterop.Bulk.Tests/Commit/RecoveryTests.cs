@@ -334,7 +334,7 @@ internal sealed class RecoveryTests
                 CancellationToken.None);
             JobOutput job = JobOutput.Open(output, prepared.Manifest, Format.ExtensionsOf(Schema), safeguards);
             var queue = new ChunkQueue(job, job.ReadCommitted(), shard: 0, shardCount: 1, count => count / 2);
-            using var reader = new ChunkReader(files, columns, job.Manifest.Plan.Chunks, safeguards);
+            using var reader = new ChunkReader(files, columns, job.Manifest.Plan, safeguards: safeguards);
             while (queue.Take() is { } chunk)
             {
                 using var writer = new ChunkWriter(job.Begin(chunk), Format, Schema, embedder.Info.MaxTokens);

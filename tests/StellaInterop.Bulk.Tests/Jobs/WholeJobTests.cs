@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Inputs;
+using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Tests;
 
 namespace StellaInterop.Bulk.Tests.Jobs;
@@ -118,6 +119,62 @@ internal sealed class WholeJobTests
         Assert.That(Parts(whole), Has.Count.GreaterThan(6));
     }
 
+    [TestCase("a.jsonl.gz")]
+    [TestCase("a.jsonl.zst")]
+    public async Task A_run_continues_in_a_compressed_input_from_a_copy_that_can_seek(string name)
+    {
+        using TemporaryFolder whole = LargeInput(name);
+        _ = await new StellaBulkJob(pool, Options(whole, StellaBulkFormat.JsonLines)).RunAsync();
+        Assert.That(Copies(whole), Is.Empty);
+        using TemporaryFolder stopped = LargeInput(name);
+        await StopAsync(stopped);
+        string copy = Copies(stopped).Single();
+        Dictionary<string, string> before = Parts(stopped);
+
+        byte[] content = await File.ReadAllBytesAsync(copy);
+        await File.WriteAllBytesAsync(copy, [.. content.Select((value, i) => i % 1000 == 999 ? (byte)~value : value)]);
+        Assert.That(
+            async () => await new StellaBulkJob(pool, Options(stopped, StellaBulkFormat.JsonLines)).RunAsync(),
+            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged)
+                .And.Message.Contain("_inputs/").And.Message.Contain("delete it, and run the job again"));
+        Assert.That(Parts(stopped), Is.EqualTo(before));
+
+        // Without the copy, the input is read from its begin.
+        File.Delete(copy);
+        await StopAsync(stopped);
+        Assert.That(Parts(stopped), Has.Count.GreaterThan(before.Count));
+        await File.WriteAllBytesAsync(copy, content);
+        _ = await new StellaBulkJob(pool, Options(stopped, StellaBulkFormat.JsonLines)).RunAsync();
+        Assert.That(Parts(stopped), Is.EqualTo(Parts(whole)));
+        Assert.That(Copies(stopped), Is.Empty);
+
+        async Task StopAsync(TemporaryFolder folder)
+        {
+            using var stop = new CancellationTokenSource();
+            Assert.That(
+                async () => await new StellaBulkJob(pool, Options(folder, StellaBulkFormat.JsonLines)).RunAsync(new StopAfterTwoChunks(stop), stop.Token),
+                Throws.InstanceOf<OperationCanceledException>());
+        }
+    }
+
+    [Test]
+    public async Task A_copy_of_a_run_that_was_killed_while_it_planned_is_no_obstacle()
+    {
+        using TemporaryFolder folder = MixedInput();
+        Directory.CreateDirectory(folder.File("out/_inputs"));
+        await File.WriteAllTextAsync(folder.File("out/_inputs/0.zst"), "");
+        StellaBulkResult result = await new StellaBulkJob(pool, Options(folder, StellaBulkFormat.JsonLines)).RunAsync();
+        Assert.That((result.IsComplete, Copies(folder).Length), Is.EqualTo((true, 0)));
+    }
+
+    [Test]
+    public async Task A_plan_makes_no_copy()
+    {
+        using TemporaryFolder folder = LargeInput("a.jsonl.gz");
+        _ = await new StellaBulkJob(pool, Options(folder, StellaBulkFormat.JsonLines)).PlanAsync();
+        Assert.That(Directory.Exists(folder.File("out")), Is.False);
+    }
+
     [Test]
     public async Task Parts_errors_and_manifest_have_their_names()
     {
@@ -136,6 +193,20 @@ internal sealed class WholeJobTests
         Assert.That(manifest.RootElement.GetProperty("errors").GetInt64(), Is.EqualTo(1));
         Assert.That(manifest.RootElement.GetProperty("plan").GetProperty("files").GetArrayLength(), Is.EqualTo(4));
     }
+
+    /// <summary>Writes a compressed file with few texts in 20 MB.</summary>
+    private static TemporaryFolder LargeInput(string name)
+    {
+        var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("in"));
+        string filler = string.Concat(Enumerable.Range(0, 50_000).Select(i => $"{i * 7919L % 100_003:x5} "));
+        byte[] content = Encoding.UTF8.GetBytes(string.Concat(Texts.Select((text, i) => $"{{\"id\": \"id{i}\", \"other\": \"{i} {filler}\", \"text\": {JsonSerializer.Serialize(text)}}}\n")));
+        File.WriteAllBytes(folder.File("in/" + name), name.EndsWith(".gz", StringComparison.Ordinal) ? InputContent.Gzip(content) : InputContent.Zstd(content));
+        return folder;
+    }
+
+    private static string[] Copies(TemporaryFolder folder) =>
+        Directory.Exists(folder.File("out/_inputs")) ? Directory.GetFiles(folder.File("out/_inputs")) : [];
 
     private static StellaBulkOptions Options(TemporaryFolder folder, StellaBulkFormat format) => new()
     {

@@ -16,7 +16,7 @@ internal static class InputContent
     /// <summary>Reads the rows from a place on, each with the place after it.</summary>
     public static IEnumerable<(InputRow Row, RowPosition After)> Read(string fileName, Stream content, InputColumns? columns = null, RowPosition from = default)
     {
-        using RowReader reader = InputFormats.Find(fileName)!.Open(fileName, content, columns ?? new InputColumns(), from);
+        using RowReader reader = InputFormats.Find(fileName)!.Open(fileName, CompressedContent.Unpack(fileName, content), columns ?? new InputColumns(), from);
         Assert.That(reader.Position, Is.EqualTo(from));
         while (reader.Read(out InputRow row))
         {
