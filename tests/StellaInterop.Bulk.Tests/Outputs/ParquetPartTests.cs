@@ -193,7 +193,7 @@ internal sealed class ParquetPartTests
         Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(20 << 20));
         writer.Write(rows);
         writer.Complete();
-        file.Flush();
+        file.Dispose();
         Assert.That(scratch.Select(stream => stream.Length), Is.EqualTo([0L]), "the shorter vectors waited in a file, whose bytes are in the part");
         scratch.ForEach(stream => stream.Dispose());
         Assert.That(
