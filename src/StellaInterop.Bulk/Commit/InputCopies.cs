@@ -109,7 +109,6 @@ internal sealed class InputCopies(IOutputFolder folder)
             try
             {
                 writer.Complete();
-                folder.CreateFolder(OutputNames.InputsFolder);
                 file!.Flush();
                 // A copy of the same file may be there already.
                 _ = folder.TryPublish(file, OutputNames.CopyOf(sha256));

@@ -62,8 +62,7 @@ internal sealed class JobOutput
         }
 
         // Folders of a job that was killed before it had a plan.
-        string? other = folder.List("").FirstOrDefault(
-            name => name is not (OutputNames.TemporaryFolder or OutputNames.ErrorsFolder or OutputNames.RecordsFolder or OutputNames.InputsFolder) && name[0] != '.');
+        string? other = folder.List("").FirstOrDefault(name => !OutputNames.Folders.Contains(name) && name[0] != '.');
         return other is null || folder.Exists(OutputNames.Manifest)
             ? null
             : throw new StellaBulkException(
@@ -76,7 +75,7 @@ internal sealed class JobOutput
     public static void CreateFolders(IOutputFolder folder)
     {
         _ = ReadManifest(folder);
-        foreach (string name in (string[])["", OutputNames.TemporaryFolder, OutputNames.ErrorsFolder, OutputNames.RecordsFolder])
+        foreach (string name in (string[])["", .. OutputNames.Folders])
         {
             folder.CreateFolder(name);
         }

@@ -31,8 +31,8 @@ internal static class OutputNames
 
     private const int RecordDigits = 16;
 
-    /// <summary>Gets the names in an output folder that are no parts.</summary>
-    public static IReadOnlyList<string> Own { get; } = [Manifest, Success, ErrorsFolder, RecordsFolder, InputsFolder, TemporaryFolder];
+    /// <summary>Gets the folders of a job, which it creates before its plan.</summary>
+    public static IReadOnlyList<string> Folders { get; } = [TemporaryFolder, ErrorsFolder, RecordsFolder, InputsFolder];
 
     /// <summary>Returns the name of a part without its extension: <c>part-NNNNNNNN-HASH</c>.</summary>
     public static string PartOf(string shortHash, int chunk) => string.Create(CultureInfo.InvariantCulture, $"{PartPrefix}{chunk:D8}-{shortHash}");
