@@ -125,7 +125,7 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         }
 
         this.pool = pool;
-        defaults = options ?? new StellaEmbedOptions();
+        defaults = CheckVectors(options ?? new StellaEmbedOptions(), nameof(options));
         this.callOptions = callOptions ?? new StellaCallOptions();
         this.ownsPool = ownsPool;
         time = timeProvider ?? TimeProvider.System;
@@ -319,10 +319,18 @@ public sealed class StellaEmbeddingGenerator : IEmbeddingGenerator<string, Embed
         }
 
         result = options.Dimensions is { } dimension ? result with { Dimension = dimension } : result;
-        return result.Dimension is <= 0
+        return CheckVectors(result, nameof(options)).Dimension is <= 0
             ? throw new ArgumentOutOfRangeException(nameof(options), result.Dimension, $"{nameof(result.Dimension)} must be above zero.")
             : result;
     }
+
+    /// <summary>Returns options that ask for one vector for a text.</summary>
+    private static StellaEmbedOptions CheckVectors(StellaEmbedOptions options, string parameter) => options.Dimensions is null
+        ? options
+        : throw new ArgumentException(
+            $"{nameof(StellaEmbedOptions.Dimensions)} is set, but an embedding of a generator is one vector. "
+            + $"Set {nameof(StellaEmbedOptions.Dimension)}, or call the pool.",
+            parameter);
 
     /// <summary>Returns the call with the cache key; <see langword="null"/> outside of a chain with a cache.</summary>
     /// <exception cref="InvalidOperationException">Middleware removed the key.</exception>

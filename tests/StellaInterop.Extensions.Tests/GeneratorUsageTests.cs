@@ -15,6 +15,7 @@ internal sealed class GeneratorUsageTests
             new[] { "bread" },
             new EmbeddingGenerationOptions { AdditionalProperties = new() { [StellaEmbeddingGenerator.PromptProperty] = 7 } });
         yield return new TestCaseData(new[] { "bread" }, new EmbeddingGenerationOptions { RawRepresentationFactory = _ => new StellaEmbedOptions { Dimension = 0 } });
+        yield return new TestCaseData(new[] { "bread" }, new EmbeddingGenerationOptions { RawRepresentationFactory = _ => new StellaEmbedOptions { Dimensions = [256] } });
     }
 
     [TestCaseSource(nameof(WrongCalls))]

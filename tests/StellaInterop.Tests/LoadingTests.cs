@@ -62,7 +62,7 @@ internal sealed class LoadingTests
             uint[] ids = [.. Enumerable.Repeat(2000u, 64)];
             session.Embed(
                 new TokenBatch(ids, [0, 64], []),
-                model.Info.DefaultDimension,
+                new Heads(model.Info.DefaultDimension),
                 normalize: true,
                 firstTextIndex: 0,
                 [],

@@ -131,7 +131,8 @@ internal sealed class FaultyModel(
 
         private void ThrowIfPoisonous(ReadOnlySpan<uint> ids, ReadOnlySpan<uint> cuSeqlens, VectorKind kind)
         {
-            if (kind.Dimension == owner.Faults.MissingHead)
+            Heads heads = kind.Heads;
+            if (heads.Dimensions.Contains((uint)owner.Faults.MissingHead))
             {
                 throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, Poison.Head);
             }

@@ -101,7 +101,9 @@ struct Embed {
     ids_given: (Given, Length),
     cu_seqlens: Vec<u8>,
     cu_seqlens_given: (Given, Length),
-    options: (Given, Size, u16, u8, u32),
+    options: (Given, Size, u8, u32),
+    dimensions: Vec<u16>,
+    dimensions_given: (Given, Length),
     left_out: Vec<u8>,
     cancel: Cancel,
     rows: u8,
@@ -554,12 +556,14 @@ unsafe fn embed_with(embed: &Embed, handles: &Handles, call: &mut EmbedCall<'_>)
     let ids: Vec<u32> = embed.ids.iter().map(|&id| u32::from(id) % 1300).collect();
     let cu_seqlens: Vec<u32> = embed.cu_seqlens.iter().map(|&end| u32::from(end)).collect();
     let left_out: Vec<u32> = embed.left_out.iter().map(|&tokens| u32::from(tokens)).collect();
-    let (options_given, size, dimension, raw, first_text) = embed.options;
+    let (options_given, size, raw, first_text) = embed.options;
+    let dimensions: Vec<u32> = embed.dimensions.iter().map(|&dimension| u32::from(dimension)).collect();
     let options = Box::new(StellaEmbedOptions {
         size: size.of::<StellaEmbedOptions>(),
-        dimension: u32::from(dimension),
         raw: u32::from(raw),
         first_text,
+        dimensions: pointer(embed.dimensions_given.0, dimensions.as_ptr()),
+        dimensions_length: length::<u32>(embed.dimensions_given.1, dimensions.len()),
         left_out: left_out.as_ptr(),
         left_out_length: left_out.len(),
     });

@@ -80,7 +80,7 @@ fn run(folder: &std::path::Path) -> Result<()> {
     let count = model.tokenize(["a river runs"], prompt.as_deref(), LongText::Truncate, &mut ids)?[0];
     let mut row = vec![0.0; model.default_dimension()];
     let mut session = Session::new(model, SessionOptions { threads: Some(1), ..Default::default() })?;
-    let options = EmbedOptions { dimension: None, l2_normalize: true };
+    let options = EmbedOptions { dimensions: &[], l2_normalize: true };
     let (cu_seqlens, left_out) = ([0, ids.len() as u32], [count.left_out as u32]);
     session.embed(&ids, &cu_seqlens, &left_out, options, CancelFlag::default(), &mut row)?;
     assert!(row.iter().all(|x| x.is_finite()));

@@ -24,9 +24,9 @@ pub struct SessionOptions {
 
 /// The kind of vectors that a call returns.
 #[derive(Debug, Clone, Copy)]
-pub struct EmbedOptions {
-    /// The dimension of the head; `None` for the model's default head.
-    pub dimension: Option<usize>,
+pub struct EmbedOptions<'a> {
+    /// The dimensions of the heads. All of them project the hidden states of one forward pass. Empty for the model's default head.
+    pub dimensions: &'a [u32],
     /// Whether vectors are scaled to an L2 norm of 1. A model with a Normalize module scales them in any case.
     pub l2_normalize: bool,
 }
@@ -91,7 +91,8 @@ impl Session {
     }
 
     /// Embeds a packed batch: runs a forward pass, pools the hidden states of each text and projects them by a head.
-    /// Writes one vector per text into `out`, row-major `[texts, dimension]`.
+    /// Writes one row per text into `out`, row-major `[texts, row]`. A row has the vector of each dimension of the options, one
+    /// after the other.
     ///
     /// Text `i` is `ids[cu_seqlens[i]..cu_seqlens[i + 1]]`. Mean pooling skips its first `left_out[i]` tokens, which
     /// belong to a prompt; an empty `left_out` skips none. Setting `cancel` ends the forward pass early: see
@@ -107,7 +108,7 @@ impl Session {
         ids: &[u32],
         cu_seqlens: &[u32],
         left_out: &[u32],
-        options: EmbedOptions,
+        options: EmbedOptions<'_>,
         cancel: CancelFlag<'_>,
         out: &mut [f32],
     ) -> Result<()> {
@@ -126,8 +127,7 @@ impl Session {
                 "left_out has {given} numbers for {texts} texts. It must have one number for each text, or none."
             )));
         }
-        let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
-        let needed = batch.texts() * head.dimension();
+        let needed = batch.texts().saturating_mul(self.row_length(options.dimensions)?);
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
@@ -141,8 +141,33 @@ impl Session {
             config.hidden_size,
             &mut self.pooled,
         );
+        self.project(options, &mut out[..needed])
+    }
+
+    /// Returns the length of a row with the vectors of all `dimensions`. Loads the heads that are not loaded yet.
+    fn row_length(&self, dimensions: &[u32]) -> Result<usize> {
+        if dimensions.is_empty() {
+            return Ok(self.model.head(self.model.default_dimension())?.dimension());
+        }
+        dimensions.iter().try_fold(0usize, |sum, &dimension| {
+            Ok(sum.saturating_add(self.model.head(dimension as usize)?.dimension()))
+        })
+    }
+
+    /// Projects the pooled vectors by each head into its columns of the rows of `out`.
+    fn project(&mut self, options: EmbedOptions<'_>, out: &mut [f32]) -> Result<()> {
         let l2_normalize = options.l2_normalize || self.model.normalizes();
-        self.projector.project(head, &self.pooled, l2_normalize, &mut out[..needed])
+        if options.dimensions.is_empty() {
+            let head = self.model.head(self.model.default_dimension())?;
+            return self.projector.project(head, &self.pooled, l2_normalize, 0, out);
+        }
+        let mut column = 0;
+        for &dimension in options.dimensions {
+            let head = self.model.head(dimension as usize)?;
+            self.projector.project(head, &self.pooled, l2_normalize, column, out)?;
+            column += head.dimension();
+        }
+        Ok(())
     }
 
     /// Ends the session and its threads, and returns its reference to the model.
@@ -152,9 +177,9 @@ impl Session {
 
     /// Embeds parts of one text in the context of the whole text (late chunking), with a single forward pass.
     ///
-    /// For each range of tokens in `spans`, writes the vector of the mean of its hidden states into `out`, row-major
-    /// `[spans, dimension]`. Also writes the hidden states of all tokens into `hidden`, row-major `[ids, hidden_size]`,
-    /// unless `hidden` is empty.
+    /// For each range of tokens in `spans`, writes the row of the mean of its hidden states into `out`, row-major
+    /// `[spans, row]`. A row is that of [`Self::embed`]. Also writes the hidden states of all tokens into `hidden`, row-major
+    /// `[ids, hidden_size]`, unless `hidden` is empty.
     ///
     /// # Errors
     /// Those of [`Self::embed`]; [`Error::ResultNotFinite`] and [`Error::ResultZero`] have the index of the span.
@@ -164,7 +189,7 @@ impl Session {
         &mut self,
         ids: &[u32],
         spans: &[(u32, u32)],
-        options: EmbedOptions,
+        options: EmbedOptions<'_>,
         cancel: CancelFlag<'_>,
         hidden: &mut [f32],
         out: &mut [f32],
@@ -200,8 +225,7 @@ impl Session {
                 needed: state_len,
             });
         }
-        let head = self.model.head(options.dimension.unwrap_or(self.model.default_dimension()))?;
-        let needed = spans.len() * head.dimension();
+        let needed = spans.len().saturating_mul(self.row_length(options.dimensions)?);
         if out.len() < needed {
             return Err(Error::BufferTooSmall { what: "vectors", capacity: out.len(), needed });
         }
@@ -214,7 +238,6 @@ impl Session {
         }
         let ranges = spans.iter().map(|&(begin, end)| begin as usize..end as usize);
         pooling::mean(ranges, states, config.hidden_size, &mut self.pooled);
-        let l2_normalize = options.l2_normalize || self.model.normalizes();
-        self.projector.project(head, &self.pooled, l2_normalize, &mut out[..needed])
+        self.project(options, &mut out[..needed])
     }
 }

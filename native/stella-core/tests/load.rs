@@ -37,7 +37,7 @@ fn embed(model: Arc<Model>) -> Vec<u32> {
     let mut row = vec![0.0; model.default_dimension()];
     let mut session =
         Session::new(model, SessionOptions { threads: Some(1), ..Default::default() }).expect("starts");
-    let options = EmbedOptions { dimension: None, l2_normalize: true };
+    let options = EmbedOptions { dimensions: &[], l2_normalize: true };
     let ends = [0, ids.len() as u32];
     session.embed(&ids, &ends, &[], options, CancelFlag::default(), &mut row).expect("embeds");
     row.iter().map(|x| x.to_bits()).collect()

@@ -106,7 +106,7 @@ fn embed(session: &mut Session) {
     let ids: Vec<u32> = (0..texts * length).map(|i| (i * 7919 % vocabulary) as u32).collect();
     let cu_seqlens: Vec<u32> = (0..=texts).map(|i| (i * length) as u32).collect();
     let mut rows = vec![0.0; texts * session.model().default_dimension()];
-    let options = EmbedOptions { dimension: None, l2_normalize: true };
+    let options = EmbedOptions { dimensions: &[], l2_normalize: true };
     session.embed(&ids, &cu_seqlens, &[], options, CancelFlag::default(), &mut rows).expect("embeds");
     assert!(rows.iter().all(|x| x.is_finite()));
 }

@@ -8,7 +8,7 @@ use crate::session::{StellaEmbedOptions, StellaSessionOptions, StellaSpan};
 use crate::tokenize::{StellaPlace, StellaTokenCount, StellaTokenizeOptions};
 
 /// The version of this ABI. It is raised when a signature, a struct or a meaning changes.
-pub const STELLA_ABI_VERSION: u32 = 7;
+pub const STELLA_ABI_VERSION: u32 = 8;
 
 /// The structs of this ABI, as arguments of stella_abi_struct_size.
 #[repr(u32)]

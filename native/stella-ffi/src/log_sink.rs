@@ -43,9 +43,6 @@ unsafe impl Sync for LogSink {}
 impl LogSink {
     fn write(&self, record: &Record<'_>) {
         let level = level_number(record.level());
-        if level < self.min_level {
-            return;
-        }
         reach(Stage::Log);
         let (target, text) = (record.target(), record.args().to_string());
         let keep = if target == PANIC_TARGET { Keep::LineBreaks } else { Keep::Nothing };
@@ -122,11 +119,16 @@ pub(crate) fn set_for_thread(sink: Option<Arc<LogSink>>) {
 struct Router;
 
 impl Log for Router {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        CURRENT.with_borrow(Option::is_some)
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let level = level_number(metadata.level());
+        CURRENT.with_borrow(|sink| sink.as_ref().is_some_and(|sink| level >= sink.min_level))
     }
 
     fn log(&self, record: &Record<'_>) {
+        // The tokenizer traces every character. Threads that all count references to one sink would wait for each other.
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         // A clone, so that `CURRENT` is not borrowed while the callback runs: the callback may call this library.
         if let Some(sink) = current() {
             sink.write(record);

@@ -51,12 +51,15 @@ pub struct StellaSessionOptions {
 pub struct StellaEmbedOptions {
     /// The size of this struct in bytes.
     pub size: u32,
-    /// The dimension: the length of a vector, one of stella_model_dimensions. 0 for the default of the model.
-    pub dimension: u32,
     /// 0 to scale vectors to length 1, 1 for the vectors as the modules of the model compute them.
     pub raw: u32,
     /// The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
     pub first_text: u32,
+    /// The dimensions: the length of each vector of a row, of stella_model_dimensions. Null for the default of the model. All of
+    /// them come from one forward pass.
+    pub dimensions: *const u32,
+    /// The number of elements of `dimensions`.
+    pub dimensions_length: usize,
     /// For each text, the number of tokens at its beginning that the pooling excludes: `left_out` of StellaTokenCount. Null for
     /// zeros. `stella_session_embed_tokens` ignores it.
     pub left_out: *const u32,
@@ -68,9 +71,10 @@ impl Default for StellaEmbedOptions {
     fn default() -> Self {
         Self {
             size: size_of::<Self>() as u32,
-            dimension: 0,
             raw: 0,
             first_text: 0,
+            dimensions: std::ptr::null(),
+            dimensions_length: 0,
             left_out: std::ptr::null(),
             left_out_length: 0,
         }
@@ -115,8 +119,9 @@ pub unsafe extern "C" fn stella_session_new(
 /// has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
 /// `options` mean the defaults.
 ///
-/// Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
-/// undefined. The vector of a text has the same bits in any batch and on any number of threads.
+/// Writes one row per text to `vectors`, row-major. A row has the vector of each dimension of the options, one after the other.
+/// After an error the contents of `vectors` are undefined. The vector of a text has the same bits in any batch, on any number of
+/// threads, and beside any other dimensions.
 ///
 /// If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
 /// pass polls the number before each layer, or before each text with the encoder Candle.
@@ -127,9 +132,9 @@ pub unsafe extern "C" fn stella_session_new(
 ///
 /// # Safety
 /// `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null
-/// or points to options with their size set, whose `left_out` is null or points to `left_out_length` numbers. `cancel` is null or
-/// points to a number that is alive during the call and is written to only atomically. `vectors` points to `vectors_length`
-/// writable numbers.
+/// or points to options with their size set. In them, `dimensions` is null or points to `dimensions_length` numbers, and `left_out`
+/// is null or points to `left_out_length` numbers. `cancel` is null or points to a number that is alive during the call and is
+/// written to only atomically. `vectors` points to `vectors_length` writable numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stella_session_embed(
     session: *const StellaSession,
@@ -157,11 +162,16 @@ pub unsafe extern "C" fn stella_session_embed(
             )
         };
         // SAFETY: this function's contract.
-        let left_out = unsafe { args::slice(options.left_out, options.left_out_length, "options.left_out") }?;
+        let (left_out, core) = unsafe {
+            (
+                args::slice(options.left_out, options.left_out_length, "options.left_out")?,
+                core_options(&options)?,
+            )
+        };
         let first_text = options.first_text as usize;
         session
             .lock()?
-            .embed(ids, cu_seqlens, left_out, core_options(options)?, cancel, vectors)
+            .embed(ids, cu_seqlens, left_out, core, cancel, vectors)
             .map_err(|e| e.with_first_text(first_text))
     })
 }
@@ -180,8 +190,8 @@ pub struct StellaSpan {
 /// Null `options` mean the defaults.
 ///
 /// Writes to `hidden` one row of `hidden_size` numbers per token, the last hidden state, unless `hidden_length` is 0. Writes to
-/// `vectors` one row of `dimension` numbers per span: the vector of the mean of the hidden states of its tokens. Spans need a
-/// model with mean pooling. `cancel` is that of `stella_session_embed`.
+/// `vectors` one row per span: the vectors of the mean of the hidden states of its tokens. Spans need a model with mean pooling.
+/// Rows and `cancel` are those of `stella_session_embed`.
 ///
 /// Errors: those of `stella_session_embed`, with the index of the span as text index; InvalidArgument for a span that is empty
 /// or goes beyond the text, and for any span of a model without mean pooling.
@@ -218,7 +228,9 @@ pub unsafe extern "C" fn stella_session_embed_tokens(
             )
         };
         let spans: Vec<_> = spans.iter().map(|span| (span.begin, span.end)).collect();
-        session.lock()?.embed_tokens(ids, &spans, core_options(options)?, cancel, hidden, vectors)
+        // SAFETY: this function's contract.
+        let core = unsafe { core_options(&options) }?;
+        session.lock()?.embed_tokens(ids, &spans, core, cancel, hidden, vectors)
     })
 }
 
@@ -233,11 +245,14 @@ impl StellaSession {
 }
 
 /// Converts options to those of stella-core.
-fn core_options(options: StellaEmbedOptions) -> stella_core::Result<EmbedOptions> {
-    Ok(EmbedOptions {
-        dimension: args::optional(options.dimension),
-        l2_normalize: args::choice(options.raw, &[true, false], "options.raw")?,
-    })
+///
+/// # Safety
+/// `dimensions` is null or points to `dimensions_length` numbers that are alive and not written to as long as `options`.
+unsafe fn core_options(options: &StellaEmbedOptions) -> stella_core::Result<EmbedOptions<'_>> {
+    // SAFETY: this function's contract.
+    let dimensions =
+        unsafe { args::slice(options.dimensions, options.dimensions_length, "options.dimensions") }?;
+    Ok(EmbedOptions { dimensions, l2_normalize: args::choice(options.raw, &[true, false], "options.raw")? })
 }
 
 /// Frees a session and ends its threads. Frees the model too if no handle or session uses it any more. Null is allowed.

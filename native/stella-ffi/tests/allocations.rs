@@ -19,7 +19,7 @@ fn allocations() -> u64 {
 fn a_call_allocates_nothing() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folders = ["src/StellaInterop.Models.Mini/model", "tests/fixtures/models/tiny-qwen2"];
-    let normalized = EmbedOptions { dimension: None, l2_normalize: true };
+    let normalized = EmbedOptions { dimensions: &[], l2_normalize: true };
     for folder in folders {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for threads in [1, 3] {

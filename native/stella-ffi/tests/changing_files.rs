@@ -23,7 +23,11 @@ fn embed(model: *const StellaModel, dimension: u32) -> i32 {
     let (mut session, mut vector) = (null_mut(), [0.0; 1024]);
     let size = size_of::<StellaSessionOptions>() as u32;
     let options = StellaSessionOptions { size, threads: 1, max_batch_tokens: 0 };
-    let embed = StellaEmbedOptions { dimension, ..Default::default() };
+    let embed = StellaEmbedOptions {
+        dimensions: &dimension,
+        dimensions_length: usize::from(dimension != 0),
+        ..Default::default()
+    };
     unsafe {
         assert_eq!(take(stella_session_new(model, &options, &mut session)), 0);
         let (ids, cu_seqlens) = ([2u32, 3], [0u32, 2]);

@@ -109,8 +109,9 @@ fn run_all_calls(path: &str, precision: StellaPrecision, host: u32, what: &str) 
     assert_eq!(take(under(host, what, start)), 0);
     let mut bits = Vec::new();
     // The first call with a dimension of 768 loads its head.
-    for (dimension, raw) in [(256, 0), (256, 1), (768, 0)] {
-        let options = StellaEmbedOptions { dimension, raw, ..Default::default() };
+    for (dimension, raw) in [(256u32, 0), (256, 1), (768, 0)] {
+        let options =
+            StellaEmbedOptions { dimensions: &dimension, dimensions_length: 1, raw, ..Default::default() };
         let mut vectors = vec![0.0f32; TEXTS.len() * dimension as usize];
         let embed = || unsafe {
             stella_session_embed(

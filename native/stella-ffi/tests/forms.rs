@@ -104,7 +104,8 @@ fn compare(options: &ModelOptions, least_cosine: f64, largest_difference: f64) {
                     .map(|x| x.as_f64().expect("a number"))
                     .collect();
                 let mut row = vec![0.0; expected.len()];
-                let embed = EmbedOptions { dimension: dimension.parse().ok(), l2_normalize: false };
+                let dimensions = [dimension.parse().expect("a number")];
+                let embed = EmbedOptions { dimensions: &dimensions, l2_normalize: false };
                 let left_out = [count.left_out as u32];
                 session
                     .embed(&ids, &[0, ids.len() as u32], &left_out, embed, CancelFlag::default(), &mut row)

@@ -101,7 +101,7 @@ fn pack(cases: &[Case]) -> (Vec<u32>, Vec<u32>) {
     (ids, cu_seqlens)
 }
 
-const RAW_256: EmbedOptions = EmbedOptions { dimension: Some(256), l2_normalize: false };
+const RAW_256: EmbedOptions<'static> = EmbedOptions { dimensions: &[256], l2_normalize: false };
 
 /// Returns the raw vectors of all cases, 256 numbers each.
 fn embed_all(model: Arc<Model>, cases: &[Case]) -> Vec<f32> {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using StellaInterop.Bulk.Inputs;
 
 namespace StellaInterop.Bulk.Jobs;
@@ -30,28 +31,26 @@ internal sealed class PoolEmbedder(StellaEmbeddingPool pool, StellaBulkOptions o
 
     private readonly SemaphoreSlim turn = new(1);
     private readonly SemaphoreSlim room = new(Math.Max(4, Environment.ProcessorCount / 4));
-    private StellaEmbedOptions[] heads = [];
+    private int[] dimensions = [];
+    private StellaEmbedOptions embedOptions = new();
 
     public async Task<EmbedderInfo> OpenAsync(CancellationToken cancellationToken)
     {
         StellaModelInfo info = await pool.WarmUpAsync(cancellationToken).ConfigureAwait(false);
-        int[] dimensions = options.Dimensions.Count == 0 ? [info.DefaultDimension] : [.. options.Dimensions];
+        dimensions = options.Dimensions.Count == 0 ? [info.DefaultDimension] : [.. options.Dimensions];
         var fingerprints = new List<string>();
         foreach (int dimension in dimensions)
         {
             fingerprints.Add(await pool.GetFingerprintAsync(dimension, cancellationToken).ConfigureAwait(false));
         }
 
-        heads =
-        [
-            .. dimensions.Select(dimension => new StellaEmbedOptions
-            {
-                Dimension = dimension,
-                Prompt = options.Prompt,
-                Normalize = options.Normalize,
-                LongTextBehavior = options.LongTextBehavior,
-            }),
-        ];
+        embedOptions = new StellaEmbedOptions
+        {
+            Dimensions = dimensions,
+            Prompt = options.Prompt,
+            Normalize = options.Normalize,
+            LongTextBehavior = options.LongTextBehavior,
+        };
         return new EmbedderInfo(dimensions, info.MaxTokens, info.Precision, fingerprints);
     }
 
@@ -82,36 +81,58 @@ internal sealed class PoolEmbedder(StellaEmbeddingPool pool, StellaBulkOptions o
         }
     }
 
-    /// <summary>Embeds some texts of a block, with one call for each dimension.</summary>
+    /// <summary>Embeds some texts of a block.</summary>
     private async Task CallAsync(TextBlock block, Range texts, CancellationToken cancellationToken)
     {
+        float[]? rows = null;
         try
         {
             (int begin, int count) = texts.GetOffsetAndLength(block.Texts.Length);
-            var calls = new Task<StellaCallSummary>[heads.Length];
-            for (int i = 0; i < calls.Length; i++)
+            int rowLength = dimensions.Sum();
+            // The rows of one head are those of the block. Rows of several heads have their vectors side by side.
+            Memory<float> destination = dimensions.Length == 1
+                ? block.Vectors[0].AsMemory(begin * rowLength, count * rowLength)
+                : (rows = ArrayPool<float>.Shared.Rent(count * rowLength)).AsMemory(0, count * rowLength);
+            StellaCallSummary summary = await pool.EmbedAsync(
+                block.Texts.AsMemory(begin, count),
+                destination,
+                block.TokenCounts.AsMemory(begin, count),
+                embedOptions,
+                CallOptions,
+                cancellationToken).ConfigureAwait(false);
+            if (rows is not null)
             {
-                int dimension = heads[i].Dimension!.Value;
-                calls[i] = pool.EmbedAsync(
-                    block.Texts.AsMemory(begin, count),
-                    block.Vectors[i].AsMemory(begin * dimension, count * dimension),
-                    i == 0 ? block.TokenCounts.AsMemory(begin, count) : default,
-                    heads[i],
-                    CallOptions,
-                    cancellationToken);
+                Separate(rows, block, begin, count);
             }
 
-            foreach (StellaCallSummary summary in await Task.WhenAll(calls).ConfigureAwait(false))
+            foreach (StellaTextFailure failure in summary.Failures)
             {
-                foreach (StellaTextFailure failure in summary.Failures)
-                {
-                    block.Faults[begin + failure.TextIndex] = FaultOf(failure.Error) ?? throw failure.Error;
-                }
+                block.Faults[begin + failure.TextIndex] = FaultOf(failure.Error) ?? throw failure.Error;
             }
         }
         finally
         {
+            if (rows is not null)
+            {
+                ArrayPool<float>.Shared.Return(rows);
+            }
+
             _ = room.Release();
+        }
+    }
+
+    /// <summary>Copies the vectors of each dimension from rows to the block.</summary>
+    private void Separate(float[] rows, TextBlock block, int begin, int count)
+    {
+        int position = 0;
+        for (int i = begin; i < begin + count; i++)
+        {
+            for (int head = 0; head < dimensions.Length; head++)
+            {
+                int dimension = dimensions[head];
+                rows.AsSpan(position, dimension).CopyTo(block.Vectors[head].AsSpan(i * dimension));
+                position += dimension;
+            }
         }
     }
 

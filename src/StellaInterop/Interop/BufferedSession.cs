@@ -18,23 +18,23 @@ internal sealed class BufferedSession(SessionHandle handle) : IDisposable
     /// <summary>Embeds the texts of a pack in batches, in order.</summary>
     /// <param name="pack">The tokens of the texts.</param>
     /// <param name="batchTokens">The largest number of tokens of a batch; a longer text is a batch by itself.</param>
-    /// <param name="dimension">The dimension of the vectors.</param>
+    /// <param name="heads">The heads of the vectors.</param>
     /// <param name="normalize">Whether the vectors are scaled to length 1.</param>
     /// <param name="cancelFlag">The flag that native code polls; empty for a call that cannot be cancelled.</param>
-    /// <param name="rows">Receives one vector per text.</param>
+    /// <param name="rows">Receives one row per text.</param>
     public void Embed(
-        TokenizedPack pack, int batchTokens, int dimension, bool normalize, ReadOnlySpan<uint> cancelFlag, Span<float> rows)
+        TokenizedPack pack, int batchTokens, Heads heads, bool normalize, ReadOnlySpan<uint> cancelFlag, Span<float> rows)
     {
         for (int start = 0; start < pack.Count;)
         {
             int end = pack.BatchEnd(start, batchTokens);
             Handle.Embed(
                 pack.Batch(start, end),
-                dimension,
+                heads,
                 normalize,
                 pack.FirstText + start,
                 cancelFlag,
-                rows.Slice(start * dimension, (end - start) * dimension));
+                rows.Slice(start * heads.RowLength, (end - start) * heads.RowLength));
             start = end;
         }
     }

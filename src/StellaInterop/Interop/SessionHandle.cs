@@ -50,19 +50,19 @@ internal sealed unsafe class SessionHandle : SafeHandle
 
     /// <summary>Embeds a packed batch.</summary>
     /// <param name="batch">The texts.</param>
-    /// <param name="dimension">The dimension of the vectors, which selects the head.</param>
+    /// <param name="heads">The heads of the vectors.</param>
     /// <param name="normalize">Whether the vectors are scaled to length 1.</param>
     /// <param name="firstTextIndex">The index of the first text in the list of the caller, for errors.</param>
     /// <param name="cancelFlag">The flag of a <see cref="CancelRegistration"/>; empty for a call that cannot be cancelled.</param>
-    /// <param name="rows">Receives one vector per text.</param>
+    /// <param name="rows">Receives one row per text.</param>
     public void Embed(
-        TokenBatch batch, int dimension, bool normalize, int firstTextIndex, ReadOnlySpan<uint> cancelFlag, Span<float> rows)
+        TokenBatch batch, Heads heads, bool normalize, int firstTextIndex, ReadOnlySpan<uint> cancelFlag, Span<float> rows)
     {
         using var lease = new HandleLease(this);
-        fixed (uint* ids = batch.Ids, cuSeqlens = batch.CuSeqlens, leftOut = batch.LeftOut, cancelled = cancelFlag)
+        fixed (uint* ids = batch.Ids, cuSeqlens = batch.CuSeqlens, leftOut = batch.LeftOut, dimensions = heads.Dimensions, cancelled = cancelFlag)
         fixed (float* vectors = rows)
         {
-            NativeEmbedOptions options = OptionsOf(dimension, normalize);
+            NativeEmbedOptions options = OptionsOf(dimensions, heads, normalize);
             options.first_text = (uint)firstTextIndex;
             options.left_out = leftOut;
             options.left_out_length = (nuint)batch.LeftOut.Length;
@@ -82,26 +82,26 @@ internal sealed unsafe class SessionHandle : SafeHandle
     /// <summary>Computes the hidden states of the tokens of one text, and the vectors of parts of the text.</summary>
     /// <param name="ids">The tokens of the text.</param>
     /// <param name="spans">The tokens of each part; may be empty.</param>
-    /// <param name="dimension">The dimension of the vectors, which selects the head.</param>
+    /// <param name="heads">The heads of the vectors.</param>
     /// <param name="normalize">Whether the vectors are scaled to length 1.</param>
     /// <param name="cancelFlag">The flag of a <see cref="CancelRegistration"/>; empty for a call that cannot be cancelled.</param>
     /// <param name="hiddenStates">Receives one hidden state per token; may be empty.</param>
-    /// <param name="vectors">Receives one vector per part.</param>
+    /// <param name="vectors">Receives one row per part.</param>
     public void EmbedTokens(
         ReadOnlySpan<uint> ids,
         ReadOnlySpan<NativeSpan> spans,
-        int dimension,
+        Heads heads,
         bool normalize,
         ReadOnlySpan<uint> cancelFlag,
         Span<float> hiddenStates,
         Span<float> vectors)
     {
         using var lease = new HandleLease(this);
-        fixed (uint* idsPointer = ids, cancelled = cancelFlag)
+        fixed (uint* idsPointer = ids, dimensions = heads.Dimensions, cancelled = cancelFlag)
         fixed (NativeSpan* spansPointer = spans)
         fixed (float* hiddenPointer = hiddenStates, vectorsPointer = vectors)
         {
-            NativeEmbedOptions options = OptionsOf(dimension, normalize);
+            NativeEmbedOptions options = OptionsOf(dimensions, heads, normalize);
             NativeErrors.ThrowIfFailed(NativeMethods.stella_session_embed_tokens(
                 (NativeSession*)lease.Value,
                 idsPointer,
@@ -124,10 +124,11 @@ internal sealed unsafe class SessionHandle : SafeHandle
         return true;
     }
 
-    private static NativeEmbedOptions OptionsOf(int dimension, bool normalize) => new()
+    private static NativeEmbedOptions OptionsOf(uint* dimensions, Heads heads, bool normalize) => new()
     {
         size = (uint)sizeof(NativeEmbedOptions),
-        dimension = (uint)dimension,
+        dimensions = dimensions,
+        dimensions_length = (nuint)heads.Dimensions.Length,
         raw = normalize ? 0u : 1u,
     };
 }

@@ -147,7 +147,7 @@ public sealed class StellaModel : IDisposable
     public float[] Embed(string text, StellaEmbedOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
-        float[] vector = new float[Info.DimensionOf(options ?? StellaEmbedOptions.Default)];
+        float[] vector = new float[Info.HeadsOf(options ?? StellaEmbedOptions.Default).RowLength];
         Embed([text], vector, options, cancellationToken);
         return vector;
     }
@@ -187,11 +187,11 @@ public sealed class StellaModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(texts);
         string[] copy = [.. texts];
-        int dimension = Info.DimensionOf(options ?? StellaEmbedOptions.Default);
-        float[] vectors = StellaEmbeddings.Rows(copy.Length, dimension);
+        int rowLength = Info.HeadsOf(options ?? StellaEmbedOptions.Default).RowLength;
+        float[] vectors = StellaEmbeddings.Rows(copy.Length, rowLength);
         var counts = new StellaTokenCount[copy.Length];
         Embed(copy, vectors, counts, options, cancellationToken);
-        return new StellaEmbeddings(vectors, dimension, counts, new StellaCallSummary
+        return new StellaEmbeddings(vectors, rowLength, counts, new StellaCallSummary
         {
             TextCount = counts.Length,
             TokenCount = counts.Sum(count => (long)count.Kept),
@@ -248,8 +248,8 @@ public sealed class StellaModel : IDisposable
     {
         options ??= StellaEmbedOptions.Default;
         options.Check(texts.Length);
-        int dimension = Info.DimensionOf(options);
-        Guard.ThrowIfNoRoomForVectors(texts.Length, dimension, destination.Length, nameof(destination));
+        Heads heads = Info.HeadsOf(options);
+        Guard.ThrowIfNoRoomForVectors(texts.Length, heads.RowLength, destination.Length, nameof(destination));
         Guard.ThrowIfNoRoomForCounts(texts.Length, tokenCounts.Length, nameof(tokenCounts));
 
         ThrowIfDisposed();
@@ -272,7 +272,7 @@ public sealed class StellaModel : IDisposable
                     tokenCounts[start + i] = pack.CountOf(i);
                 }
 
-                session.Embed(pack, batchTokens, dimension, options.Normalize, cancel.Span, destination[(start * dimension)..]);
+                session.Embed(pack, batchTokens, heads, options.Normalize, cancel.Span, destination[(start * heads.RowLength)..]);
             }
         }
         catch (Exception e) when (lease.Replaces(e, out Exception replacement))
@@ -348,11 +348,11 @@ public sealed class StellaModel : IDisposable
         ArgumentNullException.ThrowIfNull(text);
         options ??= StellaEmbedOptions.Default;
         options.Check();
-        int dimension = Info.DimensionOf(options);
-        Guard.ThrowIfNoRoomForVectors(parts.Length, dimension, destination.Length, nameof(destination));
+        Heads heads = Info.HeadsOf(options);
+        Guard.ThrowIfNoRoomForVectors(parts.Length, heads.RowLength, destination.Length, nameof(destination));
         TokensWithOffsets tokens = Tokenizer.TokenizeWithOffsets(text, options);
         NativeSpan[] spans = tokens.SpansOf(parts, text.Length);
-        RunTokens(tokens, spans, [], destination[..(parts.Length * dimension)], options, cancellationToken);
+        RunTokens(tokens, spans, [], destination[..(parts.Length * heads.RowLength)], options, cancellationToken);
         return tokens.TokenCount;
     }
 
@@ -490,12 +490,12 @@ public sealed class StellaModel : IDisposable
     {
         ThrowIfDisposed();
         cancellationToken.ThrowIfCancellationRequested();
-        int dimension = Info.DimensionOf(options);
+        Heads heads = Info.HeadsOf(options);
         using var lease = new SessionLease(sessions, cancellationToken);
         using var cancel = new CancelRegistration(lease.Session.CancelFlag, cancellationToken);
         try
         {
-            lease.Session.Handle.EmbedTokens(tokens.Ids, spans, dimension, options.Normalize, cancel.Span, hiddenStates, vectors);
+            lease.Session.Handle.EmbedTokens(tokens.Ids, spans, heads, options.Normalize, cancel.Span, hiddenStates, vectors);
         }
         catch (Exception e) when (lease.Replaces(e, out Exception replacement))
         {

@@ -79,7 +79,7 @@ internal sealed class CallRunner(PoolServices pool, ModelHost host, OpenCalls ca
         try
         {
             _ = call.Hold(calls.Enter(call));
-            if (pool.Breaker.Enter(call.EmbedOptions.Dimension ?? host.Info?.DefaultDimension ?? 0) is { } probe)
+            if (pool.Breaker.Enter(call.EmbedOptions.HeadsOr(host.Info?.DefaultDimension ?? 0)) is { } probe)
             {
                 _ = call.Hold(probe);
             }
@@ -121,7 +121,7 @@ internal sealed class CallRunner(PoolServices pool, ModelHost host, OpenCalls ca
             }
 
             StellaModelInfo info = loaded.Model.Info;
-            call.Open(new VectorKind(info.DimensionOf(call.EmbedOptions), call.EmbedOptions.Normalize), info.FileStamp);
+            call.Open(new VectorKind(info.HeadsOf(call.EmbedOptions), call.EmbedOptions.Normalize), info.FileStamp);
             if (call.Hold(pool.Scheduler.Open(call, slot)))
             {
                 await QueueTextsAsync(call, loaded).ConfigureAwait(false);

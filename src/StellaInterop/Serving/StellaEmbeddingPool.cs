@@ -332,7 +332,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         // A copy: the caller may change the memory from here on.
         PoolCall call = NewCall(texts.ToArray(), options, callOptions, CallBuffers.OfCaller(destination, tokenCounts));
         // Not by the properties of an unloaded model: the next load may find another model.
-        if ((call.EmbedOptions.Dimension ?? host.State.Loaded?.Model.Info.DefaultDimension) is { } known)
+        if (call.EmbedOptions.HeadsOr(host.State.Loaded?.Model.Info.DefaultDimension ?? 0).RowLength is > 0 and int known)
         {
             Guard.ThrowIfNoRoomForVectors(texts.Length, known, destination.Length, nameof(destination));
         }
@@ -412,7 +412,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         AdmissionState admitted = services.Admission.State;
         ModelState model = host.State;
         var (workers, busy, longest, refused) = model.Loaded?.Workers.State ?? default;
-        BreakerView circuits = services.Breaker.View(host.Info?.DefaultDimension ?? 0);
+        BreakerView circuits = services.Breaker.View(new Heads(host.Info?.DefaultDimension ?? 0));
         double fill = Math.Max(
             (admitted.Calls + admitted.WaitingCalls) / (double)services.Options.MaxQueuedCalls,
             admitted.ReservedTokens / (double)services.Limits.QueuedTokens);
@@ -612,7 +612,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private async Task<StellaEmbeddings> EmbedListAsync(PoolCall call, CancellationToken cancellationToken)
     {
         StellaCallSummary summary = await runner.RunAsync(call, cancellationToken).ConfigureAwait(false);
-        return new StellaEmbeddings(call.Buffers.Vectors, call.Buffers.Dimension, call.Buffers.TokenCounts, summary);
+        return new StellaEmbeddings(call.Buffers.Vectors, call.Buffers.RowLength, call.Buffers.TokenCounts, summary);
     }
 
     private PoolCall NewCall(string[] texts, StellaEmbedOptions? embedOptions, StellaCallOptions? callOptions, CallBuffers buffers)

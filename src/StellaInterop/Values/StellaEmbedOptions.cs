@@ -44,6 +44,13 @@ public sealed record StellaEmbedOptions
     public int? Dimension { get; init; }
 
     /// <summary>
+    /// Gets the lengths of several vectors for each text, which take the place of <see cref="Dimension"/>; <see langword="null"/> by
+    /// default. One forward pass computes all vectors of a text. They stand in one row of the result, one after the other, in the order of
+    /// this list. The length of a row is their sum.
+    /// </summary>
+    public IReadOnlyList<int>? Dimensions { get; init; }
+
+    /// <summary>
     /// Gets whether vectors are scaled to length 1, so that their dot product is their cosine; <see langword="true"/> by default. A model
     /// whose folder has a Normalize module scales them in any case.
     /// </summary>
@@ -78,7 +85,43 @@ public sealed record StellaEmbedOptions
     internal void Check()
     {
         Guard.ThrowIfNotPositive(Dimension, nameof(Dimension));
+        CheckDimensions();
         Guard.ThrowIf(Guard.Defined(nameof(LongTextBehavior), LongTextBehavior));
         Guard.ThrowIf(Guard.Defined(nameof(InvalidTextBehavior), InvalidTextBehavior));
+    }
+
+    /// <summary>Returns the heads of a call.</summary>
+    /// <param name="defaultDimension">The dimension of the model's default head.</param>
+    internal Heads HeadsOr(int defaultDimension) =>
+        Dimensions is { } several ? new Heads(several) : new Heads(Dimension ?? defaultDimension);
+
+    private void CheckDimensions()
+    {
+        if (Dimensions is not { } several)
+        {
+            return;
+        }
+
+        if (Dimension is not null)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(Dimensions), $"{nameof(Dimension)} and {nameof(Dimensions)} are both set. Set one of them.");
+        }
+
+        if (several.Count == 0)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(Dimensions), $"{nameof(Dimensions)} is empty. Name at least one dimension, or set it to null.");
+        }
+
+        for (int i = 0; i < several.Count; i++)
+        {
+            Guard.ThrowIfNotPositive(several[i], nameof(Dimensions));
+            if (several.Take(i).Contains(several[i]))
+            {
+                throw new ArgumentOutOfRangeException(
+                    nameof(Dimensions), several[i], $"{nameof(Dimensions)} has {several[i]} twice. Name each dimension once.");
+            }
+        }
     }
 }

@@ -57,10 +57,10 @@ public sealed record StellaCallSummary
 /// </remarks>
 public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
 {
-    internal StellaEmbeddings(float[] vectors, int dimension, StellaTokenCount[] tokenCounts, StellaCallSummary summary)
+    internal StellaEmbeddings(float[] vectors, int rowLength, StellaTokenCount[] tokenCounts, StellaCallSummary summary)
     {
         Vectors = vectors;
-        Dimension = dimension;
+        Dimension = rowLength;
         TokenCounts = tokenCounts;
         Summary = summary;
     }
@@ -68,7 +68,7 @@ public sealed class StellaEmbeddings : IReadOnlyList<ReadOnlyMemory<float>>
     /// <summary>Gets all vectors, row-major <c>[Count, Dimension]</c>, in the order of the texts.</summary>
     public ReadOnlyMemory<float> Vectors { get; }
 
-    /// <summary>Gets the length of a vector.</summary>
+    /// <summary>Gets the length of a vector; with <see cref="StellaEmbedOptions.Dimensions"/>, the length of a row.</summary>
     public int Dimension { get; }
 
     /// <summary>Gets the number of texts.</summary>

@@ -163,23 +163,36 @@ public sealed record StellaModelInfo
     /// <summary>Gets a hash of the file stamps at the load. It differs after a file was replaced, changed or touched.</summary>
     internal ulong FileStamp { get; init; }
 
-    /// <summary>Returns the length of the vectors of a call.</summary>
-    /// <exception cref="StellaOptionException">The model has no head of that dimension.</exception>
-    internal int DimensionOf(StellaEmbedOptions options)
+    /// <summary>Returns the heads of a call.</summary>
+    /// <exception cref="StellaOptionException">The model has no head of a dimension.</exception>
+    internal Heads HeadsOf(StellaEmbedOptions options)
     {
-        Guard.ThrowIfNotPositive(options.Dimension, nameof(options.Dimension));
-        int dimension = options.Dimension ?? DefaultDimension;
+        options.Check();
+        Heads heads = options.HeadsOr(DefaultDimension);
+        foreach (uint dimension in heads.Dimensions)
+        {
+            if (!HasHead((int)dimension))
+            {
+                throw new StellaOptionException(
+                    StellaErrorCode.UnknownDimension,
+                    $"The model has no head of dimension {dimension}. Its heads have {Listing.Of(Dimensions)}. Choose one of these dimensions, or download the head.");
+            }
+        }
+
+        return heads;
+    }
+
+    private bool HasHead(int dimension)
+    {
         // By index, because an enumerator would be allocated in each call.
         for (int i = 0; i < Dimensions.Count; i++)
         {
             if (Dimensions[i] == dimension)
             {
-                return dimension;
+                return true;
             }
         }
 
-        throw new StellaOptionException(
-            StellaErrorCode.UnknownDimension,
-            $"The model has no head of dimension {dimension}. Its heads have {Listing.Of(Dimensions)}. Choose one of these dimensions, or download the head.");
+        return false;
     }
 }

@@ -83,7 +83,7 @@ internal sealed class BlameTests
         var model = new FakeModel();
         model.OnForwardWithKind = (_, kind) =>
         {
-            if (kind.Dimension == FakeModel.OtherDimension)
+            if (kind.RowLength == FakeModel.OtherDimension)
             {
                 throw new StellaModelFolderException(StellaErrorCode.ModelFileMissing, "2_Dense_8/model.safetensors is missing");
             }
@@ -114,7 +114,7 @@ internal sealed class BlameTests
         var model = new FakeModel();
         model.OnForwardWithKind = (_, kind) =>
         {
-            if (kind.Dimension == FakeModel.OtherDimension)
+            if (kind.RowLength == FakeModel.OtherDimension)
             {
                 throw Error(ForwardFault.Forward);
             }
@@ -128,6 +128,35 @@ internal sealed class BlameTests
 
         Assert.That(async () => await pool.EmbedAsync("text", other), Throws.TypeOf<StellaCircuitOpenException>());
         Assert.That(await pool.EmbedAsync("good"), Is.EqualTo(FakeModel.Vector("good")));
+        await TestPool.DisposeAndCheckAsync(pool, model);
+    }
+
+    [Test]
+    public async Task Heads_that_fail_together_are_refused_together_and_not_alone()
+    {
+        var model = new FakeModel();
+        model.OnForwardWithKind = (_, kind) =>
+        {
+            if (kind.RowLength > FakeModel.OtherDimension)
+            {
+                throw Error(ForwardFault.Forward);
+            }
+        };
+        StellaEmbeddingPool pool = TestPool.Create(model, Default);
+        var both = new StellaEmbedOptions { Dimensions = [FakeModel.OtherDimension, FakeModel.DefaultDimension] };
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.That(async () => await pool.EmbedAsync("text", both), Throws.TypeOf<StellaInputException>(), $"call {i}");
+        }
+
+        Assert.That(
+            async () => await pool.EmbedAsync("text", both),
+            Throws.TypeOf<StellaCircuitOpenException>().With.Message.Contains($"dimension {FakeModel.OtherDimension}, {FakeModel.DefaultDimension} failed"));
+        foreach (int dimension in both.Dimensions!)
+        {
+            Assert.That(await pool.EmbedAsync("good", new StellaEmbedOptions { Dimension = dimension }), Is.EqualTo(FakeModel.Vector("good", dimension: dimension)));
+        }
+
         await TestPool.DisposeAndCheckAsync(pool, model);
     }
 

@@ -240,7 +240,7 @@ internal sealed class FakeModel : IPoolModelSource
                 fake.RecordViolation("a disposed or broken session was called");
             }
 
-            if (ids.Length > batchTokens || ids.Length != cuSeqlens[^1] || rows.Length != (cuSeqlens.Length - 1) * kind.Dimension)
+            if (ids.Length > batchTokens || ids.Length != cuSeqlens[^1] || rows.Length != (cuSeqlens.Length - 1) * kind.RowLength)
             {
                 fake.RecordViolation($"the sizes of a batch do not match: {ids.Length} tokens, {cuSeqlens.Length - 1} texts and {rows.Length} numbers");
             }
@@ -252,7 +252,7 @@ internal sealed class FakeModel : IPoolModelSource
                 for (int i = 0; i < texts.Length; i++)
                 {
                     ReadOnlySpan<uint> text = ids[(int)cuSeqlens[i]..(int)cuSeqlens[i + 1]];
-                    Fill(text, rows.Slice(i * kind.Dimension, kind.Dimension));
+                    Fill(text, rows.Slice(i * kind.RowLength, kind.RowLength));
                     texts[i] = string.Concat(text[1..].ToArray().Where(id => id != 0).Select(id => (char)id));
                 }
 

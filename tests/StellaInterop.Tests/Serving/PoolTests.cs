@@ -51,6 +51,54 @@ internal sealed class PoolTests
     }
 
     [Test]
+    public async Task Several_dimensions_have_the_bits_of_each()
+    {
+        using StellaModel model = StellaModel.Load(Fixtures.Model("tiny-new"), new StellaModelOptions { Threads = 1 });
+        await using var pool = new StellaEmbeddingPool(model, new StellaPoolOptions { MaxWorkers = 1, MaxBatchTokens = 512 });
+        string[] texts = [.. Enumerable.Range(0, 90).Select(i => $"the bridge number {i}")];
+        int[] dimensions = [768, 256];
+        float[] rows = new float[texts.Length * 1024];
+        _ = await pool.EmbedAsync(texts, rows, new StellaEmbedOptions { Dimensions = dimensions });
+        StellaEmbeddings ofModel = model.Embed(texts, new StellaEmbedOptions { Dimensions = dimensions });
+        Assert.That(ofModel.Vectors.Span.SequenceEqual(rows), Is.True, "the model has the rows of the pool");
+        int begin = 0;
+        foreach (int dimension in dimensions)
+        {
+            StellaEmbeddings single = await pool.EmbedAsync(texts, new StellaEmbedOptions { Dimension = dimension });
+            for (int i = 0; i < texts.Length; i++)
+            {
+                Assert.That(rows.AsSpan((i * 1024) + begin, dimension).SequenceEqual(single[i].Span), Is.True, $"text {i}, {dimension}");
+            }
+
+            begin += dimension;
+        }
+    }
+
+    [Test]
+    public async Task Several_dimensions_need_one_forward_pass()
+    {
+        var model = new FakeModel();
+        StellaEmbeddingPool pool = TestPool.Create(model);
+        int[] dimensions = [FakeModel.OtherDimension, FakeModel.DefaultDimension];
+        float[] row = await pool.EmbedAsync("text", new StellaEmbedOptions { Dimensions = dimensions });
+        Assert.That(row, Has.Length.EqualTo(dimensions.Sum()));
+        Assert.That(model.Forwards, Is.EqualTo(1));
+        await TestPool.DisposeAndCheckAsync(pool, model);
+    }
+
+    [Test]
+    public async Task A_missing_head_among_several_is_named()
+    {
+        await using var pool = new StellaEmbeddingPool(Fixtures.Model("tiny-new"));
+        Assert.That(
+            async () => await pool.EmbedAsync("text", new StellaEmbedOptions { Dimensions = [256, 300] }),
+            Throws.TypeOf<StellaOptionException>().With.Message.Contains("dimension 300"));
+        Assert.That(
+            async () => await pool.EmbedAsync("text", new StellaEmbedOptions { Dimensions = [int.MaxValue, int.MaxValue - 1] }),
+            Throws.TypeOf<StellaOptionException>());
+    }
+
+    [Test]
     public async Task A_call_without_texts_does_not_load_the_model()
     {
         var model = new FakeModel();

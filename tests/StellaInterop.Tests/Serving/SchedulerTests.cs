@@ -208,7 +208,7 @@ internal sealed class SchedulerTests
             this.dimension = dimension;
             vectors = new float[texts.Length * dimension];
             Call = new PoolCall(texts, new StellaEmbedOptions(), options, null, CallBuffers.OfCaller(vectors, default)) { ArrivedAt = now };
-            Call.Open(new VectorKind(dimension, true), fileStamp: 0);
+            Call.Open(new VectorKind(new Heads(dimension), true), fileStamp: 0);
             Assert.That(Call.Hold(new AnswerCount(this)));
         }
 
@@ -327,7 +327,7 @@ internal sealed class SchedulerTests
             Batch = null;
             foreach (TextItem item in batch.Items)
             {
-                float[] row = FakeModel.Vector(item.Key.Text, dimension: batch.Kind.Dimension);
+                float[] row = FakeModel.Vector(item.Key.Text, dimension: batch.Kind.RowLength);
                 foreach (var (call, index) in scheduler.Finish(item))
                 {
                     call.Deliver(index, row);

@@ -10,6 +10,10 @@ internal sealed class UsageErrorTests
     private static IEnumerable<TestCaseData> InvalidOptions()
     {
         yield return new TestCaseData(new StellaEmbedOptions { Dimension = 0 }, null, "Dimension");
+        yield return new TestCaseData(new StellaEmbedOptions { Dimensions = [] }, null, "Dimensions");
+        yield return new TestCaseData(new StellaEmbedOptions { Dimensions = [2, 0] }, null, "Dimensions");
+        yield return new TestCaseData(new StellaEmbedOptions { Dimensions = [2, 8, 2] }, null, "Dimensions");
+        yield return new TestCaseData(new StellaEmbedOptions { Dimensions = [2], Dimension = 2 }, null, "Dimensions");
         yield return new TestCaseData(new StellaEmbedOptions { LongTextBehavior = (StellaLongTextBehavior)7 }, null, "LongTextBehavior");
         yield return new TestCaseData(new StellaEmbedOptions { InvalidTextBehavior = (StellaInvalidTextBehavior)7 }, null, "InvalidTextBehavior");
         yield return new TestCaseData(null, new StellaCallOptions { Timeout = TimeSpan.Zero }, "Timeout");

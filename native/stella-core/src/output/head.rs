@@ -84,6 +84,9 @@ pub struct Projector {
     kernels: Kernels,
     team: Team,
     rows: Activations,
+    /// Vectors on their way into rows that have the vectors of several heads.
+    vectors: Vec<f32>,
+    hidden_size: usize,
 }
 
 /// Number of pooled vectors that are projected together.
@@ -97,11 +100,17 @@ impl Projector {
     pub fn new(kernels: Kernels, hidden_size: usize) -> Result<Self> {
         let rows =
             kernels.activations(Arithmetic::F32, ROW_BLOCK, hidden_size).map_err(encoder_out_of_memory)?;
-        Ok(Self { kernels, team: single_thread_team(linear::SCRATCH)?, rows })
+        Ok(Self {
+            kernels,
+            team: single_thread_team(linear::SCRATCH)?,
+            rows,
+            vectors: Vec::new(),
+            hidden_size,
+        })
     }
 
-    /// Projects `pooled` `[texts, hidden_size]` into `out` `[texts, dimension]`, and scales each vector to an L2 norm of 1 if
-    /// `l2_normalize`.
+    /// Projects `pooled` `[texts, hidden_size]` into the rows of `out` `[texts, row]`, from the number at `column` of each row on.
+    /// Scales each vector to an L2 norm of 1 if `l2_normalize`. Does not write to the other columns.
     ///
     /// # Errors
     /// [`Error::ResultNotFinite`] or [`Error::ResultZero`] with the index of the first text with such a vector.
@@ -110,22 +119,38 @@ impl Projector {
         head: &Head,
         pooled: &[f32],
         l2_normalize: bool,
+        column: usize,
         out: &mut [f32],
     ) -> Result<()> {
         reach(Stage::Projection);
-        let dimension = head.dimension();
-        let Some(layer) = &head.layer else {
-            out.copy_from_slice(pooled);
-            let mut rows = out.chunks_exact_mut(dimension).enumerate();
-            return rows.try_for_each(|(index, row)| check_and_scale(index, l2_normalize, row));
-        };
-        let hidden = layer.inputs();
-        let blocks = pooled.chunks(ROW_BLOCK * hidden).zip(out.chunks_mut(ROW_BLOCK * dimension));
-        for (block, (x, y)) in blocks.enumerate() {
-            self.kernels.convert_rows(&mut self.team, x, None, &mut self.rows);
-            layer.multiply(self.kernels, &mut self.team, &self.rows, 0..x.len() / hidden, Epilogue::Store(y));
+        let (dimension, hidden) = (head.dimension(), self.hidden_size);
+        if pooled.is_empty() {
+            return Ok(());
+        }
+        let row_length = out.len() / (pooled.len() / hidden);
+        let blocks = pooled.chunks(ROW_BLOCK * hidden).zip(out.chunks_mut(ROW_BLOCK * row_length));
+        for (block, (x, out)) in blocks.enumerate() {
+            let rows = x.len() / hidden;
+            let is_whole = row_length == dimension;
+            let Self { kernels, team, rows: converted, vectors, .. } = self;
+            if !is_whole {
+                vectors.resize(rows * dimension, 0.0);
+            }
+            let y = if is_whole { &mut *out } else { &mut vectors[..] };
+            match &head.layer {
+                Some(layer) => {
+                    kernels.convert_rows(team, x, None, converted);
+                    layer.multiply(*kernels, team, converted, 0..rows, Epilogue::Store(y));
+                }
+                None => y.copy_from_slice(x),
+            }
             for (row, y) in y.chunks_exact_mut(dimension).enumerate() {
                 check_and_scale(block * ROW_BLOCK + row, l2_normalize, y)?;
+            }
+            if !is_whole {
+                for (row, y) in out.chunks_exact_mut(row_length).zip(vectors.chunks_exact(dimension)) {
+                    row[column..column + dimension].copy_from_slice(y);
+                }
             }
         }
         Ok(())
@@ -160,7 +185,7 @@ mod tests {
     /// Projects vectors of length 3 by a head of dimension 2.
     fn project(pooled: &[f32], l2_normalize: bool, out: &mut [f32]) -> Result<()> {
         let head = Head::new(2, 3, &[1.0, 0.0, 0.0, 0.0, 2.0, 0.0], &[0.0, 0.5]).unwrap();
-        Projector::new(Kernels::preferred(), 3).unwrap().project(&head, pooled, l2_normalize, out)
+        Projector::new(Kernels::preferred(), 3).unwrap().project(&head, pooled, l2_normalize, 0, out)
     }
 
     #[test]
@@ -203,11 +228,11 @@ mod tests {
         let head = Head { dimension: 2, layer: None };
         let mut projector = Projector::new(Kernels::preferred(), 2).unwrap();
         let mut out = [0.0; 4];
-        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], false, &mut out).unwrap();
+        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], false, 0, &mut out).unwrap();
         assert_eq!(out, [3.0, 4.0, 0.0, 2.0]);
-        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], true, &mut out).unwrap();
+        projector.project(&head, &[3.0, 4.0, 0.0, 2.0], true, 0, &mut out).unwrap();
         assert_eq!(out, [0.6, 0.8, 0.0, 1.0]);
-        let error = projector.project(&head, &[3.0, 4.0, 0.0, 0.0], false, &mut out).unwrap_err();
+        let error = projector.project(&head, &[3.0, 4.0, 0.0, 0.0], false, 0, &mut out).unwrap_err();
         assert_eq!((error.code(), error.text_index()), (crate::ErrorCode::ResultZero, Some(1)));
     }
 
@@ -219,5 +244,19 @@ mod tests {
         assert_eq!(out, [3.0, 4.0].repeat(ROW_BLOCK + 2));
         pooled[3 * (ROW_BLOCK + 1)] = f32::NAN;
         assert_eq!(project(&pooled, false, &mut out).unwrap_err().text_index(), Some(ROW_BLOCK + 1));
+    }
+
+    #[test]
+    fn heads_write_to_their_columns_of_shared_rows() {
+        let (wide, narrow) = (
+            Head::new(2, 3, &[1.0, 0.0, 0.0, 0.0, 2.0, 0.0], &[0.0, 0.5]).unwrap(),
+            Head::new(1, 3, &[0.0, 0.0, 2.0], &[0.0]).unwrap(),
+        );
+        let mut projector = Projector::new(Kernels::preferred(), 3).unwrap();
+        let pooled = [3.0, 1.75, 9.0].repeat(ROW_BLOCK + 2);
+        let mut out = vec![7.0; 4 * (ROW_BLOCK + 2)];
+        projector.project(&narrow, &pooled, false, 0, &mut out).unwrap();
+        projector.project(&wide, &pooled, true, 2, &mut out).unwrap();
+        assert_eq!(out, [18.0, 7.0, 0.6, 0.8].repeat(ROW_BLOCK + 2));
     }
 }

@@ -262,8 +262,18 @@ fn embed_refuses_invalid_batches() {
             refused(embed(ids, cu_seqlens, null(), 2048), part);
         }
         fail(embed(&[2, 3], &[0, 2], null(), 1023), ErrorCode::BufferTooSmall, "1024");
-        let mut options = StellaEmbedOptions { dimension: 512, ..Default::default() };
+        let dimensions = [256u32, 768, 512];
+        let with_dimensions = |dimensions: *const u32, dimensions_length| StellaEmbedOptions {
+            dimensions,
+            dimensions_length,
+            ..Default::default()
+        };
+        let mut options = with_dimensions(dimensions.as_ptr(), 3);
         fail(embed(&[2, 3], &[0, 2], &options, 2048), ErrorCode::UnknownDimension, "256, 768 and 1024");
+        options = with_dimensions(dimensions.as_ptr(), 2);
+        fail(embed(&[2, 3], &[0, 2], &options, 1023), ErrorCode::BufferTooSmall, "1024");
+        options = with_dimensions(null(), 2);
+        refused(embed(&[2, 3], &[0, 2], &options, 2048), "options.dimensions is null");
         options = StellaEmbedOptions { raw: 2, ..Default::default() };
         refused(embed(&[2, 3], &[0, 2], &options, 2048), "options.raw is 2");
         let left_out = [1u32, 0];

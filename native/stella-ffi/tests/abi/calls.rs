@@ -88,6 +88,51 @@ fn texts_are_embedded_after_the_handle_of_their_model_is_freed_and_a_set_flag_ca
 }
 
 #[test]
+fn dimensions_of_one_call_have_the_bits_of_calls_with_one_dimension() {
+    let _turn = turn();
+    unsafe {
+        let model = model("tiny-new");
+        let session = session(model);
+        let (ids, spans) =
+            ([2u32, 3, 5, 7, 11], [StellaSpan { begin: 0, end: 2 }, StellaSpan { begin: 2, end: 5 }]);
+        let embed = |dimensions: &[u32]| {
+            let options = StellaEmbedOptions {
+                dimensions: dimensions.as_ptr(),
+                dimensions_length: dimensions.len(),
+                ..Default::default()
+            };
+            let row: u32 = dimensions.iter().sum();
+            let (mut texts, mut parts) = (vec![f32::NAN; 2 * row as usize], vec![f32::NAN; 2 * row as usize]);
+            let (cu, len) = ([0u32, 2, 5], texts.len());
+            let (out, none) = (texts.as_mut_ptr(), null());
+            succeed(stella_session_embed(session, ids.as_ptr(), 5, cu.as_ptr(), 3, &options, none, out, len));
+            let (spans, hidden, out) = (spans.as_ptr(), null_mut(), parts.as_mut_ptr());
+            succeed(stella_session_embed_tokens(
+                session,
+                ids.as_ptr(),
+                5,
+                spans,
+                2,
+                &options,
+                null(),
+                hidden,
+                0,
+                out,
+                len,
+            ));
+            texts.into_iter().chain(parts).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let (small, large, both) = (embed(&[256]), embed(&[768]), embed(&[768, 256]));
+        for (row, both) in both.chunks_exact(1024).enumerate() {
+            assert_eq!(both[..768], large[768 * row..][..768], "row {row}");
+            assert_eq!(both[768..], small[256 * row..][..256], "row {row}");
+        }
+        stella_session_free(session);
+        stella_model_free(model);
+    }
+}
+
+#[test]
 fn a_busy_session_refuses_a_second_call_at_once() {
     struct Shared(*const StellaSession);
     unsafe impl Sync for Shared {}

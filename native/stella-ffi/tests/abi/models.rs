@@ -22,7 +22,7 @@ fn the_version_and_the_struct_sizes_are_those_of_this_abi() {
         (StellaStruct::TokenizeOptions, 32),
         (StellaStruct::TokenCount, 16),
         (StellaStruct::SessionOptions, 12),
-        (StellaStruct::EmbedOptions, 32),
+        (StellaStruct::EmbedOptions, 48),
         (StellaStruct::Place, 8),
         (StellaStruct::Span, 8),
         (StellaStruct::Workload, 16),

@@ -16,7 +16,7 @@ namespace StellaInterop.Interop
         /// <summary>
         ///  The version of this ABI. It is raised when a signature, a struct or a meaning changes.
         /// </summary>
-        internal const uint STELLA_ABI_VERSION = 7;
+        internal const uint STELLA_ABI_VERSION = 8;
         /// <summary>
         ///  The size of a hash and of a fingerprint, in bytes.
         /// </summary>
@@ -292,8 +292,9 @@ namespace StellaInterop.Interop
         ///  has 1 to `max_tokens` tokens of StellaModelInfo, and all texts together have at most `max_batch_tokens` of the session. Null
         ///  `options` mean the defaults.
         ///
-        ///  Writes one row of `dimension` numbers per text to `vectors`, row-major. After an error the contents of `vectors` are
-        ///  undefined. The vector of a text has the same bits in any batch and on any number of threads.
+        ///  Writes one row per text to `vectors`, row-major. A row has the vector of each dimension of the options, one after the other.
+        ///  After an error the contents of `vectors` are undefined. The vector of a text has the same bits in any batch, on any number of
+        ///  threads, and beside any other dimensions.
         ///
         ///  If `cancel` is not null, another thread may cancel the call by atomically writing a number other than 0 to it. The forward
         ///  pass polls the number before each layer, or before each text with the encoder Candle.
@@ -304,9 +305,9 @@ namespace StellaInterop.Interop
         ///
         ///  # Safety
         ///  `session` is a live session. `ids` points to `ids_length` and `cu_seqlens` to `cu_seqlens_length` numbers. `options` is null
-        ///  or points to options with their size set, whose `left_out` is null or points to `left_out_length` numbers. `cancel` is null or
-        ///  points to a number that is alive during the call and is written to only atomically. `vectors` points to `vectors_length`
-        ///  writable numbers.
+        ///  or points to options with their size set. In them, `dimensions` is null or points to `dimensions_length` numbers, and `left_out`
+        ///  is null or points to `left_out_length` numbers. `cancel` is null or points to a number that is alive during the call and is
+        ///  written to only atomically. `vectors` points to `vectors_length` writable numbers.
         /// </summary>
         [DllImport(__DllName, EntryPoint = "stella_session_embed", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern NativeError* stella_session_embed(NativeSession* session, uint* ids, nuint ids_length, uint* cu_seqlens, nuint cu_seqlens_length, NativeEmbedOptions* options, uint* cancel, float* vectors, nuint vectors_length);
@@ -316,8 +317,8 @@ namespace StellaInterop.Interop
         ///  Null `options` mean the defaults.
         ///
         ///  Writes to `hidden` one row of `hidden_size` numbers per token, the last hidden state, unless `hidden_length` is 0. Writes to
-        ///  `vectors` one row of `dimension` numbers per span: the vector of the mean of the hidden states of its tokens. Spans need a
-        ///  model with mean pooling. `cancel` is that of `stella_session_embed`.
+        ///  `vectors` one row per span: the vectors of the mean of the hidden states of its tokens. Spans need a model with mean pooling.
+        ///  Rows and `cancel` are those of `stella_session_embed`.
         ///
         ///  Errors: those of `stella_session_embed`, with the index of the span as text index; InvalidArgument for a span that is empty
         ///  or goes beyond the text, and for any span of a model without mean pooling.
@@ -714,10 +715,6 @@ namespace StellaInterop.Interop
         /// </summary>
         public uint size;
         /// <summary>
-        ///  The dimension: the length of a vector, one of stella_model_dimensions. 0 for the default of the model.
-        /// </summary>
-        public uint dimension;
-        /// <summary>
         ///  0 to scale vectors to length 1, 1 for the vectors as the modules of the model compute them.
         /// </summary>
         public uint raw;
@@ -725,6 +722,15 @@ namespace StellaInterop.Interop
         ///  The index of the first text of this call in a longer list of the caller. It is added to the text index of errors.
         /// </summary>
         public uint first_text;
+        /// <summary>
+        ///  The dimensions: the length of each vector of a row, of stella_model_dimensions. Null for the default of the model. All of
+        ///  them come from one forward pass.
+        /// </summary>
+        public uint* dimensions;
+        /// <summary>
+        ///  The number of elements of `dimensions`.
+        /// </summary>
+        public nuint dimensions_length;
         /// <summary>
         ///  For each text, the number of tokens at its beginning that the pooling excludes: `left_out` of StellaTokenCount. Null for
         ///  zeros. `stella_session_embed_tokens` ignores it.

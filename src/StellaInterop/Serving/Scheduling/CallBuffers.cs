@@ -1,8 +1,8 @@
 namespace StellaInterop.Serving;
 
 /// <summary>
-/// The memory that receives the vectors and the token counts of one call: the caller's, or new arrays that are allocated when the dimension
-/// is known. Not thread-safe: the call writes under its lock.
+/// The memory that receives the vectors and the token counts of one call: the caller's, or new arrays that are allocated when the length
+/// of a row is known. Not thread-safe: the call writes under its lock.
 /// </summary>
 internal sealed class CallBuffers
 {
@@ -27,11 +27,11 @@ internal sealed class CallBuffers
     /// <summary>Gets the array of the token counts. Only for buffers that <see cref="NewWithCounts"/> made.</summary>
     public StellaTokenCount[] TokenCounts { get; private set; } = [];
 
-    /// <summary>Gets the length of a vector, after <see cref="Open"/>.</summary>
-    public int Dimension { get; private set; }
+    /// <summary>Gets the length of a row, after <see cref="Open"/>.</summary>
+    public int RowLength { get; private set; }
 
     /// <summary>Uses memory of the caller.</summary>
-    /// <param name="vectors">At least one vector per text.</param>
+    /// <param name="vectors">At least one row per text.</param>
     /// <param name="counts">At least one count per text, or empty if the caller wants no counts.</param>
     public static CallBuffers OfCaller(Memory<float> vectors, Memory<StellaTokenCount> counts) =>
         new(vectors, counts, isCallers: true, hasCounts: !counts.IsEmpty);
@@ -44,26 +44,26 @@ internal sealed class CallBuffers
 
     /// <summary>Fixes the sizes, and allocates what is not the caller's.</summary>
     /// <exception cref="ArgumentException">The caller's memory is too short, or the vectors are more numbers than an array holds.</exception>
-    public void Open(int textCount, int dimension)
+    public void Open(int textCount, int rowLength)
     {
-        Dimension = dimension;
+        RowLength = rowLength;
         if (isCallers)
         {
             // The memory is the parameter "destination" of the pool's call.
-            Guard.ThrowIfNoRoomForVectors(textCount, dimension, vectors.Length, "destination");
+            Guard.ThrowIfNoRoomForVectors(textCount, rowLength, vectors.Length, "destination");
         }
         else
         {
-            vectors = Vectors = StellaEmbeddings.Rows(textCount, dimension);
+            vectors = Vectors = StellaEmbeddings.Rows(textCount, rowLength);
             counts = TokenCounts = hasCounts ? new StellaTokenCount[textCount] : [];
         }
 
-        writableVectors = new CallerMemory<float>(vectors[..(textCount * dimension)]);
+        writableVectors = new CallerMemory<float>(vectors[..(textCount * rowLength)]);
         writableCounts = new CallerMemory<StellaTokenCount>(hasCounts ? counts[..textCount] : default);
     }
 
-    /// <summary>Returns the vector of a text, to be written to.</summary>
-    public Span<float> Row(int text) => writableVectors.Span.Slice(text * Dimension, Dimension);
+    /// <summary>Returns the row of a text, to be written to.</summary>
+    public Span<float> Row(int text) => writableVectors.Span.Slice(text * RowLength, RowLength);
 
     /// <summary>Stores the token count of a text, if the caller wants it.</summary>
     public void SetCount(int text, StellaTokenCount count)

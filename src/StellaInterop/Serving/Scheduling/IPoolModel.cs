@@ -53,7 +53,7 @@ internal interface IPoolSession : IDisposable
     /// <param name="batch">The texts.</param>
     /// <param name="kind">The form of the vectors.</param>
     /// <param name="cancelFlag">An array of one number. Native code polls it at every layer, and stops if it is not 0.</param>
-    /// <param name="rows">Receives one vector per text.</param>
+    /// <param name="rows">Receives one row per text.</param>
     /// <exception cref="StellaInputException">A text cannot be embedded; its index is the one in the batch.</exception>
     /// <exception cref="StellaException">The forward pass failed.</exception>
     /// <exception cref="OperationCanceledException">The flag was set.</exception>
@@ -66,5 +66,9 @@ internal interface IPoolSession : IDisposable
 /// <param name="LeftOut">The number of tokens at the beginning that the pooling leaves out.</param>
 internal readonly record struct TokenizedText(ReadOnlyMemory<uint> Ids, StellaTokenCount Count, uint LeftOut = 0);
 
-/// <summary>The form of a vector. The texts of one native call have it in common.</summary>
-internal readonly record struct VectorKind(int Dimension, bool Normalize);
+/// <summary>The form of a row. The texts of one native call have it in common.</summary>
+internal readonly record struct VectorKind(Heads Heads, bool Normalize)
+{
+    /// <summary>Gets the length of a row.</summary>
+    public int RowLength => Heads.RowLength;
+}

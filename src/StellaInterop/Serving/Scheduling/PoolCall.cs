@@ -102,7 +102,7 @@ internal sealed class PoolCall(
     {
         Kind = kind;
         FileStamp = fileStamp;
-        Buffers.Open(Texts.Length, kind.Dimension);
+        Buffers.Open(Texts.Length, kind.RowLength);
     }
 
     /// <summary>Adds the time in which some of the texts were tokenized.</summary>

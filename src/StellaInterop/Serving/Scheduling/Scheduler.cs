@@ -444,7 +444,7 @@ internal sealed class Scheduler
         return batch;
     }
 
-    private static int MostTexts(VectorKind kind) => Math.Max(1, MaxRowBytes / sizeof(float) / kind.Dimension);
+    private static int MostTexts(VectorKind kind) => Math.Max(1, MaxRowBytes / sizeof(float) / kind.RowLength);
 
     /// <summary>Finds the next text of a kind, or of any kind for null, in the lane with the smallest charge.</summary>
     private bool TryPeek(

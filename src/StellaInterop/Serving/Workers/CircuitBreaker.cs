@@ -36,21 +36,21 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
     private readonly Circuit loads = new("loads");
     private readonly Circuit workers = new("workers");
 
-    /// <summary>The circuits of heads that failed, by dimension.</summary>
-    private readonly Dictionary<int, Circuit> heads = [];
+    /// <summary>The circuits of heads that failed. Heads of one call have a circuit of their own, because it is not known which of them failed.</summary>
+    private readonly Dictionary<Heads, Circuit> failed = [];
 
     /// <summary>Lets a call through, or refuses it.</summary>
-    /// <param name="dimension">The head that the call needs.</param>
+    /// <param name="heads">The heads that the call needs.</param>
     /// <returns>
     /// The probes of the call, to be disposed when the call has its answer; <see langword="null"/> if no circuit is half open.
     /// </returns>
     /// <exception cref="StellaCircuitOpenException">Calls are refused.</exception>
-    public IDisposable? Enter(int dimension)
+    public IDisposable? Enter(Heads heads)
     {
         long now = clock.Now;
         lock (gate)
         {
-            Circuit?[] all = [loads, workers, heads.GetValueOrDefault(dimension)];
+            Circuit?[] all = [loads, workers, failed.GetValueOrDefault(heads)];
             foreach (Circuit? circuit in all)
             {
                 BreakerState state = StateOf(circuit, now);
@@ -79,19 +79,19 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
     }
 
     /// <summary>Returns the state for health.</summary>
-    /// <param name="defaultDimension">The head of calls that name none.</param>
-    public BreakerView View(int defaultDimension)
+    /// <param name="defaultHead">The head of calls that name none.</param>
+    public BreakerView View(Heads defaultHead)
     {
         long now = clock.Now;
         lock (gate)
         {
-            Circuit? worst = new[] { loads, workers, heads.GetValueOrDefault(defaultDimension) }
+            Circuit? worst = new[] { loads, workers, failed.GetValueOrDefault(defaultHead) }
                 .Where(circuit => circuit is not null)
                 .MaxBy(circuit => Severity(StateOf(circuit, now)));
             string[] others =
             [
-                .. heads.Where(head => head.Key != defaultDimension && StateOf(head.Value, now) != BreakerState.Closed)
-                    .OrderBy(head => head.Key)
+                .. failed.Where(head => !head.Key.Equals(defaultHead) && StateOf(head.Value, now) != BreakerState.Closed)
+                    .OrderBy(head => head.Key.RowLength)
                     .Select(head => head.Value.Reason),
             ];
             return new BreakerView(StateOf(worst, now), worst!.Reason, others.Length == 0 ? null : Listing.Of(others, "; "));
@@ -100,16 +100,16 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
 
     /// <summary>Records a successful forward pass of a head.</summary>
     /// <returns>Whether it closed a circuit.</returns>
-    public bool Succeeded(int dimension)
+    public bool Succeeded(Heads heads)
     {
         long now = clock.Now;
         bool closed = false;
         lock (gate)
         {
-            if (heads.TryGetValue(dimension, out Circuit? head) && StateOf(head, now) != BreakerState.Open)
+            if (failed.TryGetValue(heads, out Circuit? head) && StateOf(head, now) != BreakerState.Open)
             {
                 closed |= head.State != BreakerState.Closed;
-                _ = heads.Remove(dimension);
+                _ = failed.Remove(heads);
             }
 
             if (StateOf(workers, now) == BreakerState.HalfOpen)
@@ -125,14 +125,14 @@ internal sealed class CircuitBreaker(StellaCircuitBreakerOptions options, PoolCl
 
     /// <summary>Records a failure of a head for which no text is at fault.</summary>
     /// <returns>The reason, if this failure opened the circuit of the head.</returns>
-    public string? Failed(int dimension, Exception error)
+    public string? Failed(Heads heads, Exception error)
     {
         long now = clock.Now;
         lock (gate)
         {
-            if (!heads.TryGetValue(dimension, out Circuit? head))
+            if (!failed.TryGetValue(heads, out Circuit? head))
             {
-                heads.Add(dimension, head = new Circuit($"forward passes of dimension {dimension}"));
+                failed.Add(heads, head = new Circuit($"forward passes of dimension {heads}"));
             }
 
             return Fail(head, error, now);

@@ -220,7 +220,7 @@ internal sealed class PoolWorker : IBatchTaker
         {
             long begin = group.Clock.Now;
             int texts = Pack(batch);
-            Span<float> vectors = rows.AsSpan(0, texts * batch.Kind.Dimension);
+            Span<float> vectors = rows.AsSpan(0, texts * batch.Kind.RowLength);
             var tokens = new TokenBatch(ids.AsSpan(0, batch.Tokens), cuSeqlens.AsSpan(0, texts + 1), leftOut.AsSpan(0, texts));
             session.Embed(tokens, batch.Kind, batch.CancelFlag, vectors);
             TimeSpan elapsed = group.Clock.Since(begin);
@@ -259,7 +259,7 @@ internal sealed class PoolWorker : IBatchTaker
         for (int i = 0; i < batch.Items.Count; i++)
         {
             TextItem item = batch.Items[i];
-            ReadOnlySpan<float> row = vectors.Slice(i * batch.Kind.Dimension, batch.Kind.Dimension);
+            ReadOnlySpan<float> row = vectors.Slice(i * batch.Kind.RowLength, batch.Kind.RowLength);
             group.Cache?.Add(item.Key, row, item.Count);
             foreach (var (call, index) in group.Scheduler.Finish(item))
             {
@@ -288,7 +288,7 @@ internal sealed class PoolWorker : IBatchTaker
         if (error is StellaModelFolderException)
         {
             // The head cannot be loaded: no text is at fault.
-            opened = group.RecordHeadFailure(batch.Kind.Dimension, error);
+            opened = group.RecordHeadFailure(batch.Kind.Heads, error);
             batch.Items.ForEach(item => Fail(item, error));
             group.Return(batch);
         }
@@ -337,19 +337,19 @@ internal sealed class PoolWorker : IBatchTaker
     {
         opened = null;
         ReadOnlySpan<uint> text = group.HarmlessText.Span;
-        Grow(ref rows, check.Kind.Dimension);
+        Grow(ref rows, check.Kind.RowLength);
         try
         {
             var tokens = new TokenBatch(text, [0, (uint)text.Length], []);
-            session.Embed(tokens, check.Kind, new uint[1], rows.AsSpan(0, check.Kind.Dimension));
-            _ = group.RecordHeadSuccess(check.Kind.Dimension);
+            session.Embed(tokens, check.Kind, new uint[1], rows.AsSpan(0, check.Kind.RowLength));
+            _ = group.RecordHeadSuccess(check.Kind.Heads);
             return null;
         }
 #pragma warning disable CA1031 // Any error is the model's.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            opened = group.RecordHeadFailure(check.Kind.Dimension, check.Error);
+            opened = group.RecordHeadFailure(check.Kind.Heads, check.Error);
             return e is StellaException { Code: not (StellaErrorCode.Panic or StellaErrorCode.Internal) } ? null : e;
         }
     }
@@ -375,7 +375,7 @@ internal sealed class PoolWorker : IBatchTaker
         Grow(ref ids, batch.Tokens);
         Grow(ref cuSeqlens, texts + 1);
         Grow(ref leftOut, texts);
-        Grow(ref rows, texts * batch.Kind.Dimension);
+        Grow(ref rows, texts * batch.Kind.RowLength);
         int end = 0;
         cuSeqlens[0] = 0;
         for (int i = 0; i < texts; i++)

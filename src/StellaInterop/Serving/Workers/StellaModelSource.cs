@@ -115,7 +115,7 @@ internal sealed class LoadedStellaModel(StellaModel model, bool ownsModel) : IPo
 internal sealed class StellaPoolSession(SessionHandle session) : IPoolSession
 {
     public void Embed(TokenBatch batch, VectorKind kind, uint[] cancelFlag, Span<float> rows) =>
-        session.Embed(batch, kind.Dimension, kind.Normalize, firstTextIndex: 0, cancelFlag, rows);
+        session.Embed(batch, kind.Heads, kind.Normalize, firstTextIndex: 0, cancelFlag, rows);
 
     public void Dispose() => session.Dispose();
 }

@@ -278,7 +278,7 @@ internal sealed class WorkerGroup(WorkerResources resources, PoolServices pool, 
     public bool RecordSuccess(Batch batch, TimeSpan elapsed)
     {
         pool.Admission.RecordSpeed(batch.Tokens, elapsed);
-        return RecordHeadSuccess(batch.Kind.Dimension);
+        return RecordHeadSuccess(batch.Kind.Heads);
     }
 
     /// <summary>Reports a successful forward pass, after the vectors are delivered.</summary>
@@ -297,9 +297,9 @@ internal sealed class WorkerGroup(WorkerResources resources, PoolServices pool, 
 
     public void ReportOpened(string? opened) => pool.Telemetry.BreakerOpened(opened);
 
-    public bool RecordHeadSuccess(int dimension) => pool.Breaker.Succeeded(dimension);
+    public bool RecordHeadSuccess(Heads heads) => pool.Breaker.Succeeded(heads);
 
-    public string? RecordHeadFailure(int dimension, Exception error) => pool.Breaker.Failed(dimension, error);
+    public string? RecordHeadFailure(Heads heads, Exception error) => pool.Breaker.Failed(heads, error);
 
     /// <inheritdoc cref="Scheduler.Return"/>
     public void Return(Batch batch, params ReadOnlySpan<List<TextItem>> again)
