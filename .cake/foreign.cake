@@ -104,7 +104,7 @@ CheckResult TestForeignPrograms(Runner[] chosen)
 }
 
 Task("WindowsTests")
-    .Description("Runs the tests of the library and of the stella command for Windows, under wine: about 20 minutes on two cores (root on Debian, linux-x64).")
+    .Description("Runs the tests of the library, of bulk jobs and of the stella command for Windows, under wine: about 20 minutes on two cores (root on Debian, linux-x64).")
     .IsDependentOn("Restore")
     .Does(() =>
 {
@@ -112,7 +112,7 @@ Task("WindowsTests")
     InstallRunners(runner);
     ProvideNative(runner.Rid);
     var stella = PublishForeign(runner, "src/StellaInterop.Cli");
-    var suites = new[] { "StellaInterop.Tests", "StellaInterop.Cli.Tests" }
+    var suites = new[] { "StellaInterop.Tests", "StellaInterop.Bulk.Tests", "StellaInterop.Cli.Tests" }
         .Select(name => PublishForeign(runner, $"tests/{name}", "-p:EnableNUnitRunner=true").CombineWithFilePath($"{name}.exe")).ToArray();
     var failed = suites.Where(suite => !PassesForeign(runner, suite, stella)).Select(suite => suite.GetFilenameWithoutExtension()).ToArray();
     if (failed.Length > 0)
