@@ -2,8 +2,8 @@
 // those for linux-musl-x64 run on the loader of musl.
 
 /// A command that runs programs of another platform, and a command that prepares it. Both run in the Debian folder. Slow has parts of the
-/// names of Rust tests that take many minutes there.
-record Runner(string Rid, string Command, DebianPackage[] Packages, string Preparation = null, string[] Slow = null);
+/// names of Rust tests that take many minutes there. TestOptions go to all Rust tests.
+record Runner(string Rid, string Command, DebianPackage[] Packages, string Preparation = null, string[] Slow = null, string TestOptions = "");
 
 // Wine keeps its settings in a folder, which has a link to the root of the file system. So the folder is outside the source tree, where no
 // program walks. Wine reports its own gaps on standard error. Wine 10 loses registers of AVX-512 when the garbage collector stops a thread in
@@ -14,13 +14,15 @@ const string muslLibraries = "/opt/stella/dotnet-on-musl";
 
 var runners = new Runner[]
 {
+    // A system call under qemu can fail with EFAULT while another thread of the program maps memory, so tests run one by one.
     new("linux-arm64", "qemu-aarch64 -L /usr/aarch64-linux-gnu",
     [
         new("qemu-user", "1:10.0.13+ds-0+deb13u1"),
         new("libc6-arm64-cross", "2.41-11cross1"),
         new("libgcc-s1-arm64-cross", "14.2.0-19cross1"),
         new("libstdc++6-arm64-cross", "14.2.0-19cross1"),
-    ], Slow: ["allocates_nothing", "has_the_same_bits_alone", "a_byte_level_tokenizer", "stella_mini_meets_the_reference"]),
+    ], Slow: ["allocates_nothing", "has_the_same_bits_alone", "a_byte_level_tokenizer", "stella_mini_meets_the_reference"],
+        TestOptions: "--test-threads 1"),
     new("linux-musl-x64", $"env LD_LIBRARY_PATH={muslLibraries}", [new("musl", "1.2.5-3.1~deb13u1"), new("libstdc++6", "14.2.0-19")],
         $"{root}/.cake/dotnet-on-musl.sh {muslLibraries}"),
     new("win-x64", wine, [new("wine", "10.0~repack-6"), new("wine64", "10.0~repack-6")]),
@@ -76,7 +78,7 @@ CheckResult TestForeign(Runner runner, NativeBuild build)
     var selection = $"--release --locked --all-features --lib --tests --example levels --target {build.RustTarget} --target-dir {TargetFolder(build)}";
     // The memory tests measure processes with glibc that no emulator runs.
     var skip = string.Join(' ', memoryTests.Concat(runner.Slow ?? []).Select(name => $"--skip {name}"));
-    return CargoTest(build, $"test {selection} --no-fail-fast -- {skip}", environment, TestOutput.Shown) with { Name = $"tests on {runner.Rid}" };
+    return CargoTest(build, $"test {selection} --no-fail-fast -- {runner.TestOptions} {skip}", environment, TestOutput.Shown) with { Name = $"tests on {runner.Rid}" };
 }
 
 /// Packs the libraries of platforms, and runs a program made from the packages on each.
