@@ -106,17 +106,20 @@ internal sealed class DiskFolder : IOutputFolder
 
     public void DeleteAbandoned()
     {
-        IEnumerable<string> owners = List(OutputNames.TemporaryFolder).Select(name => name.Split('-', '.')[0]).Distinct();
         // A network file system may have files of its own, whose names begin with a dot.
-        foreach (string abandoned in owners.Where(name => name.Length > 0 && name != owner))
+        string[] others = [.. List(OutputNames.TemporaryFolder).Select(name => name.Split('-', '.')[0]).Distinct().Where(name => name.Length > 0 && name != owner)];
+        if (others.Length == 0 || !HasLocks())
+        {
+            return;
+        }
+
+        foreach (string abandoned in others)
         {
             string lockPath = System.IO.Path.Combine(temporaryFolder, abandoned + LockEnd);
             try
             {
-                // The lock of a process that runs cannot be opened. Windows deletes that of an ended one.
-                using FileStream? taken = File.Exists(lockPath)
-                    ? new FileStream(lockPath, FileMode.Open, FileAccess.ReadWrite, FileShare.Delete)
-                    : null;
+                // The lock of a process that runs cannot be opened.
+                using FileStream? taken = File.Exists(lockPath) ? OpenLock(lockPath) : null;
                 foreach (string file in Directory.EnumerateFiles(temporaryFolder, abandoned + "*"))
                 {
                     File.Delete(file);
@@ -156,6 +159,29 @@ internal sealed class DiskFolder : IOutputFolder
 
     private string FullPath(string name) =>
         name.Length == 0 ? Path : System.IO.Path.Combine(Path, name.Replace('/', System.IO.Path.DirectorySeparatorChar));
+
+    /// <summary>Opens the lock of another process, which has ended if that succeeds.</summary>
+    /// <remarks>
+    /// .NET takes no shared locks on NFS and SMB, and nothing would be in the way there. So the lock is an exclusive one, except on Windows, which
+    /// could not delete the file then.
+    /// </remarks>
+    private static FileStream OpenLock(string path) =>
+        new(path, FileMode.Open, FileAccess.ReadWrite, OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
+
+    /// <summary>Returns whether the lock of this process is in the way of others. Without locks, nobody knows which files are in use.</summary>
+    private bool HasLocks()
+    {
+        TakeOwnerLock();
+        try
+        {
+            OpenLock(ownerLock!.Name).Dispose();
+            return false;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
 
     /// <summary>Locks a file while this process runs, so that others know that its temporary files are in use.</summary>
     private void TakeOwnerLock()

@@ -93,12 +93,29 @@ internal sealed class DiskFolderTests
         File.WriteAllText(temporary.File("out/_tmp/dead-1"), "rest");
         File.WriteAllText(temporary.File("out/_tmp/unlocked-1"), "rest");
         File.WriteAllText(temporary.File("out/_tmp/.nfs1"), "of the system");
-        using DiskFolder other = Open(temporary);
-        other.DeleteAbandoned();
+        using (DiskFolder other = Open(temporary))
+        {
+            other.DeleteAbandoned();
+        }
+
         Assert.That(Directory.GetFiles(temporary.File("out/_tmp")), Has.Length.EqualTo(3));
         inUse.Content.Write("x"u8);
         inUse.Flush();
         Assert.That(running.TryPublish(inUse, "part"), Is.True);
+    }
+
+    [Test]
+    [Platform(Exclude = "Win", Reason = "Windows has no shared locks.")]
+    public void Files_behind_any_lock_are_kept()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        File.WriteAllText(temporary.File("out/_tmp/live.lock"), "");
+        File.WriteAllText(temporary.File("out/_tmp/live-1"), "in use");
+        // Network file systems have no shared locks, so a process that asks for one would find every other process ended.
+        using var shared = new FileStream(temporary.File("out/_tmp/live.lock"), FileMode.Open, FileAccess.Read, FileShare.Read);
+        folder.DeleteAbandoned();
+        Assert.That(File.Exists(temporary.File("out/_tmp/live-1")), Is.True);
     }
 
     [Test]
