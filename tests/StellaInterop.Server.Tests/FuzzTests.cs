@@ -18,7 +18,7 @@ namespace StellaInterop.Tests;
 internal sealed class FuzzTests
 {
     private const int BodyLimit = 16_000;
-    private const long Room = 100 * BodyLimit;
+    private const long BufferLimit = 100 * BodyLimit;
     private const int RequestsPerRoute = 25;
     private const int BrokenRequests = 600;
     private const int Threads = 4;
@@ -92,7 +92,7 @@ internal sealed class FuzzTests
             {
                 options.MaxBodyBytes = BodyLimit;
                 // A request that its client has left holds its memory until the server notices. The next one must have room beside some of them.
-                options.MaxBufferedBytes = Room;
+                options.MaxBufferedBytes = BufferLimit;
             },
             protocols: version.Major == 2 ? HttpProtocols.Http2 : HttpProtocols.Http1);
         client = CreateClient();

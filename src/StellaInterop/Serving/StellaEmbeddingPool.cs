@@ -37,13 +37,7 @@ namespace StellaInterop;
 /// </remarks>
 public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
 {
-    /// <summary>The fill of the queue from which <see cref="GetHealth"/> reports the pool as degraded.</summary>
-    private const double NearlyFull = 0.9;
-
     private static readonly string[] WarmUpTexts = ["warm"];
-
-    /// <summary>A forward pass takes a few seconds at most. After this time it hangs, or the machine is far too slow.</summary>
-    private static readonly TimeSpan LongForward = TimeSpan.FromSeconds(30);
 
     private readonly PoolServices services;
 #pragma warning disable CA2213 // PoolClosing disposes them, in its order.
@@ -51,6 +45,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     private readonly PoolTimer maintenance;
 #pragma warning restore CA2213
     private readonly OpenCalls calls;
+    private readonly PoolHealth health;
     private readonly CallRunner runner;
     private readonly ModelCalls modelCalls;
     private readonly PoolClosing closing;
@@ -117,12 +112,13 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
         try
         {
             host = new ModelHost(source, services, governor);
+            health = new PoolHealth(services, host, calls);
             runner = new CallRunner(services, host, calls);
             modelCalls = new ModelCalls(host, calls, options.MaxQueuedCalls);
             maintenance = clock.CreateTimer(
                 static state => ((StellaEmbeddingPool)state!).Maintain(), this, period, period);
             closing = new PoolClosing(calls, clock, host, maintenance, services.Telemetry);
-            services.Telemetry.Publish(GetHealth, governor);
+            services.Telemetry.Publish(health.Get, governor);
         }
         catch
         {
@@ -407,52 +403,7 @@ public sealed class StellaEmbeddingPool : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Returns the state of the pool at once, also while the model is loading or all workers are busy.</summary>
-    public StellaPoolHealth GetHealth()
-    {
-        AdmissionState admitted = services.Admission.State;
-        ModelState model = host.State;
-        var (workers, busy, longest, refused) = model.Loaded?.Workers.State ?? default;
-        BreakerView circuits = services.Breaker.View(new Heads(host.Info?.DefaultDimension ?? 0));
-        double fill = Math.Max(
-            (admitted.Calls + admitted.WaitingCalls) / (double)services.Options.MaxQueuedCalls,
-            admitted.ReservedTokens / (double)services.Limits.QueuedTokens);
-
-        var (status, reason) = Judge();
-        return new StellaPoolHealth
-        {
-            Status = status,
-            Reason = reason,
-            ModelState = calls.IsClosed ? StellaPoolModelState.Closed : model.Phase,
-            WorkerCount = workers,
-            BusyWorkerCount = busy,
-            QueuedCallCount = admitted.Calls + admitted.WaitingCalls,
-            QueuedTokenCount = services.Scheduler.State.QueuedTokens,
-            QueueFill = Math.Min(fill, 1),
-            LongestForwardPass = longest,
-            CacheBytes = services.Cache?.Bytes ?? 0,
-            LastLoadError = model.LastFailure,
-        };
-
-        // Worst condition first.
-        (StellaPoolStatus Status, string Reason) Judge() => (circuits.State, model.Phase) switch
-        {
-            _ when calls.IsClosed => (StellaPoolStatus.Unhealthy, "the pool is draining or disposed"),
-            (BreakerState.Open, _) => (StellaPoolStatus.Unhealthy, circuits.Reason),
-            (_, not StellaPoolModelState.Loaded) when model.LastFailure is { } error =>
-                (StellaPoolStatus.Unhealthy, $"the model could not be loaded{(host.IsModelDisposed ? "" : ", and is tried again")}: {error.Message}"),
-            (BreakerState.HalfOpen, _) =>
-                (StellaPoolStatus.Degraded, $"a few calls are let through as probes: {circuits.Reason}"),
-            (_, StellaPoolModelState.Loading) when model.LoadingFor > services.Options.SlowLoadThreshold =>
-                (StellaPoolStatus.Degraded, $"the model has been loading for {model.LoadingFor.TotalSeconds:0} s"),
-            _ when longest > LongForward => (StellaPoolStatus.Degraded, $"a batch has been running for {longest.TotalSeconds:0} s"),
-            _ when admitted.WaitingCalls > 0 || fill >= NearlyFull => (StellaPoolStatus.Degraded, "the queue is full or nearly so"),
-            _ when circuits.Heads is { } heads => (StellaPoolStatus.Degraded, $"calls of one head are refused: {heads}"),
-            _ when refused => (StellaPoolStatus.Degraded, "a worker could not be started; the log says why"),
-            (_, StellaPoolModelState.Unloaded) => (StellaPoolStatus.Healthy, "the next call loads the model"),
-            (_, StellaPoolModelState.Loading) => (StellaPoolStatus.Healthy, "the model is being loaded"),
-            _ => (StellaPoolStatus.Healthy, "calls are answered"),
-        };
-    }
+    public StellaPoolHealth GetHealth() => health.Get();
 
     /// <summary>Tokenizes texts, as a call of this pool does, and loads the model if it is not loaded.</summary>
     /// <remarks>

@@ -45,8 +45,8 @@ public sealed record StellaEmbedOptions
 
     /// <summary>
     /// Gets the lengths of several vectors for each text, which take the place of <see cref="Dimension"/>; <see langword="null"/> by
-    /// default. One forward pass computes all vectors of a text. They stand in one row of the result, one after the other, in the order of
-    /// this list. The length of a row is their sum.
+    /// default. One forward pass computes all vectors of a text. A row of the result has them one after the other, in the order of this
+    /// list, so its length is their sum.
     /// </summary>
     public IReadOnlyList<int>? Dimensions { get; init; }
 

@@ -22,8 +22,8 @@ internal sealed class SeekableZstdTests
         using SeekableZstdContent seekable = Open(packed);
         Assert.That(seekable.Length, Is.EqualTo(length));
         Assert.That(ReadToEnd(seekable).AsSpan().SequenceEqual(content), Is.True);
-        using var any = new DecompressionStream(new MemoryStream(packed));
-        Assert.That(ReadToEnd(any).AsSpan().SequenceEqual(content), Is.True, "another reader");
+        using var other = new DecompressionStream(new MemoryStream(packed));
+        Assert.That(ReadToEnd(other).AsSpan().SequenceEqual(content), Is.True, "another reader");
     }
 
     [Test]
@@ -73,8 +73,8 @@ internal sealed class SeekableZstdTests
         try
         {
             using SeekableZstdContent seekable = Open(packed);
-            using var any = new DecompressionStream(new MemoryStream(packed));
-            return ReadToEnd(seekable).AsSpan().SequenceEqual(Content) && ReadToEnd(any).Length == Content.Length;
+            using var other = new DecompressionStream(new MemoryStream(packed));
+            return ReadToEnd(seekable).AsSpan().SequenceEqual(Content) && ReadToEnd(other).Length == Content.Length;
         }
         catch (Exception e) when (e is InvalidDataException or EndOfStreamException or ZstdException)
         {
