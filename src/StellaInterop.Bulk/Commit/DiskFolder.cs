@@ -79,6 +79,15 @@ internal sealed class DiskFolder : IOutputFolder
 
     public void Delete(string name) => File.Delete(FullPath(name));
 
+    public void DeleteFolder(string folder)
+    {
+        string path = FullPath(folder);
+        if (Directory.Exists(path))
+        {
+            Directory.Delete(path, recursive: true);
+        }
+    }
+
     public void Replace(ITemporaryFile file, string name)
     {
         var temporary = (TemporaryFile)file;

@@ -50,6 +50,9 @@ internal interface IOutputFolder : IDisposable
     /// <summary>Deletes a file, if it exists.</summary>
     void Delete(string name);
 
+    /// <summary>Deletes a folder with all of its files, if it exists.</summary>
+    void DeleteFolder(string folder);
+
     /// <summary>Gives a temporary file its name in one step. A file that has the name disappears.</summary>
     void Replace(ITemporaryFile file, string name);
 

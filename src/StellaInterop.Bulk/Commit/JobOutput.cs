@@ -26,7 +26,7 @@ internal sealed class JobOutput
     private readonly string shortHash;
 
     /// <summary>The records of the parts that this process committed, which it need not check again.</summary>
-    private readonly Dictionary<int, PartRecord> committed = [];
+    private readonly Dictionary<PartId, PartRecord> committed = [];
 
     private JobOutput(IOutputFolder folder, JobManifest manifest, IReadOnlyList<string> extensions, Safeguards safeguards)
     {
@@ -62,7 +62,7 @@ internal sealed class JobOutput
         }
 
         // Folders of a job that was killed before it had a plan.
-        string? other = folder.List("").FirstOrDefault(name => !OutputNames.Folders.Contains(name) && name[0] != '.');
+        string? other = folder.List("").FirstOrDefault(name => !OutputNames.Folders.Contains(name) && name != OutputNames.ClusterFolder && name[0] != '.');
         return other is null || folder.Exists(OutputNames.Manifest)
             ? null
             : throw new StellaBulkException(
@@ -78,6 +78,18 @@ internal sealed class JobOutput
         foreach (string name in (string[])["", .. OutputNames.Folders])
         {
             folder.CreateFolder(name);
+        }
+    }
+
+    /// <summary>Checks that no cluster works on a folder: its leases tell nodes apart, and a process without a lease would be in their way.</summary>
+    /// <exception cref="StellaBulkException">The folder is of a cluster.</exception>
+    public static void ThrowIfOfCluster(IOutputFolder folder)
+    {
+        if (folder.List("").Contains(OutputNames.ClusterFolder))
+        {
+            throw new StellaBulkException(
+                StellaBulkErrorCode.OutputRefused,
+                $"A cluster works on the output folder '{folder.Path}'. Follow the job with --cluster, or take it from the cluster with 'stella jobs remove' and run it here.");
         }
     }
 
@@ -130,45 +142,49 @@ internal sealed class JobOutput
         return output;
     }
 
-    /// <summary>Returns which chunks have a part, by one look at the folder.</summary>
-    public bool[] ReadCommitted()
-    {
-        bool[] parts = new bool[Manifest.Plan.Chunks.Count];
-        HashSet<string> names = [.. folder.List("")];
-        for (int i = 0; i < parts.Length; i++)
-        {
-            parts[i] = names.Contains(PartFile(i, extensions.Count - 1));
-        }
+    /// <summary>Returns the parts that are there, by one look at the folder.</summary>
+    public PartSet ReadCommitted() => ReadParts(folder, Manifest.Plan, shortHash, extensions);
 
-        return parts;
-    }
+    /// <summary>Returns the parts of a plan that are in a folder.</summary>
+    public static PartSet ReadParts(IOutputFolder folder, BulkPlan plan, IReadOnlyList<string> extensions) =>
+        ReadParts(folder, plan, plan.ShortHash, extensions);
 
-    /// <summary>Returns whether a chunk has a part.</summary>
-    public bool IsCommitted(int chunk) => folder.Exists(PartFile(chunk, extensions.Count - 1));
+    /// <summary>Returns whether a part is there.</summary>
+    public bool IsCommitted(PartId part) => folder.Exists(PartFile(part, extensions.Count - 1));
 
     /// <summary>Counts the rows at fault of parts.</summary>
-    /// <param name="parts">Which chunks have a part.</param>
-    public long CountErrors(bool[] parts)
+    /// <param name="parts">The parts.</param>
+    public long CountErrors(PartSet parts)
     {
         HashSet<string> names = [.. folder.List(OutputNames.ErrorsFolder).Select(name => $"{OutputNames.ErrorsFolder}/{name}")];
-        return Enumerable.Range(0, parts.Length)
-            .Where(chunk => parts[chunk])
-            .Select(chunk => OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)))
+        return parts.Parts
+            .Select(part => OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)))
             .Where(names.Contains)
             .Sum(CountLines);
     }
 
     /// <summary>Creates the files of a part.</summary>
-    public PartInHand Begin(int chunk) => new(chunk, extensions.Select(_ => folder.CreateTemporary()), folder.CreateTemporary);
+    public PartInHand Begin(PartId part) => new(part, extensions.Select(_ => folder.CreateTemporary()), folder.CreateTemporary);
 
     /// <summary>Commits a part whose files are complete.</summary>
-    /// <returns><see langword="false"/> if the chunk has a part already, which another process made.</returns>
+    /// <param name="part">The part.</param>
+    /// <param name="counts">Its counts.</param>
+    /// <param name="claim">
+    /// The name of the file whose creation decides whether the part may be committed; <see langword="null"/> without a lease. Whoever ends a
+    /// lease creates a file of this name, so the writer or the end of the lease comes first, and the other one knows.
+    /// </param>
+    /// <returns><see langword="false"/> if the part is there already, or the claim is taken.</returns>
     /// <exception cref="StellaBulkException">A file of another writer is in the way.</exception>
-    public bool Commit(PartInHand part, PartCounts counts)
+    public bool Commit(PartInHand part, PartCounts counts, string? claim = null)
     {
-        string name = OutputNames.PartOf(shortHash, part.Chunk);
-        var record = new PartRecord(part.Chunk, counts, [.. part.Files.Select(Seal)], part.Errors is null ? null : Seal(part.Errors));
-        if (part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Chunk))
+        string name = OutputNames.PartOf(shortHash, part.Id);
+        if (claim is not null && folder.Exists(claim))
+        {
+            return false;
+        }
+
+        var record = new PartRecord(part.Id, counts, [.. part.Files.Select(Seal)], part.Errors is null ? null : Seal(part.Errors));
+        if (part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Id))
         {
             return false;
         }
@@ -189,18 +205,28 @@ internal sealed class JobOutput
         }
 
         Flush(OutputNames.RecordsFolder);
-        if (!TryPublish(part.Files[last], PartFile(part.Chunk, last)))
+        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim))
         {
             return false;
         }
 
         Flush("");
-        if (NameOthers(part.Chunk, recordName))
+        if (NameOthers(part.Id, recordName))
         {
-            committed[part.Chunk] = record;
+            committed[part.Id] = record;
         }
 
         return true;
+    }
+
+    /// <summary>Gives a part that was claimed its name. Whoever finds a claim may do so: its writer may have ended.</summary>
+    /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
+    public bool CommitClaimed(PartId part, string claim)
+    {
+        bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
+        Flush("");
+        folder.Delete(claim);
+        return isNamed;
     }
 
     /// <summary>Checks all parts and completes the output. Other processes may do the same at once.</summary>
@@ -210,19 +236,25 @@ internal sealed class JobOutput
     /// <exception cref="StellaBulkException">A part is damaged or foreign.</exception>
     public IReadOnlyList<PartRecord>? TryComplete(Action<int>? progress = null, CancellationToken cancellationToken = default)
     {
-        if (Array.IndexOf(ReadCommitted(), false) >= 0)
+        PartSet parts = ReadCommitted();
+        if (parts.Missing().Any())
         {
             return null;
         }
 
         ThrowIfForeignNames();
+        foreach ((PartId whole, PartId half) in parts.Overlaps())
+        {
+            throw Damaged(PartFile(half, extensions.Count - 1), $"has rows of '{PartFile(whole, extensions.Count - 1)}'");
+        }
+
         ILookup<string, string> names = RecordNames();
-        var records = new PartRecord[Manifest.Plan.Chunks.Count];
-        for (int i = 0; i < records.Length; i++)
+        var records = new List<PartRecord>();
+        foreach (PartId part in parts.Parts)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            records[i] = committed.GetValueOrDefault(i) ?? Check(i, names[OutputNames.PartOf(shortHash, i)]);
-            progress?.Invoke(i + 1);
+            records.Add(committed.GetValueOrDefault(part) ?? Check(part, names[OutputNames.PartOf(shortHash, part)]));
+            progress?.Invoke(records.Count);
         }
 
         using (ITemporaryFile file = folder.CreateTemporary())
@@ -257,16 +289,16 @@ internal sealed class JobOutput
     }
 
     /// <summary>Gives the files of a committed part but the last one their names.</summary>
-    /// <param name="chunk">The chunk.</param>
+    /// <param name="part">The part.</param>
     /// <param name="recordName">The record of the part.</param>
     /// <returns><see langword="false"/> if a name is taken or a file is not there, so that the part must be checked.</returns>
-    private bool NameOthers(int chunk, string recordName)
+    private bool NameOthers(PartId part, string recordName)
     {
         int last = extensions.Count - 1;
         bool areNamed = true;
         for (int i = 0; i < last; i++)
         {
-            areNamed &= folder.TryRename(OutputNames.WaitingOf(recordName, extensions[i]), PartFile(chunk, i));
+            areNamed &= folder.TryRename(OutputNames.WaitingOf(recordName, extensions[i]), PartFile(part, i));
         }
 
         if (last > 0 && areNamed)
@@ -282,33 +314,33 @@ internal sealed class JobOutput
     }
 
     /// <summary>Finds the record that a part matches, and completes the part if its writer ended before.</summary>
-    private PartRecord Check(int chunk, IEnumerable<string> recordNames)
+    private PartRecord Check(PartId part, IEnumerable<string> recordNames)
     {
         int last = extensions.Count - 1;
-        string? hash = HashOf(PartFile(chunk, last));
-        string? errors = HashOf(OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, chunk)));
-        string damaged = PartFile(chunk, last);
+        string? hash = HashOf(PartFile(part, last));
+        string? errors = HashOf(OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
+        string damaged = PartFile(part, last);
         foreach (string name in recordNames)
         {
-            if (ReadRecord(name) is not { } record || record.Chunk != chunk || record.Hashes[^1] != hash || record.ErrorsHash != errors)
+            if (ReadRecord(name) is not { } record || record.Id != part || record.Hashes[^1] != hash || record.ErrorsHash != errors)
             {
                 continue;
             }
 
-            _ = NameOthers(chunk, $"{OutputNames.RecordsFolder}/{name}");
-            int other = Enumerable.Range(0, last).FirstOrDefault(i => HashOf(PartFile(chunk, i)) != record.Hashes[i], last);
+            _ = NameOthers(part, $"{OutputNames.RecordsFolder}/{name}");
+            int other = Enumerable.Range(0, last).FirstOrDefault(i => HashOf(PartFile(part, i)) != record.Hashes[i], last);
             if (other == last)
             {
                 return record;
             }
 
-            damaged = PartFile(chunk, other);
+            damaged = PartFile(part, other);
         }
 
         throw new StellaBulkException(
             StellaBulkErrorCode.OutputDamaged,
             $"The file '{damaged}' in the output folder '{folder.Path}' is missing or damaged, or no bulk job wrote it: no record has its hash. "
-            + $"Delete all files of the part '{OutputNames.PartOf(shortHash, chunk)}', and run the job again.");
+            + $"Delete all files of the part '{OutputNames.PartOf(shortHash, part)}', and run the job again.");
     }
 
     private PartRecord? ReadRecord(string name)
@@ -346,29 +378,20 @@ internal sealed class JobOutput
             return;
         }
 
-        var own = new Dictionary<string, string>(StringComparer.Ordinal);
-        for (int chunk = 0; chunk < Manifest.Plan.Chunks.Count; chunk++)
-        {
-            string part = OutputNames.PartOf(shortHash, chunk);
-            foreach (string extension in extensions)
-            {
-                own.Add(part + extension, part);
-            }
-        }
-
         // The parts are listed before the records: another process may write a record and its part between the two.
         string[] names = [.. folder.List("").Where(name => name.StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal))];
         ILookup<string, string> records = RecordNames();
         foreach (string name in names)
         {
-            if (!own.TryGetValue(name, out string? part))
+            PartId part = default;
+            if (!extensions.Any(extension => TryReadPart(name, Manifest.Plan, shortHash, extension, out part)))
             {
                 throw new StellaBulkException(
                     StellaBulkErrorCode.OutputDamaged,
                     $"The file '{name}' in the output folder '{folder.Path}' is not of this job. Move it away, and run the job again.");
             }
 
-            if (!records.Contains(part))
+            if (!records.Contains(OutputNames.PartOf(shortHash, part)))
             {
                 throw Damaged(name, "was not written by a bulk job: it has no record");
             }
@@ -379,16 +402,16 @@ internal sealed class JobOutput
     private ILookup<string, string> RecordNames() => folder.List(OutputNames.RecordsFolder).Where(OutputNames.IsRecord)
         .ToLookup(name => name.LastIndexOf('-') is > 0 and var end ? name[..end] : name, StringComparer.Ordinal);
 
-    /// <summary>Gives a file its name. A file that has the name must have the same content, unless the chunk has a part.</summary>
-    /// <returns><see langword="false"/> if the chunk has a part.</returns>
-    private bool PublishEqual(ITemporaryFile file, string name, string hash, int chunk)
+    /// <summary>Gives a file its name. A file that has the name must have the same content, unless the part is there.</summary>
+    /// <returns><see langword="false"/> if the part is there.</returns>
+    private bool PublishEqual(ITemporaryFile file, string name, string hash, PartId part)
     {
-        if (TryPublish(file, name) || (!IsCommitted(chunk) && HashOf(name) == hash))
+        if (TryPublish(file, name) || (!IsCommitted(part) && HashOf(name) == hash))
         {
             return true;
         }
 
-        return IsCommitted(chunk)
+        return IsCommitted(part)
             ? false
             : throw Damaged(name, "is damaged, or a process with other bits wrote it before it ended");
     }
@@ -436,7 +459,31 @@ internal sealed class JobOutput
 
     private bool Has(Safeguards safeguard) => safeguards.HasFlag(safeguard);
 
-    private string PartFile(int chunk, int index) => OutputNames.PartOf(shortHash, chunk) + extensions[index];
+    private string PartFile(PartId part, int index) => OutputNames.PartOf(shortHash, part) + extensions[index];
+
+    private static PartSet ReadParts(IOutputFolder folder, BulkPlan plan, string shortHash, IReadOnlyList<string> extensions)
+    {
+        var parts = new List<PartId>();
+        foreach (string name in folder.List(""))
+        {
+            if (TryReadPart(name, plan, shortHash, extensions[^1], out PartId part))
+            {
+                parts.Add(part);
+            }
+        }
+
+        return new PartSet(plan, parts);
+    }
+
+    /// <summary>Reads the name of a file of a part.</summary>
+    private static bool TryReadPart(string name, BulkPlan plan, string shortHash, string extension, out PartId part)
+    {
+        part = default;
+        return name.EndsWith(extension, StringComparison.Ordinal)
+            && OutputNames.TryReadPart(name[..^extension.Length], shortHash, out part)
+            && part.Chunk < plan.Chunks.Count
+            && part.RowsOf(plan.Chunks[part.Chunk].RowCount).Count > 0;
+    }
 
     private StellaBulkException Damaged(string name, string fault) => new(
         StellaBulkErrorCode.OutputDamaged,

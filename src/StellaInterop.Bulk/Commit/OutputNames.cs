@@ -1,4 +1,3 @@
-using System.Globalization;
 using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Commit;
@@ -24,6 +23,9 @@ internal static class OutputNames
     /// <summary>The folder of the files that have no final name yet.</summary>
     public const string TemporaryFolder = "_tmp";
 
+    /// <summary>The folder of what a cluster needs to continue. Only a job of a cluster has it, until its end.</summary>
+    public const string ClusterFolder = "_cluster";
+
     /// <summary>The begin of the names of all parts.</summary>
     public const string PartPrefix = "part-";
 
@@ -34,8 +36,18 @@ internal static class OutputNames
     /// <summary>Gets the folders of a job, which it creates before its plan.</summary>
     public static IReadOnlyList<string> Folders { get; } = [TemporaryFolder, ErrorsFolder, RecordsFolder, InputsFolder];
 
-    /// <summary>Returns the name of a part without its extension: <c>part-NNNNNNNN-HASH</c>.</summary>
-    public static string PartOf(string shortHash, int chunk) => string.Create(CultureInfo.InvariantCulture, $"{PartPrefix}{chunk:D8}-{shortHash}");
+    /// <summary>Returns the name of a part without its extension: <c>part-NNNNNNNN-HASH</c>, or <c>part-NNNNNNNN.K-HASH</c> for a half.</summary>
+    public static string PartOf(string shortHash, PartId part) => $"{PartPrefix}{part}-{shortHash}";
+
+    /// <summary>Reads the name of a part without its extension.</summary>
+    public static bool TryReadPart(string name, string shortHash, out PartId part)
+    {
+        part = default;
+        return name.StartsWith(PartPrefix, StringComparison.Ordinal)
+            && name.EndsWith("-" + shortHash, StringComparison.Ordinal)
+            && name.Length > PartPrefix.Length + shortHash.Length
+            && PartId.TryParse(name.AsSpan()[PartPrefix.Length..^(shortHash.Length + 1)], out part);
+    }
 
     /// <summary>Returns the name of the file with the rows at fault of a part.</summary>
     public static string ErrorsOf(string part) => $"{ErrorsFolder}/{part}.jsonl";

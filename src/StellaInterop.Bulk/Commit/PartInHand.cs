@@ -1,3 +1,5 @@
+using StellaInterop.Bulk.Planning;
+
 namespace StellaInterop.Bulk.Commit;
 
 /// <summary>Represents a part that is being written. Disposing it deletes the files that did not get their names.</summary>
@@ -6,12 +8,12 @@ internal sealed class PartInHand : IDisposable
     private readonly Func<ITemporaryFile> create;
     private readonly List<ITemporaryFile> scratch = [];
 
-    /// <param name="chunk">The index of the chunk.</param>
+    /// <param name="id">The rows of the part.</param>
     /// <param name="files">The files of the part.</param>
     /// <param name="create">Creates a further file.</param>
-    public PartInHand(int chunk, IEnumerable<ITemporaryFile> files, Func<ITemporaryFile> create)
+    public PartInHand(PartId id, IEnumerable<ITemporaryFile> files, Func<ITemporaryFile> create)
     {
-        Chunk = chunk;
+        Id = id;
         this.create = create;
         try
         {
@@ -27,7 +29,7 @@ internal sealed class PartInHand : IDisposable
         }
     }
 
-    public int Chunk { get; }
+    public PartId Id { get; }
 
     /// <summary>Gets the files in the order of their extensions.</summary>
     public List<ITemporaryFile> Files { get; } = [];

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Commit;
 
@@ -18,16 +19,16 @@ internal readonly record struct PartCounts(long Rows, long Tokens, long Truncate
 /// Represents the record of a part: counts and hashes. It is in the folder before the part is, so that every part can be checked. Writers on
 /// different processors may have different bits and then have different records; a part matches one of them.
 /// </summary>
-/// <param name="Chunk">The index of the chunk.</param>
+/// <param name="Id">The rows of the part.</param>
 /// <param name="Counts">The counts.</param>
 /// <param name="Hashes">The SHA-256 of the files of the part, in the order of their extensions.</param>
 /// <param name="ErrorsHash">The SHA-256 of the file of the rows at fault; <see langword="null"/> without such a file.</param>
-internal sealed record PartRecord(int Chunk, PartCounts Counts, IReadOnlyList<string> Hashes, string? ErrorsHash)
+internal sealed record PartRecord(PartId Id, PartCounts Counts, IReadOnlyList<string> Hashes, string? ErrorsHash)
 {
     /// <summary>Reads a record.</summary>
     /// <exception cref="Exception">The element is not a record: any exception of <see cref="JsonElement"/>.</exception>
     public static PartRecord Read(JsonElement record) => new(
-        record.GetProperty("chunk").GetInt32(),
+        new PartId(record.GetProperty("chunk").GetInt32(), record.TryGetProperty("half", out JsonElement half) ? half.GetString()! : ""),
         new PartCounts(
             record.GetProperty("rows").GetInt64(),
             record.GetProperty("tokens").GetInt64(),
@@ -50,7 +51,12 @@ internal sealed record PartRecord(int Chunk, PartCounts Counts, IReadOnlyList<st
     public void Write(Utf8JsonWriter writer)
     {
         writer.WriteStartObject();
-        writer.WriteNumber("chunk", Chunk);
+        writer.WriteNumber("chunk", Id.Chunk);
+        if (Id.Halves.Length > 0)
+        {
+            writer.WriteString("half", Id.Halves);
+        }
+
         writer.WriteNumber("rows", Counts.Rows);
         writer.WriteNumber("tokens", Counts.Tokens);
         writer.WriteNumber("truncated", Counts.Truncated);

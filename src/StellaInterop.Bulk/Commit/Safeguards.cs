@@ -21,5 +21,11 @@ internal enum Safeguards
     /// <summary>The rows of a chunk are those that were planned.</summary>
     RowChecksum = 16,
 
-    All = PutIfAbsent | FlushOrder | Fingerprint | PlanHash | RowChecksum,
+    /// <summary>A node of a cluster commits a part only with a lease that is still its own.</summary>
+    Epoch = 32,
+
+    /// <summary>A lease counts as an attempt when it is given, so that it counts if the node ends.</summary>
+    AttemptCount = 64,
+
+    All = PutIfAbsent | FlushOrder | Fingerprint | PlanHash | RowChecksum | Epoch | AttemptCount,
 }

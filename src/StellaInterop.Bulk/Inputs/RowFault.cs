@@ -29,6 +29,9 @@ internal enum RowFaultKind
 
     /// <summary>The model has no vector for the text.</summary>
     NoVector,
+
+    /// <summary>The process ended, or the model failed, each time that it computed the text. Only a cluster goes on after that.</summary>
+    EndsProcess,
 }
 
 /// <summary>Represents the reason why a row has no vector. It is data: the job goes on.</summary>
@@ -51,6 +54,7 @@ internal sealed record RowFault(RowFaultKind Kind, string Message, long? TextLen
         RowFaultKind.RowTooLong => "row_too_long",
         RowFaultKind.TooManyTokens => "too_many_tokens",
         RowFaultKind.NoVector => "no_vector",
+        RowFaultKind.EndsProcess => "ends_process",
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),
     };
 }

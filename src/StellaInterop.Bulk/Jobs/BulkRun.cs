@@ -1,9 +1,6 @@
 using System.Globalization;
-using System.Threading.Channels;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Files;
-using StellaInterop.Bulk.Inputs;
-using StellaInterop.Bulk.Outputs;
 using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Jobs;
@@ -15,32 +12,22 @@ internal sealed class BulkRun : IDisposable
     private const int MeasuredRows = 64;
 
     private readonly StellaBulkOptions options;
-    private readonly JobParts parts;
+    private readonly JobSetup setup;
     private readonly IEmbedder embedder;
-    private readonly IOutputFolder folder;
-    private readonly IPartFormat format;
-    private readonly IReadOnlyList<InputFile> files;
     private readonly ProgressMeter meter;
     private readonly Func<long> duplicates;
-    private readonly InputColumns columns;
-    private readonly InputCopies copies;
 
     public BulkRun(StellaBulkOptions options, JobParts parts, IProgress<StellaBulkProgress>? progress)
     {
         this.options = options;
-        this.parts = parts;
         DeduplicatingEmbedder? deduplicating = options.Deduplicate ? new DeduplicatingEmbedder(parts.Embedder, parts.DuplicateBytes) : null;
         embedder = deduplicating ?? parts.Embedder;
         duplicates = () => deduplicating?.DuplicateCount ?? 0;
         meter = new ProgressMeter(progress, options.TimeProvider, duplicates);
-        columns = new InputColumns(options.TextColumn, options.IdColumn);
-        format = parts.FormatOf(options.Format);
-        files = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : parts.FindFormat);
-        folder = parts.OpenFolder(options.Output);
-        copies = new InputCopies(folder);
+        setup = new JobSetup(options, parts);
     }
 
-    public void Dispose() => folder.Dispose();
+    public void Dispose() => setup.Dispose();
 
     /// <summary>Makes the plan, or reads it from the output folder.</summary>
     /// <param name="measuringTime">The time for the measurement of the speed; zero for none.</param>
@@ -48,12 +35,11 @@ internal sealed class BulkRun : IDisposable
     public async Task<StellaBulkPlan> PlanAsync(TimeSpan measuringTime, CancellationToken cancellationToken)
     {
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
-        (JobManifest manifest, _) = Prepare(model, copy: null, cancellationToken);
+        (JobManifest manifest, _) = setup.Prepare(model, keepsCopies: false, meter.Read, cancellationToken);
         BulkPlan plan = manifest.Plan;
-        string extension = format.ExtensionsOf(SchemaOf(model))[^1];
-        HashSet<string> names = [.. Output(() => folder.List(""))];
-        bool[] committed = [.. plan.Chunks.Select((_, i) => names.Contains(OutputNames.PartOf(plan.ShortHash, i) + extension))];
-        int[] open = [.. Enumerable.Range(0, committed.Length).Where(i => !committed[i] && i % options.ShardCount == options.Shard - 1)];
+        PartSet committed = setup.Output(() => JobOutput.ReadParts(setup.Folder, plan, setup.Format.ExtensionsOf(setup.SchemaOf(model))));
+        PartId[] missing = [.. committed.Missing()];
+        PartId[] open = [.. missing.Where(part => part.Chunk % options.ShardCount == options.Shard - 1)];
         double? speed = measuringTime > TimeSpan.Zero && open.Length > 0
             ? await MeasureAsync(plan, open[0], model, measuringTime, cancellationToken).ConfigureAwait(false)
             : null;
@@ -64,8 +50,8 @@ internal sealed class BulkRun : IDisposable
             RowCount = plan.RowCount,
             EstimatedTokenCount = plan.Tokens,
             ChunkCount = plan.Chunks.Count,
-            CommittedChunkCount = committed.Count(isCommitted => isCommitted),
-            EstimatedTime = speed is { } tokensPerSecond ? TimeSpan.FromSeconds(open.Sum(i => plan.Chunks[i].Tokens) / tokensPerSecond) : null,
+            CommittedChunkCount = plan.Chunks.Count - missing.Select(part => part.Chunk).Distinct().Count(),
+            EstimatedTime = speed is { } tokensPerSecond ? TimeSpan.FromSeconds(open.Sum(part => part.ShareOf(plan.Chunks[part.Chunk].Tokens, plan.Chunks[part.Chunk].RowCount)) / tokensPerSecond) : null,
             EstimatedVectorBytes = plan.RowCount * model.Dimensions.Sum(VectorBytes),
             Dimensions = model.Dimensions,
             Settings = plan.Settings,
@@ -73,18 +59,18 @@ internal sealed class BulkRun : IDisposable
         };
     }
 
-    /// <summary>Embeds the first rows of a chunk and forgets them.</summary>
+    /// <summary>Embeds the first rows of a part and forgets them.</summary>
     /// <returns>The estimated tokens in a second; <see langword="null"/> if the rows have no texts.</returns>
-    private async Task<double?> MeasureAsync(BulkPlan plan, int chunk, EmbedderInfo model, TimeSpan time, CancellationToken cancellationToken)
+    private async Task<double?> MeasureAsync(BulkPlan plan, PartId part, EmbedderInfo model, TimeSpan time, CancellationToken cancellationToken)
     {
         var blocks = new BlockPool(MeasuredRows);
-        using var reader = new ChunkReader(files, columns, plan, copies, parts.Safeguards);
+        using var reader = new ChunkReader(setup.Files, setup.Columns, plan, setup.Copies, setup.Parts.Safeguards);
         long tokens = 0;
         TimeSpan elapsed = TimeSpan.Zero;
         int count = 0;
-        foreach (List<RowInHand> rows in reader.Read(chunk, MeasuredRows))
+        foreach (List<RowInHand> rows in reader.Read(part, MeasuredRows))
         {
-            var piece = new Piece(new ChunkInHand(chunk), rows);
+            var piece = new Piece(new PartInWork(new PartTask(part)), rows);
             long start = options.TimeProvider.GetTimestamp();
             piece.Start(embedder, model.Dimensions, blocks, cancellationToken);
             await piece.Computed.ConfigureAwait(false);
@@ -109,26 +95,27 @@ internal sealed class BulkRun : IDisposable
     {
         long start = options.TimeProvider.GetTimestamp();
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
-        Output(() => JobOutput.CreateFolders(folder));
-        (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = Prepare(model, copies.Begin, cancellationToken);
-        JobOutput output = Output(() => JobOutput.Open(folder, manifest, format.ExtensionsOf(SchemaOf(model)), parts.Safeguards));
+        setup.Output(() => JobOutput.ThrowIfOfCluster(setup.Folder));
+        setup.Output(() => JobOutput.CreateFolders(setup.Folder));
+        (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = setup.Prepare(model, keepsCopies: true, meter.Read, cancellationToken);
+        JobOutput output = setup.OpenOutput(manifest, model);
         BulkPlan plan = output.Manifest.Plan;
-        bool[] committed = Output(output.ReadCommitted);
-        meter.Begin(plan, committed, Output(() => output.CountErrors(committed)));
+        PartSet committed = setup.Output(output.ReadCommitted);
+        meter.Begin(plan, committed, setup.Output(() => output.CountErrors(committed)));
         ThrowIfTooManyErrors(lastFault: null);
         IReadOnlyList<PartRecord>? records;
         do
         {
-            var queue = new ChunkQueue(output, committed, options.Shard - 1, options.ShardCount, parts.Random);
-            await EmbedAsync(output, queue, model, cancellationToken).ConfigureAwait(false);
-            stamps = InputCheck.Check(files, plan.Files, stamps, cancellationToken);
-            records = Output(() => output.TryComplete(meter.Checked, cancellationToken));
-            committed = Output(output.ReadCommitted);
+            var queue = new ChunkQueue(output, committed, options.Shard - 1, options.ShardCount, setup.Parts.Random);
+            await new PartPipeline(setup, output, model, embedder, new OwnWork(this, output, queue)).RunAsync(cancellationToken).ConfigureAwait(false);
+            stamps = InputCheck.Check(setup.Files, plan.Files, stamps, cancellationToken);
+            records = setup.Output(() => output.TryComplete(meter.Checked, cancellationToken));
+            committed = setup.Output(output.ReadCommitted);
         }
         while (records is null && options.ShardCount == 1); // A part was deleted during the run.
         if (records is not null)
         {
-            Output(copies.Delete);
+            setup.Output(setup.Copies.Delete);
         }
 
         PartCounts? sum = records?.Aggregate(default(PartCounts), (total, record) => total + record.Counts);
@@ -136,7 +123,7 @@ internal sealed class BulkRun : IDisposable
         {
             IsComplete = records is not null,
             ChunkCount = plan.Chunks.Count,
-            OpenChunkCount = records is null ? committed.Count(isCommitted => !isCommitted) : 0,
+            OpenChunkCount = records is null ? committed.Missing().Select(part => part.Chunk).Distinct().Count() : 0,
             CommittedChunkCount = meter.CommittedCount,
             RowCount = sum?.Rows,
             TokenCount = sum?.Tokens,
@@ -145,134 +132,6 @@ internal sealed class BulkRun : IDisposable
             DuplicateCount = duplicates(),
             Elapsed = options.TimeProvider.GetElapsedTime(start),
         };
-    }
-
-    private PreparedJob Prepare(EmbedderInfo model, Func<Stream, CopyingStream>? copy, CancellationToken cancellationToken)
-    {
-        IReadOnlyList<KeyValuePair<string, string>> settings = JobSettings.Of(options, model, parts.Safeguards);
-        var scan = new PlanScan(files, columns, options.ChunkTokens, model.MaxTokens, copy);
-        return Output(() => PreparedJob.Create(folder, settings, scan, meter.Read, parts.Safeguards, cancellationToken));
-    }
-
-    /// <summary>Embeds chunks until none is left. Reading, computing and writing overlap.</summary>
-    private async Task EmbedAsync(JobOutput output, ChunkQueue queue, EmbedderInfo model, CancellationToken cancellationToken)
-    {
-        long chunkRows = output.Manifest.Plan.Chunks.Select(chunk => chunk.RowCount).DefaultIfEmpty(1).Max();
-        int blockRows = (int)Math.Min(parts.BlockRowsOf(model.Dimensions), chunkRows);
-        var blocks = new BlockPool(blockRows);
-        Channel<Piece> read = CreateChannel<Piece>();
-        Channel<Piece> started = CreateChannel<Piece>();
-        try
-        {
-            await Stages.RunAsync(cancellationToken, ReadAsync, ComputeAsync, WriteAsync).ConfigureAwait(false);
-        }
-        finally
-        {
-            // No call of the pool outlives the run.
-            while (started.Reader.TryRead(out Piece? piece))
-            {
-                await piece.Computed.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
-        }
-
-        async Task ReadAsync(CancellationToken stop)
-        {
-            using var reader = new ChunkReader(files, columns, output.Manifest.Plan, copies, parts.Safeguards);
-            while (Output(queue.Take) is { } index)
-            {
-                var chunk = new ChunkInHand(index);
-                Piece? last = null;
-                foreach (List<RowInHand> rows in reader.Read(index, blockRows))
-                {
-                    stop.ThrowIfCancellationRequested();
-                    if (last is not null)
-                    {
-                        await read.Writer.WriteAsync(last, stop).ConfigureAwait(false);
-                    }
-
-                    last = new Piece(chunk, rows);
-                }
-
-                last!.IsLast = true;
-                await read.Writer.WriteAsync(last, stop).ConfigureAwait(false);
-            }
-
-            read.Writer.Complete();
-        }
-
-        async Task ComputeAsync(CancellationToken stop)
-        {
-            await foreach (Piece piece in read.Reader.ReadAllAsync(stop).ConfigureAwait(false))
-            {
-                ChunkInHand chunk = piece.Chunk;
-                if (!chunk.IsStarted && Output(() => output.IsCommitted(chunk.Index)))
-                {
-                    // Another process made the part while the rows were read.
-                    chunk.IsGivenUp = true;
-                    meter.Done(chunk.Index, errorCount: 0, isOwn: false);
-                    Output(queue.Jump);
-                }
-
-                chunk.IsStarted = true;
-                if (!chunk.IsGivenUp)
-                {
-                    piece.Start(embedder, model.Dimensions, blocks, stop);
-                    try
-                    {
-                        await started.Writer.WriteAsync(piece, stop).ConfigureAwait(false);
-                    }
-                    catch
-                    {
-                        await piece.Computed.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                        throw;
-                    }
-                }
-            }
-
-            started.Writer.Complete();
-        }
-
-        async Task WriteAsync(CancellationToken stop)
-        {
-            ChunkWriter? writer = null;
-            try
-            {
-                await foreach (Piece piece in started.Reader.ReadAllAsync(stop).ConfigureAwait(false))
-                {
-                    await piece.Computed.ConfigureAwait(false);
-                    int index = piece.Chunk.Index;
-                    meter.Embedded(piece.Rows.Count, piece.Block!.TokenCounts.Sum(count => (long)count.Kept));
-                    Output(() =>
-                    {
-                        writer ??= new ChunkWriter(output.Begin(index), format, SchemaOf(model), model.MaxTokens);
-                        writer.Write(piece.Rows, piece.Block);
-                    });
-                    foreach (float[] vectors in piece.Block.Vectors)
-                    {
-                        blocks.Return(vectors);
-                    }
-
-                    if (piece.IsLast)
-                    {
-                        ChunkWriter complete = writer!;
-                        (PartCounts counts, bool isCommitted) = Output(() => complete.Commit(output));
-                        writer = null;
-                        Output(complete.Dispose);
-                        meter.Done(index, counts.Errors, isCommitted);
-                        if (!isCommitted)
-                        {
-                            Output(queue.Jump);
-                        }
-
-                        ThrowIfTooManyErrors(complete.LastFault);
-                    }
-                }
-            }
-            finally
-            {
-                writer?.Dispose();
-            }
-        }
     }
 
     private void ThrowIfTooManyErrors(string? lastFault)
@@ -287,8 +146,6 @@ internal sealed class BulkRun : IDisposable
         }
     }
 
-    private PartSchema SchemaOf(EmbedderInfo model) => new(model.Dimensions, options.VectorType);
-
     private long VectorBytes(int dimension) => options.VectorType switch
     {
         StellaBulkVectorType.Float32 => sizeof(float) * (long)dimension,
@@ -297,52 +154,38 @@ internal sealed class BulkRun : IDisposable
         _ => StellaInterop.Vectors.Quantization.GetBinaryLength(dimension),
     };
 
-    private T Output<T>(Func<T> action) => OutputErrors.Guarded(folder.Path, action);
-
-    private void Output(Action action) => OutputErrors.Guarded(folder.Path, () =>
+    /// <summary>Gives a pipeline the parts of this process.</summary>
+    private sealed class OwnWork(BulkRun run, JobOutput output, ChunkQueue queue) : IPartWork
     {
-        action();
-        return true;
-    });
+        public ValueTask<PartTask?> TakeAsync(CancellationToken stop) =>
+            ValueTask.FromResult(run.setup.Output(queue.Take) is { } part ? new PartTask(part) : null);
 
-    private static Channel<T> CreateChannel<T>() => Channel.CreateBounded<T>(new BoundedChannelOptions(1)
-    {
-        SingleReader = true,
-        SingleWriter = true,
-    });
+        public bool IsWanted(PartTask task) => !output.IsCommitted(task.Part);
 
-    /// <summary>Represents a chunk between reading and writing.</summary>
-    private sealed class ChunkInHand(int index)
-    {
-        public int Index { get; } = index;
-
-        public bool IsStarted { get; set; }
-
-        public bool IsGivenUp { get; set; }
-    }
-
-    /// <summary>Represents rows of a chunk that are embedded together.</summary>
-    private sealed class Piece(ChunkInHand chunk, List<RowInHand> rows)
-    {
-        public ChunkInHand Chunk { get; } = chunk;
-
-        public List<RowInHand> Rows { get; } = rows;
-
-        /// <summary>Gets or sets whether the chunk has no rows after these.</summary>
-        public bool IsLast { get; set; }
-
-        public TextBlock? Block { get; private set; }
-
-        public Task Computed { get; private set; } = Task.CompletedTask;
-
-        public void Start(IEmbedder embedder, IReadOnlyList<int> dimensions, BlockPool blocks, CancellationToken cancellationToken)
+        public ValueTask GivenUpAsync(PartTask task)
         {
-            string[] texts = [.. Rows.Where(row => row.Row.Fault is null).Select(row => row.Row.Text!)];
-            Block = new TextBlock(texts, [.. dimensions.Select(dimension => blocks.Rent(dimension))]);
-            if (texts.Length > 0)
+            run.meter.Done(task.Part, errorCount: 0, isOwn: false);
+            run.setup.Output(queue.Jump);
+            return ValueTask.CompletedTask;
+        }
+
+        public void Embedded(int rows, long tokens) => run.meter.Embedded(rows, tokens);
+
+        public void Failed(PartTask task, Exception error)
+        {
+            // The run ends with the error.
+        }
+
+        public ValueTask DoneAsync(PartTask task, PartCounts counts, bool isCommitted, string? lastFault)
+        {
+            run.meter.Done(task.Part, counts.Errors, isCommitted);
+            if (!isCommitted)
             {
-                Computed = embedder.EmbedAsync(Block, cancellationToken);
+                run.setup.Output(queue.Jump);
             }
+
+            run.ThrowIfTooManyErrors(lastFault);
+            return ValueTask.CompletedTask;
         }
     }
 }

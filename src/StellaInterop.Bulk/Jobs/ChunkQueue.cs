@@ -1,36 +1,39 @@
 using System.Security.Cryptography;
 using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Jobs;
 
-/// <summary>Decides which chunk is next. A process works through its chunks in order, and elsewhere once it meets another process.</summary>
+/// <summary>Decides which part is next. A process works through its parts in order, and elsewhere once it meets another process.</summary>
 /// <remarks>
-/// Processes do not talk to each other: each sees the parts of the others in the folder. A chunk that two processes compute at once is work in
+/// Processes do not talk to each other: each sees the parts of the others in the folder. A part that two processes compute at once is work in
 /// vain, and no harm. Thread-safe.
 /// </remarks>
 internal sealed class ChunkQueue
 {
     private readonly JobOutput output;
     private readonly Func<int, int> random;
+    private readonly PartId[] parts;
     private readonly bool[] isOpen;
     private readonly Lock gate = new();
     private int next;
 
     /// <param name="output">The output.</param>
-    /// <param name="committed">Which chunks have a part.</param>
+    /// <param name="committed">The parts that are there.</param>
     /// <param name="shard">The shard, from 0.</param>
     /// <param name="shardCount">The number of shards.</param>
     /// <param name="random">Returns a random number below another one.</param>
-    public ChunkQueue(JobOutput output, bool[] committed, int shard, int shardCount, Func<int, int>? random = null)
+    public ChunkQueue(JobOutput output, PartSet committed, int shard, int shardCount, Func<int, int>? random = null)
     {
         this.output = output;
         this.random = random ?? RandomNumberGenerator.GetInt32;
-        isOpen = [.. committed.Select((isCommitted, i) => !isCommitted && i % shardCount == shard)];
+        parts = [.. committed.Missing().Where(part => part.Chunk % shardCount == shard)];
+        isOpen = [.. parts.Select(_ => true)];
     }
 
-    /// <summary>Takes the next chunk.</summary>
-    /// <returns><see langword="null"/> if no chunk is left.</returns>
-    public int? Take()
+    /// <summary>Takes the next part.</summary>
+    /// <returns><see langword="null"/> if no part is left.</returns>
+    public PartId? Take()
     {
         lock (gate)
         {
@@ -45,11 +48,11 @@ internal sealed class ChunkQueue
                     }
                 }
 
-                if (!output.IsCommitted(index))
+                if (!output.IsCommitted(parts[index]))
                 {
                     isOpen[index] = false;
                     next = index + 1;
-                    return index;
+                    return parts[index];
                 }
 
                 LeaveToOthers();
@@ -59,7 +62,7 @@ internal sealed class ChunkQueue
         }
     }
 
-    /// <summary>Goes on at a random chunk, because another process works at this one.</summary>
+    /// <summary>Goes on at a random part, because another process works at this one.</summary>
     public void Jump()
     {
         lock (gate)
@@ -70,10 +73,10 @@ internal sealed class ChunkQueue
 
     private void LeaveToOthers()
     {
-        bool[] committed = output.ReadCommitted();
-        for (int i = 0; i < committed.Length; i++)
+        PartSet committed = output.ReadCommitted();
+        for (int i = 0; i < parts.Length; i++)
         {
-            isOpen[i] &= !committed[i];
+            isOpen[i] &= !committed.Covers(parts[i]);
         }
 
         next = isOpen.Length == 0 ? 0 : random(isOpen.Length);

@@ -19,13 +19,14 @@ internal sealed class ChunkReader(
     private RowReader? reader;
     private int file;
 
-    /// <summary>Reads the rows of a chunk, some at a time.</summary>
-    /// <param name="index">The index of the chunk.</param>
+    /// <summary>Reads the rows of a part, some at a time. All rows of its chunk are read for the checksum.</summary>
+    /// <param name="part">The part.</param>
     /// <param name="maxRows">The largest number of rows at a time.</param>
     /// <exception cref="StellaBulkException">A file cannot be read, or its rows are not those that were planned.</exception>
-    public IEnumerable<List<RowInHand>> Read(int index, int maxRows)
+    public IEnumerable<List<RowInHand>> Read(PartId part, int maxRows)
     {
-        Chunk chunk = plan.Chunks[index];
+        Chunk chunk = plan.Chunks[part.Chunk];
+        (long begin, long count) = part.RowsOf(chunk.RowCount);
         if (reader is null || file != chunk.File || reader.Position != chunk.Position)
         {
             Open(chunk.File, chunk.Position);
@@ -37,8 +38,13 @@ internal sealed class ChunkReader(
         {
             InputRow row = Next();
             checksum = RowChecksum.Add(checksum, file, row);
+            if (i < begin || i >= begin + count)
+            {
+                continue;
+            }
+
             rows.Add(RowInHand.Of(files[file].Name, row));
-            if (rows.Count == maxRows && i + 1 < chunk.RowCount)
+            if (rows.Count == maxRows && i + 1 < begin + count)
             {
                 yield return rows;
                 rows = [];

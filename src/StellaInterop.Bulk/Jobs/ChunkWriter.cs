@@ -89,11 +89,13 @@ internal sealed class ChunkWriter : IDisposable
     }
 
     /// <summary>Ends the files, and commits the part.</summary>
+    /// <param name="output">The output.</param>
+    /// <param name="claim">The file that decides, as for <see cref="JobOutput.Commit"/>.</param>
     /// <returns>The counts; whether this process made the part.</returns>
-    public (PartCounts Counts, bool IsCommitted) Commit(JobOutput output)
+    public (PartCounts Counts, bool IsCommitted) Commit(JobOutput output, string? claim = null)
     {
         writer.Complete();
-        return (counts, output.Commit(part, counts));
+        return (counts, output.Commit(part, counts, claim));
     }
 
     public void Dispose()

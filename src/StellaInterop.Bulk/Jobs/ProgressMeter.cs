@@ -1,3 +1,4 @@
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Jobs;
@@ -7,6 +8,7 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
 {
     private readonly Lock gate = new();
     private BulkPlan? plan;
+    private long[] openRows = [];
     private StellaBulkPhase phase;
     private long phaseStart = clock.GetTimestamp();
     private long readRows;
@@ -37,12 +39,16 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
     public void Read(long rows) => Update(() => readRows = rows);
 
     /// <summary>Begins to embed.</summary>
-    public void Begin(BulkPlan newPlan, bool[] committed, long errorCount) => Update(() =>
+    public void Begin(BulkPlan newPlan, PartSet committed, long errorCount) => Update(() =>
     {
         plan = newPlan;
         errors = errorCount;
         Enter(StellaBulkPhase.Embedding);
-        SetDone(committed);
+        openRows = [.. newPlan.Chunks.Select(chunk => chunk.RowCount)];
+        foreach (PartId part in committed.Parts)
+        {
+            _ = SetDone(part);
+        }
     });
 
     /// <summary>Records rows that were embedded.</summary>
@@ -52,17 +58,14 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
         runTokens += tokens;
     });
 
-    /// <summary>Records a chunk that has a part now, whoever made it.</summary>
-    public void Done(int chunk, long errorCount, bool isOwn) => Update(() =>
+    /// <summary>Records a part that is there now, whoever made it.</summary>
+    public void Done(PartId part, long errorCount, bool isOwn) => Update(() =>
     {
-        Chunk finished = plan!.Chunks[chunk];
-        doneRows += finished.RowCount;
-        doneTokens += finished.Tokens;
-        doneChunks++;
+        long tokens = SetDone(part);
         errors += errorCount;
         if (isOwn)
         {
-            runEstimate += finished.Tokens;
+            runEstimate += tokens;
             CommittedCount++;
         }
     });
@@ -77,17 +80,18 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
         checkedChunks = count;
     });
 
-    private void SetDone(bool[] committed)
+    /// <summary>Counts a part as done.</summary>
+    /// <returns>Its estimated tokens.</returns>
+    private long SetDone(PartId part)
     {
-        for (int i = 0; i < committed.Length; i++)
-        {
-            if (committed[i])
-            {
-                doneRows += plan!.Chunks[i].RowCount;
-                doneTokens += plan.Chunks[i].Tokens;
-                doneChunks++;
-            }
-        }
+        Chunk chunk = plan!.Chunks[part.Chunk];
+        long rows = part.RowsOf(chunk.RowCount).Count;
+        long tokens = part.ShareOf(chunk.Tokens, chunk.RowCount);
+        doneRows += rows;
+        doneTokens += tokens;
+        openRows[part.Chunk] -= rows;
+        doneChunks += openRows[part.Chunk] == 0 ? 1 : 0;
+        return tokens;
     }
 
     private void Enter(StellaBulkPhase newPhase)

@@ -31,6 +31,7 @@ internal readonly record struct RowInHand(string FileName, InputRow Row)
         kind switch
         {
             RowFaultKind.TooManyTokens => string.Create(CultureInfo.InvariantCulture, $"The text has more tokens than the limit of {maxTokens}. Split it into several rows, or use --on-long-text truncate with another output folder."),
+            RowFaultKind.EndsProcess => "Each node that computed the text ended or failed. Report the text, or shorten it.",
             RowFaultKind.NotUnicode => "The text has half of a surrogate pair. Write the whole character.",
             _ => "The model has no vector for the text. Look at its tokens with 'stella tokenize'.",
         },

@@ -120,6 +120,8 @@ internal sealed class FaultyFolder(IOutputFolder folder, Action<string> step) : 
         folder.Delete(name);
     }
 
+    public void DeleteFolder(string name) => folder.DeleteFolder(name);
+
     public void Replace(ITemporaryFile file, string name)
     {
         step("replace");

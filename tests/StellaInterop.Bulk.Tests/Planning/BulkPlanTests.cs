@@ -38,7 +38,7 @@ internal sealed class BulkPlanTests
         var manifest = new JobManifest(
             new BulkPlan(Settings, Files, Chunks),
             [new FileStamp(10, 20, 30)],
-            [new PartRecord(0, new PartCounts(2, 30, 1, 1), ["aa", "bb"], "cc")]);
+            [new PartRecord(new PartId(0), new PartCounts(2, 30, 1, 1), ["aa", "bb"], "cc")]);
         JobManifest read = JobManifest.Read(new MemoryStream(Bytes(manifest)));
         Assert.That(read.Plan.Hash, Is.EqualTo(manifest.Plan.Hash));
         Assert.That(read.Plan.Chunks, Is.EqualTo(Chunks));

@@ -123,7 +123,9 @@ internal sealed class MemoryDisk
             step("publish");
             lock (disk)
             {
-                return disk.names.TryAdd(name, ((Temporary)file).ToFile());
+                return FolderOf(name) is var folder && (folder.Length == 0 || disk.folders.Contains(folder))
+                    ? disk.names.TryAdd(name, ((Temporary)file).ToFile())
+                    : throw new DirectoryNotFoundException(name);
             }
         }
 
@@ -142,6 +144,19 @@ internal sealed class MemoryDisk
             lock (disk)
             {
                 disk.names.Remove(name);
+            }
+        }
+
+        public void DeleteFolder(string folder)
+        {
+            step("delete folder");
+            lock (disk)
+            {
+                disk.folders.Remove(folder);
+                foreach (string name in disk.names.Keys.Where(name => name.StartsWith(folder + "/", StringComparison.Ordinal)).ToArray())
+                {
+                    disk.names.Remove(name);
+                }
             }
         }
 
