@@ -14,6 +14,14 @@ internal sealed class PartSet(BulkPlan plan, IEnumerable<PartId> parts)
 
     public bool Contains(PartId part) => sorted.Contains(part);
 
+    /// <summary>Returns whether halves of a part are there.</summary>
+    public bool HasHalvesOf(PartId part)
+    {
+        // All halves of a part are sorted directly after it.
+        int self = sorted.Contains(part) ? 1 : 0;
+        return sorted.GetViewBetween(part, part with { Halves = part.Halves + "2" }).Count > self;
+    }
+
     /// <summary>Returns whether all rows of a part are there, in it or in its halves.</summary>
     public bool Covers(PartId part) => !MissingIn(part).Any();
 
@@ -33,8 +41,6 @@ internal sealed class PartSet(BulkPlan plan, IEnumerable<PartId> parts)
             return [];
         }
 
-        // All halves of a part are sorted directly after it.
-        bool isHalved = sorted.GetViewBetween(part, part with { Halves = part.Halves + "2" }).Count > 0;
-        return isHalved ? MissingIn(part.Half(second: false)).Concat(MissingIn(part.Half(second: true))) : [part];
+        return HasHalvesOf(part) ? MissingIn(part.Half(second: false)).Concat(MissingIn(part.Half(second: true))) : [part];
     }
 }

@@ -1,0 +1,53 @@
+using Orleans.Concurrency;
+
+namespace StellaInterop.Cluster.Jobs;
+
+/// <summary>Represents the coordinator of a job. Its key is the output folder.</summary>
+[Alias("stella.job")]
+internal interface IJobGrain : IGrainWithStringKey
+{
+    /// <summary>Introduces a node. The first node begins the job and decides level and version for all.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="request">The job, as <see cref="JobRequest.ToJson"/> writes it.</param>
+    /// <returns>Why the node is refused; <see langword="null"/> if it may work.</returns>
+    [Alias("open")]
+    Task<string?> OpenAsync(NodeInfo node, string request);
+
+    /// <summary>Takes a report of a node, and gives it work.</summary>
+    [Alias("report")]
+    Task<JobAnswer> ReportAsync(NodeReport report);
+}
+
+/// <summary>Represents the list of jobs and nodes. Its key is 0.</summary>
+[Alias("stella.directory")]
+internal interface IDirectoryGrain : IGrainWithIntegerKey
+{
+    /// <summary>Adds a job. A job that failed or was paused goes on.</summary>
+    /// <returns>Why it is refused; <see langword="null"/> if it was added, or is there with the same settings.</returns>
+    [Alias("submit")]
+    Task<string?> SubmitAsync(string request);
+
+    /// <summary>Records what the user wants of a job.</summary>
+    /// <returns><see langword="false"/> if there is no such job.</returns>
+    [Alias("wish")]
+    Task<bool> WishAsync(string folder, JobWish wish);
+
+    /// <summary>Removes a job from the list. A job that runs is cancelled first.</summary>
+    /// <returns><see langword="false"/> if there is no such job.</returns>
+    [Alias("remove")]
+    Task<bool> RemoveAsync(string folder);
+
+    /// <summary>Records that a node is there.</summary>
+    /// <returns>The jobs to work on, oldest first.</returns>
+    [Alias("hello")]
+    Task<IReadOnlyList<JobEntry>> HelloAsync(NodeInfo node);
+
+    /// <summary>Records the state of a job.</summary>
+    /// <returns>What the user wants of it; <see langword="null"/> if it is not in the list.</returns>
+    [Alias("status")]
+    Task<JobWish?> StatusAsync(JobStatus status);
+
+    [Alias("list")]
+    [AlwaysInterleave]
+    Task<ClusterStatus> ListAsync();
+}
