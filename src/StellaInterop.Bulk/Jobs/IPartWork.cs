@@ -34,4 +34,8 @@ internal interface IPartWork
 /// <param name="Part">Its rows.</param>
 /// <param name="Claim">The file that decides whether it may be committed, as for <see cref="JobOutput.Commit"/>.</param>
 /// <param name="IsRejected">Whether its rows get no vectors and go to the rows at fault.</param>
-internal sealed record PartTask(PartId Part, string? Claim = null, bool IsRejected = false);
+internal sealed record PartTask(PartId Part, string? Claim = null, bool IsRejected = false)
+{
+    /// <summary>Gets the number of the lease among those of the part; 0 without a lease.</summary>
+    public int Epoch { get; init; }
+}

@@ -6,6 +6,9 @@ namespace StellaInterop.Bulk.Jobs;
 /// <summary>Names the settings of a plan. Their names are in the manifest, and in the message about differences.</summary>
 internal static class JobSettings
 {
+    /// <summary>The name of the setting with the dimensions, which has a comma between them.</summary>
+    public const string Dimension = "dimension";
+
     public static IReadOnlyList<KeyValuePair<string, string>> Of(
         StellaBulkOptions options, EmbedderInfo model, Safeguards safeguards = Safeguards.All)
     {
@@ -22,7 +25,7 @@ internal static class JobSettings
             StellaPrecision.Int8 => "int8",
             _ => "auto",
         });
-        Add("dimension", string.Join(',', model.Dimensions.Select(dimension => Text(dimension))));
+        Add(Dimension, string.Join(',', model.Dimensions.Select(dimension => Text(dimension))));
         Add("max_tokens", Text(model.MaxTokens));
         Add("prompt", options.Prompt.Name ?? "");
         Add("on_long_text", options.LongTextBehavior switch

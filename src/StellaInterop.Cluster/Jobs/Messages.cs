@@ -49,8 +49,11 @@ internal enum WorkKind
     /// <summary>Check all parts and complete the output.</summary>
     Complete,
 
-    /// <summary>Give back all leases. The job is paused, or has ended.</summary>
+    /// <summary>Take nothing more, and finish what is in hand. The job is paused.</summary>
     Stop,
+
+    /// <summary>Leave everything. The job has ended.</summary>
+    Leave,
 
     /// <summary>Introduce yourself with <see cref="IJobGrain.OpenAsync"/> first.</summary>
     Open,
@@ -241,6 +244,10 @@ internal sealed record JobStatus
     /// <summary>Gets the level of the processor that the job has; <see langword="null"/> before its first node.</summary>
     [Id(14)]
     public string? Level { get; init; }
+
+    /// <summary>Gets the <see cref="Bulk.StellaBulkErrorCode"/> of a job that failed, by name.</summary>
+    [Id(15)]
+    public string? FailureCode { get; init; }
 
     public bool HasEnded => Phase is JobPhase.Complete or JobPhase.Failed or JobPhase.Cancelled;
 }

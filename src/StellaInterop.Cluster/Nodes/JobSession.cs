@@ -1,0 +1,397 @@
+using Microsoft.Extensions.Logging;
+using StellaInterop.Bulk;
+using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Jobs;
+using StellaInterop.Bulk.Planning;
+using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Leases;
+
+namespace StellaInterop.Cluster.Nodes;
+
+/// <summary>Represents the work of a node on one job: it makes parts, and now and then the plan or the check of the output.</summary>
+internal sealed partial class JobSession : IPartWork, IDisposable
+{
+    /// <summary>The time after which a node asks again for work.</summary>
+    private static readonly TimeSpan WaitTime = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>The time after which a node looks again whether the folders of a job are as they should be.</summary>
+    private static readonly TimeSpan LongPause = TimeSpan.FromSeconds(15);
+
+    private static readonly TimeSpan ShortPause = TimeSpan.FromSeconds(3);
+
+    /// <summary>The bytes of a file that shows whether the disk has room.</summary>
+    private const int ProbeBytes = 1 << 20;
+
+    /// <summary>The time after which a node without work looks at its other jobs.</summary>
+    private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(5);
+
+    /// <summary>The time that a job has a node for itself while other jobs wait.</summary>
+    private static readonly TimeSpan TurnTime = TimeSpan.FromMinutes(1);
+
+    private static readonly JobAnswer Yielded = new(WorkKind.Stop, null, IsRejection: false, []);
+
+    private readonly NodeInfo node;
+    private readonly NodeOptions options;
+    private readonly IJobGrain grain;
+    private readonly ILogger logger;
+    private readonly Func<bool> hasOtherJobs;
+    private readonly long start;
+    private readonly string request;
+    private readonly JobLink link;
+    private readonly IEmbedder embedder;
+    private readonly JobSetup setup;
+    private EmbedderInfo? model;
+    private JobOutput? output;
+    private long tokensOfPart;
+    private JobAnswer? next;
+    private JobAnswer? first;
+
+    /// <param name="job">The job.</param>
+    /// <param name="node">The node.</param>
+    /// <param name="options">What the node works with.</param>
+    /// <param name="grain">The coordinator.</param>
+    /// <param name="hasOtherJobs">Returns whether other jobs wait for this node.</param>
+    /// <param name="logger">The logger.</param>
+    /// <exception cref="UnfitException">The node does not have the inputs.</exception>
+    public JobSession(JobEntry job, NodeInfo node, NodeOptions options, IJobGrain grain, Func<bool> hasOtherJobs, ILogger logger)
+    {
+        start = options.Clock.GetTimestamp();
+        this.hasOtherJobs = hasOtherJobs;
+        this.node = node;
+        this.options = options;
+        this.grain = grain;
+        this.logger = logger;
+        request = job.Request;
+        link = new JobLink(grain, node);
+        StellaBulkOptions bulk = JobRequest.Parse(job.Request).ToOptions();
+        embedder = options.CreateEmbedder(bulk);
+        JobParts parts = new(embedder) { Safeguards = options.Safeguards };
+        if (bulk.Deduplicate)
+        {
+            embedder = new DeduplicatingEmbedder(embedder, parts.DuplicateBytes);
+        }
+
+        try
+        {
+            setup = new JobSetup(bulk, parts);
+        }
+        catch (StellaBulkException e)
+        {
+            throw new UnfitException(e.Message, LongPause, e);
+        }
+    }
+
+    public void Dispose() => setup.Dispose();
+
+    /// <summary>Works until the job has nothing more for this node.</summary>
+    /// <exception cref="UnfitException">The node takes nothing of the job now.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled. The leases are given back.</exception>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        await OpenAsync(cancellationToken).ConfigureAwait(false);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task renewing = RenewAsync(stop.CancelAsync, stop.Token);
+        try
+        {
+            await WorkAsync(stop.Token).ConfigureAwait(false);
+        }
+        catch (StellaBulkException e)
+        {
+            await TellAsync(e, cancellationToken).ConfigureAwait(false);
+            throw Unfit(e);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // The job has ended.
+        }
+        finally
+        {
+            await stop.CancelAsync().ConfigureAwait(false);
+            await renewing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await LeaveAsync().ConfigureAwait(false);
+        }
+    }
+
+    async ValueTask<PartTask?> IPartWork.TakeAsync(CancellationToken stop)
+    {
+        while (true)
+        {
+            if (first is { } given)
+            {
+                first = null;
+                return TaskOf(given);
+            }
+
+            if (link.HeldCount < options.Policy.LeasesOfNode)
+            {
+                JobAnswer answer = MustYield() ? Yielded : await AskAsync(stop).ConfigureAwait(false);
+                if (answer.Kind == WorkKind.Part)
+                {
+                    return TaskOf(answer);
+                }
+
+                if (answer.Kind != WorkKind.Wait || link.HeldCount == 0)
+                {
+                    next = answer;
+                    return null;
+                }
+            }
+
+            await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+        }
+    }
+
+    bool IPartWork.IsWanted(PartTask task) => !link.IsLost(LeaseOf(task)) && !output!.IsCommitted(task.Part);
+
+    ValueTask IPartWork.GivenUpAsync(PartTask task)
+    {
+        link.Return(LeaseOf(task), isAttempt: false);
+        return ValueTask.CompletedTask;
+    }
+
+    void IPartWork.Embedded(int rows, long tokens) => tokensOfPart += tokens;
+
+    void IPartWork.Failed(PartTask task, Exception error) => link.Return(LeaseOf(task), isAttempt: error is StellaException);
+
+    ValueTask IPartWork.DoneAsync(PartTask task, PartCounts counts, bool isCommitted, string? lastFault)
+    {
+        long tokens = tokensOfPart;
+        tokensOfPart = 0;
+        if (isCommitted || output!.IsCommitted(task.Part))
+        {
+            link.Done(new DoneMessage(LeaseOf(task), tokens, counts.Errors, lastFault));
+        }
+        else
+        {
+            link.Return(LeaseOf(task), isAttempt: false);
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Checks that this node can work on the job, and introduces it to the coordinator.</summary>
+    private async Task OpenAsync(CancellationToken cancellationToken)
+    {
+        model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
+        string[] differences = [.. BulkPlan.Differences(setup.SettingsOf(model), JobRequest.Parse(request).Settings)];
+        if (differences.Length > 0 && options.Safeguards.HasFlag(Safeguards.Fingerprint))
+        {
+            throw new UnfitException(
+                $"The node has another model than the job: {string.Join("; ", differences).Replace("in the output folder", "in the job", StringComparison.Ordinal)}. Start it with the model of the job.", LongPause);
+        }
+
+        try
+        {
+            Probe();
+        }
+        catch (StellaBulkException e)
+        {
+            throw Unfit(e);
+        }
+
+        if (await grain.OpenAsync(node, request).WaitAsync(cancellationToken).ConfigureAwait(false) is { } refusal)
+        {
+            throw new UnfitException(refusal, LongPause);
+        }
+    }
+
+    /// <summary>Writes into the output folder, so that a folder that is read-only or full is known before anything is computed.</summary>
+    private void Probe() => setup.Output(() =>
+    {
+        JobOutput.CreateFolders(setup.Folder);
+        using ITemporaryFile file = setup.Folder.CreateTemporary();
+        file.Content.Write(new byte[ProbeBytes]);
+        file.Flush();
+    });
+
+    private async Task WorkAsync(CancellationToken stop)
+    {
+        long idleSince = options.Clock.GetTimestamp();
+        while (true)
+        {
+            JobAnswer answer = next ?? (MustYield() ? Yielded : await AskAsync(stop).ConfigureAwait(false));
+            next = null;
+            if (answer.Kind != WorkKind.Wait)
+            {
+                idleSince = options.Clock.GetTimestamp();
+            }
+            else if (hasOtherJobs() && options.Clock.GetElapsedTime(idleSince) > IdleTime)
+            {
+                return;
+            }
+
+            switch (answer.Kind)
+            {
+                case WorkKind.Part:
+                    first = answer;
+                    await MakePartsAsync(stop).ConfigureAwait(false);
+                    break;
+                case WorkKind.Plan:
+                    await RunTaskAsync(answer.Kind, Plan, stop).ConfigureAwait(false);
+                    break;
+                case WorkKind.Complete:
+                    await RunTaskAsync(answer.Kind, Complete, stop).ConfigureAwait(false);
+                    break;
+                case WorkKind.Wait:
+                    await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+                    break;
+                default:
+                    return;
+            }
+        }
+    }
+
+    /// <summary>Asks for work. A coordinator that is away has none now, and what is in hand goes on.</summary>
+    private async Task<JobAnswer> AskAsync(CancellationToken stop)
+    {
+        try
+        {
+            return await link.CallAsync(wantsWork: true, stop).ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // The coordinator may be away in any way.
+        catch (Exception e) when (e is not OperationCanceledException)
+#pragma warning restore CA1031
+        {
+            LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+            return new JobAnswer(WorkKind.Wait, null, IsRejection: false, []);
+        }
+    }
+
+    /// <summary>Returns whether it is the turn of another job.</summary>
+    private bool MustYield() => options.Clock.GetElapsedTime(start) > TurnTime && hasOtherJobs();
+
+    private async Task MakePartsAsync(CancellationToken stop)
+    {
+        output ??= Open(Prepare(stop));
+        tokensOfPart = 0;
+        try
+        {
+            await new PartPipeline(setup, output, model!, embedder, this).RunAsync(stop).ConfigureAwait(false);
+        }
+        catch (StellaException e)
+        {
+            // The part counts an attempt, and the next one may go well.
+            LogModelFailed(logger, e);
+            await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+        }
+        finally
+        {
+            link.ReturnAll();
+        }
+    }
+
+    private async Task RunTaskAsync(WorkKind kind, Func<CancellationToken, bool> run, CancellationToken stop)
+    {
+        link.Begin(kind);
+        bool isDone = false;
+        try
+        {
+            isDone = await Task.Run(() => run(stop), stop).ConfigureAwait(false);
+            if (!isDone)
+            {
+                // A part is not visible here yet.
+                await Task.Delay(ShortPause, options.Clock, stop).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            link.End(isDone);
+        }
+    }
+
+    private bool Plan(CancellationToken stop)
+    {
+        output = Open(Prepare(stop));
+        return true;
+    }
+
+    private bool Complete(CancellationToken stop)
+    {
+        PreparedJob prepared = Prepare(stop);
+        output ??= Open(prepared);
+        bool isComplete = setup.Output(() => output.TryComplete(cancellationToken: stop)) is not null;
+        if (isComplete)
+        {
+            setup.Output(setup.Copies.Delete);
+        }
+
+        return isComplete;
+    }
+
+    private PreparedJob Prepare(CancellationToken stop) => setup.Prepare(model!, keepsCopies: true, _ => { }, stop);
+
+    private JobOutput Open(PreparedJob prepared) => setup.OpenOutput(prepared.Manifest, model!);
+
+    /// <summary>Renews the leases until the session ends. Ends it when the job has ended.</summary>
+    private async Task RenewAsync(Func<Task> end, CancellationToken stop)
+    {
+        while (true)
+        {
+            await Task.Delay(options.Policy.RenewTime, options.Clock, stop).ConfigureAwait(false);
+            try
+            {
+                JobAnswer answer = await link.CallAsync(wantsWork: false, stop).ConfigureAwait(false);
+                if (answer.Kind == WorkKind.Leave)
+                {
+                    await end().ConfigureAwait(false);
+                }
+                else if (answer.Kind == WorkKind.Open)
+                {
+                    _ = await grain.OpenAsync(node, request).WaitAsync(stop).ConfigureAwait(false);
+                }
+            }
+#pragma warning disable CA1031 // The coordinator may be away in any way. The next renewal tries again.
+            catch (Exception e) when (e is not OperationCanceledException)
+#pragma warning restore CA1031
+            {
+                LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+            }
+        }
+    }
+
+    /// <summary>Tells the coordinator of a fault that other nodes would find too.</summary>
+    private async Task TellAsync(StellaBulkException error, CancellationToken cancellationToken)
+    {
+        if (error.Code is StellaBulkErrorCode.InputChanged or StellaBulkErrorCode.OutputDamaged or StellaBulkErrorCode.SettingsDiffer)
+        {
+            link.Report(new FaultMessage(error.Code.ToString(), error.Message));
+            _ = await link.CallAsync(wantsWork: false, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Gives back what is left. If the coordinator is away, the leases end by themselves.</summary>
+    private async Task LeaveAsync()
+    {
+        link.ReturnAll();
+        using var limit = new CancellationTokenSource(ShortPause, options.Clock);
+        try
+        {
+            _ = await link.CallAsync(wantsWork: false, limit.Token).ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // The session ends in any case.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+        }
+    }
+
+    private static UnfitException Unfit(StellaBulkException error) =>
+        new(error.Message, error.Code is StellaBulkErrorCode.OutputFull or StellaBulkErrorCode.OutputFailed ? ShortPause : LongPause, error);
+
+    private PartTask TaskOf(JobAnswer answer)
+    {
+        LeaseMessage lease = answer.Lease!.Value;
+        _ = PartId.TryParse(lease.Part, out PartId part);
+        string? claim = options.Safeguards.HasFlag(Safeguards.Epoch) ? LeaseLog.ClaimOf(part, lease.Epoch) : null;
+        return new PartTask(part, claim, answer.IsRejection) { Epoch = lease.Epoch };
+    }
+
+    private static LeaseMessage LeaseOf(PartTask task) => new(task.Part.ToString(), task.Epoch);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The model failed.")]
+    private static partial void LogModelFailed(ILogger logger, Exception error);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The coordinator of {Folder} does not answer: {Reason}")]
+    private static partial void LogCoordinatorAway(ILogger logger, string folder, string reason);
+}
