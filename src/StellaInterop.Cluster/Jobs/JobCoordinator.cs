@@ -68,6 +68,11 @@ internal sealed class JobCoordinator : IDisposable
     /// <exception cref="StellaBulkException">The folder holds something else.</exception>
     public string? Open(NodeInfo node, JobRequest request)
     {
+        if (Wish == JobWish.Cancel)
+        {
+            return "The job is cancelled.";
+        }
+
         if (job is null)
         {
             JobOutput.CreateFolders(folder);
