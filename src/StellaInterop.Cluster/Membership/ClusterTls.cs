@@ -42,16 +42,10 @@ internal sealed record ClusterTls(string CertificateFile, string? KeyFile, strin
     private Action<TlsOptions> Load()
     {
         X509Certificate2Collection authorities = LoadAuthorities();
+#pragma warning disable CA2000 // Connections use the certificate until the process ends.
         X509Certificate2 certificate = LoadCertificate();
-        try
-        {
-            Check(certificate, authorities);
-        }
-        catch
-        {
-            certificate.Dispose();
-            throw;
-        }
+#pragma warning restore CA2000
+        Check(certificate, authorities);
 
         return options =>
         {
