@@ -1,0 +1,86 @@
+using System.Text.Json;
+using StellaInterop.Bulk;
+using StellaInterop.Bulk.Jobs;
+using StellaInterop.Bulk.Tests.Support;
+using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Membership;
+using StellaInterop.Cluster.Nodes;
+using StellaInterop.Cluster.Tests.Membership;
+using StellaInterop.Tests;
+
+namespace StellaInterop.Cluster.Tests.Jobs;
+
+/// <summary>A cluster of nodes in this process, and a shared folder with inputs and outputs.</summary>
+internal sealed class JobsOfNodes : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    private readonly TemporaryFolder folder = new();
+    private readonly TestCluster cluster = new(ClusterAddress.Parse($"localhost:{FreePort.Find()}"));
+    private IDirectoryGrain? directory;
+
+    /// <summary>The ids and texts of the input, one on each line.</summary>
+    public static IEnumerable<(string Id, string Text)> Rows(int count) => Enumerable.Range(0, count).Select(i => ($"id{i}", $"this is the text of row {i}"));
+
+    public StellaBulkOptions Options(string output, IEnumerable<(string Id, string Text)>? rows = null)
+    {
+        string input = folder.File($"{output}.jsonl");
+        File.WriteAllLines(input, (rows ?? Rows(200)).Select(row => JsonSerializer.Serialize(new { id = row.Id, text = row.Text })));
+        return new StellaBulkOptions { Inputs = [input], Output = folder.File(output), ChunkTokens = 40, Format = StellaBulkFormat.JsonLines };
+    }
+
+    public Task<NodeEndpoints> StartNodeAsync(IEmbedder? embedder = null, string level = "avx2", string version = "1") =>
+        cluster.StartNodeAsync(configure: silo => silo.AddNode(new NodeOptions
+        {
+            ModelName = "test",
+            Level = level,
+            Version = version,
+            CreateEmbedder = _ => embedder ?? new TestEmbedder(),
+        }));
+
+    public Task StopNodeAsync(NodeEndpoints node) => cluster.StopNodeAsync(node);
+
+    public async Task<string?> SubmitAsync(StellaBulkOptions options, TestEmbedder? embedder = null) =>
+        await (await DirectoryAsync()).SubmitAsync(JobRequest.Of(options, JobSettings.Of(options, (embedder ?? new TestEmbedder()).Info)).ToJson());
+
+    public async Task<ClusterStatus> ListAsync() => await (await DirectoryAsync()).ListAsync();
+
+    public async Task WishAsync(StellaBulkOptions options, JobWish wish) =>
+        Assert.That(await (await DirectoryAsync()).WishAsync(JobRequest.FolderOf(options.Output), wish), Is.True);
+
+    /// <summary>Waits until something is true of the cluster.</summary>
+    public async Task<ClusterStatus> UntilAsync(Predicate<ClusterStatus> condition)
+    {
+        using var limit = new CancellationTokenSource(Patience);
+        while (true)
+        {
+            ClusterStatus status = await ListAsync();
+            if (condition(status))
+            {
+                return status;
+            }
+
+            if (limit.IsCancellationRequested)
+            {
+                throw new TimeoutException(JsonSerializer.Serialize(status));
+            }
+
+            await Task.Delay(50);
+        }
+    }
+
+    public Task<ClusterStatus> UntilPhaseAsync(JobPhase phase) => UntilAsync(status => status.Jobs.Any(job => job.Status.Phase == phase));
+
+    /// <summary>The files of an output by name, but those that another run may write otherwise.</summary>
+    public static IReadOnlyDictionary<string, string> Files(string output) => Directory.EnumerateFiles(output, "*", SearchOption.AllDirectories)
+        .Where(file => Path.GetFileName(file) != "_manifest.json")
+        .ToDictionary(file => Path.GetRelativePath(output, file), File.ReadAllText);
+
+    public async ValueTask DisposeAsync()
+    {
+        await cluster.DisposeAsync();
+        folder.Dispose();
+    }
+
+    private async Task<IDirectoryGrain> DirectoryAsync() => directory ??= (await cluster.StartClientAsync())!.GetGrain<IDirectoryGrain>(0);
+}
