@@ -73,10 +73,14 @@ internal sealed class JobCoordinator : IDisposable
             return "The job is cancelled.";
         }
 
+        if (!JobFolder.IsOfCluster(folder))
+        {
+            return $"The machine of the coordinator has no folder '{folder.Path}/{OutputNames.ClusterFolder}'. Give every node the shared folder, or submit the job again.";
+        }
+
         if (job is null)
         {
             JobOutput.CreateFolders(folder);
-            folder.CreateFolder(OutputNames.ClusterFolder);
             using ITemporaryFile file = folder.CreateTemporary();
             using (var writer = new Utf8JsonWriter(file.Content))
             {

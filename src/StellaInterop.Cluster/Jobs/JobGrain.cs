@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Orleans.Placement;
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Jobs;
 using StellaInterop.Cluster.Leases;
 
 namespace StellaInterop.Cluster.Jobs;
@@ -21,6 +22,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
 {
     private static readonly TimeSpan TickTime = TimeSpan.FromSeconds(1);
 
+    private readonly Lock gate = new();
     private JobCoordinator? coordinator;
     private IGrainTimer? timer;
     private Task reporting = Task.CompletedTask;
@@ -52,8 +54,11 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
             return "The job is not in the list of jobs any more.";
         }
 
-        coordinator!.SetWish(wish);
-        return await OnFolder(() => coordinator.Open(node, job)).ConfigureAwait(true);
+        return await OnFolder(() =>
+        {
+            coordinator!.SetWish(wish);
+            return coordinator.Open(node, job);
+        }).ConfigureAwait(true);
     }
 
     public Task<JobAnswer> ReportAsync(NodeReport report) => OnFolder(() => coordinator!.Report(report));
@@ -84,8 +89,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
     {
         try
         {
-            JobStatus status = coordinator!.GetStatus(Folder);
-            bool hasEnded = coordinator.HasEnded;
+            (JobStatus status, bool hasEnded) = await OnFolder(() => (coordinator!.GetStatus(Folder), coordinator.HasEnded)).ConfigureAwait(true);
             JobWish? wish = await Directory.StatusAsync(status).ConfigureAwait(true);
             if (hasEnded || (wish is null && status.Phase == JobPhase.Waiting))
             {
@@ -93,7 +97,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
             }
             else
             {
-                coordinator.SetWish(wish);
+                await SetWishAsync(wish).ConfigureAwait(true);
             }
         }
 #pragma warning disable CA1031 // The list of jobs may be away in any way. The job goes on.
@@ -101,14 +105,24 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
 #pragma warning restore CA1031
         {
             LogListAway(logger, Folder, e.Message);
-            if (coordinator!.Wish is null)
-            {
-                coordinator.SetWish(JobWish.Run);
-            }
+            await SetWishAsync(coordinator!.Wish ?? JobWish.Run).ConfigureAwait(true);
         }
     }
 
-    private Task<T> OnFolder<T>(Func<T> action) => Task.Run(() => Bulk.Jobs.OutputErrors.Guarded(Folder, action));
+    private Task<bool> SetWishAsync(JobWish? wish) => OnFolder(() =>
+    {
+        coordinator!.SetWish(wish);
+        return true;
+    });
+
+    /// <summary>Runs an action on the coordinator, one at a time. Reports to the list of jobs run beside the calls of nodes.</summary>
+    private Task<T> OnFolder<T>(Func<T> action) => Task.Run(() =>
+    {
+        lock (gate)
+        {
+            return OutputErrors.Guarded(Folder, action);
+        }
+    });
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The job in {Folder} cannot go on now: {Reason}")]
     private static partial void LogFolderFailed(ILogger logger, string folder, string reason);

@@ -28,6 +28,9 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     /// <summary>The time that a job has a node for itself while other jobs wait.</summary>
     private static readonly TimeSpan TurnTime = TimeSpan.FromMinutes(1);
 
+    /// <summary>The failures of the model after which the node leaves the parts to others for a while.</summary>
+    private const int FailuresInRow = 3;
+
     private static readonly JobAnswer Yielded = new(WorkKind.Stop, null, IsRejection: false, []);
 
     private readonly NodeInfo node;
@@ -43,6 +46,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     private EmbedderInfo? model;
     private JobOutput? output;
     private long tokensOfPart;
+    private int failures;
     private JobAnswer? next;
     private JobAnswer? first;
 
@@ -151,12 +155,13 @@ internal sealed partial class JobSession : IPartWork, IDisposable
 
     void IPartWork.Embedded(int rows, long tokens) => tokensOfPart += tokens;
 
-    void IPartWork.Failed(PartTask task, Exception error) => link.Return(LeaseOf(task), isAttempt: error is StellaException);
+    void IPartWork.Failed(PartTask task, Exception error) => link.Return(LeaseOf(task), isAttempt: error is not OperationCanceledException);
 
     ValueTask IPartWork.DoneAsync(PartTask task, PartCounts counts, bool isCommitted, string? lastFault)
     {
         long tokens = tokensOfPart;
         tokensOfPart = 0;
+        failures = 0;
         if (isCommitted || output!.IsCommitted(task.Part))
         {
             link.Done(new DoneMessage(LeaseOf(task), tokens, counts.Errors, lastFault));
@@ -198,7 +203,12 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     /// <summary>Writes into the output folder, so that a folder that is read-only or full is known before anything is computed.</summary>
     private void Probe() => setup.Output(() =>
     {
-        JobOutput.CreateFolders(setup.Folder);
+        if (!JobFolder.IsOfCluster(setup.Folder))
+        {
+            throw new UnfitException(
+                $"This machine has no folder '{setup.Folder.Path}/{OutputNames.ClusterFolder}'. Give the node the shared folder, or submit the job again.", ShortPause);
+        }
+
         using ITemporaryFile file = setup.Folder.CreateTemporary();
         file.Content.Write(new byte[ProbeBytes]);
         file.Flush();
@@ -272,7 +282,10 @@ internal sealed partial class JobSession : IPartWork, IDisposable
         {
             // The part counts an attempt, and the next one may go well.
             LogModelFailed(logger, e);
-            await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+            if (++failures >= FailuresInRow)
+            {
+                throw new UnfitException($"The model failed {failures} times in a row: {e.Message}", ShortPause, e);
+            }
         }
         finally
         {

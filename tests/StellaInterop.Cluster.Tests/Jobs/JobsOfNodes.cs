@@ -40,8 +40,11 @@ internal sealed class JobsOfNodes : IAsyncDisposable
 
     public Task StopNodeAsync(NodeEndpoints node) => cluster.StopNodeAsync(node);
 
-    public async Task<string?> SubmitAsync(StellaBulkOptions options, TestEmbedder? embedder = null) =>
-        await (await DirectoryAsync()).SubmitAsync(JobRequest.Of(options, JobSettings.Of(options, (embedder ?? new TestEmbedder()).Info)).ToJson());
+    public async Task<string?> SubmitAsync(StellaBulkOptions options, TestEmbedder? embedder = null)
+    {
+        JobFolder.Begin(options.Output);
+        return await (await DirectoryAsync()).SubmitAsync(JobRequest.Of(options, JobSettings.Of(options, (embedder ?? new TestEmbedder()).Info)).ToJson());
+    }
 
     public async Task<ClusterStatus> ListAsync() => await (await DirectoryAsync()).ListAsync();
 
