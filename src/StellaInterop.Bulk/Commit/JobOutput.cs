@@ -17,9 +17,16 @@ namespace StellaInterop.Bulk.Commit;
 /// record and so of all files. After the commit they get their names, from the writer or, if it ended, from the process that completes the
 /// output. So all files of a part are of one writer, even if another one has other bits.
 /// </para>
+/// <para>
+/// With a claim, the rows at fault wait there as well, and get their name after the claim and before the part. A writer whose lease has ended
+/// would leave them beside those of the halves otherwise.
+/// </para>
 /// </remarks>
 internal sealed class JobOutput
 {
+    /// <summary>The end of the name of rows at fault that wait for the claim of their part.</summary>
+    private const string WaitingErrorsEnd = ".errors";
+
     private readonly IOutputFolder folder;
     private readonly IReadOnlyList<string> extensions;
     private readonly Safeguards safeguards;
@@ -184,7 +191,7 @@ internal sealed class JobOutput
         }
 
         var record = new PartRecord(part.Id, counts, [.. part.Files.Select(Seal)], part.Errors is null ? null : Seal(part.Errors));
-        if (part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Id))
+        if (claim is null && part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Id))
         {
             return false;
         }
@@ -198,8 +205,13 @@ internal sealed class JobOutput
             _ = TryPublish(part.Files[i], OutputNames.WaitingOf(recordName, extensions[i]));
         }
 
+        if (claim is not null && part.Errors is not null)
+        {
+            _ = TryPublish(part.Errors, OutputNames.WaitingOf(recordName, WaitingErrorsEnd));
+        }
+
         _ = Publish(recordName, content => content.Write(json));
-        if (part.Errors is not null)
+        if (claim is null && part.Errors is not null)
         {
             Flush(OutputNames.ErrorsFolder);
         }
@@ -211,7 +223,7 @@ internal sealed class JobOutput
         }
 
         Flush("");
-        if (NameOthers(part.Id, recordName))
+        if (NameOthers(part.Id, recordName) && (claim is null || part.Errors is null))
         {
             committed[part.Id] = record;
         }
@@ -223,6 +235,7 @@ internal sealed class JobOutput
     /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
     public bool CommitClaimed(PartId part, string claim)
     {
+        NameErrors(part, claim);
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
         Flush("");
         folder.Delete(claim);
@@ -288,6 +301,28 @@ internal sealed class JobOutput
         return count;
     }
 
+    /// <summary>Gives the rows at fault of a claimed part their name.</summary>
+    private void NameErrors(PartId part, string claim)
+    {
+        string name = OutputNames.PartOf(shortHash, part);
+        string[] waiting =
+        [
+            .. folder.List(OutputNames.RecordsFolder).Where(file =>
+                file.StartsWith(OutputNames.RecordPrefixOf(name), StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal)),
+        ];
+        string? hash = waiting.Length == 0 ? null : HashOf(claim);
+        if (hash is null || waiting.FirstOrDefault(file => ReadRecord(OutputNames.RecordOfWaiting(file, WaitingErrorsEnd))?.Hashes[^1] == hash) is not { } errors)
+        {
+            return;
+        }
+
+        // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
+        Flush(OutputNames.ClusterFolder);
+        _ = folder.TryRename($"{OutputNames.RecordsFolder}/{errors}", OutputNames.ErrorsOf(name));
+        Flush(OutputNames.ErrorsFolder);
+        folder.Delete($"{OutputNames.RecordsFolder}/{errors}");
+    }
+
     /// <summary>Gives the files of a committed part but the last one their names.</summary>
     /// <param name="part">The part.</param>
     /// <param name="recordName">The record of the part.</param>
@@ -351,9 +386,9 @@ internal sealed class JobOutput
             using var document = JsonDocument.Parse(content);
             return PartRecord.Read(document.RootElement);
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FileNotFoundException)
         {
-            // A damaged record matches no part.
+            // A record that is damaged, or not there yet, matches no part.
             return null;
         }
     }
@@ -361,13 +396,15 @@ internal sealed class JobOutput
     /// <summary>Returns the hash of a file; <see langword="null"/> if it does not exist.</summary>
     private string? HashOf(string name)
     {
-        if (!folder.Exists(name))
+        try
+        {
+            using Stream content = folder.OpenRead(name);
+            return FileContent.Hash(content);
+        }
+        catch (FileNotFoundException)
         {
             return null;
         }
-
-        using Stream content = folder.OpenRead(name);
-        return FileContent.Hash(content);
     }
 
     /// <summary>Checks that all parts have names of this plan, and each a record.</summary>
