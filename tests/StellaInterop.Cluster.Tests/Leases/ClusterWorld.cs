@@ -27,7 +27,7 @@ internal sealed class ClusterWorld : IDisposable
     private readonly SimulatedWorker?[] workers = new SimulatedWorker?[3];
     private readonly SimulatedCoordinator?[] coordinators = new SimulatedCoordinator?[2];
     private readonly List<SimulatedWorker> stopped = [];
-    private readonly Dictionary<PartId, int> accidents = [];
+    private readonly HashSet<(PartId Part, int Epoch)> accidents = [];
     private int workerCount;
 
     /// <param name="safeguards">The safeguards.</param>
@@ -187,9 +187,9 @@ internal sealed class ClusterWorld : IDisposable
     /// <summary>Lets so much time pass that all leases end, while only coordinators run.</summary>
     public void Wait()
     {
-        CountAccidents();
         for (TimeSpan time = TimeSpan.Zero; time <= Policy.LeaseTime + Policy.RenewTime; time += Policy.RenewTime)
         {
+            CountAccidents();
             Clock.Advance(Policy.RenewTime);
             foreach (SimulatedCoordinator coordinator in coordinators.OfType<SimulatedCoordinator>())
             {
@@ -211,6 +211,7 @@ internal sealed class ClusterWorld : IDisposable
     /// <returns>Whether the output is complete.</returns>
     public bool RunLast(int rounds)
     {
+        CountAccidents();
         stopped.AddRange(workers.OfType<SimulatedWorker>());
         Array.Clear(workers);
         SimulatedCoordinator?[] before = [.. coordinators];
@@ -255,8 +256,23 @@ internal sealed class ClusterWorld : IDisposable
         })
         .FirstOrDefault(error => error is not null);
 
-    /// <summary>Returns how often a lease of a part was in the log when something happened that may end leases.</summary>
-    public int AccidentsOf(PartId part) => accidents.GetValueOrDefault(part);
+    /// <summary>Returns the number of leases of a part that something may have ended that is no fault of the part.</summary>
+    public int AccidentsOf(PartId part) => accidents.Count(lease => lease.Part == part);
+
+    /// <summary>Notes all leases that have not ended, because something happens that may end them.</summary>
+    public void CountAccidents()
+    {
+        const string leaseEnd = ".lease";
+        foreach (string name in Disk.Names.Where(name => name.EndsWith(leaseEnd, StringComparison.Ordinal)))
+        {
+            string[] fields = name[(OutputNames.ClusterFolder.Length + 1)..^leaseEnd.Length].Split('-');
+            int epoch = int.Parse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture);
+            if (PartId.TryParse(fields[0], out PartId part) && !Disk.Names.Contains(LeaseLog.ClaimOf(part, epoch)))
+            {
+                accidents.Add((part, epoch));
+            }
+        }
+    }
 
     public void Dispose()
     {
@@ -280,20 +296,6 @@ internal sealed class ClusterWorld : IDisposable
         foreach (SimulatedCoordinator coordinator in coordinators.OfType<SimulatedCoordinator>().Where(_ => isNoticed))
         {
             coordinator.SendNodeEnded(worker.Node);
-        }
-    }
-
-    private void CountAccidents()
-    {
-        const string leaseEnd = ".lease";
-        foreach (string name in Disk.Names.Where(name => name.EndsWith(leaseEnd, StringComparison.Ordinal)))
-        {
-            string[] fields = name[(OutputNames.ClusterFolder.Length + 1)..^leaseEnd.Length].Split('-');
-            int epoch = int.Parse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture);
-            if (PartId.TryParse(fields[0], out PartId part) && !Disk.Names.Contains(LeaseLog.ClaimOf(part, epoch)))
-            {
-                accidents[part] = AccidentsOf(part) + 1;
-            }
         }
     }
 

@@ -54,7 +54,12 @@ internal sealed class SimulatedCoordinator
 
     public void Send(WorkerReport report) => messages.Enqueue(ledger => report.Answer = Answer(ledger, report));
 
-    public void SendNodeEnded(string node) => messages.Enqueue(ledger => ledger.NodeEnded(node));
+    public void SendNodeEnded(string node) => messages.Enqueue(ledger =>
+    {
+        // The node may have got a lease after its end.
+        world.CountAccidents();
+        ledger.NodeEnded(node);
+    });
 
     private void Run(Action<string> step)
     {
