@@ -17,9 +17,16 @@ namespace StellaInterop.Bulk.Commit;
 /// record and so of all files. After the commit they get their names, from the writer or, if it ended, from the process that completes the
 /// output. So all files of a part are of one writer, even if another one has other bits.
 /// </para>
+/// <para>
+/// With a claim, the rows at fault wait there as well, and get their name after the claim and before the part. A writer whose lease has ended
+/// would leave them beside those of the halves otherwise.
+/// </para>
 /// </remarks>
 internal sealed class JobOutput
 {
+    /// <summary>The end of the name of rows at fault that wait for the claim of their part.</summary>
+    private const string WaitingErrorsEnd = ".errors";
+
     private readonly IOutputFolder folder;
     private readonly IReadOnlyList<string> extensions;
     private readonly Safeguards safeguards;
@@ -184,7 +191,7 @@ internal sealed class JobOutput
         }
 
         var record = new PartRecord(part.Id, counts, [.. part.Files.Select(Seal)], part.Errors is null ? null : Seal(part.Errors));
-        if (part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Id))
+        if (claim is null && part.Errors is not null && !PublishEqual(part.Errors, OutputNames.ErrorsOf(name), record.ErrorsHash!, part.Id))
         {
             return false;
         }
@@ -198,20 +205,25 @@ internal sealed class JobOutput
             _ = TryPublish(part.Files[i], OutputNames.WaitingOf(recordName, extensions[i]));
         }
 
+        if (claim is not null && part.Errors is not null)
+        {
+            _ = TryPublish(part.Errors, OutputNames.WaitingOf(recordName, WaitingErrorsEnd));
+        }
+
         _ = Publish(recordName, content => content.Write(json));
-        if (part.Errors is not null)
+        if (claim is null && part.Errors is not null)
         {
             Flush(OutputNames.ErrorsFolder);
         }
 
         Flush(OutputNames.RecordsFolder);
-        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim))
+        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName))
         {
             return false;
         }
 
         Flush("");
-        if (NameOthers(part.Id, recordName))
+        if (NameOthers(part.Id, recordName) && (claim is null || part.Errors is null))
         {
             committed[part.Id] = record;
         }
@@ -221,8 +233,18 @@ internal sealed class JobOutput
 
     /// <summary>Gives a part that was claimed its name. Whoever finds a claim may do so: its writer may have ended.</summary>
     /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
-    public bool CommitClaimed(PartId part, string claim)
+    public bool CommitClaimed(PartId part, string claim) => CommitClaimed(part, claim, FindRecordOfErrors(part, claim));
+
+    /// <param name="part">The part.</param>
+    /// <param name="claim">The claim.</param>
+    /// <param name="recordOfErrors">The record beside which the rows at fault wait; <see langword="null"/> if there are none.</param>
+    private bool CommitClaimed(PartId part, string claim, string? recordOfErrors)
     {
+        if (recordOfErrors is not null)
+        {
+            NameErrors(part, recordOfErrors);
+        }
+
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
         Flush("");
         folder.Delete(claim);
@@ -288,6 +310,34 @@ internal sealed class JobOutput
         return count;
     }
 
+    /// <summary>Finds the record of a part that was claimed by a writer that may have ended.</summary>
+    /// <returns>Its name; <see langword="null"/> if no rows at fault wait beside it.</returns>
+    private string? FindRecordOfErrors(PartId part, string claim)
+    {
+        string prefix = OutputNames.RecordPrefixOf(OutputNames.PartOf(shortHash, part));
+        string[] records =
+        [
+            .. folder.List(OutputNames.RecordsFolder)
+                .Where(file => file.StartsWith(prefix, StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal))
+                .Select(file => OutputNames.RecordOfWaiting(file, WaitingErrorsEnd)),
+        ];
+        string? hash = records.Length == 0 ? null : HashOf(claim);
+        return hash is not null && records.FirstOrDefault(record => ReadRecord(record)?.Hashes[^1] == hash) is { } found
+            ? $"{OutputNames.RecordsFolder}/{found}"
+            : null;
+    }
+
+    /// <summary>Gives the rows at fault of a claimed part their name.</summary>
+    private void NameErrors(PartId part, string record)
+    {
+        // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
+        Flush(OutputNames.ClusterFolder);
+        string waiting = OutputNames.WaitingOf(record, WaitingErrorsEnd);
+        _ = folder.TryRename(waiting, OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
+        Flush(OutputNames.ErrorsFolder);
+        folder.Delete(waiting);
+    }
+
     /// <summary>Gives the files of a committed part but the last one their names.</summary>
     /// <param name="part">The part.</param>
     /// <param name="recordName">The record of the part.</param>
@@ -351,9 +401,9 @@ internal sealed class JobOutput
             using var document = JsonDocument.Parse(content);
             return PartRecord.Read(document.RootElement);
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FileNotFoundException)
         {
-            // A damaged record matches no part.
+            // A record that is damaged, or not there yet, matches no part.
             return null;
         }
     }
@@ -361,13 +411,15 @@ internal sealed class JobOutput
     /// <summary>Returns the hash of a file; <see langword="null"/> if it does not exist.</summary>
     private string? HashOf(string name)
     {
-        if (!folder.Exists(name))
+        try
+        {
+            using Stream content = folder.OpenRead(name);
+            return FileContent.Hash(content);
+        }
+        catch (FileNotFoundException)
         {
             return null;
         }
-
-        using Stream content = folder.OpenRead(name);
-        return FileContent.Hash(content);
     }
 
     /// <summary>Checks that all parts have names of this plan, and each a record.</summary>

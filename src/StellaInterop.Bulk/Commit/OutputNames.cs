@@ -71,4 +71,7 @@ internal static class OutputNames
     /// <param name="record">The name of the record, which stands for the bits of all files of the part.</param>
     /// <param name="extension">The end of the name of the file.</param>
     public static string WaitingOf(string record, string extension) => record[..^RecordEnd.Length] + extension;
+
+    /// <summary>Returns the name, without its folder, of the record that a waiting file belongs to.</summary>
+    public static string RecordOfWaiting(string file, string extension) => file[..^extension.Length] + RecordEnd;
 }
