@@ -217,12 +217,19 @@ internal sealed class JobOutput
         }
 
         Flush(OutputNames.RecordsFolder);
-        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName))
+        bool isCommitted = claim is null
+            ? TryPublish(part.Files[last], PartFile(part.Id, last))
+            : TryPublish(part.Files[last], claim) && CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName);
+        if (!isCommitted)
         {
             return false;
         }
 
-        Flush("");
+        if (claim is null)
+        {
+            Flush("");
+        }
+
         if (NameOthers(part.Id, recordName) && (claim is null || part.Errors is null))
         {
             committed[part.Id] = record;
