@@ -52,7 +52,7 @@ internal sealed class PostgresTablesTests(string server)
             await PrepareAsync(address);
             await using var cluster = new TestCluster(ClusterAddress.Parse(address));
             await cluster.StartNodeAsync();
-            IClusterClient client = (await cluster.StartClientAsync())!;
+            IClusterClient client = await cluster.StartClientAsync();
             Assert.That(await client.GetGrain<ITallyGrain>("tally").AddAsync(), Is.EqualTo(1), "the granted rights suffice");
         }
         finally
