@@ -14,6 +14,7 @@ namespace StellaInterop.Cluster.Membership;
 /// <param name="AuthorityFile">The certificate of the authority, in PEM, with those of intermediate authorities if there are any.</param>
 internal sealed record ClusterTls(string CertificateFile, string? KeyFile, string AuthorityFile)
 {
+    private const string TargetName = "stella";
     private const string ServerPurpose = "1.3.6.1.5.5.7.3.1";
     private const string ClientPurpose = "1.3.6.1.5.5.7.3.2";
 
@@ -52,6 +53,8 @@ internal sealed record ClusterTls(string CertificateFile, string? KeyFile, strin
             options.LocalCertificate = certificate;
             options.RemoteCertificateMode = RemoteCertificateMode.RequireCertificate;
             options.ClientCertificateMode = RemoteCertificateMode.RequireCertificate;
+            // TLS needs a name for the other side, which nothing compares.
+            options.OnAuthenticateAsClient = (_, authentication) => authentication.TargetHost = TargetName;
             options.RemoteCertificateValidation = (remote, _, _) => IsSigned(remote, authorities, out _);
         };
     }

@@ -11,6 +11,13 @@ internal sealed class PostgresTables(PostgresStore store)
     /// <summary>The key of the lock that a node holds while it creates tables: "stella" in ASCII.</summary>
     private const long LockKey = 0x7374656C6C61;
 
+    /// <summary>
+    /// Looks for a table in the catalogue. The function <c>to_regclass</c> answers from a cache, which lacks tables that another node creates while this node
+    /// waits for the lock.
+    /// </summary>
+    private const string IsMissing =
+        "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = $1 AND pg_catalog.pg_table_is_visible(oid))";
+
     /// <summary>A table that each script creates, in the order of the scripts.</summary>
     private static readonly (string Table, string Script)[] Scripts =
     [
@@ -76,7 +83,7 @@ internal sealed class PostgresTables(PostgresStore store)
         var missing = new List<string>();
         foreach ((string table, string script) in Scripts)
         {
-            var command = new NpgsqlCommand("SELECT to_regclass($1) IS NULL", connection) { Parameters = { new() { Value = table } } };
+            var command = new NpgsqlCommand(IsMissing, connection) { Parameters = { new() { Value = table } } };
             await using (command.ConfigureAwait(false))
             {
                 if (await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is true)

@@ -28,9 +28,11 @@ internal sealed class RedisStore(ConfigurationOptions connection) : IClusterStor
 
     public async Task PrepareAsync(CancellationToken cancellationToken)
     {
+        ConfigurationOptions once = Connection.Clone();
+        once.ConnectRetry = 1;
         try
         {
-            ConnectionMultiplexer redis = await ConnectionMultiplexer.ConnectAsync(Connection.Clone()).WaitAsync(cancellationToken).ConfigureAwait(false);
+            ConnectionMultiplexer redis = await ConnectionMultiplexer.ConnectAsync(once).WaitAsync(cancellationToken).ConfigureAwait(false);
             await using (redis.ConfigureAwait(false))
             {
                 await redis.GetDatabase().PingAsync().WaitAsync(cancellationToken).ConfigureAwait(false);

@@ -55,7 +55,7 @@ internal sealed class ClusterTests(string kind)
         {
             NodeEndpoints first = await cluster.StartNodeAsync();
             NodeEndpoints second = await cluster.StartNodeAsync();
-            IClusterClient client = (await cluster.StartClientAsync())!;
+            IClusterClient client = await cluster.StartClientAsync();
             ITallyGrain tally = client.GetGrain<ITallyGrain>(name);
             Assert.That(await tally.AddAsync(), Is.EqualTo(1));
             Assert.That(await tally.IsOldStateRefusedAsync(), Is.True);
@@ -68,7 +68,7 @@ internal sealed class ClusterTests(string kind)
         await using (var cluster = new TestCluster(address))
         {
             await cluster.StartNodeAsync();
-            IClusterClient client = (await cluster.StartClientAsync())!;
+            IClusterClient client = await cluster.StartClientAsync();
             ITallyGrain tally = client.GetGrain<ITallyGrain>(name);
             Assert.That(await tally.AddAsync(), Is.EqualTo(5), "the state outlives the nodes");
             await tally.ClearAsync();

@@ -33,13 +33,20 @@ internal sealed class ClusterTlsTests
             await cluster.StartNodeAsync(authority.Sign("first")),
             await cluster.StartNodeAsync(authority.Sign("second", 30, TestAuthority.Server, TestAuthority.Client)),
         ];
-        IClusterClient client = (await cluster.StartClientAsync(authority.SignInOneFile("client")))!;
+        IClusterClient client = await cluster.StartClientAsync(authority.SignInOneFile("client"));
         string[] silos = await Task.WhenAll(Enumerable.Range(0, 50).Select(i => client.GetGrain<ITallyGrain>($"{i}").FindSiloAsync()));
         Assert.That(silos.Distinct(), Is.EquivalentTo(nodes.Select(node => $"127.0.0.1:{node.SiloPort}")));
 
-        Assert.That(await cluster.StartClientAsync(), Is.Null, "no TLS");
-        Assert.That(await cluster.StartClientAsync(other.Sign("stranger")), Is.Null, "both authorities differ");
-        Assert.That(await cluster.StartClientAsync(other.Sign("stranger") with { AuthorityFile = Both(other) }), Is.Null, "the nodes do not know the authority of the client");
+        foreach ((ClusterTls? tls, string reason) in new (ClusterTls?, string)[]
+        {
+            (null, "no TLS"),
+            (other.Sign("stranger"), "neither side knows the authority of the other"),
+            (other.Sign("stranger") with { AuthorityFile = Both(other) }, "the nodes do not know the authority of the client"),
+        })
+        {
+            Assert.That(() => cluster.StartClientAsync(tls), Throws.TypeOf<ClusterException>().With.Message.Contains("No node of localhost"), reason);
+        }
+
         Assert.That(await client.GetGrain<ITallyGrain>("1").FindSiloAsync(), Is.Not.Empty);
     }
 

@@ -26,19 +26,13 @@ internal sealed class TestCluster(ClusterAddress address) : IAsyncDisposable
     }
 
     /// <summary>Starts a client.</summary>
-    /// <returns>The client; <see langword="null"/> if it found no node.</returns>
-    public async Task<IClusterClient?> StartClientAsync(ClusterTls? tls = null)
+    /// <exception cref="Errors.ClusterException">The client finds no node.</exception>
+    public async Task<IClusterClient> StartClientAsync(ClusterTls? tls = null)
     {
         HostApplicationBuilder builder = CreateBuilder();
         builder.UseOrleansClient(client => ClusterConfiguration.ConfigureClient(client, address, tls));
-        try
-        {
-            return (await StartAsync(builder, null)).Services.GetRequiredService<IClusterClient>();
-        }
-        catch (Exception e) when (e is Orleans.Runtime.Messaging.ConnectionFailedException or OrleansException or TimeoutException)
-        {
-            return null;
-        }
+        builder.Services.AddSingleton<IClientConnectionRetryFilter>(new ConnectionRetries(address, TimeSpan.Zero));
+        return (await StartAsync(builder, null)).Services.GetRequiredService<IClusterClient>();
     }
 
     /// <summary>Stops a node in order.</summary>
@@ -55,7 +49,12 @@ internal sealed class TestCluster(ClusterAddress address) : IAsyncDisposable
     {
         foreach ((IHost host, SiloPorts? ports) in Enumerable.Reverse(hosts))
         {
-            await host.StopAsync();
+            // A host that did not start cannot be stopped.
+            if (host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStarted.IsCancellationRequested)
+            {
+                await host.StopAsync();
+            }
+
             await ((IAsyncDisposable)host).DisposeAsync();
             ports?.Dispose();
         }
