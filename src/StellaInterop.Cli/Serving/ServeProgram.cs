@@ -1,9 +1,7 @@
-using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -16,7 +14,7 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Cli.Serving;
 
-/// <summary>Runs the server of <c>stella serve</c>. Only this file of the command line uses ASP.NET Core.</summary>
+/// <summary>Runs the server of <c>stella serve</c>. Only this folder of the command line, and that of clusters, use ASP.NET Core.</summary>
 internal static class ServeProgram
 {
     /// <summary>The section with the options of the server, and the prefix of variables of the environment.</summary>
@@ -84,9 +82,18 @@ internal static class ServeProgram
         _ = builder.Services.AddSingleton<IHostLifetime>(new NoLifetime());
         AddLogging(builder.Logging, settings.Verbosity);
         _ = builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
-        string[] urls = (settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         string? certificate = settings.Certificate ?? section["Certificate"];
-        CheckAddresses(urls, hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 }, settings.IsInsecure, certificate is not null);
+        string[] urls = ListenAddresses.Parse(
+            settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl,
+            hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 },
+            settings.IsInsecure,
+            certificate is not null,
+            out bool hasHttps);
+        if (certificate is not null && !hasHttps)
+        {
+            throw new CliException(ExitCode.Usage, "There is a certificate, and no address of --urls uses it. Give an address with https.");
+        }
+
         _ = builder.WebHost.UseUrls(urls);
         if (certificate is not null)
         {
@@ -115,44 +122,6 @@ internal static class ServeProgram
         catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
         {
             throw new CliException(ExitCode.Usage, $"--config {file} cannot be read.", e);
-        }
-    }
-
-    /// <summary>Refuses addresses that other machines reach, unless callers need a key, and addresses that do not fit the certificate.</summary>
-    private static void CheckAddresses(string[] urls, bool hasKeys, bool isInsecure, bool hasCertificate)
-    {
-        bool hasHttps = false;
-        foreach (string url in urls)
-        {
-            BindingAddress address;
-            try
-            {
-                address = BindingAddress.Parse(url);
-            }
-            catch (FormatException e)
-            {
-                throw new CliException(ExitCode.Usage, $"'{url}' is not an address. Use the form {ServeSettings.DefaultUrl}.", e);
-            }
-
-            bool isHttps = address.Scheme.Equals("https", StringComparison.OrdinalIgnoreCase);
-            hasHttps |= isHttps;
-            if (isHttps && !hasCertificate)
-            {
-                throw new CliException(ExitCode.Usage, $"{url} needs a certificate. Give --cert FILE, or use an http address.");
-            }
-
-            bool isLocal = address.IsUnixPipe || address.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
-                || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
-            if (!isLocal && !hasKeys && !isInsecure)
-            {
-                throw new CliException(
-                    ExitCode.Usage, $"{url} can be reached by other machines, and there are no keys. Make one by `stella keys add NAME --keys FILE` and give --keys FILE, or say --insecure.");
-            }
-        }
-
-        if (hasCertificate && !hasHttps)
-        {
-            throw new CliException(ExitCode.Usage, "There is a certificate, and no address of --urls uses it. Give an address with https.");
         }
     }
 
