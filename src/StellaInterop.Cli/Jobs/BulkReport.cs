@@ -127,14 +127,14 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     /// <summary>Writes the result to standard output.</summary>
     /// <param name="result">The result.</param>
     /// <param name="output">The output folder.</param>
-    /// <param name="maker">The maker of the parts.</param>
-    public void WriteResult(StellaBulkResult result, string output, string maker = "This run")
+    /// <param name="ending">The last sentence; <see langword="null"/> for the parts that this run made.</param>
+    public void WriteResult(StellaBulkResult result, string output, string? ending = null)
     {
         StopPainting();
-        Guarded(() => WriteEnd(result, output, maker));
+        Guarded(() => WriteEnd(result, output, ending));
     }
 
-    private void WriteEnd(StellaBulkResult result, string output, string maker)
+    private void WriteEnd(StellaBulkResult result, string output, string? ending)
     {
         if (json is not null)
         {
@@ -156,7 +156,7 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
             return;
         }
 
-        string own = Text($"{maker} made {result.CommittedChunkCount:N0} of {result.ChunkCount:N0} parts in {Time(result.Elapsed)}.");
+        string own = ending ?? Text($"This run made {result.CommittedChunkCount:N0} of {result.ChunkCount:N0} parts in {Time(result.Elapsed)}.");
         string duplicates = result.DuplicateCount > 0 ? Text($" It had {result.DuplicateCount:N0} texts already.") : "";
         string errors = result.ErrorCount > 0 ? Text($" {result.ErrorCount:N0} rows are at fault; {output}/_errors has them with the reasons.") : "";
         string state = result.IsComplete

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using StellaInterop.Cli.Errors;
 
 namespace StellaInterop.Cli.Options;
@@ -70,6 +71,9 @@ internal sealed class ClusterOptions
 
     /// <summary>Gets whether the command line names a cluster, if only by the variable of the environment.</summary>
     public bool IsGiven(ParseResult parsed) => parsed.GetResult(address) is not null;
+
+    /// <inheritdoc cref="IsGiven(ParseResult)"/>
+    public bool IsGiven(CommandResult command) => command.GetResult(address) is not null;
 
     /// <summary>Reads the options.</summary>
     /// <exception cref="CliException">There is no address, neither as the value of the option nor in the environment.</exception>

@@ -41,7 +41,7 @@ internal static class JobSubmission
                 IsComplete = true,
                 ChunkCount = manifest.Plan.Chunks.Count,
                 OpenChunkCount = 0,
-                CommittedChunkCount = manifest.Plan.Chunks.Count,
+                CommittedChunkCount = 0,
                 RowCount = sum.Rows,
                 TokenCount = sum.Tokens,
                 TruncatedRowCount = sum.Truncated,
