@@ -5,8 +5,6 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Terminal;
@@ -80,7 +78,7 @@ internal static class ServeProgram
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = DrainTimeout);
         // CommandStop handles signals.
         _ = builder.Services.AddSingleton<IHostLifetime>(new NoLifetime());
-        AddLogging(builder.Logging, settings.Verbosity);
+        ServerLogging.Add(builder.Logging, settings.Verbosity);
         _ = builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         string? certificate = settings.Certificate ?? section["Certificate"];
         string[] urls = ListenAddresses.Parse(
@@ -159,42 +157,11 @@ internal static class ServeProgram
         options.MaxBufferedBytes = settings.MaxBufferedBytes ?? options.MaxBufferedBytes;
     }
 
-    private static void AddLogging(ILoggingBuilder logging, Verbosity verbosity)
-    {
-        _ = logging
-            .SetMinimumLevel(verbosity switch
-            {
-                Verbosity.Quiet => LogLevel.Error,
-                Verbosity.Debug => LogLevel.Debug,
-                _ => LogLevel.Information,
-            })
-            .AddSimpleConsole(format =>
-            {
-                format.SingleLine = true;
-                format.ColorBehavior = LoggerColorBehavior.Disabled;
-                format.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-                format.UseUtcTimestamp = true;
-            })
-            .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        if (verbosity != Verbosity.Debug)
-        {
-            // The host would log an error of the start with its stack, before the command reports it in one line.
-            _ = logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
-        }
-    }
-
     private static void PrintAddresses(ICollection<string> urls, StellaServerOptions options)
     {
         string names = string.Join(", ", options.Models.Select(model => model.Name ?? model.Path));
         ConsoleOutput.WriteResult($"Serving {names} at {string.Join(", ", urls)}. Try:");
         string key = options.KeyFile is null ? "" : "-H 'Authorization: Bearer KEY' ";
         ConsoleOutput.WriteResult($"curl {urls.First()}/v1/embeddings {key}-H 'Content-Type: application/json' -d '{{\"input\": \"a text\"}}'");
-    }
-
-    private sealed class NoLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }
