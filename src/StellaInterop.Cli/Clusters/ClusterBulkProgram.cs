@@ -59,7 +59,7 @@ internal static class ClusterBulkProgram
         StellaEmbeddingPool pool = settings.CreatePool(report.WriteMessage);
         await using (pool.ConfigureAwait(false))
         {
-            return await JobSubmission.CreateAsync(pool, options, cancellationToken).ConfigureAwait(false);
+            return await SubmittedJob.CreateRequestAsync(pool, options, cancellationToken).ConfigureAwait(false);
         }
     }
 }

@@ -59,7 +59,7 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
             if (await TryListAsync(cancellationToken).ConfigureAwait(false) is { } status)
             {
                 ListedJob? job = status.Jobs.FirstOrDefault(job => job.Entry.Folder == request.Output);
-                if (job is null && JobSubmission.ReadResult(request.Output, Elapsed) is { } early)
+                if (job is null && SubmittedJob.ReadResult(request.Output, Elapsed) is { } early)
                 {
                     return early;
                 }
@@ -102,7 +102,7 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
                 report.WriteMessage("The cluster answers again.");
             }
 
-            if (status.Jobs.All(job => job.Entry.Folder != request.Output) && JobSubmission.ReadResult(request.Output, Elapsed) is null)
+            if (status.Jobs.All(job => job.Entry.Folder != request.Output) && SubmittedJob.ReadResult(request.Output, Elapsed) is null)
             {
                 if (!wasAway)
                 {
@@ -133,14 +133,14 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
         switch (job.Phase)
         {
             case JobPhase.Failed:
-                throw new CliException(ExitCode.Other, job.Message ?? "The job failed, and the cluster does not say why. See the messages of its nodes.");
+                throw new CliException(ExitCodeOf(job), job.Message ?? "The job failed, and the cluster does not say why. See the messages of its nodes.");
             case JobPhase.Cancelled:
                 throw new CliException((ExitCode)JobCancelled, "The job was cancelled. Its parts stay in the output folder, and the same command continues it.");
             default:
                 long complete = TimeProvider.System.GetTimestamp();
                 while (TimeProvider.System.GetElapsedTime(complete) < FolderDelay)
                 {
-                    if (JobSubmission.ReadResult(request.Output, Elapsed) is { } result)
+                    if (SubmittedJob.ReadResult(request.Output, Elapsed) is { } result)
                     {
                         return result;
                     }
@@ -152,6 +152,9 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
                     ExitCode.Other, $"The job is complete, and this machine does not see its result in {request.Output}. Name a folder that this machine and all nodes share.");
         }
     }
+
+    private static ExitCode ExitCodeOf(JobStatus job) =>
+        Enum.TryParse(job.FailureCode, out StellaBulkErrorCode code) ? (ExitCode)BulkProgram.GetExitCode(code) : ExitCode.Other;
 
     private void Report(JobStatus job, ClusterStatus status)
     {

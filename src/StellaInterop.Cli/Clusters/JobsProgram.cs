@@ -1,6 +1,8 @@
+using StellaInterop.Bulk;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Options;
 using StellaInterop.Cli.Output;
+using StellaInterop.Cluster.Clients;
 using StellaInterop.Cluster.Jobs;
 
 namespace StellaInterop.Cli.Clusters;
@@ -51,8 +53,25 @@ internal static class JobsProgram
                 _ => client.RemoveAsync(folder, cancellationToken),
             },
             cancellationToken).ConfigureAwait(false);
-        return isKnown
-            ? (int)ExitCode.Success
-            : throw new CliException(ExitCode.Usage, $"The cluster has no job with the output folder {folder}. `stella jobs` lists the jobs.");
+        if (change == JobChange.Remove)
+        {
+            isKnown |= Release(folder);
+        }
+
+        return isKnown ? (int)ExitCode.Success
+            : change == JobChange.Remove ? throw new CliException(ExitCode.Usage, $"The cluster has no job with the output folder {folder}, and the folder is not of a cluster. `stella jobs` lists the jobs.")
+            : throw new CliException(ExitCode.Usage, $"No job with the output folder {folder} is open in the cluster. `stella jobs` lists the jobs; `stella bulk --cluster` continues one that has ended.");
+    }
+
+    private static bool Release(string folder)
+    {
+        try
+        {
+            return SubmittedJob.Release(folder);
+        }
+        catch (StellaBulkException e)
+        {
+            throw new CliException(ExitCode.Other, e.Message, e.InnerException);
+        }
     }
 }

@@ -232,19 +232,14 @@ internal sealed class NodeProgram
             _ = builder.Logging.AddFilter("Orleans", LogLevel.Error).AddFilter("Microsoft.Orleans", LogLevel.Error);
         }
 
-        NodeHost.AddNode(builder, new NodeOptions
+        string version = typeof(NodeProgram).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+        _ = builder.UseOrleans(silo =>
         {
-            Address = address,
-            Endpoints = endpoints,
-            Tls = tls,
-            Pool = pool,
-            ModelName = settings.ModelName,
-            Level = level,
-            Version = typeof(NodeProgram).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion,
+            ClusterConfiguration.ConfigureNode(silo, address, endpoints, tls);
+            _ = silo.AddNode(NodeOptions.Of(pool, settings.ModelName, level, version));
+            // The dashboard of one node asks all nodes, so each of them must answer.
+            _ = silo.AddDashboard(options => options.HideTrace = true);
         });
-
-        // The dashboard of one node asks all nodes, so each of them must answer.
-        _ = builder.UseOrleans(silo => silo.AddDashboard(options => options.HideTrace = true));
     }
 
     private void PrintReady(NodeEndpoints endpoints, IHost host)

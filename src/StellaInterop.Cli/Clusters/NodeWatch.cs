@@ -53,7 +53,9 @@ internal sealed class NodeWatch : IFatalErrorHandler
                 _ = await directory.ListAsync().WaitAsync(CallTime, stop).ConfigureAwait(false);
                 answered = TimeProvider.System.GetTimestamp();
             }
+#pragma warning disable CA1031 // The cluster may be away in any way.
             catch (Exception) when (!stop.IsCancellationRequested)
+#pragma warning restore CA1031
             {
                 // The next call may have an answer.
             }

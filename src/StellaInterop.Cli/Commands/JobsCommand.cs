@@ -27,9 +27,9 @@ internal static class JobsCommand
         };
         var cluster = new ClusterOptions(command, "Address of the cluster:");
         command.Add(CreateChange(cluster, "pause", JobChange.Pause, "Stops the work on a job. Parts that are begun are finished."));
-        command.Add(CreateChange(cluster, "resume", JobChange.Resume, "Lets a job go on that was paused, was cancelled or failed."));
+        command.Add(CreateChange(cluster, "resume", JobChange.Resume, "Lets a job go on that was paused."));
         command.Add(CreateChange(cluster, "cancel", JobChange.Cancel, "Ends a job. Its parts stay in the output folder, and the same `stella bulk` continues it."));
-        command.Add(CreateChange(cluster, "remove", JobChange.Remove, "Cancels a job, and removes it from the list. Its output folder stays."));
+        command.Add(CreateChange(cluster, "remove", JobChange.Remove, "Cancels a job, and removes it from the list. Its parts stay in the output folder, and a `stella bulk` without a cluster may continue it."));
         command.SetAction((parsed, cancellationToken) => JobsProgram.ListAsync(cluster.Get(parsed), parsed.GetValue(json), cancellationToken));
         return command;
     }
