@@ -10,8 +10,19 @@ namespace StellaInterop.Cli.Clusters;
 internal static class ClusterConnection
 {
     /// <summary>Reads the address of a cluster.</summary>
-    /// <exception cref="ArgumentException">The address is not valid.</exception>
-    public static ClusterAddress AddressOf(ClusterSettings settings) => ClusterAddress.Parse(settings.Address);
+    /// <exception cref="CliException">The address is not valid.</exception>
+    public static ClusterAddress AddressOf(ClusterSettings settings)
+    {
+        try
+        {
+            return ClusterAddress.Parse(settings.Address);
+        }
+        catch (ArgumentException e)
+        {
+            // The message has the cause already.
+            throw new CliException(ExitCode.Usage, e.Message);
+        }
+    }
 
     public static ClusterTls? TlsOf(ClusterSettings settings) =>
         settings is { Certificate: { } certificate, Authority: { } authority } ? new ClusterTls(certificate, settings.CertificateKey, authority) : null;

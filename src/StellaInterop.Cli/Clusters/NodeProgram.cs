@@ -228,8 +228,9 @@ internal sealed class NodeProgram
         ServerLogging.Add(builder.Logging, settings.Verbosity);
         if (settings.Verbosity != Verbosity.Debug)
         {
-            // Orleans warns of each node that it does not reach, and the membership deals with it.
-            _ = builder.Logging.AddFilter("Orleans", LogLevel.Error).AddFilter("Microsoft.Orleans", LogLevel.Error);
+            // Orleans and its libraries report each node that they do not reach, and the membership deals with it.
+            _ = builder.Logging
+                .AddFilter((category, level) => level >= (category?.StartsWith("StellaInterop", StringComparison.Ordinal) == true ? LogLevel.Information : LogLevel.Error));
         }
 
         string version = typeof(NodeProgram).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;

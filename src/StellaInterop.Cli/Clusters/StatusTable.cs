@@ -36,7 +36,7 @@ internal static class StatusTable
             status.Nodes.Select(node => Row(node, string.Join(", ", StatusJson.WorksOn(node, status).Select(job => job.Entry.Folder)))));
         foreach (NodeInfo node in status.Nodes.Select(node => node.Info))
         {
-            foreach ((string folder, string reason) in node.Refusals)
+            foreach ((string folder, string reason) in node.Refusals.Where(refusal => status.Jobs.Any(job => job.Entry.Folder == refusal.Key && !job.Status.HasEnded)))
             {
                 ConsoleOutput.WriteResult($"{node.Address} takes nothing of {folder}: {reason}");
             }
@@ -63,10 +63,18 @@ internal static class StatusTable
         node.Info.Machine,
         node.Info.Level,
         node.Info.Model,
-        node.Info.Version,
+        ShortVersion(node.Info.Version),
         BulkReport.Time(node.Silence),
         worksOn.Length > 0 ? worksOn : "-",
     ];
+
+    /// <summary>Returns a version with no more than the first digits of its commit.</summary>
+    private static string ShortVersion(string version)
+    {
+        const int CommitDigits = 8;
+        int commit = version.IndexOf('+', StringComparison.Ordinal) + 1;
+        return commit > 0 && version.Length > commit + CommitDigits ? version[..(commit + CommitDigits)] : version;
+    }
 
     private static void Write(string[] titles, IEnumerable<string[]> rows)
     {

@@ -112,8 +112,10 @@ internal sealed class ClusterClient : IAsyncDisposable
             return fault;
         }
 
+        // Orleans says no more than that. The server of the members says why.
+        string reason = cause is OrleansException or OperationCanceledException ? "" : $": {cause.GetBaseException().Message.TrimEnd('.')}";
         return new ClusterException(
-            $"No node of the cluster at {address} answers: {cause.GetBaseException().Message.TrimEnd('.')}. Start one by 'stella node --cluster', or correct the address.", cause);
+            $"No node of the cluster at {address} answers{reason}. Start one by 'stella node --cluster', or correct the address and the certificates.", cause);
     }
 
     private async Task<T> CallAsync<T>(Func<Task<T>> call, CancellationToken cancellationToken)
