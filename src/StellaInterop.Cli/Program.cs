@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using StellaInterop.Cli.Commands;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Options;
@@ -28,6 +29,8 @@ var root = new RootCommand(
 {
     EmbedCommand.Create(),
     BulkCommand.Create(),
+    NodeCommand.Create(),
+    JobsCommand.Create(),
     SimilarityCommand.Create(),
     TokenizeCommand.Create(),
     InfoCommand.Create(),
@@ -53,14 +56,20 @@ if (parsed.Action is ParseErrorAction || errors.Length > 0)
         ErrorReport.Write(error);
     }
 
-    string command = parsed.CommandResult.Command == root ? "stella" : $"stella {parsed.CommandResult.Command.Name}";
-    await Console.Error.WriteLineAsync($"Try: {command} --help").ConfigureAwait(false);
+    string command = "";
+    for (CommandResult? each = parsed.CommandResult; each is not null && each.Command != root; each = each.Parent as CommandResult)
+    {
+        command = $" {each.Command.Name}{command}";
+    }
+
+    await Console.Error.WriteLineAsync($"Try: stella{command} --help").ConfigureAwait(false);
     return (int)ExitCode.Usage;
 }
 
-// A server and a bulk job outlive the reader of their lines, and leave their work in order before they end.
-using var stop = parsed.CommandResult.Command.Name is ServeCommand.Name or BulkCommand.Name
-    ? new CommandStop(TimeSpan.FromSeconds(25), watchesReader: false)
+// A server, a node and a bulk job outlive the reader of their lines, and leave their work in order before they end. Kubernetes kills a
+// process after 30 seconds.
+using var stop = parsed.CommandResult.Command.Name is ServeCommand.Name or NodeCommand.Name or BulkCommand.Name
+    ? new CommandStop(TimeSpan.FromSeconds(28), watchesReader: false)
     : new CommandStop(TimeSpan.FromSeconds(2), watchesReader: true);
 try
 {

@@ -271,9 +271,12 @@ internal sealed class ServeTests
 
     [Test]
     [Platform(Include = "Linux")]
-    public async Task Embed_loads_no_assembly_of_the_server_or_of_bulk_jobs()
+    public async Task Embed_loads_no_assembly_of_the_server_of_bulk_jobs_or_of_the_cluster()
     {
-        Assert.That(await LoadedFilesAsync("embed", "--input", "-"), Has.Some.Contains("StellaInterop.dll").And.None.Contains("AspNetCore").And.None.Contains("StellaInterop.Server").And.None.Contains("StellaInterop.Bulk"));
+        Assert.That(
+            await LoadedFilesAsync("embed", "--input", "-"),
+            Has.Some.Contains("StellaInterop.dll").And.None.Contains("AspNetCore").And.None.Contains("StellaInterop.Server").And.None.Contains("StellaInterop.Bulk")
+                .And.None.Contains("StellaInterop.Cluster").And.None.Contains("Orleans").And.None.Contains("Npgsql").And.None.Contains("Redis"));
     }
 
     /// <summary>Returns the files in the memory of a command that has written a row and waits for more input.</summary>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using StellaInterop.Cli.Clusters;
 using StellaInterop.Cli.Input;
 using StellaInterop.Cli.Jobs;
 using StellaInterop.Cli.Loading;
@@ -11,7 +12,7 @@ using StellaInterop.Cli.Terminal;
 namespace StellaInterop.Cli.Commands;
 
 /// <summary>Implements <c>stella bulk</c>, which embeds files into a folder.</summary>
-/// <remarks>This file names no type of StellaInterop.Bulk, so that the other commands do not load it.</remarks>
+/// <remarks>This file names no type of StellaInterop.Bulk and StellaInterop.Cluster, so that the other commands do not load it.</remarks>
 internal static class BulkCommand
 {
     public const string Name = "bulk";
@@ -83,10 +84,15 @@ internal static class BulkCommand
               stella bulk texts.jsonl --output vectors
               stella bulk data --text body --id key --dimension 256,1024 --output-type half --output vectors
               stella bulk 'crawl/**/*.parquet' --output vectors --dry-run
+              stella bulk /shared/texts --output /shared/vectors --cluster postgres://USER:PASSWORD@HOST/DATABASE
+
+            With --cluster, the nodes of a cluster (`stella node`) make the parts. Inputs and output must be on a folder that this machine and
+            all nodes share under the same path. The command follows the job, and an interruption ends only the following.
 
             Exit codes: 0 complete, 6 complete with rows in _errors, 2 wrong usage or other settings than those of the folder, 3 model refused,
-            4 an input cannot be read or has changed, 7 more rows at fault than --max-errors, 130 interrupted (SIGINT), 143 terminated
-            (SIGTERM), 1 any other error, such as a full disk. After each of them the same command continues.
+            4 an input cannot be read or has changed, 5 the cluster was not reached, 7 more rows at fault than --max-errors, 8 cancelled by
+            `stella jobs`, 130 interrupted (SIGINT), 143 terminated (SIGTERM), 1 any other error, such as a full disk. After each of them
+            the same command continues.
             """)
         {
             inputs,
@@ -108,8 +114,23 @@ internal static class BulkCommand
             jsonProgress,
         };
         var model = new ModelOptions(command, hasDimension: false);
-        command.SetAction((parsed, cancellationToken) => BulkProgram.RunAsync(
-            new BulkSettings
+        var cluster = new ClusterOptions(command, "Let a cluster make the parts, and follow the job. Address of the cluster:");
+        command.Validators.Add(result =>
+        {
+            if (cluster.IsGiven(result))
+            {
+                foreach (Option option in (Option[])[shard, dryRun])
+                {
+                    if (result.GetResult(option) is not null)
+                    {
+                        result.AddError($"{option.Name} is for runs on one machine. A cluster shares the parts by itself; leave out {option.Name} or --cluster.");
+                    }
+                }
+            }
+        });
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            var settings = new BulkSettings
             {
                 Inputs = parsed.GetRequiredValue(inputs),
                 Output = parsed.GetRequiredValue(output),
@@ -131,8 +152,11 @@ internal static class BulkCommand
                 IsQuiet = VerbosityOption.Instance.Get(parsed) == Verbosity.Quiet,
                 CreatePool = writeMessage => new StellaEmbeddingPool(
                     model.GetFolder(parsed), model.GetOptions(parsed, ModelOptions.CreateLoggers(parsed, writeMessage))),
-            },
-            cancellationToken));
+            };
+            return cluster.IsGiven(parsed)
+                ? ClusterBulkProgram.RunAsync(settings, cluster.Get(parsed), cancellationToken)
+                : BulkProgram.RunAsync(settings, cancellationToken);
+        });
         return command;
     }
 

@@ -5,10 +5,11 @@ using StellaInterop.Cli.Terminal;
 
 namespace StellaInterop.Cli.Jobs;
 
-/// <summary>Runs the job of <c>stella bulk</c>. Only this folder of the command line uses StellaInterop.Bulk.</summary>
+/// <summary>Runs the job of <c>stella bulk</c>. Only this folder of the command line, and that of clusters, use StellaInterop.Bulk.</summary>
 internal static class BulkProgram
 {
-    private const int CompleteWithErrors = 6;
+    /// <summary>The exit code of an output that is complete and has rows at fault.</summary>
+    internal const int CompleteWithErrors = 6;
     private const int TooManyErrors = 7;
 
     /// <summary>The time in which a dry run measures the speed of the model.</summary>
@@ -51,7 +52,8 @@ internal static class BulkProgram
         }
     }
 
-    private static int GetExitCode(StellaBulkErrorCode code) => code switch
+    /// <summary>Returns the exit code of an error.</summary>
+    internal static int GetExitCode(StellaBulkErrorCode code) => code switch
     {
         StellaBulkErrorCode.NoInput or StellaBulkErrorCode.SettingsDiffer or StellaBulkErrorCode.OutputRefused => (int)ExitCode.Usage,
         StellaBulkErrorCode.InputUnreadable or StellaBulkErrorCode.InputChanged => (int)ExitCode.BadInput,
@@ -59,7 +61,8 @@ internal static class BulkProgram
         _ => (int)ExitCode.Other,
     };
 
-    private static StellaBulkOptions GetOptions(BulkSettings settings)
+    /// <summary>Returns the options of the library.</summary>
+    internal static StellaBulkOptions GetOptions(BulkSettings settings)
     {
         var options = new StellaBulkOptions
         {

@@ -125,13 +125,16 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
     }
 
     /// <summary>Writes the result to standard output.</summary>
-    public void WriteResult(StellaBulkResult result, string output)
+    /// <param name="result">The result.</param>
+    /// <param name="output">The output folder.</param>
+    /// <param name="ending">The last sentence; <see langword="null"/> for the parts that this run made.</param>
+    public void WriteResult(StellaBulkResult result, string output, string? ending = null)
     {
         StopPainting();
-        Guarded(() => WriteEnd(result, output));
+        Guarded(() => WriteEnd(result, output, ending));
     }
 
-    private void WriteEnd(StellaBulkResult result, string output)
+    private void WriteEnd(StellaBulkResult result, string output, string? ending)
     {
         if (json is not null)
         {
@@ -153,7 +156,7 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
             return;
         }
 
-        string own = Text($"This run made {result.CommittedChunkCount:N0} of {result.ChunkCount:N0} parts in {Time(result.Elapsed)}.");
+        string own = ending ?? Text($"This run made {result.CommittedChunkCount:N0} of {result.ChunkCount:N0} parts in {Time(result.Elapsed)}.");
         string duplicates = result.DuplicateCount > 0 ? Text($" It had {result.DuplicateCount:N0} texts already.") : "";
         string errors = result.ErrorCount > 0 ? Text($" {result.ErrorCount:N0} rows are at fault; {output}/_errors has them with the reasons.") : "";
         string state = result.IsComplete
@@ -264,7 +267,8 @@ internal sealed class BulkReport : IProgress<StellaBulkProgress>, IAsyncDisposab
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
-    private static string Time(TimeSpan time) => time.TotalHours >= 24 ? Text($"{time.TotalDays:F1} days")
+    /// <summary>Returns a time for people.</summary>
+    internal static string Time(TimeSpan time) => time.TotalHours >= 24 ? Text($"{time.TotalDays:F1} days")
         : time.TotalMinutes >= 60 ? Text($"{time.TotalHours:F1} hours")
         : time.TotalSeconds >= 60 ? Text($"{time.TotalMinutes:F1} minutes")
         : time.TotalSeconds is >= 0.5 and < 1.5 ? "1 second"

@@ -105,6 +105,11 @@ internal sealed class ModelOptions
     /// <summary>Returns the folder of the model that the command line names.</summary>
     public string GetFolder(ParseResult parsed) => ModelLocation.Resolve(parsed.GetValue(model), parsed.GetValue(revision)) ?? StellaMiniModel.Path;
 
+    /// <summary>Returns the name of the model that the command line names, for people.</summary>
+    public string GetName(ParseResult parsed) => parsed.GetValue(model) is not { } given ? "stella-mini"
+        : Directory.Exists(given) ? Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(given)))
+        : given;
+
     /// <summary>Creates the loggers for the verbosity of the command line.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="writeMessage">Writes a line to standard error.</param>

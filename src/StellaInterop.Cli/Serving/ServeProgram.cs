@@ -1,14 +1,10 @@
-using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Terminal;
@@ -16,7 +12,7 @@ using StellaInterop.Models.Mini;
 
 namespace StellaInterop.Cli.Serving;
 
-/// <summary>Runs the server of <c>stella serve</c>. Only this file of the command line uses ASP.NET Core.</summary>
+/// <summary>Runs the server of <c>stella serve</c>. Only this folder of the command line, and that of clusters, use ASP.NET Core.</summary>
 internal static class ServeProgram
 {
     /// <summary>The section with the options of the server, and the prefix of variables of the environment.</summary>
@@ -82,11 +78,20 @@ internal static class ServeProgram
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = DrainTimeout);
         // CommandStop handles signals.
         _ = builder.Services.AddSingleton<IHostLifetime>(new NoLifetime());
-        AddLogging(builder.Logging, settings.Verbosity);
+        ServerLogging.Add(builder.Logging, settings.Verbosity);
         _ = builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
-        string[] urls = (settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl).Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         string? certificate = settings.Certificate ?? section["Certificate"];
-        CheckAddresses(urls, hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 }, settings.IsInsecure, certificate is not null);
+        string[] urls = ListenAddresses.Parse(
+            settings.Urls ?? section["Urls"] ?? ServeSettings.DefaultUrl,
+            hasKeys: (settings.KeyFile ?? section[nameof(StellaServerOptions.KeyFile)]) is { Length: > 0 },
+            settings.IsInsecure,
+            certificate is not null,
+            out bool hasHttps);
+        if (certificate is not null && !hasHttps)
+        {
+            throw new CliException(ExitCode.Usage, "There is a certificate, and no address of --urls uses it. Give an address with https.");
+        }
+
         _ = builder.WebHost.UseUrls(urls);
         if (certificate is not null)
         {
@@ -115,44 +120,6 @@ internal static class ServeProgram
         catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
         {
             throw new CliException(ExitCode.Usage, $"--config {file} cannot be read.", e);
-        }
-    }
-
-    /// <summary>Refuses addresses that other machines reach, unless callers need a key, and addresses that do not fit the certificate.</summary>
-    private static void CheckAddresses(string[] urls, bool hasKeys, bool isInsecure, bool hasCertificate)
-    {
-        bool hasHttps = false;
-        foreach (string url in urls)
-        {
-            BindingAddress address;
-            try
-            {
-                address = BindingAddress.Parse(url);
-            }
-            catch (FormatException e)
-            {
-                throw new CliException(ExitCode.Usage, $"'{url}' is not an address. Use the form {ServeSettings.DefaultUrl}.", e);
-            }
-
-            bool isHttps = address.Scheme.Equals("https", StringComparison.OrdinalIgnoreCase);
-            hasHttps |= isHttps;
-            if (isHttps && !hasCertificate)
-            {
-                throw new CliException(ExitCode.Usage, $"{url} needs a certificate. Give --cert FILE, or use an http address.");
-            }
-
-            bool isLocal = address.IsUnixPipe || address.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
-                || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
-            if (!isLocal && !hasKeys && !isInsecure)
-            {
-                throw new CliException(
-                    ExitCode.Usage, $"{url} can be reached by other machines, and there are no keys. Make one by `stella keys add NAME --keys FILE` and give --keys FILE, or say --insecure.");
-            }
-        }
-
-        if (hasCertificate && !hasHttps)
-        {
-            throw new CliException(ExitCode.Usage, "There is a certificate, and no address of --urls uses it. Give an address with https.");
         }
     }
 
@@ -190,42 +157,11 @@ internal static class ServeProgram
         options.MaxBufferedBytes = settings.MaxBufferedBytes ?? options.MaxBufferedBytes;
     }
 
-    private static void AddLogging(ILoggingBuilder logging, Verbosity verbosity)
-    {
-        _ = logging
-            .SetMinimumLevel(verbosity switch
-            {
-                Verbosity.Quiet => LogLevel.Error,
-                Verbosity.Debug => LogLevel.Debug,
-                _ => LogLevel.Information,
-            })
-            .AddSimpleConsole(format =>
-            {
-                format.SingleLine = true;
-                format.ColorBehavior = LoggerColorBehavior.Disabled;
-                format.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-                format.UseUtcTimestamp = true;
-            })
-            .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        if (verbosity != Verbosity.Debug)
-        {
-            // The host would log an error of the start with its stack, before the command reports it in one line.
-            _ = logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
-        }
-    }
-
     private static void PrintAddresses(ICollection<string> urls, StellaServerOptions options)
     {
         string names = string.Join(", ", options.Models.Select(model => model.Name ?? model.Path));
         ConsoleOutput.WriteResult($"Serving {names} at {string.Join(", ", urls)}. Try:");
         string key = options.KeyFile is null ? "" : "-H 'Authorization: Bearer KEY' ";
         ConsoleOutput.WriteResult($"curl {urls.First()}/v1/embeddings {key}-H 'Content-Type: application/json' -d '{{\"input\": \"a text\"}}'");
-    }
-
-    private sealed class NoLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

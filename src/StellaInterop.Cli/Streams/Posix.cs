@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StellaInterop.Cli.Streams;
 
-/// <summary>Provides system calls on file descriptors for Linux and macOS.</summary>
+/// <summary>Provides functions of the C library for Linux and macOS: system calls on file descriptors, and the environment.</summary>
 /// <remarks>
 /// The streams of .NET are not suitable. Console streams ignore EPIPE. FileStream writes a regular file by <c>pwrite</c>, which
 /// does not move the position that other processes share, and it loses bytes if a non-blocking pipe is full.
@@ -57,6 +57,10 @@ internal static partial class Posix
     public static bool IsInherited(int descriptor) =>
         GetFlags(descriptor, GetDescriptorFlags) is >= 0 and var flags && (flags & CloseOnExec) == 0;
 
+    /// <summary>Sets a variable for native code. <see cref="Environment"/> changes only a copy of the environment.</summary>
+    /// <remarks>No other thread may read the environment by the C library at the same time.</remarks>
+    public static void SetVariable(string name, string value) => _ = SetVariable(name, value, overwrite: 1);
+
     private static short Wait(int descriptor, short events)
     {
         while (true)
@@ -90,6 +94,10 @@ internal static partial class Posix
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static partial int GetFlags(int descriptor, int command);
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int SetVariable(string name, string value, int overwrite);
 
     [StructLayout(LayoutKind.Sequential)]
     private struct PollRequest

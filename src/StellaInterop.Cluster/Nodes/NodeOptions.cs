@@ -29,4 +29,13 @@ internal sealed record NodeOptions
 
     /// <summary>Gets the safeguards; all but in tests.</summary>
     public Safeguards Safeguards { get; init; } = Safeguards.All;
+
+    /// <summary>Describes a node whose vectors a pool computes.</summary>
+    public static NodeOptions Of(StellaEmbeddingPool pool, string modelName, string level, string version) => new()
+    {
+        ModelName = modelName,
+        Level = level,
+        Version = version,
+        CreateEmbedder = options => new PoolEmbedder(pool, options),
+    };
 }

@@ -1,0 +1,282 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace StellaInterop.Tests;
+
+/// <summary>Tests <c>stella node</c>, <c>stella jobs</c> and <c>stella bulk --cluster</c>.</summary>
+internal sealed class ClusterCommandTests
+{
+    private const int RowCount = 1200;
+    private const int ChunkTokens = 600;
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    private readonly List<Process> nodes = [];
+    private TemporaryFolder folder = null!;
+    private Dictionary<string, string?> variables = null!;
+
+    private string Input => folder.File("texts.jsonl");
+
+    private string Output => folder.File("out");
+
+    [SetUp]
+    public void Prepare()
+    {
+        folder = new TemporaryFolder();
+        variables = new() { ["XDG_STATE_HOME"] = folder.File("state"), ["STELLA_CLUSTER"] = null };
+        File.WriteAllLines(Input, Enumerable.Range(0, RowCount).Select(i => $$"""{"id":"id{{i}}","text":"Text {{i}} about {{i % 7}} cats and {{i % 11}} dogs in a house."}"""));
+    }
+
+    [TearDown]
+    public void Stop()
+    {
+        foreach (Process node in nodes)
+        {
+            node.Kill(entireProcessTree: true);
+            node.WaitForExit();
+            node.Dispose();
+        }
+
+        nodes.Clear();
+        folder.Dispose();
+    }
+
+    [TestCase("There is no address of a cluster. Give --cluster ADDRESS, or set the variable STELLA_CLUSTER.", "node")]
+    [TestCase("There is no address of a cluster.", "node", "--cluster")]
+    [TestCase("There is no address of a cluster.", "jobs")]
+    [TestCase("There is no address of a cluster.", "bulk", "INPUT", "--output", "OUTPUT", "--cluster")]
+    [TestCase("The cluster address 'mysql://…@host' is not valid", "jobs", "--cluster", "mysql://user:secret@host")]
+    [TestCase("The cluster address 'nowhere' is not valid", "bulk", "INPUT", "--output", "OUTPUT", "--cluster", "nowhere")]
+    [TestCase("TLS between nodes needs both --cert and --ca.", "node", "--cluster", "localhost", "--cert", "a.pem")]
+    [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "--cluster", "localhost", "--ca", "a.pem")]
+    [TestCase("--key is for the certificate of --cert, and there is none.", "jobs", "--cluster", "localhost", "--key", "a.key")]
+    [TestCase("--level is 'avx3'; it must be one of portable, avx2, avx512, avx512-vnni, avx512-bf16, amx.", "node", "--cluster", "localhost", "--level", "avx3")]
+    [TestCase("The address 'a:b:c' of a node is not valid", "node", "--cluster", "localhost", "--advertise", "a:b:c")]
+    [TestCase("--keys is for the pages of the node, and it has none. Give --urls URL", "node", "--cluster", "localhost", "--keys", "keys.json")]
+    [TestCase("--dashboard is for the pages of the node, and it has none. Give --urls URL", "node", "--cluster", "localhost", "--dashboard")]
+    [TestCase("The dashboard shows the state of all nodes, so it needs keys.", "node", "--cluster", "localhost", "--urls", "http://127.0.0.1:0", "--dashboard")]
+    [TestCase("http://0.0.0.0:80 can be reached by other machines, and there are no keys.", "node", "--cluster", "localhost", "--urls", "http://0.0.0.0:80")]
+    [TestCase("https://127.0.0.1:0 needs a certificate.", "node", "--cluster", "localhost", "--urls", "https://127.0.0.1:0")]
+    [TestCase("--shard is for runs on one machine.", "bulk", "INPUT", "--output", "OUTPUT", "--cluster", "localhost", "--shard", "1/2")]
+    [TestCase("--dry-run is for runs on one machine.", "bulk", "INPUT", "--output", "OUTPUT", "--cluster", "localhost", "--dry-run")]
+    [TestCase("Required argument missing for command: 'pause'", "jobs", "pause", "--cluster", "localhost")]
+    public void Wrong_usage_is_refused_with_a_reason(string message, params string[] arguments)
+    {
+        StellaResult result = Run([.. arguments.Select(argument => argument == "INPUT" ? Input : argument == "OUTPUT" ? Output : argument)]);
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((2, result.Error)));
+        Assert.That(result.Error, Does.Contain(message).And.Not.Contain("secret").And.Not.Contain("   at "));
+        Assert.That(Directory.Exists(Output), Is.False);
+    }
+
+    [Test]
+    public void The_help_says_that_folders_are_shared()
+    {
+        Assert.That(Run("node", "--help").Output, Does.Contain("share under the same path"));
+        Assert.That(Run("bulk", "--help").Output, Does.Contain("share under the same path"));
+        Assert.That(Run("jobs", "--help").Output, Does.Contain("pause").And.Contain("resume").And.Contain("cancel").And.Contain("remove"));
+    }
+
+    [Test]
+    public void A_cluster_without_a_node_is_one_line_that_says_what_to_start()
+    {
+        StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort()}");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((5, result.Error)));
+        Assert.That(result.Error, Does.Match(@"\Aerror: No node of the cluster at localhost:\d+ answers\. Start one by 'stella node --cluster', [^\n]*\n\z"));
+    }
+
+    [Test]
+    public void A_level_that_the_processor_lacks_is_refused_with_those_that_it_has()
+    {
+        StellaResult best = Run("info", "--format", "json");
+        Assume.That(best.Output, Does.Not.Contain("\"amx\""));
+        StellaResult result = Run("node", "--cluster", $"localhost:{FreePort()}", "--level", "amx");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((2, result.Error)));
+        Assert.That(result.Error, Does.Match("--level is 'amx', and this processor does not have it. It has portable"));
+    }
+
+    [Test]
+    public async Task Two_nodes_run_a_job_that_is_paused_resumed_and_survives_a_killed_node()
+    {
+        string keys = folder.File("keys.json");
+        string key = Run("keys", "add", "alice", "--keys", keys).Output.Trim();
+        string cluster = $"localhost:{FreePort()}";
+        (_, string ready) = await StartNodeAsync(cluster, "--urls", "http://127.0.0.1:0", "--keys", keys, "--dashboard");
+        (Process second, string secondReady) = await StartNodeAsync(cluster, "--level", "portable");
+        Assert.That(secondReady, Does.EndWith(", portable."));
+        second.Kill(entireProcessTree: true);
+        (second, _) = await StartNodeAsync(cluster);
+        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--json-progress", "--cluster", cluster);
+        Task<string> lines = bulk.StandardOutput.ReadToEndAsync();
+        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
+
+        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        await UntilAsync(cluster, status => Job(status)!.Value.GetProperty("phase").GetString() == "paused");
+        await CheckPagesAsync(new Uri(Regex.Match(ready, @"http://[\d.]+:\d+").Value), key);
+        Assert.That(Run("jobs", "--cluster", cluster).Output, Does.Match(@"(?s)JOB +PHASE.*paused.*NODE +MACHINE.*stella-mini"));
+        second.Kill(entireProcessTree: true);
+        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(bulk.WaitForExit(Patience));
+        JsonElement end = StellaResult.Parse((await lines).TrimEnd().Split('\n')[^1]);
+        Assert.That((bulk.ExitCode, end.GetProperty("event").GetString(), end.GetProperty("rows").GetInt32()), Is.EqualTo((0, "end", RowCount)));
+        CheckPartsAreThoseOfOneRun();
+
+        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).Error, Does.Contain("is open in the cluster"), "the job has ended");
+        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.EqualTo(2), "the job is not in the list");
+        Assert.That(Run("jobs", "--cluster", cluster).Output, Does.Contain("There are no jobs."));
+    }
+
+    [Test]
+    [Platform("Linux", Reason = "Windows has no SIGTERM.")]
+    public async Task An_interruption_ends_the_following_and_not_the_job_and_a_stopped_node_gives_its_leases_back()
+    {
+        string cluster = $"localhost:{FreePort()}";
+        (Process node, _) = await StartNodeAsync(cluster);
+        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
+        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
+        StellaProcess.Signal(bulk, "INT");
+        string messages = await bulk.StandardError.ReadToEndAsync();
+        Assert.That((bulk.ExitCode, messages), Is.EqualTo((130, messages)));
+        Assert.That(messages, Does.Contain("The job goes on in the cluster."));
+        Assert.That(Job(Status(cluster))!.Value.GetProperty("phase").GetString(), Is.Not.EqualTo("cancelled"));
+        StellaProcess.Signal(node, "TERM");
+        Assert.That(node.ExitCode, Is.Zero);
+
+        // The list of jobs is in a file, so the next first node goes on.
+        await StartNodeAsync(cluster);
+        await UntilAsync(cluster, status => Job(status)!.Value.GetProperty("phase").GetString() == "complete");
+        CheckPartsAreThoseOfOneRun();
+    }
+
+    [Test]
+    public async Task A_cancelled_job_ends_its_following_and_a_removed_one_goes_on_without_the_cluster()
+    {
+        string cluster = $"localhost:{FreePort()}";
+        await StartNodeAsync(cluster);
+        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
+        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
+        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).Error, Does.Contain("A cluster works on the output folder"));
+        Assert.That(Run("jobs", "cancel", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(bulk.WaitForExit(Patience));
+        string messages = await bulk.StandardError.ReadToEndAsync();
+        Assert.That((bulk.ExitCode, messages), Is.EqualTo((8, messages)));
+        Assert.That(messages, Does.Contain("error: The job was cancelled."));
+        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).ExitCode, Is.Zero);
+        CheckPartsAreThoseOfOneRun();
+    }
+
+    /// <summary>The second node takes the place of the first, which has the members in its memory.</summary>
+    [Test]
+    public async Task A_job_goes_on_after_the_first_node_of_localhost_is_killed()
+    {
+        string cluster = $"localhost:{FreePort()}";
+        (Process first, _) = await StartNodeAsync(cluster);
+        await StartNodeAsync(cluster);
+        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
+        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
+        first.Kill(entireProcessTree: true);
+        Assert.That(bulk.WaitForExit(Patience + Patience));
+        string messages = await bulk.StandardError.ReadToEndAsync();
+        Assert.That((bulk.ExitCode, messages), Is.EqualTo((0, messages)));
+        Assert.That(messages, Does.Contain("This command keeps trying.").And.Contain("The cluster answers again."));
+        CheckPartsAreThoseOfOneRun();
+    }
+
+    private static async Task CheckPagesAsync(Uri address, string key)
+    {
+        using var client = new HttpClient { BaseAddress = address };
+        async Task<HttpStatusCode> StatusOf(string path) => (await client.GetAsync(new Uri(path, UriKind.Relative))).StatusCode;
+        Assert.That(await StatusOf("/health"), Is.EqualTo(HttpStatusCode.OK));
+        foreach (string path in (string[])["/jobs", "/dashboard/", "/dashboard/ClusterStats", "/nothing"])
+        {
+            Assert.That(await StatusOf(path), Is.EqualTo(HttpStatusCode.Unauthorized), path);
+        }
+
+        client.DefaultRequestHeaders.Authorization = new("Bearer", key);
+        JsonElement status = StellaResult.Parse(await client.GetStringAsync(new Uri("/jobs", UriKind.Relative)));
+        Assert.That(status.GetProperty("jobs")[0].GetProperty("phase").GetString(), Is.EqualTo("paused"));
+        Assert.That(status.GetProperty("nodes").EnumerateArray().Select(node => node.GetProperty("model").GetString()), Has.Member("stella-mini"));
+        client.DefaultRequestHeaders.Authorization = new("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"browser:{key}")));
+        Assert.That(await StatusOf("/dashboard/"), Is.EqualTo(HttpStatusCode.OK));
+        Assert.That(await StatusOf("/nothing"), Is.EqualTo(HttpStatusCode.NotFound));
+    }
+
+    private async Task<(Process Node, string Ready)> StartNodeAsync(string cluster, params string[] arguments)
+    {
+        Process node = StellaProcess.Start(variables, ["node", "--cluster", cluster, .. arguments]);
+        nodes.Add(node);
+        using var limit = new CancellationTokenSource(Patience);
+        string? ready = await node.StandardOutput.ReadLineAsync(limit.Token);
+        Assert.That(ready, Does.Contain("is ready: stella-mini"), ready is null ? await node.StandardError.ReadToEndAsync(limit.Token) : "");
+        // A pipe that nobody reads would stop the node when it is full.
+        _ = node.StandardError.ReadToEndAsync(CancellationToken.None);
+        return (node, ready!);
+    }
+
+    private JsonElement Status(string cluster)
+    {
+        StellaResult result = Run("jobs", "--json", "--cluster", cluster);
+        return result.ExitCode == 0 ? result.Rows.Single() : default;
+    }
+
+    private async Task UntilAsync(string cluster, Predicate<JsonElement> condition)
+    {
+        using var limit = new CancellationTokenSource(Patience);
+        JsonElement status = Status(cluster);
+        while (status.ValueKind == JsonValueKind.Undefined || !condition(status))
+        {
+            Assert.That(limit.IsCancellationRequested, Is.False, $"{status}");
+            await Task.Delay(200);
+            status = Status(cluster);
+        }
+    }
+
+    private JsonElement? Job(JsonElement status) =>
+        status.GetProperty("jobs").EnumerateArray().Where(job => job.GetProperty("folder").GetString() == Output).Select(job => (JsonElement?)job).FirstOrDefault();
+
+    private void CheckPartsAreThoseOfOneRun()
+    {
+        string alone = folder.File("alone");
+        Assert.That(Run("bulk", Input, "--output", alone, "--chunk-tokens", Text(ChunkTokens)).ExitCode, Is.Zero);
+        Assert.That(Parts(Output), Is.EqualTo(Parts(alone)));
+    }
+
+    private static Dictionary<string, byte[]> Parts(string output) =>
+        Directory.GetFiles(output, "part-*").ToDictionary(file => Path.GetFileName(file), File.ReadAllBytes);
+
+    private StellaResult Run(params string[] arguments) => StellaProcess.RunWith(variables, arguments);
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Finds the first of some adjacent free ports, below those that the system gives to clients.</summary>
+    private static int FreePort()
+    {
+        while (true)
+        {
+            int port = TestContext.CurrentContext.Random.Next(20000, 32000);
+            if (Enumerable.Range(port, 8).All(IsFree))
+            {
+                return port;
+            }
+        }
+    }
+
+    private static bool IsFree(int port)
+    {
+        using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ExclusiveAddressUse = true };
+        try
+        {
+            tcp.Bind(new IPEndPoint(IPAddress.Any, port));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}
