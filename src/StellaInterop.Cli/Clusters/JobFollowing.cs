@@ -38,9 +38,11 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
     /// <summary>Adds the job to the list of the cluster.</summary>
     /// <exception cref="ClusterException">The cluster does not answer.</exception>
     /// <exception cref="CliException">The cluster refuses the job.</exception>
+    /// <exception cref="StellaBulkException">The output folder is of another job, or cannot be written.</exception>
     public async Task SubmitAsync(CancellationToken cancellationToken)
     {
         client ??= await ClusterClient.ConnectAsync(address, tls, cancellationToken).ConfigureAwait(false);
+        JobFolder.Begin(request);
         if (await client.SubmitAsync(request, cancellationToken).ConfigureAwait(false) is { } refusal)
         {
             throw new CliException(ExitCode.Usage, refusal);

@@ -67,7 +67,7 @@ internal static class JobsProgram
     {
         try
         {
-            return SubmittedJob.Release(folder);
+            return JobFolder.Release(folder);
         }
         catch (StellaBulkException e)
         {

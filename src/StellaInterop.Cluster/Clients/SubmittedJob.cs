@@ -5,7 +5,7 @@ using StellaInterop.Cluster.Jobs;
 
 namespace StellaInterop.Cluster.Clients;
 
-/// <summary>Makes the request of a job of a cluster, reads its result, and frees its folder, on the machine of the user.</summary>
+/// <summary>Makes the request of a job of a cluster, and reads its result, on the machine of the user.</summary>
 internal static class SubmittedJob
 {
     /// <summary>Loads the model for its fingerprints, and describes the job.</summary>
@@ -49,25 +49,6 @@ internal static class SubmittedJob
                 DuplicateCount = 0,
                 Elapsed = elapsed,
             };
-        });
-    }
-
-    /// <summary>Takes the folder of a job from the cluster. A node that has not heard of it yet can commit no part any more.</summary>
-    /// <param name="output">The output folder.</param>
-    /// <returns><see langword="false"/> if the folder was not of a cluster.</returns>
-    /// <exception cref="StellaBulkException">The output folder cannot be used.</exception>
-    public static bool Release(string output)
-    {
-        using var folder = new DiskFolder(output);
-        return OutputErrors.Guarded(output, () =>
-        {
-            if (!folder.List("").Contains(OutputNames.ClusterFolder))
-            {
-                return false;
-            }
-
-            folder.DeleteFolder(OutputNames.ClusterFolder);
-            return true;
         });
     }
 }

@@ -11,13 +11,18 @@ namespace StellaInterop.Cluster.Jobs;
 /// </remarks>
 internal static class JobFolder
 {
-    /// <summary>Makes an output folder one of a cluster.</summary>
-    /// <exception cref="StellaBulkException">The folder holds something else, or cannot be written.</exception>
-    public static void Begin(string path)
+    /// <summary>Makes the output folder of a job one of a cluster.</summary>
+    /// <exception cref="StellaBulkException">The folder holds something else, or a job with other settings, or cannot be written.</exception>
+    public static void Begin(JobRequest job)
     {
-        using var folder = new DiskFolder(path);
-        OutputErrors.Guarded(path, () =>
+        using var folder = new DiskFolder(job.Output);
+        OutputErrors.Guarded(job.Output, () =>
         {
+            if (JobOutput.ReadManifest(folder) is { } found)
+            {
+                JobOutput.ThrowIfSettingsDiffer(folder, found, job.Settings);
+            }
+
             JobOutput.CreateFolders(folder);
             folder.CreateFolder(OutputNames.ClusterFolder);
             folder.FlushFolder("");

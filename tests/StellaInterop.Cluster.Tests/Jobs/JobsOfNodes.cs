@@ -42,8 +42,9 @@ internal sealed class JobsOfNodes : IAsyncDisposable
 
     public async Task<string?> SubmitAsync(StellaBulkOptions options, TestEmbedder? embedder = null)
     {
-        JobFolder.Begin(options.Output);
-        return await (await DirectoryAsync()).SubmitAsync(JobRequest.Of(options, JobSettings.Of(options, (embedder ?? new TestEmbedder()).Info)).ToJson());
+        JobRequest job = JobRequest.Of(options, JobSettings.Of(options, (embedder ?? new TestEmbedder()).Info));
+        JobFolder.Begin(job);
+        return await (await DirectoryAsync()).SubmitAsync(job.ToJson());
     }
 
     public async Task<ClusterStatus> ListAsync() => await (await DirectoryAsync()).ListAsync();
