@@ -217,19 +217,12 @@ internal sealed class JobOutput
         }
 
         Flush(OutputNames.RecordsFolder);
-        bool isCommitted = claim is null
-            ? TryPublish(part.Files[last], PartFile(part.Id, last))
-            : TryPublish(part.Files[last], claim) && CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName);
-        if (!isCommitted)
+        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim))
         {
             return false;
         }
 
-        if (claim is null)
-        {
-            Flush("");
-        }
-
+        Flush("");
         if (NameOthers(part.Id, recordName) && (claim is null || part.Errors is null))
         {
             committed[part.Id] = record;
@@ -240,18 +233,9 @@ internal sealed class JobOutput
 
     /// <summary>Gives a part that was claimed its name. Whoever finds a claim may do so: its writer may have ended.</summary>
     /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
-    public bool CommitClaimed(PartId part, string claim) => CommitClaimed(part, claim, FindRecordOfErrors(part, claim));
-
-    /// <param name="part">The part.</param>
-    /// <param name="claim">The claim.</param>
-    /// <param name="recordOfErrors">The record beside which the rows at fault wait; <see langword="null"/> if there are none.</param>
-    private bool CommitClaimed(PartId part, string claim, string? recordOfErrors)
+    public bool CommitClaimed(PartId part, string claim)
     {
-        if (recordOfErrors is not null)
-        {
-            NameErrors(part, recordOfErrors);
-        }
-
+        NameErrors(part, claim);
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
         Flush("");
         folder.Delete(claim);
@@ -300,10 +284,28 @@ internal sealed class JobOutput
             folder.Delete($"{OutputNames.RecordsFolder}/{name}");
         }
 
+        string[] others = [.. folder.List(OutputNames.ErrorsFolder).Where(name => IsOfOtherPart(name, parts))];
+        foreach (string name in others)
+        {
+            // The rows of a chunk that a process without a lease did not commit, and that was halved then.
+            folder.Delete($"{OutputNames.ErrorsFolder}/{name}");
+        }
+
+        if (others.Length > 0)
+        {
+            Flush(OutputNames.ErrorsFolder);
+        }
+
         _ = Publish(OutputNames.Success, static _ => { });
         Flush("");
         return records;
     }
+
+    /// <summary>Returns whether rows at fault are of a part that is not there.</summary>
+    private bool IsOfOtherPart(string errors, PartSet parts) =>
+        errors.EndsWith(OutputNames.ErrorsEnd, StringComparison.Ordinal)
+        && OutputNames.TryReadPart(errors[..^OutputNames.ErrorsEnd.Length], shortHash, out PartId part)
+        && !parts.Contains(part);
 
     private long CountLines(string name)
     {
@@ -317,32 +319,26 @@ internal sealed class JobOutput
         return count;
     }
 
-    /// <summary>Finds the record of a part that was claimed by a writer that may have ended.</summary>
-    /// <returns>Its name; <see langword="null"/> if no rows at fault wait beside it.</returns>
-    private string? FindRecordOfErrors(PartId part, string claim)
-    {
-        string prefix = OutputNames.RecordPrefixOf(OutputNames.PartOf(shortHash, part));
-        string[] records =
-        [
-            .. folder.List(OutputNames.RecordsFolder)
-                .Where(file => file.StartsWith(prefix, StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal))
-                .Select(file => OutputNames.RecordOfWaiting(file, WaitingErrorsEnd)),
-        ];
-        string? hash = records.Length == 0 ? null : HashOf(claim);
-        return hash is not null && records.FirstOrDefault(record => ReadRecord(record)?.Hashes[^1] == hash) is { } found
-            ? $"{OutputNames.RecordsFolder}/{found}"
-            : null;
-    }
-
     /// <summary>Gives the rows at fault of a claimed part their name.</summary>
-    private void NameErrors(PartId part, string record)
+    private void NameErrors(PartId part, string claim)
     {
+        string name = OutputNames.PartOf(shortHash, part);
+        string[] waiting =
+        [
+            .. folder.List(OutputNames.RecordsFolder).Where(file =>
+                file.StartsWith(OutputNames.RecordPrefixOf(name), StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal)),
+        ];
+        string? hash = waiting.Length == 0 ? null : HashOf(claim);
+        if (hash is null || waiting.FirstOrDefault(file => ReadRecord(OutputNames.RecordOfWaiting(file, WaitingErrorsEnd))?.Hashes[^1] == hash) is not { } errors)
+        {
+            return;
+        }
+
         // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
         Flush(OutputNames.ClusterFolder);
-        string waiting = OutputNames.WaitingOf(record, WaitingErrorsEnd);
-        _ = folder.TryRename(waiting, OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
+        _ = folder.TryRename($"{OutputNames.RecordsFolder}/{errors}", OutputNames.ErrorsOf(name));
         Flush(OutputNames.ErrorsFolder);
-        folder.Delete(waiting);
+        folder.Delete($"{OutputNames.RecordsFolder}/{errors}");
     }
 
     /// <summary>Gives the files of a committed part but the last one their names.</summary>

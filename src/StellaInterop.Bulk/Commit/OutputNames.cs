@@ -29,6 +29,9 @@ internal static class OutputNames
     /// <summary>The begin of the names of all parts.</summary>
     public const string PartPrefix = "part-";
 
+    /// <summary>The end of the names of the files with rows at fault.</summary>
+    public const string ErrorsEnd = ".jsonl";
+
     private const string RecordEnd = ".json";
 
     private const int RecordDigits = 16;
@@ -50,7 +53,7 @@ internal static class OutputNames
     }
 
     /// <summary>Returns the name of the file with the rows at fault of a part.</summary>
-    public static string ErrorsOf(string part) => $"{ErrorsFolder}/{part}.jsonl";
+    public static string ErrorsOf(string part) => $"{ErrorsFolder}/{part}{ErrorsEnd}";
 
     /// <summary>Returns the name of the copy of an input.</summary>
     /// <param name="sha256">The hash of the input.</param>
