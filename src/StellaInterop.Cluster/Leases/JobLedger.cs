@@ -151,8 +151,7 @@ internal sealed class JobLedger
             else if (clock.GetElapsedTime(lease.Given, now) > policy.RenewTime)
             {
                 // The node never heard of the lease.
-                lease.Ending = LeaseEnd.Released;
-                TryEnd(state);
+                End(state, LeaseEnd.Released);
             }
         }
 
@@ -160,18 +159,15 @@ internal sealed class JobLedger
     }
 
     /// <summary>Records that a node made a part.</summary>
+    /// <param name="node">The node.</param>
     /// <param name="id">The lease.</param>
     /// <param name="errors">The rows at fault of the part.</param>
-    /// <returns>The part; <see langword="null"/> if it was known to be there.</returns>
-    public PartState? Done(LeaseId id, long errors)
+    public void Done(string node, LeaseId id, long errors)
     {
-        if (!parts.TryGetValue(id.Part, out PartState? state))
+        if (parts.TryGetValue(id.Part, out PartState? state))
         {
-            return null;
+            Remove(state, errors);
         }
-
-        Remove(state, errors);
-        return state;
     }
 
     /// <summary>Gives a lease back.</summary>
@@ -182,9 +178,7 @@ internal sealed class JobLedger
     {
         if (Has(node, id))
         {
-            PartState state = leased[id.Part];
-            state.Lease!.Ending = isAttempt ? LeaseEnd.Revoked : LeaseEnd.Released;
-            TryEnd(state);
+            End(leased[id.Part], isAttempt ? LeaseEnd.Revoked : LeaseEnd.Released);
         }
     }
 
@@ -298,9 +292,16 @@ internal sealed class JobLedger
         return new LeaseAnswer(new LeaseId(state.Part, epoch), isRejection);
     }
 
-    private void Revoke(PartState state)
+    private void Revoke(PartState state) => End(state, Has(Safeguards.AttemptCount) ? LeaseEnd.Revoked : LeaseEnd.Released);
+
+    /// <summary>Ends a lease. If the folder could not be written before, the first reason for its end counts.</summary>
+    private void End(PartState state, LeaseEnd end)
     {
-        state.Lease!.Ending = Has(Safeguards.AttemptCount) ? LeaseEnd.Revoked : LeaseEnd.Released;
+        if (state.Lease!.Ending == LeaseEnd.None)
+        {
+            state.Lease.Ending = end;
+        }
+
         TryEnd(state);
     }
 
