@@ -42,12 +42,7 @@ internal sealed class DiskFolder : IOutputFolder
         FileStream Open() => new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
     }
 
-    public ITemporaryFile CreateTemporary()
-    {
-        TakeOwnerLock();
-        string name = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{owner}-{Interlocked.Increment(ref created)}");
-        return new TemporaryFile(System.IO.Path.Combine(temporaryFolder, name));
-    }
+    public ITemporaryFile CreateTemporary() => new TemporaryFile(NewTemporaryPath());
 
     public bool TryPublish(ITemporaryFile file, string name)
     {
@@ -82,10 +77,23 @@ internal sealed class DiskFolder : IOutputFolder
     public void DeleteFolder(string folder)
     {
         string path = FullPath(folder);
-        if (Directory.Exists(path))
+        if (!Directory.Exists(path))
         {
-            Directory.Delete(path, recursive: true);
+            return;
         }
+
+        string moved = NewTemporaryPath();
+        try
+        {
+            Directory.Move(path, moved);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Another process deleted it meanwhile.
+            return;
+        }
+
+        Directory.Delete(moved, recursive: true);
     }
 
     public void Replace(ITemporaryFile file, string name)
@@ -133,6 +141,11 @@ internal sealed class DiskFolder : IOutputFolder
                 {
                     File.Delete(file);
                 }
+
+                foreach (string folder in Directory.EnumerateDirectories(temporaryFolder, abandoned + "*"))
+                {
+                    Directory.Delete(folder, recursive: true);
+                }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
@@ -164,6 +177,13 @@ internal sealed class DiskFolder : IOutputFolder
             throw new IOException(
                 $"The file system of '{Path}' has no hard links, which a job needs to commit its parts. Name an output folder on another file system.", e);
         }
+    }
+
+    private string NewTemporaryPath()
+    {
+        TakeOwnerLock();
+        string name = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{owner}-{Interlocked.Increment(ref created)}");
+        return System.IO.Path.Combine(temporaryFolder, name);
     }
 
     private string FullPath(string name) =>

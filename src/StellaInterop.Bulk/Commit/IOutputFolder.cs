@@ -50,7 +50,10 @@ internal interface IOutputFolder : IDisposable
     /// <summary>Deletes a file, if it exists.</summary>
     void Delete(string name);
 
-    /// <summary>Deletes a folder with all of its files, if it exists.</summary>
+    /// <summary>
+    /// Deletes a folder, if it exists. All of its files disappear in one step: no process finds some of the names free and the folder still
+    /// there.
+    /// </summary>
     void DeleteFolder(string folder);
 
     /// <summary>Gives a temporary file its name in one step. A file that has the name disappears.</summary>

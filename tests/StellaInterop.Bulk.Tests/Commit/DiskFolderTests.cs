@@ -92,13 +92,15 @@ internal sealed class DiskFolderTests
         File.WriteAllText(temporary.File("out/_tmp/dead.lock"), "");
         File.WriteAllText(temporary.File("out/_tmp/dead-1"), "rest");
         File.WriteAllText(temporary.File("out/_tmp/unlocked-1"), "rest");
+        Directory.CreateDirectory(temporary.File("out/_tmp/unlocked-2"));
+        File.WriteAllText(temporary.File("out/_tmp/unlocked-2/file"), "rest");
         File.WriteAllText(temporary.File("out/_tmp/.nfs1"), "of the system");
         using (DiskFolder other = Open(temporary))
         {
             other.DeleteAbandoned();
         }
 
-        Assert.That(Directory.GetFiles(temporary.File("out/_tmp")), Has.Length.EqualTo(3));
+        Assert.That(Directory.GetFileSystemEntries(temporary.File("out/_tmp")), Has.Length.EqualTo(3));
         inUse.Content.Write("x"u8);
         inUse.Flush();
         Assert.That(running.TryPublish(inUse, "part"), Is.True);
@@ -129,6 +131,50 @@ internal sealed class DiskFolderTests
         }
 
         Assert.That(Directory.GetFiles(temporary.File("out/_tmp")), Is.Empty);
+    }
+
+    [Test]
+    public void All_files_of_a_folder_disappear_in_one_step()
+    {
+        using var temporary = new TemporaryFolder();
+        using DiskFolder folder = Open(temporary);
+        for (int round = 0; round < 20; round++)
+        {
+            folder.CreateFolder("marks");
+            for (int mark = 0; mark < 50; mark++)
+            {
+                _ = Publish(folder, $"marks/{mark}", "ended");
+            }
+
+            using var start = new Barrier(2);
+            var writer = Task.Run(() =>
+            {
+                start.SignalAndWait();
+                while (true)
+                {
+                    for (int mark = 0; mark < 50; mark++)
+                    {
+                        try
+                        {
+                            if (Publish(folder, $"marks/{mark}", "late"))
+                            {
+                                return "A late writer found a name free.";
+                            }
+                        }
+                        catch (IOException)
+                        {
+                            return null;
+                        }
+                    }
+                }
+            });
+            start.SignalAndWait();
+            folder.DeleteFolder("marks");
+            folder.DeleteFolder("marks");
+            Assert.That(writer.Result, Is.Null);
+        }
+
+        Assert.That(Directory.GetDirectories(temporary.File("out/_tmp")), Is.Empty);
     }
 
     [Test]
