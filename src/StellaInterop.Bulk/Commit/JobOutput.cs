@@ -217,12 +217,19 @@ internal sealed class JobOutput
         }
 
         Flush(OutputNames.RecordsFolder);
-        if (claim is null ? !TryPublish(part.Files[last], PartFile(part.Id, last)) : !TryPublish(part.Files[last], claim) || !CommitClaimed(part.Id, claim))
+        bool isCommitted = claim is null
+            ? TryPublish(part.Files[last], PartFile(part.Id, last))
+            : TryPublish(part.Files[last], claim) && CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName);
+        if (!isCommitted)
         {
             return false;
         }
 
-        Flush("");
+        if (claim is null)
+        {
+            Flush("");
+        }
+
         if (NameOthers(part.Id, recordName) && (claim is null || part.Errors is null))
         {
             committed[part.Id] = record;
@@ -233,9 +240,18 @@ internal sealed class JobOutput
 
     /// <summary>Gives a part that was claimed its name. Whoever finds a claim may do so: its writer may have ended.</summary>
     /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
-    public bool CommitClaimed(PartId part, string claim)
+    public bool CommitClaimed(PartId part, string claim) => CommitClaimed(part, claim, FindRecordOfErrors(part, claim));
+
+    /// <param name="part">The part.</param>
+    /// <param name="claim">The claim.</param>
+    /// <param name="recordOfErrors">The record beside which the rows at fault wait; <see langword="null"/> if there are none.</param>
+    private bool CommitClaimed(PartId part, string claim, string? recordOfErrors)
     {
-        NameErrors(part, claim);
+        if (recordOfErrors is not null)
+        {
+            NameErrors(part, recordOfErrors);
+        }
+
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
         Flush("");
         folder.Delete(claim);
@@ -319,26 +335,32 @@ internal sealed class JobOutput
         return count;
     }
 
-    /// <summary>Gives the rows at fault of a claimed part their name.</summary>
-    private void NameErrors(PartId part, string claim)
+    /// <summary>Finds the record of a part that was claimed by a writer that may have ended.</summary>
+    /// <returns>Its name; <see langword="null"/> if no rows at fault wait beside it.</returns>
+    private string? FindRecordOfErrors(PartId part, string claim)
     {
-        string name = OutputNames.PartOf(shortHash, part);
-        string[] waiting =
+        string prefix = OutputNames.RecordPrefixOf(OutputNames.PartOf(shortHash, part));
+        string[] records =
         [
-            .. folder.List(OutputNames.RecordsFolder).Where(file =>
-                file.StartsWith(OutputNames.RecordPrefixOf(name), StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal)),
+            .. folder.List(OutputNames.RecordsFolder)
+                .Where(file => file.StartsWith(prefix, StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal))
+                .Select(file => OutputNames.RecordOfWaiting(file, WaitingErrorsEnd)),
         ];
-        string? hash = waiting.Length == 0 ? null : HashOf(claim);
-        if (hash is null || waiting.FirstOrDefault(file => ReadRecord(OutputNames.RecordOfWaiting(file, WaitingErrorsEnd))?.Hashes[^1] == hash) is not { } errors)
-        {
-            return;
-        }
+        string? hash = records.Length == 0 ? null : HashOf(claim);
+        return hash is not null && records.FirstOrDefault(record => ReadRecord(record)?.Hashes[^1] == hash) is { } found
+            ? $"{OutputNames.RecordsFolder}/{found}"
+            : null;
+    }
 
+    /// <summary>Gives the rows at fault of a claimed part their name.</summary>
+    private void NameErrors(PartId part, string record)
+    {
         // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
         Flush(OutputNames.ClusterFolder);
-        _ = folder.TryRename($"{OutputNames.RecordsFolder}/{errors}", OutputNames.ErrorsOf(name));
+        string waiting = OutputNames.WaitingOf(record, WaitingErrorsEnd);
+        _ = folder.TryRename(waiting, OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
         Flush(OutputNames.ErrorsFolder);
-        folder.Delete($"{OutputNames.RecordsFolder}/{errors}");
+        folder.Delete(waiting);
     }
 
     /// <summary>Gives the files of a committed part but the last one their names.</summary>

@@ -159,15 +159,18 @@ internal sealed class JobLedger
     }
 
     /// <summary>Records that a node made a part.</summary>
-    /// <param name="node">The node.</param>
     /// <param name="id">The lease.</param>
     /// <param name="errors">The rows at fault of the part.</param>
-    public void Done(string node, LeaseId id, long errors)
+    /// <returns>The part; <see langword="null"/> if it was known to be there.</returns>
+    public PartState? Done(LeaseId id, long errors)
     {
-        if (parts.TryGetValue(id.Part, out PartState? state))
+        if (!parts.TryGetValue(id.Part, out PartState? state))
         {
-            Remove(state, errors);
+            return null;
         }
+
+        Remove(state, errors);
+        return state;
     }
 
     /// <summary>Gives a lease back.</summary>

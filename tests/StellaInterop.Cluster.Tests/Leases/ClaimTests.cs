@@ -21,7 +21,7 @@ internal sealed class ClaimTests
         Assert.That(job.Commit(late), Is.False);
         Assert.That(job.Parts, Is.Empty);
         Assert.That(job.Commit(next), Is.True);
-        ledger.Done("b", next, 0);
+        ledger.Done(next, 0);
         Assert.That(job.Commit(late), Is.False, "the mark is deleted and the part is there");
         Assert.That(job.Parts, Is.EqualTo(new[] { "00000000" }));
     }
@@ -38,7 +38,7 @@ internal sealed class ClaimTests
             Assert.That(job.Commit(late, errors: "{}\n"), Is.False);
             LeaseId lease = ledger.Take("b", "B").Lease!.Value;
             Assert.That(job.Commit(lease, errors: "{}\n"), Is.True);
-            ledger.Done("b", lease, 1);
+            ledger.Done(lease, 1);
         }
 
         Assert.That(job.Commit(late, errors: "{}\n"), Is.False);
@@ -113,7 +113,7 @@ internal sealed class ClaimTests
         {
             LeaseId lease = ledger.Take("b", "B").Lease!.Value;
             Assert.That(job.Commit(lease, errors: half == 0 ? "{}\n" : null), Is.True);
-            ledger.Done("b", lease, 0);
+            ledger.Done(lease, 0);
         }
 
         Assert.That(job.Output.TryComplete(), Has.Count.EqualTo(2));

@@ -66,7 +66,7 @@ internal sealed class CoordinatorTests
         LeaseId lease = job.Open().Take("a", "A").Lease!.Value;
         JobLedger ledger = job.Open();
         Assert.That(job.Commit(lease, errors: "{}\n"), Is.True);
-        job.Open().Done("a", lease, 1);
+        job.Open().Done(lease, 1);
         ledger.NodeEnded("a");
         Assert.That((ledger.IsDone, ledger.ErrorCount, ledger.SuspectCount), Is.EqualTo((true, 1, 0)));
     }

@@ -23,7 +23,7 @@ internal sealed class JobLedgerTests
         LeaseId first = Take(ledger, "a")!.Value;
         Assert.That(Take(ledger, "a"), Is.Not.Null);
         Assert.That(Take(ledger, "a"), Is.Null);
-        ledger.Done("a", first, 0);
+        ledger.Done(first, 0);
         Assert.That(Take(ledger, "a"), Is.EqualTo(new LeaseId(new PartId(2), 1)));
     }
 
@@ -34,7 +34,7 @@ internal sealed class JobLedgerTests
         LeaseId first = Take(ledger, "a")!.Value;
         Assert.That(Take(ledger, "b"), Is.Not.Null);
         Assert.That(Take(ledger, "a"), Is.Null, "b may end first");
-        ledger.Done("a", first, 0);
+        ledger.Done(first, 0);
         Assert.That(Take(ledger, "a"), Is.Not.Null);
     }
 
@@ -43,10 +43,10 @@ internal sealed class JobLedgerTests
     {
         JobLedger ledger = new LedgerJob(3, 2).Open();
         LeaseId lease = Take(ledger, "a")!.Value;
-        ledger.Done("a", lease, 1);
-        ledger.Done("a", lease, 1);
+        ledger.Done(lease, 1);
+        ledger.Done(lease, 1);
         Assert.That((ledger.DoneRows, ledger.DoneTokens, ledger.ErrorCount, ledger.MissingCount), Is.EqualTo((3, 30, 1, 1)));
-        ledger.Done("a", Take(ledger, "a")!.Value, 0);
+        ledger.Done(Take(ledger, "a")!.Value, 0);
         Assert.That(ledger.IsDone, Is.True);
         Assert.That(Take(ledger, "a"), Is.Null);
     }

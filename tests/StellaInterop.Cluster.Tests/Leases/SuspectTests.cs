@@ -19,7 +19,7 @@ internal sealed class SuspectTests
         _ = Take(ledger, "b", "B");
         ledger.NodeEnded("b");
         Assert.That(Take(ledger, "a", "A"), Is.Null, "the node has a part");
-        ledger.Done("a", other, 0);
+        ledger.Done(other, 0);
         Assert.That(Take(ledger, "a", "A"), Is.EqualTo(new LeaseId(new PartId(1), 2)));
         Assert.That(Take(ledger, "a", "A"), Is.Null, "the node is for the suspect alone");
     }
@@ -140,7 +140,7 @@ internal sealed class SuspectTests
                 }
                 else if (job.Commit(lease, answer.IsRejection ? "{}\n" : null))
                 {
-                    open().Done(node, lease, 0);
+                    open().Done(lease, 0);
                 }
             }
             catch (CoordinatorKilled)
