@@ -90,7 +90,7 @@ internal sealed class SimulatedCoordinator
     {
         foreach ((LeaseId lease, long errors) in report.Done)
         {
-            ledger.Done(report.Node, lease, errors);
+            _ = ledger.Done(lease, errors);
         }
 
         foreach ((LeaseId lease, bool isAttempt) in report.Returned)
