@@ -25,7 +25,8 @@ internal sealed class SimulatedWorker : IAsyncDisposable
     public SimulatedWorker(int machine, int start, SimulationOptions options, IGrainFactory grains, CallMeter calls)
     {
         this.calls = calls;
-        location = new SimulatedLocation(SiloAddress.New(new IPEndPoint(AddressOf(machine), Port), start));
+        // Orleans takes an unknown silo for dead if its generation is not of these days.
+        location = new SimulatedLocation(SiloAddress.New(new IPEndPoint(AddressOf(machine), Port), SiloAddress.AllocateNewGeneration()));
         var random = new Random(HashCode.Combine(options.Seed, machine, start));
         var embedder = new SimulatedEmbedder(options.WorkTime, random, Life);
         worker = new NodeWorker(grains, location, SimulatedNodes.OptionsOf(location.DnsHostName, embedder), log);
