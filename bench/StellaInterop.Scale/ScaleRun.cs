@@ -29,7 +29,10 @@ internal sealed class ScaleRun(SimulationOptions options)
         Environment.SetEnvironmentVariable("XDG_STATE_HOME", folder);
         try
         {
-            return await RunAsync(folder, cancellationToken).ConfigureAwait(false);
+            var job = new SimulatedJob(folder, options.ChunkCount);
+            SimulationResult result = await RunAsync(job, cancellationToken).ConfigureAwait(false);
+            // Only now no worker has temporary files in the output.
+            return result with { Output = job.Read() };
         }
         finally
         {
@@ -37,15 +40,14 @@ internal sealed class ScaleRun(SimulationOptions options)
         }
     }
 
-    private async Task<SimulationResult> RunAsync(string folder, CancellationToken cancellationToken)
+    private async Task<SimulationResult> RunAsync(SimulatedJob job, CancellationToken cancellationToken)
     {
         using var calls = new CallMeter();
         SiloGroup silos = await SiloGroup.StartAsync(options.SiloCount, calls).ConfigureAwait(false);
         await using (silos.ConfigureAwait(false))
         {
-            Progress.Log($"Making the plan in {folder}.");
+            Progress.Log($"Making the plan in {job.Output}.");
             long planStart = Stopwatch.GetTimestamp();
-            var job = new SimulatedJob(folder, options.ChunkCount);
             job.Plan(new SimulatedEmbedder(options.WorkTime, new Random(options.Seed), new WorkerLife()));
             TimeSpan planTime = Stopwatch.GetElapsedTime(planStart);
 
@@ -68,6 +70,8 @@ internal sealed class ScaleRun(SimulationOptions options)
                 CallCounts counts = calls.Read();
                 ResidentMemory atEnd = ResidentMemory.Now();
                 long end = calls.LastDone;
+                // Workers that ask for the job once more, after its end, are refused.
+                fleet.Mute();
                 await stop.CancelAsync().ConfigureAwait(false);
                 await losing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 JobPhase phase = await UntilAsync(directory, phase => phase is JobPhase.Complete or JobPhase.Failed or JobPhase.Cancelled, cancellationToken).ConfigureAwait(false);
@@ -82,7 +86,6 @@ internal sealed class ScaleRun(SimulationOptions options)
                     PlanTime = planTime,
                     CheckTime = checkTime,
                     Phase = phase,
-                    Output = job.Read(),
                 };
             }
         }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
+using StellaInterop.Scale.Jobs;
 using StellaInterop.Scale.Workers;
 
 namespace StellaInterop.Scale.Reporting;
@@ -73,10 +74,11 @@ internal static class ScaleTable
     {
         table.Add("plan s", Number(result.PlanTime.TotalSeconds), "one node, before the workers start");
         table.Add("final check s", Number(result.CheckTime.TotalSeconds), "one node, from the last part to the end of the job");
-        table.Add("files", Number(result.Output.FileCount), "in the output");
-        table.Add("parts", Number(result.Output.PartCount), "of them");
-        table.Add("MB of the manifest", Number(result.Output.ManifestBytes / Megabyte), "with the records of all parts");
-        table.Add("rows exactly once", result.Output.IsExact ? "yes" : "NO", "in all parts, none at fault");
+        OutputFigures output = result.Output!;
+        table.Add("files", Number(output.FileCount), "in the output");
+        table.Add("parts", Number(output.PartCount), "of them");
+        table.Add("MB of the manifest", Number(output.ManifestBytes / Megabyte), "with the records of all parts");
+        table.Add("rows exactly once", output.IsExact ? "yes" : "NO", "in all parts, none at fault");
         table.Add("end", result.Phase.ToString(), "of the job");
     }
 

@@ -35,8 +35,9 @@ internal sealed record SimulationResult
 
     public required JobPhase Phase { get; init; }
 
-    public required OutputFigures Output { get; init; }
+    /// <summary>Gets the output; <see langword="null"/> until the workers have ended.</summary>
+    public OutputFigures? Output { get; init; }
 
     /// <summary>Gets whether the output is right and, for a run of full size, the throughput too.</summary>
-    public bool Holds => Phase == JobPhase.Complete && Output.IsExact && (!Options.IsFull || Throughput.Ratio >= SimulationOptions.LeastShare);
+    public bool Holds => Phase == JobPhase.Complete && Output is { IsExact: true } && (!Options.IsFull || Throughput.Ratio >= SimulationOptions.LeastShare);
 }

@@ -18,7 +18,7 @@ internal sealed class SimulatedWorker : IAsyncDisposable
     private readonly NodeWorker worker;
 
     /// <param name="machine">The number of its machine.</param>
-    /// <param name="start">The number of its start on that machine. A node that comes back is another node.</param>
+    /// <param name="start">The number of its start on that machine, which varies its times.</param>
     /// <param name="options">The simulation.</param>
     /// <param name="grains">Its way to the grains.</param>
     /// <param name="calls">Stops its calls when it is lost.</param>
@@ -27,7 +27,7 @@ internal sealed class SimulatedWorker : IAsyncDisposable
         this.calls = calls;
         // Orleans takes an unknown silo for dead if its generation is not of these days.
         location = new SimulatedLocation(SiloAddress.New(new IPEndPoint(AddressOf(machine), Port), SiloAddress.AllocateNewGeneration()));
-        var random = new Random(HashCode.Combine(options.Seed, machine, start));
+        var random = new Random(unchecked((((options.Seed * 7919) + machine) * 7919) + start));
         var embedder = new SimulatedEmbedder(options.WorkTime, random, Life);
         worker = new NodeWorker(grains, location, SimulatedNodes.OptionsOf(location.DnsHostName, embedder), log);
     }
@@ -36,18 +36,21 @@ internal sealed class SimulatedWorker : IAsyncDisposable
 
     public Task StartAsync() => worker.StartAsync(CancellationToken.None);
 
+    /// <summary>Writes no more warnings of the worker.</summary>
+    public void Mute() => log.IsMuted = true;
+
     /// <summary>Ends the worker without a word. Its leases are not given back, and the membership does not learn of it.</summary>
     public Task LoseAsync()
     {
         Life.Finish();
-        log.IsMuted = true;
+        Mute();
         calls.Lose(location.SiloAddress.ToParsableString());
         return worker.StopAsync(CancellationToken.None);
     }
 
     public async ValueTask DisposeAsync()
     {
-        log.IsMuted = true;
+        Mute();
         await worker.StopAsync(CancellationToken.None).ConfigureAwait(false);
         worker.Dispose();
     }

@@ -57,6 +57,15 @@ internal sealed class WorkerFleet(SimulationOptions options, IReadOnlyList<IGrai
         }
     }
 
+    /// <summary>Writes no more warnings of the workers.</summary>
+    public void Mute()
+    {
+        foreach (SimulatedWorker? worker in workers)
+        {
+            worker?.Mute();
+        }
+    }
+
     public async ValueTask DisposeAsync() =>
         await Task.WhenAll(workers.Select(async worker =>
         {
