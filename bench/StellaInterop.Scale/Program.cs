@@ -7,7 +7,7 @@ using StellaInterop.Scale.Reporting;
 using StellaInterop.Scale.Workers;
 
 Option<int> chunks = Number("--chunks", "Chunks of the job.", SimulationOptions.FullChunkCount, SimulationOptions.FullChunkCount);
-Option<int> workers = Number("--workers", "Simulated workers.", 100, 10_000);
+Option<int> workers = Number("--workers", "Simulated workers.", 100, 1000);
 Option<int> silos = Number("--silos", "Silos of the cluster.", 5, 50);
 Option<int> workSeconds = Number("--work-seconds", "Mean seconds of the simulated work on a chunk. Each differs by up to 20 %.", 5, 3600);
 Option<int> loseEvery = Number("--lose-every", "Seconds after which one more worker is lost without a word.", 60, 86_400);
@@ -17,9 +17,9 @@ var run = new Command(
     "run",
     $"""
     Runs one job on simulated workers and real silos in this process. A worker is the worker of a node as shipped; only the model is
-    replaced by a time to wait. Leases, parts and files are real. The table has the throughput beside that of workers which always
-    compute while they live. The exit code is 1 if a row is not in the output exactly once, or if the throughput of
-    {SimulationOptions.FullChunkCount} chunks is below {SimulationOptions.LeastShare * 100} % of that.
+    replaced by a time to wait. Workers join five a second. Leases, parts and files are real. The table has the throughput beside that
+    of workers which always compute while they live. The exit code is 1 if a row is not in the output exactly once, or if the
+    throughput of {SimulationOptions.FullChunkCount} chunks is below {SimulationOptions.LeastShare * 100} % of that.
 
     Example: run --chunks 1000 --work-seconds 1
     """)

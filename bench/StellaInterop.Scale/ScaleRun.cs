@@ -63,7 +63,7 @@ internal sealed class ScaleRun(SimulationOptions options)
             await using (fleet.ConfigureAwait(false))
             {
                 long start = Stopwatch.GetTimestamp();
-                await fleet.StartAsync().ConfigureAwait(false);
+                await fleet.StartAsync(cancellationToken).ConfigureAwait(false);
                 using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
                 Task losing = fleet.LoseAsync(stop.Token);
                 _ = await UntilAsync(directory, phase => phase is not (JobPhase.Waiting or JobPhase.Planning or JobPhase.Running), cancellationToken).ConfigureAwait(false);

@@ -5,6 +5,12 @@ namespace StellaInterop.Scale.Workers;
 /// <summary>Represents all workers of a simulation, of which one is lost now and then.</summary>
 internal sealed class WorkerFleet(SimulationOptions options, IReadOnlyList<IGrainFactory> grains, CallMeter calls) : IAsyncDisposable
 {
+    /// <summary>
+    /// The time from the start of one worker to the next. A worker reads the plan first, for which each node has its own processors. Here, all workers
+    /// share those of one machine.
+    /// </summary>
+    private static readonly TimeSpan JoinTime = TimeSpan.FromMilliseconds(200);
+
     private readonly Random random = new(options.Seed);
     private readonly Lock gate = new();
     private readonly List<WorkerLife> lives = [];
@@ -26,8 +32,15 @@ internal sealed class WorkerFleet(SimulationOptions options, IReadOnlyList<IGrai
     /// <summary>Gets the number of workers that were lost.</summary>
     public int LossCount { get; private set; }
 
-    /// <summary>Starts all workers.</summary>
-    public Task StartAsync() => Task.WhenAll(Enumerable.Range(0, workers.Length).Select(StartWorkerAsync));
+    /// <summary>Starts all workers, one after the other.</summary>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        for (int machine = 0; machine < workers.Length; machine++)
+        {
+            await StartWorkerAsync(machine).ConfigureAwait(false);
+            await Task.Delay(JoinTime, cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     /// <summary>Loses workers and brings them back, until it is cancelled.</summary>
     public async Task LoseAsync(CancellationToken stop)
