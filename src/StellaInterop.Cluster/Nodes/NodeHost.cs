@@ -2,6 +2,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Orleans.Runtime;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Leases;
 
 namespace StellaInterop.Cluster.Nodes;
 
@@ -10,11 +11,22 @@ internal static class NodeHost
 {
     public static ISiloBuilder AddNode(this ISiloBuilder silo, NodeOptions options)
     {
+        silo.AddCoordinators(options.Clock, options.Policy, options.Safeguards);
         silo.Services.AddSingleton(options);
-        silo.Services.AddSingleton(options.Clock);
-        silo.Services.AddSingleton(services => new CoordinatorServices(
-            path => new DiskFolder(path), options.Clock, options.Policy, HasEnded(services.GetRequiredService<ISiloStatusOracle>()), options.Safeguards));
         silo.Services.AddHostedService<NodeWorker>();
+        return silo;
+    }
+
+    /// <summary>Adds the coordinators of jobs. A silo with them alone computes nothing.</summary>
+    /// <param name="silo">The silo.</param>
+    /// <param name="clock">The clock of leases.</param>
+    /// <param name="policy">The times and limits of leases.</param>
+    /// <param name="safeguards">The safeguards; all but in tests.</param>
+    public static ISiloBuilder AddCoordinators(this ISiloBuilder silo, TimeProvider clock, LeasePolicy policy, Safeguards safeguards = Safeguards.All)
+    {
+        silo.Services.AddSingleton(clock);
+        silo.Services.AddSingleton(services => new CoordinatorServices(
+            path => new DiskFolder(path), clock, policy, HasEnded(services.GetRequiredService<ISiloStatusOracle>()), safeguards));
         return silo;
     }
 
