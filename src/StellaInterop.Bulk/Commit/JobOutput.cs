@@ -81,7 +81,11 @@ internal sealed class JobOutput
     /// <exception cref="StellaBulkException">The folder holds something else.</exception>
     public static void CreateFolders(IOutputFolder folder)
     {
-        _ = ReadManifest(folder);
+        if (!folder.Exists(OutputNames.Manifest))
+        {
+            _ = ReadManifest(folder);
+        }
+
         foreach (string name in (string[])["", .. OutputNames.Folders])
         {
             folder.CreateFolder(name);

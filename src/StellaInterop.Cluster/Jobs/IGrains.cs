@@ -9,7 +9,7 @@ internal interface IJobGrain : IGrainWithStringKey
     /// <summary>Introduces a node. The first node begins the job and decides level and version for all.</summary>
     /// <param name="node">The node.</param>
     /// <param name="request">The job, as <see cref="JobRequest.ToJson"/> writes it.</param>
-    /// <returns>Why the node is refused; <see langword="null"/> if it may work.</returns>
+    /// <returns>Why the node is refused; empty if the job has ended; <see langword="null"/> if the node may work.</returns>
     [Alias("open")]
     Task<string?> OpenAsync(NodeInfo node, string request);
 

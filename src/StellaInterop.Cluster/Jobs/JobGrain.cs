@@ -51,7 +51,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
         JobWish? wish = await Directory.StatusAsync(new JobStatus { Folder = Folder }).ConfigureAwait(true);
         if (wish is null)
         {
-            return "The job is not in the list of jobs any more.";
+            return "";
         }
 
         return await OnFolder(() =>

@@ -92,7 +92,11 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled. The leases are given back.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        await OpenAsync(cancellationToken).ConfigureAwait(false);
+        if (!await OpenAsync(cancellationToken).ConfigureAwait(false))
+        {
+            return;
+        }
+
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task renewing = RenewAsync(stop.CancelAsync, stop.Token);
         try
@@ -175,7 +179,8 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     }
 
     /// <summary>Checks that this node can work on the job, and introduces it to the coordinator.</summary>
-    private async Task OpenAsync(CancellationToken cancellationToken)
+    /// <returns><see langword="false"/> if the job has ended.</returns>
+    private async Task<bool> OpenAsync(CancellationToken cancellationToken)
     {
         model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
         string[] differences = [.. BulkPlan.Differences(setup.SettingsOf(model), JobRequest.Parse(request).Settings)];
@@ -194,10 +199,8 @@ internal sealed partial class JobSession : IPartWork, IDisposable
             throw Unfit(e);
         }
 
-        if (await grain.OpenAsync(node, request).WaitAsync(cancellationToken).ConfigureAwait(false) is { } refusal)
-        {
-            throw new UnfitException(refusal, LongPause);
-        }
+        return await grain.OpenAsync(node, request).WaitAsync(cancellationToken).ConfigureAwait(false) is not { } refusal
+            || (refusal.Length == 0 ? false : throw new UnfitException(refusal, LongPause));
     }
 
     /// <summary>Writes into the output folder, so that a folder that is read-only or full is known before anything is computed.</summary>
