@@ -251,9 +251,10 @@ internal sealed class JobOutput
     /// <param name="recordOfErrors">The record beside which the rows at fault wait; <see langword="null"/> if there are none.</param>
     private bool CommitClaimed(PartId part, string claim, string? recordOfErrors)
     {
-        if (recordOfErrors is not null)
+        // A part that is there has its rows at fault already.
+        if (recordOfErrors is not null && !IsCommitted(part))
         {
-            NameErrors(part, recordOfErrors);
+            NameErrors(part, recordOfErrors, claim);
         }
 
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
@@ -357,10 +358,10 @@ internal sealed class JobOutput
     }
 
     /// <summary>Gives the rows at fault of a claimed part their name.</summary>
-    private void NameErrors(PartId part, string record)
+    private void NameErrors(PartId part, string record, string claim)
     {
         // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
-        Flush(OutputNames.ClusterFolder);
+        Flush(claim[..claim.LastIndexOf('/')]);
         string waiting = OutputNames.WaitingOf(record, WaitingErrorsEnd);
         _ = folder.TryRename(waiting, OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
         Flush(OutputNames.ErrorsFolder);

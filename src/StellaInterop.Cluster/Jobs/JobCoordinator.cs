@@ -81,10 +81,12 @@ internal sealed class JobCoordinator : IDisposable
         if (job is null)
         {
             JobOutput.CreateFolders(folder);
+            string leases = $"{OutputNames.ClusterFolder}/{Guid.NewGuid():N}";
+            folder.CreateFolder(leases);
             using ITemporaryFile file = folder.CreateTemporary();
             using (var writer = new Utf8JsonWriter(file.Content))
             {
-                JsonSerializer.Serialize(writer, new PinnedJob(node.Level, node.Version, request), JobJson.Default.PinnedJob);
+                JsonSerializer.Serialize(writer, new PinnedJob(node.Level, node.Version, leases, request), JobJson.Default.PinnedJob);
             }
 
             file.Flush();
@@ -137,6 +139,7 @@ internal sealed class JobCoordinator : IDisposable
         return new JobAnswer(
             kind,
             lease.Lease is { } id ? MessageOf(id) : null,
+            lease.Claim,
             lease.IsRejection,
             [.. lost.Select(MessageOf)]);
     }
@@ -376,7 +379,7 @@ internal sealed class JobCoordinator : IDisposable
         int[] dimensions = [.. job.Request.Settings.First(setting => setting.Key == JobSettings.Dimension).Value.Split(',').Select(int.Parse)];
         JobOutput.ThrowIfSettingsDiffer(folder, manifest, job.Request.Settings, safeguards);
         output = JobOutput.Open(folder, manifest, PartFormats.Of(options.Format).ExtensionsOf(new PartSchema(dimensions, options.VectorType)), safeguards);
-        ledger = new JobLedger(folder, output, clock, policy, safeguards);
+        ledger = new JobLedger(folder, output, clock, policy, safeguards, job.Leases);
     }
 
     private static LeaseId IdOf(LeaseMessage message) =>

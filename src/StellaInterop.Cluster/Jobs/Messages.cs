@@ -129,14 +129,16 @@ internal sealed record NodeReport
 /// <summary>Represents the answer of the coordinator.</summary>
 /// <param name="Kind">What to do next.</param>
 /// <param name="Lease">The lease of a part.</param>
+/// <param name="Claim">The name of the file that ends the lease.</param>
 /// <param name="IsRejection">Whether the rows of the part go to the rows at fault.</param>
 /// <param name="Lost">The leases of the report that the node does not have any more.</param>
 [GenerateSerializer, Immutable]
 internal sealed record JobAnswer(
     [property: Id(0)] WorkKind Kind,
     [property: Id(1)] LeaseMessage? Lease,
-    [property: Id(2)] bool IsRejection,
-    [property: Id(3)] IReadOnlyList<LeaseMessage> Lost);
+    [property: Id(2)] string? Claim,
+    [property: Id(3)] bool IsRejection,
+    [property: Id(4)] IReadOnlyList<LeaseMessage> Lost);
 
 /// <summary>Represents a node.</summary>
 [GenerateSerializer, Immutable]

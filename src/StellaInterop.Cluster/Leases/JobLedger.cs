@@ -10,8 +10,9 @@ internal readonly record struct LeaseId(PartId Part, int Epoch);
 
 /// <summary>Represents the answer to a node that asks for a part.</summary>
 /// <param name="Lease">The lease; <see langword="null"/> if there is none now.</param>
+/// <param name="Claim">The name of the file that ends the lease.</param>
 /// <param name="IsRejection">Whether the rows of the part go to the rows at fault, and are not computed.</param>
-internal readonly record struct LeaseAnswer(LeaseId? Lease, bool IsRejection = false);
+internal readonly record struct LeaseAnswer(LeaseId? Lease, string? Claim = null, bool IsRejection = false);
 
 /// <summary>Decides which node makes which part, and counts the attempts.</summary>
 /// <remarks>
@@ -34,6 +35,7 @@ internal sealed class JobLedger
     private readonly LeasePolicy policy;
     private readonly TimeProvider clock;
     private readonly Safeguards safeguards;
+    private readonly string leases;
 
     private readonly Dictionary<PartId, PartState> parts = [];
     private readonly SortedSet<PartId> open = [];
@@ -54,15 +56,23 @@ internal sealed class JobLedger
     /// <param name="clock">The clock, of which only differences count.</param>
     /// <param name="policy">The times and limits.</param>
     /// <param name="safeguards">The safeguards; all but in tests.</param>
-    public JobLedger(IOutputFolder folder, JobOutput output, TimeProvider clock, LeasePolicy policy, Safeguards safeguards = Safeguards.All)
+    /// <param name="leases">The folder of the leases, below the output folder.</param>
+    public JobLedger(
+        IOutputFolder folder,
+        JobOutput output,
+        TimeProvider clock,
+        LeasePolicy policy,
+        Safeguards safeguards = Safeguards.All,
+        string leases = OutputNames.ClusterFolder)
     {
+        this.leases = leases;
         this.output = output;
         this.clock = clock;
         this.policy = policy;
         this.safeguards = safeguards;
         plan = output.Manifest.Plan;
         lastTick = clock.GetTimestamp();
-        log = new LeaseLog(folder, output);
+        log = new LeaseLog(folder, output, leases);
         IReadOnlyDictionary<PartId, IReadOnlyList<LoggedLease>> logs = log.ReadAll();
         // The parts are listed after the logs, which may complete a commit.
         PartSet committed = output.ReadCommitted();
@@ -292,7 +302,7 @@ internal sealed class JobLedger
         open.Remove(state.Part);
         suspects.Remove(state.Part);
         leased.Add(state.Part, state);
-        return new LeaseAnswer(new LeaseId(state.Part, epoch), isRejection);
+        return new LeaseAnswer(new LeaseId(state.Part, epoch), LeaseLog.ClaimOf(state.Part, epoch, leases), isRejection);
     }
 
     private void Revoke(PartState state) => End(state, Has(Safeguards.AttemptCount) ? LeaseEnd.Revoked : LeaseEnd.Released);

@@ -44,7 +44,8 @@ internal readonly record struct LoggedLease(int Epoch, LeaseEntry Entry, LeaseEn
 /// </remarks>
 /// <param name="folder">The output folder.</param>
 /// <param name="output">The output.</param>
-internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
+/// <param name="leases">The folder of the leases, below the output folder.</param>
+internal sealed class LeaseLog(IOutputFolder folder, JobOutput output, string leases = OutputNames.ClusterFolder)
 {
     private const string EntryEnd = ".lease";
     private const string ClaimEnd = ".end";
@@ -59,7 +60,10 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
     };
 
     /// <summary>Returns the name of the file that ends a lease.</summary>
-    public static string ClaimOf(PartId part, int epoch) => NameOf(part, epoch, ClaimEnd);
+    /// <param name="part">The part.</param>
+    /// <param name="epoch">The epoch of the lease.</param>
+    /// <param name="leases">The folder of the leases.</param>
+    public static string ClaimOf(PartId part, int epoch, string leases = OutputNames.ClusterFolder) => NameOf(leases, part, epoch, ClaimEnd);
 
     /// <summary>Adds an entry.</summary>
     /// <returns><see langword="false"/> if the epoch is taken.</returns>
@@ -80,11 +84,11 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
             file.Flush();
         }
 
-        bool isAdded = folder.TryPublish(file, NameOf(part, epoch, EntryEnd));
+        bool isAdded = folder.TryPublish(file, NameOf(leases, part, epoch, EntryEnd));
         if (entry.IsHalved)
         {
             // A lease that is lost with the power was of a process that ended. A half that is lost would come beside its whole.
-            folder.FlushFolder(OutputNames.ClusterFolder);
+            folder.FlushFolder(leases);
         }
 
         return isAdded;
@@ -97,7 +101,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
     /// <returns>How the lease ended.</returns>
     public LeaseEnd End(PartId part, int epoch, LeaseEnd end)
     {
-        string claim = ClaimOf(part, epoch);
+        string claim = ClaimOf(part, epoch, leases);
         using (ITemporaryFile file = folder.CreateTemporary())
         {
             file.Content.Write(Marks[end]);
@@ -108,7 +112,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
             }
         }
 
-        folder.FlushFolder(OutputNames.ClusterFolder);
+        folder.FlushFolder(leases);
         // A node deletes its claim after the commit, so a mark may come later.
         return output.IsCommitted(part) ? LeaseEnd.Committed : end;
     }
@@ -117,7 +121,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
     public IReadOnlyDictionary<PartId, IReadOnlyList<LoggedLease>> ReadAll()
     {
         var entries = new SortedDictionary<(PartId Part, int Epoch), LoggedLease>();
-        string[] names = [.. folder.List(OutputNames.ClusterFolder)];
+        string[] names = [.. folder.List(leases)];
         foreach (string name in names)
         {
             if (TryReadName(name, EntryEnd, out PartId part, out int epoch))
@@ -131,7 +135,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
             if (TryReadName(name, ClaimEnd, out PartId part, out int epoch))
             {
                 LeaseEntry entry = entries.TryGetValue((part, epoch), out LoggedLease logged) ? logged.Entry : new LeaseEntry("", "");
-                entries[(part, epoch)] = new LoggedLease(epoch, entry, ReadEnd(part, $"{OutputNames.ClusterFolder}/{name}"));
+                entries[(part, epoch)] = new LoggedLease(epoch, entry, ReadEnd(part, $"{leases}/{name}"));
             }
         }
 
@@ -144,8 +148,8 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
     {
         for (int epoch = lastEpoch; epoch > 0; epoch--)
         {
-            folder.Delete(NameOf(part, epoch, EntryEnd));
-            folder.Delete(ClaimOf(part, epoch));
+            folder.Delete(NameOf(leases, part, epoch, EntryEnd));
+            folder.Delete(ClaimOf(part, epoch, leases));
         }
     }
 
@@ -177,7 +181,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
     {
         try
         {
-            using Stream content = folder.OpenRead($"{OutputNames.ClusterFolder}/{name}");
+            using Stream content = folder.OpenRead($"{leases}/{name}");
             using var document = JsonDocument.Parse(content);
             JsonElement entry = document.RootElement;
             return new LeaseEntry(
@@ -190,8 +194,8 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output)
         }
     }
 
-    private static string NameOf(PartId part, int epoch, string end) =>
-        string.Create(CultureInfo.InvariantCulture, $"{OutputNames.ClusterFolder}/{part}-{epoch:D4}{end}");
+    private static string NameOf(string leases, PartId part, int epoch, string end) =>
+        string.Create(CultureInfo.InvariantCulture, $"{leases}/{part}-{epoch:D4}{end}");
 
     private static bool TryReadName(string name, string end, out PartId part, out int epoch)
     {

@@ -4,7 +4,6 @@ using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Planning;
 using StellaInterop.Cluster.Jobs;
-using StellaInterop.Cluster.Leases;
 
 namespace StellaInterop.Cluster.Nodes;
 
@@ -31,7 +30,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     /// <summary>The failures of the model after which the node leaves the parts to others for a while.</summary>
     private const int FailuresInRow = 3;
 
-    private static readonly JobAnswer Yielded = new(WorkKind.Stop, null, IsRejection: false, []);
+    private static readonly JobAnswer Yielded = new(WorkKind.Stop, null, null, IsRejection: false, []);
 
     private readonly NodeInfo node;
     private readonly NodeOptions options;
@@ -266,7 +265,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
 #pragma warning restore CA1031
         {
             LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
-            return new JobAnswer(WorkKind.Wait, null, IsRejection: false, []);
+            return new JobAnswer(WorkKind.Wait, null, null, IsRejection: false, []);
         }
     }
 
@@ -399,7 +398,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     {
         LeaseMessage lease = answer.Lease!.Value;
         _ = PartId.TryParse(lease.Part, out PartId part);
-        string? claim = options.Safeguards.HasFlag(Safeguards.Epoch) ? LeaseLog.ClaimOf(part, lease.Epoch) : null;
+        string? claim = options.Safeguards.HasFlag(Safeguards.Epoch) ? answer.Claim : null;
         return new PartTask(part, claim, answer.IsRejection) { Epoch = lease.Epoch };
     }
 

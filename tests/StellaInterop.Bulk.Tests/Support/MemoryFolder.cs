@@ -152,7 +152,7 @@ internal sealed class MemoryDisk
             step("delete folder");
             lock (disk)
             {
-                disk.folders.Remove(folder);
+                disk.folders.RemoveWhere(name => name == folder || name.StartsWith(folder + "/", StringComparison.Ordinal));
                 foreach (string name in disk.names.Keys.Where(name => name.StartsWith(folder + "/", StringComparison.Ordinal)).ToArray())
                 {
                     disk.names.Remove(name);

@@ -48,6 +48,31 @@ internal sealed class ClaimTests
     }
 
     [Test]
+    public void A_node_that_slept_while_its_job_was_cancelled_and_submitted_again_cannot_commit()
+    {
+        const string First = OutputNames.ClusterFolder + "/first";
+        const string Second = OutputNames.ClusterFolder + "/second";
+        var job = new LedgerJob(2);
+        job.Folder.CreateFolder(First);
+        LeaseId late = job.Open(HalveAtOnce, leases: First).Take("a", "A").Lease!.Value;
+        job.Folder.DeleteFolder(OutputNames.ClusterFolder);
+        job.Folder.CreateFolder(OutputNames.ClusterFolder);
+        job.Folder.CreateFolder(Second);
+        JobLedger ledger = job.Open(HalveAtOnce, leases: Second);
+        _ = ledger.Take("b", "B");
+        ledger.NodeEnded("b");
+        for (int half = 0; half < 2; half++)
+        {
+            LeaseId lease = ledger.Take("b", "B").Lease!.Value;
+            Assert.That(job.Commit(lease, leases: Second), Is.True);
+            ledger.Done(lease, 0);
+        }
+
+        Assert.That(() => job.Commit(late, leases: First), Throws.InstanceOf<IOException>());
+        Assert.That(job.Parts, Is.EqualTo(new[] { "00000000.0", "00000000.1" }));
+    }
+
+    [Test]
     public void A_lease_may_end_before_any_operation_of_the_commit()
     {
         var outcomes = new List<bool>();

@@ -53,12 +53,12 @@ internal sealed class LedgerJob
     public IEnumerable<string> Parts => Output.ReadCommitted().Parts.Select(part => part.ToString());
 
     /// <summary>Reads the state of the job, as a new coordinator does.</summary>
-    public JobLedger Open(LeasePolicy? policy = null, Safeguards safeguards = Safeguards.All) =>
-        new(Folder, OpenOutput(), Clock, policy ?? LeasePolicy.Default, safeguards);
+    public JobLedger Open(LeasePolicy? policy = null, Safeguards safeguards = Safeguards.All, string leases = OutputNames.ClusterFolder) =>
+        new(Folder, OpenOutput(), Clock, policy ?? LeasePolicy.Default, safeguards, leases);
 
     /// <summary>Writes a part as a node does.</summary>
     /// <returns>Whether the lease was still that of the node.</returns>
-    public bool Commit(LeaseId lease, string? errors = null)
+    public bool Commit(LeaseId lease, string? errors = null, string leases = OutputNames.ClusterFolder)
     {
         using PartInHand part = Output.Begin(lease.Part);
         part.Files[0].Content.Write(errors is null ? "all vectors"u8 : "vectors of the other rows"u8);
@@ -67,7 +67,7 @@ internal sealed class LedgerJob
             part.OpenErrors().Write(System.Text.Encoding.UTF8.GetBytes(errors));
         }
 
-        return Output.Commit(part, default, LeaseLog.ClaimOf(lease.Part, lease.Epoch));
+        return Output.Commit(part, default, LeaseLog.ClaimOf(lease.Part, lease.Epoch, leases));
     }
 
     /// <summary>Lets all leases expire that are not renewed.</summary>
