@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using StellaInterop.Cluster.Tests.Membership;
 
 namespace StellaInterop.Tests;
 
@@ -83,7 +83,7 @@ internal sealed class ClusterCommandTests
     [Test]
     public void A_cluster_without_a_node_is_one_line_that_says_what_to_start()
     {
-        StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort()}");
+        StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort.Find()}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((5, result.Error)));
         Assert.That(result.Error, Does.Match(@"\Aerror: No node of the cluster at localhost:\d+ answers\. Start one by 'stella node --cluster', [^\n]*\n\z"));
     }
@@ -93,7 +93,7 @@ internal sealed class ClusterCommandTests
     {
         StellaResult best = Run("info", "--format", "json");
         Assume.That(best.Output, Does.Not.Contain("\"amx\""));
-        StellaResult result = Run("node", "--cluster", $"localhost:{FreePort()}", "--level", "amx");
+        StellaResult result = Run("node", "--cluster", $"localhost:{FreePort.Find()}", "--level", "amx");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((2, result.Error)));
         Assert.That(result.Error, Does.Match("--level is 'amx', and this processor does not have it. It has portable"));
     }
@@ -103,7 +103,7 @@ internal sealed class ClusterCommandTests
     {
         string keys = folder.File("keys.json");
         string key = Run("keys", "add", "alice", "--keys", keys).Output.Trim();
-        string cluster = $"localhost:{FreePort()}";
+        string cluster = $"localhost:{FreePort.Find()}";
         (_, string ready) = await StartNodeAsync(cluster, "--urls", "http://127.0.0.1:0", "--keys", keys, "--dashboard");
         (Process second, string secondReady) = await StartNodeAsync(cluster, "--level", "portable");
         Assert.That(secondReady, Does.EndWith(", portable."));
@@ -134,7 +134,7 @@ internal sealed class ClusterCommandTests
     [Platform("Linux", Reason = "Windows has no SIGTERM.")]
     public async Task An_interruption_ends_the_following_and_not_the_job_and_a_stopped_node_gives_its_leases_back()
     {
-        string cluster = $"localhost:{FreePort()}";
+        string cluster = $"localhost:{FreePort.Find()}";
         (Process node, _) = await StartNodeAsync(cluster);
         using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
         await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
@@ -155,7 +155,7 @@ internal sealed class ClusterCommandTests
     [Test]
     public async Task A_cancelled_job_ends_its_following_and_a_removed_one_goes_on_without_the_cluster()
     {
-        string cluster = $"localhost:{FreePort()}";
+        string cluster = $"localhost:{FreePort.Find()}";
         await StartNodeAsync(cluster);
         using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
         await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
@@ -174,7 +174,7 @@ internal sealed class ClusterCommandTests
     [Test]
     public async Task A_job_goes_on_after_the_first_node_of_localhost_is_killed()
     {
-        string cluster = $"localhost:{FreePort()}";
+        string cluster = $"localhost:{FreePort.Find()}";
         (Process first, _) = await StartNodeAsync(cluster);
         await StartNodeAsync(cluster);
         using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
@@ -252,31 +252,4 @@ internal sealed class ClusterCommandTests
     private StellaResult Run(params string[] arguments) => StellaProcess.RunWith(variables, arguments);
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-
-    /// <summary>Finds the first of some adjacent free ports, below those that the system gives to clients.</summary>
-    private static int FreePort()
-    {
-        while (true)
-        {
-            int port = TestContext.CurrentContext.Random.Next(20000, 32000);
-            if (Enumerable.Range(port, 8).All(IsFree))
-            {
-                return port;
-            }
-        }
-    }
-
-    private static bool IsFree(int port)
-    {
-        using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ExclusiveAddressUse = true };
-        try
-        {
-            tcp.Bind(new IPEndPoint(IPAddress.Any, port));
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
-    }
 }
