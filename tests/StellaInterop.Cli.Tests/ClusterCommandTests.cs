@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using StellaInterop.Cluster.Tests.Membership;
 
 namespace StellaInterop.Tests;
 
@@ -14,6 +14,9 @@ internal sealed class ClusterCommandTests
     private const int ChunkTokens = 600;
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    /// <summary>The options of a node that takes nothing of the jobs of these tests.</summary>
+    private static readonly string[] Unfit = ["--max-tokens", "100"];
 
     private readonly List<Process> nodes = [];
     private TemporaryFolder folder = null!;
@@ -83,7 +86,7 @@ internal sealed class ClusterCommandTests
     [Test]
     public void A_cluster_without_a_node_is_one_line_that_says_what_to_start()
     {
-        StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort()}");
+        StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort.Find()}");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((5, result.Error)));
         Assert.That(result.Error, Does.Match(@"\Aerror: No node of the cluster at localhost:\d+ answers\. Start one by 'stella node --cluster', [^\n]*\n\z"));
     }
@@ -93,35 +96,40 @@ internal sealed class ClusterCommandTests
     {
         StellaResult best = Run("info", "--format", "json");
         Assume.That(best.Output, Does.Not.Contain("\"amx\""));
-        StellaResult result = Run("node", "--cluster", $"localhost:{FreePort()}", "--level", "amx");
+        StellaResult result = Run("node", "--cluster", $"localhost:{FreePort.Find()}", "--level", "amx");
         Assert.That((result.ExitCode, result.Error), Is.EqualTo((2, result.Error)));
         Assert.That(result.Error, Does.Match("--level is 'amx', and this processor does not have it. It has portable"));
     }
 
+    /// <summary>A node with another limit of tokens takes nothing of the job, so the job waits while the test looks at it.</summary>
     [Test]
-    public async Task Two_nodes_run_a_job_that_is_paused_resumed_and_survives_a_killed_node()
+    public async Task A_job_waits_for_a_node_with_its_settings_is_paused_and_resumed_and_survives_a_killed_node()
     {
         string keys = folder.File("keys.json");
         string key = Run("keys", "add", "alice", "--keys", keys).Output.Trim();
-        string cluster = $"localhost:{FreePort()}";
-        (_, string ready) = await StartNodeAsync(cluster, "--urls", "http://127.0.0.1:0", "--keys", keys, "--dashboard");
-        (Process second, string secondReady) = await StartNodeAsync(cluster, "--level", "portable");
-        Assert.That(secondReady, Does.EndWith(", portable."));
-        second.Kill(entireProcessTree: true);
-        (second, _) = await StartNodeAsync(cluster);
-        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--json-progress", "--cluster", cluster);
-        Task<string> lines = bulk.StandardOutput.ReadToEndAsync();
-        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
-
+        string cluster = $"localhost:{FreePort.Find()}";
+        string ready = (await StartNodeAsync(cluster, [.. Unfit, "--urls", "http://127.0.0.1:0", "--keys", keys, "--dashboard"])).Ready;
+        using Process bulk = StartBulk(cluster, "--json-progress");
+        await UntilAsync(cluster, status => Refusals(status).Any());
+        Assert.That(Refusals(Status(cluster)).Single(), Does.Contain("max_tokens"));
         Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).ExitCode, Is.Zero);
-        await UntilAsync(cluster, status => Job(status)!.Value.GetProperty("phase").GetString() == "paused");
         await CheckPagesAsync(new Uri(Regex.Match(ready, @"http://[\d.]+:\d+").Value), key);
-        Assert.That(Run("jobs", "--cluster", cluster).Output, Does.Match(@"(?s)JOB +PHASE.*paused.*NODE +MACHINE.*stella-mini"));
-        second.Kill(entireProcessTree: true);
+
+        (Process killed, string portable) = await StartNodeAsync(cluster, "--level", "portable");
+        Assert.That(portable, Does.EndWith(": stella-mini, portable."));
+        killed.Kill(entireProcessTree: true);
+        (killed, _) = await StartNodeAsync(cluster);
+        await StartNodeAsync(cluster);
+        Assert.That(Job(Status(cluster))!.Value.GetProperty("rows_done").GetInt32(), Is.Zero);
+        StellaResult table = Run("jobs", "--cluster", cluster);
+        Assert.That(table.Output, Does.Match(@"(?s)JOB +PHASE.*NODE +MACHINE.*stella-mini.*takes nothing of .*max_tokens"));
         Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        await UntilAsync(cluster, status => Job(status)!.Value.GetProperty("rows_done").GetInt64() > 0);
+        killed.Kill(entireProcessTree: true);
         Assert.That(bulk.WaitForExit(Patience));
-        JsonElement end = StellaResult.Parse((await lines).TrimEnd().Split('\n')[^1]);
+        JsonElement end = StellaResult.Parse((await bulk.StandardOutput.ReadToEndAsync()).TrimEnd().Split('\n')[^1]);
         Assert.That((bulk.ExitCode, end.GetProperty("event").GetString(), end.GetProperty("rows").GetInt32()), Is.EqualTo((0, "end", RowCount)));
+        Assert.That(await bulk.StandardError.ReadToEndAsync(), Does.Contain("takes nothing of the job").And.Contain("The job is paused."));
         CheckPartsAreThoseOfOneRun();
 
         Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).Error, Does.Contain("is open in the cluster"), "the job has ended");
@@ -132,17 +140,16 @@ internal sealed class ClusterCommandTests
 
     [Test]
     [Platform("Linux", Reason = "Windows has no SIGTERM.")]
-    public async Task An_interruption_ends_the_following_and_not_the_job_and_a_stopped_node_gives_its_leases_back()
+    public async Task An_interruption_ends_the_following_and_not_the_job_which_outlives_its_nodes()
     {
-        string cluster = $"localhost:{FreePort()}";
-        (Process node, _) = await StartNodeAsync(cluster);
-        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
-        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
+        string cluster = $"localhost:{FreePort.Find()}";
+        (Process node, _) = await StartNodeAsync(cluster, Unfit);
+        using Process bulk = StartBulk(cluster);
+        await UntilAsync(cluster, status => Job(status) is not null);
         StellaProcess.Signal(bulk, "INT");
         string messages = await bulk.StandardError.ReadToEndAsync();
         Assert.That((bulk.ExitCode, messages), Is.EqualTo((130, messages)));
         Assert.That(messages, Does.Contain("The job goes on in the cluster."));
-        Assert.That(Job(Status(cluster))!.Value.GetProperty("phase").GetString(), Is.Not.EqualTo("cancelled"));
         StellaProcess.Signal(node, "TERM");
         Assert.That(node.ExitCode, Is.Zero);
 
@@ -155,16 +162,18 @@ internal sealed class ClusterCommandTests
     [Test]
     public async Task A_cancelled_job_ends_its_following_and_a_removed_one_goes_on_without_the_cluster()
     {
-        string cluster = $"localhost:{FreePort()}";
-        await StartNodeAsync(cluster);
-        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
-        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
-        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).Error, Does.Contain("A cluster works on the output folder"));
+        string cluster = $"localhost:{FreePort.Find()}";
+        await StartNodeAsync(cluster, Unfit);
+        using Process bulk = StartBulk(cluster);
+        await UntilAsync(cluster, status => Job(status) is not null);
         Assert.That(Run("jobs", "cancel", Output, "--cluster", cluster).ExitCode, Is.Zero);
         Assert.That(bulk.WaitForExit(Patience));
         string messages = await bulk.StandardError.ReadToEndAsync();
         Assert.That((bulk.ExitCode, messages), Is.EqualTo((8, messages)));
         Assert.That(messages, Does.Contain("error: The job was cancelled."));
+        // As a node leaves it that was killed.
+        Directory.CreateDirectory(Path.Combine(Output, "_cluster"));
+        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).Error, Does.Contain("A cluster works on the output folder"));
         Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.Zero);
         Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).ExitCode, Is.Zero);
         CheckPartsAreThoseOfOneRun();
@@ -174,13 +183,17 @@ internal sealed class ClusterCommandTests
     [Test]
     public async Task A_job_goes_on_after_the_first_node_of_localhost_is_killed()
     {
-        string cluster = $"localhost:{FreePort()}";
-        (Process first, _) = await StartNodeAsync(cluster);
+        string cluster = $"localhost:{FreePort.Find()}";
+        (Process first, _) = await StartNodeAsync(cluster, Unfit);
+        using Process bulk = StartBulk(cluster);
+        await UntilAsync(cluster, status => Job(status) is not null);
+        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).ExitCode, Is.Zero);
         await StartNodeAsync(cluster);
-        using Process bulk = StellaProcess.Start(variables, "bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster);
-        await UntilAsync(cluster, status => Job(status) is { } job && job.GetProperty("rows_done").GetInt64() > 0);
         first.Kill(entireProcessTree: true);
-        Assert.That(bulk.WaitForExit(Patience + Patience));
+        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.EqualTo(5), "the first node is gone");
+        await UntilAsync(cluster, status => Job(status) is not null);
+        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(bulk.WaitForExit(Patience));
         string messages = await bulk.StandardError.ReadToEndAsync();
         Assert.That((bulk.ExitCode, messages), Is.EqualTo((0, messages)));
         Assert.That(messages, Does.Contain("This command keeps trying.").And.Contain("The cluster answers again."));
@@ -199,12 +212,15 @@ internal sealed class ClusterCommandTests
 
         client.DefaultRequestHeaders.Authorization = new("Bearer", key);
         JsonElement status = StellaResult.Parse(await client.GetStringAsync(new Uri("/jobs", UriKind.Relative)));
-        Assert.That(status.GetProperty("jobs")[0].GetProperty("phase").GetString(), Is.EqualTo("paused"));
+        Assert.That(status.GetProperty("jobs")[0].GetProperty("wish").GetString(), Is.EqualTo("pause"));
         Assert.That(status.GetProperty("nodes").EnumerateArray().Select(node => node.GetProperty("model").GetString()), Has.Member("stella-mini"));
         client.DefaultRequestHeaders.Authorization = new("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"browser:{key}")));
         Assert.That(await StatusOf("/dashboard/"), Is.EqualTo(HttpStatusCode.OK));
         Assert.That(await StatusOf("/nothing"), Is.EqualTo(HttpStatusCode.NotFound));
     }
+
+    private Process StartBulk(string cluster, params string[] arguments) =>
+        StellaProcess.Start(variables, ["bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster, .. arguments]);
 
     private async Task<(Process Node, string Ready)> StartNodeAsync(string cluster, params string[] arguments)
     {
@@ -239,6 +255,11 @@ internal sealed class ClusterCommandTests
     private JsonElement? Job(JsonElement status) =>
         status.GetProperty("jobs").EnumerateArray().Where(job => job.GetProperty("folder").GetString() == Output).Select(job => (JsonElement?)job).FirstOrDefault();
 
+    /// <summary>Returns the reasons for which nodes take nothing of the job.</summary>
+    private IEnumerable<string> Refusals(JsonElement status) => status.GetProperty("nodes").EnumerateArray()
+        .Select(node => node.GetProperty("refusals").TryGetProperty(Output, out JsonElement reason) ? reason.GetString()! : "")
+        .Where(reason => reason.Length > 0);
+
     private void CheckPartsAreThoseOfOneRun()
     {
         string alone = folder.File("alone");
@@ -252,31 +273,4 @@ internal sealed class ClusterCommandTests
     private StellaResult Run(params string[] arguments) => StellaProcess.RunWith(variables, arguments);
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-
-    /// <summary>Finds the first of some adjacent free ports, below those that the system gives to clients.</summary>
-    private static int FreePort()
-    {
-        while (true)
-        {
-            int port = TestContext.CurrentContext.Random.Next(20000, 32000);
-            if (Enumerable.Range(port, 8).All(IsFree))
-            {
-                return port;
-            }
-        }
-    }
-
-    private static bool IsFree(int port)
-    {
-        using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { ExclusiveAddressUse = true };
-        try
-        {
-            tcp.Bind(new IPEndPoint(IPAddress.Any, port));
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
-    }
 }

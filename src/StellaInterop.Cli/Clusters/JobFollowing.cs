@@ -69,7 +69,7 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
                 if (job is not null)
                 {
                     wasAway = false;
-                    Report(job.Status, status);
+                    Report(job, status);
                     if (job.Status.HasEnded)
                     {
                         return await EndAsync(job.Status, cancellationToken).ConfigureAwait(false);
@@ -158,8 +158,9 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
     private static ExitCode ExitCodeOf(JobStatus job) =>
         Enum.TryParse(job.FailureCode, out StellaBulkErrorCode code) ? (ExitCode)BulkProgram.GetExitCode(code) : ExitCode.Other;
 
-    private void Report(JobStatus job, ClusterStatus status)
+    private void Report(ListedJob listed, ClusterStatus status)
     {
+        JobStatus job = listed.Status;
         StellaBulkPhase current = job.Phase switch
         {
             JobPhase.Waiting or JobPhase.Planning => StellaBulkPhase.Planning,
@@ -192,7 +193,7 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
             return;
         }
 
-        if (job.Phase == JobPhase.Paused)
+        if (listed.Entry.Wish == JobWish.Pause)
         {
             ShowOnce("The job is paused. `stella jobs resume` lets it go on.");
         }
