@@ -36,7 +36,16 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
         using (var history = new RunHistory(Path.Combine(work, "history.jsonl"), output, TimeProvider.System))
         {
             history.Add("run", "start", string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {time.TotalSeconds:F0} s, {lose ?? "all safeguards"}"));
-            rules = await RunAsync(work, history, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                rules = await RunAsync(work, history, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                history.Add("run", "broken off", $"The folder of the run is {work}.");
+                throw;
+            }
+
             history.Add("run", "end");
         }
 
@@ -66,7 +75,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
         string folder = Directory.CreateDirectory(Path.Combine(work, "disk")).FullName;
         string output = Path.Combine(folder, "output");
         // As many chunks as the nodes could make in the time, so that the job is not complete before the faults are over.
-        int chunks = (int)(FaultPlan.Nodes * time / NodeFleet.Delay);
+        int chunks = (int)((FaultPlan.Nodes + FaultPlan.JoinLimit) * time / NodeFleet.Delay);
         ChaosInput input = ChaosInput.Write(work, chunks, seed);
         string reference = Path.Combine(work, "reference");
         await EmbedReferenceAsync(input, reference).ConfigureAwait(false);
@@ -133,8 +142,20 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
         Task<Rule> watch = new OutputWatch(output, history).RunAsync(watching.Token);
 
         var nemesis = new Nemesis(fleet, postgres, disk, submitter, history);
-        await nemesis.RunAsync(FaultPlan.Create(seed, time, kinds), cancellationToken).ConfigureAwait(false);
-        history.Add("faults", "over", submitter.Completion.IsCompleted ? "The job was complete before." : null);
+        using (var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
+        {
+            Task faults = nemesis.RunAsync(FaultPlan.Create(seed, time, kinds), stopping.Token);
+            if (await Task.WhenAny(faults, submitter.Completion).ConfigureAwait(false) != faults)
+            {
+                history.Add("faults", "end", "The submitter has ended.");
+                await stopping.CancelAsync().ConfigureAwait(false);
+            }
+
+            await faults.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        history.Add("faults", "over");
         await File.WriteAllBytesAsync(Path.Combine(work, NodeArguments.HurryFile), [], cancellationToken).ConfigureAwait(false);
 
         _ = await Task.WhenAny(submitter.Completion, Task.Delay(SettleTimeout, cancellationToken)).ConfigureAwait(false);
@@ -147,7 +168,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
         }
         else if (await submitter.Completion.ConfigureAwait(false) is not Submitter.CompleteWithErrors and var code)
         {
-            completes.Add(string.Create(CultureInfo.InvariantCulture, $"the submitter ended with {code}"));
+            completes.Add(string.Create(CultureInfo.InvariantCulture, $"the submitter ended with {code}: {submitter.LogEnd()}"));
         }
 
         IReadOnlyList<string> strays = await fleet.LeaveAsync(LeaveTimeout).ConfigureAwait(false);

@@ -19,12 +19,14 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
     public const string NoOtherFiles = "No file is there that the manifest does not name";
     public const string Complete = "_SUCCESS is there and _cluster is not";
 
-    /// <summary>The folder of the cluster, until the job is complete.</summary>
-    private const string ClusterFolder = "_cluster";
-
     /// <summary>Checks all rules.</summary>
     public IReadOnlyList<Rule> Check()
     {
+        if (!Directory.Exists(output))
+        {
+            return [new(Complete, [$"the folder {output} is not there"])];
+        }
+
         string[] parts = [.. Names("").Where(name => PartName.Parse(name) is not null)];
         string[] faults = [.. Names(OutputNames.ErrorsFolder)];
         OutputRow[] rows = [.. parts.SelectMany(part => OutputRows.Read(Path.Combine(output, part)))];
@@ -121,6 +123,8 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
     private IEnumerable<string> OtherFiles(string[] parts)
     {
         HashSet<PartName> names = [.. parts.Select(part => PartName.Parse(part)!)];
+        // A late writer of a whole chunk may have left its record beside those of the halves.
+        HashSet<int> chunks = [.. names.Select(part => part.Chunk)];
         foreach (string file in Directory.EnumerateFiles(output, "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(output, file)))
         {
             string name = Path.GetFileName(file);
@@ -128,7 +132,7 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
             {
                 "" => name is OutputNames.Manifest or OutputNames.Success || PartName.Parse(name) is not null,
                 OutputNames.ErrorsFolder => PartName.Parse(name) is { } part && names.Contains(part),
-                OutputNames.RecordsFolder => PartName.ParseRecord(name) is { } part && names.Contains(part),
+                OutputNames.RecordsFolder => PartName.ParseRecord(name) is { } part && chunks.Contains(part.Chunk),
                 _ => false,
             };
             if (!isNamed)
@@ -145,9 +149,9 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
             yield return $"{OutputNames.Success} is missing";
         }
 
-        if (Directory.Exists(Path.Combine(output, ClusterFolder)))
+        if (Directory.Exists(Path.Combine(output, OutputNames.ClusterFolder)))
         {
-            yield return $"{ClusterFolder} is there";
+            yield return $"{OutputNames.ClusterFolder} is there";
         }
     }
 

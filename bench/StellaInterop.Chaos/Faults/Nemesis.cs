@@ -28,26 +28,26 @@ internal sealed class Nemesis(NodeFleet fleet, PostgresServer postgres, SmallDis
 
     private async Task ApplyAsync(PlannedFault fault, CancellationToken cancellationToken)
     {
-        string target = fault.Node == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"node-{fault.Node}, ");
+        string target = !fault.IsOfNode ? "" : string.Create(CultureInfo.InvariantCulture, $"node-{fault.Target}, ");
         history.Add("faults", fault.Kind.ToString(), string.Create(CultureInfo.InvariantCulture, $"{target}{fault.Length.TotalSeconds:F0} s"));
         Task lasting = Task.Delay(fault.Length, cancellationToken);
         switch (fault.Kind)
         {
             case FaultKind.KillNode:
-                await fleet[fault.Node].SignalAsync("KILL", fault.Length).ConfigureAwait(false);
+                await fleet[fault.Target].SignalAsync("KILL", fault.Length).ConfigureAwait(false);
                 break;
             case FaultKind.StopNode:
-                await fleet[fault.Node].SignalAsync("TERM", fault.Length).ConfigureAwait(false);
+                await fleet[fault.Target].SignalAsync("TERM", fault.Length).ConfigureAwait(false);
                 break;
             case FaultKind.PauseNode:
-                await fleet[fault.Node].SignalAsync("STOP").ConfigureAwait(false);
+                await fleet[fault.Target].SignalAsync("STOP").ConfigureAwait(false);
                 await lasting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                await fleet[fault.Node].SignalAsync("CONT").ConfigureAwait(false);
+                await fleet[fault.Target].SignalAsync("CONT").ConfigureAwait(false);
                 break;
             case FaultKind.ShortPartition or FaultKind.LongPartition:
-                await fleet.CutAsync(fault.Node).ConfigureAwait(false);
+                await fleet.CutAsync(fault.Target).ConfigureAwait(false);
                 await lasting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                await fleet.MendAsync(fault.Node).ConfigureAwait(false);
+                await fleet.MendAsync(fault.Target).ConfigureAwait(false);
                 break;
             case FaultKind.StopPostgres:
                 await StopPostgresAsync(lasting).ConfigureAwait(false);
@@ -59,12 +59,12 @@ internal sealed class Nemesis(NodeFleet fleet, PostgresServer postgres, SmallDis
                 submitter.Kill();
                 break;
             case FaultKind.Join:
-                await fleet.JoinAsync(fault.Node).ConfigureAwait(false);
+                await fleet.JoinAsync(fault.Target).ConfigureAwait(false);
                 break;
             default:
-                await fleet.JoinAsync(fault.Node, otherModel: true).ConfigureAwait(false);
+                await fleet.JoinAsync(fault.Target, otherModel: true).ConfigureAwait(false);
                 await lasting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                await fleet[fault.Node].KillAsync().ConfigureAwait(false);
+                await fleet[fault.Target].KillAsync().ConfigureAwait(false);
                 break;
         }
 

@@ -35,8 +35,11 @@ internal sealed class Submitter : IAsyncDisposable
         Completion = SubmitAsync();
     }
 
-    /// <summary>Gets the exit code of the command that saw the job complete.</summary>
+    /// <summary>Gets the exit code of the command that saw the job complete, or that said that another try would not help.</summary>
     public Task<int> Completion { get; }
+
+    /// <summary>Returns the last lines of the log.</summary>
+    public string LogEnd() => string.Join(' ', File.ReadLines(log).TakeLast(3));
 
     /// <summary>Kills the command, which is started again.</summary>
     public void Kill()
@@ -66,7 +69,8 @@ internal sealed class Submitter : IAsyncDisposable
             await started.WaitForExitAsync().ConfigureAwait(false);
             process = null;
             history.Add("submitter", "ended", string.Create(CultureInfo.InvariantCulture, $"exit code {started.ExitCode}"));
-            if (started.ExitCode is 0 or CompleteWithErrors)
+            // Killed, or 1: any error that may pass, such as a cluster out of reach.
+            if (started.ExitCode is not (1 or > 128))
             {
                 return started.ExitCode;
             }
