@@ -171,7 +171,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
             completes.Add(string.Create(CultureInfo.InvariantCulture, $"the submitter ended with {code}: {submitter.LogEnd()}"));
         }
 
-        IReadOnlyList<string> strays = await fleet.LeaveAsync(LeaveTimeout).ConfigureAwait(false);
+        IReadOnlyList<string> strays = await fleet.LeaveAsync(LeaveTimeout, cancellationToken).ConfigureAwait(false);
         await watching.CancelAsync().ConfigureAwait(false);
         return [new(JobCompletes, completes), new(NodesEnd, strays), await watch.ConfigureAwait(false)];
     }

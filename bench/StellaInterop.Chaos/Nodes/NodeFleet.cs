@@ -93,10 +93,10 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
 
     /// <summary>Stops all nodes as an operator does.</summary>
     /// <returns>A violation for each node that did not end, or that left a process behind.</returns>
-    public async Task<IReadOnlyList<string>> LeaveAsync(TimeSpan timeout)
+    public async Task<IReadOnlyList<string>> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         NodeProcess[] all = All;
-        bool[] ended = await Task.WhenAll(all.Select(node => node.LeaveAsync(timeout))).ConfigureAwait(false);
+        bool[] ended = await Task.WhenAll(all.Select(node => node.LeaveAsync(timeout, cancellationToken))).ConfigureAwait(false);
         IReadOnlyList<int> strays = network is null ? [] : await network.ProcessesAsync().ConfigureAwait(false);
         return
         [

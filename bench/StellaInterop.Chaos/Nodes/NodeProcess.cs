@@ -60,12 +60,13 @@ internal sealed class NodeProcess
 
     /// <summary>Ends the node for good, as an operator does.</summary>
     /// <param name="timeout">The time that it may take.</param>
+    /// <param name="cancellationToken">A token that ends the waiting.</param>
     /// <returns>Whether the process ended by itself.</returns>
-    public async Task<bool> LeaveAsync(TimeSpan timeout)
+    public async Task<bool> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         await leaving.CancelAsync().ConfigureAwait(false);
         await SignalAsync("TERM").ConfigureAwait(false);
-        _ = await Task.WhenAny(supervision, Task.Delay(timeout)).ConfigureAwait(false);
+        _ = await Task.WhenAny(supervision, Task.Delay(timeout, cancellationToken)).ConfigureAwait(false);
         if (supervision.IsCompleted)
         {
             return true;
