@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using StellaInterop.Bench.Sources;
 using StellaInterop.Bench.Terminal;
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Chaos.Checking;
 using StellaInterop.Chaos.Faults;
 using StellaInterop.Chaos.History;
@@ -16,8 +17,8 @@ namespace StellaInterop.Chaos;
 /// <summary>Runs a job on a cluster of processes under faults, and checks its output.</summary>
 /// <param name="seed">The seed of the faults and of the input.</param>
 /// <param name="time">The time with faults.</param>
-/// <param name="lose">The safeguard that the nodes lose; <see langword="null"/> for none.</param>
-internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
+/// <param name="lose">The safeguard that the nodes lose; none in a usual run.</param>
+internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
 {
     public const string JobCompletes = "The job completes, and the submitter ends with 6: rows in _errors";
     public const string NodesEnd = "Every node ends at SIGTERM and leaves no process";
@@ -35,7 +36,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, string? lose)
         IReadOnlyList<Rule> rules;
         using (var history = new RunHistory(Path.Combine(work, "history.jsonl"), output, TimeProvider.System))
         {
-            history.Add("run", "start", string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {time.TotalSeconds:F0} s, {lose ?? "all safeguards"}"));
+            history.Add("run", "start", string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {time.TotalSeconds:F0} s, {(lose == Safeguards.None ? "all safeguards" : $"without {lose}")}"));
             try
             {
                 rules = await RunAsync(work, history, cancellationToken).ConfigureAwait(false);

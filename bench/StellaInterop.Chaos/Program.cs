@@ -23,7 +23,7 @@ var lose = new Option<string?>("--lose")
     Description = "Switches one safeguard of the nodes off, to show that the run or another test notices its loss.",
     HelpName = "NAME",
 };
-lose.AcceptOnlyFromAmong("put-if-absent", "epoch", "attempt-count", "flush-order", "fingerprint");
+lose.AcceptOnlyFromAmong([.. SafeguardNames.All.Keys]);
 
 var run = new Command(
     "run",
@@ -50,7 +50,7 @@ var run = new Command(
 run.SetAction(async (parsed, cancellationToken) =>
 {
     TimeSpan time = TimeSpan.FromSeconds(parsed.GetRequiredValue(seconds));
-    bool holds = await new ChaosRun(parsed.GetRequiredValue(seed), time, parsed.GetValue(lose)).RunAsync(Console.Out, cancellationToken).ConfigureAwait(false);
+    bool holds = await new ChaosRun(parsed.GetRequiredValue(seed), time, SafeguardNames.Of(parsed.GetValue(lose))).RunAsync(Console.Out, cancellationToken).ConfigureAwait(false);
     return (int)(holds ? ExitCode.Success : ExitCode.Failed);
 });
 

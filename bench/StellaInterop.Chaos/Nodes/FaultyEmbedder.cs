@@ -6,7 +6,9 @@ namespace StellaInterop.Chaos.Nodes;
 /// Computes the vectors of another embedder, slowly, so that the job lasts as long as the faults. A poison text ends the process, and another
 /// model has other vectors.
 /// </summary>
-internal sealed class FaultyEmbedder(IEmbedder inner, NodeArguments arguments) : IEmbedder, IDisposable
+#pragma warning disable CA1001 // A semaphore without a wait handle has nothing to free.
+internal sealed class FaultyEmbedder(IEmbedder inner, NodeArguments arguments) : IEmbedder
+#pragma warning restore CA1001
 {
     private readonly string hurry = Path.Combine(arguments.Work, NodeArguments.HurryFile);
     private readonly SemaphoreSlim turn = new(1);
@@ -50,6 +52,4 @@ internal sealed class FaultyEmbedder(IEmbedder inner, NodeArguments arguments) :
             }
         }
     }
-
-    public void Dispose() => turn.Dispose();
 }

@@ -1,18 +1,19 @@
 using System.Globalization;
+using StellaInterop.Bulk.Commit;
 
 namespace StellaInterop.Chaos.Nodes;
 
 /// <summary>Represents the command line of the subcommand <c>node</c>, which the run starts.</summary>
+/// <param name="Name">The name of the node, as that of its machine.</param>
 /// <param name="Cluster">The address of PostgreSQL.</param>
 /// <param name="Address">The address of the node.</param>
-/// <param name="SiloPort">The port for other nodes.</param>
-/// <param name="GatewayPort">The port for submitters.</param>
+/// <param name="Port">The port for other nodes. Submitters have the next one.</param>
 /// <param name="Work">The folder of the run, whose file <see cref="HurryFile"/> ends the slowness.</param>
 /// <param name="Delay">The time that a call for vectors takes at least.</param>
 /// <param name="OtherModel">Whether the model is another one than that of the job.</param>
-/// <param name="Lose">The safeguard that is switched off; <see langword="null"/> for none.</param>
+/// <param name="Lose">The safeguard that is switched off; none in a usual run.</param>
 internal sealed record NodeArguments(
-    string Cluster, string Address, int SiloPort, int GatewayPort, string Work, TimeSpan Delay, bool OtherModel, string? Lose)
+    string Name, string Cluster, string Address, int Port, string Work, TimeSpan Delay, bool OtherModel, Safeguards Lose)
 {
     public const string Command = "node";
 
@@ -28,13 +29,13 @@ internal sealed record NodeArguments(
         string[] arguments =
         [
             Command,
+            "--name", Name,
             "--cluster", Cluster,
             "--address", Address,
-            "--silo-port", SiloPort.ToString(CultureInfo.InvariantCulture),
-            "--gateway-port", GatewayPort.ToString(CultureInfo.InvariantCulture),
+            "--port", Port.ToString(CultureInfo.InvariantCulture),
             "--work", Work,
             "--delay-ms", ((int)Delay.TotalMilliseconds).ToString(CultureInfo.InvariantCulture),
         ];
-        return [.. arguments, .. OtherModel ? ["--other-model"] : Array.Empty<string>(), .. Lose is null ? [] : new[] { "--lose", Lose }];
+        return [.. arguments, .. OtherModel ? ["--other-model"] : Array.Empty<string>(), .. Lose == Safeguards.None ? [] : new[] { "--lose", Lose.ToString() }];
     }
 }

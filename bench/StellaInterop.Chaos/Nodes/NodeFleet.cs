@@ -1,5 +1,7 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Chaos.History;
 using StellaInterop.Chaos.Machine;
 using StellaInterop.Chaos.Postgres;
@@ -10,14 +12,12 @@ namespace StellaInterop.Chaos.Nodes;
 /// <param name="postgres">The membership.</param>
 /// <param name="network">The network; <see langword="null"/> if the nodes share that of the machine.</param>
 /// <param name="work">The folder of the run.</param>
-/// <param name="lose">The safeguard that the nodes lose; <see langword="null"/> for none.</param>
+/// <param name="lose">The safeguard that the nodes lose; none in a usual run.</param>
 /// <param name="history">The history of the run.</param>
-internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, string work, string? lose, RunHistory history) : IAsyncDisposable
+internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, string work, Safeguards lose, RunHistory history) : IAsyncDisposable
 {
-    /// <summary>The ports of a node with an address of its own.</summary>
-    private const int SiloPort = 11111;
-
-    private const int GatewayPort = 30000;
+    /// <summary>The port of a node with an address of its own.</summary>
+    private const int UsualPort = 11111;
 
     /// <summary>The time that a call for vectors takes, so that a job lasts as long as its faults.</summary>
     public static readonly TimeSpan Delay = TimeSpan.FromSeconds(2);
@@ -55,10 +55,10 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
         IPAddress address = network is null ? IPAddress.Loopback : await network.AddAsync(number).ConfigureAwait(false);
         var relay = new Relay(network?.HostAddress ?? IPAddress.Loopback, postgres.Host, postgres.Port);
         var arguments = new NodeArguments(
+            string.Create(CultureInfo.InvariantCulture, $"node-{number}"),
             postgres.AddressVia(relay.Address),
             address.ToString(),
-            network is null ? FreePort() : SiloPort,
-            network is null ? FreePort() : GatewayPort,
+            network is null ? FreePort() : UsualPort,
             work,
             Delay,
             otherModel,

@@ -40,7 +40,7 @@ internal sealed class NodeProcess
 
     public int Number { get; }
 
-    public string Name => string.Create(CultureInfo.InvariantCulture, $"node-{Number}");
+    public string Name => arguments.Name;
 
     public Relay Relay { get; }
 
