@@ -12,6 +12,14 @@ internal sealed class Submitter : IAsyncDisposable
     /// <summary>The exit code of a complete job with rows at fault.</summary>
     public const int CompleteWithErrors = 6;
 
+    /// <summary>The exit codes of errors that may pass, such as a full disk.</summary>
+    private const int AnyError = 1;
+
+    private const int ClusterAway = 5;
+
+    /// <summary>The exit code of a process that a signal ended is this number and that of the signal.</summary>
+    private const int Signalled = 128;
+
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
 
     private readonly string[] options;
@@ -69,8 +77,7 @@ internal sealed class Submitter : IAsyncDisposable
             await started.WaitForExitAsync().ConfigureAwait(false);
             process = null;
             history.Add("submitter", "ended", string.Create(CultureInfo.InvariantCulture, $"exit code {started.ExitCode}"));
-            // Killed, or 1: any error that may pass, such as a cluster out of reach.
-            if (started.ExitCode is not (1 or > 128))
+            if (started.ExitCode is not (AnyError or ClusterAway or > Signalled))
             {
                 return started.ExitCode;
             }
