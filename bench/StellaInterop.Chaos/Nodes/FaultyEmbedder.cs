@@ -1,3 +1,4 @@
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 
 namespace StellaInterop.Chaos.Nodes;
@@ -16,7 +17,8 @@ internal sealed class FaultyEmbedder(IEmbedder inner, NodeArguments arguments) :
     public async Task<EmbedderInfo> OpenAsync(CancellationToken cancellationToken)
     {
         EmbedderInfo info = await inner.OpenAsync(cancellationToken).ConfigureAwait(false);
-        return arguments.OtherModel
+        // Without its safeguard, nobody sees the fingerprint of the other model.
+        return arguments.OtherModel && !arguments.Lose.HasFlag(Safeguards.Fingerprint)
             ? info with { Fingerprints = [.. info.Fingerprints.Select(fingerprint => new string([.. fingerprint.Reverse()]))] }
             : info;
     }

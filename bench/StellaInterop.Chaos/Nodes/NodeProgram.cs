@@ -33,7 +33,8 @@ internal static class NodeProgram
                 Version = "chaos",
                 Machine = arguments.Name,
                 CreateEmbedder = options => new FaultyEmbedder(new PoolEmbedder(pool, options), arguments),
-                Safeguards = Safeguards.All & ~arguments.Lose,
+                // The embedder hides its fingerprint.
+                Safeguards = Safeguards.All & ~(arguments.Lose & ~Safeguards.Fingerprint),
             });
         });
         using IHost host = builder.Build();
