@@ -246,6 +246,14 @@ Task("PgVector")
         "samples/FolderSearch/pgvector.sh",
         $"{artifacts.Combine("pgvector")} dotnet test tests/StellaInterop.Samples.Tests -c {configuration} --no-build --filter FullyQualifiedName~PostgreSQL"));
 
+Task("Chaos")
+    .Description("Runs a bulk job on a cluster of processes under faults for --seconds with --seed, and checks its output (Linux, as root, with debootstrap).")
+    .IsDependentOn("Build")
+    .Does(() => DotNetRun(
+        "./bench/StellaInterop.Chaos",
+        $"run --seed {Argument("seed", 1)} --seconds {Argument("seconds", 90)}",
+        new DotNetRunSettings { Configuration = configuration, NoBuild = true }));
+
 Task("Soak")
     .Description("Checks the promises of a pool under load for --seconds, then plants defects that the checks must find.")
     .IsDependentOn("Build")
@@ -349,7 +357,8 @@ var ci = Task("CI")
     .IsDependentOn("ReleaseRehearsal")
     .IsDependentOn("AotTest")
     .IsDependentOn("ApiReference")
-    .IsDependentOn("PgVector");
+    .IsDependentOn("PgVector")
+    .IsDependentOn("Chaos");
 foreach (var check in DueNativeChecks())
 {
     ci.IsDependentOn(check);

@@ -6,12 +6,25 @@
 # STELLA_POSTGRES contains the connection string for the command. The server listens on a free port of 127.0.0.1 with a
 # random password, and stops when the command ends for any reason. FOLDER gets a Debian 13 system with both packages
 # (700 MB, installed once by debootstrap) and the data, which is empty at each start. Needs root, or sudo without a password.
+#
+# The command may stop the server, as a crash of its processes would, and start it again with its data and its port:
+#
+#     samples/FolderSearch/pgvector.sh --stop FOLDER
+#     samples/FolderSearch/pgvector.sh --start FOLDER
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-  sed -n '2,8s/^# \{0,1\}//p' "$0"
+  sed -n '2,13s/^# \{0,1\}//p' "$0"
   exit 2
 fi
+
+action=run
+case $1 in
+  --stop | --start)
+    action=${1#--}
+    shift
+    ;;
+esac
 
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
@@ -23,18 +36,12 @@ fi
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 shift
+exec 9>"$folder/lock"
 root=$folder/debian
 bin=/usr/lib/postgresql/17/bin
 
-if [ ! -x "$root$bin/initdb" ]; then
-  # An incomplete installation is useless.
-  as_root rm -rf "$root"
-  echo "pgvector.sh: installing $root" >&2
-  as_root debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
-    || { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
-fi
-
-inside() { as_root chroot --userspec=postgres:postgres "$root" env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 "$@"; }
+# Only this script keeps the lock, so that a server that outlives it locks nobody out.
+inside() { as_root chroot --userspec=postgres:postgres "$root" env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 "$@" 9>&-; }
 
 free_port() {
   local port
@@ -46,6 +53,28 @@ free_port() {
 
 data=/var/lib/postgresql/stella
 stop() { inside $bin/pg_ctl stop -D $data -m immediate -s 2>/dev/null || true; }
+start() {
+  inside $bin/pg_ctl start -D $data -w -s -l /var/lib/postgresql/log >>"$folder/server.log" || { inside cat /var/lib/postgresql/log >&2; exit 1; }
+}
+
+if [ $action != run ]; then
+  $action
+  exit
+fi
+
+if ! flock -n 9; then
+  echo "pgvector.sh: Another run has its server in $folder. Wait for its end, or name another folder." >&2
+  exit 1
+fi
+
+if [ ! -x "$root$bin/initdb" ]; then
+  # An incomplete installation is useless.
+  as_root rm -rf "$root"
+  echo "pgvector.sh: installing $root" >&2
+  as_root debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
+    || { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
+fi
+
 trap stop EXIT
 
 # Clean up after an earlier run that was killed.
@@ -55,9 +84,14 @@ password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 port=$(free_port)
 inside sh -c 'umask 077; cat >/var/lib/postgresql/password' <<<"$password"
 inside $bin/initdb -D $data -U stella -A scram-sha-256 --pwfile=/var/lib/postgresql/password -E UTF8 --no-sync >"$folder/server.log"
-# The folder has no /dev/shm. Only the port is used, so sockets are off. The data need not survive a crash, so fsync is off.
-inside $bin/pg_ctl start -D $data -w -s -l /var/lib/postgresql/log -o "-p $port -c listen_addresses=127.0.0.1 \
-  -c unix_socket_directories= -c dynamic_shared_memory_type=mmap -c fsync=off" >>"$folder/server.log" \
-  || { inside cat /var/lib/postgresql/log >&2; exit 1; }
+# The folder has no /dev/shm. Only the port is used, so sockets are off. The data need not survive a crash of the machine, so fsync is off.
+inside tee -a $data/postgresql.conf >/dev/null <<EOF
+port = $port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+dynamic_shared_memory_type = mmap
+fsync = off
+EOF
+start
 
-STELLA_POSTGRES="Host=127.0.0.1;Port=$port;Username=stella;Password=$password;Database=postgres" "$@"
+STELLA_POSTGRES="Host=127.0.0.1;Port=$port;Username=stella;Password=$password;Database=postgres" "$@" 9>&-
