@@ -30,6 +30,6 @@ internal enum FaultKind
     /// <summary>A new node joins.</summary>
     Join,
 
-    /// <summary>A node joins whose model is another one than that of the job, and leaves again.</summary>
+    /// <summary>A node joins whose model is another one than that of the job.</summary>
     OtherModel,
 }

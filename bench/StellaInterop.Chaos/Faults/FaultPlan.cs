@@ -99,7 +99,6 @@ internal static class FaultPlan
         FaultKind.StopPostgres => random.Next(4, 16),
         FaultKind.ShortPartition => random.Next(3, 9),
         FaultKind.FullDisk => random.Next(4, 11),
-        FaultKind.OtherModel => random.Next(15, 26),
         FaultKind.KillNode or FaultKind.StopNode => random.Next(0, 9),
         _ => 0,
     };

@@ -63,12 +63,10 @@ internal sealed class Nemesis(NodeFleet fleet, PostgresServer postgres, SmallDis
                 break;
             default:
                 await fleet.JoinAsync(fault.Target, otherModel: true).ConfigureAwait(false);
-                await lasting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                await fleet[fault.Target].KillAsync().ConfigureAwait(false);
                 break;
         }
 
-        if (fault.Kind is not (FaultKind.KillNode or FaultKind.StopNode or FaultKind.KillSubmitter or FaultKind.Join))
+        if (fault.Kind is not (FaultKind.KillNode or FaultKind.StopNode or FaultKind.KillSubmitter or FaultKind.Join or FaultKind.OtherModel))
         {
             history.Add("faults", $"{fault.Kind} is over", target.TrimEnd(',', ' ') is { Length: > 0 } name ? name : null);
         }
