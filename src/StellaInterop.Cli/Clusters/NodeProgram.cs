@@ -214,7 +214,9 @@ internal sealed class NodeProgram
 #pragma warning disable CA2000 // The certificate lives as long as the pages.
             X509Certificate2 certificate = ServerCertificate.Load(file, key, password: null);
 #pragma warning restore CA2000
-            _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https => https.ServerCertificate = certificate));
+            X509Certificate2Collection chain = ServerCertificate.LoadChain(file, password: null);
+            _ = builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(
+                https => (https.ServerCertificate, https.ServerCertificateChain) = (certificate, chain)));
         }
 
         WebApplication application = builder.Build();
