@@ -73,7 +73,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
                 return true;
             }).ConfigureAwait(true);
         }
-        catch (StellaBulkException e)
+        catch (IOException e)
         {
             LogFolderFailed(logger, Folder, e.Message);
         }
@@ -118,9 +118,17 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
     /// <summary>Runs an action on the coordinator, one at a time. Reports to the list of jobs run beside the calls of nodes.</summary>
     private Task<T> OnFolder<T>(Func<T> action) => Task.Run(() =>
     {
-        lock (gate)
+        try
         {
-            return OutputErrors.Guarded(Folder, action);
+            lock (gate)
+            {
+                return OutputErrors.Guarded(Folder, action);
+            }
+        }
+        catch (StellaBulkException e)
+        {
+            // Orleans carries the exceptions of .NET to the caller, and no others.
+            throw new IOException(e.Message, e.InnerException);
         }
     });
 
