@@ -187,12 +187,24 @@ string ThirdPartyNotices()
     text.Append("\n## NuGet packages in the stella tool\n\n");
     text.Append("Their assemblies are beside `stella.dll` in the package StellaInterop.Cli. LICENSE has the text of the MIT licence.\n\n");
     text.Append("| package | licence | copyright |\n| --- | --- | --- |\n");
-    foreach (var package in NuGetComponents(NuGetBill("StellaInterop.Cli", artifacts.CombineWithFilePath("notices/tool.cdx.json"))))
+    var shipped = PackagesWithFiles("StellaInterop.Cli");
+    foreach (var package in NuGetComponents(NuGetBill("StellaInterop.Cli", artifacts.CombineWithFilePath("notices/tool.cdx.json"))).Where(c => shipped.Contains(c.Name)))
     {
         text.Append($"| {package.Title} | {package.License} | {package.Copyright} |\n");
     }
 
     return text.ToString();
+}
+
+/// Returns the packages with files beside a program. Others only name their dependencies, or have tools for the build.
+HashSet<string> PackagesWithFiles(string project)
+{
+    var assets = JsonNode.Parse(System.IO.File.ReadAllText(root.CombineWithFilePath($"src/{project}/obj/project.assets.json").FullPath));
+    return assets["targets"].AsObject().SelectMany(target => target.Value.AsObject())
+        .Where(package => new[] { "runtime", "runtimeTargets", "resource" }.Any(kind =>
+            package.Value[kind]?.AsObject().Any(file => !file.Key.EndsWith("/_._")) == true))
+        .Select(package => package.Key.Split('/')[0])
+        .ToHashSet();
 }
 
 string LicenceText(string folder) => System.IO.Directory.GetFiles(folder)
