@@ -9,7 +9,7 @@ record Component(string Name, string Version, string License, string Source, str
 }
 
 // Allowed licences. A component with a choice of licences needs one of these.
-var allowedLicences = new HashSet<string> { "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "NCSA", "Unicode-3.0", "Zlib" };
+var allowedLicences = new HashSet<string> { "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "NCSA", "PostgreSQL", "Unicode-3.0", "Zlib" };
 
 /// Returns every third-party crate of Cargo.lock.
 Component[] Crates()

@@ -4,6 +4,7 @@ using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Cluster.Leases;
+using StellaInterop.Cluster.Telemetry;
 
 namespace StellaInterop.Cluster.Jobs;
 
@@ -18,7 +19,7 @@ internal sealed record CoordinatorServices(
 
 /// <summary>Gives a coordinator its place in the cluster. It lives on a node that works on the job, which has the folder.</summary>
 [PreferLocalPlacement]
-internal sealed partial class JobGrain(CoordinatorServices services, ILogger<JobGrain> logger) : Grain, IJobGrain
+internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> logger) : Grain, IJobGrain
 {
     private static readonly TimeSpan TickTime = TimeSpan.FromSeconds(1);
 
@@ -75,7 +76,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
         }
         catch (IOException e)
         {
-            LogFolderFailed(logger, Folder, e.Message);
+            ClusterLog.FolderFailed(logger, Folder, e.Message);
         }
 
         if (reporting.IsCompleted)
@@ -104,7 +105,7 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            LogListAway(logger, Folder, e.Message);
+            ClusterLog.ListAway(logger, e.Message);
             await SetWishAsync(coordinator!.Wish ?? JobWish.Run).ConfigureAwait(true);
         }
     }
@@ -131,10 +132,4 @@ internal sealed partial class JobGrain(CoordinatorServices services, ILogger<Job
             throw new IOException(e.Message, e.InnerException);
         }
     });
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The job in {Folder} cannot go on now: {Reason}")]
-    private static partial void LogFolderFailed(ILogger logger, string folder, string reason);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The list of jobs does not answer for {Folder}: {Reason}")]
-    private static partial void LogListAway(ILogger logger, string folder, string reason);
 }

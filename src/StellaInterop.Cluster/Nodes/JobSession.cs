@@ -4,11 +4,12 @@ using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Planning;
 using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Telemetry;
 
 namespace StellaInterop.Cluster.Nodes;
 
 /// <summary>Represents the work of a node on one job: it makes parts, and now and then the plan or the check of the output.</summary>
-internal sealed partial class JobSession : IPartWork, IDisposable
+internal sealed class JobSession : IPartWork, IDisposable
 {
     /// <summary>The time after which a node asks again for work.</summary>
     private static readonly TimeSpan WaitTime = TimeSpan.FromMilliseconds(500);
@@ -264,7 +265,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
         catch (Exception e) when (e is not OperationCanceledException)
 #pragma warning restore CA1031
         {
-            LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
             return new JobAnswer(WorkKind.Wait, null, null, IsRejection: false, []);
         }
     }
@@ -283,7 +284,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
         catch (StellaException e)
         {
             // The part counts an attempt, and the next one may go well.
-            LogModelFailed(logger, e);
+            ClusterLog.ModelFailed(logger, e);
             if (++failures >= FailuresInRow)
             {
                 throw new UnfitException($"The model failed {failures} times in a row: {e.Message}", ShortPause, e);
@@ -359,7 +360,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
             catch (Exception e) when (e is not OperationCanceledException)
 #pragma warning restore CA1031
             {
-                LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+                ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
             }
         }
     }
@@ -387,7 +388,7 @@ internal sealed partial class JobSession : IPartWork, IDisposable
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            LogCoordinatorAway(logger, setup.Folder.Path, e.Message);
+            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
         }
     }
 
@@ -403,10 +404,4 @@ internal sealed partial class JobSession : IPartWork, IDisposable
     }
 
     private static LeaseMessage LeaseOf(PartTask task) => new(task.Part.ToString(), task.Epoch);
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "The model failed.")]
-    private static partial void LogModelFailed(ILogger logger, Exception error);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The coordinator of {Folder} does not answer: {Reason}")]
-    private static partial void LogCoordinatorAway(ILogger logger, string folder, string reason);
 }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Orleans.Runtime;
 using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Telemetry;
 
 namespace StellaInterop.Cluster.Nodes;
 
@@ -9,7 +10,7 @@ namespace StellaInterop.Cluster.Nodes;
 /// <remarks>
 /// The vectors are computed by the threads of the pool, and files are read and written by those of .NET. The threads of the grains do neither.
 /// </remarks>
-internal sealed partial class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, NodeOptions options, ILogger<NodeWorker> logger) : BackgroundService
+internal sealed class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, NodeOptions options, ILogger<NodeWorker> logger) : BackgroundService
 {
     /// <summary>The time after which a node asks again for the list of jobs.</summary>
     private static readonly TimeSpan HelloTime = TimeSpan.FromSeconds(2);
@@ -63,7 +64,6 @@ internal sealed partial class NodeWorker(IGrainFactory grains, ILocalSiloDetails
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            LogJobFailed(logger, job.Folder, e.Message);
             Refuse(job.Folder, e.Message, HelloTime);
             return false;
         }
@@ -84,7 +84,7 @@ internal sealed partial class NodeWorker(IGrainFactory grains, ILocalSiloDetails
             catch (Exception e) when (e is not OperationCanceledException)
 #pragma warning restore CA1031
             {
-                LogListAway(logger, e.Message);
+                ClusterLog.ListAway(logger, e.Message);
             }
 
             await Task.Delay(HelloTime, options.Clock, stoppingToken).ConfigureAwait(false);
@@ -114,7 +114,7 @@ internal sealed partial class NodeWorker(IGrainFactory grains, ILocalSiloDetails
         {
             if (!refusals.TryGetValue(folder, out Refusal? before) || before.Reason != reason)
             {
-                LogRefused(logger, folder, reason);
+                ClusterLog.Refused(logger, folder, reason);
             }
 
             refusals[folder] = new Refusal(reason, options.Clock.GetTimestamp(), pause);
@@ -152,15 +152,6 @@ internal sealed partial class NodeWorker(IGrainFactory grains, ILocalSiloDetails
             }
         }
     }
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "This node takes nothing of the job in {Folder}: {Reason}")]
-    private static partial void LogRefused(ILogger logger, string folder, string reason);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The job in {Folder} does not go on here for now: {Reason}")]
-    private static partial void LogJobFailed(ILogger logger, string folder, string reason);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The list of jobs does not answer: {Reason}")]
-    private static partial void LogListAway(ILogger logger, string reason);
 
     private sealed record Refusal(string Reason, long Time, TimeSpan Pause);
 }
