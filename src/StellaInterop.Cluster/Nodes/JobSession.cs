@@ -192,6 +192,12 @@ internal sealed class JobSession : IPartWork, IDisposable
 
         try
         {
+            if (setup.Output(() => !JobFolder.IsOfCluster(setup.Folder) && setup.Folder.Exists(OutputNames.Success)))
+            {
+                // Another node has completed the output meanwhile.
+                return false;
+            }
+
             Probe();
         }
         catch (StellaBulkException e)
