@@ -230,9 +230,10 @@ internal sealed class NodeProgram
         ServerLogging.Add(builder.Logging, settings.Verbosity);
         if (settings.Verbosity != Verbosity.Debug)
         {
-            // Orleans and its libraries report each node that they do not reach, and the membership deals with it.
+            // Orleans and its libraries report each node that they do not reach, and the membership deals with it. A call that fails tells its caller.
             _ = builder.Logging
-                .AddFilter((category, level) => level >= (category?.StartsWith("StellaInterop", StringComparison.Ordinal) == true ? LogLevel.Information : LogLevel.Error));
+                .AddFilter((category, level) => level >= (category?.StartsWith("StellaInterop", StringComparison.Ordinal) == true ? LogLevel.Information : LogLevel.Error))
+                .AddFilter("Orleans.Messaging", LogLevel.Critical);
         }
 
         string version = typeof(NodeProgram).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
