@@ -20,11 +20,15 @@ internal sealed class JobCoordinator : IDisposable
     /// <summary>The attempts to make the plan or to check the output, before the job fails.</summary>
     private const int TaskAttempts = 5;
 
+    /// <summary>The times that one machine sees a fault before it is that of the job.</summary>
+    private const int FaultsOfMachine = 3;
+
     private readonly IOutputFolder folder;
     private readonly TimeProvider clock;
     private readonly LeasePolicy policy;
     private readonly Safeguards safeguards;
     private readonly WorkMeter meter;
+    private readonly Dictionary<(string Code, string Machine), int> faults = [];
 
     private PinnedJob? job;
     private JobOutput? output;
@@ -32,7 +36,6 @@ internal sealed class JobCoordinator : IDisposable
     private long? maxErrors;
     private TaskInHand? task;
     private int taskAttempts;
-    private (string Node, FaultMessage Fault)? fault;
     private string? lastFault;
     private bool isLeft;
 
@@ -131,7 +134,7 @@ internal sealed class JobCoordinator : IDisposable
         TakeTask(report);
         if (report.Fault is { } reported)
         {
-            Consider(report.Node, reported);
+            Consider(report.Machine, reported);
         }
 
         FailIfTooManyErrors();
@@ -315,16 +318,17 @@ internal sealed class JobCoordinator : IDisposable
     /// <summary>Gets whether nothing is left to do.</summary>
     public bool HasEnded => Phase == JobPhase.Failed || isLeft;
 
-    /// <summary>Ends the job when a fault of inputs or output shows twice. Once it may be the fault of one machine.</summary>
-    private void Consider(string node, FaultMessage reported)
+    /// <summary>
+    /// Ends the job when a fault of inputs or output shows on two machines, or on one again and again. A single machine may see an old state of the
+    /// shared folder, or another folder.
+    /// </summary>
+    private void Consider(string machine, FaultMessage reported)
     {
-        if (fault is { } before && before.Fault.Code == reported.Code)
+        int count = faults.GetValueOrDefault((reported.Code, machine)) + 1;
+        faults[(reported.Code, machine)] = count;
+        if (count >= FaultsOfMachine || faults.Keys.Any(other => other.Code == reported.Code && other.Machine != machine))
         {
             Fail(Enum.Parse<StellaBulkErrorCode>(reported.Code), reported.Message);
-        }
-        else
-        {
-            fault = (node, reported);
         }
     }
 

@@ -80,7 +80,7 @@ internal sealed record DoneMessage(
 [GenerateSerializer, Immutable]
 internal sealed record ReturnMessage([property: Id(0)] LeaseMessage Lease, [property: Id(1)] bool IsAttempt);
 
-/// <summary>Represents a fault of the inputs or of the output that no other node can help. It ends the job when it shows twice.</summary>
+/// <summary>Represents a fault of the inputs or of the output that other nodes find too, unless it is that of one machine.</summary>
 [GenerateSerializer, Immutable]
 internal sealed record FaultMessage([property: Id(0)] string Code, [property: Id(1)] string Message);
 
