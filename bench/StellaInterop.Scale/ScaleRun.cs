@@ -52,6 +52,7 @@ internal sealed class ScaleRun(SimulationOptions options)
             TimeSpan planTime = Stopwatch.GetElapsedTime(planStart);
 
             IDirectoryGrain directory = silos.Grains[0].GetGrain<IDirectoryGrain>(0);
+            JobFolder.Begin(job.Request);
             ThrowIfRefused(await directory.SubmitAsync(job.Request.ToJson()).ConfigureAwait(false));
             (ResidentMemory before, long managedBefore) = Memory();
             IJobGrain coordinator = silos.Grains[0].GetGrain<IJobGrain>(JobRequest.FolderOf(job.Output));
