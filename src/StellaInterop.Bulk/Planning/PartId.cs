@@ -44,10 +44,6 @@ internal readonly record struct PartId(int Chunk, string Halves) : IComparable<P
     /// <param name="second">Whether it is the second half.</param>
     public PartId Half(bool second) => new(Chunk, Halves + (second ? '1' : '0'));
 
-    /// <summary>Returns whether a part has some of the rows of this one, and is smaller.</summary>
-    public bool Contains(PartId other) =>
-        other.Chunk == Chunk && other.Halves.Length > Halves.Length && other.Halves.StartsWith(Halves, StringComparison.Ordinal);
-
     /// <summary>Returns the rows of the part within its chunk.</summary>
     /// <param name="chunkRows">The number of rows of the chunk.</param>
     /// <returns>The first row, from 0, and the number of rows; no rows if the halves are too many.</returns>

@@ -102,8 +102,6 @@ internal sealed class JobLedger
     /// <summary>Gets the rows at fault.</summary>
     public long ErrorCount { get; private set; }
 
-    public int LeaseCount => leased.Count;
-
     public int SuspectCount => suspects.Count;
 
     /// <summary>Gets the number of parts that are not there.</summary>

@@ -51,12 +51,4 @@ internal sealed class PartIdTests
         PartId[] sorted = [new(0), new(0, "0"), new(0, "00"), new(0, "01"), new(0, "1"), new(0, "10"), new(1)];
         Assert.That(sorted.Reverse().Order(), Is.EqualTo(sorted));
     }
-
-    [Test]
-    public void A_part_contains_its_halves_and_nothing_else()
-    {
-        var part = new PartId(3, "1");
-        Assert.That(part.Contains(new PartId(3, "10")) && part.Contains(new PartId(3, "111")), Is.True);
-        Assert.That(part.Contains(part) || part.Contains(new PartId(3)) || part.Contains(new PartId(3, "0")) || part.Contains(new PartId(4, "10")), Is.False);
-    }
 }
