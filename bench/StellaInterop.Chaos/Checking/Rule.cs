@@ -2,7 +2,7 @@ namespace StellaInterop.Chaos.Checking;
 
 /// <summary>Represents a rule of a run, and how it was broken.</summary>
 /// <param name="Name">The rule, as a statement.</param>
-/// <param name="Violations">What breaks it; empty if it holds.</param>
+/// <param name="Violations">The findings that break the rule; empty if it holds.</param>
 internal sealed record Rule(string Name, IReadOnlyList<string> Violations)
 {
     /// <summary>The violations that are printed.</summary>

@@ -18,8 +18,8 @@ namespace StellaInterop.Bulk.Commit;
 /// output. So all files of a part are of one writer, even if another one has other bits.
 /// </para>
 /// <para>
-/// With a claim, the rows at fault wait there as well, and get their name after the claim and before the part. A writer whose lease has ended
-/// would leave them beside those of the halves otherwise.
+/// With a claim, the rows at fault wait there as well, and get their name after the claim and before the part. Otherwise a late writer
+/// would leave them beside those of the halves.
 /// </para>
 /// </remarks>
 internal sealed class JobOutput

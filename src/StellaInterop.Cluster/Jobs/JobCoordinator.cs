@@ -37,7 +37,7 @@ internal sealed class JobCoordinator : IDisposable
     private TaskInHand? task;
     private int taskAttempts;
     private string? lastFault;
-    private bool isLeft;
+    private bool hasLeftFolder;
 
     /// <param name="folder">The output folder, which the coordinator disposes.</param>
     /// <param name="clock">The clock, of which only differences count.</param>
@@ -307,16 +307,16 @@ internal sealed class JobCoordinator : IDisposable
             Phase = JobPhase.Cancelled;
         }
 
-        if (!isLeft && Phase is JobPhase.Complete or JobPhase.Cancelled)
+        if (!hasLeftFolder && Phase is JobPhase.Complete or JobPhase.Cancelled)
         {
             // Without the folder no lease can commit any more.
             folder.DeleteFolder(OutputNames.ClusterFolder);
-            isLeft = true;
+            hasLeftFolder = true;
         }
     }
 
     /// <summary>Gets whether nothing is left to do.</summary>
-    public bool HasEnded => Phase == JobPhase.Failed || isLeft;
+    public bool HasEnded => Phase == JobPhase.Failed || hasLeftFolder;
 
     /// <summary>
     /// Ends the job when a fault of inputs or output shows on two machines, or on one again and again. A single machine may see an old state of the
