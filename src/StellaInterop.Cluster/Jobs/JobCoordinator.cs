@@ -196,7 +196,7 @@ internal sealed class JobCoordinator : IDisposable
         return new JobStatus
         {
             Folder = name,
-            Phase = Phase is JobPhase.Complete or JobPhase.Failed or JobPhase.Cancelled ? Phase : Wish == JobWish.Pause ? JobPhase.Paused : PhaseOfWork(),
+            Phase = HasEnded ? Phase : Wish == JobWish.Pause ? JobPhase.Paused : PhaseOfWork(),
             Message = Failure?.Message,
             FailureCode = Failure?.Code.ToString(),
             RowCount = plan?.RowCount ?? 0,

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using StellaInterop.Bulk;
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Cluster.Jobs;
@@ -75,10 +76,14 @@ internal sealed class JobsOfNodes : IAsyncDisposable
 
     public Task<ClusterStatus> UntilPhaseAsync(JobPhase phase) => UntilAsync(status => status.Jobs.Any(job => job.Status.Phase == phase));
 
-    /// <summary>The files of an output by name, but those that another run may write otherwise.</summary>
+    /// <summary>
+    /// The files of an output by name, but those that another run may write otherwise. A node that has not left the job yet has a lock in the folder
+    /// of temporary files.
+    /// </summary>
     public static IReadOnlyDictionary<string, string> Files(string output) => Directory.EnumerateFiles(output, "*", SearchOption.AllDirectories)
-        .Where(file => Path.GetFileName(file) != "_manifest.json")
-        .ToDictionary(file => Path.GetRelativePath(output, file), File.ReadAllText);
+        .Select(file => Path.GetRelativePath(output, file))
+        .Where(name => name != OutputNames.Manifest && !name.StartsWith($"{OutputNames.TemporaryFolder}/", StringComparison.Ordinal))
+        .ToDictionary(name => name, name => File.ReadAllText(Path.Combine(output, name)));
 
     public async ValueTask DisposeAsync()
     {
