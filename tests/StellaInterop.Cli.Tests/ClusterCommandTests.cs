@@ -200,6 +200,32 @@ internal sealed class ClusterCommandTests
         CheckPartsAreThoseOfOneRun();
     }
 
+    [Test]
+    public async Task Nodes_with_certificates_work_together_and_a_command_without_one_is_no_part_of_the_cluster()
+    {
+        using var authority = new TestAuthority(folder, "authority");
+        using var other = new TestAuthority(folder, "other");
+        string[] Tls(TestAuthority signer, string name)
+        {
+            (string certificate, string key) = signer.Sign(name);
+            return ["--cert", certificate, "--key", key, "--ca", authority.AuthorityFile];
+        }
+
+        string cluster = $"localhost:{FreePort.Find()}";
+        string[] client = Tls(authority, "client");
+        await StartNodeAsync(cluster, Tls(authority, "first"));
+        await StartNodeAsync(cluster, Tls(authority, "second"));
+        using Process bulk = StartBulk(cluster, client);
+        Assert.That(bulk.WaitForExit(Patience));
+        string messages = await bulk.StandardError.ReadToEndAsync();
+        Assert.That((bulk.ExitCode, messages), Is.EqualTo((0, messages)));
+        CheckPartsAreThoseOfOneRun();
+        await UntilAsync(cluster, status => status.GetProperty("nodes").GetArrayLength() == 2, client);
+
+        Assert.That(Run("jobs", "--cluster", cluster).Error, Does.Contain("No node of the cluster"), "no TLS");
+        Assert.That(Run(["jobs", "--cluster", cluster, .. Tls(other, "stranger")]).Error, Does.Contain("is refused by the authority"), "a stranger");
+    }
+
     private static async Task CheckPagesAsync(Uri address, string key)
     {
         using var client = new HttpClient { BaseAddress = address };
@@ -234,21 +260,21 @@ internal sealed class ClusterCommandTests
         return (node, ready!);
     }
 
-    private JsonElement Status(string cluster)
+    private JsonElement Status(string cluster, params string[] options)
     {
-        StellaResult result = Run("jobs", "--json", "--cluster", cluster);
+        StellaResult result = Run(["jobs", "--json", "--cluster", cluster, .. options]);
         return result.ExitCode == 0 ? result.Rows.Single() : default;
     }
 
-    private async Task UntilAsync(string cluster, Predicate<JsonElement> condition)
+    private async Task UntilAsync(string cluster, Predicate<JsonElement> condition, params string[] options)
     {
         using var limit = new CancellationTokenSource(Patience);
-        JsonElement status = Status(cluster);
+        JsonElement status = Status(cluster, options);
         while (status.ValueKind == JsonValueKind.Undefined || !condition(status))
         {
             Assert.That(limit.IsCancellationRequested, Is.False, $"{status}");
             await Task.Delay(200);
-            status = Status(cluster);
+            status = Status(cluster, options);
         }
     }
 

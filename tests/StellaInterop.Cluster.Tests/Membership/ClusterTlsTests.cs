@@ -30,18 +30,18 @@ internal sealed class ClusterTlsTests
         await using var cluster = new TestCluster(ClusterAddress.Parse($"localhost:{FreePort.Find()}"));
         NodeEndpoints[] nodes =
         [
-            await cluster.StartNodeAsync(authority.Sign("first")),
-            await cluster.StartNodeAsync(authority.Sign("second", 30, TestAuthority.Server, TestAuthority.Client)),
+            await cluster.StartNodeAsync(Sign(authority, "first")),
+            await cluster.StartNodeAsync(Sign(authority, "second", 30, TestAuthority.Server, TestAuthority.Client)),
         ];
-        IClusterClient client = await cluster.StartClientAsync(authority.SignInOneFile("client"));
+        IClusterClient client = await cluster.StartClientAsync(InOneFile(Sign(authority, "client")));
         string[] silos = await Task.WhenAll(Enumerable.Range(0, 50).Select(i => client.GetGrain<ITallyGrain>($"{i}").FindSiloAsync()));
         Assert.That(silos.Distinct(), Is.EquivalentTo(nodes.Select(node => $"127.0.0.1:{node.SiloPort}")));
 
         foreach ((ClusterTls? tls, string reason) in new (ClusterTls?, string)[]
         {
             (null, "no TLS"),
-            (other.Sign("stranger"), "neither side knows the authority of the other"),
-            (other.Sign("stranger") with { AuthorityFile = Both(other) }, "the nodes do not know the authority of the client"),
+            (Sign(other, "stranger"), "neither side knows the authority of the other"),
+            (Sign(other, "stranger") with { AuthorityFile = Both(other) }, "the nodes do not know the authority of the client"),
         })
         {
             Assert.That(() => cluster.StartClientAsync(tls), Throws.TypeOf<ClusterException>().With.Message.Contains("No node of localhost"), reason);
@@ -54,22 +54,22 @@ internal sealed class ClusterTlsTests
     public void A_certificate_of_another_authority_is_refused_at_the_start()
     {
         using var other = new TestAuthority(folder, "other");
-        Refuses(authority.Sign("node") with { AuthorityFile = other.AuthorityFile }, "is refused by the authority");
+        Refuses(Sign(authority, "node") with { AuthorityFile = other.AuthorityFile }, "is refused by the authority");
     }
 
     [Test]
-    public void An_expired_certificate_is_refused_at_the_start() => Refuses(authority.Sign("node", days: 1), "is refused by the authority");
+    public void An_expired_certificate_is_refused_at_the_start() => Refuses(Sign(authority, "node", days: 1), "is refused by the authority");
 
     [TestCase(TestAuthority.Server)]
     [TestCase(TestAuthority.Client)]
     public void A_certificate_for_one_side_alone_is_refused_at_the_start(string purpose) =>
-        Refuses(authority.Sign("node", 30, purpose), "is not for both server and client authentication");
+        Refuses(Sign(authority, "node", 30, purpose), "is not for both server and client authentication");
 
     [Test]
     public void A_file_that_is_missing_or_not_in_PEM_is_named()
     {
         string other = folder.File("other.pem");
-        ClusterTls tls = authority.Sign("node");
+        ClusterTls tls = Sign(authority, "node");
         Refuses(tls with { CertificateFile = other }, other);
         Refuses(tls with { KeyFile = other }, other);
         Refuses(tls with { AuthorityFile = other }, other);
@@ -84,6 +84,18 @@ internal sealed class ClusterTlsTests
         Assert.That(
             () => new TestCluster(ClusterAddress.Parse($"localhost:{FreePort.Find()}")).StartClientAsync(tls),
             Throws.TypeOf<ClusterException>().With.Message.Contains(message));
+
+    private static ClusterTls Sign(TestAuthority authority, string node, int days = 30, params string[] purposes)
+    {
+        (string certificate, string key) = authority.Sign(node, days, purposes);
+        return new ClusterTls(certificate, key, authority.AuthorityFile);
+    }
+
+    private static ClusterTls InOneFile(ClusterTls tls)
+    {
+        File.AppendAllText(tls.CertificateFile, "\n" + File.ReadAllText(tls.KeyFile!));
+        return tls with { KeyFile = null };
+    }
 
     private string Both(TestAuthority other)
     {

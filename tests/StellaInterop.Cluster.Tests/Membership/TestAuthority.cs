@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using StellaInterop.Cluster.Membership;
 using StellaInterop.Tests;
 
 namespace StellaInterop.Cluster.Tests.Membership;
@@ -29,28 +28,8 @@ internal sealed class TestAuthority : IDisposable
 
     public string AuthorityFile => folder.File($"{name}.pem");
 
-    /// <summary>Signs a certificate with its key in a file of its own.</summary>
-    public ClusterTls Sign(string node, int days = 30, params string[] purposes)
-    {
-        (string pem, string keyPem) = SignPem(node, days, purposes);
-        (string file, string keyFile) = (folder.File($"{name}-{node}.pem"), folder.File($"{name}-{node}.key"));
-        File.WriteAllText(file, pem);
-        File.WriteAllText(keyFile, keyPem);
-        return new ClusterTls(file, keyFile, AuthorityFile);
-    }
-
-    /// <summary>Signs a certificate with its key in the same file.</summary>
-    public ClusterTls SignInOneFile(string node)
-    {
-        (string pem, string keyPem) = SignPem(node, 30, []);
-        string file = folder.File($"{name}-{node}.pem");
-        File.WriteAllText(file, $"{pem}\n{keyPem}");
-        return new ClusterTls(file, null, AuthorityFile);
-    }
-
-    public void Dispose() => certificate.Dispose();
-
-    private (string Certificate, string Key) SignPem(string node, int days, string[] purposes)
+    /// <summary>Signs a certificate, with its key in a file of its own. One without purposes is for all.</summary>
+    public (string Certificate, string Key) Sign(string node, int days = 30, params string[] purposes)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={node}", key, HashAlgorithmName.SHA256);
@@ -60,6 +39,11 @@ internal sealed class TestAuthority : IDisposable
         }
 
         using X509Certificate2 signed = request.Create(certificate, Begin, Begin.AddDays(days), RandomNumberGenerator.GetBytes(8));
-        return (signed.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
+        (string file, string keyFile) = (folder.File($"{name}-{node}.pem"), folder.File($"{name}-{node}.key"));
+        File.WriteAllText(file, signed.ExportCertificatePem());
+        File.WriteAllText(keyFile, key.ExportPkcs8PrivateKeyPem());
+        return (file, keyFile);
     }
+
+    public void Dispose() => certificate.Dispose();
 }
