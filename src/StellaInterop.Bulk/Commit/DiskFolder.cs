@@ -72,7 +72,17 @@ internal sealed class DiskFolder : IOutputFolder
         }
     }
 
-    public void Delete(string name) => File.Delete(FullPath(name));
+    public void Delete(string name)
+    {
+        try
+        {
+            File.Delete(FullPath(name));
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Another process deleted the folder, and the file with it.
+        }
+    }
 
     public void DeleteFolder(string folder)
     {

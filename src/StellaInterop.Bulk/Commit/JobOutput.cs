@@ -181,8 +181,8 @@ internal sealed class JobOutput
     /// <param name="part">The part.</param>
     /// <param name="counts">Its counts.</param>
     /// <param name="claim">
-    /// The name of the file whose creation decides whether the part may be committed; <see langword="null"/> without a lease. Whoever ends a
-    /// lease creates a file of this name, so the writer or the end of the lease comes first, and the other one knows.
+    /// The name of the file whose creation decides whether the part may be committed; <see langword="null"/> without a lease. The end of a
+    /// lease is a file of this name, so the writer or the end of the lease comes first, and the other one knows.
     /// </param>
     /// <returns><see langword="false"/> if the part is there already, or the claim is taken.</returns>
     /// <exception cref="StellaBulkException">A file of another writer is in the way.</exception>
@@ -221,9 +221,21 @@ internal sealed class JobOutput
         }
 
         Flush(OutputNames.RecordsFolder);
-        bool isCommitted = claim is null
-            ? TryPublish(part.Files[last], PartFile(part.Id, last))
-            : TryPublish(part.Files[last], claim) && CommitClaimed(part.Id, claim, part.Errors is null ? null : recordName);
+        bool isCommitted;
+        if (claim is null)
+        {
+            if (part.Errors is null && !IsCommitted(part.Id))
+            {
+                DeleteStaleErrors(part.Id, record);
+            }
+
+            isCommitted = TryPublish(part.Files[last], PartFile(part.Id, last));
+        }
+        else
+        {
+            isCommitted = TryPublish(part.Files[last], claim) && CommitClaimed(part.Id, claim, recordName, record);
+        }
+
         if (!isCommitted)
         {
             return false;
@@ -242,24 +254,39 @@ internal sealed class JobOutput
         return true;
     }
 
-    /// <summary>Gives a part that was claimed its name. Whoever finds a claim may do so: its writer may have ended.</summary>
+    /// <summary>Gives a part that was claimed its name. Any process may do so, because the writer may have ended.</summary>
     /// <returns><see langword="false"/> if the part is there already, or another process does this now.</returns>
-    public bool CommitClaimed(PartId part, string claim) => CommitClaimed(part, claim, FindRecordOfErrors(part, claim));
-
-    /// <param name="part">The part.</param>
-    /// <param name="claim">The claim.</param>
-    /// <param name="recordOfErrors">The record beside which the rows at fault wait; <see langword="null"/> if there are none.</param>
-    private bool CommitClaimed(PartId part, string claim, string? recordOfErrors)
+    /// <exception cref="IOException">This machine does not see all files of the part yet.</exception>
+    public bool CommitClaimed(PartId part, string claim)
     {
-        // A part that is there has its rows at fault already.
-        if (recordOfErrors is not null && !IsCommitted(part))
+        if (IsCommitted(part) || HashOf(claim) is not { } hash)
         {
-            NameErrors(part, recordOfErrors, claim);
+            return false;
         }
 
+        (string Name, PartRecord? Record) found = RecordNames()[OutputNames.PartOf(shortHash, part)]
+            .Select(name => (Name: name, Record: ReadRecord(name)))
+            .FirstOrDefault(record => record.Record?.Hashes[^1] == hash);
+        return found.Record is { } record
+            ? CommitClaimed(part, claim, $"{OutputNames.RecordsFolder}/{found.Name}", record)
+            : throw new IOException($"The record of the part '{OutputNames.PartOf(shortHash, part)}' in the output folder '{folder.Path}' is not visible yet.");
+    }
+
+    private bool CommitClaimed(PartId part, string claim, string recordName, PartRecord record)
+    {
+        // A part that is there has its rows at fault already.
+        if (!IsCommitted(part))
+        {
+            DeleteStaleErrors(part, record);
+            if (record.ErrorsHash is not null)
+            {
+                NameErrors(part, recordName, claim);
+            }
+        }
+
+        // The claim stays: another machine may not see the part yet, and would end the lease in its place.
         bool isNamed = folder.TryRename(claim, PartFile(part, extensions.Count - 1));
         Flush("");
-        folder.Delete(claim);
         return isNamed;
     }
 
@@ -340,30 +367,32 @@ internal sealed class JobOutput
         return count;
     }
 
-    /// <summary>Finds the record of a part that was claimed by a writer that may have ended.</summary>
-    /// <returns>Its name; <see langword="null"/> if no rows at fault wait beside it.</returns>
-    private string? FindRecordOfErrors(PartId part, string claim)
+    /// <summary>
+    /// Deletes rows at fault of a part that is not there, if they are not those of a record. A writer whose claim was deleted with the leases of its job
+    /// left them.
+    /// </summary>
+    private void DeleteStaleErrors(PartId part, PartRecord record)
     {
-        string prefix = OutputNames.RecordPrefixOf(OutputNames.PartOf(shortHash, part));
-        string[] records =
-        [
-            .. folder.List(OutputNames.RecordsFolder)
-                .Where(file => file.StartsWith(prefix, StringComparison.Ordinal) && file.EndsWith(WaitingErrorsEnd, StringComparison.Ordinal))
-                .Select(file => OutputNames.RecordOfWaiting(file, WaitingErrorsEnd)),
-        ];
-        string? hash = records.Length == 0 ? null : HashOf(claim);
-        return hash is not null && records.FirstOrDefault(record => ReadRecord(record)?.Hashes[^1] == hash) is { } found
-            ? $"{OutputNames.RecordsFolder}/{found}"
-            : null;
+        string errors = OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part));
+        if (folder.Exists(errors) && HashOf(errors) != record.ErrorsHash)
+        {
+            folder.Delete(errors);
+            Flush(OutputNames.ErrorsFolder);
+        }
     }
 
     /// <summary>Gives the rows at fault of a claimed part their name.</summary>
-    private void NameErrors(PartId part, string record, string claim)
+    private void NameErrors(PartId part, string recordName, string claim)
     {
         // The claim is on the disk before the rows at fault have their name, because nobody would delete them without it.
         Flush(claim[..claim.LastIndexOf('/')]);
-        string waiting = OutputNames.WaitingOf(record, WaitingErrorsEnd);
-        _ = folder.TryRename(waiting, OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part)));
+        string waiting = OutputNames.WaitingOf(recordName, WaitingErrorsEnd);
+        string errors = OutputNames.ErrorsOf(OutputNames.PartOf(shortHash, part));
+        if (!folder.TryRename(waiting, errors) && !folder.Exists(errors))
+        {
+            throw new IOException($"The rows at fault of '{errors}' in the output folder '{folder.Path}' are not visible yet.");
+        }
+
         Flush(OutputNames.ErrorsFolder);
         folder.Delete(waiting);
     }

@@ -17,6 +17,9 @@ internal static class OutputNames
     /// <summary>The folder of the records of parts.</summary>
     public const string RecordsFolder = "_records";
 
+    /// <summary>The file with the level of the processor and the version of the program that the parts of a cluster have. The end of the job deletes it.</summary>
+    public const string Bits = RecordsFolder + "/bits";
+
     /// <summary>The folder of the copies of compressed inputs, which is empty at the end.</summary>
     public const string InputsFolder = "_inputs";
 

@@ -3,17 +3,17 @@ using StellaInterop.Bulk.Planning;
 
 namespace StellaInterop.Bulk.Jobs;
 
-/// <summary>Represents who gives parts to a pipeline and hears of them. Its methods are called by several threads.</summary>
+/// <summary>Gives parts to a pipeline, and hears of their ends. Several threads call its methods.</summary>
 internal interface IPartWork
 {
     /// <summary>Takes the next part, when there is one.</summary>
     /// <returns><see langword="null"/> when no part is left.</returns>
     ValueTask<PartTask?> TakeAsync(CancellationToken stop);
 
-    /// <summary>Returns whether a part is still wanted. It is asked before the part is computed.</summary>
+    /// <summary>Returns whether a part is still wanted. It is asked before each of its pieces is computed.</summary>
     bool IsWanted(PartTask task);
 
-    /// <summary>Hears of a part that is not computed because it was not wanted any more.</summary>
+    /// <summary>Hears of a part that is not computed to its end because it was not wanted any more.</summary>
     ValueTask GivenUpAsync(PartTask task);
 
     /// <summary>Hears of rows that have vectors.</summary>

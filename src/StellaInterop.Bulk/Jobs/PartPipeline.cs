@@ -68,14 +68,13 @@ internal sealed class PartPipeline(JobSetup setup, JobOutput output, EmbedderInf
         await foreach (Piece piece in read.Reader.ReadAllAsync(stop).ConfigureAwait(false))
         {
             PartInWork part = piece.Part;
-            if (!part.IsStarted && !setup.Output(() => work.IsWanted(part.Task)))
+            if (!part.IsGivenUp && !setup.Output(() => work.IsWanted(part.Task)))
             {
-                // Another process made the part while the rows were read.
+                // Another process made the part meanwhile, or its lease has ended.
                 part.IsGivenUp = true;
                 await work.GivenUpAsync(part.Task).ConfigureAwait(false);
             }
 
-            part.IsStarted = true;
             if (!part.IsGivenUp)
             {
                 piece.Start(embedder, model.Dimensions, blocks!, stop);
@@ -97,11 +96,19 @@ internal sealed class PartPipeline(JobSetup setup, JobOutput output, EmbedderInf
     private async Task WriteAsync(CancellationToken stop)
     {
         ChunkWriter? writer = null;
+        PartInWork? written = null;
         try
         {
             await foreach (Piece piece in started.Reader.ReadAllAsync(stop).ConfigureAwait(false))
             {
                 PartTask task = piece.Part.Task;
+                if (piece.Part != written && writer is { } givenUp)
+                {
+                    setup.Output(givenUp.Dispose);
+                    writer = null;
+                }
+
+                written = piece.Part;
                 await ComputedAsync(piece, stop).ConfigureAwait(false);
                 work.Embedded(piece.Rows.Count, piece.Block!.TokenCounts.Sum(count => (long)count.Kept));
                 setup.Output(() =>

@@ -5,8 +5,6 @@ internal sealed class PartInWork(PartTask task)
 {
     public PartTask Task { get; } = task;
 
-    public bool IsStarted { get; set; }
-
     public bool IsGivenUp { get; set; }
 }
 

@@ -11,11 +11,15 @@ internal static class ClusterConnection
 {
     /// <summary>Reads the address of a cluster.</summary>
     /// <exception cref="CliException">The address is not valid.</exception>
-    public static ClusterAddress AddressOf(ClusterSettings settings)
+    public static ClusterAddress AddressOf(ClusterSettings settings) => Usage(() => ClusterAddress.Parse(settings.Address));
+
+    /// <summary>Parses a value of the command line.</summary>
+    /// <exception cref="CliException">The value is not valid.</exception>
+    public static T Usage<T>(Func<T> parse)
     {
         try
         {
-            return ClusterAddress.Parse(settings.Address);
+            return parse();
         }
         catch (ArgumentException e)
         {

@@ -42,9 +42,16 @@ internal sealed class JobFollowing(ClusterSettings cluster, JobRequest request, 
     public async Task SubmitAsync(CancellationToken cancellationToken)
     {
         client ??= await ClusterClient.ConnectAsync(address, tls, cancellationToken).ConfigureAwait(false);
-        JobFolder.Begin(request);
+        ClusterStatus status = await client.ListAsync(cancellationToken).ConfigureAwait(false);
+        bool isOpen = status.Jobs.Any(job => job.Entry.Folder == request.Output && !job.Status.HasEnded);
+        JobFolder.Begin(request, isOpen);
         if (await client.SubmitAsync(request, cancellationToken).ConfigureAwait(false) is { } refusal)
         {
+            if (!isOpen)
+            {
+                JobFolder.Release(request.Output);
+            }
+
             throw new CliException(ExitCode.Usage, refusal);
         }
 

@@ -43,16 +43,25 @@ internal static class JobsProgram
     public static async Task<int> ChangeAsync(ClusterSettings settings, JobChange change, string output, CancellationToken cancellationToken)
     {
         string folder = JobRequest.FolderOf(output);
-        bool isKnown = await ClusterConnection.UseAsync(
-            settings,
-            client => change switch
-            {
-                JobChange.Pause => client.WishAsync(folder, JobWish.Pause, cancellationToken),
-                JobChange.Resume => client.WishAsync(folder, JobWish.Run, cancellationToken),
-                JobChange.Cancel => client.WishAsync(folder, JobWish.Cancel, cancellationToken),
-                _ => client.RemoveAsync(folder, cancellationToken),
-            },
-            cancellationToken).ConfigureAwait(false);
+        bool isKnown;
+        try
+        {
+            isKnown = await ClusterConnection.UseAsync(
+                settings,
+                client => change switch
+                {
+                    JobChange.Pause => client.WishAsync(folder, JobWish.Pause, cancellationToken),
+                    JobChange.Resume => client.WishAsync(folder, JobWish.Run, cancellationToken),
+                    JobChange.Cancel => client.WishAsync(folder, JobWish.Cancel, cancellationToken),
+                    _ => client.RemoveAsync(folder, cancellationToken),
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+        catch (CliException e) when (change == JobChange.Remove && e.ExitCode == ExitCode.Network)
+        {
+            throw new CliException(e.ExitCode, $"{e.Message} If the cluster is gone for ever, delete the folder {JobFolder.ClusterFolderOf(folder)}: then `stella bulk` on one machine continues the job.", e.InnerException);
+        }
+
         if (change == JobChange.Remove)
         {
             isKnown |= Release(folder);

@@ -95,7 +95,7 @@ internal sealed class NodeProgram
         return new NodePlace(
             ClusterConnection.AddressOf(settings.Cluster),
             ClusterConnection.TlsOf(settings.Cluster),
-            settings.Advertised is null ? null : NodeAddress.Parse(settings.Advertised),
+            settings.Advertised is null ? null : ClusterConnection.Usage(() => NodeAddress.Parse(settings.Advertised)),
             urls,
             settings.KeyFile is null ? null : LoadKeys(settings.KeyFile));
     }
@@ -186,13 +186,16 @@ internal sealed class NodeProgram
         {
             await host.StopAsync(time.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OrleansException or TimeoutException or OperationCanceledException or AggregateException)
+#pragma warning disable CA1031 // The database or the other nodes may be away in any way. The others notice by themselves that the node is gone.
+        catch (Exception e)
+#pragma warning restore CA1031
         {
-            // The others notice by themselves that the node is gone.
-            ConsoleOutput.WriteMessage($"The node could not say that it leaves: {e.GetBaseException().Message}");
+            ConsoleOutput.WriteMessage($"The node could not say that it leaves: {Printable.Line(e.GetBaseException().Message)}");
         }
-
-        await ((IAsyncDisposable)host).DisposeAsync().ConfigureAwait(false);
+        finally
+        {
+            await ((IAsyncDisposable)host).DisposeAsync().ConfigureAwait(false);
+        }
     }
 
     private IHost Build(NodeEndpoints endpoints, NodeWatch watch)
@@ -252,7 +255,14 @@ internal sealed class NodeProgram
         string pages = host is WebApplication application
             ? $" {string.Join(", ", application.Urls)} has {NodePages.JobsPath}{(settings.HasDashboard ? $" and {NodePages.DashboardPath}/" : "")}."
             : "";
-        ConsoleOutput.WriteResult(node + pages);
         wasReady = true;
+        try
+        {
+            ConsoleOutput.WriteResult(node + pages);
+        }
+        catch (BrokenPipeException)
+        {
+            // A node outlives the reader of its output.
+        }
     }
 }

@@ -54,7 +54,7 @@ internal static class StatusTable
         job.TimeLeft is { } left && !job.HasEnded ? BulkReport.Time(left) : "-",
         Text($"{job.ErrorCount:N0}"),
         job.Level ?? "-",
-        Text($"{job.Nodes.Count}"),
+        Text($"{job.Nodes.Count(node => node.Leases > 0)}"),
     ];
 
     private static string[] Row(NodeStatus node, string worksOn) =>

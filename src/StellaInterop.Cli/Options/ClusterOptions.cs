@@ -55,18 +55,6 @@ internal sealed class ClusterOptions
         command.Add(certificate);
         command.Add(key);
         command.Add(authority);
-        command.Validators.Add(result =>
-        {
-            bool hasCertificate = result.GetResult(certificate) is not null;
-            if (hasCertificate != result.GetResult(authority) is not null)
-            {
-                result.AddError("TLS between nodes needs both --cert and --ca.");
-            }
-            else if (result.GetResult(key) is not null && !hasCertificate)
-            {
-                result.AddError("--key is for the certificate of --cert, and there is none.");
-            }
-        });
     }
 
     /// <summary>Gets whether the command line names a cluster, if only by the variable of the environment.</summary>
@@ -76,12 +64,18 @@ internal sealed class ClusterOptions
     public bool IsGiven(CommandResult command) => command.GetResult(address) is not null;
 
     /// <summary>Reads the options.</summary>
-    /// <exception cref="CliException">There is no address, neither as the value of the option nor in the environment.</exception>
+    /// <exception cref="CliException">There is no address, neither as the value of the option nor in the environment, or a part of TLS is missing.</exception>
     public ClusterSettings Get(ParseResult parsed)
     {
         string? given = parsed.GetValue(address) is { Length: > 0 } value ? value : Environment.GetEnvironmentVariable(Variable);
-        return string.IsNullOrEmpty(given)
-            ? throw new CliException(ExitCode.Usage, $"There is no address of a cluster. Give --cluster ADDRESS, or set the variable {Variable}.")
-            : new ClusterSettings(given, parsed.GetValue(certificate), parsed.GetValue(key), parsed.GetValue(authority));
+        var settings = new ClusterSettings(given ?? "", parsed.GetValue(certificate), parsed.GetValue(key), parsed.GetValue(authority));
+        string? fault = settings switch
+        {
+            { Address.Length: 0 } => $"There is no address of a cluster. Give --cluster ADDRESS, or set the variable {Variable}.",
+            { Certificate: null, CertificateKey: not null } => "--key is for the certificate of --cert, and there is none.",
+            { Certificate: null, Authority: not null } or { Certificate: not null, Authority: null } => "TLS between nodes needs both --cert and --ca.",
+            _ => null,
+        };
+        return fault is null ? settings : throw new CliException(ExitCode.Usage, fault);
     }
 }

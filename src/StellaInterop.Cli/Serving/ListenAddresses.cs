@@ -19,6 +19,11 @@ internal static class ListenAddresses
     {
         string[] urls = given.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         hasHttps = false;
+        if (urls.Length == 0)
+        {
+            throw new CliException(ExitCode.Usage, $"--urls has no address. Use the form {ServeSettings.DefaultUrl}.");
+        }
+
         foreach (string url in urls)
         {
             BindingAddress address;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Orleans.Concurrency;
 using StellaInterop.Bulk.Planning;
+using StellaInterop.Cluster.Membership;
 
 namespace StellaInterop.Cluster.Jobs;
 
@@ -25,11 +26,8 @@ internal sealed class DirectoryState
 /// <summary>Keeps the list of jobs, and of the nodes that say hello.</summary>
 /// <remarks>The list is stored in the database of the cluster. What nodes and coordinators report often is kept in memory only.</remarks>
 internal sealed class DirectoryGrain(
-    [PersistentState("directory", DirectoryGrain.Storage)] IPersistentState<DirectoryState> stored, TimeProvider clock) : Grain, IDirectoryGrain
+    [PersistentState("directory", ClusterConfiguration.StorageName)] IPersistentState<DirectoryState> stored, TimeProvider clock) : Grain, IDirectoryGrain
 {
-    /// <summary>The name of the storage.</summary>
-    public const string Storage = "stella";
-
     /// <summary>The number of ended jobs in the list, of which the oldest leave it.</summary>
     private const int EndedJobs = 200;
 
@@ -43,6 +41,12 @@ internal sealed class DirectoryGrain(
     public override Task OnActivateAsync(CancellationToken cancellationToken)
     {
         jobs = JsonSerializer.Deserialize(stored.State.Jobs, DirectoryJson.Default.ListStoredJob) ?? [];
+        foreach (StoredJob job in jobs)
+        {
+            // Their coordinators have their time from now on.
+            heard[job.Folder] = clock.GetTimestamp();
+        }
+
         return Task.CompletedTask;
     }
 
@@ -50,7 +54,12 @@ internal sealed class DirectoryGrain(
     {
         JobRequest job = JobRequest.Parse(request);
         int index = IndexOf(job.Output);
-        if (index >= 0 && !jobs[index].IsRemoved)
+        if (index >= 0 && IsEnding(jobs[index]))
+        {
+            return $"The cluster still ends the job with the output folder '{job.Output}', which was cancelled. Try again in a moment.";
+        }
+
+        if (index >= 0)
         {
             JobRequest before = JobRequest.Parse(jobs[index].Request);
             string[] differences =
@@ -60,7 +69,7 @@ internal sealed class DirectoryGrain(
             ];
             if (differences.Length > 0 && !jobs[index].Status.HasEnded)
             {
-                return $"The cluster has a job with the output folder '{job.Output}' and other settings: {string.Join("; ", differences)}. Cancel that job with 'stella jobs cancel', or name another output folder.";
+                return $"The cluster has a job with the output folder '{job.Output}' and other settings: {string.Join("; ", differences).Replace("in the output folder", "in the cluster", StringComparison.Ordinal)}. Cancel that job with 'stella jobs cancel', or name another output folder.";
             }
         }
 
@@ -99,7 +108,7 @@ internal sealed class DirectoryGrain(
         return true;
     }
 
-    public Task<IReadOnlyList<JobEntry>> HelloAsync(NodeInfo node)
+    public async Task<IReadOnlyList<JobEntry>> HelloAsync(NodeInfo node)
     {
         nodes[node.Id] = (node, clock.GetTimestamp());
         foreach (string silent in nodes.Where(other => clock.GetElapsedTime(other.Value.Seen) > SilentTime).Select(other => other.Key).ToArray())
@@ -107,11 +116,20 @@ internal sealed class DirectoryGrain(
             nodes.Remove(silent);
         }
 
-        return Task.FromResult<IReadOnlyList<JobEntry>>(
-            [.. jobs.Where(job => !job.Status.HasEnded).OrderBy(job => job.Submitted).Select(job => new JobEntry(job.Folder, job.Request, job.Wish))]);
+        if (jobs.Any(job => IsEnding(job) && IsSilent(job.Folder)))
+        {
+            // Their coordinators ended before they could tell.
+            await StoreAsync(
+            [
+                .. jobs.Where(job => !IsEnding(job) || !job.IsRemoved || !IsSilent(job.Folder))
+                    .Select(job => IsEnding(job) && IsSilent(job.Folder) ? job with { Status = job.Status with { Phase = JobPhase.Cancelled } } : job),
+            ]).ConfigureAwait(true);
+        }
+
+        return [.. jobs.Where(job => !job.Status.HasEnded).OrderBy(job => job.Submitted).Select(job => new JobEntry(job.Folder, job.Request, job.Wish))];
     }
 
-    public async Task<JobWish?> StatusAsync(JobStatus status)
+    public async Task<JobOrder?> StatusAsync(JobStatus status)
     {
         int index = IndexOf(status.Folder);
         if (index < 0 || jobs[index].Status.HasEnded)
@@ -120,13 +138,16 @@ internal sealed class DirectoryGrain(
         }
 
         heard[status.Folder] = clock.GetTimestamp();
+        var order = new JobOrder(jobs[index].Wish, JobRequest.Parse(jobs[index].Request).MaxErrors);
         if (status.HasEnded)
         {
+            // A coordinator that found the job complete has no figures.
+            JobStatus last = status.ChunkCount > 0 ? status : jobs[index].Status with { Phase = status.Phase, Message = status.Message, FailureCode = status.FailureCode };
             List<StoredJob> changed = jobs[index].IsRemoved
                 ? [.. jobs.Where(job => job.Folder != status.Folder)]
-                : With(index, jobs[index] with { Status = status });
+                : With(index, jobs[index] with { Status = last });
             await StoreAsync(changed).ConfigureAwait(true);
-            return JobWish.Cancel;
+            return order;
         }
 
         if (status.Phase != JobPhase.Waiting)
@@ -134,7 +155,7 @@ internal sealed class DirectoryGrain(
             jobs[index] = jobs[index] with { Status = status };
         }
 
-        return jobs[index].Wish;
+        return order;
     }
 
     public Task<ClusterStatus> ListAsync() => Task.FromResult(new ClusterStatus(
@@ -148,6 +169,8 @@ internal sealed class DirectoryGrain(
         [.. nodes.Values.OrderBy(node => node.Info.Address, StringComparer.Ordinal).Select(node => new NodeStatus(node.Info, clock.GetElapsedTime(node.Seen)))]));
 
     private int IndexOf(string folder) => jobs.FindIndex(job => job.Folder == folder);
+
+    private static bool IsEnding(StoredJob job) => !job.Status.HasEnded && job.Wish == JobWish.Cancel;
 
     private bool IsSilent(string folder) => !heard.TryGetValue(folder, out long time) || clock.GetElapsedTime(time) > SilentTime;
 

@@ -11,10 +11,13 @@ internal interface IJobGrain : IGrainWithStringKey
     /// <param name="request">The job, as <see cref="JobRequest.ToJson"/> writes it.</param>
     /// <returns>Why the node is refused; empty if the job has ended; <see langword="null"/> if the node may work.</returns>
     [Alias("open")]
+    [AlwaysInterleave]
     Task<string?> OpenAsync(NodeInfo node, string request);
 
     /// <summary>Takes a report of a node, and gives it work.</summary>
+    /// <remarks>A call that gets no answer ends soon, because leases are renewed by the next one.</remarks>
     [Alias("report")]
+    [ResponseTimeout("00:00:05")]
     Task<JobAnswer> ReportAsync(NodeReport report);
 }
 
@@ -43,10 +46,11 @@ internal interface IDirectoryGrain : IGrainWithIntegerKey
     Task<IReadOnlyList<JobEntry>> HelloAsync(NodeInfo node);
 
     /// <summary>Records the state of a job.</summary>
-    /// <returns>What the user wants of it; <see langword="null"/> if it is not in the list.</returns>
+    /// <returns>What the user wants of it; <see langword="null"/> if it is not in the list, or has ended there.</returns>
     [Alias("status")]
-    Task<JobWish?> StatusAsync(JobStatus status);
+    Task<JobOrder?> StatusAsync(JobStatus status);
 
+    /// <summary>Returns the jobs, the oldest first, and the nodes.</summary>
     [Alias("list")]
     [AlwaysInterleave]
     Task<ClusterStatus> ListAsync();

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
@@ -11,12 +12,10 @@ namespace StellaInterop.Cluster.Jobs;
 /// <summary>Decides everything about one job: which node may work, what it does next, and when the job has ended.</summary>
 /// <remarks>
 /// All that must last is in the output folder. A coordinator that is lost is replaced by a new one that reads the folder, and two at once do no
-/// harm. I/O errors of the folder leave the methods; the state is then as before. Not thread-safe.
+/// harm. I/O errors of the folder leave the methods, and the next call goes on from the folder. Not thread-safe.
 /// </remarks>
 internal sealed class JobCoordinator : IDisposable
 {
-    private const string JobFile = OutputNames.ClusterFolder + "/job.json";
-
     /// <summary>The attempts to make the plan or to check the output, before the job fails.</summary>
     private const int TaskAttempts = 5;
 
@@ -28,14 +27,20 @@ internal sealed class JobCoordinator : IDisposable
     private readonly LeasePolicy policy;
     private readonly Safeguards safeguards;
     private readonly WorkMeter meter;
-    private readonly Dictionary<(string Code, string Machine), int> faults = [];
+    private readonly Dictionary<(string Code, string Machine), HashSet<Guid>> faults = [];
+
+    /// <summary>When each machine last reported.</summary>
+    private readonly Dictionary<string, long> machines = new(StringComparer.Ordinal);
 
     private PinnedJob? job;
+    private PinnedBits? bits;
     private JobOutput? output;
     private JobLedger? ledger;
-    private long? maxErrors;
+    private JobOrder? order;
+    private bool isListed = true;
     private TaskInHand? task;
     private int taskAttempts;
+    private long lastTick;
     private string? lastFault;
     private bool hasLeftFolder;
 
@@ -50,16 +55,19 @@ internal sealed class JobCoordinator : IDisposable
         this.policy = policy;
         this.safeguards = safeguards;
         meter = new WorkMeter(clock);
-        if (folder.Exists(JobFile))
+        lastTick = clock.GetTimestamp();
+        if (folder.Exists(JobFolder.JobFile) && folder.Exists(OutputNames.Bits))
         {
-            Begin(ReadJob());
+            job = Read(JobFolder.JobFile, JobJson.Default.PinnedJob);
+            bits = Read(OutputNames.Bits, JobJson.Default.PinnedBits);
+            Load();
         }
     }
 
-    /// <summary>Gets what the user wants; <see langword="null"/> until it is known.</summary>
-    public JobWish? Wish { get; private set; }
-
     public JobPhase Phase { get; private set; }
+
+    /// <summary>Gets whether the folder of the job is not there, so that a coordinator on another machine may know more.</summary>
+    public bool LacksFolder { get; private set; }
 
     /// <summary>Gets why the job failed.</summary>
     public (StellaBulkErrorCode Code, string Message)? Failure { get; private set; }
@@ -71,14 +79,23 @@ internal sealed class JobCoordinator : IDisposable
     /// <exception cref="StellaBulkException">The folder holds something else.</exception>
     public string? Open(NodeInfo node, JobRequest request)
     {
-        if (Wish == JobWish.Cancel)
+        if (order?.Wish == JobWish.Cancel)
         {
             return "The job is cancelled.";
         }
 
-        if (!JobFolder.IsOfCluster(folder))
+        string[] found = [.. folder.List("")];
+        LacksFolder = !found.Contains(OutputNames.ClusterFolder);
+        if (LacksFolder)
         {
-            return $"The machine of the coordinator has no folder '{folder.Path}/{OutputNames.ClusterFolder}'. Give every node the shared folder, or submit the job again.";
+            if (!found.Contains(OutputNames.Success))
+            {
+                return $"The machine of the coordinator has no folder '{folder.Path}/{OutputNames.ClusterFolder}'. Give every node the shared folder, or submit the job again.";
+            }
+
+            // The coordinator that completed the job ended before it could tell.
+            (Phase, hasLeftFolder, LacksFolder) = (JobPhase.Complete, true, false);
+            return "";
         }
 
         if (job is null)
@@ -86,24 +103,15 @@ internal sealed class JobCoordinator : IDisposable
             JobOutput.CreateFolders(folder);
             string leases = $"{OutputNames.ClusterFolder}/{Guid.NewGuid():N}";
             folder.CreateFolder(leases);
-            using ITemporaryFile file = folder.CreateTemporary();
-            using (var writer = new Utf8JsonWriter(file.Content))
-            {
-                JsonSerializer.Serialize(writer, new PinnedJob(node.Level, node.Version, leases, request), JobJson.Default.PinnedJob);
-            }
-
-            file.Flush();
-            _ = folder.TryPublish(file, JobFile);
-            folder.FlushFolder(OutputNames.ClusterFolder);
-            Begin(ReadJob());
+            bits = Pin(OutputNames.Bits, new PinnedBits(node.Level, node.Version), JobJson.Default.PinnedBits);
+            job = Pin(JobFolder.JobFile, new PinnedJob(leases, request), JobJson.Default.PinnedJob);
+            Load();
         }
 
-        maxErrors = request.MaxErrors;
-        PinnedJob pinned = job!;
-        string[] differences = safeguards.HasFlag(Safeguards.Fingerprint) ? [.. BulkPlan.Differences(request.Settings, pinned.Request.Settings)] : [];
+        string[] differences = safeguards.HasFlag(Safeguards.Fingerprint) ? [.. BulkPlan.Differences(request.Settings, job.Request.Settings)] : [];
         return differences.Length > 0 ? $"The output folder has a job with other settings: {string.Join("; ", differences)}."
-            : node.Version != pinned.Version ? $"The job runs with version {pinned.Version} of the program, and this node has {node.Version}. Use one version for all nodes."
-            : node.Level != pinned.Level ? $"The job has the bits of level {pinned.Level}, and this node computes with {node.Level}. Start the node with --level {pinned.Level}, if its processor has that level."
+            : node.Version != bits!.Version ? $"The job runs with version {bits.Version} of the program, and this node has {node.Version}. Use one version for all nodes."
+            : node.Level != bits.Level ? $"The job has the bits of level {bits.Level}, and this node computes with {node.Level}. Start the node with --level {bits.Level}, if its processor has that level."
             : null;
     }
 
@@ -111,7 +119,8 @@ internal sealed class JobCoordinator : IDisposable
     public JobAnswer Report(NodeReport report)
     {
         LeaseId[] held = [.. report.Held.Select(IdOf)];
-        if (ledger is null)
+        machines[report.Machine] = clock.GetTimestamp();
+        if (ledger is null && task is null)
         {
             Load();
         }
@@ -131,6 +140,11 @@ internal sealed class JobCoordinator : IDisposable
         }
 
         IReadOnlyList<LeaseId> lost = ledger?.Renew(report.Node, report.Machine, held) ?? held;
+        if (report.IsLeaving)
+        {
+            ledger?.NodeLeft(report.Node);
+        }
+
         TakeTask(report);
         if (report.Fault is { } reported)
         {
@@ -148,16 +162,22 @@ internal sealed class JobCoordinator : IDisposable
     }
 
     /// <summary>Records what the user wants.</summary>
-    /// <param name="wish">The wish; <see langword="null"/> for a job that is not in the list.</param>
-    public void SetWish(JobWish? wish)
+    /// <param name="wanted">
+    /// What the user wants; <see langword="null"/> for a job that is not in the list, or has ended there. Its nodes leave it, and its folder stays as it is.
+    /// </param>
+    public void SetOrder(JobOrder? wanted)
     {
-        JobWish? before = Wish;
-        Wish = wish ?? JobWish.Cancel;
-        if (before == JobWish.Pause && Wish == JobWish.Run)
+        isListed = wanted is not null;
+        if (order?.Wish == JobWish.Pause && wanted?.Wish == JobWish.Run)
         {
             meter.Restart();
         }
+
+        order = wanted ?? order;
     }
+
+    /// <summary>Goes on with a job although the list of jobs is away, if what the user wants is not known yet.</summary>
+    public void AssumeOrder() => order ??= new JobOrder(JobWish.Run, MaxErrors: null);
 
     /// <summary>Ends leases of nodes that are silent or gone. It is called about each second.</summary>
     /// <param name="hasEnded">Returns whether a node has ended, as far as is known.</param>
@@ -178,7 +198,15 @@ internal sealed class JobCoordinator : IDisposable
             }
         }
 
-        if (task is { } inHand && (hasEnded(inHand.Node) || clock.GetElapsedTime(inHand.Renewed) > policy.LeaseTime))
+        long now = clock.GetTimestamp();
+        if (task is not null && clock.GetElapsedTime(lastTick, now) > policy.RenewTime)
+        {
+            // This process was stopped, and heard no renewals meanwhile.
+            task.Renewed = now;
+        }
+
+        lastTick = now;
+        if (task is { } inHand && (hasEnded(inHand.Node) || clock.GetElapsedTime(inHand.Renewed, now) > policy.LeaseTime))
         {
             EndTask(isDone: false, isAttempt: true);
         }
@@ -188,7 +216,8 @@ internal sealed class JobCoordinator : IDisposable
 
     /// <summary>Returns the state of the job.</summary>
     /// <param name="name">The name of the job.</param>
-    public JobStatus GetStatus(string name)
+    /// <param name="trouble">Why the job does not go on now; <see langword="null"/> if it does.</param>
+    public JobStatus GetStatus(string name, string? trouble = null)
     {
         (double rows, double tokens, double estimate) = meter.Speed();
         BulkPlan? plan = output?.Manifest.Plan;
@@ -196,8 +225,8 @@ internal sealed class JobCoordinator : IDisposable
         return new JobStatus
         {
             Folder = name,
-            Phase = HasEnded ? Phase : Wish == JobWish.Pause ? JobPhase.Paused : PhaseOfWork(),
-            Message = Failure?.Message,
+            Phase = HasEnded ? Phase : order?.Wish == JobWish.Pause ? JobPhase.Paused : PhaseOfWork(),
+            Message = Failure?.Message ?? trouble,
             FailureCode = Failure?.Code.ToString(),
             RowCount = plan?.RowCount ?? 0,
             DoneRowCount = ledger?.DoneRows ?? 0,
@@ -210,7 +239,7 @@ internal sealed class JobCoordinator : IDisposable
             TimeLeft = ledger is not null && estimate > 0 ? TimeSpan.FromSeconds((total - ledger.DoneTokens) / estimate) : null,
             SuspectCount = ledger?.SuspectCount ?? 0,
             Nodes = meter.Nodes(ledger?.Leases().Select(lease => lease.Node) ?? []),
-            Level = job?.Level,
+            Level = bits?.Level,
         };
     }
 
@@ -221,8 +250,7 @@ internal sealed class JobCoordinator : IDisposable
 
     private (WorkKind Kind, LeaseAnswer Lease) Next(NodeReport report)
     {
-        bool hasEnded = Phase is JobPhase.Complete or JobPhase.Failed or JobPhase.Cancelled;
-        if (hasEnded || Wish == JobWish.Cancel)
+        if (!isListed || order?.Wish == JobWish.Cancel || Phase is JobPhase.Complete or JobPhase.Failed or JobPhase.Cancelled)
         {
             return (WorkKind.Leave, default);
         }
@@ -232,12 +260,12 @@ internal sealed class JobCoordinator : IDisposable
             return (WorkKind.Open, default);
         }
 
-        if (Wish == JobWish.Pause)
+        if (order?.Wish == JobWish.Pause)
         {
             return (WorkKind.Stop, default);
         }
 
-        if (!report.WantsWork || Wish is null)
+        if (!report.WantsWork || order is null)
         {
             return (WorkKind.Wait, default);
         }
@@ -272,7 +300,7 @@ internal sealed class JobCoordinator : IDisposable
         {
             task.Renewed = clock.GetTimestamp();
         }
-        else if (clock.GetElapsedTime(task.Renewed) > policy.RenewTime)
+        else if (report.IsLeaving || clock.GetElapsedTime(task.Renewed) > policy.RenewTime)
         {
             // The node never heard of the task.
             task = null;
@@ -283,6 +311,11 @@ internal sealed class JobCoordinator : IDisposable
     {
         WorkKind kind = task!.Kind;
         task = null;
+        if (isDone)
+        {
+            taskAttempts = 0;
+        }
+
         if (isAttempt && ++taskAttempts >= TaskAttempts)
         {
             Fail(StellaBulkErrorCode.OutputFailed, $"{(kind == WorkKind.Plan ? "Planning" : "The check of the output")} did not succeed on any node. The messages of the nodes have the reasons.");
@@ -302,7 +335,7 @@ internal sealed class JobCoordinator : IDisposable
     /// <summary>Deletes what a job that has ended leaves behind. What failed may go on, so it stays.</summary>
     private void End()
     {
-        if (Wish == JobWish.Cancel && Phase is not (JobPhase.Complete or JobPhase.Failed))
+        if (order?.Wish == JobWish.Cancel && Phase is not (JobPhase.Complete or JobPhase.Failed))
         {
             Phase = JobPhase.Cancelled;
         }
@@ -311,6 +344,12 @@ internal sealed class JobCoordinator : IDisposable
         {
             // Without the folder no lease can commit any more.
             folder.DeleteFolder(OutputNames.ClusterFolder);
+            if (output is null || output.ReadCommitted().Parts.Count == 0)
+            {
+                // The next nodes may have another level.
+                folder.Delete(OutputNames.Bits);
+            }
+
             hasLeftFolder = true;
         }
     }
@@ -319,14 +358,19 @@ internal sealed class JobCoordinator : IDisposable
     public bool HasEnded => Phase == JobPhase.Failed || hasLeftFolder;
 
     /// <summary>
-    /// Ends the job when a fault of inputs or output shows on two machines, or on one again and again. A single machine may see an old state of the
-    /// shared folder, or another folder.
+    /// Ends the job when a fault of inputs or output shows on two machines, or again and again on the only one that works. A single machine may see an
+    /// old state of the shared folder, or another folder.
     /// </summary>
     private void Consider(string machine, FaultMessage reported)
     {
-        int count = faults.GetValueOrDefault((reported.Code, machine)) + 1;
-        faults[(reported.Code, machine)] = count;
-        if (count >= FaultsOfMachine || faults.Keys.Any(other => other.Code == reported.Code && other.Machine != machine))
+        if (!faults.TryGetValue((reported.Code, machine), out HashSet<Guid>? seen))
+        {
+            faults[(reported.Code, machine)] = seen = [];
+        }
+
+        seen.Add(reported.Id);
+        bool isAlone = machines.All(other => other.Key == machine || clock.GetElapsedTime(other.Value) > policy.LeaseTime);
+        if ((isAlone && seen.Count >= FaultsOfMachine) || faults.Keys.Any(other => other.Code == reported.Code && other.Machine != machine))
         {
             Fail(Enum.Parse<StellaBulkErrorCode>(reported.Code), reported.Message);
         }
@@ -334,11 +378,11 @@ internal sealed class JobCoordinator : IDisposable
 
     private void FailIfTooManyErrors()
     {
-        if (ledger?.ErrorCount > maxErrors)
+        if (ledger?.ErrorCount > order?.MaxErrors)
         {
             Fail(
                 StellaBulkErrorCode.TooManyErrors,
-                $"{ledger.ErrorCount} rows are at fault, and the limit is {maxErrors}"
+                $"{ledger.ErrorCount} rows are at fault, and the limit is {order.MaxErrors}"
                 + (lastFault is null ? ". " : $"; one of them is {lastFault} ")
                 + $"The rows are in '{OutputNames.ErrorsFolder}' of the output folder. Mend the input and begin anew, or run again with a higher limit.");
         }
@@ -350,25 +394,33 @@ internal sealed class JobCoordinator : IDisposable
         Failure = (code, message);
     }
 
-    private PinnedJob ReadJob()
+    /// <summary>Writes a file that is there once, and returns what it has.</summary>
+    private T Pin<T>(string name, T value, JsonTypeInfo<T> type)
+    {
+        using ITemporaryFile file = folder.CreateTemporary();
+        using (var writer = new Utf8JsonWriter(file.Content))
+        {
+            JsonSerializer.Serialize(writer, value, type);
+        }
+
+        file.Flush();
+        _ = folder.TryPublish(file, name);
+        folder.FlushFolder(name[..name.LastIndexOf('/')]);
+        return Read(name, type);
+    }
+
+    private T Read<T>(string name, JsonTypeInfo<T> type)
     {
         try
         {
-            using Stream content = folder.OpenRead(JobFile);
-            return JsonSerializer.Deserialize(content, JobJson.Default.PinnedJob) ?? throw new JsonException("It is null.");
+            using Stream content = folder.OpenRead(name);
+            return JsonSerializer.Deserialize(content, type) ?? throw new JsonException("It is null.");
         }
         catch (JsonException e)
         {
             throw new StellaBulkException(
-                StellaBulkErrorCode.OutputDamaged, $"The file '{JobFile}' in the output folder '{folder.Path}' is damaged. Delete it, and submit the job again.", e);
+                StellaBulkErrorCode.OutputDamaged, $"The file '{name}' in the output folder '{folder.Path}' is damaged. Delete it, and submit the job again.", e);
         }
-    }
-
-    private void Begin(PinnedJob pinned)
-    {
-        job = pinned;
-        maxErrors = pinned.Request.MaxErrors;
-        Load();
     }
 
     /// <summary>Reads the state of the job, once it has a plan.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
@@ -11,9 +12,14 @@ namespace StellaInterop.Cluster.Jobs;
 /// </remarks>
 internal static class JobFolder
 {
+    /// <summary>The job as its first node pinned it.</summary>
+    public const string JobFile = OutputNames.ClusterFolder + "/job.json";
+
     /// <summary>Makes the output folder of a job one of a cluster.</summary>
-    /// <exception cref="StellaBulkException">The folder holds something else, or a job with other settings, or cannot be written.</exception>
-    public static void Begin(JobRequest job)
+    /// <param name="job">The job.</param>
+    /// <param name="isOpen">Whether the cluster works on the folder. Otherwise what another job has left there is deleted.</param>
+    /// <exception cref="StellaBulkException">The folder holds something else, or parts of other settings, or cannot be written.</exception>
+    public static void Begin(JobRequest job, bool isOpen = false)
     {
         using var folder = new DiskFolder(job.Output);
         OutputErrors.Guarded(job.Output, () =>
@@ -23,6 +29,11 @@ internal static class JobFolder
                 JobOutput.ThrowIfSettingsDiffer(folder, found, job.Settings);
             }
 
+            if (!isOpen && folder.Exists(JobFile) && !IsOf(folder, job))
+            {
+                folder.DeleteFolder(OutputNames.ClusterFolder);
+            }
+
             JobOutput.CreateFolders(folder);
             folder.CreateFolder(OutputNames.ClusterFolder);
             folder.FlushFolder("");
@@ -30,8 +41,26 @@ internal static class JobFolder
         });
     }
 
+    /// <summary>Returns the folder whose deletion takes an output folder from the cluster.</summary>
+    public static string ClusterFolderOf(string output) => Path.Combine(output, OutputNames.ClusterFolder);
+
     /// <summary>Returns whether a folder is one of a cluster.</summary>
     public static bool IsOfCluster(IOutputFolder folder) => folder.List("").Contains(OutputNames.ClusterFolder);
+
+    /// <summary>Returns whether the pinned job of a folder is a job, but for the limit of rows at fault.</summary>
+    private static bool IsOf(DiskFolder folder, JobRequest job)
+    {
+        try
+        {
+            using Stream content = folder.OpenRead(JobFile);
+            return JsonSerializer.Deserialize(content, JobJson.Default.PinnedJob) is { } pinned
+                && (pinned.Request with { MaxErrors = job.MaxErrors }).ToJson() == job.ToJson();
+        }
+        catch (Exception e) when (e is JsonException or FileNotFoundException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Takes an output folder from the cluster. Parts that nodes make now get no names.</summary>
     /// <returns><see langword="false"/> if the folder was not one of a cluster.</returns>

@@ -23,10 +23,17 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
 {
     private static readonly TimeSpan TickTime = TimeSpan.FromSeconds(1);
 
+    /// <summary>The reports for which a coordinator of a job that is not in the list tells nodes to leave, before it ends: each node reports in this time.</summary>
+    private const int UnlistedReports = 15;
+
     private readonly Lock gate = new();
     private JobCoordinator? coordinator;
     private IGrainTimer? timer;
     private Task reporting = Task.CompletedTask;
+    private int unlisted;
+
+    /// <summary>Why the folder failed last, and since when it fails on this machine; <see langword="null"/> while it does not.</summary>
+    private (string Message, long Since)? trouble;
 
     private string Folder => this.GetPrimaryKeyString();
 
@@ -49,20 +56,42 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
     public async Task<string?> OpenAsync(NodeInfo node, string request)
     {
         JobRequest job = JobRequest.Parse(request);
-        JobWish? wish = await Directory.StatusAsync(new JobStatus { Folder = Folder }).ConfigureAwait(true);
-        if (wish is null)
+        JobOrder? order = await Directory.StatusAsync(new JobStatus { Folder = Folder }).ConfigureAwait(true);
+        if (order is null)
         {
             return "";
         }
 
-        return await OnFolder(() =>
+        string? refusal = await OnFolder(() =>
         {
-            coordinator!.SetWish(wish);
+            coordinator!.SetOrder(order);
             return coordinator.Open(node, job);
         }).ConfigureAwait(true);
+        if (coordinator!.LacksFolder)
+        {
+            Move();
+        }
+
+        return refusal;
     }
 
-    public Task<JobAnswer> ReportAsync(NodeReport report) => OnFolder(() => coordinator!.Report(report));
+    public async Task<JobAnswer> ReportAsync(NodeReport report)
+    {
+        try
+        {
+            return await OnFolder(() =>
+            {
+                JobAnswer answer = coordinator!.Report(report);
+                trouble = answer.Kind is WorkKind.Part or WorkKind.Plan or WorkKind.Complete ? null : trouble;
+                return answer;
+            }).ConfigureAwait(true);
+        }
+        catch (IOException) when (trouble is { } now && services.Clock.GetElapsedTime(now.Since) > services.Policy.LeaseTime)
+        {
+            Move();
+            throw;
+        }
+    }
 
     private async Task TickAsync(CancellationToken cancellationToken)
     {
@@ -82,23 +111,26 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
         if (reporting.IsCompleted)
         {
             // Not awaited here: the list of jobs may be away, and the nodes must be heard meanwhile.
-            reporting = ReportAsync();
+            reporting = TellAsync();
         }
     }
 
-    private async Task ReportAsync()
+    /// <summary>Tells the list of jobs the state of the job, and hears what the user wants.</summary>
+    private async Task TellAsync()
     {
         try
         {
-            (JobStatus status, bool hasEnded) = await OnFolder(() => (coordinator!.GetStatus(Folder), coordinator.HasEnded)).ConfigureAwait(true);
-            JobWish? wish = await Directory.StatusAsync(status).ConfigureAwait(true);
-            if (hasEnded || (wish is null && status.Phase == JobPhase.Waiting))
+            (JobStatus status, bool hasEnded) = await OnFolder(() => (coordinator!.GetStatus(Folder, trouble?.Message), coordinator.HasEnded)).ConfigureAwait(true);
+            JobOrder? order = await Directory.StatusAsync(status).ConfigureAwait(true);
+            unlisted = order is null ? unlisted + 1 : 0;
+            _ = await OnFolder(() =>
+            {
+                coordinator!.SetOrder(order);
+                return true;
+            }).ConfigureAwait(true);
+            if (hasEnded || (order is null && (status.Phase == JobPhase.Waiting || unlisted > UnlistedReports)))
             {
                 DeactivateOnIdle();
-            }
-            else
-            {
-                await SetWishAsync(wish).ConfigureAwait(true);
             }
         }
 #pragma warning disable CA1031 // The list of jobs may be away in any way. The job goes on.
@@ -106,30 +138,38 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
 #pragma warning restore CA1031
         {
             ClusterLog.ListAway(logger, e.Message);
-            await SetWishAsync(coordinator!.Wish ?? JobWish.Run).ConfigureAwait(true);
+            _ = await OnFolder(() =>
+            {
+                coordinator!.AssumeOrder();
+                return true;
+            }).ConfigureAwait(true);
         }
     }
 
-    private Task<bool> SetWishAsync(JobWish? wish) => OnFolder(() =>
+    /// <summary>Ends this coordinator, because its machine has no use of the folder. The next node that calls has the coordinator then.</summary>
+    private void Move()
     {
-        coordinator!.SetWish(wish);
-        return true;
-    });
+        ClusterLog.CoordinatorMoves(logger, Folder);
+        DeactivateOnIdle();
+    }
 
     /// <summary>Runs an action on the coordinator, one at a time. Reports to the list of jobs run beside the calls of nodes.</summary>
     private Task<T> OnFolder<T>(Func<T> action) => Task.Run(() =>
     {
-        try
+        lock (gate)
         {
-            lock (gate)
+            try
             {
                 return OutputErrors.Guarded(Folder, action);
             }
-        }
-        catch (StellaBulkException e)
-        {
-            // Orleans carries the exceptions of .NET to the caller, and no others.
-            throw new IOException(e.Message, e.InnerException);
+            catch (StellaBulkException e)
+            {
+                // A disk that is full is so on every machine.
+                long since = e.Code == StellaBulkErrorCode.OutputFull ? services.Clock.GetTimestamp() : trouble?.Since ?? services.Clock.GetTimestamp();
+                trouble = (e.Message, since);
+                // Orleans carries the exceptions of .NET to the caller, and no others.
+                throw new IOException(e.Message, e.InnerException);
+            }
         }
     });
 }

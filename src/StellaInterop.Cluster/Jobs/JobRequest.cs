@@ -92,4 +92,5 @@ internal sealed record JobRequest
 [JsonSourceGenerationOptions(UseStringEnumConverter = true)]
 [JsonSerializable(typeof(JobRequest))]
 [JsonSerializable(typeof(PinnedJob))]
+[JsonSerializable(typeof(PinnedBits))]
 internal sealed partial class JobJson : JsonSerializerContext;

@@ -8,6 +8,12 @@ internal enum JobWish
     Cancel,
 }
 
+/// <summary>Represents what the user wants of a job, which may change while it runs.</summary>
+/// <param name="Wish">Whether it runs.</param>
+/// <param name="MaxErrors">The rows at fault after which it fails; <see langword="null"/> for no limit.</param>
+[GenerateSerializer, Immutable]
+internal sealed record JobOrder([property: Id(0)] JobWish Wish, [property: Id(1)] long? MaxErrors);
+
 /// <summary>Specifies the state of a job.</summary>
 internal enum JobPhase
 {
@@ -81,8 +87,11 @@ internal sealed record DoneMessage(
 internal sealed record ReturnMessage([property: Id(0)] LeaseMessage Lease, [property: Id(1)] bool IsAttempt);
 
 /// <summary>Represents a fault of the inputs or of the output that other nodes find too, unless it is that of one machine.</summary>
+/// <param name="Id">The id of the message. One that comes twice counts once.</param>
+/// <param name="Code">The <see cref="Bulk.StellaBulkErrorCode"/>, by name.</param>
+/// <param name="Message">The message for people.</param>
 [GenerateSerializer, Immutable]
-internal sealed record FaultMessage([property: Id(0)] string Code, [property: Id(1)] string Message);
+internal sealed record FaultMessage([property: Id(0)] Guid Id, [property: Id(1)] string Code, [property: Id(2)] string Message);
 
 /// <summary>Represents the end of planning or checking.</summary>
 /// <param name="Kind">Which of the two.</param>
@@ -124,6 +133,10 @@ internal sealed record NodeReport
     /// <summary>Gets whether the node wants work.</summary>
     [Id(8)]
     public bool WantsWork { get; init; }
+
+    /// <summary>Gets whether the node leaves the job, so that a lease that it has not heard of is given back too.</summary>
+    [Id(9)]
+    public bool IsLeaving { get; init; }
 }
 
 /// <summary>Represents the answer of the coordinator.</summary>
@@ -199,7 +212,7 @@ internal sealed record JobStatus
     [Id(1)]
     public JobPhase Phase { get; init; }
 
-    /// <summary>Gets why the job failed, or does not go on.</summary>
+    /// <summary>Gets why the job failed, or does not go on now.</summary>
     [Id(2)]
     public string? Message { get; init; }
 

@@ -34,7 +34,7 @@ internal sealed class WorkMeter(TimeProvider clock)
         return (done.Sum(part => part.Rows) / seconds, done.Sum(part => part.Tokens) / seconds, done.Sum(part => part.Estimate) / seconds);
     }
 
-    /// <summary>Lists the work of each node.</summary>
+    /// <summary>Lists the work of each node that made a part lately, or works on one.</summary>
     /// <param name="leases">The nodes of the leases that have not ended.</param>
     public IReadOnlyList<NodeWork> Nodes(IEnumerable<string> leases)
     {
@@ -43,7 +43,7 @@ internal sealed class WorkMeter(TimeProvider clock)
         Dictionary<string, int> held = leases.GroupBy(node => node).ToDictionary(group => group.Key, group => group.Count());
         return
         [
-            .. parts.Keys.Union(held.Keys).Order(StringComparer.Ordinal).Select(node => new NodeWork(
+            .. tokens.Keys.Union(held.Keys).Order(StringComparer.Ordinal).Select(node => new NodeWork(
                 node, parts.GetValueOrDefault(node), tokens.GetValueOrDefault(node) / seconds, held.GetValueOrDefault(node))),
         ];
     }

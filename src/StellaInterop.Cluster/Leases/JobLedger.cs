@@ -204,6 +204,17 @@ internal sealed class JobLedger
         }
     }
 
+    /// <summary>Takes back the leases of a node that leaves in order, those that it did not hear of included.</summary>
+    public void NodeLeft(string node)
+    {
+        nodes.Remove(node);
+        draining.Remove(node);
+        foreach (PartState state in leased.Values.Where(state => state.Lease!.Node == node).ToArray())
+        {
+            End(state, LeaseEnd.Released);
+        }
+    }
+
     /// <summary>Ends the leases that were not renewed. It is called about each second.</summary>
     public void Tick()
     {
@@ -246,12 +257,17 @@ internal sealed class JobLedger
     {
         Chunk chunk = plan.Chunks[part.Chunk];
         long rows = part.RowsOf(chunk.RowCount).Count;
+        IReadOnlyList<LoggedLease> logged = logs.GetValueOrDefault(part, []);
         if (rows == 0 || committed.Covers(part))
         {
+            if (logged.Count > 0)
+            {
+                Forget(part, logged[^1].Epoch);
+            }
+
             return;
         }
 
-        IReadOnlyList<LoggedLease> logged = logs.GetValueOrDefault(part, []);
         bool isHalved = committed.HasHalvesOf(part) || (logged.Count > 0 && logged[^1].Entry.IsHalved);
         if (isHalved)
         {
@@ -401,9 +417,15 @@ internal sealed class JobLedger
         Drop(state);
         Count(state.Part);
         ErrorCount += errors;
+        Forget(state.Part, state.Epoch);
+    }
+
+    /// <summary>Deletes the files of the leases of a part that is there.</summary>
+    private void Forget(PartId part, int lastEpoch)
+    {
         try
         {
-            log.Forget(state.Part, state.Epoch);
+            log.Forget(part, lastEpoch);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -113,7 +113,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output, string le
         }
 
         folder.FlushFolder(leases);
-        // A node deletes its claim after the commit, so a mark may come later.
+        // Another coordinator deletes the claim of a part that is there, so a mark may come later.
         return output.IsCommitted(part) ? LeaseEnd.Committed : end;
     }
 
@@ -164,7 +164,7 @@ internal sealed class LeaseLog(IOutputFolder folder, JobOutput output, string le
         }
         catch (FileNotFoundException)
         {
-            // The node has deleted its claim after the commit.
+            // Another coordinator knew that the part is there, and deleted the claim.
             return output.IsCommitted(part) ? LeaseEnd.Committed : LeaseEnd.None;
         }
 

@@ -32,7 +32,7 @@ internal sealed partial record ClusterAddress(IClusterStore Store)
         catch (FormatException e)
         {
             throw new ArgumentException(
-                Printable.Line($"The cluster address '{Secrets().Replace(value, "${scheme}…${end}")}' is not valid: {e.Message}. {Examples}"), e);
+                Printable.Line($"The cluster address '{WithoutSecrets(value)}' is not valid: {e.Message}. {Examples}"), e);
         }
     }
 
@@ -44,6 +44,17 @@ internal sealed partial record ClusterAddress(IClusterStore Store)
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < ushort.MaxValue
             ? port
             : throw new FormatException($"'{value}' is not a port from 1 to {ushort.MaxValue - 1}");
+
+    /// <summary>Returns what is left of an address when everything is gone that may be a user, a password or the value of an option.</summary>
+    private static string WithoutSecrets(string value)
+    {
+        int scheme = value.IndexOf("://", StringComparison.Ordinal);
+        int host = value.LastIndexOf('@');
+        int query = value.IndexOf('?', Math.Max(host, 0));
+        return scheme < 0 && host < 0 && query < 0
+            ? value
+            : $"{(scheme < 0 ? "" : value[..(scheme + "://".Length)])}…{(host < 0 ? "" : value[host..(query < 0 ? value.Length : query)])}";
+    }
 
     private static IClusterStore ParseStore(string value)
     {
@@ -66,8 +77,4 @@ internal sealed partial record ClusterAddress(IClusterStore Store)
 
     [GeneratedRegex(@"\Alocalhost(:(?<port>.*))?\z", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture | RegexOptions.Singleline)]
     private static partial Regex LocalhostPattern();
-
-    /// <summary>Matches the user and the password, and the options, which may have a password too.</summary>
-    [GeneratedRegex(@"\A(?<scheme>\w+://)?.*(?<end>@)|(?<end>\?).+", RegexOptions.ExplicitCapture | RegexOptions.Singleline)]
-    private static partial Regex Secrets();
 }

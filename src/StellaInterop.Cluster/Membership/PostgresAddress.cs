@@ -71,7 +71,7 @@ internal static class PostgresAddress
         }
         catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException or KeyNotFoundException)
         {
-            throw new FormatException($"the option '{name}' is not known, or '{value}' is not a value of it", e);
+            throw new FormatException($"the option '{name}' is not known, or its value is not valid", e);
         }
     }
 }

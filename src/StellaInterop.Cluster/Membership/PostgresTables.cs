@@ -28,6 +28,9 @@ internal sealed class PostgresTables(PostgresStore store)
 
     private readonly NpgsqlConnectionStringBuilder settings = new(store.ConnectionString);
 
+    /// <summary>The user of the connection, which may come from the environment.</summary>
+    private string user = "";
+
     /// <summary>Creates the tables that are missing, all or none. Several nodes may do so at once.</summary>
     /// <exception cref="ClusterException">The server does not answer, or refuses.</exception>
     public async Task CreateAsync(CancellationToken cancellationToken)
@@ -40,6 +43,7 @@ internal sealed class PostgresTables(PostgresStore store)
                 NpgsqlConnection connection = await source.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
                 await using (connection.ConfigureAwait(false))
                 {
+                    user = await FindUserAsync(connection, cancellationToken).ConfigureAwait(false);
                     await CreateMissingAsync(connection, cancellationToken).ConfigureAwait(false);
                 }
             }
@@ -96,6 +100,15 @@ internal sealed class PostgresTables(PostgresStore store)
         return missing;
     }
 
+    private static async Task<string> FindUserAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        var command = new NpgsqlCommand("SELECT current_user::text", connection);
+        await using (command.ConfigureAwait(false))
+        {
+            return (string)(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false))!;
+        }
+    }
+
     private static async Task RunAsync(NpgsqlConnection connection, string sql, CancellationToken cancellationToken)
     {
 #pragma warning disable CA2100 // The SQL is that of this file and its scripts.
@@ -118,10 +131,10 @@ internal sealed class PostgresTables(PostgresStore store)
     private ClusterException Refused(PostgresException cause)
     {
         string file = Path.Combine(StateFolder.Path, "postgresql-tables.sql");
-        string user = $"\"{settings.Username?.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
-        string grants = $"GRANT SELECT ON orleansquery TO {user};\n"
-            + $"GRANT SELECT, INSERT, UPDATE, DELETE ON orleansmembershipversiontable, orleansmembershiptable, orleansstorage TO {user};\n";
-        string fault = $"The user {user} may not create or use the tables of the cluster at {store.Shown} ({cause.MessageText})";
+        string quoted = $"\"{user.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+        string grants = $"GRANT SELECT ON orleansquery TO {quoted};\n"
+            + $"GRANT SELECT, INSERT, UPDATE, DELETE ON orleansmembershipversiontable, orleansmembershiptable, orleansstorage TO {quoted};\n";
+        string fault = $"The user {quoted} may not create or use the tables of the cluster at {store.Shown} ({cause.MessageText})";
         try
         {
             StateFolder.Create(StateFolder.Path);
@@ -129,10 +142,10 @@ internal sealed class PostgresTables(PostgresStore store)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return new ClusterException($"{fault}. Start a node with a user who may, once, and grant the tables to {user}.", cause);
+            return new ClusterException($"{fault}. Start a node with a user who may, once, and grant the tables to {quoted}.", cause);
         }
 
-        return new ClusterException($"{fault}. Let a user who may create tables run the script {file} once: psql -1 -f {file} {settings.Database}", cause);
+        return new ClusterException($"{fault}. Let a user who may create tables run the script {file} once: psql -1 -h {settings.Host} -p {settings.Port} -f {file} {settings.Database}", cause);
     }
 
     private string Fault(Exception error) => error switch

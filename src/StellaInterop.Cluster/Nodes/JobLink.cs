@@ -32,13 +32,16 @@ internal sealed class JobLink(IJobGrain grain, NodeInfo node)
     }
 
     /// <summary>Tells what is new, and renews all leases.</summary>
+    /// <param name="wantsWork">Whether the node wants work.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <param name="isLeaving">Whether the node leaves the job.</param>
     /// <exception cref="Exception">The coordinator did not answer. The next call tells the same again.</exception>
-    public async Task<JobAnswer> CallAsync(bool wantsWork, CancellationToken cancellationToken)
+    public async Task<JobAnswer> CallAsync(bool wantsWork, CancellationToken cancellationToken, bool isLeaving = false)
     {
         await turn.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            NodeReport report = CreateReport(wantsWork);
+            NodeReport report = CreateReport(wantsWork) with { IsLeaving = isLeaving };
             JobAnswer answer = await grain.ReportAsync(report).WaitAsync(cancellationToken).ConfigureAwait(false);
             lock (gate)
             {

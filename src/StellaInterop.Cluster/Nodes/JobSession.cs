@@ -11,8 +11,13 @@ namespace StellaInterop.Cluster.Nodes;
 /// <summary>Represents the work of a node on one job: it makes parts, and now and then the plan or the check of the output.</summary>
 internal sealed class JobSession : IPartWork, IDisposable
 {
-    /// <summary>The time after which a node asks again for work.</summary>
+    /// <summary>The time after which a node asks again for work. It grows while there is none, up to <see cref="LongWaitTime"/>.</summary>
     private static readonly TimeSpan WaitTime = TimeSpan.FromMilliseconds(500);
+
+    private static readonly TimeSpan LongWaitTime = TimeSpan.FromSeconds(4);
+
+    /// <summary>The time after which a renewal that was not heard is repeated.</summary>
+    private static readonly TimeSpan RepeatTime = TimeSpan.FromSeconds(1);
 
     /// <summary>The time after which a node looks again whether the folders of a job are as they should be.</summary>
     private static readonly TimeSpan LongPause = TimeSpan.FromSeconds(15);
@@ -108,7 +113,7 @@ internal sealed class JobSession : IPartWork, IDisposable
             await TellAsync(e, cancellationToken).ConfigureAwait(false);
             throw Unfit(e);
         }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             // The job has ended.
         }
@@ -122,6 +127,7 @@ internal sealed class JobSession : IPartWork, IDisposable
 
     async ValueTask<PartTask?> IPartWork.TakeAsync(CancellationToken stop)
     {
+        TimeSpan wait = WaitTime;
         while (true)
         {
             if (first is { } given)
@@ -145,7 +151,8 @@ internal sealed class JobSession : IPartWork, IDisposable
                 }
             }
 
-            await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+            await Task.Delay(wait, options.Clock, stop).ConfigureAwait(false);
+            wait = Longer(wait);
         }
     }
 
@@ -159,7 +166,7 @@ internal sealed class JobSession : IPartWork, IDisposable
 
     void IPartWork.Embedded(int rows, long tokens) => tokensOfPart += tokens;
 
-    void IPartWork.Failed(PartTask task, Exception error) => link.Return(LeaseOf(task), isAttempt: error is not OperationCanceledException);
+    void IPartWork.Failed(PartTask task, Exception error) => link.Return(LeaseOf(task), isAttempt: error is StellaException failure && MayBeOfTexts(failure));
 
     ValueTask IPartWork.DoneAsync(PartTask task, PartCounts counts, bool isCommitted, string? lastFault)
     {
@@ -190,23 +197,27 @@ internal sealed class JobSession : IPartWork, IDisposable
                 $"The node has another model than the job: {string.Join("; ", differences).Replace("in the output folder", "in the job", StringComparison.Ordinal)}. Start it with the model of the job.", LongPause);
         }
 
+        bool isComplete;
         try
         {
-            if (setup.Output(() => !JobFolder.IsOfCluster(setup.Folder) && setup.Folder.Exists(OutputNames.Success)))
+            // The list of jobs may not know yet that another node has completed the output. The coordinator tells it.
+            isComplete = setup.Output(() => !JobFolder.IsOfCluster(setup.Folder) && setup.Folder.Exists(OutputNames.Success));
+            if (!isComplete)
             {
-                // Another node has completed the output meanwhile.
-                return false;
+                Probe();
             }
-
-            Probe();
         }
         catch (StellaBulkException e)
         {
             throw Unfit(e);
         }
 
-        return await grain.OpenAsync(node, request).WaitAsync(cancellationToken).ConfigureAwait(false) is not { } refusal
-            || (refusal.Length == 0 ? false : throw new UnfitException(refusal, LongPause));
+        return await grain.OpenAsync(node, request).WaitAsync(cancellationToken).ConfigureAwait(false) switch
+        {
+            null => !isComplete,
+            "" => false,
+            string refusal => throw new UnfitException(refusal, LongPause),
+        };
     }
 
     /// <summary>Writes into the output folder, so that a folder that is read-only or full is known before anything is computed.</summary>
@@ -226,13 +237,14 @@ internal sealed class JobSession : IPartWork, IDisposable
     private async Task WorkAsync(CancellationToken stop)
     {
         long idleSince = options.Clock.GetTimestamp();
+        TimeSpan wait = WaitTime;
         while (true)
         {
             JobAnswer answer = next ?? (MustYield() ? Yielded : await AskAsync(stop).ConfigureAwait(false));
             next = null;
             if (answer.Kind != WorkKind.Wait)
             {
-                idleSince = options.Clock.GetTimestamp();
+                (idleSince, wait) = (options.Clock.GetTimestamp(), WaitTime);
             }
             else if (hasOtherJobs() && options.Clock.GetElapsedTime(idleSince) > IdleTime)
             {
@@ -252,7 +264,8 @@ internal sealed class JobSession : IPartWork, IDisposable
                     await RunTaskAsync(answer.Kind, Complete, stop).ConfigureAwait(false);
                     break;
                 case WorkKind.Wait:
-                    await Task.Delay(WaitTime, options.Clock, stop).ConfigureAwait(false);
+                    await Task.Delay(wait, options.Clock, stop).ConfigureAwait(false);
+                    wait = Longer(wait);
                     break;
                 default:
                     return;
@@ -268,7 +281,7 @@ internal sealed class JobSession : IPartWork, IDisposable
             return await link.CallAsync(wantsWork: true, stop).ConfigureAwait(false);
         }
 #pragma warning disable CA1031 // The coordinator may be away in any way.
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (!stop.IsCancellationRequested)
 #pragma warning restore CA1031
         {
             ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
@@ -289,8 +302,13 @@ internal sealed class JobSession : IPartWork, IDisposable
         }
         catch (StellaException e)
         {
-            // The part counts an attempt, and the next one may go well.
             ClusterLog.ModelFailed(logger, e);
+            if (!MayBeOfTexts(e))
+            {
+                throw new UnfitException($"The node cannot compute: {e.Message}", ShortPause, e);
+            }
+
+            // The part counts an attempt, and the next one may go well.
             if (++failures >= FailuresInRow)
             {
                 throw new UnfitException($"The model failed {failures} times in a row: {e.Message}", ShortPause, e);
@@ -347,9 +365,11 @@ internal sealed class JobSession : IPartWork, IDisposable
     /// <summary>Renews the leases until the session ends. Ends it when the job has ended.</summary>
     private async Task RenewAsync(Func<Task> end, CancellationToken stop)
     {
+        TimeSpan pause = options.Policy.RenewTime;
         while (true)
         {
-            await Task.Delay(options.Policy.RenewTime, options.Clock, stop).ConfigureAwait(false);
+            await Task.Delay(pause, options.Clock, stop).ConfigureAwait(false);
+            pause = options.Policy.RenewTime;
             try
             {
                 JobAnswer answer = await link.CallAsync(wantsWork: false, stop).ConfigureAwait(false);
@@ -363,9 +383,10 @@ internal sealed class JobSession : IPartWork, IDisposable
                 }
             }
 #pragma warning disable CA1031 // The coordinator may be away in any way. The next renewal tries again.
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (!stop.IsCancellationRequested)
 #pragma warning restore CA1031
             {
+                pause = RepeatTime;
                 ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
             }
         }
@@ -374,10 +395,21 @@ internal sealed class JobSession : IPartWork, IDisposable
     /// <summary>Tells the coordinator of a fault that other nodes would find too.</summary>
     private async Task TellAsync(StellaBulkException error, CancellationToken cancellationToken)
     {
-        if (error.Code is StellaBulkErrorCode.InputChanged or StellaBulkErrorCode.OutputDamaged or StellaBulkErrorCode.SettingsDiffer)
+        if (error.Code is not (StellaBulkErrorCode.InputChanged or StellaBulkErrorCode.InputUnreadable or StellaBulkErrorCode.OutputDamaged or StellaBulkErrorCode.SettingsDiffer))
         {
-            link.Report(new FaultMessage(error.Code.ToString(), error.Message));
+            return;
+        }
+
+        link.Report(new FaultMessage(Guid.NewGuid(), error.Code.ToString(), error.Message));
+        try
+        {
             _ = await link.CallAsync(wantsWork: false, cancellationToken).ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // The coordinator may be away in any way. The node tells it again when it leaves.
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+#pragma warning restore CA1031
+        {
+            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
         }
     }
 
@@ -388,7 +420,7 @@ internal sealed class JobSession : IPartWork, IDisposable
         using var limit = new CancellationTokenSource(ShortPause, options.Clock);
         try
         {
-            _ = await link.CallAsync(wantsWork: false, limit.Token).ConfigureAwait(false);
+            _ = await link.CallAsync(wantsWork: false, limit.Token, isLeaving: true).ConfigureAwait(false);
         }
 #pragma warning disable CA1031 // The session ends in any case.
         catch (Exception e)
@@ -397,6 +429,12 @@ internal sealed class JobSession : IPartWork, IDisposable
             ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
         }
     }
+
+    /// <summary>Returns whether another node may fail at the same texts. Otherwise only this node fails now, and the texts count no attempt.</summary>
+    private static bool MayBeOfTexts(StellaException error) =>
+        error.Code is StellaErrorCode.Internal or StellaErrorCode.Panic or StellaErrorCode.ForwardFailed;
+
+    private static TimeSpan Longer(TimeSpan wait) => wait * 2 < LongWaitTime ? wait * 2 : LongWaitTime;
 
     private static UnfitException Unfit(StellaBulkException error) =>
         new(error.Message, error.Code is StellaBulkErrorCode.OutputFull or StellaBulkErrorCode.OutputFailed ? ShortPause : LongPause, error);

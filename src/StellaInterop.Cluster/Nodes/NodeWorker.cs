@@ -56,7 +56,7 @@ internal sealed class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, N
             Refuse(job.Folder, e.Message, e.Pause);
             return false;
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             return true;
         }
@@ -81,7 +81,7 @@ internal sealed class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, N
                 Prune();
             }
 #pragma warning disable CA1031 // The list of jobs may be away in any way.
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
 #pragma warning restore CA1031
             {
                 ClusterLog.ListAway(logger, e.Message);

@@ -14,6 +14,9 @@ internal static partial class ClusterLog
     [LoggerMessage(3, LogLevel.Warning, "The coordinator of the job in {Folder} does not answer: {Reason}")]
     public static partial void CoordinatorAway(ILogger logger, string folder, string reason);
 
+    [LoggerMessage(4, LogLevel.Warning, "The coordinator of the job in {Folder} moves, because its machine cannot use the folder.")]
+    public static partial void CoordinatorMoves(ILogger logger, string folder);
+
     [LoggerMessage(10, LogLevel.Warning, "This node takes nothing of the job in {Folder}: {Reason}")]
     public static partial void Refused(ILogger logger, string folder, string reason);
 

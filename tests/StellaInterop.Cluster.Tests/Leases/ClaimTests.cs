@@ -145,6 +145,46 @@ internal sealed class ClaimTests
         Assert.That(Errors(job), Is.EqualTo(new[] { OutputNames.ErrorsOf(OutputNames.PartOf(job.Plan.ShortHash, new PartId(0, "0"))) }));
     }
 
+    [Test]
+    public void Rows_at_fault_of_a_claim_that_went_with_its_job_do_not_stay_beside_the_part()
+    {
+        var job = new LedgerJob(1);
+        LeaseId claimed = job.Open().Take("a", "A").Lease!.Value;
+        Assert.That(RunUntil(job, IsNamed, () => job.Commit(claimed, errors: "{}\n"), () => throw new WriterKilled()), Is.True);
+        Assert.That(Errors(job), Has.Length.EqualTo(1));
+        job.Folder.DeleteFolder(OutputNames.ClusterFolder);
+        Assert.That(job.CommitWithoutLease(claimed.Part), Is.True);
+        Assert.That(Errors(job), Is.Empty);
+        Assert.That(job.Output.TryComplete()?.Single().ErrorsHash, Is.Null);
+
+        bool IsNamed(string operation) => operation == "rename" && Errors(job).Length > 0;
+    }
+
+    [Test]
+    public void A_claimed_part_gets_no_name_while_its_record_is_not_visible()
+    {
+        var job = new LedgerJob(1);
+        JobLedger ledger = job.Open();
+        LeaseId claimed = ledger.Take("a", "A").Lease!.Value;
+        Assert.That(RunUntil(job, operation => operation == "rename", () => job.Commit(claimed, errors: "{}\n"), () => throw new WriterKilled()), Is.True);
+        string[] records = [.. job.Disk.Names.Where(name => name.StartsWith(OutputNames.RecordsFolder, StringComparison.Ordinal))];
+        Dictionary<string, byte[]> hidden = records.ToDictionary(name => name, job.Disk.Read);
+        foreach (string name in records)
+        {
+            job.Folder.Delete(name);
+        }
+
+        ledger.NodeEnded("a");
+        Assert.That((ledger.Leases().Count(), job.Parts.Count(), Errors(job).Length), Is.EqualTo((1, 0, 0)));
+        foreach ((string name, byte[] content) in hidden)
+        {
+            job.Disk.Write(name, content);
+        }
+
+        ledger.Tick();
+        Assert.That((ledger.IsDone, ledger.ErrorCount, Errors(job).Length), Is.EqualTo((true, 1, 1)));
+    }
+
     /// <summary>Either the part is there with its rows at fault, or it is halved and nothing of it is there.</summary>
     private static void AssertOneOutcome(LedgerJob job, JobLedger ledger)
     {

@@ -70,6 +70,14 @@ internal sealed class LedgerJob
         return Output.Commit(part, default, LeaseLog.ClaimOf(lease.Part, lease.Epoch, leases));
     }
 
+    /// <summary>Writes a part without rows at fault as a job of one process does.</summary>
+    public bool CommitWithoutLease(PartId id)
+    {
+        using PartInHand part = Output.Begin(id);
+        part.Files[0].Content.Write("all vectors"u8);
+        return Output.Commit(part, default);
+    }
+
     /// <summary>Lets all leases expire that are not renewed.</summary>
     public void Expire(JobLedger ledger, Action? renew = null)
     {
