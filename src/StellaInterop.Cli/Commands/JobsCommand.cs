@@ -37,7 +37,7 @@ internal static class JobsCommand
     private static Command CreateChange(ClusterOptions cluster, string name, JobChange change, string description)
     {
         var output = new Argument<string>("DIR") { Description = "Output folder of the job." };
-        var command = new Command(name, description) { output };
+        var command = new Command(name, description) { output, VerbosityOption.Instance.Option };
         command.SetAction((parsed, cancellationToken) => JobsProgram.ChangeAsync(cluster.Get(parsed), change, parsed.GetRequiredValue(output), cancellationToken));
         return command;
     }

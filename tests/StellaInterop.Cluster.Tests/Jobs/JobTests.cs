@@ -3,6 +3,7 @@ using StellaInterop.Bulk;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Leases;
 using StellaInterop.Cluster.Membership;
 
 namespace StellaInterop.Cluster.Tests.Jobs;
@@ -58,6 +59,21 @@ internal sealed class JobTests
             Assert.That(errors[0], Does.Contain("ends_process"));
             Assert.That(ids, Is.EquivalentTo(JobsOfNodes.Rows(60).SelectMany(row => (string[])[row.Id, row.Id + "b"])));
         }
+    }
+
+    [Test]
+    public async Task A_failure_of_the_machine_is_no_fault_of_its_rows()
+    {
+        await using var cluster = new JobsOfNodes();
+        StellaBulkOptions options = cluster.Options("output", JobsOfNodes.Rows(1));
+        int failures = LeasePolicy.Default.RowAttempts;
+        await cluster.StartNodeAsync(new TestEmbedder
+        {
+            Before = (_, _) => Interlocked.Decrement(ref failures) >= 0 ? throw new StellaException(StellaErrorCode.OutOfMemory, "The machine failed.") : Task.CompletedTask,
+        });
+        await cluster.SubmitAsync(options);
+        ClusterStatus status = await cluster.UntilPhaseAsync(JobPhase.Complete);
+        Assert.That((status.Jobs[0].Status.ErrorCount, status.Jobs[0].Status.DoneRowCount), Is.EqualTo((0, 1)));
     }
 
     [Test]
