@@ -94,6 +94,15 @@ internal sealed class ClusterCommandTests
     }
 
     [Test]
+    public void Inputs_that_are_not_there_are_refused_before_anything_is_submitted()
+    {
+        StellaResult result = Run("bulk", folder.File("none.jsonl"), "--output", Output, "--cluster", $"localhost:{FreePort.Find()}");
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((4, result.Error)));
+        Assert.That(result.Error, Does.Contain("none.jsonl"));
+        Assert.That(Directory.Exists(Output), Is.False);
+    }
+
+    [Test]
     public void A_level_that_the_processor_lacks_is_refused_with_those_that_it_has()
     {
         StellaResult best = Run("info", "--format", "json");

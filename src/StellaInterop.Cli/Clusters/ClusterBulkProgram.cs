@@ -21,11 +21,22 @@ internal static class ClusterBulkProgram
         var report = new BulkReport(settings);
         await using (report.ConfigureAwait(false))
         {
-            JobRequest request = await CreateRequestAsync(settings, options, report, cancellationToken).ConfigureAwait(false);
-            var following = new JobFollowing(cluster, request, report, settings.IsQuiet);
-            await using (following.ConfigureAwait(false))
+            try
             {
-                return await RunAsync(following, report, options.Output, cancellationToken).ConfigureAwait(false);
+                JobRequest request = await CreateRequestAsync(settings, options, report, cancellationToken).ConfigureAwait(false);
+                var following = new JobFollowing(cluster, request, report, settings.IsQuiet);
+                await using (following.ConfigureAwait(false))
+                {
+                    return await RunAsync(following, report, options.Output, cancellationToken).ConfigureAwait(false);
+                }
+            }
+            catch (ClusterException e)
+            {
+                throw ClusterConnection.Refusal(e);
+            }
+            catch (StellaBulkException e)
+            {
+                throw new CliException((ExitCode)BulkProgram.GetExitCode(e.Code), e.Message, e.InnerException);
             }
         }
     }
@@ -38,14 +49,6 @@ internal static class ClusterBulkProgram
             StellaBulkResult result = await following.RunAsync(cancellationToken).ConfigureAwait(false);
             report.WriteResult(result, output, $"It was followed for {BulkReport.Time(result.Elapsed)}.");
             return result.ErrorCount > 0 ? BulkProgram.CompleteWithErrors : (int)ExitCode.Success;
-        }
-        catch (ClusterException e)
-        {
-            throw ClusterConnection.Refusal(e);
-        }
-        catch (StellaBulkException e)
-        {
-            throw new CliException((ExitCode)BulkProgram.GetExitCode(e.Code), e.Message, e.InnerException);
         }
         catch (OperationCanceledException) when (following.IsSubmitted)
         {

@@ -1,5 +1,6 @@
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Inputs;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Cluster.Jobs;
 
@@ -8,14 +9,17 @@ namespace StellaInterop.Cluster.Clients;
 /// <summary>Makes the request of a job of a cluster, and reads its result, on the machine of the user.</summary>
 internal static class SubmittedJob
 {
-    /// <summary>Loads the model for its fingerprints, and describes the job.</summary>
+    /// <summary>Finds the inputs, loads the model for its fingerprints, and describes the job.</summary>
     /// <param name="pool">The pool with the model that the nodes have too.</param>
     /// <param name="options">The options of the job.</param>
     /// <param name="cancellationToken">Ends the loading.</param>
     /// <exception cref="ArgumentException">An option is outside its range; the message names it.</exception>
+    /// <exception cref="StellaBulkException">An input names no file.</exception>
     public static async Task<JobRequest> CreateRequestAsync(StellaEmbeddingPool pool, StellaBulkOptions options, CancellationToken cancellationToken)
     {
         options.Check();
+        // The nodes would wait for inputs that they do not see.
+        _ = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : InputFormats.Find);
         EmbedderInfo model = await new PoolEmbedder(pool, options).OpenAsync(cancellationToken).ConfigureAwait(false);
         return JobRequest.Of(options, JobSettings.Of(options, model));
     }

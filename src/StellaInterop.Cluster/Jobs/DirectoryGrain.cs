@@ -24,7 +24,7 @@ internal sealed class DirectoryState
 }
 
 /// <summary>Keeps the list of jobs, and of the nodes that say hello.</summary>
-/// <remarks>The list is stored in the database of the cluster. What nodes and coordinators report often is kept in memory only.</remarks>
+/// <remarks>The list is stored in the database of the cluster. The frequent reports of nodes and coordinators are in memory only.</remarks>
 internal sealed class DirectoryGrain(
     [PersistentState("directory", ClusterConfiguration.StorageName)] IPersistentState<DirectoryState> stored, TimeProvider clock) : Grain, IDirectoryGrain
 {

@@ -46,7 +46,7 @@ internal interface IDirectoryGrain : IGrainWithIntegerKey
     Task<IReadOnlyList<JobEntry>> HelloAsync(NodeInfo node);
 
     /// <summary>Records the state of a job.</summary>
-    /// <returns>What the user wants of it; <see langword="null"/> if it is not in the list, or has ended there.</returns>
+    /// <returns>The wish of the user; <see langword="null"/> if the job is not in the list, or has ended there.</returns>
     [Alias("status")]
     Task<JobOrder?> StatusAsync(JobStatus status);
 

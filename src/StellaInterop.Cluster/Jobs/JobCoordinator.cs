@@ -163,7 +163,7 @@ internal sealed class JobCoordinator : IDisposable
 
     /// <summary>Records what the user wants.</summary>
     /// <param name="wanted">
-    /// What the user wants; <see langword="null"/> for a job that is not in the list, or has ended there. Its nodes leave it, and its folder stays as it is.
+    /// The wish of the user; <see langword="null"/> for a job that is not in the list, or has ended there. Its nodes leave it, and its folder stays as it is.
     /// </param>
     public void SetOrder(JobOrder? wanted)
     {

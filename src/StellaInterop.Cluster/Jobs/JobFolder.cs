@@ -7,7 +7,7 @@ namespace StellaInterop.Cluster.Jobs;
 
 /// <summary>Begins and ends the work of a cluster in an output folder.</summary>
 /// <remarks>
-/// Whoever submits a job creates the folder <c>_cluster</c>, and nobody else does. So a machine that lacks the shared folder notices, instead of
+/// The submitter of a job creates the folder <c>_cluster</c>, and nobody else does. So a machine that lacks the shared folder notices, instead of
 /// beginning the job anew on its own disk. Without <c>_cluster</c> no node can commit a part.
 /// </remarks>
 internal static class JobFolder

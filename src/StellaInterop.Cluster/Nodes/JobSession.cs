@@ -436,8 +436,7 @@ internal sealed class JobSession : IPartWork, IDisposable
 
     private static TimeSpan Longer(TimeSpan wait) => wait * 2 < LongWaitTime ? wait * 2 : LongWaitTime;
 
-    private static UnfitException Unfit(StellaBulkException error) =>
-        new(error.Message, error.Code is StellaBulkErrorCode.OutputFull or StellaBulkErrorCode.OutputFailed ? ShortPause : LongPause, error);
+    private static UnfitException Unfit(StellaBulkException error) => new(error.Message, ShortPause, error);
 
     private PartTask TaskOf(JobAnswer answer)
     {

@@ -62,6 +62,18 @@ internal sealed class JobTests
     }
 
     [Test]
+    public async Task A_job_whose_inputs_cannot_be_read_fails_with_the_reason()
+    {
+        await using var cluster = new JobsOfNodes();
+        StellaBulkOptions options = cluster.Options("output") with { IdColumn = "key", InputFormat = StellaBulkInputFormat.Csv };
+        await cluster.StartNodeAsync();
+        await cluster.SubmitAsync(options);
+        ClusterStatus status = await cluster.UntilPhaseAsync(JobPhase.Failed);
+        Assert.That(status.Jobs[0].Status.FailureCode, Is.EqualTo(nameof(StellaBulkErrorCode.InputUnreadable)));
+        Assert.That(status.Jobs[0].Status.Message, Does.Contain("column"));
+    }
+
+    [Test]
     public async Task A_failure_of_the_machine_is_no_fault_of_its_rows()
     {
         await using var cluster = new JobsOfNodes();
