@@ -1,8 +1,8 @@
 using StellaInterop.Tests;
 
-namespace StellaInterop.Cluster.Tests.Membership;
+namespace StellaInterop.Cluster.Tests;
 
-/// <summary>Gives the tests a state folder of their own.</summary>
+/// <summary>Gives all tests of this project a state folder of their own.</summary>
 [SetUpFixture]
 internal sealed class StateFolderSetUp
 {
