@@ -1,11 +1,12 @@
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Planning;
 
-namespace StellaInterop.Cluster.Tests.Leases;
+namespace StellaInterop.Bulk.Tests.Commit;
 
 internal sealed class PartSetTests
 {
-    private static readonly BulkPlan Plan = new LedgerJob(4, 1).Plan;
+    private static readonly BulkPlan Plan = new(
+        [], [new PlannedFile("input.rows", 1, "00", 5)], [new Chunk(0, default, 4, 40, 0), new Chunk(0, default, 1, 10, 0)]);
 
     [TestCase("", "00000000 00000001")]
     [TestCase("00000000", "00000001")]

@@ -1,7 +1,7 @@
 using CsCheck;
 using StellaInterop.Bulk.Planning;
 
-namespace StellaInterop.Cluster.Tests.Leases;
+namespace StellaInterop.Bulk.Tests.Planning;
 
 internal sealed class PartIdTests
 {
