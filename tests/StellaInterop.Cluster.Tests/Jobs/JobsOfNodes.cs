@@ -82,7 +82,7 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     /// </summary>
     public static IReadOnlyDictionary<string, string> Files(string output) => Directory.EnumerateFiles(output, "*", SearchOption.AllDirectories)
         .Select(file => Path.GetRelativePath(output, file))
-        .Where(name => name != OutputNames.Manifest && !name.StartsWith($"{OutputNames.TemporaryFolder}/", StringComparison.Ordinal))
+        .Where(name => name != OutputNames.Manifest && !name.StartsWith(SystemPath.Of($"{OutputNames.TemporaryFolder}/"), StringComparison.Ordinal))
         .ToDictionary(name => name, name => File.ReadAllText(Path.Combine(output, name)));
 
     public async ValueTask DisposeAsync()
