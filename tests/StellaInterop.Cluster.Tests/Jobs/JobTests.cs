@@ -18,7 +18,19 @@ internal sealed class JobTests
         StellaBulkOptions options = cluster.Options("output");
         StellaBulkOptions alone = options with { Output = options.Output + "-alone" };
         await new StellaBulkJob(new JobParts(new TestEmbedder()), alone).RunAsync();
-        var embedders = new[] { new TestEmbedder(), new TestEmbedder() };
+        // No node computes its first block before the other node has one, so that each of them makes a part.
+        TaskCompletionSource[] begun = [NewSignal(), NewSignal()];
+        TestEmbedder[] embedders =
+        [
+            .. begun.Select(own => new TestEmbedder
+            {
+                Before = (_, stop) =>
+                {
+                    own.TrySetResult();
+                    return Task.WhenAll(begun.Select(signal => signal.Task)).WaitAsync(stop);
+                },
+            }),
+        ];
         foreach (TestEmbedder embedder in embedders)
         {
             await cluster.StartNodeAsync(embedder);
@@ -32,7 +44,7 @@ internal sealed class JobTests
             Assert.That(JobsOfNodes.Files(options.Output), Is.EquivalentTo(JobsOfNodes.Files(alone.Output)));
             Assert.That(Directory.Exists(Path.Combine(options.Output, "_cluster")), Is.False);
             Assert.That(embedders.Select(embedder => embedder.Computed.Count), Has.All.GreaterThan(0));
-            Assert.That(status.Jobs[0].Status.DoneRowCount, Is.EqualTo(200));
+            Assert.That(status.Jobs[0].Status.DoneRowCount, Is.EqualTo(JobsOfNodes.RowCount));
         }
     }
 
@@ -91,16 +103,17 @@ internal sealed class JobTests
     [Test]
     public async Task A_node_that_is_not_like_the_others_says_why_it_takes_nothing()
     {
+        using var gate = new SemaphoreSlim(0);
         await using var cluster = new JobsOfNodes();
         StellaBulkOptions options = cluster.Options("output");
-        var slow = new TestEmbedder { Before = (_, stop) => Task.Delay(100, stop) };
-        await cluster.StartNodeAsync(slow);
+        TestEmbedder[] others = [new(model: 1), new(), new()];
+        await cluster.StartNodeAsync(Gated(gate));
         await cluster.SubmitAsync(options);
         await cluster.UntilPhaseAsync(JobPhase.Running);
-        await cluster.StartNodeAsync(new TestEmbedder(model: 1));
-        await cluster.StartNodeAsync(level: "avx512");
-        await cluster.StartNodeAsync(version: "2");
-        ClusterStatus status = await cluster.UntilAsync(status => status.Nodes.Count(node => node.Info.Refusals.Count > 0) == 3 || status.Jobs[0].Status.HasEnded);
+        await cluster.StartNodeAsync(others[0]);
+        await cluster.StartNodeAsync(others[1], level: "avx512");
+        await cluster.StartNodeAsync(others[2], version: "2");
+        ClusterStatus status = await cluster.UntilAsync(status => status.Nodes.Count(node => node.Info.Refusals.Count > 0) == others.Length);
 
         string[] reasons = [.. status.Nodes.SelectMany(node => node.Info.Refusals.Values)];
         using (Assert.EnterMultipleScope())
@@ -110,37 +123,47 @@ internal sealed class JobTests
             Assert.That(reasons, Has.Some.Contains("version 1"));
         }
 
+        gate.Release(JobsOfNodes.RowCount);
         await cluster.UntilPhaseAsync(JobPhase.Complete);
-        Assert.That(slow.Computed, Has.Count.EqualTo(200));
+        Assert.That(others.SelectMany(other => other.Computed), Is.Empty);
     }
 
     [Test]
     public async Task A_job_goes_on_when_a_node_leaves_and_another_one_joins()
     {
+        using var gate = new SemaphoreSlim(0);
         await using var cluster = new JobsOfNodes();
         StellaBulkOptions options = cluster.Options("output");
-        await cluster.StartNodeAsync(new TestEmbedder { Before = (_, stop) => Task.Delay(100, stop) });
-        NodeEndpoints leaving = await cluster.StartNodeAsync(new TestEmbedder { Before = (_, stop) => Task.Delay(100, stop) });
+        await cluster.StartNodeAsync(Gated(gate));
+        NodeEndpoints leaving = await cluster.StartNodeAsync(Gated(gate));
         await cluster.SubmitAsync(options);
-        await cluster.UntilAsync(status => status.Jobs[0].Status.Nodes.Count == 2);
+        await cluster.UntilAsync(status => status.Jobs[0].Status.Nodes.Count(node => node.Leases > 0) == 2);
         await cluster.StopNodeAsync(leaving);
         var joined = new TestEmbedder();
         await cluster.StartNodeAsync(joined);
-        await cluster.UntilPhaseAsync(JobPhase.Complete);
-
+        // The first node still waits, so these rows are of the node that joined.
+        await cluster.UntilAsync(status => status.Jobs[0].Status.DoneRowCount > 0);
         Assert.That(joined.Computed, Is.Not.Empty);
+        gate.Release(JobsOfNodes.RowCount);
+        await cluster.UntilPhaseAsync(JobPhase.Complete);
     }
 
     [Test]
     public async Task A_job_is_paused_and_cancelled()
     {
+        using var gate = new SemaphoreSlim(0);
         await using var cluster = new JobsOfNodes();
         StellaBulkOptions options = cluster.Options("output");
-        await cluster.StartNodeAsync(new TestEmbedder { Before = (_, stop) => Task.Delay(100, stop) });
+        await cluster.StartNodeAsync(Gated(gate));
         await cluster.SubmitAsync(options);
+        gate.Release();
         await cluster.UntilAsync(status => status.Jobs[0].Status.DoneRowCount > 0);
         await cluster.WishAsync(options, JobWish.Pause);
-        await cluster.UntilAsync(status => status.Jobs[0].Status is { Phase: JobPhase.Paused, Nodes: [{ Leases: 0 }] });
+        await cluster.UntilPhaseAsync(JobPhase.Paused);
+        // The parts in hand are finished, and no other part is begun.
+        gate.Release(LeasePolicy.Default.LeasesOfNode);
+        ClusterStatus paused = await cluster.UntilAsync(status => status.Jobs[0].Status is { Phase: JobPhase.Paused, Nodes: [{ Leases: 0 }] });
+        Assert.That(paused.Jobs[0].Status.DoneRowCount, Is.LessThan(JobsOfNodes.RowCount));
         await cluster.WishAsync(options, JobWish.Run);
         await cluster.UntilPhaseAsync(JobPhase.Running);
         await cluster.WishAsync(options, JobWish.Cancel);
@@ -149,8 +172,13 @@ internal sealed class JobTests
 
         // Now the folder is that of a job of one process, which continues it.
         StellaBulkResult result = await new StellaBulkJob(new JobParts(new TestEmbedder()), options).RunAsync();
-        Assert.That(result.RowCount, Is.EqualTo(200));
+        Assert.That(result.RowCount, Is.EqualTo(JobsOfNodes.RowCount));
     }
+
+    /// <summary>Creates an embedder that takes a permit of the gate for each block.</summary>
+    private static TestEmbedder Gated(SemaphoreSlim gate) => new() { Before = (_, stop) => gate.WaitAsync(stop) };
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private static string IdOf(string line) => JsonDocument.Parse(line).RootElement.GetProperty("id").GetString()!;
 }

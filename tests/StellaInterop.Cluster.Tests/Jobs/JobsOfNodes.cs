@@ -14,7 +14,11 @@ namespace StellaInterop.Cluster.Tests.Jobs;
 /// <summary>A cluster of nodes in this process, and a shared folder with inputs and outputs.</summary>
 internal sealed class JobsOfNodes : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    /// <summary>The number of rows of the input, unless a test gives its rows.</summary>
+    public const int RowCount = 200;
+
+    /// <summary>The time after which a test that waits in vain fails.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     private readonly TemporaryFolder folder = new();
     private readonly TestCluster cluster = new(ClusterAddress.Parse($"localhost:{FreePort.Find()}"));
@@ -26,7 +30,7 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     public StellaBulkOptions Options(string output, IEnumerable<(string Id, string Text)>? rows = null)
     {
         string input = folder.File($"{output}.jsonl");
-        File.WriteAllLines(input, (rows ?? Rows(200)).Select(row => JsonSerializer.Serialize(new { id = row.Id, text = row.Text })));
+        File.WriteAllLines(input, (rows ?? Rows(RowCount)).Select(row => JsonSerializer.Serialize(new { id = row.Id, text = row.Text })));
         return new StellaBulkOptions { Inputs = [input], Output = folder.File(output), ChunkTokens = 40, Format = StellaBulkFormat.JsonLines };
     }
 
