@@ -291,11 +291,11 @@ internal sealed class JobOutput
     }
 
     /// <summary>Checks all parts and completes the output. Other processes may do the same at once.</summary>
-    /// <param name="progress">Receives the number of parts that were checked.</param>
+    /// <param name="progress">Receives each part that was checked, in the order of the rows.</param>
     /// <param name="cancellationToken">A token that stops the check.</param>
     /// <returns>The record of each part; <see langword="null"/> if a chunk has no part yet.</returns>
     /// <exception cref="StellaBulkException">A part is damaged or foreign.</exception>
-    public IReadOnlyList<PartRecord>? TryComplete(Action<int>? progress = null, CancellationToken cancellationToken = default)
+    public IReadOnlyList<PartRecord>? TryComplete(Action<PartId>? progress = null, CancellationToken cancellationToken = default)
     {
         PartSet parts = ReadCommitted();
         if (parts.Missing().Any())
@@ -315,7 +315,7 @@ internal sealed class JobOutput
         {
             cancellationToken.ThrowIfCancellationRequested();
             records.Add(committed.GetValueOrDefault(part) ?? Check(part, names[OutputNames.PartOf(shortHash, part)]));
-            progress?.Invoke(records.Count);
+            progress?.Invoke(part);
         }
 
         using (ITemporaryFile file = folder.CreateTemporary())

@@ -70,14 +70,18 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
         }
     });
 
-    public void Checked(int count) => Update(() =>
+    /// <summary>Records a part that was checked. Parts are checked in the order of their rows.</summary>
+    public void Checked(PartId part) => Update(() =>
     {
         if (phase != StellaBulkPhase.Checking)
         {
             Enter(StellaBulkPhase.Checking);
         }
 
-        checkedChunks = count;
+        // A chunk that was halved is checked when the half with its last row is.
+        long rows = plan!.Chunks[part.Chunk].RowCount;
+        (long begin, long count) = part.RowsOf(rows);
+        checkedChunks = part.Chunk + (begin + count == rows ? 1 : 0);
     });
 
     /// <summary>Counts a part as done.</summary>

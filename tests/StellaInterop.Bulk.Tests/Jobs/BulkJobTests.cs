@@ -1,5 +1,8 @@
+using System.Text;
 using StellaInterop.Bulk.Commit;
+using StellaInterop.Bulk.Files;
 using StellaInterop.Bulk.Jobs;
+using StellaInterop.Bulk.Planning;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Tests;
 
@@ -28,7 +31,7 @@ internal sealed class BulkJobTests
         StellaEmbeddings[] expected =
             [.. dimensions.Select(dimension => model.Embed(texts, new StellaEmbedOptions { Dimension = dimension, Prompt = StellaPrompt.SearchQuery }))];
         Assert.That(
-            string.Concat(folder.Parts.Where(part => part.Key.EndsWith(".vectors", StringComparison.Ordinal)).OrderBy(part => part.Key, StringComparer.Ordinal).Select(part => part.Value)),
+            folder.Vectors,
             Is.EqualTo(string.Concat(texts.Select((_, i) => string.Concat(expected.Select(vectors => Bits(vectors[i].Span))) + "\n"))));
         Assert.That(result.TokenCount, Is.EqualTo(expected[0].Summary.TokenCount));
     }
@@ -124,6 +127,35 @@ internal sealed class BulkJobTests
                 _ = await folder.RunAsync(other);
             }
         }
+    }
+
+    [Test]
+    public async Task Halves_that_a_cluster_has_made_are_kept_and_the_other_halves_are_made()
+    {
+        using JobFolder whole = new JobFolder().ManyRows(RowCount);
+        _ = await whole.RunAsync();
+        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        await folder.MakeAsync(new PartId(0, "0"), new PartId(1, "1"), new PartId(2, "0"), new PartId(2, "1"), new PartId(3, "10"));
+        Dictionary<string, string> halves = folder.Parts;
+        var reports = new List<StellaBulkProgress>();
+        StellaBulkResult result = await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports));
+
+        Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, RowCount)));
+        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(folder.Vectors, Is.EqualTo(whole.Vectors));
+        Assert.That(folder.Parts, Is.SupersetOf(halves));
+        IReadOnlyList<PartRecord> records = folder.Manifest.Parts!;
+        Assert.That(
+            records.Select(record => record.Id.ToString()).TakeWhile(part => part != "00000004"),
+            Is.EqualTo(["00000000.0", "00000000.1", "00000001.0", "00000001.1", "00000002.0", "00000002.1", "00000003.0", "00000003.10", "00000003.11"]));
+        Assert.That(records.Sum(record => record.Counts.Rows), Is.EqualTo(RowCount));
+        Assert.That(
+            records.SelectMany(record => record.Hashes),
+            Is.EqualTo(folder.Parts.OrderBy(part => part.Key, StringComparer.Ordinal).Select(part => FileContent.Hash(Encoding.UTF8.GetBytes(part.Value)))));
+        CheckRanges(reports);
+        Assert.That(
+            (reports[^1].Phase, reports[^1].CompletedChunkCount, reports[^1].CompletedShare),
+            Is.EqualTo((StellaBulkPhase.Checking, result.ChunkCount, 1.0)));
     }
 
     [Test]
@@ -548,6 +580,7 @@ internal sealed class BulkJobTests
         Assert.That(embedding.Select(report => report.CompletedShare), Is.Ordered);
         Assert.That(reports[^1].Phase, Is.EqualTo(StellaBulkPhase.Checking));
         Assert.That(reports[^1].CompletedChunkCount, Is.EqualTo(reports[^1].ChunkCount));
+        CheckRanges(reports);
     }
 
     [Test]
@@ -565,6 +598,14 @@ internal sealed class BulkJobTests
         {
             Assert.That(() => folder.Job(new TestEmbedder(), _ => options), Throws.InstanceOf<ArgumentException>(), options.ToString());
         }
+    }
+
+    private static void CheckRanges(IReadOnlyList<StellaBulkProgress> reports)
+    {
+        Assert.That(reports.Select(report => report.CompletedShare), Has.All.InRange(0.0, 1.0));
+        Assert.That(reports, Has.All.Matches<StellaBulkProgress>(report => report.CompletedChunkCount <= report.ChunkCount));
+        Assert.That(reports, Has.All.Matches<StellaBulkProgress>(report => report.CompletedRowCount <= report.RowCount));
+        Assert.That(reports.Select(report => report.TimeLeft ?? TimeSpan.Zero), Has.All.GreaterThanOrEqualTo(TimeSpan.Zero));
     }
 
     private static string Bits(ReadOnlySpan<float> vector)
