@@ -15,8 +15,8 @@ namespace StellaInterop.Bulk.Tests.Commit;
 /// <summary>Runs jobs under random schedules of everything that may happen to them.</summary>
 /// <remarks>
 /// Processes are killed or stopped for long, the power fails, the disk is full, the input changes, and runs have other settings or another
-/// model. The model to compare with is simple. In the end each id is there once, with the vector of the planned text, and no part changes
-/// after it has its name.
+/// model. A cluster may have worked on the job before, and halved chunks. The model to compare with is simple. In the end each id is there
+/// once, with the vector of the planned text, and no part changes after it has its name.
 /// </remarks>
 internal sealed class RecoveryTests
 {
@@ -53,10 +53,10 @@ internal sealed class RecoveryTests
     }
 
     [Test]
-    public void Every_id_is_there_once_with_its_vector_whatever_happens() => Schedules.Sample(
+    public void Every_id_is_there_once_with_its_vector_whatever_happens([Values] bool hasHalves) => Schedules.Sample(
         schedule =>
         {
-            string? violation = Violation(schedule, Safeguards.All);
+            string? violation = Violation(schedule, Safeguards.All, hasHalves);
             Assert.That(violation, Is.Null);
         },
         iter: Runs,
@@ -81,14 +81,14 @@ internal sealed class RecoveryTests
     }
 
     [Test]
-    public void Power_may_fail_before_any_operation()
+    public void Power_may_fail_before_any_operation([Values] bool hasHalves)
     {
         bool isDone = false;
         for (int steps = 1; !isDone; steps++)
         {
             for (int seed = 0; seed < PowerFailures; seed++)
             {
-                using var world = new World(Safeguards.All);
+                using var world = new World(Safeguards.All, hasHalves);
                 SimulatedProcess process = world.Start(model: 0, level: 0, hasPrompt: false);
                 process.Run(steps);
                 isDone = process.IsDone;
@@ -120,9 +120,9 @@ internal sealed class RecoveryTests
 
     /// <summary>Runs a schedule, then a last process to its end, then the processes that were stopped meanwhile.</summary>
     /// <returns>The first rule that does not hold; <see langword="null"/> if all do.</returns>
-    private static string? Violation((Event What, int Which, int Amount)[] schedule, Safeguards safeguards)
+    private static string? Violation((Event What, int Which, int Amount)[] schedule, Safeguards safeguards, bool hasHalves = false)
     {
-        using var world = new World(safeguards);
+        using var world = new World(safeguards, hasHalves);
         var processes = new SimulatedProcess?[2];
         foreach (var (what, which, amount) in schedule)
         {
@@ -192,15 +192,24 @@ internal sealed class RecoveryTests
         private static readonly PartSchema Schema = new([4], StellaBulkVectorType.Float32);
         private static readonly TestParts Format = new();
 
+        /// <summary>The parts that a cluster has made: one half of a chunk, the other half of another one, and both halves of a third.</summary>
+        private static readonly PartId[] Halves = [new(0, "0"), new(1, "1"), new(2, "0"), new(2, "1")];
+
         private readonly TemporaryFolder folder = new();
         private readonly Safeguards safeguards;
         private readonly string[] contents = [Content(""), Content("B")];
         private int version;
 
-        public World(Safeguards safeguards)
+        /// <param name="safeguards">The safeguards of all processes.</param>
+        /// <param name="hasHalves">Whether a cluster has begun the job, and halved chunks.</param>
+        public World(Safeguards safeguards, bool hasHalves = false)
         {
             this.safeguards = safeguards;
             File.WriteAllText(InputPath, contents[version]);
+            if (hasHalves)
+            {
+                Run(Disk.Open(), new TestEmbedder(), Halves);
+            }
         }
 
         public MemoryDisk Disk { get; } = new();
@@ -264,7 +273,8 @@ internal sealed class RecoveryTests
             StellaPrompt prompt = manifest.Plan.Settings.Single(setting => setting.Key == "prompt").Value.Length > 0 ? StellaPrompt.SearchQuery : StellaPrompt.Default;
             var seen = new List<string>();
             var models = new HashSet<int> { 0, 1 };
-            foreach (string name in names.Where(name => name.StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal) && name.EndsWith(".ids", StringComparison.Ordinal)))
+            string[] parts = [.. names.Where(name => name.StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal) && name.EndsWith(".ids", StringComparison.Ordinal))];
+            foreach (string name in parts)
             {
                 string[] ids = [.. Lines(name).Select(line => line.Split(' ')[0])];
                 string[] vectors = Lines(name.Replace(".ids", ".vectors", StringComparison.Ordinal));
@@ -298,9 +308,15 @@ internal sealed class RecoveryTests
                 return $"The ids are {string.Join(' ', seen)}.";
             }
 
-            for (int i = 0; i < manifest.Parts.Count; i++)
+            string[] recorded = [.. manifest.Parts.Select(record => $"{OutputNames.PartPrefix}{record.Id}")];
+            if (!parts.Select(name => name[..name.LastIndexOf('-')]).SequenceEqual(recorded))
             {
-                string part = names.First(name => name.StartsWith(FormattableString.Invariant($"part-{i:D8}"), StringComparison.Ordinal))[..^".ids".Length];
+                return $"The manifest has {string.Join(' ', recorded)}, and the folder has {string.Join(' ', parts)}.";
+            }
+
+            for (int i = 0; i < parts.Length; i++)
+            {
+                string part = parts[i][..^".ids".Length];
                 if (!manifest.Parts[i].Hashes.SequenceEqual([FileContent.Hash(Disk.Read(part + ".ids")), FileContent.Hash(Disk.Read(part + ".vectors"))]))
                 {
                     return $"The manifest has other hashes than {part}.";
@@ -313,7 +329,10 @@ internal sealed class RecoveryTests
         public void Dispose() => folder.Dispose();
 
         /// <summary>One run of a job, as <see cref="BulkRun"/> runs it, with one thing after the other.</summary>
-        private void Run(IOutputFolder output, TestEmbedder embedder)
+        /// <param name="output">The output folder.</param>
+        /// <param name="embedder">Computes the vectors.</param>
+        /// <param name="given">The parts to make before the run leaves the job; <see langword="null"/> to complete it.</param>
+        private void Run(IOutputFolder output, TestEmbedder embedder, IEnumerable<PartId>? given = null)
         {
             var options = new StellaBulkOptions
             {
@@ -335,18 +354,19 @@ internal sealed class RecoveryTests
             JobOutput job = JobOutput.Open(output, prepared.Manifest, Format.ExtensionsOf(Schema), safeguards);
             var queue = new ChunkQueue(job, job.ReadCommitted(), shard: 0, shardCount: 1, count => count / 2);
             using var reader = new ChunkReader(files, columns, job.Manifest.Plan, safeguards: safeguards);
-            while (queue.Take() is { } chunk)
+            if (given is not null)
             {
-                using var writer = new ChunkWriter(job.Begin(chunk), Format, Schema, embedder.Info.MaxTokens);
-                foreach (List<RowInHand> rows in reader.Read(chunk, maxRows: 2))
+                foreach (PartId part in given)
                 {
-                    string[] texts = [.. rows.Where(row => row.Row.Fault is null).Select(row => row.Row.Text!)];
-                    var block = new TextBlock(texts, [new float[4 * texts.Length]]);
-                    embedder.EmbedAsync(block, CancellationToken.None).GetAwaiter().GetResult();
-                    writer.Write(rows, block);
+                    _ = Make(part);
                 }
 
-                if (!writer.Commit(job).IsCommitted)
+                return;
+            }
+
+            while (queue.Take() is { } part)
+            {
+                if (!Make(part))
                 {
                     queue.Jump();
                 }
@@ -354,6 +374,20 @@ internal sealed class RecoveryTests
 
             _ = InputCheck.Check(files, job.Manifest.Plan.Files, prepared.Stamps, CancellationToken.None);
             _ = job.TryComplete();
+
+            bool Make(PartId part)
+            {
+                using var writer = new ChunkWriter(job.Begin(part), Format, Schema, embedder.Info.MaxTokens);
+                foreach (List<RowInHand> rows in reader.Read(part, maxRows: 2))
+                {
+                    string[] texts = [.. rows.Where(row => row.Row.Fault is null).Select(row => row.Row.Text!)];
+                    var block = new TextBlock(texts, [new float[4 * texts.Length]]);
+                    embedder.EmbedAsync(block, CancellationToken.None).GetAwaiter().GetResult();
+                    writer.Write(rows, block);
+                }
+
+                return writer.Commit(job).IsCommitted;
+            }
         }
 
         private JobManifest? ReadManifest()
