@@ -21,8 +21,6 @@ internal static class ClusterConfiguration
     /// <summary>The time for an orderly end. Kubernetes kills a process after 30 seconds.</summary>
     private static readonly TimeSpan ShutdownTimeout = TimeSpan.FromSeconds(25);
 
-    private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
-
     /// <summary>Makes a silo a node of a cluster.</summary>
     /// <param name="silo">The silo.</param>
     /// <param name="address">The address of the cluster.</param>
@@ -49,7 +47,6 @@ internal static class ClusterConfiguration
     public static void ConfigureClient(IClientBuilder client, ClusterAddress address, ClusterTls? tls)
     {
         client.Configure<ClusterOptions>(SetNames);
-        client.UseConnectionRetryFilter(new ConnectionRetries(address, RetryDelay).ShouldRetryConnectionAttempt);
         address.Store.Configure(client);
         tls?.Secure(client);
     }

@@ -2,6 +2,7 @@ using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using StellaInterop.Cluster.Errors;
 using StellaInterop.Cluster.Membership;
 
 namespace StellaInterop.Cluster.Tests.Membership;
@@ -26,12 +27,12 @@ internal sealed class TestCluster(ClusterAddress address) : IAsyncDisposable
     }
 
     /// <summary>Starts a client.</summary>
-    /// <exception cref="Errors.ClusterException">The client finds no node.</exception>
+    /// <exception cref="ClusterException">The client finds no node.</exception>
     public async Task<IClusterClient> StartClientAsync(ClusterTls? tls = null)
     {
         HostApplicationBuilder builder = CreateBuilder();
         builder.UseOrleansClient(client => ClusterConfiguration.ConfigureClient(client, address, tls));
-        builder.Services.AddSingleton<IClientConnectionRetryFilter>(new ConnectionRetries(address, TimeSpan.Zero));
+        builder.Services.AddSingleton<IClientConnectionRetryFilter>(new Retries(address));
         return (await StartAsync(builder, null)).Services.GetRequiredService<IClusterClient>();
     }
 
@@ -91,5 +92,16 @@ internal sealed class TestCluster(ClusterAddress address) : IAsyncDisposable
         public void Dispose()
         {
         }
+    }
+
+    /// <summary>Gives up after some attempts.</summary>
+    private sealed class Retries(ClusterAddress address) : IClientConnectionRetryFilter
+    {
+        private const int Attempts = 5;
+
+        private int attempts;
+
+        public Task<bool> ShouldRetryConnectionAttempt(Exception exception, CancellationToken cancellationToken) =>
+            ++attempts < Attempts ? Task.FromResult(true) : throw new ClusterException($"No node of {address} answers.", exception);
     }
 }
