@@ -36,12 +36,15 @@ fi
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 shift
-exec 9>"$folder/lock"
+exec 9>"$folder/lock" 8>"$folder/server.lock"
 root=$folder/debian
 bin=/usr/lib/postgresql/17/bin
 
-# Only this script keeps the lock, so that a server that outlives it locks nobody out.
-inside() { as_root chroot --userspec=postgres:postgres "$root" env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 "$@" 9>&-; }
+# Only this script keeps the locks, so that a server that outlives it locks nobody out.
+inside() (
+  exec 8>&- 9>&-
+  as_root chroot --userspec=postgres:postgres "$root" env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 "$@"
+)
 
 free_port() {
   local port
@@ -52,12 +55,31 @@ free_port() {
 }
 
 data=/var/lib/postgresql/stella
-stop() { inside $bin/pg_ctl stop -D $data -m immediate -s 2>/dev/null || true; }
+# A server that is just starting has no pid file yet. The root folder of its processes tells them from others.
+processes() { as_root find /proc -mindepth 2 -maxdepth 2 -name root -lname "$root" -printf '%h\n' 2>/dev/null | tr -d /a-z; }
+# SIGQUIT is the signal of `pg_ctl stop -m immediate`.
+stop() {
+  local end=$((SECONDS + 20)) found
+  while found=$(processes) || true; [ -n "$found" ]; do
+    if [ $SECONDS -ge $end ]; then
+      echo "pgvector.sh: The server in $folder did not stop in 20 s. Its processes are" $found. >&2
+      return 1
+    fi
+    as_root kill -QUIT $found 2>/dev/null || true
+    sleep 0.1
+  done
+}
 start() {
   inside $bin/pg_ctl start -D $data -w -s -l /var/lib/postgresql/log >>"$folder/server.log" || { inside cat /var/lib/postgresql/log >&2; exit 1; }
 }
 
 if [ $action != run ]; then
+  # A start that waits here until the run has ended finds no data, and fails.
+  flock 8
+  if [ $action = stop ] && [ -z "$(processes || true)" ]; then
+    echo "pgvector.sh: No server is running in $folder." >&2
+    exit 1
+  fi
   $action
   exit
 fi
@@ -75,11 +97,16 @@ if [ ! -x "$root$bin/initdb" ]; then
     || { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
 fi
 
-trap stop EXIT
+clean_up() {
+  flock 8
+  stop
+  inside rm -rf $data
+}
+trap clean_up EXIT
 
-# Clean up after an earlier run that was killed.
-stop
-inside rm -rf $data
+# An earlier run may have been killed.
+clean_up
+inside rm -f /var/lib/postgresql/log
 password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 port=$(free_port)
 inside sh -c 'umask 077; cat >/var/lib/postgresql/password' <<<"$password"
@@ -93,5 +120,6 @@ dynamic_shared_memory_type = mmap
 fsync = off
 EOF
 start
+flock -u 8
 
-STELLA_POSTGRES="Host=127.0.0.1;Port=$port;Username=stella;Password=$password;Database=postgres" "$@" 9>&-
+STELLA_POSTGRES="Host=127.0.0.1;Port=$port;Username=stella;Password=$password;Database=postgres" "$@" 8>&- 9>&-
