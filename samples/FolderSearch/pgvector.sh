@@ -91,10 +91,11 @@ fi
 
 if [ ! -x "$root$bin/initdb" ]; then
   # An incomplete installation is useless.
-  as_root rm -rf "$root"
+  as_root rm -rf "$root" "$root.part"
   echo "pgvector.sh: installing $root" >&2
-  as_root debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$root" http://deb.debian.org/debian >"$folder/debootstrap.log" \
+  as_root debootstrap --variant=minbase --include=postgresql-17-pgvector trixie "$root.part" http://deb.debian.org/debian >"$folder/debootstrap.log" \
     || { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
+  as_root mv "$root.part" "$root"
 fi
 
 clean_up() {
