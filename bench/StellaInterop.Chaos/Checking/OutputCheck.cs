@@ -11,6 +11,7 @@ namespace StellaInterop.Chaos.Checking;
 /// <param name="poisonId">The id of the poison row.</param>
 internal sealed class OutputCheck(string output, string reference, IReadOnlyList<string> ids, string poisonId)
 {
+    public const string AllReadable = "Every part and every file of _errors is readable";
     public const string OnceEach = "Every id is once in the parts and _errors";
     public const string EqualBits = "Every vector has the bits of the run in one process";
     public const string PoisonAlone = "_errors has the poison row alone";
@@ -29,18 +30,64 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
 
         string[] parts = [.. Names("").Where(name => PartName.Parse(name) is not null)];
         string[] faults = [.. Names(OutputNames.ErrorsFolder)];
-        OutputRow[] rows = [.. parts.SelectMany(part => OutputRows.Read(Path.Combine(output, part)))];
-        string[] faultIds = [.. faults.SelectMany(file => OutputRows.ReadFaultIds(Path.Combine(output, OutputNames.ErrorsFolder, file)))];
+        var unreadable = new List<string>();
+        OutputRow[] rows = [.. parts.SelectMany(part => Read(part, OutputRows.Read, unreadable))];
+        string[] faultIds = [.. faults.SelectMany(file => Read(Path.Combine(OutputNames.ErrorsFolder, file), OutputRows.ReadFaultIds, unreadable))];
         return
         [
+            new(AllReadable, unreadable),
             new(OnceEach, [.. Counts([.. rows.Select(row => row.Id), .. faultIds])]),
             new(EqualBits, [.. OtherBits(rows)]),
             new(PoisonAlone, faultIds is [var id] && id == poisonId ? [] : [$"_errors has [{string.Join(", ", faultIds)}], not [{poisonId}]"]),
-            new(ChunksCovered, [.. Uncovered(parts)]),
-            new(ManifestAgrees, [.. ManifestDifferences(parts, faults, rows.Length, faultIds.Length)]),
+            new(ChunksCovered, WithManifest(manifest => Uncovered(manifest, parts))),
+            new(ManifestAgrees, WithManifest(manifest => ManifestDifferences(manifest, parts, faults, rows.Length, faultIds.Length))),
             new(NoOtherFiles, [.. OtherFiles(parts)]),
             new(Complete, [.. Missing()]),
         ];
+    }
+
+    private static bool IsUnreadable(Exception e) =>
+        e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException;
+
+    private static IEnumerable<string> Uncovered(JsonElement manifest, IEnumerable<string> parts)
+    {
+        ILookup<int, PartName> byChunk = parts.Select(PartName.Parse).ToLookup(part => part!.Chunk, part => part!);
+        int planned = manifest.GetProperty("plan").GetProperty("chunks").GetArrayLength();
+        return Enumerable.Range(0, planned)
+            .Where(chunk => !PartName.Cover([.. byChunk[chunk].Select(part => part.Halves)]))
+            .Select(chunk => $"chunk {chunk} has [{string.Join(", ", byChunk[chunk].Select(part => part.Halves.Length == 0 ? "whole" : part.Halves))}]")
+            .Concat(byChunk.Where(part => part.Key >= planned).Select(part => $"chunk {part.Key} is not in the plan"));
+    }
+
+    /// <summary>Reads a file of the output. A file that is not readable has no rows.</summary>
+    /// <param name="file">The path in the output.</param>
+    /// <param name="read">Reads a file.</param>
+    /// <param name="violations">Receives why the file is not readable.</param>
+    private T[] Read<T>(string file, Func<string, IEnumerable<T>> read, List<string> violations)
+    {
+        try
+        {
+            return [.. read(Path.Combine(output, file))];
+        }
+        catch (Exception e) when (IsUnreadable(e))
+        {
+            violations.Add($"{file} is not readable: {e.Message}");
+            return [];
+        }
+    }
+
+    /// <summary>Finds violations with the manifest, whose own defects are violations.</summary>
+    private string[] WithManifest(Func<JsonElement, IEnumerable<string>> find)
+    {
+        try
+        {
+            using var manifest = JsonDocument.Parse(File.ReadAllText(Path.Combine(output, OutputNames.Manifest)));
+            return [.. find(manifest.RootElement)];
+        }
+        catch (Exception e) when (IsUnreadable(e))
+        {
+            return [$"{OutputNames.Manifest} cannot be compared with the files: {e.Message}"];
+        }
     }
 
     private IEnumerable<string> Counts(IReadOnlyList<string> found)
@@ -68,26 +115,11 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
         return rows.Where(row => !expected.TryGetValue(row.Id, out OutputRow? other) || !row.HasBitsOf(other)).Select(row => row.Id);
     }
 
-    private IEnumerable<string> Uncovered(IEnumerable<string> parts)
+    private IEnumerable<string> ManifestDifferences(JsonElement manifest, string[] parts, string[] faults, long rows, long errors)
     {
-        if (ReadManifest() is not { } manifest)
+        if (!manifest.TryGetProperty("parts", out JsonElement records))
         {
-            return [$"{OutputNames.Manifest} is not readable"];
-        }
-
-        ILookup<int, PartName> byChunk = parts.Select(PartName.Parse).ToLookup(part => part!.Chunk, part => part!);
-        int planned = manifest.GetProperty("plan").GetProperty("chunks").GetArrayLength();
-        return Enumerable.Range(0, planned)
-            .Where(chunk => !PartName.Cover([.. byChunk[chunk].Select(part => part.Halves)]))
-            .Select(chunk => $"chunk {chunk} has [{string.Join(", ", byChunk[chunk].Select(part => part.Halves.Length == 0 ? "whole" : part.Halves))}]")
-            .Concat(byChunk.Where(part => part.Key >= planned).Select(part => $"chunk {part.Key} is not in the plan"));
-    }
-
-    private IEnumerable<string> ManifestDifferences(string[] parts, string[] faults, long rows, long errors)
-    {
-        if (ReadManifest() is not { } manifest || !manifest.TryGetProperty("parts", out JsonElement records))
-        {
-            yield return $"{OutputNames.Manifest} is not readable, or has no parts";
+            yield return "it has no parts";
             yield break;
         }
 
@@ -152,19 +184,6 @@ internal sealed class OutputCheck(string output, string reference, IReadOnlyList
         if (Directory.Exists(Path.Combine(output, OutputNames.ClusterFolder)))
         {
             yield return $"{OutputNames.ClusterFolder} is there";
-        }
-    }
-
-    private JsonElement? ReadManifest()
-    {
-        try
-        {
-            using var manifest = JsonDocument.Parse(File.ReadAllText(Path.Combine(output, OutputNames.Manifest)));
-            return manifest.RootElement.Clone();
-        }
-        catch (Exception e) when (e is IOException or JsonException)
-        {
-            return null;
         }
     }
 

@@ -16,6 +16,7 @@ internal static class OutputRows
 {
     /// <summary>Reads the rows of a part.</summary>
     /// <exception cref="JsonException">A line is not JSON.</exception>
+    /// <exception cref="FormatException">A row has no id.</exception>
     public static IEnumerable<OutputRow> Read(string file)
     {
         foreach (string line in File.ReadLines(file))
@@ -23,7 +24,7 @@ internal static class OutputRows
             using var row = JsonDocument.Parse(line);
             JsonElement root = row.RootElement;
             yield return new OutputRow(
-                root.GetProperty("id").GetString()!,
+                IdOf(root),
                 root.GetProperty("tokens").GetInt64(),
                 root.GetProperty("truncated").GetBoolean(),
                 [.. root.GetProperty("embedding").EnumerateArray().Select(number => number.GetSingle())]);
@@ -32,12 +33,15 @@ internal static class OutputRows
 
     /// <summary>Reads the ids of a file of rows at fault.</summary>
     /// <exception cref="JsonException">A line is not JSON.</exception>
+    /// <exception cref="FormatException">A row has no id.</exception>
     public static IEnumerable<string> ReadFaultIds(string file)
     {
         foreach (string line in File.ReadLines(file))
         {
             using var row = JsonDocument.Parse(line);
-            yield return row.RootElement.GetProperty("id").GetString()!;
+            yield return IdOf(row.RootElement);
         }
     }
+
+    private static string IdOf(JsonElement row) => row.GetProperty("id").GetString() ?? throw new FormatException("An id is null.");
 }
