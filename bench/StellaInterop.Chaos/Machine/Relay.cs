@@ -4,8 +4,8 @@ using System.Net.Sockets;
 namespace StellaInterop.Chaos.Machine;
 
 /// <summary>
-/// Passes the connections of one node on to PostgreSQL, which listens on another network. A relay that holds keeps all connections and
-/// passes nothing on, as a network that lost its packets.
+/// Passes the connections of one node on to PostgreSQL, which listens on another network. While the node is cut off or PostgreSQL is held,
+/// the relay keeps all connections and passes nothing on, as a network that lost its packets.
 /// </summary>
 internal sealed class Relay : IAsyncDisposable
 {
@@ -17,7 +17,8 @@ internal sealed class Relay : IAsyncDisposable
     private readonly int port;
     private readonly CancellationTokenSource ending = new();
     private readonly Task accepting;
-    private volatile bool holds;
+    private volatile bool isNodeCut;
+    private volatile bool isPostgresHeld;
 
     /// <param name="listen">The address to listen on, at a free port.</param>
     /// <param name="host">The host of PostgreSQL.</param>
@@ -33,11 +34,18 @@ internal sealed class Relay : IAsyncDisposable
 
     public IPEndPoint Address { get; }
 
-    /// <summary>Gets or sets whether nothing passes.</summary>
-    public bool Holds
+    /// <summary>Gets or sets whether the node is cut off.</summary>
+    public bool IsNodeCut
     {
-        get => holds;
-        set => holds = value;
+        get => isNodeCut;
+        set => isNodeCut = value;
+    }
+
+    /// <summary>Gets or sets whether PostgreSQL is out of reach for all nodes.</summary>
+    public bool IsPostgresHeld
+    {
+        get => isPostgresHeld;
+        set => isPostgresHeld = value;
     }
 
     public async ValueTask DisposeAsync()
@@ -81,7 +89,7 @@ internal sealed class Relay : IAsyncDisposable
         byte[] buffer = new byte[BufferBytes];
         while (await from.GetStream().ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and var count)
         {
-            while (Holds)
+            while (isNodeCut || isPostgresHeld)
             {
                 await Task.Delay(HoldInterval, cancellationToken).ConfigureAwait(false);
             }

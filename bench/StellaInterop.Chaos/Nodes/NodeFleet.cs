@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Chaos.History;
 using StellaInterop.Chaos.Machine;
 using StellaInterop.Chaos.Postgres;
+using StellaInterop.Cluster.Tests.Membership;
 
 namespace StellaInterop.Chaos.Nodes;
 
@@ -24,6 +24,8 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
 
     private readonly Lock gate = new();
     private readonly Dictionary<int, NodeProcess> nodes = [];
+    private readonly List<int> ports = [];
+    private bool isPostgresHeld;
 
     public NodeProcess this[int number]
     {
@@ -58,13 +60,14 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
             string.Create(CultureInfo.InvariantCulture, $"node-{number}"),
             postgres.AddressVia(relay.Address),
             address.ToString(),
-            network is null ? FreePort() : UsualPort,
+            network is null ? FindPort() : UsualPort,
             work,
             Delay,
             otherModel,
             lose);
         lock (gate)
         {
+            relay.IsPostgresHeld = isPostgresHeld;
             nodes.Add(number, new NodeProcess(number, arguments, network?.CommandIn(number) ?? [], relay, history));
         }
     }
@@ -72,22 +75,26 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
     /// <summary>Cuts a node off from the others and from PostgreSQL; without a network of its own, from PostgreSQL alone.</summary>
     public async Task CutAsync(int number)
     {
-        this[number].Relay.Holds = network is null;
+        this[number].Relay.IsNodeCut = network is null;
         await (network?.CutAsync(number) ?? Task.CompletedTask).ConfigureAwait(false);
     }
 
     public async Task MendAsync(int number)
     {
-        this[number].Relay.Holds = false;
+        this[number].Relay.IsNodeCut = false;
         await (network?.MendAsync(number) ?? Task.CompletedTask).ConfigureAwait(false);
     }
 
     /// <summary>Cuts all nodes off from a PostgreSQL server that this run cannot stop.</summary>
     public void HoldPostgres(bool holds)
     {
-        foreach (NodeProcess node in All)
+        lock (gate)
         {
-            node.Relay.Holds = holds;
+            isPostgresHeld = holds;
+            foreach (NodeProcess node in nodes.Values)
+            {
+                node.Relay.IsPostgresHeld = holds;
+            }
         }
     }
 
@@ -114,10 +121,20 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
         }
     }
 
-    private static int FreePort()
+    /// <summary>Finds two adjacent free ports that no other node of this run has.</summary>
+    /// <returns>The first of them.</returns>
+    private int FindPort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        lock (gate)
+        {
+            int port;
+            do
+            {
+                port = FreePort.Find();
+            }
+            while (ports.Exists(other => Math.Abs(other - port) < 2));
+            ports.Add(port);
+            return port;
+        }
     }
 }
