@@ -70,7 +70,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
 
     private async Task<IReadOnlyList<Rule>> RunAsync(string work, RunHistory history, CancellationToken cancellationToken)
     {
-        PostgresServer postgres = await PostgresServer.StartAsync().ConfigureAwait(false);
+        PostgresServer postgres = await PostgresServer.StartAsync(cancellationToken).ConfigureAwait(false);
         await using var stop = postgres.ConfigureAwait(false);
         history.Add("postgres", "started", string.Create(CultureInfo.InvariantCulture, $"port {postgres.Port}"));
         string folder = Directory.CreateDirectory(Path.Combine(work, "disk")).FullName;

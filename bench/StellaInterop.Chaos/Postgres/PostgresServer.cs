@@ -1,47 +1,34 @@
-using System.Data.Common;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
+using Npgsql;
 using StellaInterop.Bench.Sources;
 using StellaInterop.Bench.Terminal;
 using StellaInterop.Chaos.Machine;
+using StellaInterop.Cluster.Membership;
 
 namespace StellaInterop.Chaos.Postgres;
 
-/// <summary>The PostgreSQL server of a run: that of <c>STELLA_POSTGRES</c>, or a temporary one of the script that installs it.</summary>
+/// <summary>The PostgreSQL server of a run: a new database on that of <c>STELLA_POSTGRES</c>, or a temporary server of the script that installs it.</summary>
 internal sealed class PostgresServer : IAsyncDisposable
 {
     private const string Variable = "STELLA_POSTGRES";
-    private const int DefaultPort = 5432;
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Process? script;
-    private readonly string user;
-    private readonly string password;
+    private readonly NpgsqlConnectionStringBuilder server;
     private readonly string database;
 
-    private PostgresServer(string connection, Process? script)
+    private PostgresServer(NpgsqlConnectionStringBuilder server, string database, Process? script)
     {
+        this.server = server;
+        this.database = database;
         this.script = script;
-        if (Uri.TryCreate(connection, UriKind.Absolute, out Uri? uri))
-        {
-            string[] login = uri.UserInfo.Split(':', 2);
-            (Host, Port) = (uri.Host, uri.Port > 0 ? uri.Port : DefaultPort);
-            (user, password, database) = (Uri.UnescapeDataString(login[0]), Uri.UnescapeDataString(login[^1]), uri.AbsolutePath.Trim('/'));
-            return;
-        }
-
-        var parts = new DbConnectionStringBuilder { ConnectionString = connection };
-        string Part(string name) => parts.TryGetValue(name, out object? value)
-            ? (string)value
-            : throw new BenchException($"{Variable} has no {name}. Set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE.");
-        (Host, Port) = (Part("Host"), parts.ContainsKey("Port") ? int.Parse(Part("Port"), CultureInfo.InvariantCulture) : DefaultPort);
-        (user, password, database) = (Part("Username"), Part("Password"), Part("Database"));
     }
 
-    public string Host { get; }
+    public string Host => server.Host!;
 
-    public int Port { get; }
+    public int Port => server.Port;
 
     /// <summary>Gets whether the server can be stopped: it is that of the script.</summary>
     public bool CanStop => script is not null;
@@ -52,24 +39,39 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Starts the server, after its installation at the first time.</summary>
     /// <exception cref="BenchException">The server did not start. Standard error has the reason.</exception>
-    public static async Task<PostgresServer> StartAsync()
+    public static async Task<PostgresServer> StartAsync(CancellationToken cancellationToken)
     {
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } own)
         {
-            return new PostgresServer(own, script: null);
+            // The tables and jobs of other runs stay out of this one, and its own go with the database.
+            var created = new PostgresServer(Parse(own), $"stella_chaos_{Guid.NewGuid():N}", script: null);
+            await created.ExecuteAsync($"CREATE DATABASE {created.database}").ConfigureAwait(false);
+            return created;
         }
 
-        // The command of the script says the address, and ends when its input does: at the end of this process, whatever ends it.
-        string[] command = [Folder, "sh", "-c", $"echo \"${Variable}\"; exec cat >/dev/null"];
-        Process script = Process.Start(new ProcessStartInfo(Script, command) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
-        string? connection = await script.StandardOutput.ReadLineAsync().ConfigureAwait(false);
-        if (connection is null)
+        // The command of the script says the address, and ends when its input does: at the end of this process, whatever ends it. In a session of its
+        // own, the server outlives a Ctrl-C until the nodes have ended.
+        string[] command = [Script, Folder, "sh", "-c", $"echo \"${Variable}\"; exec cat >/dev/null"];
+        Process script = Process.Start(new ProcessStartInfo("setsid", command) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        try
         {
-            await script.WaitForExitAsync().ConfigureAwait(false);
-            throw new BenchException($"PostgreSQL did not start: `{Script}` ended with {script.ExitCode}. Its message is above.");
-        }
+            string? connection = await script.StandardOutput.ReadLineAsync(cancellationToken).ConfigureAwait(false);
+            if (connection is null)
+            {
+                await script.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
+                throw new BenchException($"PostgreSQL did not start: `{Script}` ended with {script.ExitCode}. Its message is above.");
+            }
 
-        return new PostgresServer(connection, script);
+            NpgsqlConnectionStringBuilder server = Parse(connection);
+            return new PostgresServer(server, server.Database!, script);
+        }
+        catch (OperationCanceledException)
+        {
+            // An installation that runs is ended as well.
+            _ = await Shell.TryAsync("kill", "-TERM", "--", string.Create(CultureInfo.InvariantCulture, $"-{script.Id}")).ConfigureAwait(false);
+            await EndAsync(script).ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <summary>Returns the address of the cluster.</summary>
@@ -77,7 +79,7 @@ internal sealed class PostgresServer : IAsyncDisposable
     public string AddressVia(IPEndPoint? relay)
     {
         string host = relay is null ? string.Create(CultureInfo.InvariantCulture, $"{Host}:{Port}") : relay.ToString();
-        return $"postgres://{Uri.EscapeDataString(user)}:{Uri.EscapeDataString(password)}@{host}/{database}";
+        return $"postgres://{Uri.EscapeDataString(server.Username!)}:{Uri.EscapeDataString(server.Password ?? "")}@{host}/{database}";
     }
 
     /// <summary>Ends all processes of the server at once.</summary>
@@ -88,14 +90,60 @@ internal sealed class PostgresServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        if (script is null)
+        if (script is not null)
         {
+            await EndAsync(script).ConfigureAwait(false);
             return;
         }
 
+        try
+        {
+            await ExecuteAsync($"DROP DATABASE {database} WITH (FORCE)").ConfigureAwait(false);
+        }
+        catch (BenchException e)
+        {
+            Progress.Log($"The database {database} is still there. {e.Message}");
+        }
+    }
+
+    private static async Task EndAsync(Process script)
+    {
         script.StandardInput.Close();
         using var timeout = new CancellationTokenSource(StopTimeout);
         await script.WaitForExitAsync(timeout.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         script.Dispose();
+    }
+
+    private static NpgsqlConnectionStringBuilder Parse(string connection)
+    {
+        const string Advice = $"Set {Variable} to postgres://USER:PASSWORD@HOST:PORT/DATABASE.";
+        try
+        {
+            string settings = Uri.TryCreate(connection, UriKind.Absolute, out Uri? uri) ? PostgresAddress.Parse(uri).ConnectionString : connection;
+            var server = new NpgsqlConnectionStringBuilder(settings) { Pooling = false };
+            return server is { Host: not null, Username: not null } ? server : throw new BenchException($"{Variable} has no host or no user. {Advice}");
+        }
+        catch (Exception e) when (e is FormatException or ArgumentException)
+        {
+            throw new BenchException($"{Variable} is not valid: {e.Message}. {Advice}");
+        }
+    }
+
+    private async Task ExecuteAsync(string sql)
+    {
+        try
+        {
+            NpgsqlDataSource source = NpgsqlDataSource.Create(server);
+            await using var end = source.ConfigureAwait(false);
+#pragma warning disable CA2100 // The name of the database is a constant and a GUID.
+            NpgsqlCommand command = source.CreateCommand(sql);
+#pragma warning restore CA2100
+            await using var endCommand = command.ConfigureAwait(false);
+            _ = await command.ExecuteNonQueryAsync().ConfigureAwait(false);
+        }
+        catch (NpgsqlException e)
+        {
+            throw new BenchException($"`{sql}` failed on {Host}:{Port}: {e.Message}");
+        }
     }
 }
