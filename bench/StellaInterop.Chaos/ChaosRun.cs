@@ -28,22 +28,42 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
 
     private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(45);
 
+    /// <summary>The time that the answer of <c>stella jobs</c> may take.</summary>
+    private static readonly TimeSpan JobsTimeout = TimeSpan.FromSeconds(20);
+
+    /// <summary>The work that is left for the nodes at the planned end of the faults. On a busy machine, faults end late.</summary>
+    private static readonly TimeSpan SpareTime = TimeSpan.FromSeconds(30);
+
+    /// <summary>Seven minutes, less the time that the end of the processes takes.</summary>
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(390);
+
+    /// <summary>The step of the run, for a run that takes too long.</summary>
+    private string step = "";
+
     /// <summary>Runs the job, and writes its history and the rules to an output.</summary>
     /// <returns>Whether all rules hold.</returns>
     public async Task<bool> RunAsync(TextWriter output, CancellationToken cancellationToken)
     {
         string work = Directory.CreateTempSubdirectory("stella-chaos-").FullName;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(Limit);
         IReadOnlyList<Rule> rules;
         using (var history = new RunHistory(Path.Combine(work, "history.jsonl"), output, TimeProvider.System))
         {
             history.Add("run", "start", string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {time.TotalSeconds:F0} s, {(lose == Safeguards.None ? "all safeguards" : $"without {lose}")}"));
             try
             {
-                rules = await RunAsync(work, history, cancellationToken).ConfigureAwait(false);
+                rules = await RunAsync(work, history, limit.Token).ConfigureAwait(false);
             }
-            catch
+            catch (Exception e)
             {
                 history.Add("run", "broken off", $"The folder of the run is {work}.");
+                if (e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
+                {
+                    throw new BenchException(
+                        string.Create(CultureInfo.InvariantCulture, $"The run was not over after {Limit.TotalSeconds:F0} s, its limit. It was still at this step: {step}. See {work}."));
+                }
+
                 throw;
             }
 
@@ -62,7 +82,14 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
             : $"Seed {seed}: {rules.Count(rule => !rule.Holds)} of {rules.Count} rules are broken. History, logs and output are in {work}.").ConfigureAwait(false);
         if (holds)
         {
-            Directory.Delete(work, recursive: true);
+            try
+            {
+                Directory.Delete(work, recursive: true);
+            }
+            catch (IOException e)
+            {
+                Progress.Log($"Could not delete {work}: {e.Message}");
+            }
         }
 
         return holds;
@@ -70,22 +97,27 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
 
     private async Task<IReadOnlyList<Rule>> RunAsync(string work, RunHistory history, CancellationToken cancellationToken)
     {
+        step = "the start of PostgreSQL";
         PostgresServer postgres = await PostgresServer.StartAsync(cancellationToken).ConfigureAwait(false);
         await using var stop = postgres.ConfigureAwait(false);
         history.Add("postgres", "started", string.Create(CultureInfo.InvariantCulture, $"port {postgres.Port}"));
         string folder = Directory.CreateDirectory(Path.Combine(work, "disk")).FullName;
         string output = Path.Combine(folder, "output");
-        // As many chunks as the nodes could make in the time, so that the job is not complete before the faults are over.
-        int chunks = (int)((FaultPlan.Nodes + FaultPlan.JoinLimit) * time / NodeFleet.Delay);
+        // More chunks than the nodes could make in the time on any machine, so that the job is not complete before the faults are over.
+        int chunks = (int)((FaultPlan.Nodes + FaultPlan.JoinLimit) * (time + SpareTime) / NodeFleet.Delay);
         ChaosInput input = ChaosInput.Write(work, chunks, seed);
         string reference = Path.Combine(work, "reference");
-        await EmbedReferenceAsync(input, reference).ConfigureAwait(false);
+        step = "the vectors of one process";
+        await EmbedReferenceAsync(input, reference, cancellationToken).ConfigureAwait(false);
         history.Add("reference", "complete");
 
-        SmallDisk? disk = await SmallDisk.TryMountAsync(folder).ConfigureAwait(false);
-        NodeNetwork? network = await NodeNetwork.TryCreateAsync().ConfigureAwait(false);
+        SmallDisk? disk = null;
+        NodeNetwork? network = null;
+        bool holds = false;
         try
         {
+            disk = await SmallDisk.TryMountAsync(folder).ConfigureAwait(false);
+            network = await NodeNetwork.TryCreateAsync().ConfigureAwait(false);
             FaultKind[] kinds = [.. Enum.GetValues<FaultKind>().Where(kind => kind != FaultKind.FullDisk || disk is not null)];
             if (disk is null || network is null)
             {
@@ -104,15 +136,16 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
             }
 
             rules = [.. rules, .. new OutputCheck(output, reference, input.Ids, input.PoisonId).Check()];
-            if (disk is not null && !rules.All(rule => rule.Holds) && Directory.Exists(output))
-            {
-                _ = await Shell.RunAsync("cp", "-a", output, Path.Combine(work, "output")).ConfigureAwait(false);
-            }
-
+            holds = rules.All(rule => rule.Holds);
             return rules;
         }
         finally
         {
+            if (!holds && disk is not null && Directory.Exists(output) && !await Shell.TryAsync("cp", "-a", output, Path.Combine(work, "output")).ConfigureAwait(false))
+            {
+                history.Add("output", "lost", $"It could not be copied to {work}.");
+            }
+
             foreach (IAsyncDisposable resource in ((IAsyncDisposable?[])[network, disk]).OfType<IAsyncDisposable>())
             {
                 await resource.DisposeAsync().ConfigureAwait(false);
@@ -131,6 +164,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
         CancellationToken cancellationToken)
     {
         string work = Path.GetDirectoryName(history.Path)!;
+        step = "the start of the nodes";
         for (int node = 1; node <= FaultPlan.Nodes; node++)
         {
             await fleet.JoinAsync(node).ConfigureAwait(false);
@@ -139,9 +173,10 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
         string cluster = postgres.AddressVia(relay: null);
         var submitter = new Submitter(input.Poisoned, output, cluster, work, history);
         await using var end = submitter.ConfigureAwait(false);
-        using var watching = new CancellationTokenSource();
+        using var watching = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task<Rule> watch = new OutputWatch(output, history).RunAsync(watching.Token);
 
+        step = "the faults";
         var nemesis = new Nemesis(fleet, postgres, disk, submitter, history);
         using (var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
         {
@@ -157,6 +192,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
 
         cancellationToken.ThrowIfCancellationRequested();
         history.Add("faults", "over");
+        step = "the end of the job";
         await File.WriteAllBytesAsync(Path.Combine(work, NodeArguments.HurryFile), [], cancellationToken).ConfigureAwait(false);
 
         _ = await Task.WhenAny(submitter.Completion, Task.Delay(SettleTimeout, cancellationToken)).ConfigureAwait(false);
@@ -172,28 +208,37 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
             completes.Add(string.Create(CultureInfo.InvariantCulture, $"the submitter ended with {code}: {submitter.LogEnd()}"));
         }
 
-        IReadOnlyList<string> strays = await fleet.LeaveAsync(LeaveTimeout, cancellationToken).ConfigureAwait(false);
+        step = "the end of the nodes";
+        IReadOnlyList<string> ends = await fleet.LeaveAsync(LeaveTimeout, cancellationToken).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+        step = "the check of the output";
         await watching.CancelAsync().ConfigureAwait(false);
-        return [new(JobCompletes, completes), new(NodesEnd, strays), await watch.ConfigureAwait(false)];
+        return [new(JobCompletes, completes), new(NodesEnd, ends), await watch.ConfigureAwait(false)];
     }
 
-    private static async Task EmbedReferenceAsync(ChaosInput input, string reference)
+    private static async Task EmbedReferenceAsync(ChaosInput input, string reference, CancellationToken cancellationToken)
     {
         ProcessStartInfo bulk = StellaTool.Command("bulk", ChaosInput.JobOptions(input.Clean, reference));
-        _ = await Shell.RunAsync(bulk.FileName, bulk.ArgumentList).ConfigureAwait(false);
+        _ = await Shell.RunAsync(bulk.FileName, bulk.ArgumentList, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Returns the answer of <c>stella jobs</c>, for a job that is late.</summary>
     private static async Task<string> JobsAsync(string cluster, CancellationToken cancellationToken)
     {
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(JobsTimeout);
         try
         {
             ProcessStartInfo jobs = StellaTool.Command("jobs", ["--cluster", cluster, "--json"]);
-            return await Shell.RunAsync(jobs.FileName, jobs.ArgumentList).WaitAsync(TimeSpan.FromSeconds(20), cancellationToken).ConfigureAwait(false);
+            return await Shell.RunAsync(jobs.FileName, jobs.ArgumentList, timeout.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is BenchException or TimeoutException)
+        catch (BenchException e)
         {
             return e.Message;
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return string.Create(CultureInfo.InvariantCulture, $"`stella jobs` had no answer after {JobsTimeout.TotalSeconds:F0} s.");
         }
     }
 }

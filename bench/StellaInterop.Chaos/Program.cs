@@ -7,15 +7,15 @@ using StellaInterop.Chaos.Nodes;
 var seed = new Option<int>("--seed") { Description = "Seed of the faults, their times and targets, and of the input.", DefaultValueFactory = _ => 1, HelpName = "N" };
 var seconds = new Option<int>("--seconds")
 {
-    Description = "Seconds with faults. The run takes longer: it installs PostgreSQL at the first time, computes the reference, and waits for the job.",
-    DefaultValueFactory = _ => 180,
+    Description = "Seconds with faults, from 60 to 240. The run takes longer: it installs PostgreSQL at the first time, computes the reference, and waits for the job.",
+    DefaultValueFactory = _ => 120,
     HelpName = "N",
 };
 seconds.Validators.Add(result =>
 {
-    if (result.GetValueOrDefault<int>() < 60)
+    if (result.GetValueOrDefault<int>() is var value and (< 60 or > 240))
     {
-        result.AddError("--seconds must be at least 60: a pause outlasts a lease of 20 s, and a partition the failure detection.");
+        result.AddError($"--seconds is {value}, and must be from 60 to 240: a pause outlasts a lease of 20 s, and a run ends in seven minutes.");
     }
 });
 var lose = new Option<string?>("--lose")
@@ -35,11 +35,11 @@ var run = new Command(
 
     Afterwards every id is once in the output, every vector has the bits of a run in one process, _errors has the poison row
     alone, the manifest agrees with the files, and nothing else is left. The history is on standard output as JSON Lines, one
-    event each, and then each rule with "holds" or "BROKEN". The exit code is 0 only if all rules hold; otherwise the folder with
-    the history, the logs and the output is kept, and named.
+    event each, and then each rule with "holds" or "BROKEN". The exit code is 0 only if all rules hold and every planned fault
+    happened; otherwise the folder with the history, the logs and the output is kept, and named. A run that takes seven minutes fails.
 
-    PostgreSQL is that of STELLA_POSTGRES (postgres://USER:PASSWORD@HOST:PORT/DATABASE, or a connection string), or a temporary
-    one that samples/FolderSearch/pgvector.sh installs in artifacts/pgvector. Needs Linux; root for that installation, for the
+    PostgreSQL is a new database on the server of STELLA_POSTGRES (postgres://USER:PASSWORD@HOST:PORT/DATABASE, or a connection string),
+    or a temporary server that samples/FolderSearch/pgvector.sh installs in artifacts/pgvector. Needs Linux; root for that installation, for the
     network of the nodes and for the small disk. Without root, STELLA_POSTGRES must be set, and the history says which faults are left out.
 
     Example: run --seed 7 --seconds 90

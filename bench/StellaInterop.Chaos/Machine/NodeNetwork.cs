@@ -9,14 +9,16 @@ namespace StellaInterop.Chaos.Machine;
 /// </summary>
 internal sealed class NodeNetwork : IAsyncDisposable
 {
-    /// <summary>The begin of all names, before the id of the process. A name of an interface has at most 15 characters.</summary>
-    private const string Prefix = "cx";
+    /// <summary>
+    /// The begin of all names, before the id of the process. A name of an interface has at most 15 characters: these, seven digits, and two for a node.
+    /// </summary>
+    private const string Prefix = "schaos";
 
     private const string NamespaceFolder = "/run/netns";
+    private const string InterfaceFolder = "/sys/class/net";
 
     private readonly string name;
     private readonly string subnet;
-    private readonly List<int> nodes = [];
 
     private NodeNetwork(int process)
     {
@@ -52,7 +54,6 @@ internal sealed class NodeNetwork : IAsyncDisposable
     /// <returns>The address of the node.</returns>
     public async Task<IPAddress> AddAsync(int node)
     {
-        nodes.Add(node);
         string inside = NamespaceOf(node);
         IPAddress address = IPAddress.Parse(string.Create(CultureInfo.InvariantCulture, $"{subnet}.{10 + node}"));
         _ = await Shell.RunAsync("ip", "netns", "add", inside).ConfigureAwait(false);
@@ -75,9 +76,9 @@ internal sealed class NodeNetwork : IAsyncDisposable
     public async Task<IReadOnlyList<int>> ProcessesAsync()
     {
         var ids = new List<int>();
-        foreach (int node in nodes)
+        foreach (string inside in Names(NamespaceFolder, $"{name}n*"))
         {
-            ids.AddRange(await ProcessesInAsync(NamespaceOf(node)).ConfigureAwait(false));
+            ids.AddRange(IdsOf(await Shell.RunAsync("ip", "netns", "pids", inside).ConfigureAwait(false)));
         }
 
         return ids;
@@ -88,13 +89,9 @@ internal sealed class NodeNetwork : IAsyncDisposable
     /// <summary>Removes the networks of runs that were killed.</summary>
     private static async Task RemoveLeftoversAsync()
     {
-        if (!Directory.Exists(NamespaceFolder))
-        {
-            return;
-        }
-
-        IEnumerable<string> owners = Directory.EnumerateFiles(NamespaceFolder, $"{Prefix}*n*")
-            .Select(file => Path.GetFileName(file)[Prefix.Length..].Split('n')[0])
+        // A run that was killed early left a bridge and no namespace.
+        IEnumerable<string> owners = Names(NamespaceFolder, $"{Prefix}*").Concat(Names(InterfaceFolder, $"{Prefix}*"))
+            .Select(name => name[Prefix.Length..].Split('n')[0])
             .Where(owner => int.TryParse(owner, NumberStyles.None, CultureInfo.InvariantCulture, out _) && !Directory.Exists($"/proc/{owner}"))
             .Distinct();
         foreach (string owner in owners.ToArray())
@@ -105,27 +102,27 @@ internal sealed class NodeNetwork : IAsyncDisposable
 
     private static async Task RemoveAsync(string name)
     {
-        string[] namespaces = Directory.Exists(NamespaceFolder)
-            ? [.. Directory.EnumerateFiles(NamespaceFolder, $"{name}n*").Select(file => Path.GetFileName(file))]
-            : [];
-        foreach (string inside in namespaces)
+        foreach (string inside in Names(NamespaceFolder, $"{name}n*"))
         {
-            foreach (int process in await ProcessesInAsync(inside).ConfigureAwait(false))
+            foreach (int process in IdsOf(await Shell.TryReadAsync("ip", "netns", "pids", inside).ConfigureAwait(false) ?? ""))
             {
                 _ = await Shell.SignalAsync(process, "KILL").ConfigureAwait(false);
             }
 
-            _ = await Shell.TryAsync("ip", "link", "delete", inside).ConfigureAwait(false);
             _ = await Shell.TryAsync("ip", "netns", "delete", inside).ConfigureAwait(false);
         }
 
-        _ = await Shell.TryAsync("ip", "link", "delete", name).ConfigureAwait(false);
+        foreach (string link in Names(InterfaceFolder, $"{name}n*").Append(name))
+        {
+            _ = await Shell.TryAsync("ip", "link", "delete", link).ConfigureAwait(false);
+        }
     }
 
-    private static async Task<IEnumerable<int>> ProcessesInAsync(string inside) =>
-        (await Shell.RunAsync("ip", "netns", "pids", inside).ConfigureAwait(false))
-        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-        .Select(line => int.Parse(line, CultureInfo.InvariantCulture));
+    private static string[] Names(string folder, string pattern) =>
+        Directory.Exists(folder) ? [.. Directory.EnumerateFileSystemEntries(folder, pattern).Select(entry => Path.GetFileName(entry))] : [];
+
+    private static IEnumerable<int> IdsOf(string lines) =>
+        lines.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => int.Parse(line, CultureInfo.InvariantCulture));
 
     /// <summary>Returns the name of a namespace, which is also that of its cable.</summary>
     private string NamespaceOf(int node) => string.Create(CultureInfo.InvariantCulture, $"{name}n{node}");

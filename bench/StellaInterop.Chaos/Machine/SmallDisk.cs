@@ -1,4 +1,5 @@
 using System.Globalization;
+using StellaInterop.Bench.Terminal;
 
 namespace StellaInterop.Chaos.Machine;
 
@@ -11,7 +12,10 @@ internal sealed class SmallDisk : IAsyncDisposable
     /// <summary>The begin of the name of the device, before the id of the process.</summary>
     private const string DevicePrefix = "stella-chaos-";
 
+    private const int UnmountAttempts = 20;
+
     private static readonly TimeSpan FillInterval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan UnmountPause = TimeSpan.FromMilliseconds(100);
 
     private readonly string path;
 
@@ -44,7 +48,24 @@ internal sealed class SmallDisk : IAsyncDisposable
         }
     }
 
-    public async ValueTask DisposeAsync() => _ = await Shell.TryAsync("umount", path).ConfigureAwait(false);
+    public async ValueTask DisposeAsync()
+    {
+        // A process that was killed keeps its files open for a moment.
+        for (int attempt = 0; attempt < UnmountAttempts; attempt++)
+        {
+            if (await Shell.TryAsync("umount", path).ConfigureAwait(false))
+            {
+                return;
+            }
+
+            await Task.Delay(UnmountPause).ConfigureAwait(false);
+        }
+
+        if (!await Shell.TryAsync("umount", "--lazy", path).ConfigureAwait(false))
+        {
+            Progress.Log($"Could not unmount {path}. Unmount it by hand.");
+        }
+    }
 
     /// <summary>Removes the file systems of runs that were killed.</summary>
     private static async Task RemoveLeftoversAsync()
