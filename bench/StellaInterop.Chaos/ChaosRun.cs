@@ -177,21 +177,9 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
         Task<Rule> watch = new OutputWatch(output, history).RunAsync(watching.Token);
 
         step = "the faults";
-        var nemesis = new Nemesis(fleet, postgres, disk, submitter, history);
-        using (var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
-        {
-            Task faults = nemesis.RunAsync(FaultPlan.Create(seed, time, kinds), stopping.Token);
-            if (await Task.WhenAny(faults, submitter.Completion).ConfigureAwait(false) != faults)
-            {
-                history.Add("faults", "end", "The submitter has ended.");
-                await stopping.CancelAsync().ConfigureAwait(false);
-            }
-
-            await faults.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-
+        Rule faults = await new Nemesis(fleet, postgres, disk, submitter, history)
+            .RunAsync(FaultPlan.Create(seed, time, kinds), cancellationToken).ConfigureAwait(false);
         cancellationToken.ThrowIfCancellationRequested();
-        history.Add("faults", "over");
         step = "the end of the job";
         await File.WriteAllBytesAsync(Path.Combine(work, NodeArguments.HurryFile), [], cancellationToken).ConfigureAwait(false);
 
@@ -213,7 +201,7 @@ internal sealed class ChaosRun(int seed, TimeSpan time, Safeguards lose)
         cancellationToken.ThrowIfCancellationRequested();
         step = "the check of the output";
         await watching.CancelAsync().ConfigureAwait(false);
-        return [new(JobCompletes, completes), new(NodesEnd, ends), await watch.ConfigureAwait(false)];
+        return [faults, new(JobCompletes, completes), new(NodesEnd, ends), await watch.ConfigureAwait(false)];
     }
 
     private static async Task EmbedReferenceAsync(ChaosInput input, string reference, CancellationToken cancellationToken)

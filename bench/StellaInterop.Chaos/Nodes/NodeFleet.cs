@@ -68,7 +68,7 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
         lock (gate)
         {
             relay.IsPostgresHeld = isPostgresHeld;
-            nodes.Add(number, new NodeProcess(number, arguments, network?.CommandIn(number) ?? [], relay, history));
+            nodes.Add(number, new NodeProcess(arguments, network?.CommandIn(number) ?? [], relay, history));
         }
     }
 
@@ -99,17 +99,13 @@ internal sealed class NodeFleet(PostgresServer postgres, NodeNetwork? network, s
     }
 
     /// <summary>Stops all nodes as an operator does.</summary>
-    /// <returns>A violation for each node that did not end, or that left a process behind.</returns>
+    /// <returns>A violation for each node that did not end in order, or that left a process behind.</returns>
     public async Task<IReadOnlyList<string>> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         NodeProcess[] all = All;
-        bool[] ended = await Task.WhenAll(all.Select(node => node.LeaveAsync(timeout, cancellationToken))).ConfigureAwait(false);
+        string?[] ends = await Task.WhenAll(all.Select(node => node.LeaveAsync(timeout, cancellationToken))).ConfigureAwait(false);
         IReadOnlyList<int> strays = network is null ? [] : await network.ProcessesAsync().ConfigureAwait(false);
-        return
-        [
-            .. all.Where((_, i) => !ended[i]).Select(node => $"{node.Name} did not end {timeout.TotalSeconds:F0} s after SIGTERM"),
-            .. strays.Select(process => $"process {process} outlived its node"),
-        ];
+        return [.. ends.OfType<string>(), .. strays.Select(process => $"process {process} outlived its node")];
     }
 
     public async ValueTask DisposeAsync()

@@ -10,6 +10,12 @@ namespace StellaInterop.Chaos.Nodes;
 internal sealed class NodeProcess
 #pragma warning restore CA1001
 {
+    /// <summary>The exit code of a process that SIGTERM ended because it had no handler for it.</summary>
+    private const int Terminated = 128 + 15;
+
+    /// <summary>The time that the runtime may take to start, and so to handle SIGTERM.</summary>
+    private static readonly TimeSpan BootTime = TimeSpan.FromSeconds(5);
+
     /// <summary>The time between the end of a process and the start of the next.</summary>
     private static readonly TimeSpan UsualRestartDelay = TimeSpan.FromSeconds(2);
 
@@ -18,18 +24,17 @@ internal sealed class NodeProcess
     private readonly string log;
     private readonly RunHistory history;
     private readonly CancellationTokenSource leaving = new();
-    private readonly Task supervision;
-    private volatile Process? process;
+    private readonly Task<int> supervision;
+    private volatile int process;
+    private volatile string leaveSignal = "TERM";
     private long restartDelay = UsualRestartDelay.Ticks;
 
-    /// <param name="number">The number of the node, from 1.</param>
     /// <param name="arguments">The command line.</param>
     /// <param name="prefix">The command that runs another one as the same process in the network of the node.</param>
     /// <param name="relay">The relay to PostgreSQL.</param>
     /// <param name="history">The history of the run.</param>
-    public NodeProcess(int number, NodeArguments arguments, IEnumerable<string> prefix, Relay relay, RunHistory history)
+    public NodeProcess(NodeArguments arguments, IEnumerable<string> prefix, Relay relay, RunHistory history)
     {
-        Number = number;
         Relay = relay;
         this.arguments = arguments;
         this.prefix = [.. prefix];
@@ -38,68 +43,94 @@ internal sealed class NodeProcess
         supervision = SuperviseAsync();
     }
 
-    public int Number { get; }
-
     public string Name => arguments.Name;
 
     public Relay Relay { get; }
 
-    /// <summary>Sends a signal such as KILL, unless the process is not running.</summary>
+    /// <summary>Sends a signal such as KILL, and waits for the process if it is being started again.</summary>
     /// <param name="signal">The name of the signal.</param>
-    /// <param name="restart">The time after which an ended process is started again.</param>
-    public async Task SignalAsync(string signal, TimeSpan? restart = null)
+    /// <param name="restart">The time after which an ended process is started again; <see langword="null"/> for the usual time.</param>
+    /// <param name="cancellationToken">A token that ends the waiting.</param>
+    /// <returns>Whether a process got the signal.</returns>
+    public async Task<bool> SignalAsync(string signal, TimeSpan? restart, CancellationToken cancellationToken)
     {
         if (restart is { } delay)
         {
             _ = Interlocked.Exchange(ref restartDelay, delay.Ticks);
         }
 
-        bool isSent = process is { } running && await Shell.SignalAsync(running.Id, signal).ConfigureAwait(false);
-        history.Add(Name, $"SIG{signal}", isSent ? null : "The process was not running.");
+        bool isSent = await Shell.SignalAsync(() => process, signal, cancellationToken).ConfigureAwait(false);
+        AddSignal(signal, isSent);
+        return isSent;
     }
 
     /// <summary>Ends the node for good, as an operator does.</summary>
     /// <param name="timeout">The time that it may take.</param>
     /// <param name="cancellationToken">A token that ends the waiting.</param>
-    /// <returns>Whether the process ended by itself.</returns>
-    public async Task<bool> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
+    /// <returns>What was wrong with its end; <see langword="null"/> if it ended in time and in order.</returns>
+    public async Task<string?> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        await leaving.CancelAsync().ConfigureAwait(false);
-        await SignalAsync("TERM").ConfigureAwait(false);
+        await BeginLeaveAsync("TERM").ConfigureAwait(false);
         _ = await Task.WhenAny(supervision, Task.Delay(timeout, cancellationToken)).ConfigureAwait(false);
-        if (supervision.IsCompleted)
+        if (!supervision.IsCompleted)
         {
-            return true;
+            await KillAsync().ConfigureAwait(false);
+            return string.Create(CultureInfo.InvariantCulture, $"{Name} did not end {timeout.TotalSeconds:F0} s after SIGTERM");
         }
 
-        await KillAsync().ConfigureAwait(false);
-        return false;
+        return await supervision.ConfigureAwait(false) is not 0 and var code
+            ? string.Create(CultureInfo.InvariantCulture, $"{Name} ended with exit code {code} after SIGTERM")
+            : null;
     }
 
     /// <summary>Ends the node for good, at once.</summary>
     public async Task KillAsync()
     {
-        await leaving.CancelAsync().ConfigureAwait(false);
         if (!supervision.IsCompleted)
         {
-            await SignalAsync("KILL").ConfigureAwait(false);
-            await supervision.ConfigureAwait(false);
+            await BeginLeaveAsync("KILL").ConfigureAwait(false);
+            _ = await supervision.ConfigureAwait(false);
         }
     }
 
-    private async Task SuperviseAsync()
+    private async Task BeginLeaveAsync(string signal)
+    {
+        leaveSignal = signal;
+        await leaving.CancelAsync().ConfigureAwait(false);
+        AddSignal(signal, process is not 0 and var running && await Shell.SignalAsync(running, signal).ConfigureAwait(false));
+    }
+
+    private void AddSignal(string signal, bool isSent) => history.Add(Name, $"SIG{signal}", isSent ? null : "The process was not running.");
+
+    /// <summary>Starts the process again whenever it ends, until the node leaves.</summary>
+    /// <returns>The exit code of the process that was running when the node left; 0 if none was, or if it could not handle SIGTERM yet.</returns>
+    private async Task<int> SuperviseAsync()
     {
         while (!leaving.IsCancellationRequested)
         {
             using Process started = Start();
-            process = started;
+            long start = Stopwatch.GetTimestamp();
+            process = started.Id;
             history.Add(Name, "started", string.Create(CultureInfo.InvariantCulture, $"process {started.Id}"));
+            // The node may have left while its process was starting and could not be told.
+            if (leaving.IsCancellationRequested)
+            {
+                _ = await Shell.SignalAsync(started.Id, leaveSignal).ConfigureAwait(false);
+            }
+
             await started.WaitForExitAsync().ConfigureAwait(false);
-            process = null;
+            process = 0;
             history.Add(Name, "ended", string.Create(CultureInfo.InvariantCulture, $"exit code {started.ExitCode}"));
+            if (leaving.IsCancellationRequested)
+            {
+                return started.ExitCode == Terminated && Stopwatch.GetElapsedTime(start) < BootTime ? 0 : started.ExitCode;
+            }
+
             var delay = new TimeSpan(Interlocked.Exchange(ref restartDelay, UsualRestartDelay.Ticks));
             await Task.Delay(delay, leaving.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+
+        return 0;
     }
 
     /// <summary>Starts the process. Its input ends with this process, and the node with its input.</summary>

@@ -3,6 +3,7 @@ using System.Globalization;
 using StellaInterop.Bench.Sources;
 using StellaInterop.Chaos.History;
 using StellaInterop.Chaos.Inputs;
+using StellaInterop.Chaos.Machine;
 
 namespace StellaInterop.Chaos.Submitting;
 
@@ -20,15 +21,19 @@ internal sealed class Submitter : IAsyncDisposable
     /// <summary>The exit code of a process that a signal ended is this number and that of the signal.</summary>
     private const int Signalled = 128;
 
+    /// <summary>
+    /// Replaces the shell by the command, and kills it when its input ends: with this process, whatever ends that. The parent death signal of Linux
+    /// would come too early, because it is sent at the end of the thread that started the process.
+    /// </summary>
+    private const string EndWithRun = "exec 3<&0; { cat; kill -KILL $$; } <&3 >/dev/null 2>&1 & exec \"$@\" 3<&- </dev/null >>\"$0\" 2>&1";
+
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
 
     private readonly string[] options;
     private readonly string log;
     private readonly RunHistory history;
     private readonly CancellationTokenSource ending = new();
-#pragma warning disable CA2213 // The loop disposes each process when it has ended.
-    private volatile Process? process;
-#pragma warning restore CA2213
+    private volatile int process;
 
     /// <param name="input">The texts.</param>
     /// <param name="output">The folder of the parts.</param>
@@ -50,17 +55,22 @@ internal sealed class Submitter : IAsyncDisposable
     public string LogEnd() => string.Join(' ', File.ReadLines(log).TakeLast(3));
 
     /// <summary>Kills the command, which is started again.</summary>
-    public void Kill()
+    /// <returns>Whether it was running.</returns>
+    public async Task<bool> KillAsync(CancellationToken cancellationToken)
     {
-        Process? running = process;
-        running?.Kill();
-        history.Add("submitter", "SIGKILL", running is null ? "The process was not running." : null);
+        bool isSent = await Shell.SignalAsync(() => process, "KILL", cancellationToken).ConfigureAwait(false);
+        history.Add("submitter", "SIGKILL", isSent ? null : "The process was not running.");
+        return isSent;
     }
 
     public async ValueTask DisposeAsync()
     {
         await ending.CancelAsync().ConfigureAwait(false);
-        process?.Kill();
+        if (process is not 0 and var running)
+        {
+            _ = await Shell.SignalAsync(running, "KILL").ConfigureAwait(false);
+        }
+
         await ((Task)Completion).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         ending.Dispose();
     }
@@ -70,12 +80,18 @@ internal sealed class Submitter : IAsyncDisposable
         while (true)
         {
             ProcessStartInfo bulk = StellaTool.Command("bulk", options);
-            string[] command = ["-c", "exec \"$@\" >>\"$0\" 2>&1", log, bulk.FileName, .. bulk.ArgumentList];
-            using Process started = Process.Start(new ProcessStartInfo("/bin/sh", command))!;
-            process = started;
+            string[] command = ["-c", EndWithRun, log, bulk.FileName, .. bulk.ArgumentList];
+            using Process started = Process.Start(new ProcessStartInfo("/bin/sh", command) { RedirectStandardInput = true })!;
+            process = started.Id;
             history.Add("submitter", "started", string.Create(CultureInfo.InvariantCulture, $"process {started.Id}"));
+            // The run may have ended while the process was starting and could not be killed.
+            if (ending.IsCancellationRequested)
+            {
+                started.Kill();
+            }
+
             await started.WaitForExitAsync().ConfigureAwait(false);
-            process = null;
+            process = 0;
             history.Add("submitter", "ended", string.Create(CultureInfo.InvariantCulture, $"exit code {started.ExitCode}"));
             if (started.ExitCode is not (AnyError or ClusterAway or > Signalled))
             {
