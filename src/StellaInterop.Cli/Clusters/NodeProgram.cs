@@ -10,6 +10,7 @@ using Orleans.Dashboard;
 using StellaInterop.Cli.Errors;
 using StellaInterop.Cli.Loading;
 using StellaInterop.Cli.Serving;
+using StellaInterop.Cli.Streams;
 using StellaInterop.Cli.Terminal;
 using StellaInterop.Cluster.Errors;
 using StellaInterop.Cluster.Membership;
