@@ -67,7 +67,7 @@ internal sealed class NodeProcess
     /// <summary>Ends the node for good, as an operator does.</summary>
     /// <param name="timeout">The time that it may take.</param>
     /// <param name="cancellationToken">A token that ends the waiting.</param>
-    /// <returns>What was wrong with its end; <see langword="null"/> if it ended in time and in order.</returns>
+    /// <returns>The defect of its end; <see langword="null"/> if it ended in time and in order.</returns>
     public async Task<string?> LeaveAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         await BeginLeaveAsync("TERM").ConfigureAwait(false);
