@@ -54,6 +54,8 @@ internal sealed class ScaleRun(SimulationOptions options)
             IDirectoryGrain directory = silos.Grains[0].GetGrain<IDirectoryGrain>(0);
             JobFolder.Begin(job.Request);
             ThrowIfRefused(await directory.SubmitAsync(job.Request.ToJson()).ConfigureAwait(false));
+            // Asked by its own silo, the list sends no message between silos, so that the progress of the run is not in its bytes.
+            directory = silos.Grains[calls.SiloOf(directory.GetGrainId())].GetGrain<IDirectoryGrain>(0);
             (ResidentMemory before, long managedBefore) = Memory();
             IJobGrain coordinator = silos.Grains[0].GetGrain<IJobGrain>(JobRequest.FolderOf(job.Output));
             ThrowIfRefused(await coordinator.OpenAsync(SimulatedNodes.Observer(), job.Request.ToJson()).ConfigureAwait(false));

@@ -1,7 +1,9 @@
 using System.Globalization;
 using StellaInterop.Bench.Measuring;
 using StellaInterop.Bench.Reporting;
+using StellaInterop.Cluster.Jobs;
 using StellaInterop.Scale.Jobs;
+using StellaInterop.Scale.Silos;
 using StellaInterop.Scale.Workers;
 
 namespace StellaInterop.Scale.Reporting;
@@ -51,14 +53,18 @@ internal static class ScaleTable
     private static void AddCalls(MarkdownTable table, SimulationResult result)
     {
         double chunks = result.Options.ChunkCount;
-        foreach ((string method, long count) in result.Calls.Calls.Where(call => call.Key != "ListAsync").OrderByDescending(call => call.Value))
+        foreach ((string method, MethodCalls count) in result.Calls.Methods.Where(method => method.Key != nameof(IDirectoryGrain.ListAsync)).OrderByDescending(method => method.Value.All))
         {
-            table.Add("grain calls a chunk", Number(count / chunks), method);
+            table.Add("grain calls a chunk", Number(count.All / chunks), $"{method}; {Number(count.Remote / chunks)} of them between silos");
         }
 
         table.Add("failed calls", Number(result.Calls.FailedCalls), "of workers that were not lost");
         table.Add("messages a chunk", Number(result.Calls.Messages / chunks), "between silos, by the meter of Orleans, its own messages included");
         table.Add("bytes a chunk", Number(result.Calls.Bytes / chunks), "of these messages, headers included");
+        if (result.Calls.RemoteCalls > 0)
+        {
+            table.Add("bytes a call", Number((double)result.Calls.Bytes / result.Calls.RemoteCalls), "these bytes, divided by the calls between silos");
+        }
     }
 
     private static void AddMemory(MarkdownTable table, SimulationResult result)

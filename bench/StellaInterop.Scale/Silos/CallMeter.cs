@@ -5,27 +5,39 @@ using StellaInterop.Cluster.Jobs;
 
 namespace StellaInterop.Scale.Silos;
 
+/// <summary>Represents the number of calls of a method.</summary>
+/// <param name="All">All calls.</param>
+/// <param name="Remote">The calls from one silo to another. Only these are messages between silos.</param>
+internal readonly record struct MethodCalls(long All, long Remote)
+{
+    public static MethodCalls operator -(MethodCalls after, MethodCalls before) => new(after.All - before.All, after.Remote - before.Remote);
+}
+
 /// <summary>Represents the calls of grains and the bytes between silos since the start.</summary>
-/// <param name="Calls">The calls by the name of their method.</param>
+/// <param name="Methods">The calls by the name of their method.</param>
 /// <param name="FailedCalls">The calls of workers at work that had an error.</param>
 /// <param name="Messages">The messages between silos, those of Orleans itself included.</param>
 /// <param name="Bytes">Their bytes, headers included.</param>
-internal sealed record CallCounts(IReadOnlyDictionary<string, long> Calls, long FailedCalls, long Messages, long Bytes)
+internal sealed record CallCounts(IReadOnlyDictionary<string, MethodCalls> Methods, long FailedCalls, long Messages, long Bytes)
 {
+    /// <summary>Gets the calls from one silo to another.</summary>
+    public long RemoteCalls => Methods.Values.Sum(method => method.Remote);
+
     public static CallCounts operator -(CallCounts after, CallCounts before) => new(
-        after.Calls.ToDictionary(call => call.Key, call => call.Value - before.Calls.GetValueOrDefault(call.Key), StringComparer.Ordinal),
+        after.Methods.ToDictionary(method => method.Key, method => method.Value - before.Methods.GetValueOrDefault(method.Key), StringComparer.Ordinal),
         after.FailedCalls - before.FailedCalls,
         after.Messages - before.Messages,
         after.Bytes - before.Bytes);
 }
 
 /// <summary>Counts the calls that the silos send, and stops those of lost workers. Thread-safe.</summary>
-internal sealed class CallMeter : IOutgoingGrainCallFilter, IDisposable
+internal sealed class CallMeter : IDisposable
 {
     private const string OrleansMeter = "Microsoft.Orleans";
     private const string SentMessages = "orleans-messaging-sent-messages-size";
 
-    private readonly ConcurrentDictionary<string, long> calls = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, MethodCalls> methods = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<GrainId, int> siloOf = [];
     private readonly ConcurrentDictionary<string, bool> lost = new(StringComparer.Ordinal);
     private readonly MeterListener listener = new();
     private long failed;
@@ -58,21 +70,29 @@ internal sealed class CallMeter : IOutgoingGrainCallFilter, IDisposable
     public long LastDone => Interlocked.Read(ref lastDone);
 
     public CallCounts Read() => new(
-        calls.ToDictionary(StringComparer.Ordinal), Interlocked.Read(ref failed), Interlocked.Read(ref messages), Interlocked.Read(ref bytes));
+        methods.ToDictionary(StringComparer.Ordinal), Interlocked.Read(ref failed), Interlocked.Read(ref messages), Interlocked.Read(ref bytes));
 
     /// <summary>Stops all calls of a node from now on.</summary>
     /// <param name="node">The id of the node.</param>
     public void Lose(string node) => lost[node] = true;
 
-    public async Task Invoke(IOutgoingGrainCallContext context)
+    /// <summary>Returns the number of the silo at which calls of a grain last arrived.</summary>
+    public int SiloOf(GrainId grain) => siloOf[grain];
+
+    /// <summary>Records that a call has arrived at a silo.</summary>
+    public void Arrive(IIncomingGrainCallContext context, int silo)
+    {
+        if (IsOfJobs(context))
+        {
+            siloOf[context.TargetId] = silo;
+        }
+    }
+
+    /// <summary>Runs a call from a silo, and counts it.</summary>
+    public async Task RunAsync(IOutgoingGrainCallContext context, int silo)
     {
         string? node = NodeOf(context);
         ThrowIfLost(node);
-        if (context.InterfaceMethod.DeclaringType is { } type && (type == typeof(IJobGrain) || type == typeof(IDirectoryGrain)))
-        {
-            calls.AddOrUpdate(context.MethodName, 1, static (_, count) => count + 1);
-        }
-
         try
         {
             await context.Invoke().ConfigureAwait(true);
@@ -81,6 +101,11 @@ internal sealed class CallMeter : IOutgoingGrainCallFilter, IDisposable
         {
             Interlocked.Increment(ref failed);
             throw;
+        }
+        finally
+        {
+            // Only now the silo of the grain is known for certain.
+            Count(context, silo);
         }
 
         // An answer that is under way when a worker is lost does not arrive, but what the coordinator gave is given.
@@ -93,6 +118,22 @@ internal sealed class CallMeter : IOutgoingGrainCallFilter, IDisposable
     }
 
     public void Dispose() => listener.Dispose();
+
+    private static bool IsOfJobs(IGrainCallContext context) =>
+        context.InterfaceMethod.DeclaringType is { } type && (type == typeof(IJobGrain) || type == typeof(IDirectoryGrain));
+
+    private void Count(IOutgoingGrainCallContext context, int silo)
+    {
+        if (IsOfJobs(context))
+        {
+            long remote = siloOf.TryGetValue(context.TargetId, out int home) && home != silo ? 1 : 0;
+            methods.AddOrUpdate(
+                context.MethodName,
+                static (_, remote) => new MethodCalls(1, remote),
+                static (_, count, remote) => new MethodCalls(count.All + 1, count.Remote + remote),
+                remote);
+        }
+    }
 
     private void ThrowIfLost(string? node)
     {

@@ -2,6 +2,7 @@ using System.Globalization;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Orleans.Configuration;
 using StellaInterop.Bench.Terminal;
 using StellaInterop.Cluster.Errors;
 using StellaInterop.Cluster.Leases;
@@ -84,6 +85,7 @@ internal sealed class SiloGroup : IAsyncDisposable
 
     private async Task StartSiloAsync(ClusterAddress address, SiloPorts ports, CallMeter calls)
     {
+        var filter = new SiloCallFilter(calls, silos.Count);
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         // Orleans warns of this process: it has no server GC, and its processors are busy.
         builder.Logging.SetMinimumLevel(LogLevel.Warning).AddFilter("Orleans", LogLevel.Error).AddProvider(new ProgressLogProvider());
@@ -91,7 +93,10 @@ internal sealed class SiloGroup : IAsyncDisposable
         {
             ClusterConfiguration.ConfigureNode(silo, address, ports.Endpoints, tls: null);
             silo.AddCoordinators(TimeProvider.System, LeasePolicy.Default);
-            silo.Services.AddSingleton<IOutgoingGrainCallFilter>(calls);
+            // A simulated worker is not a member, so it would count as dead after an hour.
+            silo.Configure<ClusterMembershipOptions>(options => options.SiloGenerationRetirementAge = null);
+            silo.Services.AddSingleton<IIncomingGrainCallFilter>(filter);
+            silo.Services.AddSingleton<IOutgoingGrainCallFilter>(filter);
         });
         IHost host = builder.Build();
         silos.Add((host, ports));

@@ -25,7 +25,6 @@ internal sealed class SimulatedWorker : IAsyncDisposable
     public SimulatedWorker(int machine, int start, SimulationOptions options, IGrainFactory grains, CallMeter calls)
     {
         this.calls = calls;
-        // Orleans takes an unknown silo for dead if its generation is not of these days.
         location = new SimulatedLocation(SiloAddress.New(new IPEndPoint(AddressOf(machine), Port), SiloAddress.AllocateNewGeneration()));
         var random = new Random(unchecked((((options.Seed * 7919) + machine) * 7919) + start));
         var embedder = new SimulatedEmbedder(options.WorkTime, random, Life);
