@@ -117,6 +117,25 @@ public class ChaosCheckTests
         Assert.That(Broken(), Is.EqualTo(new[] { OutputCheck.Complete }));
     }
 
+    [TestCase("{")]
+    [TestCase("""{"id":null}""")]
+    [TestCase("""{"id":1}""")]
+    [TestCase("""{"id":"a"}""")]
+    public void A_part_that_is_not_readable_is_found(string line)
+    {
+        Write($"{Whole}.jsonl", line);
+        Assert.That(Broken(), Does.Contain(OutputCheck.AllReadable));
+    }
+
+    [TestCase("")]
+    [TestCase("{}")]
+    [TestCase("[]")]
+    public void A_manifest_that_is_not_complete_is_found(string manifest)
+    {
+        Write("_manifest.json", manifest);
+        Assert.That(Broken(), Is.EqualTo(new[] { OutputCheck.ChunksCovered, OutputCheck.ManifestAgrees }));
+    }
+
     [Test]
     public void A_missing_output_is_found()
     {
