@@ -13,12 +13,16 @@ internal sealed class ClusterCommandTests
     private const int RowCount = 1200;
     private const int ChunkTokens = 600;
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    /// <summary>The exit code of a command that the cluster does not answer in time.</summary>
+    private const int Unanswered = 5;
+
+    /// <summary>The time after which a test that waits in vain fails.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     /// <summary>The options of a node that takes nothing of the jobs of these tests.</summary>
     private static readonly string[] Unfit = ["--max-tokens", "100"];
 
-    private readonly List<Process> nodes = [];
+    private readonly List<Process> processes = [];
     private TemporaryFolder folder = null!;
     private Dictionary<string, string?> variables = null!;
 
@@ -37,14 +41,14 @@ internal sealed class ClusterCommandTests
     [TearDown]
     public void Stop()
     {
-        foreach (Process node in nodes)
+        foreach (Process process in processes)
         {
-            node.Kill(entireProcessTree: true);
-            node.WaitForExit();
-            node.Dispose();
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+            process.Dispose();
         }
 
-        nodes.Clear();
+        processes.Clear();
         folder.Dispose();
     }
 
@@ -89,7 +93,7 @@ internal sealed class ClusterCommandTests
     public void A_cluster_without_a_node_is_one_line_that_says_what_to_start()
     {
         StellaResult result = Run("jobs", "--cluster", $"localhost:{FreePort.Find()}");
-        Assert.That((result.ExitCode, result.Error), Is.EqualTo((5, result.Error)));
+        Assert.That((result.ExitCode, result.Error), Is.EqualTo((Unanswered, result.Error)));
         Assert.That(result.Error, Does.Match(@"\Aerror: No node of the cluster at localhost:\d+ answers\. Start one by 'stella node --cluster', [^\n]*\n\z"));
     }
 
@@ -120,10 +124,10 @@ internal sealed class ClusterCommandTests
         string key = Run("keys", "add", "alice", "--keys", keys).Output.Trim();
         string cluster = $"localhost:{FreePort.Find()}";
         string ready = (await StartNodeAsync(cluster, [.. Unfit, "--urls", "http://127.0.0.1:0", "--keys", keys, "--dashboard"])).Ready;
-        using Process bulk = StartBulk(cluster, "--json-progress");
-        await UntilAsync(cluster, status => Refusals(status).Any());
-        Assert.That(Refusals(Status(cluster)).Single(), Does.Contain("max_tokens"));
-        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Follower bulk = await FollowAsync(cluster, "--json-progress");
+        JsonElement waiting = await UntilAsync(cluster, status => Refusals(status).Any());
+        Assert.That(Refusals(waiting).Single(), Does.Contain("max_tokens"));
+        Assert.That((await AskAsync("jobs", "pause", Output, "--cluster", cluster)).ExitCode, Is.Zero);
         await CheckPagesAsync(new Uri(Regex.Match(ready, @"http://[\d.]+:\d+").Value), key);
 
         (Process killed, string portable) = await StartNodeAsync(cluster, "--level", "portable");
@@ -131,22 +135,24 @@ internal sealed class ClusterCommandTests
         killed.Kill(entireProcessTree: true);
         (killed, _) = await StartNodeAsync(cluster);
         await StartNodeAsync(cluster);
-        Assert.That(Job(Status(cluster))!.Value.GetProperty("rows_done").GetInt32(), Is.Zero);
-        StellaResult table = Run("jobs", "--cluster", cluster);
+        JsonElement paused = await UntilAsync(cluster, status => Job(status) is not null);
+        Assert.That(Job(paused)!.Value.GetProperty("rows_done").GetInt32(), Is.Zero);
+        StellaResult table = await AskAsync("jobs", "--cluster", cluster);
         Assert.That(table.Output, Does.Match(@"(?s)JOB +PHASE.*NODE +MACHINE.*stella-mini.*takes nothing of .*max_tokens"));
-        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Assert.That(await bulk.SaysAsync("The job is paused."));
+        Assert.That((await AskAsync("jobs", "resume", Output, "--cluster", cluster)).ExitCode, Is.Zero);
         await UntilAsync(cluster, status => Job(status)!.Value.GetProperty("rows_done").GetInt64() > 0);
         killed.Kill(entireProcessTree: true);
-        Assert.That(bulk.WaitForExit(Patience));
-        JsonElement end = StellaResult.Parse((await bulk.StandardOutput.ReadToEndAsync()).TrimEnd().Split('\n')[^1]);
-        Assert.That((bulk.ExitCode, end.GetProperty("event").GetString(), end.GetProperty("rows").GetInt32()), Is.EqualTo((0, "end", RowCount)));
-        Assert.That(await bulk.StandardError.ReadToEndAsync(), Does.Contain("takes nothing of the job").And.Contain("The job is paused."));
+        StellaResult end = await bulk.EndAsync();
+        Assert.That((end.ExitCode, end.Error), Is.EqualTo((0, end.Error)));
+        JsonElement last = end.Rows[^1];
+        Assert.That((last.GetProperty("event").GetString(), last.GetProperty("rows").GetInt32()), Is.EqualTo(("end", RowCount)));
         CheckPartsAreThoseOfOneRun();
 
-        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).Error, Does.Contain("is open in the cluster"), "the job has ended");
-        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.Zero);
-        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.EqualTo(2), "the job is not in the list");
-        Assert.That(Run("jobs", "--cluster", cluster).Output, Does.Contain("There are no jobs."));
+        Assert.That((await AskAsync("jobs", "pause", Output, "--cluster", cluster)).Error, Does.Contain("is open in the cluster"), "the job has ended");
+        Assert.That((await AskAsync("jobs", "remove", Output, "--cluster", cluster)).ExitCode, Is.Zero);
+        Assert.That((await AskAsync("jobs", "remove", Output, "--cluster", cluster)).ExitCode, Is.EqualTo(2), "the job is not in the list");
+        Assert.That((await AskAsync("jobs", "--cluster", cluster)).Output, Does.Contain("There are no jobs."));
     }
 
     [Test]
@@ -155,12 +161,11 @@ internal sealed class ClusterCommandTests
     {
         string cluster = $"localhost:{FreePort.Find()}";
         (Process node, _) = await StartNodeAsync(cluster, Unfit);
-        using Process bulk = StartBulk(cluster);
-        await UntilAsync(cluster, status => Job(status) is not null);
-        StellaProcess.Signal(bulk, "INT");
-        string messages = await bulk.StandardError.ReadToEndAsync();
-        Assert.That((bulk.ExitCode, messages), Is.EqualTo((130, messages)));
-        Assert.That(messages, Does.Contain("The job goes on in the cluster."));
+        Follower bulk = await FollowAsync(cluster);
+        StellaProcess.Signal(bulk.Process, "INT");
+        StellaResult end = await bulk.EndAsync();
+        Assert.That((end.ExitCode, end.Error), Is.EqualTo((130, end.Error)));
+        Assert.That(end.Error, Does.Contain("The job goes on in the cluster."));
         StellaProcess.Signal(node, "TERM");
         Assert.That(node.ExitCode, Is.Zero);
 
@@ -175,18 +180,16 @@ internal sealed class ClusterCommandTests
     {
         string cluster = $"localhost:{FreePort.Find()}";
         await StartNodeAsync(cluster, Unfit);
-        using Process bulk = StartBulk(cluster);
-        await UntilAsync(cluster, status => Job(status) is not null);
-        Assert.That(Run("jobs", "cancel", Output, "--cluster", cluster).ExitCode, Is.Zero);
-        Assert.That(bulk.WaitForExit(Patience));
-        string messages = await bulk.StandardError.ReadToEndAsync();
-        Assert.That((bulk.ExitCode, messages), Is.EqualTo((8, messages)));
-        Assert.That(messages, Does.Contain("error: The job was cancelled."));
+        Follower bulk = await FollowAsync(cluster);
+        Assert.That((await AskAsync("jobs", "cancel", Output, "--cluster", cluster)).ExitCode, Is.Zero);
+        StellaResult end = await bulk.EndAsync();
+        Assert.That((end.ExitCode, end.Error), Is.EqualTo((8, end.Error)));
+        Assert.That(end.Error, Does.Contain("error: The job was cancelled."));
         // As a node leaves it that was killed.
         Directory.CreateDirectory(Path.Combine(Output, "_cluster"));
-        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).Error, Does.Contain("A cluster works on the output folder"));
-        Assert.That(Run("jobs", "remove", Output, "--cluster", cluster).ExitCode, Is.Zero);
-        Assert.That(Run("bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens)).ExitCode, Is.Zero);
+        Assert.That(Run(Bulk(Output)).Error, Does.Contain("A cluster works on the output folder"));
+        Assert.That((await AskAsync("jobs", "remove", Output, "--cluster", cluster)).ExitCode, Is.Zero);
+        Assert.That(Run(Bulk(Output)).ExitCode, Is.Zero);
         CheckPartsAreThoseOfOneRun();
     }
 
@@ -196,18 +199,16 @@ internal sealed class ClusterCommandTests
     {
         string cluster = $"localhost:{FreePort.Find()}";
         (Process first, _) = await StartNodeAsync(cluster, Unfit);
-        using Process bulk = StartBulk(cluster);
-        await UntilAsync(cluster, status => Job(status) is not null);
-        Assert.That(Run("jobs", "pause", Output, "--cluster", cluster).ExitCode, Is.Zero);
+        Follower bulk = await FollowAsync(cluster);
+        Assert.That((await AskAsync("jobs", "pause", Output, "--cluster", cluster)).ExitCode, Is.Zero);
         await StartNodeAsync(cluster);
         first.Kill(entireProcessTree: true);
-        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.EqualTo(5), "the first node is gone");
+        Assert.That(await bulk.SaysAsync("This command keeps trying."));
         await UntilAsync(cluster, status => Job(status) is not null);
-        Assert.That(Run("jobs", "resume", Output, "--cluster", cluster).ExitCode, Is.Zero);
-        Assert.That(bulk.WaitForExit(Patience));
-        string messages = await bulk.StandardError.ReadToEndAsync();
-        Assert.That((bulk.ExitCode, messages), Is.EqualTo((0, messages)));
-        Assert.That(messages, Does.Contain("This command keeps trying.").And.Contain("The cluster answers again."));
+        Assert.That((await AskAsync("jobs", "resume", Output, "--cluster", cluster)).ExitCode, Is.Zero);
+        StellaResult end = await bulk.EndAsync();
+        Assert.That((end.ExitCode, end.Error), Is.EqualTo((0, end.Error)));
+        Assert.That(end.Error, Does.Contain("The cluster answers again."));
         CheckPartsAreThoseOfOneRun();
     }
 
@@ -226,15 +227,13 @@ internal sealed class ClusterCommandTests
         string[] client = Tls(authority, "client");
         await StartNodeAsync(cluster, Tls(authority, "first"));
         await StartNodeAsync(cluster, Tls(authority, "second"));
-        using Process bulk = StartBulk(cluster, client);
-        Assert.That(bulk.WaitForExit(Patience));
-        string messages = await bulk.StandardError.ReadToEndAsync();
-        Assert.That((bulk.ExitCode, messages), Is.EqualTo((0, messages)));
+        StellaResult bulk = await AskAsync([.. Bulk(Output), "--cluster", cluster, .. client]);
+        Assert.That((bulk.ExitCode, bulk.Error), Is.EqualTo((0, bulk.Error)));
         CheckPartsAreThoseOfOneRun();
         await UntilAsync(cluster, status => status.GetProperty("nodes").GetArrayLength() == 2, client);
 
         Assert.That(Run("jobs", "--cluster", cluster).Error, Does.Contain("No node of the cluster"), "no TLS");
-        Assert.That(Run(["jobs", "--cluster", cluster, .. Tls(other, "stranger")]).Error, Does.Contain("is refused by the authority"), "a stranger");
+        await RunUntilAsync(result => result.Error.Contains("is refused by the authority"), ["jobs", "--cluster", cluster, .. Tls(other, "stranger")]);
     }
 
     private static async Task CheckPagesAsync(Uri address, string key)
@@ -256,13 +255,28 @@ internal sealed class ClusterCommandTests
         Assert.That(await StatusOf("/nothing"), Is.EqualTo(HttpStatusCode.NotFound));
     }
 
-    private Process StartBulk(string cluster, params string[] arguments) =>
-        StellaProcess.Start(variables, ["bulk", Input, "--output", Output, "--chunk-tokens", Text(ChunkTokens), "--cluster", cluster, .. arguments]);
+    /// <summary>Submits a job that a node refuses, and waits until the command that follows the job says so.</summary>
+    private async Task<Follower> FollowAsync(string cluster, params string[] arguments)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            var follower = new Follower(StellaProcess.Start(variables, [.. Bulk(Output), "--cluster", cluster, .. arguments]));
+            processes.Add(follower.Process);
+            if (await follower.SaysAsync("takes nothing of the job"))
+            {
+                return follower;
+            }
+
+            StellaResult end = await follower.EndAsync();
+            Assert.That(end.ExitCode == Unanswered && Stopwatch.GetElapsedTime(start) < Patience, end.Error);
+        }
+    }
 
     private async Task<(Process Node, string Ready)> StartNodeAsync(string cluster, params string[] arguments)
     {
         Process node = StellaProcess.Start(variables, ["node", "--cluster", cluster, .. arguments]);
-        nodes.Add(node);
+        processes.Add(node);
         using var limit = new CancellationTokenSource(Patience);
         string? ready = await node.StandardOutput.ReadLineAsync(limit.Token);
         Assert.That(ready, Does.Contain("is ready: stella-mini"), ready is null ? await node.StandardError.ReadToEndAsync(limit.Token) : "");
@@ -271,22 +285,26 @@ internal sealed class ClusterCommandTests
         return (node, ready!);
     }
 
-    private JsonElement Status(string cluster, params string[] options)
-    {
-        StellaResult result = Run(["jobs", "--json", "--cluster", cluster, .. options]);
-        return result.ExitCode == 0 ? result.Rows.Single() : default;
-    }
+    /// <summary>Waits until something is true of the cluster.</summary>
+    /// <returns>The jobs and the nodes of that moment.</returns>
+    private async Task<JsonElement> UntilAsync(string cluster, Predicate<JsonElement> condition, params string[] options) =>
+        (await RunUntilAsync(result => result.ExitCode == 0 && condition(result.Rows.Single()), ["jobs", "--json", "--cluster", cluster, .. options])).Rows.Single();
 
-    private async Task UntilAsync(string cluster, Predicate<JsonElement> condition, params string[] options)
+    /// <summary>Runs a command again while the cluster does not answer it in time, as on a loaded machine.</summary>
+    private Task<StellaResult> AskAsync(params string[] arguments) => RunUntilAsync(result => result.ExitCode != Unanswered, arguments);
+
+    private async Task<StellaResult> RunUntilAsync(Predicate<StellaResult> condition, params string[] arguments)
     {
-        using var limit = new CancellationTokenSource(Patience);
-        JsonElement status = Status(cluster, options);
-        while (status.ValueKind == JsonValueKind.Undefined || !condition(status))
+        long start = Stopwatch.GetTimestamp();
+        StellaResult result = Run(arguments);
+        while (!condition(result))
         {
-            Assert.That(limit.IsCancellationRequested, Is.False, $"{status}");
+            Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(Patience), $"{result}");
             await Task.Delay(200);
-            status = Status(cluster, options);
+            result = Run(arguments);
         }
+
+        return result;
     }
 
     private JsonElement? Job(JsonElement status) =>
@@ -300,7 +318,7 @@ internal sealed class ClusterCommandTests
     private void CheckPartsAreThoseOfOneRun()
     {
         string alone = folder.File("alone");
-        Assert.That(Run("bulk", Input, "--output", alone, "--chunk-tokens", Text(ChunkTokens)).ExitCode, Is.Zero);
+        Assert.That(Run(Bulk(alone)).ExitCode, Is.Zero);
         Assert.That(Parts(Output), Is.EqualTo(Parts(alone)));
     }
 
@@ -309,5 +327,42 @@ internal sealed class ClusterCommandTests
 
     private StellaResult Run(params string[] arguments) => StellaProcess.RunWith(variables, arguments);
 
-    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+    private string[] Bulk(string output) => ["bulk", Input, "--output", output, "--chunk-tokens", ChunkTokens.ToString(CultureInfo.InvariantCulture)];
+
+    /// <summary>Represents a command that follows a job.</summary>
+    private sealed class Follower(Process process)
+    {
+        // A pipe that nobody reads would stop the command when it is full.
+        private readonly Task<string> output = process.StandardOutput.ReadToEndAsync();
+        private string messages = "";
+
+        public Process Process => process;
+
+        /// <summary>Waits for a message on standard error.</summary>
+        /// <returns><see langword="false"/> if the command ends without it.</returns>
+        public async Task<bool> SaysAsync(string message)
+        {
+            using var limit = new CancellationTokenSource(Patience);
+            while (!messages.Contains(message))
+            {
+                if (await process.StandardError.ReadLineAsync(limit.Token) is not { } line)
+                {
+                    return false;
+                }
+
+                messages += line + "\n";
+            }
+
+            return true;
+        }
+
+        /// <summary>Waits for the end of the command.</summary>
+        public async Task<StellaResult> EndAsync()
+        {
+            using var limit = new CancellationTokenSource(Patience);
+            messages += await process.StandardError.ReadToEndAsync(limit.Token);
+            await process.WaitForExitAsync(limit.Token);
+            return new StellaResult(process.ExitCode, await output, messages);
+        }
+    }
 }
