@@ -44,7 +44,7 @@ internal sealed class NodeProgram
         (address, tls, advertised, urls, keys) = place;
     }
 
-    /// <summary>What the options say about addresses and keys, which is checked before a model is loaded.</summary>
+    /// <summary>The addresses and keys of the options, which are checked before a model is loaded.</summary>
     private sealed record NodePlace(ClusterAddress Address, ClusterTls? Tls, NodeAddress? Advertised, string[] Urls, KeyLookup? Keys);
 
     /// <summary>Runs a node until the token is cancelled.</summary>

@@ -332,7 +332,7 @@ internal sealed class JobCoordinator : IDisposable
         }
     }
 
-    /// <summary>Deletes what a job that has ended leaves behind. What failed may go on, so it stays.</summary>
+    /// <summary>Deletes what a job that has ended leaves behind. A failed job may go on, so its folder stays.</summary>
     private void End()
     {
         if (order?.Wish == JobWish.Cancel && Phase is not (JobPhase.Complete or JobPhase.Failed))

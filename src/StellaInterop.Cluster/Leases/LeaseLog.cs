@@ -37,8 +37,8 @@ internal readonly record struct LoggedLease(int Epoch, LeaseEntry Entry, LeaseEn
 /// give the same epoch, and one that reads the log knows what the other did.
 /// </para>
 /// <para>
-/// A lease ends by a second file, of which the first writer decides. The node links its part to that name before the part gets its own. Whoever ends
-/// the lease otherwise writes a mark there. So a node that was silent for hours cannot commit, not even in the moment in which its lease
+/// A lease ends by a second file, of which the first writer decides. The node links its part to that name before the part gets its own. Any other end of
+/// the lease is a mark there. So a node that was silent for hours cannot commit, not even in the moment in which its lease
 /// ends. The next epoch is given only after the end of the one before.
 /// </para>
 /// </remarks>

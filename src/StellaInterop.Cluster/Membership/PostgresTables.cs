@@ -60,7 +60,7 @@ internal sealed class PostgresTables(PostgresStore store)
 
     private static async Task CreateMissingAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        // A user who may not create tables can use those that are there, so look first.
+        // A user without the right to create tables can use those that are there, so look first.
         if (await FindMissingAsync(connection, cancellationToken).ConfigureAwait(false) is [])
         {
             return;
