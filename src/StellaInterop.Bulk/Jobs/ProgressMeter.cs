@@ -33,7 +33,7 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
         }
     }
 
-    /// <summary>Gets the number of parts that this run made.</summary>
+    /// <summary>Gets the number of chunks that this run completed.</summary>
     public int CommittedCount { get; private set; }
 
     public void Read(long rows) => Update(() => readRows = rows);
@@ -66,7 +66,7 @@ internal sealed class ProgressMeter(IProgress<StellaBulkProgress>? progress, Tim
         if (isOwn)
         {
             runEstimate += tokens;
-            CommittedCount++;
+            CommittedCount += openRows[part.Chunk] == 0 ? 1 : 0;
         }
     });
 

@@ -12,7 +12,7 @@ public sealed record StellaBulkResult
     /// <summary>Gets the number of chunks that have no part yet, because they belong to other shards.</summary>
     public required int OpenChunkCount { get; init; }
 
-    /// <summary>Gets the number of parts that this run made.</summary>
+    /// <summary>Gets the number of chunks that this run completed.</summary>
     public required int CommittedChunkCount { get; init; }
 
     /// <summary>Gets the number of rows with vectors in the output; <see langword="null"/> unless it is complete.</summary>

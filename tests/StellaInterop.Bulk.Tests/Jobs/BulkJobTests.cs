@@ -141,6 +141,7 @@ internal sealed class BulkJobTests
         StellaBulkResult result = await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports));
 
         Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, RowCount)));
+        Assert.That(result.CommittedChunkCount, Is.EqualTo(result.ChunkCount - 1), "chunk 2 was there");
         Assert.That(folder.Ids, Is.EqualTo(AllIds));
         Assert.That(folder.Vectors, Is.EqualTo(whole.Vectors));
         Assert.That(folder.Parts, Is.SupersetOf(halves));
