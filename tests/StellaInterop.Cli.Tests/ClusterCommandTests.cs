@@ -60,7 +60,7 @@ internal sealed class ClusterCommandTests
     [TestCase("The cluster address 'nowhere' is not valid", "bulk", "INPUT", "--output", "OUTPUT", "--cluster", "nowhere")]
     [TestCase("TLS between nodes needs both --cert and --ca.", "node", "--cluster", "localhost", "--cert", "a.pem")]
     [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "--cluster", "localhost", "--ca", "a.pem")]
-    [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "pause", "OUTPUT", "--cluster", "localhost", "--cert", "a.pem", "--verbosity", "debug")]
+    [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "pause", "OUTPUT", "--cluster", "localhost", "--cert", "a.pem", "--verbosity", "quiet")]
     [TestCase("--urls has no address.", "node", "--cluster", "localhost", "--urls", ";")]
     [TestCase("--key is for the certificate of --cert, and there is none.", "jobs", "--cluster", "localhost", "--key", "a.key")]
     [TestCase("--level is 'avx3'; it must be one of portable, avx2, avx512, avx512-vnni, avx512-bf16, amx.", "node", "--cluster", "localhost", "--level", "avx3")]
