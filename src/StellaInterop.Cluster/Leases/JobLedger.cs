@@ -260,7 +260,8 @@ internal sealed class JobLedger
         IReadOnlyList<LoggedLease> logged = logs.GetValueOrDefault(part, []);
         if (rows == 0 || committed.Covers(part))
         {
-            if (logged.Count > 0)
+            // The leases of a part whose halves are there stay: their ends keep late writers of the whole out.
+            if (logged.Count > 0 && committed.Contains(part))
             {
                 Forget(part, logged[^1].Epoch);
             }
@@ -397,6 +398,13 @@ internal sealed class JobLedger
         {
             // It is halved after the next attempt.
             suspects.Add(state.Part);
+            return;
+        }
+
+        if (output.IsCommitted(state.Part))
+        {
+            // Another coordinator gave the lease of this epoch, and has forgotten it with the part, which came after this one had looked.
+            IsStale = true;
             return;
         }
 

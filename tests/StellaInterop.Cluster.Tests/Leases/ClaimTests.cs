@@ -41,6 +41,7 @@ internal sealed class ClaimTests
             ledger.Done(lease, 1);
         }
 
+        Assert.That(job.Open().IsDone, Is.True, "a new coordinator");
         Assert.That(job.Commit(late, errors: "{}\n"), Is.False);
         Assert.That(job.Parts, Is.EqualTo(new[] { "00000000.0", "00000000.1" }));
         Assert.That(Errors(job), Has.Length.EqualTo(2));
@@ -70,6 +71,30 @@ internal sealed class ClaimTests
 
         Assert.That(() => job.Commit(late, leases: First), Throws.InstanceOf<IOException>());
         Assert.That(job.Parts, Is.EqualTo(new[] { "00000000.0", "00000000.1" }));
+    }
+
+    [Test]
+    public void A_part_may_come_while_another_coordinator_halves_it()
+    {
+        var job = new LedgerJob(2);
+        JobLedger ledger = job.Open();
+        _ = ledger.Take("a", "A");
+        JobLedger halving = job.Open(HalveAtOnce);
+        ledger.NodeEnded("a");
+        int published = 0;
+        Assert.That(RunUntil(job, IsHalving, () => halving.NodeEnded("a"), Commit), Is.True);
+        Assert.That((halving.IsStale, job.Open().IsDone), Is.EqualTo((true, true)));
+        Assert.That(job.Output.TryComplete(), Has.Count.EqualTo(1));
+
+        // First it finds the mark of the other coordinator.
+        bool IsHalving(string operation) => operation == "publish" && ++published == 2;
+
+        void Commit()
+        {
+            LeaseId lease = ledger.Take("b", "B").Lease!.Value;
+            Assert.That(job.Commit(lease), Is.True);
+            ledger.Done(lease, 0);
+        }
     }
 
     [Test]
