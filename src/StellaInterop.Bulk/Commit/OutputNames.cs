@@ -63,7 +63,7 @@ internal static class OutputNames
     public static string CopyOf(string sha256) => $"{InputsFolder}/{sha256}.zst";
 
     /// <summary>Returns the begin of the names of the records of a part. The rest is the begin of the hash of the record.</summary>
-    public static string RecordPrefixOf(string part) => part + "-";
+    private static string RecordPrefixOf(string part) => part + "-";
 
     /// <summary>Returns the name of a record.</summary>
     /// <param name="part">The name of the part.</param>
@@ -77,7 +77,4 @@ internal static class OutputNames
     /// <param name="record">The name of the record, which stands for the bits of all files of the part.</param>
     /// <param name="extension">The end of the name of the file.</param>
     public static string WaitingOf(string record, string extension) => record[..^RecordEnd.Length] + extension;
-
-    /// <summary>Returns the name, without its folder, of the record that a waiting file belongs to.</summary>
-    public static string RecordOfWaiting(string file, string extension) => file[..^extension.Length] + RecordEnd;
 }

@@ -34,7 +34,7 @@ internal readonly record struct LoggedLease(int Epoch, LeaseEntry Entry, LeaseEn
 /// <remarks>
 /// <para>
 /// The entries of a part have numbers, the epochs, and each is a file that is created only if it is not there. So two coordinators at once cannot
-/// give the same epoch, and one that reads the log knows what the other did.
+/// give the same epoch, and each sees in the log the leases of the other.
 /// </para>
 /// <para>
 /// A lease ends by a second file, of which the first writer decides. The node links its part to that name before the part gets its own. Any other end of
