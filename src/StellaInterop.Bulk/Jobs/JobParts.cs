@@ -31,6 +31,11 @@ internal sealed record JobParts(IEmbedder Embedder)
     /// <summary>The memory for the vectors of a block. Some blocks are in memory at once: one is written while others are computed and read.</summary>
     public long BlockBytes { get; init; } = 16 << 20;
 
+    /// <summary>Finds the input files of a job.</summary>
+    /// <exception cref="StellaBulkException">An input names no file.</exception>
+    public IReadOnlyList<InputFile> FilesOf(StellaBulkOptions options) =>
+        InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : FindFormat);
+
     /// <summary>Returns the largest number of rows of a block.</summary>
     /// <param name="dimensions">The dimensions of the vectors of a row.</param>
     public int BlockRowsOf(IEnumerable<int> dimensions) =>

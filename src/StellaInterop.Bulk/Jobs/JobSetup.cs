@@ -18,7 +18,7 @@ internal sealed class JobSetup : IDisposable
         Parts = parts;
         Columns = new InputColumns(options.TextColumn, options.IdColumn);
         Format = parts.FormatOf(options.Format);
-        Files = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : parts.FindFormat);
+        Files = parts.FilesOf(options);
         Folder = parts.OpenFolder(options.Output);
         Copies = new InputCopies(Folder);
     }

@@ -1,6 +1,5 @@
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
-using StellaInterop.Bulk.Inputs;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Cluster.Jobs;
 
@@ -18,9 +17,10 @@ internal static class SubmittedJob
     public static async Task<JobRequest> CreateRequestAsync(StellaEmbeddingPool pool, StellaBulkOptions options, CancellationToken cancellationToken)
     {
         options.Check();
+        var embedder = new PoolEmbedder(pool, options);
         // The nodes would wait for inputs that they do not see.
-        _ = InputSet.Find(options.Inputs, options.Output, InputFormats.Of(options.InputFormat) is { } named ? _ => named : InputFormats.Find);
-        EmbedderInfo model = await new PoolEmbedder(pool, options).OpenAsync(cancellationToken).ConfigureAwait(false);
+        _ = new JobParts(embedder).FilesOf(options);
+        EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
         return JobRequest.Of(options, JobSettings.Of(options, model));
     }
 

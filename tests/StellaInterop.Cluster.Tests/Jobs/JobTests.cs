@@ -1,5 +1,6 @@
 using System.Text.Json;
 using StellaInterop.Bulk;
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Cluster.Jobs;
@@ -146,6 +147,44 @@ internal sealed class JobTests
         Assert.That(joined.Computed, Is.Not.Empty);
         gate.Release(JobsOfNodes.RowCount);
         await cluster.UntilPhaseAsync(JobPhase.Complete);
+    }
+
+    [Test]
+    public async Task The_coordinator_moves_when_its_machine_loses_the_folder()
+    {
+        using var gate = new SemaphoreSlim(0);
+        await using var cluster = new JobsOfNodes();
+        StellaBulkOptions options = cluster.Options("output");
+        int? lost = null;
+        int? coordinator = null;
+        for (int i = 0; i < 2; i++)
+        {
+            int machine = i;
+            void Fail(string step)
+            {
+                if (lost == machine)
+                {
+                    throw new IOException("The folder is away.");
+                }
+            }
+
+            await cluster.StartNodeAsync(Gated(gate), openFolder: path =>
+            {
+                Fail("open");
+                coordinator = machine;
+                return new FaultyFolder(new DiskFolder(path), Fail);
+            });
+        }
+
+        await cluster.SubmitAsync(options);
+        await cluster.UntilPhaseAsync(JobPhase.Running);
+        lost = coordinator;
+        // New leases cannot be written now.
+        gate.Release(JobsOfNodes.RowCount);
+        ClusterStatus waiting = await cluster.UntilAsync(status => status.Jobs[0].Status.Message is not null);
+        Assert.That(waiting.Jobs[0].Status.Message, Does.Contain("The folder is away."));
+        await cluster.UntilPhaseAsync(JobPhase.Complete);
+        Assert.That(coordinator, Is.Not.EqualTo(lost));
     }
 
     [Test]

@@ -1,9 +1,11 @@
 using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Cluster.Jobs;
+using StellaInterop.Cluster.Leases;
 using StellaInterop.Cluster.Membership;
 using StellaInterop.Cluster.Nodes;
 using StellaInterop.Cluster.Tests.Membership;
@@ -20,6 +22,8 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     /// <summary>The time after which a test that waits in vain fails.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
+    private static readonly LeasePolicy ShortLeases = new() { LeaseTime = TimeSpan.FromSeconds(4), RenewTime = TimeSpan.FromSeconds(1) };
+
     private readonly TemporaryFolder folder = new();
     private readonly TestCluster cluster = new(ClusterAddress.Parse($"localhost:{FreePort.Find()}"));
     private IDirectoryGrain? directory;
@@ -34,14 +38,30 @@ internal sealed class JobsOfNodes : IAsyncDisposable
         return new StellaBulkOptions { Inputs = [input], Output = folder.File(output), ChunkTokens = 40, Format = StellaBulkFormat.JsonLines };
     }
 
-    public Task<NodeEndpoints> StartNodeAsync(IEmbedder? embedder = null, string level = "avx2", string version = "1") =>
-        cluster.StartNodeAsync(configure: silo => silo.AddNode(new NodeOptions
+    /// <summary>Starts a node.</summary>
+    /// <param name="embedder">Computes its vectors.</param>
+    /// <param name="level">The level of its processor.</param>
+    /// <param name="version">Its version.</param>
+    /// <param name="openFolder">Opens the folders of its coordinators, whose leases are short; <see langword="null"/> for folders without faults.</param>
+    public Task<NodeEndpoints> StartNodeAsync(
+        IEmbedder? embedder = null, string level = "avx2", string version = "1", Func<string, IOutputFolder>? openFolder = null) =>
+        cluster.StartNodeAsync(configure: silo =>
         {
-            ModelName = "test",
-            Level = level,
-            Version = version,
-            CreateEmbedder = _ => embedder ?? new TestEmbedder(),
-        }));
+            LeasePolicy policy = openFolder is null ? LeasePolicy.Default : ShortLeases;
+            silo.AddNode(new NodeOptions
+            {
+                ModelName = "test",
+                Level = level,
+                Version = version,
+                Policy = policy,
+                CreateEmbedder = _ => embedder ?? new TestEmbedder(),
+            });
+            if (openFolder is not null)
+            {
+                // Of two services of a type, the later one counts.
+                silo.Services.AddSingleton(new CoordinatorServices(openFolder, TimeProvider.System, policy, _ => false, Safeguards.All));
+            }
+        });
 
     public Task StopNodeAsync(NodeEndpoints node) => cluster.StopNodeAsync(node);
 
