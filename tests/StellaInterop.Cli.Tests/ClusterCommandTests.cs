@@ -62,7 +62,7 @@ internal sealed class ClusterCommandTests
     [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "--cluster", "localhost", "--ca", "a.pem")]
     [TestCase("TLS between nodes needs both --cert and --ca.", "jobs", "pause", "OUTPUT", "--cluster", "localhost", "--cert", "a.pem", "--verbosity", "quiet")]
     [TestCase("--urls has no address.", "node", "--cluster", "localhost", "--urls", ";")]
-    [TestCase("--key is for the certificate of --cert, and there is none.", "jobs", "--cluster", "localhost", "--key", "a.key")]
+    [TestCase("--key belongs to a certificate, and --cert names none. Give --cert FILE too.", "jobs", "--cluster", "localhost", "--key", "a.key")]
     [TestCase("--level is 'avx3'; it must be one of portable, avx2, avx512, avx512-vnni, avx512-bf16, amx.", "node", "--cluster", "localhost", "--level", "avx3")]
     [TestCase("The address 'a:b:c' of a node is not valid", "node", "--cluster", "localhost", "--advertise", "a:b:c")]
     [TestCase("--keys is for the pages of the node, and it has none. Give --urls URL", "node", "--cluster", "localhost", "--keys", "keys.json")]

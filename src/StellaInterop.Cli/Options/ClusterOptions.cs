@@ -72,7 +72,7 @@ internal sealed class ClusterOptions
         string? fault = settings switch
         {
             { Address.Length: 0 } => $"There is no address of a cluster. Give --cluster ADDRESS, or set the variable {Variable}.",
-            { Certificate: null, CertificateKey: not null } => "--key is for the certificate of --cert, and there is none.",
+            { Certificate: null, CertificateKey: not null } => "--key belongs to a certificate, and --cert names none. Give --cert FILE too.",
             { Certificate: null, Authority: not null } or { Certificate: not null, Authority: null } => "TLS between nodes needs both --cert and --ca.",
             _ => null,
         };

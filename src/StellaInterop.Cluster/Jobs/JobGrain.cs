@@ -27,6 +27,7 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
     private const int UnlistedReports = 15;
 
     private readonly Lock gate = new();
+    private readonly LoggedFault listAway = new(reason => ClusterLog.ListAway(logger, reason));
     private JobCoordinator? coordinator;
     private IGrainTimer? timer;
     private Task reporting = Task.CompletedTask;
@@ -103,9 +104,9 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
                 return true;
             }).ConfigureAwait(true);
         }
-        catch (IOException e)
+        catch (IOException)
         {
-            ClusterLog.FolderFailed(logger, Folder, e.Message);
+            // It is logged, and `trouble` has it for the user.
         }
 
         if (reporting.IsCompleted)
@@ -122,6 +123,7 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
         {
             (JobStatus status, bool hasEnded) = await OnFolder(() => (coordinator!.GetStatus(Folder, trouble?.Message), coordinator.HasEnded)).ConfigureAwait(true);
             JobOrder? order = await Directory.StatusAsync(status).ConfigureAwait(true);
+            listAway.End();
             unlisted = order is null ? unlisted + 1 : 0;
             _ = await OnFolder(() =>
             {
@@ -137,7 +139,7 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            ClusterLog.ListAway(logger, e.Message);
+            listAway.Begin(e);
             _ = await OnFolder(() =>
             {
                 coordinator!.AssumeOrder();
@@ -166,6 +168,11 @@ internal sealed class JobGrain(CoordinatorServices services, ILogger<JobGrain> l
             {
                 // A disk that is full is so on every machine.
                 long since = e.Code == StellaBulkErrorCode.OutputFull ? services.Clock.GetTimestamp() : trouble?.Since ?? services.Clock.GetTimestamp();
+                if (trouble?.Message != e.Message)
+                {
+                    ClusterLog.FolderFailed(logger, Folder, e.Message);
+                }
+
                 trouble = (e.Message, since);
                 // Orleans carries the exceptions of .NET to the caller, and no others.
                 throw new IOException(e.Message, e.InnerException);

@@ -8,10 +8,10 @@ using StellaInterop.Cluster.Telemetry;
 
 namespace StellaInterop.Cluster.Nodes;
 
-/// <summary>Represents the work of a node on one job: it makes parts, and now and then the plan or the check of the output.</summary>
+/// <summary>Represents the work of a node on one job: parts, and now and then the plan or the check of the output.</summary>
 internal sealed class JobSession : IPartWork, IDisposable
 {
-    /// <summary>The time after which a node asks again for work. It grows while there is none, up to <see cref="LongWaitTime"/>.</summary>
+    /// <summary>The time after which a node asks again for work. It grows up to <see cref="LongWaitTime"/> while the coordinator has none.</summary>
     private static readonly TimeSpan WaitTime = TimeSpan.FromMilliseconds(500);
 
     private static readonly TimeSpan LongWaitTime = TimeSpan.FromSeconds(4);
@@ -46,6 +46,7 @@ internal sealed class JobSession : IPartWork, IDisposable
     private readonly long start;
     private readonly string request;
     private readonly JobLink link;
+    private readonly LoggedFault coordinatorAway;
     private readonly IEmbedder embedder;
     private readonly JobSetup setup;
     private EmbedderInfo? model;
@@ -72,6 +73,7 @@ internal sealed class JobSession : IPartWork, IDisposable
         this.logger = logger;
         request = job.Request;
         link = new JobLink(grain, node);
+        coordinatorAway = new LoggedFault(reason => ClusterLog.CoordinatorAway(logger, job.Folder, reason));
         StellaBulkOptions bulk = JobRequest.Parse(job.Request).ToOptions();
         embedder = options.CreateEmbedder(bulk);
         JobParts parts = new(embedder) { Safeguards = options.Safeguards };
@@ -278,13 +280,15 @@ internal sealed class JobSession : IPartWork, IDisposable
     {
         try
         {
-            return await link.CallAsync(wantsWork: true, stop).ConfigureAwait(false);
+            JobAnswer answer = await link.CallAsync(wantsWork: true, stop).ConfigureAwait(false);
+            coordinatorAway.End();
+            return answer;
         }
 #pragma warning disable CA1031 // The coordinator may be away in any way.
         catch (Exception e) when (!stop.IsCancellationRequested)
 #pragma warning restore CA1031
         {
-            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
+            coordinatorAway.Begin(e);
             return new JobAnswer(WorkKind.Wait, null, null, IsRejection: false, []);
         }
     }
@@ -387,7 +391,7 @@ internal sealed class JobSession : IPartWork, IDisposable
 #pragma warning restore CA1031
             {
                 pause = RepeatTime;
-                ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
+                coordinatorAway.Begin(e);
             }
         }
     }
@@ -409,7 +413,7 @@ internal sealed class JobSession : IPartWork, IDisposable
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
 #pragma warning restore CA1031
         {
-            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
+            coordinatorAway.Begin(e);
         }
     }
 
@@ -426,7 +430,7 @@ internal sealed class JobSession : IPartWork, IDisposable
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            ClusterLog.CoordinatorAway(logger, setup.Folder.Path, e.Message);
+            coordinatorAway.Begin(e);
         }
     }
 

@@ -16,6 +16,7 @@ internal sealed class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, N
     private static readonly TimeSpan HelloTime = TimeSpan.FromSeconds(2);
 
     private readonly Dictionary<string, Refusal> refusals = new(StringComparer.Ordinal);
+    private readonly LoggedFault listAway = new(reason => ClusterLog.ListAway(logger, reason));
     private readonly Lock gate = new();
     private IReadOnlyList<JobEntry> jobs = [];
 
@@ -78,13 +79,14 @@ internal sealed class NodeWorker(IGrainFactory grains, ILocalSiloDetails silo, N
             try
             {
                 jobs = await directory.HelloAsync(Info()).WaitAsync(stoppingToken).ConfigureAwait(false);
+                listAway.End();
                 Prune();
             }
 #pragma warning disable CA1031 // The list of jobs may be away in any way.
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
 #pragma warning restore CA1031
             {
-                ClusterLog.ListAway(logger, e.Message);
+                listAway.Begin(e);
             }
 
             await Task.Delay(HelloTime, options.Clock, stoppingToken).ConfigureAwait(false);
