@@ -76,7 +76,7 @@ internal sealed class JobSession : IPartWork, IDisposable
         coordinatorAway = new LoggedFault(reason => ClusterLog.CoordinatorAway(logger, job.Folder, reason));
         StellaBulkOptions bulk = JobRequest.Parse(job.Request).ToOptions();
         embedder = options.CreateEmbedder(bulk);
-        JobParts parts = new(embedder) { Safeguards = options.Safeguards };
+        JobParts parts = new(embedder) { OpenFolder = options.OpenFolder, Safeguards = options.Safeguards };
         if (bulk.Deduplicate)
         {
             embedder = new DeduplicatingEmbedder(embedder, parts.DuplicateBytes);

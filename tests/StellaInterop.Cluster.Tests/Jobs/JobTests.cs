@@ -130,6 +130,38 @@ internal sealed class JobTests
     }
 
     [Test]
+    public async Task A_node_that_cannot_write_says_so_takes_nothing_and_looks_again()
+    {
+        using var gate = new SemaphoreSlim(0);
+        await using var cluster = new JobsOfNodes();
+        StellaBulkOptions options = cluster.Options("output");
+        bool isFull = true;
+        TestEmbedder[] others = [new(), new()];
+        await cluster.StartNodeAsync(Gated(gate));
+        await cluster.SubmitAsync(options);
+        await cluster.UntilPhaseAsync(JobPhase.Running);
+        await cluster.StartNodeAsync(others[0], fault: step => ThrowIf(step == "create", new UnauthorizedAccessException("Read-only file system.")));
+        var noSpace = new IOException("No space left on device", OperatingSystem.IsWindows() ? unchecked((int)0x80070070) : OutputErrors.NoSpace);
+        await cluster.StartNodeAsync(others[1], fault: step => ThrowIf(isFull && step == "flush", noSpace));
+        ClusterStatus status = await cluster.UntilAsync(status => status.Nodes.Count(node => node.Info.Refusals.Count > 0) == others.Length);
+
+        string[] reasons = [.. status.Nodes.SelectMany(node => node.Info.Refusals.Values)];
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(reasons, Has.Some.Contains("Read-only file system"));
+            Assert.That(reasons, Has.Some.Contains("is full"));
+            Assert.That(others.SelectMany(other => other.Computed), Is.Empty);
+        }
+
+        isFull = false;
+        // The first node still waits, so these rows are of the node that has room now.
+        await cluster.UntilAsync(status => status.Jobs[0].Status.DoneRowCount > 0);
+        gate.Release(JobsOfNodes.RowCount);
+        await cluster.UntilPhaseAsync(JobPhase.Complete);
+        Assert.That(others.Select(other => other.Computed.Count > 0), Is.EqualTo([false, true]));
+    }
+
+    [Test]
     public async Task A_job_goes_on_when_a_node_leaves_and_another_one_joins()
     {
         using var gate = new SemaphoreSlim(0);
@@ -216,6 +248,14 @@ internal sealed class JobTests
 
     /// <summary>Creates an embedder that takes a permit of the gate for each block.</summary>
     private static TestEmbedder Gated(SemaphoreSlim gate) => new() { Before = (_, stop) => gate.WaitAsync(stop) };
+
+    private static void ThrowIf(bool condition, Exception fault)
+    {
+        if (condition)
+        {
+            throw fault;
+        }
+    }
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 

@@ -42,9 +42,10 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     /// <param name="embedder">Computes its vectors.</param>
     /// <param name="level">The level of its processor.</param>
     /// <param name="version">Its version.</param>
+    /// <param name="fault">Is called before each operation of its work on a folder.</param>
     /// <param name="openFolder">Opens the folders of its coordinators, whose leases are short; <see langword="null"/> for folders without faults.</param>
     public Task<NodeEndpoints> StartNodeAsync(
-        IEmbedder? embedder = null, string level = "avx2", string version = "1", Func<string, IOutputFolder>? openFolder = null) =>
+        IEmbedder? embedder = null, string level = "avx2", string version = "1", Action<string>? fault = null, Func<string, IOutputFolder>? openFolder = null) =>
         cluster.StartNodeAsync(configure: silo =>
         {
             LeasePolicy policy = openFolder is null ? LeasePolicy.Default : ShortLeases;
@@ -54,6 +55,7 @@ internal sealed class JobsOfNodes : IAsyncDisposable
                 Level = level,
                 Version = version,
                 Policy = policy,
+                OpenFolder = path => new FaultyFolder(new DiskFolder(path), fault ?? (_ => { })),
                 CreateEmbedder = _ => embedder ?? new TestEmbedder(),
             });
             if (openFolder is not null)
