@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Orleans.Configuration;
 using StellaInterop.Bench.Terminal;
+using StellaInterop.Bulk.Commit;
 using StellaInterop.Cluster.Errors;
 using StellaInterop.Cluster.Leases;
 using StellaInterop.Cluster.Membership;
@@ -92,7 +93,7 @@ internal sealed class SiloGroup : IAsyncDisposable
         builder.UseOrleans(silo =>
         {
             ClusterConfiguration.ConfigureNode(silo, address, ports.Endpoints, tls: null);
-            silo.AddCoordinators(TimeProvider.System, LeasePolicy.Default);
+            silo.AddCoordinators(path => new DiskFolder(path), TimeProvider.System, LeasePolicy.Default);
             // A simulated worker is not a member, so it would count as dead after an hour.
             silo.Configure<ClusterMembershipOptions>(options => options.SiloGenerationRetirementAge = null);
             silo.Services.AddSingleton<IIncomingGrainCallFilter>(filter);

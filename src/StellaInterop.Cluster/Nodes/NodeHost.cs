@@ -11,7 +11,7 @@ internal static class NodeHost
 {
     public static ISiloBuilder AddNode(this ISiloBuilder silo, NodeOptions options)
     {
-        silo.AddCoordinators(options.Clock, options.Policy, options.Safeguards);
+        silo.AddCoordinators(options.OpenFolder, options.Clock, options.Policy, options.Safeguards);
         silo.Services.AddSingleton(options);
         silo.Services.AddHostedService<NodeWorker>();
         return silo;
@@ -19,14 +19,16 @@ internal static class NodeHost
 
     /// <summary>Adds the coordinators of jobs. A silo with them alone computes nothing.</summary>
     /// <param name="silo">The silo.</param>
+    /// <param name="openFolder">Opens an output folder.</param>
     /// <param name="clock">The clock of leases.</param>
     /// <param name="policy">The times and limits of leases.</param>
     /// <param name="safeguards">The safeguards; all but in tests.</param>
-    public static ISiloBuilder AddCoordinators(this ISiloBuilder silo, TimeProvider clock, LeasePolicy policy, Safeguards safeguards = Safeguards.All)
+    public static ISiloBuilder AddCoordinators(
+        this ISiloBuilder silo, Func<string, IOutputFolder> openFolder, TimeProvider clock, LeasePolicy policy, Safeguards safeguards = Safeguards.All)
     {
         silo.Services.AddSingleton(clock);
         silo.Services.AddSingleton(services => new CoordinatorServices(
-            path => new DiskFolder(path), clock, policy, HasEnded(services.GetRequiredService<ISiloStatusOracle>()), safeguards));
+            openFolder, clock, policy, HasEnded(services.GetRequiredService<ISiloStatusOracle>()), safeguards));
         return silo;
     }
 

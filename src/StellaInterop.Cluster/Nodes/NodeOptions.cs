@@ -27,7 +27,7 @@ internal sealed record NodeOptions
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
-    /// <summary>Gets the function that opens the output folder for the work of the node. Tests replace it.</summary>
+    /// <summary>Gets the function that opens an output folder. Tests replace it.</summary>
     public Func<string, IOutputFolder> OpenFolder { get; init; } = static path => new DiskFolder(path);
 
     /// <summary>Gets the safeguards; all but in tests.</summary>

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using StellaInterop.Bulk;
-using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
 using StellaInterop.Bulk.Tests.Support;
 using StellaInterop.Cluster.Jobs;
@@ -187,36 +186,19 @@ internal sealed class JobTests
         using var gate = new SemaphoreSlim(0);
         await using var cluster = new JobsOfNodes();
         StellaBulkOptions options = cluster.Options("output");
-        int? lost = null;
-        int? coordinator = null;
-        for (int i = 0; i < 2; i++)
-        {
-            int machine = i;
-            void Fail(string step)
-            {
-                if (lost == machine)
-                {
-                    throw new IOException("The folder is away.");
-                }
-            }
-
-            await cluster.StartNodeAsync(Gated(gate), openFolder: path =>
-            {
-                Fail("open");
-                coordinator = machine;
-                return new FaultyFolder(new DiskFolder(path), Fail);
-            });
-        }
-
+        // A coordinator that is not called each second for longer than a renewal takes its process for a stopped one.
+        var policy = new LeasePolicy { LeaseTime = TimeSpan.FromSeconds(6), RenewTime = TimeSpan.FromSeconds(3) };
+        bool isLost = false;
+        await cluster.StartNodeAsync(Gated(gate), fault: _ => ThrowIf(isLost, new IOException("The folder is away.")), policy: policy);
         await cluster.SubmitAsync(options);
         await cluster.UntilPhaseAsync(JobPhase.Running);
-        lost = coordinator;
-        // New leases cannot be written now.
-        gate.Release(JobsOfNodes.RowCount);
+        // The only node has the coordinator. It cannot write the parts in hand either.
+        isLost = true;
+        await cluster.StartNodeAsync(policy: policy);
         ClusterStatus waiting = await cluster.UntilAsync(status => status.Jobs[0].Status.Message is not null);
         Assert.That(waiting.Jobs[0].Status.Message, Does.Contain("The folder is away."));
+        gate.Release(JobsOfNodes.RowCount);
         await cluster.UntilPhaseAsync(JobPhase.Complete);
-        Assert.That(coordinator, Is.Not.EqualTo(lost));
     }
 
     [Test]

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Microsoft.Extensions.DependencyInjection;
 using StellaInterop.Bulk;
 using StellaInterop.Bulk.Commit;
 using StellaInterop.Bulk.Jobs;
@@ -22,8 +21,6 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     /// <summary>The time after which a test that waits in vain fails.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
-    private static readonly LeasePolicy ShortLeases = new() { LeaseTime = TimeSpan.FromSeconds(4), RenewTime = TimeSpan.FromSeconds(1) };
-
     private readonly TemporaryFolder folder = new();
     private readonly TestCluster cluster = new(ClusterAddress.Parse($"localhost:{FreePort.Find()}"));
     private IDirectoryGrain? directory;
@@ -42,28 +39,19 @@ internal sealed class JobsOfNodes : IAsyncDisposable
     /// <param name="embedder">Computes its vectors.</param>
     /// <param name="level">The level of its processor.</param>
     /// <param name="version">Its version.</param>
-    /// <param name="fault">Is called before each operation of its work on a folder.</param>
-    /// <param name="openFolder">Opens the folders of its coordinators, whose leases are short; <see langword="null"/> for folders without faults.</param>
+    /// <param name="fault">Is called before each operation on a folder that writes.</param>
+    /// <param name="policy">The times and limits of its leases; <see langword="null"/> for those of a node as shipped.</param>
     public Task<NodeEndpoints> StartNodeAsync(
-        IEmbedder? embedder = null, string level = "avx2", string version = "1", Action<string>? fault = null, Func<string, IOutputFolder>? openFolder = null) =>
-        cluster.StartNodeAsync(configure: silo =>
+        IEmbedder? embedder = null, string level = "avx2", string version = "1", Action<string>? fault = null, LeasePolicy? policy = null) =>
+        cluster.StartNodeAsync(configure: silo => silo.AddNode(new NodeOptions
         {
-            LeasePolicy policy = openFolder is null ? LeasePolicy.Default : ShortLeases;
-            silo.AddNode(new NodeOptions
-            {
-                ModelName = "test",
-                Level = level,
-                Version = version,
-                Policy = policy,
-                OpenFolder = path => new FaultyFolder(new DiskFolder(path), fault ?? (_ => { })),
-                CreateEmbedder = _ => embedder ?? new TestEmbedder(),
-            });
-            if (openFolder is not null)
-            {
-                // Of two services of a type, the later one counts.
-                silo.Services.AddSingleton(new CoordinatorServices(openFolder, TimeProvider.System, policy, _ => false, Safeguards.All));
-            }
-        });
+            ModelName = "test",
+            Level = level,
+            Version = version,
+            Policy = policy ?? LeasePolicy.Default,
+            OpenFolder = path => new FaultyFolder(new DiskFolder(path), fault ?? (_ => { })),
+            CreateEmbedder = _ => embedder ?? new TestEmbedder(),
+        }));
 
     public Task StopNodeAsync(NodeEndpoints node) => cluster.StopNodeAsync(node);
 
