@@ -8,12 +8,9 @@ using StellaInterop.Tests;
 
 namespace StellaInterop.Bulk.Tests.Jobs;
 
+/// <summary>Tests the output and the progress of bulk jobs.</summary>
 internal sealed class BulkJobTests
 {
-    private const int RowCount = 60;
-
-    private static string[] AllIds => [.. Enumerable.Range(0, RowCount).Select(i => $"id{i}")];
-
     [Test]
     public async Task Vectors_have_the_bits_of_the_model()
     {
@@ -39,11 +36,11 @@ internal sealed class BulkJobTests
     [Test]
     public async Task Every_row_is_there_once_in_order()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         StellaBulkResult result = await folder.RunAsync();
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(folder.Ids, Is.EqualTo(JobFolder.AllIds));
         Assert.That(folder.IsComplete, Is.True);
-        Assert.That(result.RowCount, Is.EqualTo(RowCount));
+        Assert.That(result.RowCount, Is.EqualTo(JobFolder.RowCount));
         Assert.That(result.ChunkCount, Is.GreaterThan(5).And.EqualTo(result.CommittedChunkCount));
         Assert.That(folder.Temporaries, Is.Empty);
         // One pass plans, and one embeds, each with one reader per file.
@@ -53,9 +50,9 @@ internal sealed class BulkJobTests
     [Test]
     public async Task A_run_that_is_stopped_at_any_operation_continues_to_the_same_bytes()
     {
-        using JobFolder whole = new JobFolder().ManyRows(RowCount);
+        using JobFolder whole = new JobFolder().ManyRows();
         _ = await whole.RunAsync();
-        using JobFolder stopped = new JobFolder().ManyRows(RowCount);
+        using JobFolder stopped = new JobFolder().ManyRows();
         int stops = 0;
         for (int stopAt = 1; !stopped.IsComplete; stopAt += 3)
         {
@@ -110,14 +107,14 @@ internal sealed class BulkJobTests
     [Test]
     public async Task A_process_leaves_chunks_that_another_one_made()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         var other = new TestEmbedder();
         bool hasRun = false;
         var embedder = new TestEmbedder { Before = OtherProcessAsync };
         StellaBulkResult result = await folder.RunAsync(embedder);
         Assert.That(result.IsComplete, Is.True);
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
-        Assert.That(embedder.Computed, Has.Count.LessThan(RowCount / 2));
+        Assert.That(folder.Ids, Is.EqualTo(JobFolder.AllIds));
+        Assert.That(embedder.Computed, Has.Count.LessThan(JobFolder.RowCount / 2));
 
         async Task OtherProcessAsync(string[] texts, CancellationToken cancellationToken)
         {
@@ -132,24 +129,24 @@ internal sealed class BulkJobTests
     [Test]
     public async Task Halves_that_a_cluster_has_made_are_kept_and_the_other_halves_are_made()
     {
-        using JobFolder whole = new JobFolder().ManyRows(RowCount);
+        using JobFolder whole = new JobFolder().ManyRows();
         _ = await whole.RunAsync();
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         await folder.MakeAsync(new PartId(0, "0"), new PartId(1, "1"), new PartId(2, "0"), new PartId(2, "1"), new PartId(3, "10"));
         Dictionary<string, string> halves = folder.Parts;
         var reports = new List<StellaBulkProgress>();
-        StellaBulkResult result = await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports));
+        StellaBulkResult result = await folder.Job(new TestEmbedder()).RunAsync(new ProgressReceiver(reports));
 
-        Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, RowCount)));
+        Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, JobFolder.RowCount)));
         Assert.That(result.CommittedChunkCount, Is.EqualTo(result.ChunkCount - 1), "chunk 2 was there");
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(folder.Ids, Is.EqualTo(JobFolder.AllIds));
         Assert.That(folder.Vectors, Is.EqualTo(whole.Vectors));
         Assert.That(folder.Parts, Is.SupersetOf(halves));
         IReadOnlyList<PartRecord> records = folder.Manifest.Parts!;
         Assert.That(
             records.Select(record => record.Id.ToString()).TakeWhile(part => part != "00000004"),
             Is.EqualTo(["00000000.0", "00000000.1", "00000001.0", "00000001.1", "00000002.0", "00000002.1", "00000003.0", "00000003.10", "00000003.11"]));
-        Assert.That(records.Sum(record => record.Counts.Rows), Is.EqualTo(RowCount));
+        Assert.That(records.Sum(record => record.Counts.Rows), Is.EqualTo(JobFolder.RowCount));
         Assert.That(
             records.SelectMany(record => record.Hashes),
             Is.EqualTo(folder.Parts.OrderBy(part => part.Key, StringComparer.Ordinal).Select(part => FileContent.Hash(Encoding.UTF8.GetBytes(part.Value)))));
@@ -189,7 +186,7 @@ internal sealed class BulkJobTests
     [TestCase(100_000, 1)]
     public async Task A_block_has_as_many_rows_as_its_memory_has_room_for(int dimension, int rows)
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         int longest = 0;
         var embedder = new TestEmbedder(0, 0, dimension)
         {
@@ -201,7 +198,7 @@ internal sealed class BulkJobTests
         };
         _ = await folder.RunAsync(embedder, options => options with { ChunkTokens = 10_000 }, parts => parts with { BlockRows = 60, BlockBytes = 12_000 });
         Assert.That(longest, Is.EqualTo(rows));
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
+        Assert.That(folder.Ids, Is.EqualTo(JobFolder.AllIds));
     }
 
     [Test]
@@ -219,7 +216,7 @@ internal sealed class BulkJobTests
     [Test]
     public async Task Too_many_errors_end_the_job_and_a_higher_limit_continues_it()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount).Input("c.rows", Enumerable.Range(0, 40).Select(i => $"!bad{i}"));
+        using JobFolder folder = new JobFolder().ManyRows().Input("c.rows", Enumerable.Range(0, 40).Select(i => $"!bad{i}"));
         Assert.That(
             async () => await folder.RunAsync(options: options => options with { MaxErrors = 20 }),
             Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.TooManyErrors)
@@ -291,253 +288,14 @@ internal sealed class BulkJobTests
     }
 
     [Test]
-    public async Task Other_settings_are_refused_with_the_difference()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        _ = await folder.RunAsync();
-        Refused(new TestEmbedder(), options => options with { Prompt = StellaPrompt.SearchQuery }, "prompt: s2p here, none in the output folder");
-        Refused(new TestEmbedder(), options => options with { ChunkTokens = 50 }, "chunk_tokens: 50 here, 40 in the output folder");
-        Refused(new TestEmbedder(model: 1), options => options, "model_fingerprint_4: model1-4 here, model0-4");
-        Assert.That(async () => await folder.RunAsync(options: options => options with { MaxErrors = 5, Deduplicate = true }), Throws.Nothing);
-
-        void Refused(IEmbedder embedder, Func<StellaBulkOptions, StellaBulkOptions> options, string message) => Assert.That(
-            async () => await folder.RunAsync(embedder, options),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain(message));
-    }
-
-    [Test]
-    public async Task Other_input_files_are_refused_and_touched_ones_are_not()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        _ = await folder.RunAsync();
-        File.SetLastWriteTimeUtc(folder.InputFile("a.rows"), new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc));
-        Assert.That(async () => await folder.RunAsync(), Throws.Nothing);
-        File.AppendAllText(folder.InputFile("a.rows"), "id|more\n");
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.InputChanged).And.Message.Contain("a.rows"));
-        _ = folder.ManyRows().Input("c.rows", "id|new");
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.SettingsDiffer).And.Message.Contain("'c.rows' is new"));
-    }
-
-    [Test]
-    public async Task An_input_that_changes_during_the_run_ends_it()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        var embedder = new TestEmbedder
-        {
-            Before = (_, _) =>
-            {
-                _ = folder.Input("b.rows", Enumerable.Range(0, 30).Select(i => $"id{i}|another text of another row {i}"));
-                return Task.CompletedTask;
-            },
-        };
-        Assert.That(
-            async () => await folder.RunAsync(embedder),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.InputChanged).And.Message.Contain("b.rows"));
-        Assert.That(folder.IsComplete, Is.False);
-        _ = folder.ManyRows();
-        _ = await folder.RunAsync();
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
-    }
-
-    [Test]
-    public async Task A_folder_with_something_else_is_refused()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        Directory.CreateDirectory(folder.OutputPath);
-        await File.WriteAllTextAsync(Path.Combine(folder.OutputPath, "notes.txt"), "");
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputRefused).And.Message.Contain("'notes.txt'"));
-    }
-
-    [Test]
-    public async Task A_job_that_was_stopped_while_it_planned_plans_anew()
-    {
-        using JobFolder folder = new JobFolder().ManyRows(20_000);
-        using var stop = new CancellationTokenSource();
-        var reports = new List<StellaBulkProgress>();
-        Assert.That(
-            async () => await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports, stop), stop.Token), Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(reports, Is.Not.Empty.And.All.Property(nameof(StellaBulkProgress.Phase)).EqualTo(StellaBulkPhase.Planning));
-        Assert.That(Directory.GetFiles(folder.OutputPath, "*", SearchOption.AllDirectories), Is.Empty);
-        // The plan is that of the inputs as they are now.
-        _ = folder.ManyRows(RowCount);
-        StellaBulkResult result = await folder.RunAsync();
-        Assert.That((result.IsComplete, result.RowCount), Is.EqualTo((true, RowCount)));
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
-    }
-
-    [Test]
-    public void An_output_folder_that_cannot_be_made_is_refused_before_the_inputs_are_read()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        Assert.That(
-            async () => await folder.RunAsync(options: options => options with { Output = Path.Combine(folder.InputFile("a.rows"), "out") }),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputFailed).And.Message.Contain("Check the folder"));
-        Assert.That(folder.Rows.OpenCount, Is.Zero);
-    }
-
-    [Test]
-    public async Task A_damaged_part_is_reported_and_made_again_after_it_is_deleted()
-    {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
-        _ = await folder.RunAsync();
-        Dictionary<string, string> parts = folder.Parts;
-        string part = Directory.GetFiles(folder.OutputPath, "*.vectors").Order(StringComparer.Ordinal).ElementAt(2);
-        await File.AppendAllTextAsync(part, "x");
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged).And.Message.Contain(Path.GetFileName(part)));
-        File.Delete(part);
-        _ = await folder.RunAsync();
-        Assert.That(folder.Parts, Is.EqualTo(parts));
-    }
-
-    /// <summary>A process on another processor has other bits.</summary>
-    [Test]
-    public async Task A_part_of_several_files_is_of_one_writer_wherever_it_was_stopped()
-    {
-        for (int stopAt = 1, stops = 1; stops > 0; stopAt++)
-        {
-            using JobFolder folder = new JobFolder().Input("a.rows", "id0|one", "!id1", "id2|two");
-            int steps = 0;
-            stops = 0;
-            try
-            {
-                _ = await folder.RunAsync(parts: parts => parts with
-                {
-                    OpenFolder = path => new FaultyFolder(new DiskFolder(path), _ =>
-                    {
-                        if (++steps >= stopAt)
-                        {
-                            throw new TimeoutException("stop");
-                        }
-                    }),
-                });
-            }
-            catch (TimeoutException)
-            {
-                stops++;
-            }
-
-            Assert.That(async () => await folder.RunAsync(new TestEmbedder(level: 1)), Throws.Nothing, $"{stopAt} operations");
-            string[] bits = [.. folder.Parts.Where(part => part.Key.EndsWith(".ids", StringComparison.Ordinal)).Select(part => part.Value.Split('\n')[0].Split(' ')[^1])];
-            string[] vectors = [.. folder.Parts.Where(part => part.Key.EndsWith(".vectors", StringComparison.Ordinal)).Select(part => part.Value.Split(' ')[0])];
-            Assert.That(bits, Is.EqualTo(vectors), $"{stopAt} operations");
-            Assert.That(Directory.GetFiles(Path.Combine(folder.OutputPath, OutputNames.RecordsFolder)).Where(file => !OutputNames.IsRecord(file)), Is.Empty);
-        }
-    }
-
-    [Test]
-    public async Task A_file_of_a_part_that_is_missing_is_reported_and_made_again()
-    {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
-        _ = await folder.RunAsync();
-        Dictionary<string, string> parts = folder.Parts;
-        string ids = Directory.GetFiles(folder.OutputPath, "*.ids").Order(StringComparer.Ordinal).ElementAt(2);
-        string part = Path.GetFileNameWithoutExtension(ids);
-        File.Delete(ids);
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged)
-                .And.Message.Contain(Path.GetFileName(ids)).And.Message.Contain($"Delete all files of the part '{part}'"));
-        File.Delete(Path.ChangeExtension(ids, ".vectors"));
-        _ = await folder.RunAsync();
-        Assert.That(folder.Parts, Is.EqualTo(parts));
-    }
-
-    [TestCase("part-00000001-00000000.ids", "is not of this job")]
-    [TestCase("part-99999999-{0}.ids", "is not of this job")]
-    [TestCase("part-00000003-{0}.vectors", "has no record")]
-    public async Task A_foreign_part_is_reported(string name, string message)
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        _ = await folder.RunAsync(options: options => options with { Shard = 1, ShardCount = 2 });
-        string hash = Path.GetFileNameWithoutExtension(Directory.GetFiles(folder.OutputPath, "*.ids")[0])[^8..];
-        string foreign = string.Format(System.Globalization.CultureInfo.InvariantCulture, name, hash);
-        await File.WriteAllTextAsync(Path.Combine(folder.OutputPath, foreign), "foreign");
-        Assert.That(
-            async () => await folder.RunAsync(),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputDamaged)
-                .And.Message.Contain(foreign).And.Message.Contain(message));
-    }
-
-    [Test]
-    public async Task A_cancelled_run_leaves_no_temporary_files_and_continues()
-    {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
-        using var stop = new CancellationTokenSource();
-        int blocks = 0;
-        var embedder = new TestEmbedder
-        {
-            Before = async (_, token) =>
-            {
-                if (++blocks == 8)
-                {
-                    await stop.CancelAsync();
-                }
-
-                token.ThrowIfCancellationRequested();
-            },
-        };
-        Assert.That(async () => await folder.Job(embedder).RunAsync(cancellationToken: stop.Token), Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(folder.Temporaries, Is.Empty);
-        Assert.That(folder.IsComplete, Is.False);
-        _ = await folder.RunAsync();
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
-    }
-
-    [Test]
-    public async Task A_full_disk_is_a_typed_error_and_the_run_continues()
-    {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
-        int flushes = 0;
-        Assert.That(
-            async () => await folder.RunAsync(parts: parts => parts with
-            {
-                OpenFolder = path => new FaultyFolder(new DiskFolder(path), operation =>
-                {
-                    if (operation == "flush" && ++flushes == 9)
-                    {
-                        throw new IOException("No space left on device", OperatingSystem.IsWindows() ? unchecked((int)0x80070070) : OutputErrors.NoSpace);
-                    }
-                }),
-            }),
-            Throws.TypeOf<StellaBulkException>().With.Property("Code").EqualTo(StellaBulkErrorCode.OutputFull).And.Message.Contain("Make room"));
-        Assert.That(folder.Temporaries, Is.Empty);
-        _ = await folder.RunAsync();
-        Assert.That(folder.Ids, Is.EqualTo(AllIds));
-    }
-
-    [Test]
-    public async Task An_error_of_the_model_ends_the_run()
-    {
-        using JobFolder folder = new JobFolder().ManyRows();
-        var embedder = new TestEmbedder
-        {
-            Before = (texts, _) => texts.Any(text => text.EndsWith("row 20", StringComparison.Ordinal))
-                ? throw new StellaException(StellaErrorCode.Panic, "It failed.")
-                : Task.CompletedTask,
-        };
-        Assert.That(
-            async () => await folder.RunAsync(embedder), Throws.TypeOf<StellaException>().With.Property("Code").EqualTo(StellaErrorCode.Panic));
-        _ = await folder.RunAsync();
-        Assert.That(folder.IsComplete, Is.True);
-    }
-
-    [Test]
     public async Task The_output_folder_may_be_in_the_input_folder()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         string output = folder.InputFile("vectors");
         for (int run = 0; run < 2; run++)
         {
             StellaBulkResult result = await folder.RunAsync(options: options => options with { Output = output });
-            Assert.That(result.RowCount, Is.EqualTo(RowCount));
+            Assert.That(result.RowCount, Is.EqualTo(JobFolder.RowCount));
             _ = folder.Input("vectors/more.rows", "id|more");
         }
     }
@@ -555,11 +313,11 @@ internal sealed class BulkJobTests
     [Test]
     public async Task A_plan_is_made_without_writing_and_is_that_of_the_run()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         StellaBulkPlan plan = await folder.Job(new TestEmbedder()).PlanAsync();
         Assert.That(Directory.Exists(folder.OutputPath), Is.False);
-        Assert.That(plan.RowCount, Is.EqualTo(RowCount));
-        Assert.That(plan.EstimatedVectorBytes, Is.EqualTo(RowCount * 16));
+        Assert.That(plan.RowCount, Is.EqualTo(JobFolder.RowCount));
+        Assert.That(plan.EstimatedVectorBytes, Is.EqualTo(JobFolder.RowCount * 16));
         StellaBulkResult result = await folder.RunAsync();
         Assert.That(result.ChunkCount, Is.EqualTo(plan.ChunkCount));
         StellaBulkPlan after = await folder.Job(new TestEmbedder()).PlanAsync();
@@ -570,12 +328,12 @@ internal sealed class BulkJobTests
     [Test]
     public async Task Progress_grows_to_the_whole()
     {
-        using JobFolder folder = new JobFolder().ManyRows(RowCount);
+        using JobFolder folder = new JobFolder().ManyRows();
         var reports = new List<StellaBulkProgress>();
-        _ = await folder.Job(new TestEmbedder()).RunAsync(new Receiver(reports));
+        _ = await folder.Job(new TestEmbedder()).RunAsync(new ProgressReceiver(reports));
         StellaBulkProgress[] embedding = [.. reports.Where(report => report.Phase == StellaBulkPhase.Embedding)];
         Assert.That(embedding[^1].CompletedShare, Is.EqualTo(1));
-        Assert.That(embedding[^1].CompletedRowCount, Is.EqualTo(RowCount));
+        Assert.That(embedding[^1].CompletedRowCount, Is.EqualTo(JobFolder.RowCount));
         Assert.That(embedding[^1].TimeLeft, Is.EqualTo(TimeSpan.Zero));
         Assert.That(embedding[0].TimeLeft, Is.Null);
         Assert.That(embedding.Select(report => report.CompletedShare), Is.Ordered);
@@ -618,20 +376,5 @@ internal sealed class BulkJobTests
         }
 
         return bits;
-    }
-
-    /// <param name="reports">Receives the reports.</param>
-    /// <param name="stop">Is cancelled by the first one.</param>
-    private sealed class Receiver(List<StellaBulkProgress> reports, CancellationTokenSource? stop = null) : IProgress<StellaBulkProgress>
-    {
-        public void Report(StellaBulkProgress value)
-        {
-            lock (reports)
-            {
-                reports.Add(value);
-            }
-
-            stop?.Cancel();
-        }
     }
 }

@@ -11,7 +11,13 @@ namespace StellaInterop.Bulk.Tests.Jobs;
 /// <summary>Input files and an output folder on disk, with jobs of the formats of the tests.</summary>
 internal sealed class JobFolder : IDisposable
 {
+    /// <summary>The number of rows of <see cref="ManyRows"/>, unless a test gives another one.</summary>
+    public const int RowCount = 60;
+
     private readonly TemporaryFolder folder = new();
+
+    /// <summary>Gets the ids of <see cref="ManyRows"/>.</summary>
+    public static string[] AllIds => [.. Enumerable.Range(0, RowCount).Select(i => $"id{i}")];
 
     public TestRows Rows { get; } = new();
 
@@ -73,7 +79,7 @@ internal sealed class JobFolder : IDisposable
     }
 
     /// <summary>Writes an input of many rows, in two files.</summary>
-    public JobFolder ManyRows(int count = 60) => Input("a.rows", Lines(0, count / 2)).Input("b.rows", Lines(count / 2, count));
+    public JobFolder ManyRows(int count = RowCount) => Input("a.rows", Lines(0, count / 2)).Input("b.rows", Lines(count / 2, count));
 
     public StellaBulkJob Job(IEmbedder embedder, Func<StellaBulkOptions, StellaBulkOptions>? options = null, Func<JobParts, JobParts>? parts = null) =>
         new(parts?.Invoke(PartsOf(embedder)) ?? PartsOf(embedder), options?.Invoke(Options) ?? Options);
