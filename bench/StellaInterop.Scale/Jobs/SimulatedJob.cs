@@ -58,7 +58,7 @@ internal sealed class SimulatedJob
     public OutputFigures Read()
     {
         using var folder = new DiskFolder(options.Output);
-        JobManifest manifest = JobOutput.ReadManifest(folder)!;
+        JobManifest manifest = OutputOwner.ReadManifest(folder)!;
         string[] names = [.. Directory.EnumerateFiles(options.Output, "*", SearchOption.AllDirectories)];
         string[] parts = [.. names.Where(name => Path.GetFileName(name).StartsWith(OutputNames.PartPrefix, StringComparison.Ordinal) && Path.GetDirectoryName(name) == options.Output)];
         var counts = new Dictionary<string, int>(StringComparer.Ordinal);

@@ -37,7 +37,7 @@ internal sealed class BulkRun : IDisposable
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
         (JobManifest manifest, _) = setup.Prepare(model, keepsCopies: false, meter.Read, cancellationToken);
         BulkPlan plan = manifest.Plan;
-        PartSet committed = setup.Output(() => JobOutput.ReadParts(setup.Folder, plan, setup.Format.ExtensionsOf(setup.SchemaOf(model))));
+        PartSet committed = setup.Output(() => new OutputFiles(setup.Folder, plan, setup.Format.ExtensionsOf(setup.SchemaOf(model)), Safeguards.All).ReadCommitted());
         PartId[] missing = [.. committed.Missing()];
         PartId[] open = [.. missing.Where(part => part.Chunk % options.ShardCount == options.Shard - 1)];
         double? speed = measuringTime > TimeSpan.Zero && open.Length > 0
@@ -95,8 +95,8 @@ internal sealed class BulkRun : IDisposable
     {
         long start = options.TimeProvider.GetTimestamp();
         EmbedderInfo model = await embedder.OpenAsync(cancellationToken).ConfigureAwait(false);
-        setup.Output(() => JobOutput.ThrowIfOfCluster(setup.Folder));
-        setup.Output(() => JobOutput.CreateFolders(setup.Folder));
+        setup.Output(() => OutputOwner.ThrowIfOfCluster(setup.Folder));
+        setup.Output(() => OutputOwner.CreateFolders(setup.Folder));
         (JobManifest manifest, IReadOnlyList<FileStamp> stamps) = setup.Prepare(model, keepsCopies: true, meter.Read, cancellationToken);
         JobOutput output = setup.OpenOutput(manifest, model);
         BulkPlan plan = output.Manifest.Plan;

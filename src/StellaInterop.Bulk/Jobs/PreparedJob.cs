@@ -25,9 +25,9 @@ internal sealed record PreparedJob(JobManifest Manifest, IReadOnlyList<FileStamp
         Safeguards safeguards,
         CancellationToken cancellationToken)
     {
-        if (JobOutput.ReadManifest(folder) is { } found)
+        if (OutputOwner.ReadManifest(folder) is { } found)
         {
-            JobOutput.ThrowIfSettingsDiffer(folder, found, settings, safeguards);
+            OutputOwner.ThrowIfSettingsDiffer(folder, found, settings, safeguards);
             return new PreparedJob(found, InputCheck.Check(scan.Files, found.Plan.Files, found.Stamps, cancellationToken));
         }
 

@@ -34,7 +34,7 @@ internal static class SubmittedJob
         using var folder = new DiskFolder(output);
         return OutputErrors.Guarded(output, () =>
         {
-            if (!folder.Exists(OutputNames.Success) || JobOutput.ReadManifest(folder) is not { Parts: { } parts } manifest)
+            if (!folder.Exists(OutputNames.Success) || OutputOwner.ReadManifest(folder) is not { Parts: { } parts } manifest)
             {
                 return null;
             }

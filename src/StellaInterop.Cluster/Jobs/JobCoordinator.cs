@@ -100,7 +100,7 @@ internal sealed class JobCoordinator : IDisposable
 
         if (job is null)
         {
-            JobOutput.CreateFolders(folder);
+            OutputOwner.CreateFolders(folder);
             string leases = $"{OutputNames.ClusterFolder}/{Guid.NewGuid():N}";
             folder.CreateFolder(leases);
             bits = Pin(OutputNames.Bits, new PinnedBits(node.Level, node.Version), JobJson.Default.PinnedBits);
@@ -426,14 +426,14 @@ internal sealed class JobCoordinator : IDisposable
     /// <summary>Reads the state of the job, once it has a plan.</summary>
     private void Load()
     {
-        if (job is null || JobOutput.ReadManifest(folder) is not { } manifest)
+        if (job is null || OutputOwner.ReadManifest(folder) is not { } manifest)
         {
             return;
         }
 
         StellaBulkOptions options = job.Request.ToOptions();
         int[] dimensions = [.. job.Request.Settings.First(setting => setting.Key == JobSettings.Dimension).Value.Split(',').Select(int.Parse)];
-        JobOutput.ThrowIfSettingsDiffer(folder, manifest, job.Request.Settings, safeguards);
+        OutputOwner.ThrowIfSettingsDiffer(folder, manifest, job.Request.Settings, safeguards);
         output = JobOutput.Open(folder, manifest, PartFormats.Of(options.Format).ExtensionsOf(new PartSchema(dimensions, options.VectorType)), safeguards);
         ledger = new JobLedger(folder, output, clock, policy, safeguards, job.Leases);
     }

@@ -24,9 +24,9 @@ internal static class JobFolder
         using var folder = new DiskFolder(job.Output);
         OutputErrors.Guarded(job.Output, () =>
         {
-            if (JobOutput.ReadManifest(folder) is { } found)
+            if (OutputOwner.ReadManifest(folder) is { } found)
             {
-                JobOutput.ThrowIfSettingsDiffer(folder, found, job.Settings);
+                OutputOwner.ThrowIfSettingsDiffer(folder, found, job.Settings);
             }
 
             if (!isOpen && folder.Exists(JobFile) && !IsOf(folder, job))
@@ -34,7 +34,7 @@ internal static class JobFolder
                 folder.DeleteFolder(OutputNames.ClusterFolder);
             }
 
-            JobOutput.CreateFolders(folder);
+            OutputOwner.CreateFolders(folder);
             folder.CreateFolder(OutputNames.ClusterFolder);
             folder.FlushFolder("");
             return true;

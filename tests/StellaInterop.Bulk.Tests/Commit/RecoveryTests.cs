@@ -394,7 +394,7 @@ internal sealed class RecoveryTests
         {
             try
             {
-                return JobOutput.ReadManifest(Disk.Open());
+                return OutputOwner.ReadManifest(Disk.Open());
             }
             catch (StellaBulkException)
             {

@@ -42,7 +42,7 @@ internal sealed class JobFolder : IDisposable
         get
         {
             using var output = new DiskFolder(OutputPath);
-            return JobOutput.ReadManifest(output)!;
+            return OutputOwner.ReadManifest(output)!;
         }
     }
 

@@ -21,7 +21,7 @@ internal sealed class PartPipelineTests
         var options = new StellaBulkOptions { Inputs = [input], Output = folder.File("output"), ChunkTokens = 100, Format = StellaBulkFormat.JsonLines };
         var embedder = new TestEmbedder();
         using var setup = new JobSetup(options, new JobParts(embedder) { BlockRows = 1 });
-        JobOutput.CreateFolders(setup.Folder);
+        OutputOwner.CreateFolders(setup.Folder);
         JobOutput output = setup.OpenOutput(setup.Prepare(embedder.Info, keepsCopies: false, _ => { }, CancellationToken.None).Manifest, embedder.Info);
         BulkPlan plan = output.Manifest.Plan;
         Assert.That(plan.Chunks[0].RowCount, Is.GreaterThan(8));

@@ -26,7 +26,7 @@ internal sealed class OutputRules(ClusterWorld world)
         JobManifest? manifest;
         try
         {
-            manifest = JobOutput.ReadManifest(world.Disk.Open());
+            manifest = OutputOwner.ReadManifest(world.Disk.Open());
         }
         catch (StellaBulkException e)
         {
